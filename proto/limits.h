@@ -1,0 +1,25 @@
+/* Limits that both ends know. Each has a name, a value and an error; README's table lists them.
+ * Limits that an operator may change have their default in the configuration table instead.
+ */
+#ifndef LIMITS_H
+#define LIMITS_H
+
+enum {
+    KEY_BYTES_MAX = 512,                        /* STATUS_KEY_TOO_LARGE. */
+    SESSION_BYTES_DEFAULT = 1024 * 1024,        /* `session_max_bytes`; STATUS_SESSION_TOO_LARGE. */
+    SESSION_BYTES_MAX = 64 * 1024 * 1024,       /* The ceiling of `session_max_bytes`. */
+    FIELD_NAME_BYTES_MAX = 64 * 1024,           /* STATUS_INVALID. */
+    SESSION_FIELDS_MAX = 65536,                 /* STATUS_TOO_MANY_FIELDS. */
+    OWNER_BYTES_MAX = 255,                      /* STATUS_INVALID. */
+    CHANGES_MAX = 65536,                        /* In one write. STATUS_INVALID. */
+    KEYS_PER_REQUEST_MAX = 1024,                /* In one many-key request. STATUS_INVALID. */
+    HEAD_BYTES_MAX = 8 * 1024,                  /* STATUS_INVALID. */
+    FRAME_BYTES_MAX = 64 * 1024 * 1024 + 65536, /* STATUS_FRAME_TOO_LARGE. */
+    REQUESTS_IN_FLIGHT_MAX = 1024,              /* Per connection. STATUS_TOO_MANY_IN_FLIGHT. */
+    SCAN_COUNT_DEFAULT = 10,
+    SCAN_COUNT_MAX = 10000, /* A scan asked for more returns this many. */
+    TTL_MS_MAX_DAYS = 3650, /* Ten years. STATUS_OUT_OF_RANGE. */
+    TOKEN_BYTES_MAX = 1024, /* A version token. */
+};
+
+#endif

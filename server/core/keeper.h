@@ -1,0 +1,76 @@
+/* The keeper: all sessions of one shard in memory, found by position.
+ *
+ * A key's position is one 64-bit number: its slot in the top SLOT_BITS, then the top bits of the key's
+ * seeded hash. Everything is in this order: the index's directory (extendible hashing on the top bits,
+ * so that growth never stops the world), scans, checkpoints, one slot's range at a hand-off.
+ *
+ *   directory -> segment of 64 buckets -> bucket of 64 bytes: 12 tags and 12 references -> cell in a slab
+ *
+ * Records lie in slabs: pages of 64 KiB, each of one size class. Replacing a record by one of the same
+ * class is in place. Pages that became sparse are evacuated (their live records move to fuller pages)
+ * so that memory goes back after many sessions died; the index is the only owner of a reference, so
+ * that moving is one look-up and one store.
+ *
+ * Memory: from the port, never more than `bytes_max`; records are copied in; pointers that
+ * keeper_find() gives are good until the next call that changes the keeper. Threads: one.
+ */
+#ifndef KEEPER_H
+#define KEEPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "memory.h"
+#include "slot.h"
+
+struct keeper; /* private to keeper.c */
+
+struct keeper_stats {
+    uint64_t records;      /* Live sessions and tombstones. */
+    uint64_t record_bytes; /* Of the records themselves. */
+    uint64_t memory_bytes; /* All that the keeper holds: pages, index, tables. */
+    uint64_t moved;        /* Records moved by evacuation so far. */
+};
+
+/* Position of a key. The seed belongs to the data directory (one per cluster), so that positions, and
+ * with them cursors and checkpoints, stay over restarts; and nobody can aim keys at one bucket. */
+uint64_t keeper_position(uint64_t seed, struct bytes key);
+
+/* Returns 0 or -ENOMEM. */
+int keeper_create(struct memory *memory, uint64_t seed, struct keeper **keeper);
+void keeper_destroy(struct keeper *keeper);
+
+/* Bring the bucket, then the record, into the cache; call for a batch of requests, then execute. */
+void keeper_prefetch_bucket(const struct keeper *keeper, uint64_t position);
+void keeper_prefetch_record(const struct keeper *keeper, uint64_t position);
+
+/* The record of a key, or empty. */
+struct bytes keeper_find(const struct keeper *keeper, uint64_t position, struct bytes key);
+
+/* The same, for changing bytes in place (session_touch_in_place()); NULL where there is none. */
+uint8_t *keeper_find_mutable(struct keeper *keeper, uint64_t position, struct bytes key,
+                             size_t *size);
+
+/* Store a record under its own key (session_key()), in place of the one there. `record` must not lie
+ * in the keeper. Returns 0; -ENOMEM; -ENOSPC where too many keys share one position: nothing changed. */
+int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record);
+
+/* Remove. Returns whether it was there. */
+bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key);
+
+/* Visit records in order of position from `cursor` on, until `visit` returns false or the end.
+ *
+ * `visit` must not change the keeper. Returns where to go on (the position after the last visited
+ * record's; all records of one position are visited together), 0 at the end. A record that is there
+ * from the first call to the last is visited, whatever else changes between the calls. */
+uint64_t keeper_scan(struct keeper *keeper, uint64_t cursor,
+                     bool (*visit)(void *context, uint64_t position, struct bytes record),
+                     void *context);
+
+/* Do a little of the evacuation, moving at most `bytes` of records. Returns true while more is due. */
+bool keeper_evacuate(struct keeper *keeper, uint32_t bytes);
+
+void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats);
+
+#endif

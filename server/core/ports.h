@@ -1,0 +1,53 @@
+/* Ports: all that the core asks of the world, on one page. Each is a small struct of functions that an
+ * implementation embeds; the simulator is another implementation. The comments are the failure model.
+ * (memory.h is one more, shared with proto.)
+ */
+#ifndef PORTS_H
+#define PORTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "status.h"
+
+struct reply;
+
+/* The shard's write-ahead log. Appends are in memory at once and durable later, in order, reported by
+ * shard_log_durable(). A crash keeps a prefix: everything durable, perhaps more. */
+struct log_port {
+    /* Append one record of `kind` (log_format.h), gathered from its parts.
+     * Returns 0 with `lsn` set: the record is durable once shard_log_durable() has reached it.
+     * -ENOSPC: no room on the disk; -EIO: the device failed for good; -EAGAIN: too much is waiting to
+     * be written. Nothing is appended then. */
+    int (*append)(struct log_port *log, uint8_t kind, uint64_t position, const struct bytes parts[],
+                  uint32_t part_count, uint64_t *lsn);
+    /* Somebody waits for everything appended so far: write without waiting for the interval. */
+    void (*hurry)(struct log_port *log);
+};
+
+/* Where replies go. A ticket names one request until it is answered, exactly once. */
+struct door {
+    /* Answer now (`held` false), or keep the answer until release(). What `reply` points at is valid
+     * during the call only. The reply may be dropped (the client has gone). */
+    void (*reply)(struct door *door, uint64_t ticket, const struct reply *reply, bool held);
+    /* Send a held answer, or, with a status other than OK, that error in its place. */
+    void (*release)(struct door *door, uint64_t ticket, enum status status, const char *text);
+};
+
+/* What happened, for logs, metrics and tests: never contents of sessions. */
+enum trace_event {
+    TRACE_SESSION_EXPIRED, /* a: position; text: key. */
+    TRACE_SESSION_DELETED,
+    TRACE_LOG_FULL,    /* Writes are refused from here. */
+    TRACE_LOG_RESUMED, /* And taken again from here. */
+    TRACE_LOG_FAILED,
+    TRACE_OVERLOAD_BEGIN, /* a: queue delay, ms. */
+    TRACE_OVERLOAD_END,
+};
+
+struct tracer {
+    void (*event)(struct tracer *tracer, enum trace_event event, uint64_t a, struct bytes text);
+};
+
+#endif

@@ -1,0 +1,161 @@
+/* A session: one small CRDT in a flat byte record, and the four things done with it.
+ *
+ *   session_write()        a coordinator's write: conditions, a new stamp, the new record and its delta
+ *   session_merge()        the join of two full copies: commutative, associative, idempotent
+ *   session_apply_delta()  a delta into a copy that has its base
+ *   session_open() ...     what a client sees: the view
+ *
+ * The same bytes lie in memory, in the log, between nodes, in LMDB and in the archive; record.h writes
+ * the format down. Everything here is a pure function of its arguments.
+ *
+ * Memory: results go to the caller's buffers, which are overwritten, and keep their memory. Records are
+ * never changed in place, but for session_touch_in_place(). Threads: any, on separate buffers.
+ * Times: `_ms` since 1970 unless it says a duration; hlc as in stamp.h.
+ */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "change.h"
+#include "memory.h"
+#include "stamp.h"
+#include "status.h"
+
+enum {
+    SESSION_SIBLINGS_MAX = 16, /* A coordinator that finds more in one name writes the view back. */
+    SESSION_DEDUP_MAX = 8,     /* Newest writes remembered to recognise repeated ones. */
+};
+
+/* What a policy asks of the sessions under its prefix (the part that writing and showing needs). */
+struct session_rules {
+    uint32_t session_bytes_max; /* Of a whole record. */
+    uint32_t fields_max;
+    uint64_t idle_ttl_ms;     /* Given to a session that begins without one; 0: none. */
+    uint64_t absolute_ttl_ms; /* The same. */
+    uint64_t tombstone_keep_ms;
+    bool no_resurrect; /* Blind writes cannot begin a destroyed session within tombstone_keep_ms. */
+};
+
+struct session_write {
+    struct bytes key;
+    struct bytes record; /* The present copy; empty where there is none. */
+    const struct session_rules *rules;
+    uint64_t now_ms;
+    uint64_t hlc; /* The new stamp is greater than this and than every hlc in the record. */
+    struct actor actor;
+    enum write_mode mode;
+    enum session_type type;    /* Of a session that begins; SESSION_NONE: any, and begins none. */
+    struct bytes if_version;   /* Token, or empty. */
+    struct bytes changes;      /* A list that change_check() has accepted. */
+    uint64_t client, sequence; /* Or 0, 0. */
+    uint64_t retry_hlc; /* Nonzero: repeated; what the client had seen before its first try. */
+};
+
+struct session_written {
+    bool changed;   /* There is a new record to store and to log; else the copy is as it was. */
+    bool created;   /* An incarnation began. */
+    bool destroyed; /* One ended. */
+    bool repeated;  /* The dedup window knew this write: results are those of the first time. */
+    struct stamp stamp;
+    struct bytes token; /* Of the state after the write; in `record`, `scratch` or the old copy. */
+    struct buffer record; /* Set when changed: the whole new record... */
+    struct buffer
+        delta; /* ... and the same as a delta on the old one (empty where full is smaller). */
+    struct buffer results; /* One per change (change.h). */
+    struct buffer scratch;
+};
+
+void session_written_init(struct session_written *written, struct memory *memory);
+void session_written_fini(struct session_written *written);
+
+/* Do one coordinator's write. Expired means absent: what has died is buried first (death below the new
+ * stamp) and a write may begin a new incarnation over it.
+ *
+ * Returns a status: OK; NOT_FOUND, EXISTS, VERSION_MISMATCH, WRONG_TYPE, NOT_A_NUMBER, OUT_OF_RANGE,
+ * DESTROYED, MAYBE_APPLIED, SESSION_TOO_LARGE, TOO_MANY_FIELDS, NO_MEMORY, DAMAGED (the record).
+ * With any but OK, `changed` is false. DESTROY on nothing is OK with result 0 and changes nothing,
+ * unless the policy says no_resurrect: it then leaves a tombstone all the same. */
+enum status session_write(const struct session_write *write, struct session_written *written);
+
+/* Bury an expired session: a tombstone with death at `hlc` and every version seen.
+ * Returns 0 with `out` set, -ENOMEM, -EBADMSG. */
+int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
+
+/* The join of two full records of one key. `out` is in canonical form: equal states, equal bytes.
+ * Returns 0; -EBADMSG when one is damaged or the keys differ; -ENOMEM. */
+int session_merge(struct bytes a, struct bytes b, struct buffer *out);
+
+/* Apply a delta to the copy here (empty: none).
+ * Returns 0; -ESTALE when the copy has not seen the delta's base (ask for the full record);
+ * -EBADMSG; -ENOMEM. */
+int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *out);
+
+/* Check all of a record or delta that came from outside, to the last byte: lengths, order, references,
+ * limits, canonical form. After it, the other functions need not fail on it.
+ * Returns 0 or -EBADMSG. */
+int session_check(struct bytes record);
+int session_check_delta(struct bytes delta);
+
+/* Key of a record or delta. Cheap: the key lies near the start. Of a damaged record: empty. */
+struct bytes session_key(struct bytes record);
+
+/* Newest hlc anywhere in a record or delta: what a node's clock must pass when it takes it in. */
+uint64_t session_newest_hlc(struct bytes record);
+
+/* ---- The view: what a client sees at a time ---- */
+
+struct session_view {
+    struct bytes record;
+    uint64_t now_ms;
+    bool live; /* There is a session, not past its deadline. Else the fields up to `owner` are 0. */
+    bool tombstone; /* Not live, and remembers a death. */
+    bool expired;   /* Not live only because its deadline has passed. */
+    enum session_type type;
+    uint64_t created_ms;
+    uint64_t absolute_ms;    /* 0: none. */
+    uint64_t idle_ms;        /* Duration; 0: none. */
+    uint64_t last_access_ms; /* 0: not kept (no idle timeout). */
+    uint64_t deadline_ms; /* The earlier of the two as it stands; set even when expired; 0: none. */
+    uint64_t next_ms;     /* When something next happens by itself: deadline, a field's deadline,
+                              a tombstone's end; 0: never. May be early, never late. */
+    struct bytes owner;
+    uint32_t field_count; /* Shown fields; 1 for a blob. */
+    uint32_t siblings_hidden;
+    /* private to session.c */
+    uint32_t births_;
+    uint64_t cursor_[6];
+};
+
+/* Take the view. The record must have passed session_check() once. Returns 0 or -EBADMSG. */
+int session_open(struct session_view *view, struct bytes record, uint64_t now_ms);
+
+struct session_field {
+    struct bytes name;
+    struct bytes value;   /* Of a number: its decimal text, in `text`. A zset's member: 8 bytes. */
+    uint64_t deadline_ms; /* 0: none. */
+    bool sibling;         /* Not the shown one; only with all_siblings. */
+    char text[24];
+};
+
+/* Walk the shown fields in byte order of their names, siblings (newest first) where asked for.
+ * Returns true with `field` set, false at the end. session_rewind() starts again. */
+bool session_next(struct session_view *view, bool all_siblings, struct session_field *field);
+void session_rewind(struct session_view *view);
+
+/* Find one shown field. Returns true with `field` set. Does not disturb the walk. */
+bool session_find(const struct session_view *view, struct bytes name, struct session_field *field);
+
+/* The version token of a record: opaque to clients, at most TOKEN_BYTES_MAX; appended to `out`.
+ * Returns 0, -ENOMEM. */
+int session_token(struct bytes record, struct buffer *out);
+
+/* Has this record (empty: none) seen all that the token says? Returns 1, 0, or -EBADMSG: no token. */
+int session_covers(struct bytes record, struct bytes token);
+
+/* Slide the idle clock in the stored bytes themselves; false where the record keeps none. */
+bool session_touch_in_place(uint8_t *record, size_t record_size, uint64_t now_ms);
+
+#endif

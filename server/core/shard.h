@@ -1,0 +1,135 @@
+/* A shard: everything that happens to its sessions, as events in and actions out.
+ *
+ * Pure: time comes with each event, memory, log and replies go through ports. The data plane feeds it
+ * requests already taken apart (native and RESP doors make the same struct request), log progress and
+ * ticks; it answers through the door, at once or, where an ack level waits for the log, later.
+ *
+ * Life of a write: shard_execute() -> session_write() on the copy in the keeper -> keeper_set() and
+ * log->append() in the same turn -> door->reply(), held when the level is `disk` -> shard_log_durable()
+ * -> door->release().
+ *
+ * Memory: the shard owns its keeper; requests and what they point at belong to the caller and are not
+ * kept after the call. Threads: one thread, all calls.
+ */
+#ifndef SHARD_H
+#define SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "histogram.h"
+#include "keeper.h"
+#include "policy.h"
+#include "ports.h"
+#include "session.h"
+
+enum request_op {
+    REQUEST_GET = 0,
+    REQUEST_WRITE = 1,
+    REQUEST_SCAN = 2,
+    REQUEST_INSPECT = 3,
+};
+
+/* One request for one session (or one step of a scan). Many-key requests are split by the door. */
+struct request {
+    uint64_t ticket;
+    uint8_t op;
+    uint8_t mode;         /* WRITE: enum write_mode. */
+    uint8_t type;         /* WRITE, SCAN: enum session_type. */
+    uint8_t ack;          /* WRITE: enum ack_level. */
+    uint32_t flags;       /* GET: enum get_flag. */
+    uint32_t timeout_ms;  /* 0: none. */
+    uint64_t received_ms; /* When it arrived, for timeout and queue delay. */
+    uint64_t position;    /* shard_prepare() sets it. */
+    struct bytes key;     /* SCAN: prefix. */
+    struct bytes version; /* GET: floor; WRITE: condition. */
+    struct bytes body;    /* GET: names of fields; WRITE: change list. */
+    uint64_t client, sequence, retry_hlc;
+    uint64_t cursor; /* SCAN. */
+    uint32_t count;  /* SCAN. */
+};
+
+/* An answer. Pointers are valid during door->reply() only. */
+struct reply {
+    uint8_t op;
+    enum status status;
+    const char *text;   /* NULL: the status's own. */
+    enum ack_level ack; /* The level that is reached when this answer goes out. */
+    bool created, repeated;
+    uint64_t hlc;
+    uint32_t retry_after_ms;
+    struct bytes version;
+    uint32_t flags;      /* GET: those of the request; SIBLINGS where the policy shows them. */
+    struct bytes fields; /* GET: the names asked for. */
+    struct session_view *view; /* GET, INSPECT: NULL unless status is OK. */
+    struct bytes record;       /* INSPECT. */
+    struct bytes results;      /* WRITE: one per change. */
+    struct bytes keys;         /* SCAN: each as varint size and bytes. */
+    uint64_t cursor;           /* SCAN: where to go on; 0: done. */
+};
+
+/* Counters, all since the start; read by the same thread (the data plane publishes copies). */
+struct shard_stats {
+    uint64_t requests[4];  /* By request_op. */
+    uint64_t hits, misses; /* GETs. */
+    uint64_t created, destroyed, expired;
+    uint64_t siblings_hidden;         /* Counted when shown without them. */
+    uint64_t busy, timeouts, refused; /* Answers BUSY; TIMEOUT; other errors of a limit. */
+    uint64_t repeated;
+    uint64_t touches_logged;
+    uint64_t acks[5];            /* By level reached. */
+    uint64_t live;               /* Sessions now. */
+    struct histogram latency[4]; /* By request_op, microseconds from arrival to answer. */
+};
+
+struct shard_options {
+    uint32_t index;
+    uint64_t seed; /* Of positions. */
+    struct actor actor;
+    uint64_t hlc;        /* Newest that the store has seen. */
+    uint64_t memory_max; /* Bytes for sessions; 0: no limit. New sessions are refused at it. */
+    const struct policies *policies;
+    struct memory *memory;
+    struct log_port *log;
+    struct door *door;
+    struct tracer *tracer;
+};
+
+struct shard; /* private to shard.c */
+
+/* Returns 0 or -ENOMEM. */
+int shard_create(const struct shard_options *options, struct shard **shard);
+void shard_destroy(struct shard *shard);
+
+/* Before serving: take in what the store gives, in any order, as often as it likes.
+ * Returns 0; -ENOMEM; -EBADMSG: damaged, skipped; -ESTALE: a delta whose base is not here. */
+int shard_restore_record(struct shard *shard, struct bytes record);
+int shard_restore_delta(struct shard *shard, struct bytes delta);
+
+/* Batch of a turn: position and prefetch of each request, then execute each in order. */
+void shard_prepare(struct shard *shard, struct request *request);
+void shard_prefetch(struct shard *shard, const struct request *request);
+
+/* Execute. Answers through the door exactly once: now, or held and released later.
+ * `now_ms` never goes back; `queue_us` is how long the request waited. */
+void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
+                   uint32_t queue_us);
+
+/* The log is durable up to `lsn`: releases what waited for it. */
+void shard_log_durable(struct shard *shard, uint64_t lsn);
+
+/* The device failed: everything that waits is answered with the error, writes are refused from now. */
+void shard_log_failed(struct shard *shard, const char *text);
+
+/* Do due work: expiry, patrol, evacuation, at most about `budget_us` of it.
+ * Returns in how many ms to call again: 0 when there is more to do now. */
+uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us);
+
+/* A new table of policies, valid as long as the shard. */
+void shard_set_policies(struct shard *shard, const struct policies *policies);
+
+const struct shard_stats *shard_stats(const struct shard *shard);
+const struct keeper *shard_keeper(const struct shard *shard);
+uint64_t shard_hlc(const struct shard *shard);
+
+#endif

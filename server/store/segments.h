@@ -1,0 +1,36 @@
+/* The segment files of one shard's log: prepared, written, sealed, compacted, recycled.
+ *
+ *   free -> taken (by the log writer) -> sealed -> compacted into LMDB -> free (zeroed in the background)
+ *
+ * The log writer takes and seals; the shard's store thread zeroes new files ahead of time, compacts
+ * sealed ones into the checkpoint and recycles them. The log writer never waits for that thread: where
+ * no segment is ready it is told so, and asks again.
+ *
+ * Threads: take, seal and wake from the shard's thread, everything else from the store's.
+ */
+#ifndef SEGMENTS_H
+#define SEGMENTS_H
+
+#include <stdint.h>
+
+#include "stamp.h"
+
+struct segments; /* private to segments.c */
+
+struct segment {
+    int fd; /* Open for O_DIRECT|O_DSYNC writing; owned by the pool. */
+    uint32_t id;
+    uint32_t epoch;
+    uint64_t size; /* Of the file. */
+    uint64_t lsn;  /* Of the byte at LOG_HEADER_BYTES; its header is written and durable. */
+};
+
+/* The next segment to write, whose stream begins at `lsn`.
+ * Returns 0; -EAGAIN: none is ready, one is being prepared; -ENOSPC: the disk or storage.disk_limit is
+ * full (ask again later: room may come back); -EIO: preparing failed. */
+int segments_take(struct segments *segments, uint64_t lsn, struct segment *segment);
+
+/* A taken segment is complete and durable; `end_lsn` is the first LSN not in it. */
+void segments_seal(struct segments *segments, uint32_t id, uint64_t end_lsn);
+
+#endif

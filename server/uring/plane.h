@@ -1,0 +1,100 @@
+/* The data plane: N shard threads with their connections, and nothing shared between them.
+ *
+ * Each thread owns one io_uring, one shard of the core, one log writer and the connections handed to
+ * it. Everything from outside (control thread, other shards) comes as a message through a bounded
+ * queue, and a MSG_RING or eventfd wakes the thread once per batch.
+ *
+ * Threads: plane_*() from the control thread only; they may block for one turn of a shard.
+ */
+#ifndef PLANE_H
+#define PLANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy.h"
+#include "segments.h"
+#include "shard.h"
+
+struct plane; /* private to plane.c */
+
+struct plane_limits {
+    uint32_t connections;     /* All shards together. */
+    uint32_t in_flight;       /* Requests per connection. */
+    uint32_t frame_bytes;     /* Largest body of a frame. */
+    uint64_t output_bytes;    /* Unread replies per connection before it is not read from; twice
+                                      as much closes it. */
+    uint32_t queue_delay_ms;  /* BUSY above it. */
+    uint32_t log_interval_ms; /* storage.log_interval. */
+};
+
+struct plane_options {
+    const char *node_name;
+    const char *address; /* To listen on. */
+    uint16_t port;       /* 0 picks; see plane_port(). */
+    uint32_t shard_count;
+    struct plane_limits limits;
+    struct actor actor;
+    uint64_t (*now_ms)(void *clock); /* Wall time that never goes back; any thread. */
+    void *clock;
+    /* A FRAME_ADMIN came; answer with plane_admin_reply(). Called on a shard's thread; must not block
+     * (hand it to the control loop). */
+    void (*admin)(void *context, uint64_t token, struct bytes command, struct bytes argument);
+    /* A trace event of any shard; on that shard's thread; must not block. */
+    void (*trace)(void *context, uint32_t shard, enum trace_event event, uint64_t a,
+                  struct bytes text);
+    void *context;
+};
+
+struct plane_log_stats {
+    uint64_t lsn_appended, lsn_durable;
+    uint64_t records, bytes, device_writes, device_bytes;
+    struct histogram device_write_us;
+    bool failed, full;
+};
+
+struct plane_shard_stats {
+    struct shard_stats shard;
+    struct keeper_stats keeper;
+    struct plane_log_stats log;
+    uint64_t connections, accepted, refused_connections;
+    uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited;
+    uint64_t cpu_us; /* Of the thread. */
+};
+
+/* Make rings, listeners and threads-to-be, each with its shard (made by the caller, with a NULL door
+ * and log, which plane_attach fills in). Writes what is wrong, and what to do, into `message`: where
+ * io_uring is not permitted it says exactly that and what to allow.
+ * Returns 0 or negative errno. */
+int plane_create(const struct plane_options *options, struct plane **plane, char *message,
+                 size_t message_size);
+
+/* Ports for shard `index`: to be put into its shard_options. Good until plane_destroy(). */
+struct log_port *plane_log_port(struct plane *plane, uint32_t index);
+struct door *plane_door(struct plane *plane, uint32_t index);
+struct tracer *plane_tracer(struct plane *plane, uint32_t index);
+
+/* Give the shard (whose restore is done) and its log: segments and the LSN to go on from. The plane
+ * does not own them. */
+void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
+                  struct segments *segments, uint64_t lsn);
+
+/* Start the threads and serve. Returns 0 or negative errno. */
+int plane_start(struct plane *plane);
+uint16_t plane_port(const struct plane *plane);
+
+/* Stop taking requests, write the log out, close connections, join the threads. */
+void plane_stop(struct plane *plane);
+void plane_destroy(struct plane *plane);
+
+/* A consistent copy of one shard's counters. Returns 0, or -ETIMEDOUT after a second. */
+int plane_stats(struct plane *plane, uint32_t index, struct plane_shard_stats *stats);
+
+/* Answer a FRAME_ADMIN, once: a JSON document, or an error. */
+void plane_admin_reply(struct plane *plane, uint64_t token, enum status status, const char *text,
+                       struct bytes json);
+
+void plane_set_policies(struct plane *plane, const struct policies *policies);
+
+#endif
