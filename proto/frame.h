@@ -61,8 +61,8 @@ int64_t frame_size(struct bytes input, uint32_t body_bytes_max);
 
 /* Take apart exactly one whole frame. The parts point into `input`.
  *
- * Returns 0; -EBADMSG when sizes contradict each other; -EILSEQ when the checksum does not match (type
- * and request id are then set, so that the error can be answered). */
+ * Returns 0; -EILSEQ when the checksum does not match; -EBADMSG when sizes contradict each other. With
+ * both, type and request id are set once the header is whole, so that the error can be answered. */
 int frame_parse(struct bytes input, struct frame *frame);
 
 #endif
