@@ -11,8 +11,8 @@
  * so that memory goes back after many sessions died; the index is the only owner of a reference, so
  * that moving is one look-up and one store.
  *
- * Memory: from the port, never more than `bytes_max`; records are copied in; pointers that
- * keeper_find() gives are good until the next call that changes the keeper. Threads: one.
+ * Memory: from the port; keeper_stats() says how much, for whoever keeps a limit. Records are copied in;
+ * pointers that keeper_find() gives are good until the next call that changes the keeper. Threads: one.
  */
 #ifndef KEEPER_H
 #define KEEPER_H
@@ -37,8 +37,10 @@ struct keeper_stats {
  * with them cursors and checkpoints, stay over restarts; and nobody can aim keys at one bucket. */
 uint64_t keeper_position(uint64_t seed, struct bytes key);
 
-/* Returns 0 or -ENOMEM. */
-int keeper_create(struct memory *memory, uint64_t seed, struct keeper **keeper);
+/* `key_of` finds the key in a stored record (session_key()); it is never given bytes that were not put
+ * in by keeper_set(). Returns 0 or -ENOMEM. */
+int keeper_create(struct memory *memory, uint64_t seed, struct bytes (*key_of)(struct bytes record),
+                  struct keeper **keeper);
 void keeper_destroy(struct keeper *keeper);
 
 /* Bring the bucket, then the record, into the cache; call for a batch of requests, then execute. */
@@ -52,8 +54,10 @@ struct bytes keeper_find(const struct keeper *keeper, uint64_t position, struct 
 uint8_t *keeper_find_mutable(struct keeper *keeper, uint64_t position, struct bytes key,
                              size_t *size);
 
-/* Store a record under its own key (session_key()), in place of the one there. `record` must not lie
- * in the keeper. Returns 0; -ENOMEM; -ENOSPC where too many keys share one position: nothing changed. */
+/* Store a record under its own key (`key_of`), in place of the one there; `position` is that key's.
+ * `record` must not lie in the keeper. Returns 0; -ENOMEM (also where the 2^21 pages of 64 KiB that a
+ * keeper can number are used up); -ENOSPC where too many keys share one position (48 always fit).
+ * On failure no record has changed. */
 int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record);
 
 /* Remove. Returns whether it was there. */
