@@ -54,6 +54,11 @@ struct bytes keeper_find(const struct keeper *keeper, uint64_t position, struct 
 uint8_t *keeper_find_mutable(struct keeper *keeper, uint64_t position, struct bytes key,
                              size_t *size);
 
+/* Make room, so that the next call that changes the keeper, if it is keeper_set() of this key with a
+ * record of at most `record_bytes`, cannot fail: the shard logs a write between the two.
+ * Returns 0, -ENOMEM, -ENOSPC as keeper_set(): no record changed. */
+int keeper_reserve(struct keeper *keeper, uint64_t position, struct bytes key, size_t record_bytes);
+
 /* Store a record under its own key (`key_of`), in place of the one there; `position` is that key's.
  * `record` must not lie in the keeper. Returns 0; -ENOMEM (also where the 2^21 pages of 64 KiB that a
  * keeper can number are used up); -ENOSPC where too many keys share one position (48 always fit).

@@ -39,7 +39,8 @@ struct request {
     uint8_t ack;          /* WRITE: enum ack_level. */
     uint32_t flags;       /* GET: enum get_flag. */
     uint32_t timeout_ms;  /* 0: none. */
-    uint64_t received_ms; /* When it arrived, for timeout and queue delay. */
+    uint64_t received_us; /* When it arrived, by the clock of `now_us`: for timeout, queue delay and
+                             latency. */
     uint64_t position;    /* shard_prepare() sets it. */
     struct bytes key;     /* SCAN: prefix. */
     struct bytes version; /* GET: floor; WRITE: condition. */
@@ -87,7 +88,9 @@ struct shard_options {
     uint64_t seed; /* Of positions. */
     struct actor actor;
     uint64_t hlc;        /* Newest that the store has seen. */
-    uint64_t memory_max; /* Bytes for sessions; 0: no limit. New sessions are refused at it. */
+    uint64_t memory_max; /* Bytes for sessions; 0: no limit. New sessions are refused at it, growth
+                            of others a little above it. */
+    uint32_t queue_delay_ms; /* Who waited longer is answered BUSY; 0: never. */
     const struct policies *policies;
     struct memory *memory;
     struct log_port *log;
@@ -101,22 +104,31 @@ struct shard; /* private to shard.c */
 int shard_create(const struct shard_options *options, struct shard **shard);
 void shard_destroy(struct shard *shard);
 
-/* Before serving: take in what the store gives, in any order, as often as it likes.
- * Returns 0; -ENOMEM; -EBADMSG: damaged, skipped; -ESTALE: a delta whose base is not here. */
-int shard_restore_record(struct shard *shard, struct bytes record);
-int shard_restore_delta(struct shard *shard, struct bytes delta);
+/* Before serving: take in what the store gives, in any order, as often as it likes; each is checked.
+ * Returns 0; -ENOMEM; -EBADMSG: damaged, skipped; -ESTALE: a delta whose base, or a touch whose session,
+ * is not here (it may come later: offer it again then). */
+int shard_restore_record(struct shard *shard, struct bytes record); /* LOG_FULL, a checkpoint's. */
+int shard_restore_delta(struct shard *shard, struct bytes delta);   /* LOG_DELTA. */
+int shard_restore_touch(struct shard *shard, struct bytes body);    /* LOG_TOUCH. */
+int shard_restore_bury(struct shard *shard, struct bytes record);   /* LOG_BURY. */
+
+/* All was given: what was buried and did not come back is dropped, and serving may begin. Sessions with
+ * an idle timeout get idle/8 more, for the touches that were not logged. */
+void shard_restore_done(struct shard *shard, uint64_t now_ms);
 
 /* Batch of a turn: position and prefetch of each request, then execute each in order. */
 void shard_prepare(struct shard *shard, struct request *request);
 void shard_prefetch(struct shard *shard, const struct request *request);
 
-/* Execute. Answers through the door exactly once: now, or held and released later.
- * `now_ms` never goes back; `queue_us` is how long the request waited. */
+/* Execute. Answers through the door exactly once: now, or held and released later. Key, version, change
+ * list and the rest are checked here. Neither clock goes back: `now_ms` is since 1970 and decides what
+ * has expired, `now_us` has any origin and measures waiting (read it for each batch or request: the
+ * closer, the truer is the queue delay). */
 void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
-                   uint32_t queue_us);
+                   uint64_t now_us);
 
 /* The log is durable up to `lsn`: releases what waited for it. */
-void shard_log_durable(struct shard *shard, uint64_t lsn);
+void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us);
 
 /* The device failed: everything that waits is answered with the error, writes are refused from now. */
 void shard_log_failed(struct shard *shard, const char *text);

@@ -20,7 +20,7 @@
  *        0    4  CRC-32C of what follows: header from 4 on, body
  *        4    4  body size, without padding
  *        8    4  segment epoch: bytes that an earlier life of the file left behind never pass
- *       12    4  kind, enum log_kind
+ *       12    4  kind, enum log_kind (log_kind.h)
  *       16    8  position of the key (0 where there is none)
  *       24       body, zero-padded to a multiple of 8
  *
@@ -38,6 +38,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "log_kind.h"
 #include "stamp.h"
 
 enum {
@@ -47,18 +48,6 @@ enum {
     LOG_RECORD_ALIGN = 8,
     LOG_BLOCK_BYTES = 4096, /* Device writes begin and end at a multiple of it. */
     LOG_SEGMENT_BYTES_DEFAULT = 128 * 1024 * 1024, /* More than the largest record. */
-};
-
-enum log_kind {
-    LOG_FULL = 1,  /* A whole session record. */
-    LOG_DELTA = 2, /* A delta of one. */
-    LOG_BATCH =
-        3,        /* Several of these, applied together: for each kind (1 byte), position (8 bytes),
-                       varint size, body. */
-    LOG_MARK = 4, /* See above; no body. */
-    LOG_TOUCH = 5, /* last_access: varint ms, then the key. */
-    LOG_BURY = 6,  /* The session of this key expired: body as in FULL, a tombstone that need not be
-                       kept once everything before it is gone. */
 };
 
 struct log_record {
