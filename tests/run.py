@@ -1,0 +1,245 @@
+"""Build Belay and run its test suites: what tools/test calls.
+
+A suite is one build of the tree and some of meson's suites in it. Each meson test counts as one, and so
+does a build that fails. Beside the tests it is checked that they leave nothing behind: no process, no
+temporary file, nothing new in `git status`.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
+SANITIZER_ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+class Build:
+    """A build directory, its meson options, and what to build in it."""
+
+    def __init__(self, directory, options, targets=(), environment=None):
+        self.directory = directory
+        self.options = options
+        self.targets = list(targets)
+        self.environment = environment or {}
+
+
+BUILDS = {
+    "release": Build("build", ["-Dbuildtype=release"]),
+    "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined"]),
+    "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread"]),
+    "fuzz": Build("build-fuzz", ["-Dbuildtype=debugoptimized", "-Dfuzz=true", "-Dwerror=false"],
+                  ["fuzz-targets"], {"CC": "clang-14"}),
+}
+
+# Name: build, meson's suites, by how much to multiply time limits, what it is.
+SUITES = {
+    "tidy": ("release", ["tidy"], 1, "layout, include directions, headers, clang-tidy, documents"),
+    "unit": ("release", ["unit"], 1, "unit and property tests"),
+    "integration": ("release", ["integration"], 1, "the real programs on loopback"),
+    "asan": ("asan", ["unit", "integration"], 4, "unit and integration under ASan and UBSan"),
+    "tsan": ("tsan", ["threads"], 8, "what has threads, under TSan"),
+    "fuzz": ("fuzz", ["fuzz"], 1, "every decoder of outside bytes, some seconds each"),
+}
+
+
+class Report:
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.skipped = 0
+
+    def line(self, verdict, name, seconds=None):
+        duration = "" if seconds is None else f"  {seconds:.1f}s"
+        print(f"{verdict:<5} {name}{duration}", flush=True)
+
+    def fail(self, name, log="", seconds=None):
+        self.failed += 1
+        self.line("FAIL", name, seconds)
+        for row in log.rstrip().splitlines():
+            print(f"      | {row}")
+
+    def ok(self, name, seconds=None):
+        self.passed += 1
+        self.line("ok", name, seconds)
+
+    def skip(self, name, log, seconds=None):
+        if IN_CI:
+            self.fail(f"{name} (skipped, which is a failure in CI)", log, seconds)
+        else:
+            self.skipped += 1
+            self.line("skip", name, seconds)
+
+
+def run_quietly(command, environment):
+    done = subprocess.run(command, cwd=TOP, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", check=False)
+    return done.returncode, done.stdout
+
+
+def build(name, environment, report):
+    """Configure where needed, and build. Returns whether that worked."""
+    plan = BUILDS[name]
+    environment = {**environment, **plan.environment}
+    directory = TOP / plan.directory
+    start = time.monotonic()
+    configured = (directory / "meson-private" / "coredata.dat").exists()
+    command = ["meson", "configure"] if configured else ["meson", "setup"]
+    code, log = run_quietly(command + [str(directory)] + plan.options, environment)
+    if code == 0:
+        code, log = run_quietly(["ninja", "-C", str(directory)] + plan.targets, environment)
+    seconds = time.monotonic() - start
+    if code != 0:
+        report.fail(f"build {plan.directory}", log, seconds)
+        return False
+    report.line("built", plan.directory, seconds)
+    return True
+
+
+def run_meson(name, only, environment, report):
+    """Run one of SUITES, or the tests named by `only` in it, in its build."""
+    build_name, meson_suites, multiplier, _ = SUITES[name]
+    directory = TOP / BUILDS[build_name].directory
+    log_file = directory / "meson-logs" / f"{name}.json"
+    command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--no-stdsplit",
+               "-t", str(multiplier), "--logbase", name, "--num-processes", str(os.cpu_count() or 1)]
+    for suite in meson_suites:
+        command += ["--suite", suite]
+    log_file.unlink(missing_ok=True)
+    process = subprocess.Popen(command + only, cwd=TOP, env=environment, text=True,
+                               errors="replace", stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = follow(process, name)
+    rows = []
+    if log_file.exists():
+        rows = [json.loads(row) for row in log_file.read_text(errors="replace").splitlines() if row]
+    if not rows and "No suitable tests defined" not in output and "No tests defined" not in output:
+        report.fail(f"{name}: meson test", output)
+    for row in rows:
+        judge(name, row, report)
+
+
+def follow(process, name):
+    """Show meson's progress while the tests run: a dot for each test that ended, where it is a person
+    who waits. Returns everything that meson said."""
+    output = []
+    for row in process.stdout:
+        output.append(row)
+        ended = re.match(r"\s*(\d+)/(\d+) ", row)
+        if ended and sys.stdout.isatty():
+            print(f"\r{name} {ended[1]}/{ended[2]}", end="\r", flush=True)
+    process.wait()
+    return "".join(output)
+
+
+def judge(suite, row, report):
+    short = row["name"].split(" / ")[-1]
+    name = f"{suite} {short}"
+    log = (row.get("stdout") or "") + (row.get("stderr") or "")
+    result = row["result"]
+    seconds = row.get("duration")
+    if result in ("OK", "EXPECTEDFAIL"):
+        report.ok(name, seconds)
+    elif result == "SKIP":
+        report.skip(name, log, seconds)
+    else:
+        report.fail(f"{name} ({result})", log, seconds)
+
+
+def programs_running():
+    """Processes whose program lies in one of the build directories."""
+    builds = tuple(str(TOP / plan.directory) + "/" for plan in BUILDS.values())
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                program = os.readlink(f"/proc/{entry}/exe")
+            except OSError:
+                continue
+            if program.startswith(builds):
+                found[int(entry)] = program
+    return found
+
+
+def git_status():
+    if not (TOP / ".git").exists():
+        return ""
+    return run_quietly(["git", "status", "--porcelain"], os.environ)[1]
+
+
+def check_leftovers(running_before, status_before, temporary, report):
+    left = []
+    for pid, program in programs_running().items():
+        if pid not in running_before:
+            left.append(f"process {pid}: {program}")
+            os.kill(pid, signal.SIGKILL)
+    left += [f"file: {path}" for path in sorted(Path(temporary).iterdir())]
+    status = git_status()
+    if status != status_before:
+        left.append(f"git status is now:\n{status}")
+    if left:
+        report.fail("nothing is left behind", "\n".join(left))
+    else:
+        report.ok("nothing is left behind")
+
+
+def parse_arguments():
+    names = "\n".join(f"  {name:<12} {suite[3]}" for name, suite in SUITES.items())
+    parser = argparse.ArgumentParser(
+        prog="tools/test", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Build Belay and run its tests.",
+        epilog=f"suites (default: all):\n{names}\n\n"
+               "SUITE:TEST runs one test of a suite, for example unit:proto.")
+    parser.add_argument("suites", metavar="SUITE", nargs="*")
+    wanted = {}
+    for word in parser.parse_args().suites:
+        suite, _, test = word.partition(":")
+        if suite not in SUITES:
+            parser.error(f"no suite {suite!r}; there are: {', '.join(SUITES)}")
+        wanted.setdefault(suite, [])
+        if test:
+            wanted[suite].append(test)
+    return wanted or {name: [] for name in SUITES}
+
+
+def main():
+    wanted = parse_arguments()
+    report = Report()
+    start = time.monotonic()
+    running_before = programs_running()
+    status_before = git_status()
+    temporary = tempfile.mkdtemp(prefix="belay-tests.")
+    environment = {**os.environ, **SANITIZER_ENVIRONMENT, "TMPDIR": temporary,
+                   "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    built = {}
+    try:
+        for name, only in wanted.items():
+            build_name = SUITES[name][0]
+            if build_name not in built:
+                built[build_name] = build(build_name, environment, report)
+            if built[build_name]:
+                run_meson(name, only, environment, report)
+        check_leftovers(running_before, status_before, temporary, report)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(f"in {time.monotonic() - start:.0f} s")
+    skipped = f", {report.skipped} skipped" if report.skipped else ""
+    print(f"{report.passed} passed, {report.failed} failed{skipped}")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
