@@ -1,0 +1,159 @@
+#include "config_print.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+enum { COLUMNS = 98 };
+
+/* Words of `text`, each line beginning with `lead`. */
+static void print_wrapped(FILE *to, const char *lead, const char *text)
+{
+    size_t column = 0;
+
+    while (*text != '\0') {
+        size_t size = strcspn(text, " ");
+        if (column > 0 && column + 1 + size > COLUMNS) {
+            fputc('\n', to);
+            column = 0;
+        }
+        column += (size_t)fprintf(to, "%s%.*s", column == 0 ? lead : " ", (int)size, text);
+        text += size;
+        text += strspn(text, " ");
+    }
+    fputc('\n', to);
+}
+
+static void print_example_key(FILE *to, const struct config_key *key)
+{
+    char allowed[200], line[240];
+
+    config_value_describe(key, allowed, sizeof allowed);
+    allowed[0] = (char)toupper((unsigned char)allowed[0]);
+    snprintf(line, sizeof line, "%s.", allowed);
+    print_wrapped(to, "# ", key->help);
+    print_wrapped(to, "# ", line);
+    fprintf(to, "#%s =%s%s\n\n", key->name, key->standard[0] == '\0' ? "" : " ", key->standard);
+}
+
+void config_print_example(FILE *to)
+{
+    const struct config_key *key;
+
+    fputs("# belayd.conf: every key, at its default. A line that begins with # or ; is a comment.\n"
+          "# Durations are written 10ms 5s 30m 2h 7d, sizes as bytes or 64KiB 8MiB 1GiB 2TiB.\n"
+          "# `belayd --check-config --config FILE` names file and line of what is wrong.\n\n",
+          to);
+    for (uint32_t i = 0; (key = config_key(i)) != NULL; i++) {
+        if (i == 0 || strcmp(key->section, config_key(i - 1)->section) != 0) {
+            fprintf(to, "[%s]\n", key->section);
+        }
+        print_example_key(to, key);
+    }
+    fputs("# Policies: settings of the sessions whose key begins with PREFIX; the longest prefix "
+          "wins,\n"
+          "# \"\" is every key. A key that a section does not give has the default shown here, not "
+          "the\n"
+          "# value of a shorter prefix. This one changes nothing:\n\n"
+          "[policy \"\"]\n",
+          to);
+    for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
+        print_example_key(to, key);
+    }
+}
+
+/* scdoc gives `_` and `*` a meaning of their own: emphasis. */
+static void print_escaped(FILE *to, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '`') {
+            continue;
+        }
+        if (strchr("_*\\", *text) != NULL) {
+            fputc('\\', to);
+        }
+        fputc(*text, to);
+    }
+}
+
+static void print_manual_key(FILE *to, const struct config_key *key)
+{
+    char allowed[200];
+
+    config_value_describe(key, allowed, sizeof allowed);
+    fputs("*", to);
+    print_escaped(to, key->name);
+    fputs("* = ", to);
+    print_escaped(to, key->standard[0] == '\0' ? "(empty)" : key->standard);
+    fputs("\n\t", to);
+    print_escaped(to, key->help);
+    fputs("++\n", to);
+    fputs("\tA ", to);
+    print_escaped(to, allowed);
+    fputs(".\n\n", to);
+}
+
+void config_print_manual(FILE *to)
+{
+    const struct config_key *key;
+
+    for (uint32_t i = 0; (key = config_key(i)) != NULL; i++) {
+        if (i == 0 || strcmp(key->section, config_key(i - 1)->section) != 0) {
+            fprintf(to, "## [%s]\n\n", key->section);
+        }
+        print_manual_key(to, key);
+    }
+    fputs(
+        "## [policy \"PREFIX\"]\n\n"
+        "Settings of the sessions whose key begins with PREFIX. The longest prefix wins; the empty "
+        "one is every key. A key that is not given has the default shown here, not the value of a "
+        "shorter prefix.\n\n",
+        to);
+    for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
+        print_manual_key(to, key);
+    }
+}
+
+static json_t *value_to_json(const struct config_key *key, const void *base)
+{
+    char text[CONFIG_VALUE_BYTES];
+    const void *from = (const char *)base + key->offset;
+    uint64_t number;
+
+    if (key->kind == CONFIG_NUMBER || key->kind == CONFIG_SWITCH) {
+        memcpy(&number, from, sizeof number);
+        return key->kind == CONFIG_SWITCH ? json_boolean(number != 0)
+                                          : json_integer((json_int_t)number);
+    }
+    config_value_print(key, from, text);
+    return json_string(text);
+}
+
+char *config_to_json(const struct config *config)
+{
+    json_t *root = json_object();
+    json_t *policies = json_object();
+    const struct config_key *key;
+    int rc = 0;
+
+    for (uint32_t i = 0; (key = config_key(i)) != NULL; i++) {
+        json_t *section = json_object_get(root, key->section);
+        if (section == NULL) {
+            section = json_object();
+            rc |= json_object_set_new(root, key->section, section);
+        }
+        rc |= json_object_set_new(section, key->name, value_to_json(key, config));
+    }
+    for (uint32_t i = 0; i < config->policy_count; i++) {
+        json_t *policy = json_object();
+        for (uint32_t j = 0; (key = config_policy_key(j)) != NULL; j++) {
+            rc |= json_object_set_new(policy, key->name, value_to_json(key, &config->policies[i]));
+        }
+        rc |= json_object_set_new(policies, config->policies[i].prefix, policy);
+    }
+    rc |= json_object_set_new(root, "policy", policies);
+    char *text = rc == 0 ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    return text;
+}

@@ -1,0 +1,126 @@
+/* Every key of belayd.conf, once. From these tables come the struct, the parser, the checks, the
+ * example file, the man page and the answer to `belayctl config get`.
+ *
+ * X(section, key, kind, default, least, most, help): `least` and `most` bound a number, a size in bytes
+ * or a duration in milliseconds, and the length of a text. A default is written as in the file.
+ */
+#ifndef CONFIG_TABLE_H
+#define CONFIG_TABLE_H
+
+#include "limits.h"
+
+#define CONFIG_MS_PER_DAY INT64_C(86400000)
+#define CONFIG_TTL_MAX    (TTL_MS_MAX_DAYS * CONFIG_MS_PER_DAY)
+#define CONFIG_KIB        INT64_C(1024)
+#define CONFIG_MIB        (1024 * CONFIG_KIB)
+#define CONFIG_GIB        (1024 * CONFIG_MIB)
+#define CONFIG_TIB        (1024 * CONFIG_GIB)
+
+enum { CONFIG_TEXT_MAX = 1000 };
+
+#define CONFIG_NODE_KEYS(X)                                                                        \
+    X(node, name, TEXT, "", 0, 255,                                                                \
+      "Name of this node in messages, replies and metrics. Empty: the name of the host.")          \
+    X(node, zone, TEXT, "", 0, 255,                                                                \
+      "Zone (rack, availability zone) of this node. Used by the cluster.")                         \
+    X(node, region, TEXT, "", 0, 255, "Region of this node. Used by the cluster.")                 \
+    X(node, weight, NUMBER, "0", 0, 1000000,                                                       \
+      "Share of the sessions that this node takes, relative to the others. 0: the memory limit "   \
+      "in GiB times 100. Used by the cluster.")                                                    \
+    X(node, shards, NUMBER, "0", 0, 256,                                                           \
+      "Threads that serve sessions, each with its part of them. 0: one for each core that the "    \
+      "process may use. May change from start to start.")
+
+#define CONFIG_LISTEN_KEYS(X)                                                                      \
+    X(listen, address, ADDRESS, "127.0.0.1", 1, 64,                                                \
+      "IPv4 or IPv6 address to listen on. There are no users and passwords yet: outside of "       \
+      "loopback, only in a network where everybody may read and write every session.")             \
+    X(listen, port, NUMBER, "7400", 0, 65535,                                                      \
+      "Port of the native protocol. 0: the system picks one, shown when belayd is ready.")         \
+    X(listen, cluster_port, NUMBER, "7401", 0, 65535,                                              \
+      "Port for cluster-aware Redis clients. Used by the cluster; not opened by a single node.")   \
+    X(listen, peer_port, NUMBER, "7402", 0, 65535,                                                 \
+      "Port for other nodes. Used by the cluster; not opened by a single node.")                   \
+    X(listen, http_port, NUMBER, "7403", 0, 65535,                                                 \
+      "Port of /metrics, /healthz and /readyz. 0: the system picks one.")                          \
+    X(listen, announce, TEXT, "", 0, 255,                                                          \
+      "Address under which others reach this node, where that is not `address`. Used by the "      \
+      "cluster.")
+
+#define CONFIG_STORAGE_KEYS(X)                                                                     \
+    X(storage, dir, TEXT, "/var/lib/belay", 1, CONFIG_TEXT_MAX,                                    \
+      "Data directory: log, checkpoint and identity of this node. One belayd at a time uses it.")  \
+    X(storage, log_interval, DURATION, "10ms", 1, 10000,                                           \
+      "At most this long after a write the log is written to the disk. It bounds what a killed "   \
+      "process loses of writes acknowledged at `memory`.")                                         \
+    X(storage, disk_limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                        \
+      "Most bytes that the data directory may take; past it writes are refused and reads go on. "  \
+      "0: what the disk has.")
+
+#define CONFIG_MEMORY_KEYS(X)                                                                      \
+    X(memory, limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                              \
+      "Most memory for sessions; at it new ones are refused. 0: three quarters of what the "       \
+      "machine (or the control group of the process) has.")
+
+#define CONFIG_CLUSTER_KEYS(X)                                                                     \
+    X(cluster, tombstone_keep, DURATION, "1h", 1000, CONFIG_TTL_MAX,                               \
+      "How long a destroyed session is remembered: under `no_resurrect` a late write cannot "      \
+      "bring it back for this long.")
+
+#define CONFIG_LIMITS_KEYS(X)                                                                      \
+    X(limits, connections, NUMBER, "20000", 1, 1000000,                                            \
+      "Open connections of clients; one more is told TOO_MANY_CONNECTIONS and closed.")            \
+    X(limits, in_flight, NUMBER, "1024", 1, REQUESTS_IN_FLIGHT_MAX,                                \
+      "Unanswered requests of one connection; one more is answered TOO_MANY_IN_FLIGHT.")           \
+    X(limits, frame, SIZE, "16MiB", 64 * CONFIG_KIB, FRAME_BYTES_MAX,                              \
+      "Largest request. A larger one is answered FRAME_TOO_LARGE and ends the connection.")        \
+    X(limits, output_buffer, SIZE, "8MiB", 64 * CONFIG_KIB, CONFIG_GIB,                            \
+      "Replies that a client has not read: past it nothing more is read from that connection, "    \
+      "past twice as much it is closed.")                                                          \
+    X(limits, queue_delay, DURATION, "100ms", 1, 60000,                                            \
+      "A request that has waited longer than this is answered BUSY, with the time after which "    \
+      "to try again.")                                                                             \
+    X(limits, fields, NUMBER, "65536", 1, SESSION_FIELDS_MAX,                                      \
+      "Fields of one session; a write that would pass it is answered TOO_MANY_FIELDS.")
+
+#define CONFIG_LOG_KEYS(X)                                                                         \
+    X(log, format, LOG_FORMAT, "text", 0, 0,                                                       \
+      "Lines on stderr: `text` is `time level event key=value ...`, `json` one object a line.")    \
+    X(log, level, LOG_LEVEL, "info", 0, 0, "Least important lines that are written.")
+
+#define CONFIG_TABLE(X)                                                                            \
+    CONFIG_NODE_KEYS(X)                                                                            \
+    CONFIG_LISTEN_KEYS(X)                                                                          \
+    CONFIG_STORAGE_KEYS(X)                                                                         \
+    CONFIG_MEMORY_KEYS(X)                                                                          \
+    CONFIG_CLUSTER_KEYS(X)                                                                         \
+    CONFIG_LIMITS_KEYS(X)                                                                          \
+    CONFIG_LOG_KEYS(X)
+
+/* The keys of a [policy "PREFIX"] section. */
+#define CONFIG_POLICY_TABLE(X)                                                                     \
+    X(policy, ack, ACK, "replica", 0, 0,                                                           \
+      "When a write is acknowledged that asks for no level of its own: `memory`, `replica` or "    \
+      "`disk`. A node that is alone reaches `memory` for `replica`, and says so in the reply.")    \
+    X(policy, idle_ttl, DURATION, "0", 0, CONFIG_TTL_MAX,                                          \
+      "Idle timeout of sessions that begin without one. 0: none.")                                 \
+    X(policy, absolute_ttl, DURATION, "0", 0, CONFIG_TTL_MAX,                                      \
+      "Lifetime of sessions that begin without one, whatever their use. 0: none.")                 \
+    X(policy, touch_on_read, SWITCH, "no", 0, 0,                                                   \
+      "Reading a session counts as use and moves its idle deadline.")                              \
+    X(policy, session_max_bytes, SIZE, "1MiB", CONFIG_KIB, SESSION_BYTES_MAX,                      \
+      "Largest session; a write that would pass it is answered SESSION_TOO_LARGE. At most "        \
+      "`limits.frame` less 64KiB.")                                                                \
+    X(policy, no_resurrect, SWITCH, "no", 0, 0,                                                    \
+      "A session that was destroyed comes back only by an explicit create, not by a late write, "  \
+      "for `cluster.tombstone_keep`.")                                                             \
+    X(policy, conflict_view, VIEW, "newest", 0, 0,                                                 \
+      "What a reader sees of a field that was written concurrently: the `newest` value (what it "  \
+      "hides is counted) or all `siblings`.")                                                      \
+    X(policy, mode, MODE, "available", 0, 0,                                                       \
+      "`available` is what a single node offers; `strict` comes with the cluster.")                \
+    X(policy, archive, ARCHIVE, "off", 0, 0, "Only `off`: the archive comes later.")               \
+    X(policy, on_no_replica, NO_REPLICA, "degrade", 0, 0,                                          \
+      "Only `degrade`: there is no replica to wait for before the cluster comes.")
+
+#endif
