@@ -7,7 +7,9 @@
 #include "fuzz.h"
 #include "limits.h"
 
-static const ProtobufCMessageDescriptor *const messages[] = {
+enum { MESSAGE_COUNT = 10 };
+
+static const ProtobufCMessageDescriptor *const messages[MESSAGE_COUNT] = {
     &belay__wire__hello__descriptor,   &belay__wire__hello_reply__descriptor,
     &belay__wire__get__descriptor,     &belay__wire__write__descriptor,
     &belay__wire__many__descriptor,    &belay__wire__scan__descriptor,
@@ -20,8 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > HEAD_BYTES_MAX) {
         return 0;
     }
-    const ProtobufCMessageDescriptor *kind =
-        messages[data[0] % (sizeof messages / sizeof *messages)];
+    const ProtobufCMessageDescriptor *kind = messages[data[0] % MESSAGE_COUNT];
     ProtobufCMessage *message = protobuf_c_message_unpack(kind, NULL, size - 1, data + 1);
     if (message == NULL) {
         return 0;
