@@ -68,6 +68,12 @@ int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record);
 /* Remove. Returns whether it was there. */
 bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key);
 
+/* Visit the records of one position, nearly always at most one, until `visit` returns false; it must not
+ * change the keeper. A look-up, where keeper_scan() sorts a whole segment. */
+void keeper_visit(struct keeper *keeper, uint64_t position,
+                  bool (*visit)(void *context, uint64_t position, struct bytes record),
+                  void *context);
+
 /* Visit records in order of position from `cursor` on, until `visit` returns false or the end.
  *
  * `visit` must not change the keeper. Returns where to go on (the position after the last visited

@@ -29,14 +29,19 @@ struct policy {
 
 struct policies {
     uint32_t count;
-    struct policy rows[POLICIES_MAX]; /* The longest prefix first. */
+    struct policy rows[POLICIES_MAX]; /* The longest prefix first, then in byte order. */
+    uint32_t group_count;             /* Groups of rows with prefixes of one size. */
+    struct policy_group {
+        uint32_t prefix_size, begin, end;
+    } groups[POLICY_PREFIX_BYTES_MAX + 1];
 };
 
 /* The built-in defaults: ack replica, no TTLs, no_resurrect off, the limits of limits.h. */
 void policy_defaults(struct policy *policy);
 
 /* Take a table, in any order; a missing empty prefix gets the defaults.
- * Returns 0; -E2BIG; -EEXIST when a prefix comes twice. */
+ * Returns 0; -E2BIG: too many (the empty one included) or too long a prefix; -EEXIST when one comes
+ * twice. The table is of no use then. */
 int policies_init(struct policies *policies, const struct policy rows[], uint32_t count);
 
 /* The policy of a key: never NULL. */

@@ -1,0 +1,301 @@
+#include "shard_state.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- Its life ---- */
+
+static void options_check(const struct shard_options *options)
+{
+    assert(options->policies != NULL && options->memory != NULL);
+    assert(options->log != NULL && options->door != NULL);
+    assert(options->actor.node != 0 && options->actor.start != 0);
+}
+
+int shard_create(const struct shard_options *options, struct shard **shard)
+{
+    options_check(options);
+    struct memory *memory = options->memory;
+    struct shard *made = memory->resize(memory, NULL, 0, sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    memset(made, 0, sizeof *made);
+    made->options = *options;
+    made->policies = options->policies;
+    made->memory = memory;
+    made->hlc = options->hlc;
+    made->scratch.memory = memory;
+    made->buried.memory = memory;
+    session_written_init(&made->written, memory);
+    acks_init(&made->acks, memory);
+    overload_init(&made->overload, options->queue_delay_ms);
+    patrol_init(&made->patrol);
+    wheel_init(&made->wheel, memory);
+    int rc = keeper_create(memory, options->seed, session_key, &made->keeper);
+    if (rc != 0) {
+        session_written_fini(&made->written);
+        memory->resize(memory, made, sizeof *made, 0);
+        return rc;
+    }
+    *shard = made;
+    return 0;
+}
+
+void shard_destroy(struct shard *shard)
+{
+    if (shard == NULL) {
+        return;
+    }
+    keeper_destroy(shard->keeper);
+    wheel_fini(&shard->wheel);
+    acks_fini(&shard->acks);
+    session_written_fini(&shard->written);
+    buffer_fini(&shard->buried);
+    buffer_fini(&shard->scratch);
+    shard->memory->resize(shard->memory, shard, sizeof *shard, 0);
+}
+
+void shard_set_policies(struct shard *shard, const struct policies *policies)
+{
+    shard->policies = policies;
+}
+
+const struct shard_stats *shard_stats(const struct shard *shard)
+{
+    return &shard->stats;
+}
+
+const struct keeper *shard_keeper(const struct shard *shard)
+{
+    return shard->keeper;
+}
+
+uint64_t shard_hlc(const struct shard *shard)
+{
+    return shard->hlc;
+}
+
+/* ---- What all its parts use ---- */
+
+void shard_advance(struct shard *shard, uint64_t now_ms)
+{
+    if (now_ms <= shard->now_ms) {
+        return;
+    }
+    shard->now_ms = now_ms;
+    if (hlc_of_ms(now_ms) > shard->hlc) {
+        shard->hlc = hlc_of_ms(now_ms);
+    }
+    wheel_advance(&shard->wheel, now_ms);
+    patrol_advance(&shard->patrol, now_ms);
+}
+
+void shard_trace(struct shard *shard, enum trace_event event, uint64_t a, struct bytes text)
+{
+    if (shard->options.tracer != NULL) {
+        shard->options.tracer->event(shard->options.tracer, event, a, text);
+    }
+}
+
+/* A death is remembered for as long as the policy says, counted from the newest thing in the record. */
+static uint64_t tombstone_end_ms(const struct shard *shard, struct bytes record)
+{
+    const struct policy *policy = policy_of_key(shard->policies, session_key(record));
+
+    return hlc_ms(session_newest_hlc(record)) + policy->rules.tombstone_keep_ms;
+}
+
+struct glance shard_glance(struct shard *shard, struct bytes record, uint64_t now_ms)
+{
+    struct session_view *view = &shard->view;
+
+    if (record.size == 0 || session_open(view, record, now_ms) != 0) {
+        return (struct glance){.there = record.size != 0};
+    }
+    struct glance glance = {
+        .there = true,
+        .counted = view->live || view->expired,
+        .expired = view->expired,
+    };
+    if (view->live) {
+        glance.due_ms = view->next_ms;
+    } else {
+        glance.due_ms = view->expired ? view->deadline_ms : tombstone_end_ms(shard, record);
+    }
+    return glance;
+}
+
+struct bytes shard_find(struct shard *shard, uint64_t position, struct bytes key)
+{
+    struct bytes record = keeper_find(shard->keeper, position, key);
+
+    if (shard->idle_restored && patrol_is_ahead(&shard->patrol, position) &&
+        shard_glance(shard, record, shard->now_ms).expired) {
+        shard_give_grace(shard, position, record);
+    }
+    return record;
+}
+
+/* ---- Answers ---- */
+
+static void count_error(struct shard *shard, enum status status)
+{
+    switch (status) {
+    case STATUS_BUSY:
+        shard->stats.busy++;
+        break;
+    case STATUS_TIMEOUT:
+        shard->stats.timeouts++;
+        break;
+    case STATUS_SESSION_TOO_LARGE:
+    case STATUS_TOO_MANY_FIELDS:
+    case STATUS_KEY_TOO_LARGE:
+    case STATUS_MEMORY_FULL:
+    case STATUS_DISK_FULL:
+    case STATUS_LOG_FAILED:
+    case STATUS_UNAVAILABLE:
+        shard->stats.refused++;
+        break;
+    default:
+        break;
+    }
+}
+
+static uint64_t waited_us(const struct request *request, uint64_t now_us)
+{
+    return now_us > request->received_us ? now_us - request->received_us : 0;
+}
+
+void shard_answer(struct shard *shard, const struct request *request, struct reply *reply,
+                  uint64_t now_us)
+{
+    reply->op = request->op;
+    if (reply->hlc == 0) {
+        reply->hlc = shard->hlc;
+    }
+    if (reply->status == STATUS_OK && request->op == REQUEST_WRITE) {
+        shard->stats.acks[reply->ack]++;
+    }
+    count_error(shard, reply->status);
+    histogram_record(&shard->stats.latency[request->op], waited_us(request, now_us));
+    shard->options.door->reply(shard->options.door, request->ticket, reply, false);
+}
+
+void shard_answer_held(struct shard *shard, const struct request *request, struct reply *reply)
+{
+    reply->op = request->op;
+    shard->options.door->reply(shard->options.door, request->ticket, reply, true);
+    acks_push(&shard->acks, (struct ack){
+                                .lsn = shard->appended_lsn,
+                                .ticket = request->ticket,
+                                .received_us = request->received_us,
+                            });
+    shard->options.log->hurry(shard->options.log);
+}
+
+void shard_answer_error(struct shard *shard, const struct request *request, enum status status,
+                        const char *text, uint64_t now_us)
+{
+    struct reply reply = {.status = status, .text = text};
+
+    shard_answer(shard, request, &reply, now_us);
+}
+
+/* ---- A request ---- */
+
+void shard_prepare(struct shard *shard, struct request *request)
+{
+    if (request->op == REQUEST_SCAN) {
+        request->position = request->cursor;
+        return;
+    }
+    request->position = keeper_position(shard->options.seed, request->key);
+    keeper_prefetch_bucket(shard->keeper, request->position);
+}
+
+void shard_prefetch(struct shard *shard, const struct request *request)
+{
+    if (request->op != REQUEST_SCAN) {
+        keeper_prefetch_record(shard->keeper, request->position);
+    }
+}
+
+static void refuse_busy(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    struct reply reply = {
+        .status = STATUS_BUSY,
+        .retry_after_ms = overload_retry_ms(&shard->overload),
+    };
+
+    if (overload_count(&shard->overload, shard->now_ms)) {
+        shard_trace(shard, TRACE_OVERLOAD_BEGIN, waited_us(request, now_us) / 1000,
+                    bytes_of(NULL, 0));
+    }
+    shard_answer(shard, request, &reply, now_us);
+}
+
+/* Whether the request would begin a session where nothing is: these are refused first. */
+static bool begins_session(const struct shard *shard, const struct request *request)
+{
+    return request->op == REQUEST_WRITE && request->mode != WRITE_UPDATE &&
+           keeper_find(shard->keeper, request->position, request->key).size == 0;
+}
+
+/* Answers those that waited too long. It comes before all else, as under overload it is what is done
+ * most; the look for the session is made only where it decides. */
+static bool refuse_late(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    uint64_t delay_us = waited_us(request, now_us);
+
+    if (request->timeout_ms != 0 && delay_us / 1000 >= request->timeout_ms) {
+        shard_answer_error(shard, request, STATUS_TIMEOUT, NULL, now_us);
+        return true;
+    }
+    struct overload *overload = &shard->overload;
+    overload_note(overload, now_us, delay_us);
+    if (overload_ended(overload, shard->now_ms)) {
+        shard_trace(shard, TRACE_OVERLOAD_END, 0, bytes_of(NULL, 0));
+    }
+    if (overload_refuses(overload, delay_us, false) ||
+        (overload_may_refuse(overload, delay_us) && begins_session(shard, request) &&
+         overload_refuses(overload, delay_us, true))) {
+        refuse_busy(shard, request, now_us);
+        return true;
+    }
+    return false;
+}
+
+void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
+                   uint64_t now_us)
+{
+    assert(request->op <= REQUEST_INSPECT);
+    shard_advance(shard, now_ms);
+    shard->stats.requests[request->op]++;
+    if (refuse_late(shard, request, now_us)) {
+        return;
+    }
+    if (request->op == REQUEST_SCAN) {
+        shard_scan(shard, request, now_us);
+        return;
+    }
+    if (request->key.size == 0 || request->key.size > KEY_BYTES_MAX) {
+        shard_answer_error(shard, request, STATUS_KEY_TOO_LARGE, NULL, now_us);
+        return;
+    }
+    if (request->version.size > TOKEN_BYTES_MAX) {
+        shard_answer_error(shard, request, STATUS_INVALID, "the version token is too long", now_us);
+        return;
+    }
+    switch (request->op) {
+    case REQUEST_GET:
+        shard_get(shard, request, now_us);
+        break;
+    case REQUEST_WRITE:
+        shard_write(shard, request, now_us);
+        break;
+    default:
+        shard_inspect(shard, request, now_us);
+        break;
+    }
+}

@@ -1,0 +1,241 @@
+/* What ends by itself: sessions past their deadline, tombstones past their time, sparse memory.
+ *
+ * A session past its deadline is hidden at once by its view; here it leaves memory, soon after. It is
+ * logged as buried first, so that a restart, which gives idle sessions a little more time, does not
+ * bring it back. The same record says that a tombstone was let go.
+ *
+ * Work is counted, not timed: the core has no clock. The costs below are what it took on the machine of
+ * the measurements, rounded up. */
+#include "shard_state.h"
+
+enum {
+    VISIT_NS = 200,         /* The patrol looks at one record. */
+    FIRE_NS = 2000,         /* The wheel looks one up, and buries it. */
+    EVACUATE_NS = 2,        /* One byte is moved. */
+    SAME_POSITION_MAX = 64, /* More keys than this never share one. */
+    PATROL_STEP_MS = 64,
+    PATROL_STEP_SMALL_MS = 256, /* With few records. */
+    PATROL_STEP_EMPTY_MS = 1000,
+    SMALL_RECORDS = 4096,
+    LOG_BLOCKED_MS = 100, /* When the log takes nothing now. */
+};
+
+void shard_arm(struct shard *shard, uint64_t position, uint64_t due_ms)
+{
+    if (due_ms != 0 && due_ms < patrol_next_visit_ms(&shard->patrol, position)) {
+        /* Without memory for it, a later round of the patrol finds it, past its time. */
+        (void)wheel_add(&shard->wheel, due_ms, position);
+    }
+}
+
+/* ---- Idle time that a restart took ---- */
+
+void shard_give_grace(struct shard *shard, uint64_t position, struct bytes record)
+{
+    struct session_view *view = &shard->view;
+    size_t size = 0;
+
+    if (session_open(view, record, shard->now_ms) != 0 || !(view->live || view->expired) ||
+        view->idle_ms == 0 || view->last_access_ms >= shard->restored_ms) {
+        return;
+    }
+    uint64_t to_ms = view->last_access_ms + shard_touch_part_ms(view->idle_ms);
+    uint8_t *stored = keeper_find_mutable(shard->keeper, position, session_key(record), &size);
+    session_touch_in_place(stored, size, to_ms < shard->restored_ms ? to_ms : shard->restored_ms);
+}
+
+/* ---- Patrol ---- */
+
+struct slice {
+    struct shard *shard;
+    uint64_t target;
+    uint64_t visits_left;
+};
+
+static bool patrol_visit(void *context, uint64_t position, struct bytes record)
+{
+    struct slice *slice = context;
+    struct shard *shard = slice->shard;
+
+    if (shard->idle_restored) {
+        shard_give_grace(shard, position, record);
+    }
+    struct glance glance = shard_glance(shard, record, shard->now_ms);
+    /* Its visit of this round is this one: what counts is the next round's. */
+    if (glance.due_ms != 0 && glance.due_ms < patrol_after_visit_ms(&shard->patrol, position)) {
+        (void)wheel_add(&shard->wheel, glance.due_ms, position);
+    }
+    if (slice->visits_left > 0) {
+        slice->visits_left--;
+    }
+    return position < slice->target && slice->visits_left > 0;
+}
+
+/* Go on to where the patrol should be by now. Returns false where the budget ended before. */
+static bool patrol_step(struct shard *shard, uint64_t *budget_ns)
+{
+    struct patrol *patrol = &shard->patrol;
+    struct slice slice = {
+        .shard = shard,
+        .target = patrol_target(patrol, shard->now_ms),
+        .visits_left = *budget_ns / 2 / VISIT_NS + 1,
+    };
+    uint64_t visits = slice.visits_left;
+
+    if (patrol->finished || patrol->cursor > slice.target) {
+        return true;
+    }
+    patrol_visited(patrol, keeper_scan(shard->keeper, patrol->cursor, patrol_visit, &slice));
+    if (patrol->finished && patrol->first) {
+        shard->idle_restored = false;
+    }
+    *budget_ns -= (visits - slice.visits_left) * VISIT_NS;
+    return patrol->finished || patrol->cursor > slice.target;
+}
+
+/* ---- Burials ---- */
+
+/* What is to be done with one record at a position where something may be due. */
+struct due {
+    struct shard *shard;
+    uint64_t position;
+    bool found;   /* One is to be buried: what to log of it is in shard->scratch. */
+    bool expired; /* It was a session, not a tombstone. */
+    int rc;       /* Of making that. */
+};
+
+/* Make the record to log: of a session its tombstone, of a tombstone itself. */
+static int make_burial(struct due *due, struct bytes record)
+{
+    struct shard *shard = due->shard;
+
+    shard->scratch.size = 0;
+    if (!due->expired) {
+        return buffer_append(&shard->scratch, record);
+    }
+    const struct stamp stamp = {
+        .hlc = hlc_next(shard->hlc, shard->now_ms),
+        .actor = shard->options.actor,
+    };
+    int rc = session_bury(record, stamp, &shard->scratch);
+    if (rc == 0) {
+        shard->hlc = stamp.hlc;
+    }
+    return rc;
+}
+
+static bool due_visit(void *context, uint64_t position, struct bytes record)
+{
+    struct due *due = context;
+    struct glance glance = shard_glance(due->shard, record, due->shard->now_ms);
+    if (glance.due_ms == 0) {
+        return true;
+    }
+    if (glance.due_ms > due->shard->now_ms || (glance.counted && !glance.expired)) {
+        shard_arm(due->shard, position, glance.due_ms);
+        return true;
+    }
+    due->found = true;
+    due->expired = glance.expired;
+    due->rc = make_burial(due, record);
+    return false;
+}
+
+/* Log the burial in shard->scratch and forget the session. Returns what the log says. */
+static int bury(struct due *due)
+{
+    struct shard *shard = due->shard;
+    struct bytes record = buffer_bytes(&shard->scratch), key = session_key(record);
+    int rc = shard_append(shard, LOG_BURY, due->position, &record, 1);
+
+    if (rc != 0) {
+        return rc;
+    }
+    keeper_remove(shard->keeper, due->position, key);
+    if (due->expired) {
+        shard->stats.expired++;
+        shard->stats.live--;
+        shard_trace(shard, TRACE_SESSION_EXPIRED, due->position, key);
+    }
+    return 0;
+}
+
+/* An entry of the wheel fired. Returns 0; an error when a burial has to wait. */
+static int fire(struct shard *shard, uint64_t position)
+{
+    for (int i = 0; i < SAME_POSITION_MAX; i++) {
+        struct due due = {.shard = shard, .position = position};
+        keeper_visit(shard->keeper, position, due_visit, &due);
+        if (!due.found) {
+            return 0;
+        }
+        int rc = due.rc != 0 ? due.rc : bury(&due);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* Returns false where the budget ended before the due entries; `blocked` when the log or memory did. */
+static bool wheel_step(struct shard *shard, uint64_t *budget_ns, bool *blocked)
+{
+    uint64_t position;
+
+    while (*budget_ns >= FIRE_NS) {
+        if (!wheel_pop(&shard->wheel, &position)) {
+            return true;
+        }
+        *budget_ns -= FIRE_NS;
+        int rc = fire(shard, position);
+        if (rc == -EIO) {
+            continue; /* The log has failed: nothing will be buried any more, only hidden. */
+        }
+        if (rc != 0 && rc != -EBADMSG) {
+            (void)wheel_add(&shard->wheel, shard->now_ms, position);
+            *blocked = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- The tick ---- */
+
+static uint32_t pause_ms(const struct shard *shard)
+{
+    struct keeper_stats stats;
+    uint32_t step_ms = PATROL_STEP_MS;
+
+    keeper_stats(shard->keeper, &stats);
+    if (stats.records == 0) {
+        return PATROL_STEP_EMPTY_MS;
+    }
+    if (stats.records < SMALL_RECORDS) {
+        step_ms = PATROL_STEP_SMALL_MS;
+    }
+    uint32_t tick_ms = WHEEL_TICK_MS - (uint32_t)(shard->now_ms % WHEEL_TICK_MS);
+    return shard->wheel.count > 0 && tick_ms < step_ms ? tick_ms : step_ms;
+}
+
+uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
+{
+    uint64_t budget_ns = (uint64_t)budget_us * 1000;
+    bool blocked = false;
+
+    shard_advance(shard, now_ms);
+    if (overload_ended(&shard->overload, shard->now_ms)) {
+        shard_trace(shard, TRACE_OVERLOAD_END, 0, bytes_of(NULL, 0));
+    }
+    uint64_t evacuation_ns = budget_ns / 4; /* Its part, whatever else is due. */
+    budget_ns -= evacuation_ns;
+    bool patrolled = patrol_step(shard, &budget_ns);
+    bool buried = wheel_step(shard, &budget_ns, &blocked);
+    uint32_t bytes = (uint32_t)((evacuation_ns + budget_ns) / EVACUATE_NS);
+    bool more = keeper_evacuate(shard->keeper, bytes);
+
+    if (blocked) {
+        return LOG_BLOCKED_MS;
+    }
+    return patrolled && buried && !more ? pause_ms(shard) : 0;
+}

@@ -1,0 +1,85 @@
+/* The log as the shard sees it. It has three states: taking records; full, from which it returns by
+ * itself when an append succeeds again (every write tries one); failed, for good. */
+#include "shard_state.h"
+
+#include <string.h>
+
+static const char log_failed_default[] = "writing the log failed; this shard takes no more writes";
+
+int shard_append(struct shard *shard, enum log_kind kind, uint64_t position,
+                 const struct bytes parts[], uint32_t part_count)
+{
+    struct log_port *log = shard->options.log;
+    uint64_t lsn = 0;
+
+    if (shard->log_failed) {
+        return -EIO;
+    }
+    int rc = log->append(log, (uint8_t)kind, position, parts, part_count, &lsn);
+    if (rc == 0) {
+        shard->appended_lsn = lsn;
+    }
+    if (rc == -EIO) {
+        shard->log_failed = true;
+        shard_trace(shard, TRACE_LOG_FAILED, 0, bytes_of_string(shard_failed_text(shard)));
+    } else if (rc == -ENOSPC && !shard->log_full) {
+        shard->log_full = true;
+        shard_trace(shard, TRACE_LOG_FULL, 0, bytes_of(NULL, 0));
+    } else if (rc == 0 && shard->log_full) {
+        shard->log_full = false;
+        shard_trace(shard, TRACE_LOG_RESUMED, 0, bytes_of(NULL, 0));
+    }
+    return rc;
+}
+
+enum status shard_append_status(int rc)
+{
+    switch (rc) {
+    case 0:
+        return STATUS_OK;
+    case -ENOSPC:
+        return STATUS_DISK_FULL;
+    case -EAGAIN:
+        return STATUS_BUSY;
+    default:
+        return STATUS_LOG_FAILED;
+    }
+}
+
+const char *shard_failed_text(const struct shard *shard)
+{
+    return shard->failed_text[0] != '\0' ? shard->failed_text : log_failed_default;
+}
+
+void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us)
+{
+    struct ack ack;
+
+    if (lsn > shard->durable_lsn) {
+        shard->durable_lsn = lsn;
+    }
+    while (acks_pop(&shard->acks, lsn, &ack)) {
+        uint64_t latency_us = now_us > ack.received_us ? now_us - ack.received_us : 0;
+        histogram_record(&shard->stats.latency[REQUEST_WRITE], latency_us);
+        shard->stats.acks[ACK_DISK]++;
+        shard->options.door->release(shard->options.door, ack.ticket, STATUS_OK, NULL);
+    }
+}
+
+void shard_log_failed(struct shard *shard, const char *text)
+{
+    struct ack ack;
+
+    if (text != NULL) {
+        strncpy(shard->failed_text, text, FAILED_TEXT_BYTES_MAX - 1);
+    }
+    if (!shard->log_failed) {
+        shard->log_failed = true;
+        shard_trace(shard, TRACE_LOG_FAILED, 0, bytes_of_string(shard_failed_text(shard)));
+    }
+    while (acks_pop(&shard->acks, UINT64_MAX, &ack)) {
+        shard->stats.refused++;
+        shard->options.door->release(shard->options.door, ack.ticket, STATUS_LOG_FAILED,
+                                     shard_failed_text(shard));
+    }
+}

@@ -1,0 +1,145 @@
+/* What the store gives at a start: records, deltas, touches, burials, in any order and repeatedly.
+ *
+ * All goes through the merge, so that order does not matter. A burial leaves its tombstone in the keeper
+ * while older records of the session may still come. Once all has come, a tombstone whose newest stamp
+ * is that of its burial is dropped; where a later life or a later death came, its stamps are newer. */
+#include "shard_state.h"
+
+struct buried {
+    uint64_t position;
+    uint64_t hlc;
+};
+
+static void take_hlc(struct shard *shard, struct bytes part)
+{
+    uint64_t hlc = session_newest_hlc(part);
+
+    if (hlc > shard->hlc) {
+        shard->hlc = hlc;
+    }
+}
+
+/* Nothing has expired before it is known what time it is. */
+static int set(struct shard *shard, uint64_t position, struct bytes before, struct bytes after)
+{
+    bool was_counted = shard_glance(shard, before, 0).counted;
+    int rc = keeper_set(shard->keeper, position, after);
+
+    if (rc != 0) {
+        return -ENOMEM;
+    }
+    shard->stats.live -= was_counted;
+    if (shard_glance(shard, after, 0).counted) {
+        shard->stats.live++;
+        shard->idle_restored = shard->idle_restored || shard->view.idle_ms > 0;
+    }
+    return 0;
+}
+
+int shard_restore_record(struct shard *shard, struct bytes record)
+{
+    if (session_check(record) != 0) {
+        return -EBADMSG;
+    }
+    struct bytes key = session_key(record);
+    uint64_t position = keeper_position(shard->options.seed, key);
+    struct bytes before = keeper_find(shard->keeper, position, key);
+    take_hlc(shard, record);
+    if (before.size == 0) {
+        return set(shard, position, before, record);
+    }
+    if (bytes_equal(before, record)) {
+        return 0;
+    }
+    int rc = session_merge(before, record, &shard->scratch);
+    return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
+}
+
+int shard_restore_delta(struct shard *shard, struct bytes delta)
+{
+    if (session_check_delta(delta) != 0) {
+        return -EBADMSG;
+    }
+    struct bytes key = session_key(delta);
+    uint64_t position = keeper_position(shard->options.seed, key);
+    struct bytes before = keeper_find(shard->keeper, position, key);
+    take_hlc(shard, delta);
+    int rc = session_apply_delta(before, delta, &shard->scratch);
+    return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
+}
+
+int shard_restore_touch(struct shard *shard, struct bytes body)
+{
+    struct reader reader = reader_of(body);
+    uint64_t ms = read_varint(&reader);
+    struct bytes key = read_bytes(&reader, reader_left(&reader));
+    size_t size = 0;
+
+    if (reader.bad || key.size == 0 || key.size > KEY_BYTES_MAX || ms > hlc_ms(UINT64_MAX)) {
+        return -EBADMSG;
+    }
+    uint64_t position = keeper_position(shard->options.seed, key);
+    uint8_t *stored = keeper_find_mutable(shard->keeper, position, key, &size);
+    return stored != NULL && session_touch_in_place(stored, size, ms) ? 0 : -ESTALE;
+}
+
+int shard_restore_bury(struct shard *shard, struct bytes record)
+{
+    int rc = shard_restore_record(shard, record);
+
+    if (rc != 0) {
+        return rc;
+    }
+    const struct buried buried = {
+        .position = keeper_position(shard->options.seed, session_key(record)),
+        .hlc = session_newest_hlc(record),
+    };
+    /* Without memory for it, the tombstone stays for as long as one of a destroyed session. */
+    (void)buffer_append(&shard->buried, bytes_of(&buried, sizeof buried));
+    return 0;
+}
+
+/* ---- The end of it ---- */
+
+struct leftover {
+    struct shard *shard;
+    struct buried buried;
+    struct bytes key; /* In the keeper; empty where nothing is left over. */
+};
+
+static bool leftover_visit(void *context, uint64_t position, struct bytes record)
+{
+    struct leftover *leftover = context;
+
+    (void)position;
+    if (!shard_glance(leftover->shard, record, 0).counted &&
+        session_newest_hlc(record) == leftover->buried.hlc) {
+        leftover->key = session_key(record);
+        return false;
+    }
+    return true;
+}
+
+static void drop_leftover(struct shard *shard, const struct buried *buried)
+{
+    struct leftover leftover = {.shard = shard, .buried = *buried};
+
+    keeper_visit(shard->keeper, buried->position, leftover_visit, &leftover);
+    if (leftover.key.size > 0) {
+        uint8_t key[KEY_BYTES_MAX];
+        memcpy(key, leftover.key.data, leftover.key.size);
+        keeper_remove(shard->keeper, buried->position, bytes_of(key, leftover.key.size));
+    }
+}
+
+void shard_restore_done(struct shard *shard, uint64_t now_ms)
+{
+    for (size_t at = 0; at < shard->buried.size; at += sizeof(struct buried)) {
+        struct buried buried;
+        memcpy(&buried, shard->buried.data + at, sizeof buried);
+        drop_leftover(shard, &buried);
+    }
+    buffer_fini(&shard->buried);
+    shard->restored_ms = now_ms;
+    shard_advance(shard, now_ms);
+}

@@ -1,0 +1,229 @@
+/* A write: apply, log, acknowledge, in one turn.
+ *
+ * Order matters, as each step can fail and nothing may be half done: a place among the replies that
+ * wait is reserved, then room in the keeper; the log takes the record, or refuses it and nothing has
+ * changed; after that nothing can fail. A write that changed nothing and is to be answered at `disk`
+ * still waits for all that was appended before it: what it found may not be durable yet. */
+#include "shard_state.h"
+
+#include <assert.h>
+
+static const char no_archive_text[] = "no archive is configured";
+
+/* What is wrong with the request as it stands; OK where nothing is. */
+static enum status check_request(const struct request *request, const char **text)
+{
+    *text = NULL;
+    if (request->mode > WRITE_UPDATE) {
+        *text = "the write mode is unknown";
+    } else if (request->type > SESSION_ZSET) {
+        *text = "the session type is unknown";
+    } else if (request->ack > ACK_ARCHIVE) {
+        *text = "the ack level is unknown";
+    } else if (change_check(request->body) < 0) {
+        *text = "the list of changes is malformed";
+    }
+    return *text == NULL ? STATUS_OK : STATUS_INVALID;
+}
+
+/* The level that this write is answered at. On a node alone nobody else can have it. */
+static enum ack_level level_of(const struct request *request, const struct policy *policy)
+{
+    enum ack_level asked = request->ack == ACK_DEFAULT ? policy->ack : request->ack;
+
+    return asked == ACK_REPLICA || asked == ACK_DEFAULT ? ACK_MEMORY : asked;
+}
+
+static bool is_destroy(const struct request *request)
+{
+    return request->body.size > 0 && request->body.data[0] == CHANGE_DESTROY;
+}
+
+/* Is the shard's memory used up, for a session that begins, or for one that is there and grows? */
+static bool memory_is_full(const struct shard *shard, bool begins)
+{
+    uint64_t max = shard->options.memory_max;
+
+    if (max == 0) {
+        return false;
+    }
+    struct keeper_stats stats;
+    keeper_stats(shard->keeper, &stats);
+    return stats.memory_bytes > (begins ? max : max + max / MEMORY_RESERVE_PART);
+}
+
+static enum status apply(struct shard *shard, const struct request *request,
+                         const struct policy *policy, struct bytes record)
+{
+    const struct session_write write = {
+        .key = request->key,
+        .record = record,
+        .rules = &policy->rules,
+        .now_ms = shard->now_ms,
+        .hlc = shard->hlc,
+        .actor = shard->options.actor,
+        .mode = request->mode,
+        .type = request->type,
+        .if_version = request->version,
+        .changes = request->body,
+        .client = request->client,
+        .sequence = request->sequence,
+        .retry_hlc = request->retry_hlc,
+    };
+
+    enum status status = session_write(&write, &shard->written);
+    return status == STATUS_NO_MEMORY ? STATUS_MEMORY_FULL : status;
+}
+
+/* Does what was written need more of a memory that is full? */
+static bool passes_memory(const struct shard *shard, const struct request *request,
+                          struct bytes before)
+{
+    const struct session_written *written = &shard->written;
+
+    if (is_destroy(request) || (!written->created && written->record.size <= before.size)) {
+        return true;
+    }
+    return !memory_is_full(shard, written->created);
+}
+
+/* Counters and events of a write that was stored. */
+static void account(struct shard *shard, const struct request *request, struct glance before,
+                    struct glance after)
+{
+    const struct session_written *written = &shard->written;
+    struct shard_stats *stats = &shard->stats;
+
+    stats->created += written->created;
+    stats->live += after.counted;
+    stats->live -= before.counted;
+    if (before.expired) {
+        stats->expired++;
+        shard_trace(shard, TRACE_SESSION_EXPIRED, request->position, request->key);
+    } else if (written->destroyed) {
+        stats->destroyed++;
+        shard_trace(shard, TRACE_SESSION_DELETED, request->position, request->key);
+    }
+}
+
+/* What falls due first, and was not to be looked at as early before, goes into the wheel. */
+static void arm(struct shard *shard, const struct request *request, struct glance before,
+                struct glance after)
+{
+    if (after.due_ms != 0 &&
+        (before.due_ms == 0 || after.due_ms < before.due_ms ||
+         before.due_ms >= patrol_next_visit_ms(&shard->patrol, request->position))) {
+        shard_arm(shard, request->position, after.due_ms);
+    }
+}
+
+static enum status log_written(struct shard *shard, const struct request *request)
+{
+    const struct session_written *written = &shard->written;
+    bool is_delta = written->delta.size > 0 && written->delta.size < written->record.size;
+    struct bytes part = buffer_bytes(is_delta ? &written->delta : &written->record);
+
+    return shard_append_status(
+        shard_append(shard, is_delta ? LOG_DELTA : LOG_FULL, request->position, &part, 1));
+}
+
+/* Log and store what was written in place of `record`. */
+static enum status store(struct shard *shard, const struct request *request, struct bytes record)
+{
+    struct session_written *written = &shard->written;
+    struct bytes made = buffer_bytes(&written->record);
+
+    if (!passes_memory(shard, request, record)) {
+        return STATUS_MEMORY_FULL;
+    }
+    struct glance before = shard_glance(shard, record, shard->now_ms);
+    struct glance after = shard_glance(shard, made, shard->now_ms);
+    if (keeper_reserve(shard->keeper, request->position, request->key, made.size) != 0) {
+        return STATUS_MEMORY_FULL;
+    }
+    enum status status = log_written(shard, request);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    int rc = keeper_set(shard->keeper, request->position, made);
+    assert(rc == 0); /* There was room. */
+    if (written->stamp.hlc > shard->hlc) {
+        shard->hlc = written->stamp.hlc;
+    }
+    account(shard, request, before, after);
+    arm(shard, request, before, after);
+    return STATUS_OK;
+}
+
+static void answer(struct shard *shard, const struct request *request, enum ack_level level,
+                   uint64_t now_us)
+{
+    const struct session_written *written = &shard->written;
+    struct reply reply = {
+        .ack = level,
+        .created = written->created,
+        .repeated = written->repeated,
+        .hlc = written->stamp.hlc,
+        .version = written->token,
+        .results = buffer_bytes(&written->results),
+    };
+
+    shard->stats.repeated += written->repeated;
+    if (level == ACK_DISK && shard->appended_lsn > shard->durable_lsn) {
+        shard_answer_held(shard, request, &reply);
+    } else {
+        shard_answer(shard, request, &reply, now_us);
+    }
+}
+
+static void answer_error(struct shard *shard, const struct request *request, enum status status,
+                         uint64_t now_us)
+{
+    struct reply reply = {.status = status};
+
+    if (status == STATUS_BUSY) {
+        reply.text = "the log cannot keep up; try again later";
+        reply.retry_after_ms = RETRY_LOG_MS;
+    } else if (status == STATUS_LOG_FAILED) {
+        reply.text = shard_failed_text(shard);
+    }
+    shard_answer(shard, request, &reply, now_us);
+}
+
+void shard_write(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    const struct policy *policy = policy_of_key(shard->policies, request->key);
+    enum ack_level level = level_of(request, policy);
+    const char *text;
+    enum status status = check_request(request, &text);
+
+    if (status != STATUS_OK || level == ACK_ARCHIVE) {
+        shard_answer_error(shard, request, status != STATUS_OK ? status : STATUS_UNAVAILABLE,
+                           status != STATUS_OK ? text : no_archive_text, now_us);
+        return;
+    }
+    if (shard->log_failed) {
+        answer_error(shard, request, STATUS_LOG_FAILED, now_us);
+        return;
+    }
+    int rc = level == ACK_DISK ? acks_reserve(&shard->acks) : 0;
+    if (rc != 0) {
+        answer_error(shard, request, rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL, now_us);
+        return;
+    }
+    struct bytes record = shard_find(shard, request->position, request->key);
+    if (record.size == 0 && request->mode != WRITE_UPDATE && !is_destroy(request) &&
+        memory_is_full(shard, true)) {
+        answer_error(shard, request, STATUS_MEMORY_FULL, now_us);
+        return;
+    }
+    status = apply(shard, request, policy, record);
+    if (status == STATUS_OK && shard->written.changed) {
+        status = store(shard, request, record);
+    }
+    if (status != STATUS_OK) {
+        answer_error(shard, request, status, now_us);
+        return;
+    }
+    answer(shard, request, level, now_us);
+}
