@@ -1,31 +1,32 @@
 /* The segment files of one shard's log: prepared, written, sealed, compacted, recycled.
  *
- *   free -> taken (by the log writer) -> sealed -> compacted into LMDB -> free (zeroed in the background)
+ *   free -> ready -> taken (by the log writer) -> sealed -> compacted into LMDB -> free
  *
- * The log writer takes and seals; the shard's store thread zeroes new files ahead of time, compacts
- * sealed ones into the checkpoint and recycles them. The log writer never waits for that thread: where
- * no segment is ready it is told so, and asks again.
+ * The log writer takes and seals; the shard's store thread prepares files ahead of time (zeroes new ones,
+ * gives each its epoch), compacts sealed ones into the checkpoint and recycles them. The log writer never
+ * waits for that thread: where no segment is ready it is told so, and asks again.
  *
- * Threads: take, seal and wake from the shard's thread, everything else from the store's.
+ * Threads: take and seal from the shard's thread, everything else from the store's.
  */
 #ifndef SEGMENTS_H
 #define SEGMENTS_H
 
 #include <stdint.h>
 
-#include "stamp.h"
+#include "log_format.h"
 
 struct segments; /* private to segments.c */
 
 struct segment {
     int fd; /* Open for O_DIRECT|O_DSYNC writing; owned by the pool. */
     uint32_t id;
-    uint32_t epoch;
+    struct log_epoch epoch;
     uint64_t size; /* Of the file. */
-    uint64_t lsn;  /* Of the byte at LOG_HEADER_BYTES; its header is written and durable. */
+    uint64_t lsn;  /* Of the byte at LOG_HEADER_BYTES. */
 };
 
-/* The next segment to write, whose stream begins at `lsn`.
+/* The next segment to write, whose stream begins at `lsn`. Its header is written and durable; its first
+ * record, at LOG_HEADER_BYTES, must be the MARK of that LSN.
  * Returns 0; -EAGAIN: none is ready, one is being prepared; -ENOSPC: the disk or storage.disk_limit is
  * full (ask again later: room may come back); -EIO: preparing failed. */
 int segments_take(struct segments *segments, uint64_t lsn, struct segment *segment);
