@@ -1,0 +1,66 @@
+/* Everything that /metrics tells, as one table: name, kind, labels, help, and how it is computed.
+ *
+ * From the table (metrics_table.h) come the exposition in Prometheus' text format and METRICS.md. The
+ * numbers are a copy that the caller has filled in: struct metrics. Memory: about 60 KiB a shard, the
+ * caller's. Threads: the caller's.
+ */
+#ifndef METRICS_H
+#define METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "histogram.h"
+#include "keeper.h"
+#include "shard.h"
+
+struct metrics_log {
+    uint64_t lsn_appended, lsn_durable;
+    uint64_t records, bytes, device_writes, device_bytes;
+    struct histogram device_write_us;
+    bool failed, full;
+};
+
+struct metrics_store {
+    uint64_t log_disk_bytes;
+    uint64_t checkpoint_age_ms;
+    uint64_t checkpoint_duration_ms; /* Of the last one. */
+    uint64_t checkpoint_sessions;    /* Written by the last one. */
+    uint64_t checkpoint_count, checkpoint_errors;
+    uint64_t damaged; /* Records found damaged since the start. */
+};
+
+struct metrics_shard {
+    bool responding; /* Else the shard did not answer in time, and the rest is not shown. */
+    struct shard_stats shard;
+    struct keeper_stats keeper;
+    struct metrics_log log;
+    struct metrics_store store;
+    uint64_t connections, accepted, refused_connections;
+    uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited;
+    uint64_t cpu_us;
+};
+
+struct metrics {
+    const char *version;
+    const char *node_name;
+    uint64_t uptime_ms;
+    uint64_t start_ms;      /* Since 1970. */
+    int64_t clock_ahead_ms; /* wall_clock.h */
+    uint64_t memory_limit;  /* Bytes. */
+    uint64_t process_cpu_us;
+    uint64_t process_resident_bytes;
+    uint64_t disk_free_bytes; /* Where the data directory lies. */
+    bool ready;
+    uint32_t shard_count;
+    struct metrics_shard *shards;
+};
+
+/* Print the exposition. */
+void metrics_print(const struct metrics *metrics, FILE *to);
+
+/* Print the table as Markdown. */
+void metrics_print_help(FILE *to);
+
+#endif

@@ -1,0 +1,117 @@
+/* The table behind metrics.h.
+ *
+ * X(name, kind, scope, labels, help, value): `scope` NODE has one row of samples, SHARD one for each shard
+ * with a label `shard`; `labels` is "" or `key=value|value...`: one sample for each value, with `i` its
+ * place. `value` is an expression over `m` (struct metrics), `s` (struct metrics_shard; NODE: the first)
+ * and `i`. A HISTOGRAM's value is a pointer to one in microseconds; those of all shards are added.
+ */
+#ifndef METRICS_TABLE_H
+#define METRICS_TABLE_H
+
+#define METRICS_NODE_TABLE(X)                                                                      \
+    X(belay_build_info, GAUGE, NODE, "version=" BELAY_VERSION,                                     \
+      "Always 1; the label says which build.", 1)                                                  \
+    X(belay_uptime_seconds, GAUGE, NODE, "", "Time since the start.", (double)m->uptime_ms / 1e3)  \
+    X(belay_ready, GAUGE, NODE, "", "1 while /readyz says 200.", m->ready)                         \
+    X(belay_clock_ahead_seconds, GAUGE, NODE, "",                                                  \
+      "How far the clock that deadlines use is ahead of the system's.",                            \
+      (double)m->clock_ahead_ms / 1e3)                                                             \
+    X(belay_memory_limit_bytes, GAUGE, NODE, "", "memory.limit.", m->memory_limit)                 \
+    X(belay_disk_free_bytes, GAUGE, NODE, "", "Free where the data directory lies.",               \
+      m->disk_free_bytes)                                                                          \
+    X(process_cpu_seconds_total, COUNTER, NODE, "", "CPU time of the process.",                    \
+      (double)m->process_cpu_us / 1e6)                                                             \
+    X(process_resident_memory_bytes, GAUGE, NODE, "", "Resident memory of the process.",           \
+      m->process_resident_bytes)                                                                   \
+    X(process_start_time_seconds, GAUGE, NODE, "", "When the process started, since 1970.",        \
+      (double)m->start_ms / 1e3)
+
+#define METRICS_REQUEST_TABLE(X)                                                                   \
+    X(belay_requests_total, COUNTER, SHARD, "op=get|write|scan|inspect", "Requests executed.",     \
+      s->shard.requests[i])                                                                        \
+    X(belay_request_duration_seconds, HISTOGRAM, SHARD, "op=get|write|scan|inspect",               \
+      "From a request's arrival to its answer.", &s->shard.latency[i])                             \
+    X(belay_reads_total, COUNTER, SHARD, "result=hit|miss", "GETs that found a session, or none.", \
+      i == 0 ? s->shard.hits : s->shard.misses)                                                    \
+    X(belay_acks_total, COUNTER, SHARD, "level=memory|replica|disk|archive",                       \
+      "Writes acknowledged, by the level reached.", s->shard.acks[i + 1])                          \
+    X(belay_requests_refused_total, COUNTER, SHARD, "reason=busy|timeout|limit",                   \
+      "Requests answered BUSY, TIMEOUT, or with the error of another limit.",                      \
+      i == 0   ? s->shard.busy                                                                     \
+      : i == 1 ? s->shard.timeouts                                                                 \
+               : s->shard.refused)                                                                 \
+    X(belay_writes_repeated_total, COUNTER, SHARD, "",                                             \
+      "Repeated writes that were recognised and not applied twice.", s->shard.repeated)            \
+    X(belay_touches_logged_total, COUNTER, SHARD, "", "Uses of sessions that were logged.",        \
+      s->shard.touches_logged)
+
+#define METRICS_SESSION_TABLE(X)                                                                   \
+    X(belay_sessions, GAUGE, SHARD, "", "Live sessions.", s->shard.live)                           \
+    X(belay_records, GAUGE, SHARD, "", "Records in memory: sessions and tombstones.",              \
+      s->keeper.records)                                                                           \
+    X(belay_session_bytes, GAUGE, SHARD, "", "Bytes of the records.", s->keeper.record_bytes)      \
+    X(belay_session_memory_bytes, GAUGE, SHARD, "",                                                \
+      "Memory held for sessions: records, pages, index.", s->keeper.memory_bytes)                  \
+    X(belay_sessions_created_total, COUNTER, SHARD, "", "Sessions begun.", s->shard.created)       \
+    X(belay_sessions_ended_total, COUNTER, SHARD, "cause=destroyed|expired", "Sessions ended.",    \
+      i == 0 ? s->shard.destroyed : s->shard.expired)                                              \
+    X(belay_siblings_hidden_total, COUNTER, SHARD, "",                                             \
+      "Concurrent values that a reader was not shown.", s->shard.siblings_hidden)                  \
+    X(belay_records_moved_total, COUNTER, SHARD, "", "Records moved to empty sparse pages.",       \
+      s->keeper.moved)
+
+#define METRICS_CONNECTION_TABLE(X)                                                                \
+    X(belay_shard_responding, GAUGE, SHARD, "",                                                    \
+      "0: the shard did not answer in time, and its other samples are missing.", s->responding)    \
+    X(belay_connections, GAUGE, SHARD, "", "Open connections of clients.", s->connections)         \
+    X(belay_connections_accepted_total, COUNTER, SHARD, "", "Connections accepted.", s->accepted)  \
+    X(belay_connections_refused_total, COUNTER, SHARD, "",                                         \
+      "Connections refused at limits.connections.", s->refused_connections)                        \
+    X(belay_connections_output_limited_total, COUNTER, SHARD, "",                                  \
+      "Connections closed because replies were not read (limits.output_buffer).",                  \
+      s->output_limited)                                                                           \
+    X(belay_received_bytes_total, COUNTER, SHARD, "", "Bytes from clients.", s->bytes_in)          \
+    X(belay_sent_bytes_total, COUNTER, SHARD, "", "Bytes to clients.", s->bytes_out)               \
+    X(belay_frames_bad_total, COUNTER, SHARD, "", "Malformed or damaged frames.", s->frames_bad)   \
+    X(belay_hops_total, COUNTER, SHARD, "",                                                        \
+      "Requests that went to another shard than their connection's.", s->hops)                     \
+    X(belay_shard_cpu_seconds_total, COUNTER, SHARD, "", "CPU time of the shard's thread.",        \
+      (double)s->cpu_us / 1e6)
+
+#define METRICS_LOG_TABLE(X)                                                                       \
+    X(belay_log_appended_lsn, GAUGE, SHARD, "", "The log's end in memory.", s->log.lsn_appended)   \
+    X(belay_log_durable_lsn, GAUGE, SHARD, "", "The log's end on the disk.", s->log.lsn_durable)   \
+    X(belay_log_records_total, COUNTER, SHARD, "", "Records appended.", s->log.records)            \
+    X(belay_log_bytes_total, COUNTER, SHARD, "", "Bytes appended.", s->log.bytes)                  \
+    X(belay_log_device_writes_total, COUNTER, SHARD, "", "Writes to the disk.",                    \
+      s->log.device_writes)                                                                        \
+    X(belay_log_device_bytes_total, COUNTER, SHARD, "", "Bytes written to the disk.",              \
+      s->log.device_bytes)                                                                         \
+    X(belay_log_device_write_duration_seconds, HISTOGRAM, SHARD, "", "Of one write to the disk.",  \
+      &s->log.device_write_us)                                                                     \
+    X(belay_log_full, GAUGE, SHARD, "",                                                            \
+      "1 while writes are refused for want of room on the disk.", s->log.full)                     \
+    X(belay_log_failed, GAUGE, SHARD, "",                                                          \
+      "1 after the disk refused a write: the shard takes no more until a restart.", s->log.failed) \
+    X(belay_log_disk_bytes, GAUGE, SHARD, "", "Bytes of the log's files.",                         \
+      s->store.log_disk_bytes)                                                                     \
+    X(belay_damaged_records_total, COUNTER, SHARD, "",                                             \
+      "Damaged records found in the log or the checkpoint.", s->store.damaged)                     \
+    X(belay_checkpoint_age_seconds, GAUGE, SHARD, "", "Time since the last checkpoint ended.",     \
+      (double)s->store.checkpoint_age_ms / 1e3)                                                    \
+    X(belay_checkpoint_duration_seconds, GAUGE, SHARD, "", "What the last checkpoint took.",       \
+      (double)s->store.checkpoint_duration_ms / 1e3)                                               \
+    X(belay_checkpoint_sessions, GAUGE, SHARD, "", "Sessions that the last checkpoint wrote.",     \
+      s->store.checkpoint_sessions)                                                                \
+    X(belay_checkpoints_total, COUNTER, SHARD, "", "Checkpoints made.", s->store.checkpoint_count) \
+    X(belay_checkpoint_errors_total, COUNTER, SHARD, "", "Checkpoints that failed.",               \
+      s->store.checkpoint_errors)
+
+#define METRICS_TABLE(X)                                                                           \
+    METRICS_NODE_TABLE(X)                                                                          \
+    METRICS_REQUEST_TABLE(X)                                                                       \
+    METRICS_SESSION_TABLE(X)                                                                       \
+    METRICS_CONNECTION_TABLE(X)                                                                    \
+    METRICS_LOG_TABLE(X)
+
+#endif

@@ -1,0 +1,270 @@
+/* The parts of the control thread that work without a node: log lines, clock, metrics. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+#include "logger.h"
+#include "metrics.h"
+#include "wall_clock.h"
+
+/* ---- Logger ---- */
+
+static uint64_t fake_now_ms;
+static char output[65536];
+
+static uint64_t fake_now(void *clock)
+{
+    (void)clock;
+    return fake_now_ms;
+}
+
+static struct logger logger;
+
+static void start_logger(enum log_form form, enum log_level level)
+{
+    fake_now_ms = UINT64_C(1767323045678); /* 2026-01-02T03:04:05.678Z */
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    logger_init(&logger, fd, form, level, fake_now, NULL);
+}
+
+/* All that was written since the start. */
+static const char *written(void)
+{
+    ssize_t size = pread(logger.fd, output, sizeof output - 1, 0);
+
+    assert_true(size >= 0);
+    output[size] = '\0';
+    return output;
+}
+
+static void stop_logger(void)
+{
+    logger_fini(&logger);
+    close(logger.fd);
+}
+
+static uint32_t count_lines(const char *text_)
+{
+    uint32_t lines = 0;
+
+    for (; *text_ != '\0'; text_++) {
+        lines += *text_ == '\n';
+    }
+    return lines;
+}
+
+static void test_log_text(void **state)
+{
+    (void)state;
+    start_logger(LOG_FORM_TEXT, LOG_LEVEL_INFO);
+    logger_write(&logger, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", "127.0.0.1:7400"),
+                 LOG_NUMBER("shards", 4));
+    logger_write(&logger, LOG_LEVEL_DEBUG, "unseen");
+    logger_write(&logger, LOG_LEVEL_ERROR, "odd", LOG_TEXT("a", "two words"), LOG_TEXT("b", ""),
+                 LOG_TEXT("c", "x=1"), LOG_TEXT("d", "say \"hi\"\n\x01\xff"), LOG_NUMBER("e", -5));
+    assert_string_equal(written(),
+                        "2026-01-02T03:04:05.678Z info listening address=127.0.0.1:7400 shards=4\n"
+                        "2026-01-02T03:04:05.678Z error odd a=\"two words\" b=\"\" c=\"x=1\" "
+                        "d=\"say \\\"hi\\\"\\n\\u0001\\u00ff\" e=-5\n");
+    stop_logger();
+}
+
+static void test_log_json(void **state)
+{
+    (void)state;
+    start_logger(LOG_FORM_JSON, LOG_LEVEL_DEBUG);
+    logger_write(&logger, LOG_LEVEL_WARN, "odd", LOG_TEXT("a", "\\ \"\t"), LOG_NUMBER("n", 7));
+    assert_string_equal(written(), "{\"time\":\"2026-01-02T03:04:05.678Z\",\"level\":\"warn\","
+                                   "\"event\":\"odd\",\"a\":\"\\\\ \\\"\\u0009\",\"n\":7}\n");
+    stop_logger();
+}
+
+/* A field that does not fit is left out whole, and the line stays well-formed. */
+static void test_log_long(void **state)
+{
+    static char many[3000];
+
+    (void)state;
+    memset(many, 'x', sizeof many - 1);
+    start_logger(LOG_FORM_JSON, LOG_LEVEL_DEBUG);
+    logger_write(&logger, LOG_LEVEL_WARN, "long", LOG_TEXT("a", many), LOG_TEXT("b", many),
+                 LOG_NUMBER("n", 7));
+    size_t size = strlen(written());
+    assert_true(size > 1000 && size < LOGGER_LINE_BYTES_MAX);
+    assert_string_equal(output + size - 10, "x\",\"n\":7}\n");
+    assert_null(strstr(output, "\"b\""));
+    memset(many, '\n', sizeof many - 1);
+    logger_write(&logger, LOG_LEVEL_WARN, "long", LOG_TEXT("a", many), LOG_TEXT("b", many));
+    assert_int_equal(count_lines(written()), 2);
+    stop_logger();
+}
+
+static void test_log_repeats(void **state)
+{
+    (void)state;
+    start_logger(LOG_FORM_TEXT, LOG_LEVEL_INFO);
+    for (int i = 0; i < LOGGER_BURST + 5; i++) {
+        logger_write(&logger, LOG_LEVEL_INFO, "again", LOG_NUMBER("i", i));
+    }
+    logger_write(&logger, LOG_LEVEL_INFO, "other");
+    assert_int_equal(count_lines(written()), LOGGER_BURST + 1);
+    logger_tick(&logger);
+    assert_int_equal(count_lines(written()), LOGGER_BURST + 1);
+    fake_now_ms += LOGGER_WINDOW_MS;
+    logger_tick(&logger);
+    assert_non_null(strstr(written(), " warn suppressed repeated=again lines=5\n"));
+    logger_write(&logger, LOG_LEVEL_INFO, "again");
+    assert_int_equal(count_lines(written()), LOGGER_BURST + 3);
+    stop_logger();
+}
+
+/* ---- Clock ---- */
+
+struct fake_time {
+    uint64_t real_ms, boot_ms;
+};
+
+static uint64_t fake_system(void *system, int clock_id)
+{
+    const struct fake_time *fake = system;
+
+    assert_true(clock_id == CLOCK_REALTIME || clock_id == CLOCK_BOOTTIME);
+    return clock_id == CLOCK_REALTIME ? fake->real_ms : fake->boot_ms;
+}
+
+static void test_clock(void **state)
+{
+    struct fake_time fake = {.real_ms = 10000000, .boot_ms = 500};
+    struct wall_clock clock_;
+
+    (void)state;
+    wall_clock_init(&clock_, fake_system, &fake);
+    assert_int_equal(wall_clock_now_ms(&clock_), 10000000);
+    fake.boot_ms += 7;
+    fake.real_ms -= 3600000 - 7; /* Somebody sets it back an hour. */
+    assert_int_equal(wall_clock_now_ms(&clock_), 10000007);
+    assert_int_equal(wall_clock_ahead_ms(&clock_), 3600000);
+
+    /* A restart with the clock still back: it goes on from the newest time in the store. */
+    wall_clock_init(&clock_, fake_system, &fake);
+    wall_clock_floor(&clock_, 10000007);
+    assert_int_equal(wall_clock_now_ms(&clock_), 10000007);
+    fake.boot_ms += 10;
+    assert_int_equal(wall_clock_now_ms(&clock_), 10000017);
+    wall_clock_floor(&clock_, 10000016);
+    assert_int_equal(wall_clock_now_ms(&clock_), 10000017);
+    assert_int_equal(wall_clock_read(&clock_), 10000017);
+}
+
+/* ---- Metrics ---- */
+
+static struct metrics_shard shards[2];
+static struct metrics metrics;
+
+static char *printed(void (*print)(FILE *to))
+{
+    char *text_ = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text_, &size);
+
+    if (print != NULL) {
+        print(file);
+    } else {
+        metrics_print(&metrics, file);
+    }
+    fclose(file);
+    return text_;
+}
+
+static void fill_metrics(void)
+{
+    memset(shards, 0, sizeof shards);
+    metrics = (struct metrics){
+        .version = "x", .node_name = "n", .uptime_ms = 1500, .shard_count = 2, .shards = shards};
+    shards[0].responding = shards[1].responding = true;
+    shards[0].shard.requests[REQUEST_GET] = 3;
+    shards[0].shard.hits = 2;
+    shards[0].shard.misses = 1;
+    shards[1].shard.acks[ACK_DISK] = 9;
+    shards[1].cpu_us = 2500000;
+    histogram_record(&shards[0].shard.latency[REQUEST_GET], 15);
+    histogram_record(&shards[1].shard.latency[REQUEST_GET], 16);
+    histogram_record(&shards[1].shard.latency[REQUEST_GET], 4000000000);
+}
+
+#define assert_line(text_, line)                                                                   \
+    do {                                                                                           \
+        if (strstr((text_), "\n" line "\n") == NULL) {                                             \
+            fail_msg("no line: %s", line);                                                         \
+        }                                                                                          \
+    } while (0)
+
+static void test_metrics_print(void **state)
+{
+    (void)state;
+    fill_metrics();
+    char *all = printed(NULL);
+    assert_line(all, "# TYPE belay_requests_total counter");
+    assert_line(all, "belay_uptime_seconds 1.5");
+    assert_line(all, "belay_requests_total{shard=\"0\",op=\"get\"} 3");
+    assert_line(all, "belay_requests_total{shard=\"1\",op=\"inspect\"} 0");
+    assert_line(all, "belay_reads_total{shard=\"0\",result=\"hit\"} 2");
+    assert_line(all, "belay_reads_total{shard=\"0\",result=\"miss\"} 1");
+    assert_line(all, "belay_acks_total{shard=\"1\",level=\"disk\"} 9");
+    assert_line(all, "belay_shard_cpu_seconds_total{shard=\"1\"} 2.5");
+    assert_line(all, "belay_request_duration_seconds_bucket{op=\"get\",le=\"1.6e-05\"} 1");
+    assert_line(all, "belay_request_duration_seconds_bucket{op=\"get\",le=\"3.2e-05\"} 2");
+    assert_line(all, "belay_request_duration_seconds_bucket{op=\"get\",le=\"+Inf\"} 3");
+    assert_line(all, "belay_request_duration_seconds_count{op=\"get\"} 3");
+    assert_line(all, "belay_request_duration_seconds_sum{op=\"get\"} 4000.000031");
+    free(all);
+}
+
+/* A shard that does not answer shows only that. */
+static void test_metrics_silent_shard(void **state)
+{
+    (void)state;
+    fill_metrics();
+    shards[1].responding = false;
+    char *all = printed(NULL);
+    assert_line(all, "belay_shard_responding{shard=\"1\"} 0");
+    assert_null(strstr(all, "belay_shard_cpu_seconds_total{shard=\"1\"}"));
+    assert_line(all, "belay_request_duration_seconds_count{op=\"get\"} 1");
+    free(all);
+}
+
+static void test_metrics_page(void **state)
+{
+    char *page = printed(metrics_print_help);
+    size_t size = strlen(page);
+    char *stored = malloc(size + 2);
+    FILE *file = fopen(METRICS_PAGE, "re");
+
+    (void)state;
+    assert_non_null(file);
+    stored[fread(stored, 1, size + 1, file)] = '\0';
+    fclose(file);
+    assert_string_equal(stored, page); /* Else: build/belayd --print metrics > that file. */
+    free(stored);
+    free(page);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_log_text),
+        cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_long),
+        cmocka_unit_test(test_log_repeats),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_metrics_print),
+        cmocka_unit_test(test_metrics_silent_shard),
+        cmocka_unit_test(test_metrics_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
