@@ -8,6 +8,8 @@
 #ifndef METRICS_TABLE_H
 #define METRICS_TABLE_H
 
+#include "metrics.h"
+
 #define METRICS_NODE_TABLE(X)                                                                      \
     X(belay_build_info, GAUGE, NODE, "version=" BELAY_VERSION,                                     \
       "Always 1; the label says which build.", 1)                                                  \

@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "microhttpd.h": ["server/control"],
     "uv.h": ["server/control", "client"],
     "ini.h": ["server"],
-    "jansson.h": ["server/control", "tools"],
+    "jansson.h": ["server/control", "server/config_print.c", "tools"],
     "systemd/": ["server/control", "server"],
     "protobuf-c/": ["server/uring", "client"],
     "belay.pb-c.h": ["server/uring", "client"],
