@@ -169,8 +169,8 @@ void belay_options_destroy(struct belay_options *options);
 
 /* Servers to try, in turn, as "HOST:PORT" separated by commas; an IPv6 address in [brackets]; ":PORT"
  * may be left out (7400). Default "127.0.0.1:7400". The text replaces an earlier one.
- * Returns BELAY_OK; BELAY_INVALID (no host, a bad port, more than 16 servers); BELAY_NO_MEMORY; on
- * failure nothing is changed. */
+ * Returns BELAY_OK, or BELAY_INVALID (no host, a bad port, more than 16 servers); nothing is then
+ * changed. */
 enum belay_status belay_options_servers(struct belay_options *options, const char *servers);
 
 /* Deadline of every request that sets none: from belay_send() or belay_run() to its answer, covering
@@ -191,12 +191,11 @@ void belay_options_queue_max(struct belay_options *options, uint32_t requests);
  * in place of trying until the deadline. Default 0. */
 void belay_options_fail_fast(struct belay_options *options, int fail_fast);
 
-/* Name of the program, for the server's list of connections. At most 64 bytes count. Default: none.
- * Returns BELAY_OK or BELAY_NO_MEMORY. */
-enum belay_status belay_options_name(struct belay_options *options, const char *name);
+/* Name of the program, for the server's list of connections. At most 64 bytes count. Default: none. */
+void belay_options_name(struct belay_options *options, const char *name);
 
-/* User and password to present. Default: none. Returns BELAY_OK; BELAY_INVALID when either is larger
- * than 255 bytes; BELAY_NO_MEMORY. */
+/* User and password to present. Default: none. Returns BELAY_OK, or BELAY_INVALID when either is larger
+ * than 255 bytes; nothing is then changed. */
 enum belay_status belay_options_user(struct belay_options *options, const char *user,
                                      const char *password);
 
@@ -266,7 +265,8 @@ enum belay_counter {
     BELAY_COUNT_TIMEOUTS = 5,
     BELAY_COUNT_BAD_FRAMES = 6, /* Damaged or unknown replies; each ends its connection. */
     BELAY_COUNT_BYTES_OUT = 7,
-    BELAY_COUNT_BYTES_IN = 8
+    BELAY_COUNT_BYTES_IN = 8,
+    BELAY_COUNT_SENDS = 9 /* Calls of send(): all that one turn of the loop sends needs one. */
 };
 
 /* One of them; 0 for an unknown one. */
@@ -279,8 +279,9 @@ uint64_t belay_client_counter(const struct belay_client *client, enum belay_coun
 typedef void (*belay_callback)(struct belay_result *result, void *context);
 
 /* Send a request. On BELAY_OK the callback runs exactly once, later, from the loop, never from inside
- * this call. All requests sent in one turn of the loop leave together. Requests for one key are sent in
- * the order of the calls, but one that has to be repeated may be overtaken.
+ * this call. All requests sent in one turn of the loop leave together. Unanswered requests for one key
+ * take effect in the order of the calls while connections are neither being made nor lost; who needs
+ * the order always waits for the answer before the next one, or uses version tokens.
  * Returns BELAY_OK. Else the callback never runs, and the request is gone: BELAY_NO_MEMORY (also for a
  * NULL request); BELAY_KEY_TOO_LARGE; BELAY_INVALID (wrong use while building); BELAY_FRAME_TOO_LARGE;
  * BELAY_TOO_MANY_IN_FLIGHT; BELAY_CLOSED. */
@@ -301,7 +302,8 @@ void belay_request_timeout_ms(struct belay_request *request, uint32_t timeout_ms
 
 /* Never send this request twice: a lost connection ends it with BELAY_DISCONNECTED, a busy server with
  * BELAY_BUSY. (Without this, reads are repeated, and writes too: they carry the client's id and a
- * sequence number, by which the server recognises them.) */
+ * sequence number, by which the server recognises them. A write that is never sent twice carries
+ * neither, which spares the session some bytes in the server.) */
 void belay_request_no_retry(struct belay_request *request);
 
 /* ---- Requests that read ---- */

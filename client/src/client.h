@@ -1,0 +1,339 @@
+/* Inside of libbelay: a client, its requests, and its connections ("links").
+ *
+ *   write.c, read.c  build requests            link.c   one connection: connect, HELLO, bytes
+ *   request.c        their pool, their end     frames.c what goes into frames and comes out
+ *   route.c          which link, when again    client.c options to close; the loop
+ *   result.c         reading answers           blocking.c  the blocking face
+ *
+ * Life of a request: _begin takes one from the pool; belay_send() gives it a deadline and route_request()
+ * a link; link_send() writes its frame behind those already in the link's output, which leaves once per
+ * turn of the loop; the reply finds it by its slot in the link; request_end() runs the callback and puts
+ * it back. In between it may wait: in client->waiting for any link, in link->queue for a free slot, or
+ * for its time to come after BUSY.
+ *
+ * Where requests end: only in the loop, so that no callback runs inside belay_send(). What goes wrong
+ * inside belay_send() is left for client_tick(), the one timer, to find.
+ *
+ * Threads: one per client.
+ */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include <belay/belay.h>
+
+#include "bytes.h"
+#include "change.h"
+#include "frame.h"
+#include "limits.h"
+#include "list.h"
+#include "memory.h"
+#include "slot.h"
+
+enum {
+    SERVERS_MAX = 16,
+    HOST_BYTES_MAX = 253,
+    PROGRAM_BYTES_MAX = 64,
+    CREDENTIAL_BYTES_MAX = 255,
+    CONNECTIONS_MAX = 1024,
+    PER_SHARD_MAX = 64,
+    DEFAULT_PORT = 7400,
+    DEFAULT_TIMEOUT_MS = 5000,
+    DEFAULT_QUEUE_MAX = 65536,
+    CONNECT_MS_MAX = 3000, /* From the first packet to the answer to HELLO. */
+    BACKOFF_MS_MIN = 20,   /* Between tries of one link, doubled each time, */
+    BACKOFF_MS_MAX = 2000, /* up to this; of it at random between a half and all. */
+    SILENCE_MS_MAX = 5000, /* With a request in flight: then PING; after as much again: lost. */
+    SLOTS_MAX = 4096,      /* In flight on one link, whatever the server allows. */
+    SCRATCH_BYTES = 128 * 1024, /* Read at once. */
+    OUTPUT_BYTES_MAX =
+        512 * 1024, /* Above it requests wait in link->queue, but for one of any size. */
+    POOL_REQUESTS_MAX = 4096,
+    POOL_BUFFER_BYTES_MAX = 16 * 1024, /* A pooled request keeps buffers up to this. */
+};
+
+struct server {
+    char host[HOST_BYTES_MAX + 1];
+    uint16_t port;
+};
+
+struct belay_options {
+    struct server servers[SERVERS_MAX];
+    uint32_t server_count;
+    uint32_t timeout_ms;
+    uint32_t per_shard, total;
+    uint32_t queue_max;
+    bool fail_fast;
+    char program[PROGRAM_BYTES_MAX + 1];
+    char user[CREDENTIAL_BYTES_MAX + 1];
+    char password[CREDENTIAL_BYTES_MAX + 1];
+};
+
+void options_init(struct belay_options *options);
+
+/* An answer taken apart. Pointers lie in the frame: in the read buffer during a callback, in
+ * request->reply where the answer is kept. */
+struct belay_result {
+    enum belay_status status;
+    const char *text; /* Terminated. */
+    const char *node;
+    struct bytes version, owner, value;
+    enum belay_ack ack;
+    enum belay_type type;
+    bool created, repeated;
+    uint32_t fields, value_bytes, siblings_hidden, retry_after_ms;
+    uint64_t absolute_ms, idle_ms, deadline_ms, created_ms, last_access_ms, hlc, cursor;
+    const struct belay_request *request; /* What was asked: names and changes. */
+    struct bytes asked;                  /* GET: names; WRITE: changes, of this key. */
+    uint32_t flags;                      /* GET: enum get_flag. */
+    uint8_t frame_type;                  /* As of a request for this key alone. */
+    uint32_t change_count;
+    uint32_t walked; /* belay_result_change(): results before this index are behind the readers. */
+    struct reader walk_changes, walk_results;
+};
+
+enum request_state {
+    REQUEST_FREE,     /* In the pool, */
+    REQUEST_BUILDING, /* given to the caller, */
+    REQUEST_WAITING,  /* in client->waiting, */
+    REQUEST_QUEUED,   /* in link->queue, */
+    REQUEST_SENT,     /* in link->sent, */
+    REQUEST_PAUSED,   /* in no list until resume_at_ms, */
+    REQUEST_ENDED,    /* answered; the callback runs, or the caller keeps the result. */
+};
+
+struct belay_request {
+    struct belay_client *client;
+    struct list node;   /* Of the state's list. */
+    struct list active; /* In client->active: all that have no answer. */
+    enum request_state state;
+    enum belay_status wrong; /* What building did wrong; OK: nothing. */
+    uint8_t frame_type;
+    uint8_t mode, type, ack;
+    bool no_retry;
+    bool timeout_given;
+    bool maybe_applied; /* A write was on its way when its connection was lost. */
+    bool kept;          /* The answer outlives the callback. */
+    bool type_given;
+    bool list_open;       /* WRITE_MANY: a key has begun. */
+    bool destroys;        /* The list of changes has DESTROY, so nothing else. */
+    uint32_t list_count;  /* Changes in the present list. */
+    uint32_t item_count;  /* Keys of a many-key request. */
+    uint32_t items_start; /* Many: where the present item begins in `body`. */
+    uint32_t flags;
+    uint32_t count;
+    uint32_t timeout_ms;
+    uint32_t key_size;     /* `body` begins with the key, or with SCAN's prefix; then the value. */
+    uint16_t key_slot;     /* Of the ring, for routing. */
+    uint16_t slot;         /* In link->slots. */
+    uint64_t deadline_ms;  /* Of the loop's clock; UINT64_MAX: none. */
+    uint64_t resume_at_ms; /* PAUSED. */
+    uint64_t cursor;       /* SCAN. */
+    uint64_t sequence;     /* Of this write, or of a WRITE_MANY's first; 0: none yet. */
+    uint64_t hlc_before;   /* Newest hlc seen before the first try. */
+    uint64_t number;       /* Of its sending on its link, ascending. */
+    struct link *link;     /* QUEUED, SENT. */
+    struct buffer body;    /* Many: items, each struct item_header, key, list. */
+    struct buffer version; /* Condition or floor; ADMIN: the argument. */
+    struct buffer text;    /* Of the result, terminated. */
+    struct buffer reply;   /* Copy of the frame, where the answer is kept. */
+    struct belay_result *items; /* Many-key results. */
+    uint32_t items_ready, items_capacity;
+    belay_callback callback;
+    void *context;
+    struct belay_result result;
+};
+
+/* Before each key of a many-key request in `body`. */
+struct item_header {
+    uint32_t key_size, list_size, list_count;
+};
+
+enum link_state {
+    LINK_IDLE, /* No socket. May be started at retry_at_ms. */
+    LINK_RESOLVING,
+    LINK_CONNECTING,
+    LINK_HELLO,
+    LINK_READY,
+    LINK_CLOSING, /* The poll handle is on its way out; then IDLE. */
+};
+
+struct link_slot {
+    struct belay_request *request; /* NULL: free, or its request gave up waiting. */
+    uint64_t id;                   /* 0: free. */
+    uint16_t next_free;
+};
+
+struct link {
+    struct belay_client *client;
+    struct list dirty; /* In client->dirty: has output to write this turn. */
+    uint32_t index;    /* In client->links. */
+    enum link_state state;
+    bool retired; /* To be freed once it is idle. */
+    bool pinged;  /* A PING is out because of silence. */
+    bool blocked; /* The socket takes no more now. */
+    int fd;       /* -1: none. */
+    uv_poll_t poll;
+    uv_getaddrinfo_t resolve;
+    struct addrinfo *addresses, *address; /* Of the name being tried; the next to try. */
+    uint32_t server;                      /* Being tried, index into options. */
+    uint32_t tries;                       /* Failed in a row. */
+    uint64_t retry_at_ms, give_up_at_ms, heard_at_ms;
+    const char *node; /* In client->nodes. */
+    char peer[80];    /* "127.0.0.1:7400" */
+    struct list queue, sent;
+    struct link_slot *slots;
+    uint32_t slot_count, slots_used;
+    uint16_t slot_free;
+    uint64_t numbers;         /* Given to requests sent. */
+    uint64_t numbers_written; /* Those up to it have perhaps reached the server. */
+    struct buffer in;         /* A frame that is not whole yet. */
+    struct buffer out;
+    size_t out_done; /* Of `out`, written. */
+};
+
+struct node_name {
+    struct node_name *next;
+    char text[];
+};
+
+struct belay_client {
+    struct belay_options options;
+    uv_loop_t *loop;
+    bool loop_own;
+    bool closing, closed;
+    bool in_callback;
+    bool refused;  /* fail_status holds for all that wait: the server will not have us. */
+    uv_loop_t own; /* Where loop_own. */
+    uv_prepare_t prepare;
+    uv_timer_t timer;
+    uint32_t handles;    /* Open: links' polls and look-ups, prepare, timer. */
+    uint64_t wake_at_ms; /* What the timer is set to; UINT64_MAX: it is stopped. */
+    struct list waiting, active, dirty;
+    size_t unanswered;
+    struct link *
+        *links; /* By shard, then again by shard (per_shard times). NULL: not wanted yet. */
+    uint32_t link_count; /* Of `links`: those that routing uses. */
+    uint32_t links_capacity;
+    uint32_t ready; /* Links that are READY. */
+    uint32_t shards;
+    uint32_t server_at;       /* Next to try. */
+    uint32_t servers_failed;  /* In a row, no link ready meanwhile. */
+    uint32_t frame_bytes_max; /* Of a body. */
+    uint32_t rotation;        /* For requests without a key. */
+    uint64_t id, sequence, hlc;
+    uint64_t random;
+    uint32_t silence_ms; /* SILENCE_MS_MAX; tests have less patience. */
+    struct list pool;
+    uint32_t pool_count;
+    uint8_t *scratch; /* FRAME_HEADER_BYTES of room for a cut header, then SCRATCH_BYTES. */
+    struct node_name *nodes;
+    uint64_t counters[BELAY_COUNT_SENDS + 1];
+    enum belay_status fail_status;
+    char trouble[320]; /* The last failure to connect, for texts. */
+    void (*closed_callback)(void *context);
+    void *closed_context;
+};
+
+static inline struct bytes bytes_in(struct belay_bytes bytes)
+{
+    return bytes_of(bytes.data, bytes.size);
+}
+
+static inline struct belay_bytes bytes_out(struct bytes bytes)
+{
+    return belay_bytes_of(bytes.data, bytes.size);
+}
+
+/* ---- client.c ---- */
+
+extern struct memory client_memory; /* malloc(). Has no state: shared by all. */
+
+/* Flush client->dirty before the loop next waits. */
+void client_flush_later(struct belay_client *client);
+/* Have client_tick() run at that time of the loop's clock, or before. */
+void client_wake(struct belay_client *client, uint64_t at_ms);
+/* The name of a node, kept until the client is gone. NULL: no memory. */
+const char *client_node(struct belay_client *client, struct bytes name, const char *peer);
+/* Of 32 random bits. */
+uint32_t client_random(struct belay_client *client);
+void client_handle_closed(struct belay_client *client);
+
+/* ---- request.c ---- */
+
+/* A request from the pool. NULL: no memory, or closed. */
+struct belay_request *request_begin(struct belay_client *client, uint8_t frame_type,
+                                    struct belay_bytes key);
+/* Remember the first thing that went wrong in building. */
+void request_wrong(struct belay_request *request, enum belay_status status);
+/* Append to the body. False with `wrong` set where it cannot be. */
+bool request_reserve(struct belay_request *request, size_t more);
+/* Take it out of every list, and out of its link. */
+void request_detach(struct belay_request *request);
+/* Detach, run the callback with request->result as it stands, give the request back. */
+void request_end(struct belay_request *request);
+/* End it with a status of this library. `text` NULL: the status's own. */
+void request_fail(struct belay_request *request, enum belay_status status, const char *text);
+/* Give it back to the pool. */
+void request_release(struct belay_request *request);
+void request_pool_clear(struct belay_client *client);
+bool request_is_write(const struct belay_request *request);
+enum belay_status request_submit(struct belay_request *request, belay_callback callback,
+                                 void *context, bool kept);
+
+/* ---- frames.c ---- */
+
+/* Append the frame of a request to `out`. Returns 0, -ENOMEM, -EMSGSIZE. */
+int frame_put_request(struct belay_request *request, uint64_t id, uint64_t now_ms,
+                      struct buffer *out);
+int frame_put_hello(const struct belay_client *client, uint32_t shard_plus_one, struct buffer *out);
+int frame_put_ping(uint64_t id, struct buffer *out);
+/* Fill request->result from its reply. Returns 0 or -EBADMSG. */
+int frame_take_reply(struct belay_request *request, const struct frame *frame, const char *node);
+
+/* ---- link.c ---- */
+
+struct link *link_create(struct belay_client *client, uint32_t index);
+/* Begin to connect. The link must be IDLE. Failure shows in its state and in client_tick(). */
+void link_start(struct link *link);
+/* Can a request be sent now? */
+bool link_takes(const struct link *link);
+/* Send. Returns 0, -ENOMEM, -EMSGSIZE: the request is then as it was. */
+int link_send(struct link *link, struct belay_request *request);
+/* Write what has been collected. */
+void link_flush(struct link *link);
+/* The connection is no good, or its time is over: `reason` for people. */
+void link_lose(struct link *link, const char *reason);
+/* Give up for good; frees the link, at once or when its handles are closed. */
+void link_retire(struct link *link);
+/* What time brings. Returns when to look again. */
+uint64_t link_tick(struct link *link, uint64_t now_ms);
+
+/* ---- receive.c ---- */
+
+/* The socket is readable. */
+void link_receive(struct link *link);
+
+/* ---- route.c ---- */
+
+/* Give a request a link, or let it wait. Returns 0; -ENOMEM or -EMSGSIZE: it is in no list. */
+int route_request(struct belay_request *request);
+/* Try again for all that wait for a link. */
+void route_waiting(struct belay_client *client);
+/* A link has free slots: send what it has queued. */
+void route_queue(struct link *link);
+/* The number of shards is known (again). */
+int route_shards(struct belay_client *client, uint32_t shards);
+/* A READY link landed on a shard: it takes that place if it is free. */
+void route_landed(struct link *link, uint32_t shard);
+/* What a lost link had: send again what may be, end the rest. */
+void route_lost(struct link *link, const char *reason);
+/* A request was answered BUSY: pause it. False where its deadline is nearer. */
+bool route_pause(struct belay_request *request);
+/* The timer: deadlines, pauses, links. */
+void client_tick(struct belay_client *client);
+
+#endif

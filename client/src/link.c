@@ -1,0 +1,539 @@
+/* One connection.
+ *
+ *          link_start                  connected            HELLO answered
+ *   IDLE ------------> RESOLVING? -> CONNECTING -> HELLO ------------------> READY
+ *    ^                     |             |           |                         |
+ *    +----- CLOSING <------+-------------+-----------+----- link_lose ---------+
+ *
+ * It owns its socket and has libuv only watch it: libuv's own streams would raise SIGPIPE, and give back
+ * a buffer for each read. Everything that a turn of the loop sends leaves in one send() (link_flush).
+ */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client.h"
+
+enum { PING_ID = 1 };
+
+struct link *link_create(struct belay_client *client, uint32_t index)
+{
+    struct link *link = calloc(1, sizeof *link);
+
+    if (link == NULL) {
+        return NULL;
+    }
+    link->client = client;
+    link->index = index;
+    link->fd = -1;
+    link->node = "";
+    list_init(&link->dirty);
+    list_init(&link->queue);
+    list_init(&link->sent);
+    link->in.memory = link->out.memory = &client_memory;
+    return link;
+}
+
+static void link_free(struct link *link)
+{
+    assert(list_empty(&link->queue) && list_empty(&link->sent) && link->fd == -1);
+    list_remove(&link->dirty);
+    buffer_fini(&link->in);
+    buffer_fini(&link->out);
+    free(link->slots);
+    free(link);
+}
+
+/* Buffers shrink only here: a callback that closes the client still reads its answer in them. */
+static void link_idle(struct link *link)
+{
+    link->state = LINK_IDLE;
+    if (link->in.capacity > SCRATCH_BYTES) {
+        buffer_fini(&link->in);
+    }
+    if (link->out.capacity > OUTPUT_BYTES_MAX) {
+        buffer_fini(&link->out);
+    }
+    if (link->retired) {
+        link_free(link);
+    }
+}
+
+static void poll_closed(uv_handle_t *handle)
+{
+    struct link *link = handle->data;
+    struct belay_client *client = link->client;
+
+    link_idle(link);
+    client_wake(client, uv_now(client->loop));
+    client_handle_closed(client);
+}
+
+/* Doubling from BACKOFF_MS_MIN to BACKOFF_MS_MAX; a random half of it keeps many clients that lost one
+ * server from coming back in step. */
+static uint64_t backoff_ms(struct link *link)
+{
+    uint32_t shift = link->tries < 8 ? link->tries : 8;
+    uint32_t whole = (uint32_t)BACKOFF_MS_MIN << shift;
+
+    if (whole > BACKOFF_MS_MAX) {
+        whole = BACKOFF_MS_MAX;
+    }
+    return whole / 2 + client_random(link->client) % (whole / 2 + 1);
+}
+
+static void forget_addresses(struct link *link)
+{
+    if (link->addresses != NULL) {
+        uv_freeaddrinfo(link->addresses);
+    }
+    link->addresses = link->address = NULL;
+}
+
+static void reset_buffers(struct link *link)
+{
+    link->in.size = link->out.size = link->out_done = 0;
+    link->blocked = false;
+    list_remove(&link->dirty);
+}
+
+/* Let go of the socket. The link is IDLE, or CLOSING until its poll handle is out of the loop. */
+static void link_shut(struct link *link)
+{
+    bool polling = link->fd != -1;
+
+    if (polling) {
+        link->state = LINK_CLOSING;
+        uv_close((uv_handle_t *)&link->poll, poll_closed);
+        close(link->fd);
+        link->fd = -1;
+    } else if (link->state == LINK_RESOLVING) {
+        uv_cancel((uv_req_t *)&link->resolve); /* Else it ends by itself; resolved() goes on. */
+        link->state = LINK_CLOSING;
+    }
+}
+
+static bool server_last_address(const struct link *link)
+{
+    return link->address == NULL;
+}
+
+/* A try to connect has failed: on with the next address, or the next server, after a while. */
+static void connect_failed(struct link *link, const char *reason)
+{
+    struct belay_client *client = link->client;
+    const struct server *server = &client->options.servers[link->server];
+
+    snprintf(client->trouble, sizeof client->trouble, "%s:%u: %s", server->host, server->port,
+             reason);
+    link->retry_at_ms = uv_now(client->loop);
+    if (server_last_address(link)) {
+        forget_addresses(link);
+        client->servers_failed++;
+        if (client->server_at == link->server) {
+            client->server_at = (link->server + 1) % client->options.server_count;
+        }
+        link->retry_at_ms += backoff_ms(link);
+        link->tries++;
+    }
+    client_wake(client, uv_now(client->loop));
+}
+
+void link_lose(struct link *link, const char *reason)
+{
+    struct belay_client *client = link->client;
+    enum link_state state = link->state;
+
+    assert(state != LINK_IDLE && state != LINK_CLOSING);
+    reset_buffers(link);
+    if (state != LINK_READY) {
+        connect_failed(link, reason);
+        link_shut(link);
+        return;
+    }
+    client->ready--;
+    client->counters[BELAY_COUNT_DISCONNECTS]++;
+    link->tries = 0;
+    link->retry_at_ms = uv_now(client->loop) + backoff_ms(link);
+    snprintf(client->trouble, sizeof client->trouble, "%s: %s", link->peer, reason);
+    link_shut(link);
+    client_wake(client, uv_now(client->loop));
+    route_lost(link, reason);
+}
+
+void link_retire(struct link *link)
+{
+    link->retired = true;
+    if (link->state == LINK_READY) {
+        link_lose(link, "no longer needed");
+        return;
+    }
+    forget_addresses(link);
+    if (link->state == LINK_IDLE) {
+        link_free(link);
+    } else if (link->state != LINK_CLOSING) {
+        reset_buffers(link);
+        link_shut(link);
+    }
+}
+
+/* ---- Connecting ---- */
+
+static void poll_ready(uv_poll_t *poll, int status, int events);
+
+static int watch(struct link *link)
+{
+    int events = UV_READABLE;
+
+    if (link->blocked || link->state == LINK_CONNECTING) {
+        events |= UV_WRITABLE;
+    }
+    return uv_poll_start(&link->poll, events, poll_ready);
+}
+
+static int open_socket(struct link *link, const struct sockaddr *address, socklen_t address_size)
+{
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    int rc = connect(fd, address, address_size) == 0 || errno == EINPROGRESS ? 0 : -errno;
+    if (rc == 0) {
+        rc = uv_poll_init_socket(link->client->loop, &link->poll, fd);
+    }
+    if (rc != 0) {
+        close(fd);
+        return rc;
+    }
+    link->poll.data = link;
+    link->client->handles++;
+    link->fd = fd;
+    return 0;
+}
+
+static void name_peer(struct link *link, const struct sockaddr *address)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    bool six = address->sa_family == AF_INET6;
+    union {
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } known;
+
+    memset(&known, 0, sizeof known);
+    memcpy(&known, address, six ? sizeof known.six : sizeof known.four);
+    if (six) {
+        uv_ip6_name(&known.six, host, sizeof host);
+    } else {
+        uv_ip4_name(&known.four, host, sizeof host);
+    }
+    snprintf(link->peer, sizeof link->peer, six ? "[%s]:%u" : "%s:%u", host,
+             ntohs(six ? known.six.sin6_port : known.four.sin_port));
+}
+
+static void connect_to(struct link *link, const struct sockaddr *address, socklen_t address_size)
+{
+    name_peer(link, address);
+    int rc = open_socket(link, address, address_size);
+    if (rc == 0) {
+        link->state = LINK_CONNECTING;
+        rc = watch(link);
+    }
+    if (rc != 0) {
+        connect_failed(link, uv_strerror(rc));
+        if (link->fd != -1) {
+            link_shut(link);
+        } else {
+            link->state = LINK_IDLE;
+        }
+    }
+}
+
+static void connect_next(struct link *link)
+{
+    struct addrinfo *address = link->address;
+
+    link->address = address->ai_next;
+    connect_to(link, address->ai_addr, address->ai_addrlen);
+}
+
+static void resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *addresses)
+{
+    struct link *link = resolve->data;
+    struct belay_client *client = link->client;
+
+    if (link->state == LINK_CLOSING) {
+        if (addresses != NULL) {
+            uv_freeaddrinfo(addresses);
+        }
+        link_idle(link);
+        client_wake(client, uv_now(client->loop));
+    } else {
+        link->state = LINK_IDLE;
+        link->addresses = link->address = addresses;
+        if (status != 0) {
+            connect_failed(link, uv_strerror(status));
+        } else {
+            connect_next(link);
+        }
+    }
+    client_handle_closed(client);
+}
+
+static void resolve_start(struct link *link, const struct server *server)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    char port[8];
+
+    snprintf(port, sizeof port, "%u", server->port);
+    link->resolve.data = link;
+    int rc =
+        uv_getaddrinfo(link->client->loop, &link->resolve, resolved, server->host, port, &hints);
+    if (rc != 0) {
+        connect_failed(link, uv_strerror(rc));
+        return;
+    }
+    link->state = LINK_RESOLVING;
+    link->client->handles++;
+}
+
+void link_start(struct link *link)
+{
+    struct belay_client *client = link->client;
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+
+    assert(link->state == LINK_IDLE && !link->retired);
+    link->give_up_at_ms = uv_now(client->loop) + CONNECT_MS_MAX;
+    client_wake(client, link->give_up_at_ms);
+    if (link->address != NULL) {
+        connect_next(link);
+        return;
+    }
+    forget_addresses(link);
+    link->server = client->server_at;
+    const struct server *server = &client->options.servers[link->server];
+    if (uv_ip4_addr(server->host, server->port, &four) == 0) {
+        connect_to(link, (const struct sockaddr *)&four, sizeof four);
+    } else if (uv_ip6_addr(server->host, server->port, &six) == 0) {
+        connect_to(link, (const struct sockaddr *)&six, sizeof six);
+    } else {
+        resolve_start(link, server);
+    }
+}
+
+static int socket_error(const struct link *link)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    return getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+static void link_connected(struct link *link)
+{
+    struct belay_client *client = link->client;
+    int error = socket_error(link);
+
+    if (error != 0) {
+        link_lose(link, strerror(error));
+        return;
+    }
+    link->state = LINK_HELLO;
+    bool any = client->shards == 0 || client->options.total == 1;
+    if (frame_put_hello(client, any ? 0 : link->index % client->shards + 1, &link->out) != 0) {
+        link_lose(link, "no memory");
+        return;
+    }
+    int rc = watch(link);
+    if (rc != 0) {
+        link_lose(link, uv_strerror(rc));
+        return;
+    }
+    link_flush(link);
+}
+
+/* ---- Bytes ---- */
+
+/* libuv has given up watching. What the server said before it hung up may still be there: why. */
+static void poll_failed(struct link *link, int status)
+{
+    while (link->state == LINK_HELLO || link->state == LINK_READY) {
+        uint64_t before = link->client->counters[BELAY_COUNT_BYTES_IN];
+        link_receive(link);
+        if (link->client->counters[BELAY_COUNT_BYTES_IN] == before) {
+            break;
+        }
+    }
+    if (link->fd != -1) {
+        int error = socket_error(link);
+        link_lose(link, error != 0 ? strerror(error) : uv_strerror(status));
+    }
+}
+
+static void poll_ready(uv_poll_t *poll, int status, int events)
+{
+    struct link *link = poll->data;
+
+    if (status < 0) {
+        poll_failed(link, status);
+        return;
+    }
+    if (link->state == LINK_CONNECTING) {
+        if ((events & (UV_WRITABLE | UV_READABLE)) != 0) {
+            link_connected(link);
+        }
+        return;
+    }
+    if ((events & UV_WRITABLE) != 0) {
+        link_flush(link);
+    }
+    if ((events & UV_READABLE) != 0 && link->fd != -1) {
+        link_receive(link);
+    }
+}
+
+static void set_blocked(struct link *link, bool blocked)
+{
+    if (link->blocked != blocked) {
+        link->blocked = blocked;
+        int rc = watch(link);
+        if (rc != 0) {
+            link_lose(link, uv_strerror(rc));
+        }
+    }
+}
+
+void link_flush(struct link *link)
+{
+    list_remove(&link->dirty);
+    link->numbers_written = link->numbers;
+    while (link->out_done < link->out.size) {
+        ssize_t sent = send(link->fd, link->out.data + link->out_done,
+                            link->out.size - link->out_done, MSG_NOSIGNAL);
+        if (sent < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            if (errno == EAGAIN) {
+                set_blocked(link, true);
+                return;
+            }
+            link_lose(link, strerror(errno));
+            return;
+        }
+        link->out_done += (size_t)sent;
+        link->client->counters[BELAY_COUNT_BYTES_OUT] += (uint64_t)sent;
+        link->client->counters[BELAY_COUNT_SENDS]++;
+    }
+    link->out.size = link->out_done = 0;
+    if (link->out.capacity > 2 * OUTPUT_BYTES_MAX) {
+        buffer_fini(&link->out);
+    }
+    set_blocked(link, false);
+    if (link->state == LINK_READY && !list_empty(&link->queue)) {
+        route_queue(link);
+    }
+}
+
+bool link_takes(const struct link *link)
+{
+    return link->slots_used < link->slot_count && link->out.size < OUTPUT_BYTES_MAX;
+}
+
+static void mark_dirty(struct link *link)
+{
+    struct belay_client *client = link->client;
+
+    if (link->dirty.next != &link->dirty || link->blocked) {
+        return;
+    }
+    if (list_empty(&client->dirty)) {
+        client_flush_later(client);
+    }
+    list_append(&client->dirty, &link->dirty);
+}
+
+int link_send(struct link *link, struct belay_request *request)
+{
+    struct belay_client *client = link->client;
+    uint16_t slot = link->slot_free;
+    uint64_t number = link->numbers + 1;
+    uint64_t id = number << 16 | slot;
+
+    assert(link->state == LINK_READY && link_takes(link));
+    if (request->hlc_before == 0) {
+        request->hlc_before = client->hlc;
+    }
+    int rc = frame_put_request(request, id, uv_now(client->loop), &link->out);
+    if (rc != 0) {
+        return rc;
+    }
+    link->numbers = number;
+    if (link->slots_used == 0) {
+        link->heard_at_ms = uv_now(client->loop);
+        client_wake(client, link->heard_at_ms + client->silence_ms);
+    }
+    link->slot_free = link->slots[slot].next_free;
+    link->slots[slot].request = request;
+    link->slots[slot].id = id;
+    link->slots_used++;
+    request->state = REQUEST_SENT;
+    request->link = link;
+    request->slot = slot;
+    request->number = number;
+    list_append(&link->sent, &request->node);
+    mark_dirty(link);
+    return 0;
+}
+
+/* ---- Time ---- */
+
+/* Nothing heard though something is owed: ask; then give up, for the peer may be gone without a word. */
+static uint64_t silence_tick(struct link *link, uint64_t now_ms)
+{
+    if (link->slots_used == 0) {
+        link->pinged = false;
+        return UINT64_MAX;
+    }
+    uint32_t silence_ms = link->client->silence_ms;
+    uint64_t patience_ms = link->pinged ? 2 * silence_ms : silence_ms;
+    if (now_ms < link->heard_at_ms + patience_ms) {
+        return link->heard_at_ms + patience_ms;
+    }
+    if (link->pinged || frame_put_ping(PING_ID, &link->out) != 0) {
+        link_lose(link, "no answer, not even to a PING");
+        return UINT64_MAX;
+    }
+    link->pinged = true;
+    mark_dirty(link);
+    return link->heard_at_ms + 2 * silence_ms;
+}
+
+uint64_t link_tick(struct link *link, uint64_t now_ms)
+{
+    switch (link->state) {
+    case LINK_RESOLVING:
+    case LINK_CONNECTING:
+    case LINK_HELLO:
+        if (now_ms >= link->give_up_at_ms) {
+            link_lose(link, link->state == LINK_HELLO ? "connected, but no answer to HELLO"
+                                                      : "no answer to the connection attempt");
+            return UINT64_MAX;
+        }
+        return link->give_up_at_ms;
+    case LINK_READY:
+        return silence_tick(link, now_ms);
+    default:
+        return UINT64_MAX;
+    }
+}

@@ -1,0 +1,1194 @@
+/* libbelay against a server that misbehaves: what a real one cannot be made to do. */
+#include <math.h>
+#include <poll.h>
+
+#include "client.h"
+#include "fake_server.h"
+#include "head.h"
+#include "status.h"
+
+/* ---- Helpers ---- */
+
+static struct belay_client *client_for(const struct fake *fake, struct belay_options *options)
+{
+    struct belay_options *own = options == NULL ? belay_options_create() : options;
+    struct belay_client *client = NULL;
+    char server[40];
+
+    snprintf(server, sizeof server, "127.0.0.1:%u", fake->port);
+    assert_int_equal(belay_options_servers(own, server), BELAY_OK);
+    assert_int_equal(belay_client_create(own, &client), BELAY_OK);
+    belay_options_destroy(own);
+    return client;
+}
+
+struct answer {
+    int calls;
+    enum belay_status status;
+    char value[64];
+    char text[300];
+    bool inside; /* Set while belay_send() runs: no callback then. */
+};
+
+static void answered(struct belay_result *result, void *context)
+{
+    struct answer *answer = context;
+    struct belay_bytes value = belay_result_value(result);
+
+    assert_false(answer->inside);
+    answer->calls++;
+    answer->status = belay_result_status(result);
+    snprintf(answer->value, sizeof answer->value, "%.*s", (int)value.size,
+             value.size == 0 ? "" : (const char *)value.data);
+    snprintf(answer->text, sizeof answer->text, "%s", belay_result_text(result));
+}
+
+static void send_ok(struct belay_request *request, struct answer *answer)
+{
+    answer->inside = true;
+    assert_int_equal(belay_send(request, answered, answer), BELAY_OK);
+    answer->inside = false;
+}
+
+static void key_of_get(const struct frame *frame, char *key, size_t key_size)
+{
+    Belay__Wire__Get *get = belay__wire__get__unpack(NULL, frame->head.size, frame->head.data);
+
+    assert(get != NULL && get->key.len < key_size);
+    memcpy(key, get->key.data, get->key.len);
+    key[get->key.len] = 0;
+    belay__wire__get__free_unpacked(get, NULL);
+}
+
+/* Answers each GET with its key. */
+static void handle_echo(struct fake_connection *connection, const struct frame *frame)
+{
+    char key[600];
+
+    key_of_get(frame, key, sizeof key);
+    fake_reply(connection, frame, STATUS_OK, text(key));
+}
+
+/* ---- Heads ---- */
+
+static void test_heads_read_what_generated_code_wrote(void **state)
+{
+    uint8_t packed[500], token[] = {9, 8, 7}, owner[] = {'m', 'e'};
+    char words[] = "words", node[] = "n1";
+    struct reply_head reply;
+    struct hello_head hello;
+    struct many_head many;
+
+    (void)state;
+    Belay__Wire__Reply from;
+    belay__wire__reply__init(&from);
+    from.status = 1;
+    from.text = words;
+    from.ack = 3;
+    from.version = (ProtobufCBinaryData){.data = token, .len = sizeof token};
+    from.type = 2;
+    from.absolute_ms = UINT64_MAX;
+    from.idle_ms = 5;
+    from.deadline_ms = 6;
+    from.created_ms = 7;
+    from.last_access_ms = 8;
+    from.owner = (ProtobufCBinaryData){.data = owner, .len = sizeof owner};
+    from.fields = UINT32_MAX;
+    from.value_bytes = 10;
+    from.siblings_hidden = 11;
+    from.retry_after_ms = 12;
+    from.repeated = 1;
+    from.hlc = UINT64_C(1) << 63;
+    from.created = 1;
+    size_t size = belay__wire__reply__pack(&from, packed);
+    assert_int_equal(head_read_reply(bytes_of(packed, size), &reply), 0);
+    assert_int_equal(reply.status, 1);
+    assert_bytes_equal(reply.text, text("words"));
+    assert_int_equal(reply.ack, 3);
+    assert_bytes_equal(reply.version, bytes_of(token, sizeof token));
+    assert_int_equal(reply.type, 2);
+    assert_true(reply.absolute_ms == UINT64_MAX && reply.idle_ms == 5 && reply.deadline_ms == 6);
+    assert_true(reply.created_ms == 7 && reply.last_access_ms == 8);
+    assert_bytes_equal(reply.owner, text("me"));
+    assert_true(reply.fields == UINT32_MAX && reply.value_bytes == 10);
+    assert_true(reply.siblings_hidden == 11 && reply.retry_after_ms == 12);
+    assert_true(reply.repeated == 1 && reply.created == 1 && reply.hlc == UINT64_C(1) << 63);
+    for (size_t cut = 1; cut < size; cut++) {
+        (void)head_read_reply(bytes_of(packed, cut), &reply); /* Bounds, under ASan. */
+    }
+
+    Belay__Wire__HelloReply first;
+    belay__wire__hello_reply__init(&first);
+    first.protocol = 1;
+    first.client = UINT64_C(1) << 40;
+    first.node = node;
+    first.shards = 4;
+    first.shard = 3;
+    first.hlc = 77;
+    first.frame_bytes_max = 1000;
+    first.in_flight_max = 10;
+    size = belay__wire__hello_reply__pack(&first, packed);
+    assert_int_equal(head_read_hello(bytes_of(packed, size), &hello), 0);
+    assert_true(hello.protocol == 1 && hello.client == UINT64_C(1) << 40 && hello.shards == 4);
+    assert_true(hello.shard == 3 && hello.hlc == 77 && hello.frame_bytes_max == 1000);
+    assert_true(hello.in_flight_max == 10 && hello.status == 0);
+    assert_bytes_equal(hello.node, text("n1"));
+
+    Belay__Wire__ManyReply keys;
+    belay__wire__many_reply__init(&keys);
+    keys.cursor = 123456789;
+    size = belay__wire__many_reply__pack(&keys, packed);
+    assert_int_equal(head_read_many(bytes_of(packed, size), &many), 0);
+    assert_true(many.cursor == 123456789 && many.status == 0);
+
+    const uint8_t unknown[] = {0xa1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0xa8, 1, 5, 8, 2};
+    assert_int_equal(head_read_reply(bytes_of(unknown, sizeof unknown), &reply), 0);
+    assert_int_equal(reply.status, 2);
+    const uint8_t group[] = {0x0b};
+    assert_int_equal(head_read_reply(bytes_of(group, 1), &reply), -EBADMSG);
+}
+
+/* A write with everything, as the server's generated code reads it. */
+static void handle_full_write(struct fake_connection *connection, const struct frame *frame)
+{
+    Belay__Wire__Write *write =
+        belay__wire__write__unpack(NULL, frame->head.size, frame->head.data);
+
+    assert(write != NULL && frame->type == FRAME_WRITE);
+    assert(write->key.len == 1 && write->key.data[0] == 'k');
+    assert(write->mode == WRITE_UPDATE && write->type == SESSION_MAP && write->ack == ACK_DISK);
+    assert(write->if_version.len == 3 && memcmp(write->if_version.data, "tok", 3) == 0);
+    assert(write->client == 4711 && write->sequence == 1 && write->retry_hlc == 0);
+    assert(write->timeout_ms > 0 && write->timeout_ms <= 5000);
+    assert(change_check(frame->value) == 16);
+    belay__wire__write__free_unpacked(write, NULL);
+
+    uint8_t results[200], *to = results;
+    struct reader list = reader_of(frame->value);
+    struct change change;
+    for (int64_t i = 0; change_next(&list, &change) == 1; i++) {
+        if (change_result_is_score(change.operation)) {
+            double score = 2.5;
+            memcpy(to, &score, 8);
+            to += 8;
+        } else {
+            to = varint_put(to, zigzag(i - 3));
+        }
+    }
+    fake_reply(connection, frame, STATUS_OK, bytes_of(results, (size_t)(to - results)));
+}
+
+static void put_all_changes(struct belay_request *write)
+{
+    struct belay_bytes f = belay_text("f"), v = belay_text("value");
+
+    belay_write_set(write, f, v);
+    belay_write_set_until(write, f, v, 1234567890123);
+    belay_write_delete(write, f);
+    belay_write_add(write, f, INT64_MIN);
+    belay_write_append(write, f, v);
+    belay_write_clear(write);
+    belay_write_absolute(write, 1234567890123);
+    belay_write_ttl(write, 1000);
+    belay_write_idle(write, 1000);
+    belay_write_owner(write, v);
+    belay_write_touch(write);
+    belay_write_add_member(write, f);
+    belay_write_set_score(write, f, 1.5, BELAY_SCORE_NX);
+    belay_write_add_score(write, f, -1.5);
+    belay_write_until(write, f, 0);
+    belay_write_value(write, v);
+}
+
+static void test_write_carries_everything(void **state)
+{
+    struct fake fake = {.handle = handle_full_write};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *write = belay_write_begin(client, belay_text("k"), BELAY_UPDATE);
+    put_all_changes(write);
+    belay_write_if_version(write, belay_text("tok"));
+    belay_write_ack(write, BELAY_ACK_DISK);
+    assert_int_equal(belay_run(write, &result), BELAY_OK);
+    assert_int_equal(belay_result_change_count(result), 16);
+    assert_int_equal(belay_result_change(result, 15), 12); /* Far ahead, back, and on. */
+    assert_int_equal(belay_result_change(result, 0), -3);
+    for (size_t i = 0; i < 16; i++) {
+        assert_int_equal(belay_result_change(result, i), i == 13 ? 2 : (int64_t)i - 3);
+    }
+    assert_true(belay_result_score(result, 13) == 2.5);
+    assert_int_equal(belay_result_change(result, 16), 0);
+    assert_string_equal(belay_result_text(result), "ok");
+    char node[60];
+    snprintf(node, sizeof node, "fake (127.0.0.1:%u)", fake.port);
+    assert_string_equal(belay_result_node(result), node);
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Building ---- */
+
+static enum belay_status run_refused(struct belay_request *request)
+{
+    struct belay_result *result = (struct belay_result *)&result;
+    enum belay_status status = belay_run(request, &result);
+
+    assert_null(result);
+    return status;
+}
+
+static void test_wrong_requests_are_refused(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    char big[600];
+
+    (void)state;
+    memset(big, 'x', sizeof big);
+    struct belay_client *client;
+    assert_int_equal(belay_client_create(NULL, &client), BELAY_OK);
+    struct belay_bytes k = belay_text("k"), none = belay_bytes_of(NULL, 0);
+    assert_int_equal(run_refused(belay_get_begin(client, none, 0)), BELAY_KEY_TOO_LARGE);
+    assert_int_equal(run_refused(belay_get_begin(client, belay_bytes_of(big, 513), 0)),
+                     BELAY_KEY_TOO_LARGE);
+    assert_int_equal(run_refused(belay_get_begin(client, k, 1024)), BELAY_INVALID);
+    struct belay_request *request = belay_get_begin(client, k, BELAY_GET_META);
+    belay_get_field(request, k);
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_get_begin(client, k, 0);
+    belay_write_set(request, k, k);
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_write_begin(client, k, BELAY_UPSERT);
+    belay_write_destroy(request);
+    belay_write_touch(request);
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_write_begin(client, k, BELAY_UPSERT);
+    belay_write_touch(request);
+    belay_write_destroy(request);
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_write_begin(client, k, BELAY_UPSERT);
+    belay_write_set_score(request, k, (double)NAN, 0);
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_write_begin(client, k, BELAY_UPSERT);
+    belay_write_ttl(request, UINT64_C(3651) * 24 * 3600 * 1000);
+    assert_int_equal(run_refused(request), BELAY_OUT_OF_RANGE);
+    request = belay_write_begin(client, k, BELAY_UPSERT);
+    belay_write_owner(request, belay_bytes_of(big, 256));
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_write_begin(client, k, BELAY_UPSERT);
+    belay_write_if_version(request, none);
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    assert_int_equal(run_refused(belay_get_many_begin(client, 0)), BELAY_INVALID);
+    request = belay_write_many_begin(client, BELAY_UPSERT);
+    belay_write_set(request, k, k); /* No key yet. */
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    request = belay_get_many_begin(client, 0);
+    for (int i = 0; i < 1025; i++) {
+        belay_get_many_key(request, k);
+    }
+    assert_int_equal(run_refused(request), BELAY_INVALID);
+    assert_int_equal(run_refused(NULL), BELAY_NO_MEMORY);
+    belay_get_field(NULL, k);
+    belay_write_set(NULL, k, k);
+    belay_request_discard(NULL);
+    belay_request_discard(belay_get_begin(client, k, 0));
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_REQUESTS), 0);
+    belay_client_destroy(client);
+    (void)fake;
+}
+
+static void test_options_parse_servers(void **state)
+{
+    struct belay_options *options = belay_options_create();
+
+    (void)state;
+    assert_int_equal(belay_options_servers(options, "a, b:1,[::1]:65535,[fe80::1]"), BELAY_OK);
+    assert_int_equal(options->server_count, 4);
+    assert_string_equal(options->servers[0].host, "a");
+    assert_int_equal(options->servers[0].port, 7400);
+    assert_string_equal(options->servers[1].host, "b");
+    assert_int_equal(options->servers[1].port, 1);
+    assert_string_equal(options->servers[2].host, "::1");
+    assert_int_equal(options->servers[2].port, 65535);
+    assert_string_equal(options->servers[3].host, "fe80::1");
+    const char *bad[] = {"",
+                         ",",
+                         "a,",
+                         ":7400",
+                         "a:",
+                         "a:0",
+                         "a:65536",
+                         "a:1x",
+                         "[::1",
+                         "[]:1",
+                         "[::1]7400",
+                         "a:123456",
+                         "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(belay_options_servers(options, bad[i]), BELAY_INVALID);
+        assert_int_equal(options->server_count, 4);
+    }
+    belay_options_destroy(options);
+}
+
+/* ---- Answers ---- */
+
+/* Answers every eight GETs at once, the last first. */
+static void handle_reversed(struct fake_connection *connection, const struct frame *frame)
+{
+    static struct frame waiting[8];
+    static char keys[8][600];
+    uint32_t count = atomic_load(&connection->fake->requests);
+
+    waiting[(count - 1) % 8] = *frame;
+    key_of_get(frame, keys[(count - 1) % 8], 600);
+    for (int i = 7; count % 8 == 0 && i >= 0; i--) {
+        fake_reply(connection, &waiting[i], STATUS_OK, text(keys[i]));
+    }
+}
+
+static void test_replies_in_any_order(void **state)
+{
+    struct fake fake = {.handle = handle_reversed};
+    struct answer answers[64] = {{0}};
+    char key[20];
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    for (int i = 0; i < 64; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        send_ok(belay_get_begin(client, belay_text(key), 0), &answers[i]);
+    }
+    assert_int_equal(belay_client_unanswered(client), 64);
+    belay_client_run(client);
+    for (int i = 0; i < 64; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(answers[i].calls, 1);
+        assert_string_equal(answers[i].value, key);
+    }
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* All of one turn leave in one send(). */
+static void test_one_turn_is_one_send(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    struct answer answers[200] = {{0}};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("first"), NULL), BELAY_OK);
+    uint64_t before = belay_client_counter(client, BELAY_COUNT_SENDS);
+    for (int i = 0; i < 200; i++) {
+        send_ok(belay_get_begin(client, belay_text("k"), 0), &answers[i]);
+    }
+    belay_client_run(client);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_SENDS), before + 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* Asserts that no more than four are unanswered at a time. */
+static void handle_four(struct fake_connection *connection, const struct frame *frame)
+{
+    static struct frame waiting[4];
+    uint32_t count = atomic_load(&connection->fake->requests);
+
+    waiting[(count - 1) % 4] = *frame;
+    for (int i = 0; count % 4 == 0 && i < 4; i++) {
+        fake_reply(connection, &waiting[i], STATUS_OK, text("v"));
+    }
+}
+
+static void test_in_flight_limit_is_kept(void **state)
+{
+    struct fake fake = {.handle = handle_four, .in_flight_max = 4};
+    struct answer answers[100] = {{0}};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_queue_max(options, 100);
+    struct belay_client *client = client_for(&fake, options);
+    for (int i = 0; i < 100; i++) {
+        send_ok(belay_get_begin(client, belay_text("k"), 0), &answers[i]);
+    }
+    assert_int_equal(belay_send(belay_get_begin(client, belay_text("k"), 0), answered, &answers[0]),
+                     BELAY_TOO_MANY_IN_FLIGHT);
+    belay_client_step(client);
+    while (belay_client_unanswered(client) > 0) {
+        assert_in_range(client->ready == 0 ? 0 : client->links[0]->slots_used, 0, 4);
+        belay_client_step(client);
+    }
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(answers[i].calls, 1);
+        assert_int_equal(answers[i].status, BELAY_OK);
+    }
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_CONNECTS), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* A large reply, a byte at a time around its header, then small ones in its wake. */
+static void handle_dribble(struct fake_connection *connection, const struct frame *frame)
+{
+    size_t value_size = 1024 * 1024, size, at = 0;
+    uint8_t *value = malloc(value_size);
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+
+    for (size_t i = 0; i < value_size; i++) {
+        value[i] = (uint8_t)(i * 7 + i / 251);
+    }
+    head.type = SESSION_BLOB;
+    uint8_t *reply =
+        fake_frame(frame->type, frame->request_id, &head.base, bytes_of(value, value_size), &size);
+    for (; at < 40; at++) {
+        fake_send(connection, reply + at, 1);
+    }
+    for (size_t piece = 1000; at < size; piece = piece * 3 + 1) {
+        piece = piece < size - at ? piece : size - at;
+        fake_send(connection, reply + at, piece);
+        at += piece;
+    }
+    free(reply);
+    free(value);
+}
+
+static void test_large_reply_in_pieces(void **state)
+{
+    struct fake fake = {.handle = handle_dribble};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_OK);
+        struct belay_bytes value = belay_result_value(result);
+        assert_int_equal(value.size, 1024 * 1024);
+        for (size_t i = 0; i < value.size; i++) {
+            if (((const uint8_t *)value.data)[i] != (uint8_t)(i * 7 + i / 251)) {
+                fail_msg("byte %zu is wrong", i);
+            }
+        }
+        belay_result_destroy(result);
+    }
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Trouble ---- */
+
+/* What the handlers below saw of the writes. */
+static atomic_ullong seen_sequence[4], seen_retry_hlc[4], seen_client[4];
+
+static void note_write(const struct frame *frame, uint32_t index)
+{
+    Belay__Wire__Write *write =
+        belay__wire__write__unpack(NULL, frame->head.size, frame->head.data);
+
+    assert(write != NULL && index < 4);
+    atomic_store(&seen_sequence[index], write->sequence);
+    atomic_store(&seen_retry_hlc[index], write->retry_hlc);
+    atomic_store(&seen_client[index], write->client);
+    belay__wire__write__free_unpacked(write, NULL);
+}
+
+/* Half of the first reply, then gone; the second try gets context's status. */
+static void handle_cut(struct fake_connection *connection, const struct frame *frame)
+{
+    uint32_t count = atomic_load(&connection->fake->requests);
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    size_t size;
+
+    if (frame->type == FRAME_WRITE) {
+        note_write(frame, count - 1);
+    }
+    if (count == 1) {
+        uint8_t *reply =
+            fake_frame(frame->type, frame->request_id, &head.base, text("never whole"), &size);
+        fake_send(connection, reply, size / 2 + 10);
+        free(reply);
+        fake_close(connection);
+        return;
+    }
+    uint32_t *status = connection->fake->context;
+    fake_reply(connection, frame, *status, frame->type == FRAME_WRITE ? text("\2") : text("v"));
+}
+
+static void test_lost_connection_repeats_a_read(void **state)
+{
+    uint32_t status = STATUS_OK;
+    struct fake fake = {.handle = handle_cut, .context = &status};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    assert_int_equal(atomic_load(&fake.requests), 2);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_RETRIES), 1);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 1);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_CONNECTS), 2);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* The second try says who it is, which write, and since when; its verdict reaches the caller. */
+static void test_lost_connection_repeats_a_write(void **state)
+{
+    uint32_t status = STATUS_MAYBE_APPLIED;
+    struct fake fake = {.handle = handle_cut, .context = &status};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_field_add(client, belay_text("k"), belay_text("n"), 1, &result),
+                     BELAY_MAYBE_APPLIED);
+    belay_result_destroy(result);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(atomic_load(&seen_client[i]), 4711);
+        assert_int_equal(atomic_load(&seen_sequence[i]), 1);
+    }
+    assert_int_equal(atomic_load(&seen_retry_hlc[0]), 0);
+    assert_int_equal(atomic_load(&seen_retry_hlc[1]), 1000);
+    assert_int_equal(belay_client_hlc(client), 5000);
+    assert_int_equal(belay_put(client, belay_text("k"), belay_text("v"), NULL),
+                     BELAY_MAYBE_APPLIED);
+    assert_int_equal(atomic_load(&seen_sequence[2]), 2);
+    assert_int_equal(atomic_load(&seen_retry_hlc[2]), 0);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_no_retry_ends_disconnected(void **state)
+{
+    uint32_t status = STATUS_OK;
+    struct fake fake = {.handle = handle_cut, .context = &status};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *write = belay_write_begin(client, belay_text("k"), BELAY_UPSERT);
+    belay_write_value(write, belay_text("v"));
+    belay_request_no_retry(write);
+    assert_int_equal(belay_run(write, &result), BELAY_DISCONNECTED);
+    assert_non_null(strstr(belay_result_text(result), "was lost"));
+    belay_result_destroy(result);
+    assert_int_equal(atomic_load(&seen_sequence[0]), 0);
+    assert_int_equal(atomic_load(&fake.requests), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* BUSY until the third try. */
+static void handle_busy(struct fake_connection *connection, const struct frame *frame)
+{
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    uint32_t *asked_ms = connection->fake->context;
+
+    if (atomic_load(&connection->fake->requests) >= 3) {
+        fake_reply(connection, frame, STATUS_OK, text("v"));
+        return;
+    }
+    head.status = STATUS_BUSY;
+    head.retry_after_ms = *asked_ms;
+    fake_reply_head(connection, frame->type, frame->request_id, &head.base, text(""));
+}
+
+static void test_busy_is_waited_out(void **state)
+{
+    uint32_t asked_ms = 30;
+    struct fake fake = {.handle = handle_busy, .context = &asked_ms};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    uint64_t start_ns = uv_hrtime();
+    assert_int_equal(belay_put(client, belay_text("k"), belay_text("v"), NULL), BELAY_OK);
+    assert_true(uv_hrtime() - start_ns >= 58 * UINT64_C(1000000));
+    assert_int_equal(atomic_load(&fake.requests), 3);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_BUSY), 2);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_busy_beyond_the_deadline(void **state)
+{
+    uint32_t asked_ms = 10000;
+    struct fake fake = {.handle = handle_busy, .context = &asked_ms};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_BUSY);
+    assert_int_equal(belay_result_retry_after_ms(result), 10000);
+    belay_result_destroy(result);
+    assert_int_equal(atomic_load(&fake.requests), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+enum damage { DAMAGE_CHECKSUM, DAMAGE_TYPE, DAMAGE_SIZE, DAMAGE_ID, DAMAGE_HEAD, DAMAGE_KINDS };
+
+/* The first reply is damaged, in a way that the context names. */
+static void handle_damaged(struct fake_connection *connection, const struct frame *frame)
+{
+    enum damage *damage = connection->fake->context;
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    size_t size;
+
+    if (atomic_load(&connection->fake->requests) > 1) {
+        fake_reply(connection, frame, STATUS_OK, text("v"));
+        return;
+    }
+    uint8_t type = *damage == DAMAGE_TYPE ? 99 : frame->type;
+    uint64_t id = *damage == DAMAGE_ID ? frame->request_id + 5 : frame->request_id;
+    head.status = *damage == DAMAGE_HEAD ? 1 : 0;
+    uint8_t *reply = fake_frame(type, id, &head.base, text("value"), &size);
+    if (*damage == DAMAGE_CHECKSUM) {
+        reply[size - 1] ^= 1;
+    } else if (*damage == DAMAGE_SIZE) {
+        store_u32(reply + 4, 1u << 30);
+    } else if (*damage == DAMAGE_HEAD) {
+        reply[FRAME_HEADER_BYTES] = 0x0b; /* A group, which proto3 does not have. */
+        struct bytes broken = bytes_of(reply + FRAME_HEADER_BYTES, 2);
+        frame_header_put(reply, type, FRAME_REPLY, id, broken, bytes_of(broken.data + 2, 5));
+    }
+    fake_send(connection, reply, size);
+    free(reply);
+}
+
+static void test_damaged_replies_end_the_connection(void **state)
+{
+    (void)state;
+    for (enum damage damage = 0; damage < DAMAGE_KINDS; damage++) {
+        struct fake fake = {.handle = handle_damaged, .context = &damage};
+        fake_start(&fake);
+        struct belay_client *client = client_for(&fake, NULL);
+        assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+        assert_int_equal(belay_client_counter(client, BELAY_COUNT_BAD_FRAMES), 1);
+        assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 1);
+        assert_true(client->links[0]->in.capacity < 1024 * 1024);
+        belay_client_destroy(client);
+        fake_stop(&fake);
+    }
+}
+
+/* Answers the first request only when the second has come. */
+static void handle_late(struct fake_connection *connection, const struct frame *frame)
+{
+    static struct frame first;
+
+    if (atomic_load(&connection->fake->requests) == 1) {
+        first = *frame;
+        return;
+    }
+    fake_reply(connection, &first, STATUS_OK, text("late"));
+    fake_reply(connection, frame, STATUS_OK, text("in time"));
+}
+
+static void test_timeout_then_late_reply(void **state)
+{
+    struct fake fake = {.handle = handle_late};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 50);
+    uint64_t start_ns = uv_hrtime();
+    assert_int_equal(belay_run(get, &result), BELAY_TIMEOUT);
+    assert_in_range(uv_hrtime() - start_ns, 49000000, 2000000000);
+    assert_non_null(strstr(belay_result_text(result), "50 ms"));
+    belay_result_destroy(result);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_OK);
+    assert_memory_equal(belay_result_value(result).data, "in time", 7);
+    belay_result_destroy(result);
+    assert_int_equal(client->links[0]->slots_used, 0);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_CONNECTS), 1);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_TIMEOUTS), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void handle_nothing(struct fake_connection *connection, const struct frame *frame)
+{
+    (void)connection;
+    (void)frame;
+}
+
+/* A peer that is gone without a word is noticed; one that still answers PING is not given up. */
+static void test_silent_server_is_given_up(void **state)
+{
+    struct fake fake = {.handle = handle_nothing};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    client->silence_ms = 20;
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 10000);
+    belay_request_no_retry(get);
+    assert_int_equal(belay_run(get, NULL), BELAY_DISCONNECTED);
+    assert_int_equal(atomic_load(&fake.requests), 2); /* GET, PING. */
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void handle_pings_only(struct fake_connection *connection, const struct frame *frame)
+{
+    if (frame->type == FRAME_PING) {
+        fake_reply(connection, frame, STATUS_OK, text(""));
+    }
+}
+
+static void test_slow_server_is_kept(void **state)
+{
+    struct fake fake = {.handle = handle_pings_only};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    client->silence_ms = 20;
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 200);
+    assert_int_equal(belay_run(get, NULL), BELAY_TIMEOUT);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 0);
+    assert_in_range(atomic_load(&fake.requests), 3, 20);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Connecting ---- */
+
+/* A port where nobody listens. */
+static uint16_t closed_port(void)
+{
+    struct fake fake = {.handle = handle_nothing};
+
+    fake_start(&fake);
+    fake_stop(&fake);
+    return fake.port;
+}
+
+static void test_nobody_listens(void **state)
+{
+    struct fake nobody = {.port = closed_port()};
+    struct belay_result *result;
+
+    (void)state;
+    struct belay_options *options = belay_options_create();
+    belay_options_timeout_ms(options, 100);
+    struct belay_client *client = client_for(&nobody, options);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_TIMEOUT);
+    assert_non_null(strstr(belay_result_text(result), "onnection refused"));
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+
+    options = belay_options_create();
+    belay_options_fail_fast(options, 1);
+    client = client_for(&nobody, options);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_CANNOT_CONNECT);
+        assert_non_null(strstr(belay_result_text(result), "onnection refused"));
+        assert_string_equal(belay_result_node(result), "");
+        belay_result_destroy(result);
+    }
+    belay_client_destroy(client);
+}
+
+static void test_second_server_answers(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    char servers[60];
+
+    (void)state;
+    uint16_t nobody = closed_port();
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    snprintf(servers, sizeof servers, "127.0.0.1:%u,localhost:%u", nobody, fake.port);
+    assert_int_equal(belay_options_servers(options, servers), BELAY_OK);
+    belay_options_fail_fast(options, 1);
+    struct belay_client *client;
+    assert_int_equal(belay_client_create(options, &client), BELAY_OK);
+    belay_options_destroy(options);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_hello_refused(void **state)
+{
+    struct fake fake = {
+        .handle = handle_echo, .hello_status = STATUS_DENIED, .hello_text = "wrong password"};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_DENIED);
+    assert_non_null(strstr(belay_result_text(result), "wrong password"));
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_hello_unanswered(void **state)
+{
+    struct fake fake = {.handle = handle_echo, .hello_silent = true};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_timeout_ms(options, 80);
+    struct belay_client *client = client_for(&fake, options);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_TIMEOUT);
+    assert_int_equal(atomic_load(&fake.hellos), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* Server restarts between two calls: the blocking client opens a new connection and repeats nothing. */
+static void test_restart_between_calls(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    fake_stop(&fake);
+    struct fake again = {.handle = handle_echo, .port = fake.port, .shards = 3};
+    fake_start(&again);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_RETRIES), 0);
+    assert_int_equal(belay_client_shards(client), 3);
+    belay_client_destroy(client);
+    fake_stop(&again);
+}
+
+/* Answers with the shard of the connection; the key's own must be it, once all links are up. */
+static void handle_shard(struct fake_connection *connection, const struct frame *frame)
+{
+    char key[600], shard[10];
+
+    key_of_get(frame, key, sizeof key);
+    snprintf(shard, sizeof shard, "%u", connection->shard);
+    fake_reply(connection, frame, STATUS_OK, text(shard));
+}
+
+static void test_keys_go_to_their_shard(void **state)
+{
+    struct fake fake = {.handle = handle_shard, .shards = 4};
+    struct answer answers[200] = {{0}};
+    char key[20];
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_connections(options, 2, 0);
+    struct belay_client *client = client_for(&fake, options);
+    for (int round = 0; round < 50 && client->ready < 8; round++) {
+        for (int i = 0; i < 200; i++) {
+            snprintf(key, sizeof key, "key-%d", i);
+            send_ok(belay_get_begin(client, belay_text(key), 0), &answers[i]);
+        }
+        belay_client_run(client);
+    }
+    assert_int_equal(client->ready, 8);
+    for (int i = 0; i < 200; i++) {
+        struct belay_result *result;
+        char shard[10];
+        snprintf(key, sizeof key, "key-%d", i);
+        snprintf(shard, sizeof shard, "%d", slot_of_key(text(key)) % 4);
+        assert_int_equal(belay_get(client, belay_text(key), &result), BELAY_OK);
+        assert_bytes_equal(bytes_in(belay_result_value(result)), text(shard));
+        belay_result_destroy(result);
+    }
+    assert_int_equal(atomic_load(&fake.connections), 8);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_one_connection_is_one(void **state)
+{
+    struct fake fake = {.handle = handle_shard, .shards = 4};
+    char key[20];
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_connections(options, 1, 1);
+    struct belay_client *client = client_for(&fake, options);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(belay_get(client, belay_text(key), NULL), BELAY_OK);
+    }
+    assert_int_equal(atomic_load(&fake.connections), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Loops ---- */
+
+static void test_close_ends_what_is_unanswered(void **state)
+{
+    struct fake fake = {.handle = handle_nothing, .in_flight_max = 2};
+    struct answer answers[10] = {{0}};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    for (int i = 0; i < 10; i++) {
+        struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+        belay_request_no_retry(get);
+        send_ok(get, &answers[i]);
+    }
+    while (atomic_load(&fake.requests) < 2) {
+        belay_client_dispatch(client);
+    }
+    belay_client_close(client, NULL, NULL);
+    assert_int_equal(answers[0].calls, 0);
+    assert_int_equal(belay_send(belay_get_begin(client, belay_text("k"), 0), answered, &answers[0]),
+                     BELAY_CLOSED);
+    belay_client_destroy(client);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(answers[i].calls, 1);
+        assert_int_equal(answers[i].status, BELAY_CLOSED);
+    }
+    fake_stop(&fake);
+}
+
+struct chain {
+    struct belay_client *client;
+    int left;
+    int closed;
+};
+
+static void chain_closed(void *context)
+{
+    ((struct chain *)context)->closed++;
+}
+
+/* Each answer sends the next request; the last closes the client, in its own callback. */
+static void chain_answered(struct belay_result *result, void *context)
+{
+    struct chain *chain = context;
+
+    assert_int_equal(belay_result_status(result), BELAY_OK);
+    if (--chain->left == 0) {
+        belay_client_close(chain->client, chain_closed, chain);
+        assert_int_equal(belay_result_value(result).size, 3); /* Still readable. */
+        return;
+    }
+    assert_int_equal(
+        belay_send(belay_get_begin(chain->client, belay_text("key"), 0), chain_answered, chain),
+        BELAY_OK);
+}
+
+static void test_in_the_callers_loop(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    struct belay_options *options = belay_options_create();
+    char server[40];
+    uv_loop_t loop;
+
+    (void)state;
+    fake_start(&fake);
+    snprintf(server, sizeof server, "127.0.0.1:%u", fake.port);
+    assert_int_equal(belay_options_servers(options, server), BELAY_OK);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct chain chain = {.left = 20};
+    assert_int_equal(belay_client_create_on(options, &loop, &chain.client), BELAY_OK);
+    belay_options_destroy(options);
+    assert_int_equal(belay_client_fd(chain.client), -1);
+    assert_int_equal(belay_get(chain.client, belay_text("k"), NULL), BELAY_INVALID);
+    assert_int_equal(
+        belay_send(belay_get_begin(chain.client, belay_text("key"), 0), chain_answered, &chain),
+        BELAY_OK);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(chain.left, 0);
+    assert_int_equal(chain.closed, 1);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    fake_stop(&fake);
+}
+
+static void test_with_a_pollable_descriptor(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    struct answer answer = {0};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_client_wait_ms(client), -1);
+    for (int i = 0; i < 10; i++) {
+        send_ok(belay_get_begin(client, belay_text("k"), 0), &answer);
+        size_t left = belay_client_dispatch(client);
+        while (left > 0) {
+            struct pollfd poller = {.fd = belay_client_fd(client), .events = POLLIN};
+            poll(&poller, 1, belay_client_wait_ms(client));
+            left = belay_client_dispatch(client);
+        }
+    }
+    assert_int_equal(answer.calls, 10);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Many keys ---- */
+
+static uint8_t *put_string(uint8_t *to, struct bytes string)
+{
+    to = varint_put(to, string.size);
+    memcpy(to, string.data, string.size);
+    return to + string.size;
+}
+
+static uint8_t *put_reply(uint8_t *to, uint32_t status, uint32_t type, struct bytes value)
+{
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    uint8_t packed[100];
+    char words[] = "said so";
+
+    head.status = status;
+    head.type = type;
+    head.text = status == STATUS_OK ? head.text : words;
+    size_t size = belay__wire__reply__pack(&head, packed);
+    return put_string(put_string(to, bytes_of(packed, size)), value);
+}
+
+static void handle_many(struct fake_connection *connection, const struct frame *frame)
+{
+    Belay__Wire__ManyReply head;
+    belay__wire__many_reply__init(&head);
+    uint8_t value[400], *to = value;
+    struct reader asked = reader_of(frame->value);
+
+    if (frame->type == FRAME_GET_MANY) {
+        assert(bytes_equal(read_string(&asked), text("a")));
+        assert(bytes_equal(read_string(&asked), text("b")) && reader_done(&asked));
+        to = put_reply(to, STATUS_OK, SESSION_BLOB, text("blob"));
+        to = put_reply(to, STATUS_NOT_FOUND, 0, text(""));
+    } else if (frame->type == FRAME_WRITE_MANY) {
+        Belay__Wire__Many *many =
+            belay__wire__many__unpack(NULL, frame->head.size, frame->head.data);
+        assert(many != NULL && many->client == 4711 && many->type == SESSION_ZSET);
+        belay__wire__many__free_unpacked(many, NULL);
+        assert(bytes_equal(read_string(&asked), text("a")) && read_varint(&asked) == 1);
+        assert(change_check(read_string(&asked)) == 2);
+        assert(bytes_equal(read_string(&asked), text("b")) && read_varint(&asked) == 2);
+        assert(change_check(read_string(&asked)) == 1 && reader_done(&asked));
+        double score = 7.5;
+        uint8_t results[9] = {2};
+        memcpy(results + 1, &score, 8);
+        to = put_reply(to, STATUS_OK, 0, bytes_of(results, 9));
+        to = put_reply(to, STATUS_WRONG_TYPE, 0, text(""));
+    } else {
+        head.cursor = 99;
+        to = put_string(put_string(to, text("one")), text("two"));
+        *to++ = 50; /* Cut short: the walk ends before it. */
+    }
+    fake_reply_head(connection, frame->type, frame->request_id, &head.base,
+                    bytes_of(value, (size_t)(to - value)));
+}
+
+static void test_many_keys(void **state)
+{
+    struct fake fake = {.handle = handle_many};
+    struct belay_bytes a = belay_text("a"), b = belay_text("b"), key;
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *request = belay_get_many_begin(client, 0);
+    belay_get_many_key(request, a);
+    belay_get_many_key(request, b);
+    assert_int_equal(belay_run(request, &result), BELAY_OK);
+    assert_int_equal(belay_result_item_count(result), 2);
+    struct belay_result *item = belay_result_item(result, 0);
+    assert_bytes_equal(bytes_in(belay_result_value(item)), text("blob"));
+    item = belay_result_item(result, 1);
+    assert_int_equal(belay_result_status(item), BELAY_NOT_FOUND);
+    assert_string_equal(belay_result_text(item), "said so");
+    assert_null(belay_result_item(result, 2));
+    belay_result_destroy(result);
+
+    request = belay_write_many_begin(client, BELAY_UPSERT);
+    belay_write_many_key(request, a);
+    belay_write_set_score(request, belay_text("m"), 1, 0);
+    belay_write_add_score(request, belay_text("m"), 1);
+    belay_write_many_key(request, b);
+    belay_write_add_score(request, belay_text("m"), 1);
+    assert_int_equal(belay_run(request, &result), BELAY_OK);
+    item = belay_result_item(result, 0);
+    assert_int_equal(belay_result_change_count(item), 2);
+    assert_int_equal(belay_result_change(item, 0), 1);
+    assert_true(belay_result_score(item, 1) == 7.5);
+    assert_int_equal(belay_result_status(belay_result_item(result, 1)), BELAY_WRONG_TYPE);
+    belay_result_destroy(result);
+
+    request = belay_scan_begin(client, 0, belay_text(""), BELAY_NONE, 2);
+    assert_int_equal(belay_run(request, &result), BELAY_OK);
+    assert_int_equal(belay_result_cursor(result), 99);
+    size_t position = 0;
+    assert_int_equal(belay_result_key(result, &position, &key), 1);
+    assert_bytes_equal(bytes_in(key), text("one"));
+    assert_int_equal(belay_result_key(result, &position, &key), 1);
+    assert_int_equal(belay_result_key(result, &position, &key), 0);
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_heads_read_what_generated_code_wrote),
+        cmocka_unit_test(test_write_carries_everything),
+        cmocka_unit_test(test_wrong_requests_are_refused),
+        cmocka_unit_test(test_options_parse_servers),
+        cmocka_unit_test(test_replies_in_any_order),
+        cmocka_unit_test(test_one_turn_is_one_send),
+        cmocka_unit_test(test_in_flight_limit_is_kept),
+        cmocka_unit_test(test_large_reply_in_pieces),
+        cmocka_unit_test(test_lost_connection_repeats_a_read),
+        cmocka_unit_test(test_lost_connection_repeats_a_write),
+        cmocka_unit_test(test_no_retry_ends_disconnected),
+        cmocka_unit_test(test_busy_is_waited_out),
+        cmocka_unit_test(test_busy_beyond_the_deadline),
+        cmocka_unit_test(test_damaged_replies_end_the_connection),
+        cmocka_unit_test(test_timeout_then_late_reply),
+        cmocka_unit_test(test_silent_server_is_given_up),
+        cmocka_unit_test(test_slow_server_is_kept),
+        cmocka_unit_test(test_nobody_listens),
+        cmocka_unit_test(test_second_server_answers),
+        cmocka_unit_test(test_hello_refused),
+        cmocka_unit_test(test_hello_unanswered),
+        cmocka_unit_test(test_restart_between_calls),
+        cmocka_unit_test(test_keys_go_to_their_shard),
+        cmocka_unit_test(test_one_connection_is_one),
+        cmocka_unit_test(test_close_ends_what_is_unanswered),
+        cmocka_unit_test(test_in_the_callers_loop),
+        cmocka_unit_test(test_with_a_pollable_descriptor),
+        cmocka_unit_test(test_many_keys),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
