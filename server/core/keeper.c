@@ -1,0 +1,269 @@
+#include "keeper.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "index.h"
+#include "scan_order.h"
+#include "slab.h"
+
+enum {
+    MOVE_BATCH = 16,
+    PREFETCH_AHEAD = 16,
+    TIDY_SEGMENTS = 16, /* A call of index_tidy(): 5 to 20 us. */
+    LINE_BYTES = 64,
+};
+
+struct keeper {
+    struct memory *memory;
+    uint64_t seed;
+    struct bytes (*key_of)(struct bytes record);
+    uint64_t moved;
+    struct index index;
+    struct slab slab;
+};
+
+uint64_t keeper_position(uint64_t seed, struct bytes key)
+{
+    uint64_t hash = XXH3_64bits_withSeed(key.data, key.size, seed);
+
+    return (uint64_t)slot_of_key(key) << (64 - SLOT_BITS) | hash >> SLOT_BITS;
+}
+
+static uint64_t position_of(void *context, uint32_t ref)
+{
+    const struct keeper *keeper = context;
+
+    return keeper_position(keeper->seed, keeper->key_of(slab_at(&keeper->slab, ref)));
+}
+
+int keeper_create(struct memory *memory, uint64_t seed, struct bytes (*key_of)(struct bytes record),
+                  struct keeper **keeper)
+{
+    struct keeper *created = memory->resize(memory, NULL, 0, sizeof *created);
+
+    if (created == NULL) {
+        return -ENOMEM;
+    }
+    *created = (struct keeper){.memory = memory, .seed = seed, .key_of = key_of};
+    slab_init(&created->slab, memory);
+    int rc = index_init(&created->index, memory, &created->slab, position_of, created);
+    if (rc != 0) {
+        slab_fini(&created->slab);
+        memory->resize(memory, created, sizeof *created, 0);
+        return rc;
+    }
+    *keeper = created;
+    return 0;
+}
+
+void keeper_destroy(struct keeper *keeper)
+{
+    if (keeper == NULL) {
+        return;
+    }
+    index_fini(&keeper->index);
+    slab_fini(&keeper->slab);
+    keeper->memory->resize(keeper->memory, keeper, sizeof *keeper, 0);
+}
+
+void keeper_prefetch_bucket(const struct keeper *keeper, uint64_t position)
+{
+    index_prefetch(&keeper->index, position);
+}
+
+/* Every record with the right tag, nearly always one; its first two lines: cells are not aligned. */
+void keeper_prefetch_record(const struct keeper *keeper, uint64_t position)
+{
+    struct probe probe = index_probe(&keeper->index, position);
+
+    while (probe_next(&probe)) {
+        const uint8_t *cell = slab_cell(&keeper->slab, *probe_ref(&probe));
+        __builtin_prefetch(cell);
+        __builtin_prefetch(cell + LINE_BYTES);
+    }
+}
+
+/* Find a key's entry. Returns whether it is there, with `probe` on it. */
+static bool find(const struct keeper *keeper, uint64_t position, struct bytes key,
+                 struct probe *probe)
+{
+    *probe = index_probe(&keeper->index, position);
+    while (probe_next(probe)) {
+        struct bytes record = slab_at(&keeper->slab, *probe_ref(probe));
+        if (bytes_equal(keeper->key_of(record), key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct bytes keeper_find(const struct keeper *keeper, uint64_t position, struct bytes key)
+{
+    struct probe probe;
+
+    if (!find(keeper, position, key, &probe)) {
+        return bytes_of(NULL, 0);
+    }
+    return slab_at(&keeper->slab, *probe_ref(&probe));
+}
+
+uint8_t *keeper_find_mutable(struct keeper *keeper, uint64_t position, struct bytes key,
+                             size_t *size)
+{
+    struct probe probe;
+
+    if (!find(keeper, position, key, &probe)) {
+        return NULL;
+    }
+    *size = slab_at(&keeper->slab, *probe_ref(&probe)).size;
+    return slab_data(&keeper->slab, *probe_ref(&probe));
+}
+
+int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record)
+{
+    struct slab *slab = &keeper->slab;
+    struct probe probe;
+    bool found = find(keeper, position, keeper->key_of(record), &probe);
+    uint32_t ref;
+
+    if (found && slab_refit(slab, *probe_ref(&probe), record.size)) {
+        memcpy(slab_data(slab, *probe_ref(&probe)), record.data, record.size);
+        return 0;
+    }
+    int rc = slab_alloc(slab, record.size, &ref);
+    if (rc != 0) {
+        return rc;
+    }
+    memcpy(slab_data(slab, ref), record.data, record.size);
+    if (found) {
+        slab_free(slab, *probe_ref(&probe));
+        *probe_ref(&probe) = ref;
+        return 0;
+    }
+    rc = index_insert(&keeper->index, position, ref);
+    if (rc != 0) {
+        slab_free(slab, ref);
+    }
+    return rc;
+}
+
+bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key)
+{
+    struct probe probe;
+
+    if (!find(keeper, position, key, &probe)) {
+        return false;
+    }
+    slab_free(&keeper->slab, *probe_ref(&probe));
+    index_erase(&keeper->index, &probe);
+    return true;
+}
+
+/* Collect what is in the span from `cursor` on, in order of position. Returns the number. */
+static uint32_t collect(struct keeper *keeper, const struct span *span, uint64_t cursor,
+                        struct scan_item items[])
+{
+    const struct slab *slab = &keeper->slab;
+    uint32_t refs[SEGMENT_SLOTS_MAX];
+    uint32_t count = segment_entries(span->segment, span->width, NULL, refs);
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count + PREFETCH_AHEAD; i++) {
+        if (i < count) {
+            const uint8_t *cell = slab_cell(slab, refs[i]);
+            __builtin_prefetch(cell);
+            __builtin_prefetch(cell + LINE_BYTES);
+        }
+        if (i < PREFETCH_AHEAD) {
+            continue;
+        }
+        uint32_t ref = refs[i - PREFETCH_AHEAD];
+        items[kept] = (struct scan_item){.position = position_of(keeper, ref), .ref = ref};
+        kept += items[kept].position >= cursor;
+    }
+    scan_order(items, kept);
+    return kept;
+}
+
+uint64_t keeper_scan(struct keeper *keeper, uint64_t cursor,
+                     bool (*visit)(void *context, uint64_t position, struct bytes record),
+                     void *context)
+{
+    struct scan_item items[SEGMENT_SLOTS_MAX];
+
+    for (;;) {
+        struct span span = index_span(&keeper->index, cursor);
+        uint32_t count = span.segment == NULL ? 0 : collect(keeper, &span, cursor, items);
+        bool more = true;
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t position = items[i].position;
+            if (!more && position != items[i - 1].position) {
+                return items[i - 1].position + 1;
+            }
+            more = visit(context, position, slab_at(&keeper->slab, items[i].ref)) && more;
+        }
+        cursor = span.last + 1;
+        if (!more || cursor == 0) {
+            return cursor;
+        }
+    }
+}
+
+/* Move these records to other pages. Returns the bytes moved. */
+static uint64_t move_records(struct keeper *keeper, const uint32_t refs[], uint32_t count)
+{
+    struct slab *slab = &keeper->slab;
+    uint64_t positions[MOVE_BATCH], bytes = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        positions[i] = position_of(keeper, refs[i]);
+        index_prefetch(&keeper->index, positions[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes record = slab_at(slab, refs[i]);
+        uint32_t ref;
+        int rc = slab_alloc(slab, record.size, &ref);
+        assert(rc == 0); /* slab_next_victims() saw that there is room. */
+        memcpy(slab_data(slab, ref), record.data, record.size);
+        struct probe probe = index_probe(&keeper->index, positions[i]);
+        bool found = probe_next(&probe);
+        while (found && *probe_ref(&probe) != refs[i]) {
+            found = probe_next(&probe);
+        }
+        assert(found);
+        *probe_ref(&probe) = ref;
+        slab_free(slab, refs[i]);
+        bytes += record.size;
+        keeper->moved++;
+    }
+    return bytes;
+}
+
+bool keeper_evacuate(struct keeper *keeper, uint32_t bytes)
+{
+    uint32_t refs[MOVE_BATCH];
+    uint64_t moved = 0, step;
+
+    do {
+        uint32_t count = slab_next_victims(&keeper->slab, refs, MOVE_BATCH);
+        step = count == 0 ? slab_compact(&keeper->slab) : move_records(keeper, refs, count);
+        moved += step;
+    } while (step > 0 && moved < bytes);
+    return step > 0 || index_tidy(&keeper->index, TIDY_SEGMENTS);
+}
+
+void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats)
+{
+    *stats = (struct keeper_stats){
+        .records = keeper->index.records,
+        .record_bytes = keeper->slab.record_bytes,
+        .memory_bytes = slab_bytes(&keeper->slab) + keeper->index.table_bytes + sizeof *keeper -
+                        sizeof keeper->slab,
+        .moved = keeper->moved,
+    };
+}

@@ -1,0 +1,535 @@
+#include "slab.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+    PAGE_NONE = UINT32_MAX,
+    CELL_NONE = UINT16_MAX,
+    CELL_FREE = 0xff,             /* First byte of a free cell; no record wastes that much. */
+    LIST_FULL = SLAB_LISTS,       /* In no list: no free cell... */
+    LIST_VICTIM = SLAB_LISTS + 1, /* ... or being emptied. */
+    SMALL_BYTES_MAX = 1024,       /* Largest cell with a prefix of one byte. */
+    PAGE_CELLS_MIN = 16,          /* Cells above 1/16 of 64 KiB come from big pages. */
+    CHUNK_BYTES = SLAB_CHUNK_PAGES * sizeof(struct slab_page),
+};
+
+static_assert(sizeof(struct slab_page) == 32, "two to a cache line");
+static_assert(SLAB_PAGE_BYTES / SLAB_CELL_BYTES_MIN <= SLAB_CELLS_MAX, "every cell has a number");
+
+/* ---- classes ---- */
+
+static void add_class(struct slab *slab, uint32_t cells, bool big)
+{
+    uint32_t page_bytes = big ? SLAB_BIG_PAGE_BYTES : SLAB_PAGE_BYTES;
+    uint32_t cell_bytes = page_bytes / cells;
+
+    if (slab->class_count > 0 && slab->classes[slab->class_count - 1].cell_bytes == cell_bytes) {
+        return;
+    }
+    assert(slab->class_count < SLAB_CLASSES_MAX);
+    slab->classes[slab->class_count++] = (struct slab_class){
+        .cell_bytes = cell_bytes,
+        .cells = (uint16_t)cells,
+        .prefix_bytes = cell_bytes <= SMALL_BYTES_MAX ? 1 : 2,
+        .big = big,
+        .lists = {PAGE_NONE, PAGE_NONE, PAGE_NONE, PAGE_NONE},
+    };
+}
+
+static void add_block_class(struct slab *slab, uint32_t cell_bytes)
+{
+    add_class(slab, SLAB_PAGE_BYTES / cell_bytes, false);
+    slab->classes[slab->class_count - 1].cell_bytes = cell_bytes;
+    slab->classes[slab->class_count - 1].prefix_bytes = 0;
+}
+
+/* Sizes that divide a page without rest, or nearly. */
+static void make_classes(struct slab *slab)
+{
+    add_block_class(slab, 2048);
+    add_block_class(slab, 3072);
+    for (uint32_t size = SLAB_CELL_BYTES_MIN; size <= SMALL_BYTES_MAX; size += 8) {
+        add_class(slab, SLAB_PAGE_BYTES / size, false);
+    }
+    uint32_t small_count = slab->class_count;
+    for (uint32_t cells = SLAB_PAGE_BYTES / SMALL_BYTES_MAX - 1; cells >= PAGE_CELLS_MIN; cells--) {
+        add_class(slab, cells, false);
+    }
+    for (uint32_t cells = SLAB_BIG_PAGE_BYTES / SLAB_PAGE_BYTES * PAGE_CELLS_MIN * 16 / 17;
+         cells >= PAGE_CELLS_MIN; cells = cells > 17 ? cells * 16 / 17 : cells - 1) {
+        add_class(slab, cells, true);
+    }
+
+    uint32_t class = SLAB_BLOCK_3K + 1;
+    for (uint32_t eighth = 0; eighth <= SMALL_BYTES_MAX / 8; eighth++) {
+        while (slab->classes[class].cell_bytes < eighth * 8) {
+            class ++;
+        }
+        assert(class < small_count);
+        slab->by_eighth[eighth] = (uint8_t) class;
+    }
+}
+
+/* The class for a record of `size` bytes; SLAB_LARGE where it is larger than all. */
+static uint32_t class_of(const struct slab *slab, size_t size)
+{
+    if (size + 1 <= SMALL_BYTES_MAX) {
+        return slab->by_eighth[(size + 1 + 7) / 8];
+    }
+    uint32_t low = slab->by_eighth[SMALL_BYTES_MAX / 8] + 1u, high = slab->class_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (slab->classes[middle].cell_bytes < size + 2) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low == slab->class_count ? (uint32_t)SLAB_LARGE : low;
+}
+
+static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t size)
+{
+    uint32_t unused = class->cell_bytes - class->prefix_bytes - (uint32_t)size;
+
+    if (class->prefix_bytes == 1) {
+        cell[0] = (uint8_t)unused;
+    } else if (class->prefix_bytes == 2) {
+        cell[0] = (uint8_t)(unused >> 8);
+        cell[1] = (uint8_t)unused;
+    }
+    assert(class->prefix_bytes == 0 || cell[0] != CELL_FREE);
+}
+
+/* ---- pages ---- */
+
+void slab_init(struct slab *slab, struct memory *memory)
+{
+    memset(slab, 0, sizeof *slab);
+    slab->memory = memory;
+    slab->free_page = PAGE_NONE;
+    slab->victim = PAGE_NONE;
+    ground_init(&slab->ground, memory, SLAB_PAGE_BYTES);
+    ground_init(&slab->big_ground, memory, SLAB_BIG_PAGE_BYTES);
+    make_classes(slab);
+}
+
+void slab_fini(struct slab *slab)
+{
+    struct memory *memory = slab->memory;
+
+    for (uint32_t number = 0; number < slab->page_count; number++) {
+        struct slab_page *page = slab_page(slab, number);
+        if (page->class == SLAB_LARGE && page->live > 0) {
+            memory->resize(memory, page->base, page->large_bytes, 0);
+        }
+    }
+    for (uint32_t chunk = 0; chunk < slab->chunk_count; chunk++) {
+        memory->resize(memory, slab->chunks[chunk], CHUNK_BYTES, 0);
+    }
+    ground_fini(&slab->ground);
+    ground_fini(&slab->big_ground);
+}
+
+/* A page number with its entry. Returns 0 or -ENOMEM. */
+static int take_number(struct slab *slab, uint32_t *number)
+{
+    if (slab->free_page != PAGE_NONE) {
+        *number = slab->free_page;
+        slab->free_page = slab_page(slab, *number)->next;
+        return 0;
+    }
+    if (slab->page_count == SLAB_PAGES_MAX) {
+        return -ENOMEM;
+    }
+    if (slab->page_count == slab->chunk_count * SLAB_CHUNK_PAGES) {
+        struct slab_page *chunk = slab->memory->resize(slab->memory, NULL, 0, CHUNK_BYTES);
+        if (chunk == NULL) {
+            return -ENOMEM;
+        }
+        slab->chunks[slab->chunk_count++] = chunk;
+    }
+    *number = slab->page_count++;
+    return 0;
+}
+
+static void give_number(struct slab *slab, uint32_t number)
+{
+    *slab_page(slab, number) = (struct slab_page){.next = slab->free_page};
+    slab->free_page = number;
+}
+
+static struct ground *ground_of(struct slab *slab, const struct slab_class *class)
+{
+    return class->big ? &slab->big_ground : &slab->ground;
+}
+
+static void link_page(struct slab *slab, struct slab_class *class, uint32_t number, uint32_t list)
+{
+    struct slab_page *page = slab_page(slab, number);
+
+    page->list = (uint8_t)list;
+    if (list >= SLAB_LISTS) {
+        return;
+    }
+    page->prev = PAGE_NONE;
+    page->next = class->lists[list];
+    if (page->next != PAGE_NONE) {
+        slab_page(slab, page->next)->prev = number;
+    }
+    class->lists[list] = number;
+}
+
+static void unlink_page(struct slab *slab, struct slab_class *class, uint32_t number)
+{
+    struct slab_page *page = slab_page(slab, number);
+
+    if (page->list >= SLAB_LISTS) {
+        return;
+    }
+    if (page->prev != PAGE_NONE) {
+        slab_page(slab, page->prev)->next = page->next;
+    } else {
+        class->lists[page->list] = page->next;
+    }
+    if (page->next != PAGE_NONE) {
+        slab_page(slab, page->next)->prev = page->prev;
+    }
+}
+
+/* Where a page belongs by its fullness: a quarter, or LIST_FULL. */
+static uint32_t list_of(const struct slab_class *class, const struct slab_page *page)
+{
+    return (uint32_t)page->live * SLAB_LISTS / class->cells;
+}
+
+static void relink_page(struct slab *slab, struct slab_class *class, uint32_t number)
+{
+    struct slab_page *page = slab_page(slab, number);
+    uint32_t list = list_of(class, page);
+
+    if (page->list != list && page->list != LIST_VICTIM) {
+        unlink_page(slab, class, number);
+        link_page(slab, class, number, list);
+    }
+}
+
+/* A new page for the class, in its list. Returns 0 or -ENOMEM. */
+static int open_page(struct slab *slab, uint32_t class_number, uint32_t *number)
+{
+    struct slab_class *class = &slab->classes[class_number];
+    struct slab_page page = {.free_cell = CELL_NONE, .class = (uint8_t)class_number};
+
+    int rc = take_number(slab, number);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = ground_take(ground_of(slab, class), *number, &page.area, &page.base);
+    if (rc != 0) {
+        give_number(slab, *number);
+        return rc;
+    }
+    *slab_page(slab, *number) = page;
+    link_page(slab, class, *number, 0);
+    class->cell_count += class->cells;
+    return 0;
+}
+
+static void close_page(struct slab *slab, struct slab_class *class, uint32_t number)
+{
+    struct slab_page *page = slab_page(slab, number);
+
+    unlink_page(slab, class, number);
+    if (slab->victim == number) {
+        slab->victim = PAGE_NONE;
+    }
+    class->cell_count -= class->cells;
+    ground_give(ground_of(slab, class), page->area, page->base);
+    give_number(slab, number);
+}
+
+/* ---- cells ---- */
+
+static uint32_t take_cell(const struct slab_class *class, struct slab_page *page)
+{
+    uint32_t cell = page->free_cell;
+
+    if (cell == CELL_NONE) {
+        assert(page->fresh < class->cells);
+        cell = page->fresh++;
+    } else {
+        memcpy(&page->free_cell, page->base + (size_t)cell * class->cell_bytes + 2,
+               sizeof page->free_cell);
+    }
+    page->live++;
+    return cell;
+}
+
+/* The page that the next cell comes from, or PAGE_NONE. */
+static uint32_t fullest_page(const struct slab_class *class)
+{
+    uint32_t number = PAGE_NONE;
+
+    for (uint32_t list = SLAB_LISTS; list-- > 0 && number == PAGE_NONE;) {
+        number = class->lists[list];
+    }
+    return number;
+}
+
+static int alloc_cell(struct slab *slab, uint32_t class_number, uint32_t *ref)
+{
+    struct slab_class *class = &slab->classes[class_number];
+    uint32_t number = fullest_page(class);
+
+    if (number == PAGE_NONE) {
+        int rc = open_page(slab, class_number, &number);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    *ref = number << SLAB_CELL_BITS | take_cell(class, slab_page(slab, number));
+    relink_page(slab, class, number);
+    class->live++;
+    slab->cell_bytes += class->cell_bytes;
+    return 0;
+}
+
+static int alloc_large(struct slab *slab, size_t size, uint32_t *ref)
+{
+    uint32_t number;
+    int rc = take_number(slab, &number);
+
+    if (rc != 0) {
+        return rc;
+    }
+    uint8_t *base = slab->memory->resize(slab->memory, NULL, 0, size);
+    if (base == NULL) {
+        give_number(slab, number);
+        return -ENOMEM;
+    }
+    *slab_page(slab, number) = (struct slab_page){
+        .base = base,
+        .large_bytes = size,
+        .live = 1,
+        .class = SLAB_LARGE,
+    };
+    slab->large_bytes += size;
+    slab->cell_bytes += size;
+    *ref = number << SLAB_CELL_BITS;
+    return 0;
+}
+
+int slab_alloc(struct slab *slab, size_t size, uint32_t *ref)
+{
+    uint32_t class = class_of(slab, size);
+    int rc = class == SLAB_LARGE ? alloc_large(slab, size, ref) : alloc_cell(slab, class, ref);
+
+    if (rc == 0) {
+        if (class != SLAB_LARGE) {
+            set_prefix(&slab->classes[class], slab_cell(slab, *ref), size);
+        }
+        slab->record_bytes += size;
+    }
+    return rc;
+}
+
+int slab_alloc_block(struct slab *slab, uint32_t class, uint32_t *ref)
+{
+    assert(class <= SLAB_BLOCK_3K);
+    return alloc_cell(slab, class, ref);
+}
+
+static void free_large(struct slab *slab, uint32_t number)
+{
+    struct slab_page *page = slab_page(slab, number);
+
+    slab->large_bytes -= page->large_bytes;
+    slab->cell_bytes -= page->large_bytes;
+    slab->memory->resize(slab->memory, page->base, page->large_bytes, 0);
+    give_number(slab, number);
+}
+
+void slab_free(struct slab *slab, uint32_t ref)
+{
+    uint32_t number = ref >> SLAB_CELL_BITS;
+    struct slab_page *page = slab_page(slab, number);
+
+    assert(page->live > 0);
+    if (page->class > SLAB_BLOCK_3K) {
+        slab->record_bytes -= slab_at(slab, ref).size;
+    }
+    if (page->class == SLAB_LARGE) {
+        free_large(slab, number);
+        return;
+    }
+    struct slab_class *class = &slab->classes[page->class];
+    uint8_t *cell = slab_cell(slab, ref);
+    assert(class->prefix_bytes == 0 || cell[0] != CELL_FREE);
+    cell[0] = CELL_FREE;
+    memcpy(cell + 2, &page->free_cell, sizeof page->free_cell);
+    page->free_cell = (uint16_t)(ref & (SLAB_CELLS_MAX - 1));
+    page->live--;
+    class->live--;
+    slab->cell_bytes -= class->cell_bytes;
+    if (page->live == 0) {
+        close_page(slab, class, number);
+    } else {
+        relink_page(slab, class, number);
+    }
+}
+
+bool slab_refit(struct slab *slab, uint32_t ref, size_t size)
+{
+    struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    size_t old_size = slab_at(slab, ref).size;
+
+    if (page->class == SLAB_LARGE) {
+        return size == old_size;
+    }
+    if (class_of(slab, size) != page->class) {
+        return false;
+    }
+    set_prefix(&slab->classes[page->class], slab_cell(slab, ref), size);
+    slab->record_bytes += size - old_size;
+    return true;
+}
+
+/* ---- giving memory back ---- */
+
+/* A page of this class that others have room for, where more than a 16th of the class is free.
+ * Fewer free cells are what ordinary coming and going leaves. */
+static uint32_t sparse_page(const struct slab *slab, const struct slab_class *class)
+{
+    uint64_t free_cells = class->cell_count - class->live;
+
+    if (free_cells * 16 <= class->cell_count) {
+        return PAGE_NONE;
+    }
+    for (uint32_t list = 0; list < SLAB_LISTS; list++) {
+        uint32_t number = class->lists[list];
+        if (number != PAGE_NONE) {
+            uint32_t live = slab_page(slab, number)->live;
+            bool room = free_cells - (class->cells - live) >= live;
+            return room ? number : (uint32_t)PAGE_NONE;
+        }
+    }
+    return PAGE_NONE;
+}
+
+/* Choose the next page to empty, going round the classes. */
+static void choose_victim(struct slab *slab)
+{
+    for (uint32_t tried = 0; tried < slab->class_count; tried++) {
+        if (slab->due_class <= SLAB_BLOCK_3K || slab->due_class >= slab->class_count) {
+            slab->due_class = SLAB_BLOCK_3K + 1;
+        }
+        struct slab_class *class = &slab->classes[slab->due_class];
+        uint32_t number = sparse_page(slab, class);
+        if (number != PAGE_NONE) {
+            unlink_page(slab, class, number);
+            slab_page(slab, number)->list = LIST_VICTIM;
+            slab->victim = number;
+            slab->victim_cell = 0;
+            return;
+        }
+        slab->due_class++;
+    }
+}
+
+/* The victim stays when the room for its records was taken by others meanwhile. */
+static void check_victim(struct slab *slab)
+{
+    if (slab->victim == PAGE_NONE) {
+        return;
+    }
+    struct slab_page *page = slab_page(slab, slab->victim);
+    struct slab_class *class = &slab->classes[page->class];
+    uint64_t elsewhere = class->cell_count - class->live - (uint64_t)(class->cells - page->live);
+
+    if (elsewhere < page->live) {
+        link_page(slab, class, slab->victim, list_of(class, page));
+        slab->victim = PAGE_NONE;
+    }
+}
+
+uint32_t slab_next_victims(struct slab *slab, uint32_t refs[], uint32_t max)
+{
+    uint32_t count = 0;
+
+    check_victim(slab);
+    if (slab->victim == PAGE_NONE) {
+        choose_victim(slab);
+    }
+    if (slab->victim == PAGE_NONE) {
+        return 0;
+    }
+    const struct slab_page *page = slab_page(slab, slab->victim);
+    const struct slab_class *class = &slab->classes[page->class];
+    for (uint32_t left = page->fresh; left > 0 && count < max && count < page->live; left--) {
+        uint32_t cell = slab->victim_cell;
+        slab->victim_cell = cell + 1 < page->fresh ? cell + 1 : 0;
+        if (page->base[(size_t)cell * class->cell_bytes] != CELL_FREE) {
+            refs[count++] = slab->victim << SLAB_CELL_BITS | cell;
+        }
+    }
+    assert(count > 0);
+    return count;
+}
+
+static uint32_t compact_ground(struct slab *slab, struct ground *ground)
+{
+    struct area *area = ground_sparsest(ground);
+
+    if (area == NULL) {
+        return 0;
+    }
+    uint8_t *unit;
+    struct slab_page *page = slab_page(slab, ground_move(ground, &area, &unit));
+    page->area = area;
+    page->base = unit;
+    return ground->unit_bytes;
+}
+
+uint32_t slab_compact(struct slab *slab)
+{
+    uint32_t moved = compact_ground(slab, &slab->ground);
+
+    return moved != 0 ? moved : compact_ground(slab, &slab->big_ground);
+}
+
+bool slab_is_sparse(const struct slab *slab, uint32_t ref)
+{
+    uint32_t number = ref >> SLAB_CELL_BITS;
+    const struct slab_page *page = slab_page(slab, number);
+    const struct slab_class *class = &slab->classes[page->class];
+    uint64_t free_cells = class->cell_count - class->live;
+
+    return page->live * 2 < class->cells && number != fullest_page(class) &&
+           free_cells * 8 > class->cell_count &&
+           free_cells - (class->cells - page->live) >= page->live;
+}
+
+bool slab_has_sparse_blocks(const struct slab *slab)
+{
+    for (uint32_t class = SLAB_BLOCK_2K; class <= SLAB_BLOCK_3K; class ++) {
+        for (uint32_t list = 0; list < SLAB_LISTS / 2; list++) {
+            uint32_t number = slab->classes[class].lists[list];
+            if (number == fullest_page(&slab->classes[class]) && number != PAGE_NONE) {
+                number = slab_page(slab, number)->next;
+            }
+            if (number != PAGE_NONE && slab_is_sparse(slab, number << SLAB_CELL_BITS)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+uint64_t slab_bytes(const struct slab *slab)
+{
+    return ground_bytes(&slab->ground) + ground_bytes(&slab->big_ground) + slab->large_bytes +
+           slab->chunk_count * CHUNK_BYTES + sizeof *slab;
+}

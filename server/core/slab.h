@@ -1,0 +1,159 @@
+/* Slab: cells for records, named by 32-bit references, in pages of one size class each.
+ *
+ *   reference = page number (21 bits) and cell in the page (11 bits)
+ *   page table entry -> base of the page -> cell: prefix, record, a few unused bytes
+ *
+ * A cell's size is its class's, so that the record's own size costs only a prefix of one byte (how many
+ * bytes at the end are unused; two bytes in classes above 1 KiB; 0xff first: the cell is free). Classes
+ * are the sizes that fill a page exactly, about 8 bytes apart up to 1 KiB and 6 % apart up to 32 KiB;
+ * pages have 64 KiB, above 4 KiB per cell 512 KiB; larger records are blocks of their own.
+ *
+ * The page table makes a page movable by a copy, with every reference in it still good. Emptying a
+ * page needs new references for its records, which only the caller can do: slab_next_victim().
+ *
+ * Memory: from the port. Pointers into cells are good until the next call that changes the slab.
+ * Threads: one.
+ */
+#ifndef SLAB_H
+#define SLAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "ground.h"
+#include "memory.h"
+
+enum {
+    SLAB_CELL_BITS = 11,
+    SLAB_CELLS_MAX = 1 << SLAB_CELL_BITS,
+    SLAB_PAGES_MAX = 1 << (32 - SLAB_CELL_BITS),
+    SLAB_CHUNK_BITS = 10, /* The page table grows by chunks, so that it never moves. */
+    SLAB_CHUNK_PAGES = 1 << SLAB_CHUNK_BITS,
+    SLAB_CHUNKS = SLAB_PAGES_MAX / SLAB_CHUNK_PAGES,
+    SLAB_PAGE_BYTES = 64 * 1024,
+    SLAB_BIG_PAGE_BYTES = 512 * 1024,
+    SLAB_CELL_BYTES_MIN = 32,
+    SLAB_CLASSES_MAX = 224,
+    SLAB_LARGE = SLAB_CLASSES_MAX, /* The "class" of a block of its own. */
+    SLAB_LISTS = 4,                /* Pages with free cells, by quarters of fullness. */
+
+    /* Two classes without prefix, aligned to 1 KiB, for the index; never evacuated from here. */
+    SLAB_BLOCK_2K = 0,
+    SLAB_BLOCK_3K = 1,
+};
+
+struct slab_page {
+    uint8_t *base;
+    union {
+        struct area *area;
+        uint64_t large_bytes; /* SLAB_LARGE: size of the record. */
+    };
+    uint32_t next, prev; /* In its list, by page number. */
+    uint16_t live;       /* Cells in use. */
+    uint16_t fresh; /* Cells from here on were never used, so that memory is not touched early. */
+    uint16_t free_cell; /* Head of the chain of freed cells. */
+    uint8_t class;
+    uint8_t list;
+};
+
+struct slab_class {
+    uint32_t cell_bytes;
+    uint16_t cells; /* Per page. */
+    uint8_t prefix_bytes;
+    bool big; /* Pages of SLAB_BIG_PAGE_BYTES. */
+    uint32_t lists[SLAB_LISTS];
+    uint64_t cell_count, live; /* In all pages. */
+};
+
+/* Private to slab.c, but for the inline functions here and the counters. */
+struct slab {
+    struct memory *memory;
+    struct ground ground, big_ground;
+    uint32_t class_count;
+    uint32_t page_count; /* Numbers given out so far... */
+    uint32_t free_page;  /* ... and the chain of those free again. */
+    uint32_t victim;     /* The page that is being emptied. */
+    uint32_t victim_cell, due_class;
+    uint64_t record_bytes;             /* Of live records... */
+    uint64_t cell_bytes;               /* ... and of their cells. */
+    uint64_t large_bytes, chunk_count; /* Blocks of their own; chunks of the page table. */
+    uint8_t by_eighth[1024 / 8 + 2];   /* Class for sizes up to 1 KiB. */
+    struct slab_class classes[SLAB_CLASSES_MAX + 1]; /* The last: SLAB_LARGE, zero. */
+    struct slab_page *chunks[SLAB_CHUNKS];
+};
+
+void slab_init(struct slab *slab, struct memory *memory);
+
+/* Gives everything back. */
+void slab_fini(struct slab *slab);
+
+/* A cell for a record of `size` bytes. Returns 0 with `ref` set, or -ENOMEM. */
+int slab_alloc(struct slab *slab, size_t size, uint32_t *ref);
+
+/* The same for a block of the index: `class` SLAB_BLOCK_2K or SLAB_BLOCK_3K. Not cleared. */
+int slab_alloc_block(struct slab *slab, uint32_t class, uint32_t *ref);
+
+void slab_free(struct slab *slab, uint32_t ref);
+
+/* Make the cell hold a record of `size` bytes, if its class is the right one; the old bytes are lost
+ * where the size changes. Returns whether it is. */
+bool slab_refit(struct slab *slab, uint32_t ref, size_t size);
+
+/* References of up to `max` live records that should leave their page, so that it empties. The caller
+ * takes slab_alloc()s for them, copies, and slab_free()s. Returns their number: 0 when nothing is due.
+ * Records not freed by the next call are given again. */
+uint32_t slab_next_victims(struct slab *slab, uint32_t refs[], uint32_t max);
+
+/* Move one page to a fuller area where it helps to give an area back.
+ * Returns the bytes moved: 0 when nothing is due. */
+uint32_t slab_compact(struct slab *slab);
+
+/* Whether the block lies in a page less than half full while others have room for it; and whether there
+ * is any such block. */
+bool slab_is_sparse(const struct slab *slab, uint32_t ref);
+bool slab_has_sparse_blocks(const struct slab *slab);
+
+/* Everything held. */
+uint64_t slab_bytes(const struct slab *slab);
+
+static inline struct slab_page *slab_page(const struct slab *slab, uint32_t number)
+{
+    return &slab->chunks[number >> SLAB_CHUNK_BITS][number & (SLAB_CHUNK_PAGES - 1)];
+}
+
+/* The first byte of the cell: prefix, block or, of a large record, its first. */
+static inline uint8_t *slab_cell(const struct slab *slab, uint32_t ref)
+{
+    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    uint32_t cell = ref & (SLAB_CELLS_MAX - 1);
+
+    return page->base + (size_t)cell * slab->classes[page->class].cell_bytes;
+}
+
+/* The record in a cell. */
+static inline struct bytes slab_at(const struct slab *slab, uint32_t ref)
+{
+    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+
+    if (page->class == SLAB_LARGE) {
+        return bytes_of(page->base, page->large_bytes);
+    }
+    const struct slab_class *class = &slab->classes[page->class];
+    const uint8_t *cell = page->base + (size_t)(ref & (SLAB_CELLS_MAX - 1)) * class->cell_bytes;
+    if (class->prefix_bytes == 1) {
+        return bytes_of(cell + 1, class->cell_bytes - 1 - cell[0]);
+    }
+    uint32_t unused = (uint32_t)cell[0] << 8 | cell[1];
+    return bytes_of(cell + 2, class->cell_bytes - 2 - unused);
+}
+
+/* The same bytes, for writing. */
+static inline uint8_t *slab_data(const struct slab *slab, uint32_t ref)
+{
+    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+
+    return slab_cell(slab, ref) + slab->classes[page->class].prefix_bytes;
+}
+
+#endif
