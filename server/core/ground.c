@@ -74,8 +74,22 @@ void ground_fini(struct ground *ground)
     assert(ground->area_count == 0);
 }
 
-static int map_area(struct ground *ground)
+/* The fullest area with a free unit, or NULL. */
+static struct area *fullest(const struct ground *ground)
 {
+    for (uint32_t used = ground->units; used-- > 0;) {
+        if (ground->by_used[used] != NULL) {
+            return ground->by_used[used];
+        }
+    }
+    return NULL;
+}
+
+int ground_reserve(struct ground *ground)
+{
+    if (ground->free_units > 0) {
+        return 0;
+    }
     struct memory *memory = ground->memory;
     struct area *area = memory->resize(memory, NULL, 0, sizeof *area);
 
@@ -93,24 +107,11 @@ static int map_area(struct ground *ground)
     return 0;
 }
 
-/* The fullest area with a free unit, or NULL. */
-static struct area *fullest(const struct ground *ground)
-{
-    for (uint32_t used = ground->units; used-- > 0;) {
-        if (ground->by_used[used] != NULL) {
-            return ground->by_used[used];
-        }
-    }
-    return NULL;
-}
-
 int ground_take(struct ground *ground, uint32_t owner, struct area **area, uint8_t **unit)
 {
-    if (ground->free_units == 0) {
-        int rc = map_area(ground);
-        if (rc != 0) {
-            return rc;
-        }
+    int rc = ground_reserve(ground);
+    if (rc != 0) {
+        return rc;
     }
     struct area *from = fullest(ground);
     assert(from != NULL);

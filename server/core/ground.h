@@ -40,6 +40,9 @@ void ground_init(struct ground *ground, struct memory *memory, uint32_t unit_byt
 /* Gives every area back, used or not. */
 void ground_fini(struct ground *ground);
 
+/* Make sure that the next ground_take() cannot fail. Returns 0 or -ENOMEM. */
+int ground_reserve(struct ground *ground);
+
 /* Take a unit for `owner`; it is zero or has old bytes in it. Returns 0 or -ENOMEM. */
 int ground_take(struct ground *ground, uint32_t owner, struct area **area, uint8_t **unit);
 

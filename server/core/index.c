@@ -315,8 +315,11 @@ static void keep_side(struct bucket *segment, uint32_t width, const struct conte
             continue;
         }
         struct probe probe = segment_probe(segment, width, segment_hash(contents->positions[i]));
-        while (probe_next(&probe) && *probe_ref(&probe) != contents->refs[i]) {
+        bool found = probe_next(&probe);
+        while (found && *probe_ref(&probe) != contents->refs[i]) {
+            found = probe_next(&probe);
         }
+        assert(found);
         segment_erase(&probe);
     }
 }
@@ -402,10 +405,8 @@ static int split(struct index *index, struct path *path, uint64_t position)
     return 0;
 }
 
-int index_insert(struct index *index, uint64_t position, uint32_t ref)
+int index_reserve(struct index *index, uint64_t position)
 {
-    uint32_t hash = segment_hash(position);
-
     for (;;) {
         struct path path;
         struct bucket *segment;
@@ -418,14 +419,13 @@ int index_insert(struct index *index, uint64_t position, uint32_t ref)
             if (rc == 0) {
                 index_put_region(&path, region);
             }
-        } else if (segment_insert(index_segment(index, &region), region_width(&region), hash,
-                                  ref)) {
-            index->records++;
-            if (index->records > index->tidied_records) {
-                index->tidied_records = index->records;
-            }
+            return rc;
+        }
+        if (segment_make_room(index_segment(index, &region), region_width(&region),
+                              segment_hash(position))) {
             return 0;
-        } else if (region.kind == REGION_NARROW) {
+        }
+        if (region.kind == REGION_NARROW) {
             rc = widen(index, &path);
         }
         if (rc == -ENOSPC) {
@@ -435,6 +435,24 @@ int index_insert(struct index *index, uint64_t position, uint32_t ref)
             return rc;
         }
     }
+}
+
+int index_insert(struct index *index, uint64_t position, uint32_t ref)
+{
+    int rc = index_reserve(index, position);
+    if (rc != 0) {
+        return rc;
+    }
+    uint32_t depth;
+    const struct region *region = find_region(index, position, &depth);
+    bool inserted = segment_insert(index_segment(index, region), region_width(region),
+                                   segment_hash(position), ref);
+    assert(inserted);
+    index->records++;
+    if (index->records > index->tidied_records) {
+        index->tidied_records = index->records;
+    }
+    return 0;
 }
 
 struct span index_span(const struct index *index, uint64_t position)

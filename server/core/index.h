@@ -61,9 +61,9 @@ struct index {
     uint64_t records;
     uint64_t slots; /* In all segments. */
     uint64_t table_bytes;
-    uint64_t tidy_cursor; /* A pass of index_tidy() is here... */
+    uint64_t tidy_cursor; /* A pass of index_tidy() is here. */
     bool tidying;
-    uint64_t tidied_records; /* ... or ended with so many records; or the most since then. */
+    uint64_t tidied_records; /* Records at the last pass, or the most since then. */
 };
 
 /* The part of the positions from `first` to `last` that one segment, or none, has. */
@@ -84,6 +84,9 @@ void index_fini(struct index *index);
 struct probe index_probe(const struct index *index, uint64_t position);
 
 void index_prefetch(const struct index *index, uint64_t position);
+
+/* Make sure that the next index_insert(), if it is at `position`, cannot fail. Returns as it does. */
+int index_reserve(struct index *index, uint64_t position);
 
 /* Add a reference, one more even if it is there already. Returns 0; -ENOMEM; -ENOSPC where too many
  * equal positions are there already. On failure all entries are as before. */

@@ -174,6 +174,7 @@ bool index_tidy(struct index *index, uint32_t segments)
         }
         index->tidying = true;
         index->tidy_cursor = 0;
+        index->tidied_records = index->records;
     }
     for (uint32_t done = 0; done < segments; done++) {
         struct path path;
@@ -184,7 +185,6 @@ bool index_tidy(struct index *index, uint32_t segments)
         index->tidy_cursor = index_span(index, index->tidy_cursor).last + 1;
         if (index->tidy_cursor == 0) {
             index->tidying = false;
-            index->tidied_records = index->records;
             break;
         }
     }

@@ -124,6 +124,17 @@ uint8_t *keeper_find_mutable(struct keeper *keeper, uint64_t position, struct by
     return slab_data(&keeper->slab, *probe_ref(&probe));
 }
 
+int keeper_reserve(struct keeper *keeper, uint64_t position, struct bytes key, size_t record_bytes)
+{
+    struct probe probe;
+    int rc = 0;
+
+    if (!find(keeper, position, key, &probe)) {
+        rc = index_reserve(&keeper->index, position);
+    }
+    return rc == 0 ? slab_reserve(&keeper->slab, record_bytes) : rc;
+}
+
 int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record)
 {
     struct slab *slab = &keeper->slab;

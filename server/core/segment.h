@@ -151,7 +151,11 @@ static inline bool probe_next(struct probe *probe)
 /* Take out what the probe has found. */
 void segment_erase(const struct probe *probe);
 
-/* Returns false where home and its neighbours are full. */
+/* Make sure that an entry of this hash can be inserted, moving others about if that helps.
+ * Returns false where home and its neighbours stay full. */
+bool segment_make_room(struct bucket *segment, uint32_t width, uint32_t hash);
+
+/* Returns false where there is no room. */
 bool segment_insert(struct bucket *segment, uint32_t width, uint32_t hash, uint32_t ref);
 
 /* Entries in it, as hashes and references (of SEGMENT_SLOTS_MAX each; either may be NULL).

@@ -57,8 +57,8 @@ static void make_classes(struct slab *slab)
     for (uint32_t cells = SLAB_PAGE_BYTES / SMALL_BYTES_MAX - 1; cells >= PAGE_CELLS_MIN; cells--) {
         add_class(slab, cells, false);
     }
-    for (uint32_t cells = SLAB_BIG_PAGE_BYTES / SLAB_PAGE_BYTES * PAGE_CELLS_MIN * 16 / 17;
-         cells >= PAGE_CELLS_MIN; cells = cells > 17 ? cells * 16 / 17 : cells - 1) {
+    for (uint32_t cells = SLAB_BIG_PAGE_BYTES / SLAB_PAGE_BYTES * PAGE_CELLS_MIN - 7;
+         cells >= PAGE_CELLS_MIN; cells -= (cells + 8) / 17) {
         add_class(slab, cells, true);
     }
 
@@ -117,6 +117,15 @@ void slab_init(struct slab *slab, struct memory *memory)
     make_classes(slab);
 }
 
+static void drop_spare_block(struct slab *slab)
+{
+    if (slab->spare_block != NULL) {
+        slab->memory->resize(slab->memory, slab->spare_block, slab->spare_bytes, 0);
+        slab->large_bytes -= slab->spare_bytes;
+        slab->spare_block = NULL;
+    }
+}
+
 void slab_fini(struct slab *slab)
 {
     struct memory *memory = slab->memory;
@@ -124,9 +133,10 @@ void slab_fini(struct slab *slab)
     for (uint32_t number = 0; number < slab->page_count; number++) {
         struct slab_page *page = slab_page(slab, number);
         if (page->class == SLAB_LARGE && page->live > 0) {
-            memory->resize(memory, page->base, page->large_bytes, 0);
+            memory->resize(memory, page->base, page->large_capacity, 0);
         }
     }
+    drop_spare_block(slab);
     for (uint32_t chunk = 0; chunk < slab->chunk_count; chunk++) {
         memory->resize(memory, slab->chunks[chunk], CHUNK_BYTES, 0);
     }
@@ -134,25 +144,39 @@ void slab_fini(struct slab *slab)
     ground_fini(&slab->big_ground);
 }
 
-/* A page number with its entry. Returns 0 or -ENOMEM. */
-static int take_number(struct slab *slab, uint32_t *number)
+/* Make sure that there is a page number to take. Returns 0 or -ENOMEM. */
+static int reserve_number(struct slab *slab)
 {
     if (slab->free_page != PAGE_NONE) {
-        *number = slab->free_page;
-        slab->free_page = slab_page(slab, *number)->next;
         return 0;
     }
-    if (slab->page_count == SLAB_PAGES_MAX) {
-        return -ENOMEM;
-    }
     if (slab->page_count == slab->chunk_count * SLAB_CHUNK_PAGES) {
+        if (slab->chunk_count == SLAB_CHUNKS) {
+            return -ENOMEM;
+        }
         struct slab_page *chunk = slab->memory->resize(slab->memory, NULL, 0, CHUNK_BYTES);
         if (chunk == NULL) {
             return -ENOMEM;
         }
         slab->chunks[slab->chunk_count++] = chunk;
     }
-    *number = slab->page_count++;
+    return 0;
+}
+
+/* A page number with its entry. Returns 0 or -ENOMEM. */
+static int take_number(struct slab *slab, uint32_t *number)
+{
+    int rc = reserve_number(slab);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (slab->free_page == PAGE_NONE) {
+        *number = slab->page_count++;
+    } else {
+        *number = slab->free_page;
+        slab->free_page = slab_page(slab, *number)->next;
+    }
     return 0;
 }
 
@@ -297,29 +321,75 @@ static int alloc_cell(struct slab *slab, uint32_t class_number, uint32_t *ref)
     return 0;
 }
 
+/* A block of its own for the next large record. Returns 0 or -ENOMEM. */
+static int reserve_block(struct slab *slab, size_t size)
+{
+    if (slab->spare_block != NULL && slab->spare_bytes >= size) {
+        return 0;
+    }
+    drop_spare_block(slab);
+    if (size > UINT32_MAX) {
+        return -ENOMEM;
+    }
+    slab->spare_block = slab->memory->resize(slab->memory, NULL, 0, size);
+    if (slab->spare_block == NULL) {
+        return -ENOMEM;
+    }
+    slab->spare_bytes = (uint32_t)size;
+    slab->large_bytes += size;
+    return 0;
+}
+
 static int alloc_large(struct slab *slab, size_t size, uint32_t *ref)
 {
     uint32_t number;
-    int rc = take_number(slab, &number);
+    int rc = reserve_block(slab, size);
 
+    if (rc == 0) {
+        rc = take_number(slab, &number);
+    }
     if (rc != 0) {
         return rc;
     }
-    uint8_t *base = slab->memory->resize(slab->memory, NULL, 0, size);
-    if (base == NULL) {
-        give_number(slab, number);
-        return -ENOMEM;
+    if (slab->spare_bytes > size) {
+        uint8_t *fitted =
+            slab->memory->resize(slab->memory, slab->spare_block, slab->spare_bytes, size);
+        if (fitted != NULL) {
+            slab->large_bytes -= slab->spare_bytes - size;
+            slab->spare_block = fitted;
+            slab->spare_bytes = (uint32_t)size;
+        }
     }
     *slab_page(slab, number) = (struct slab_page){
-        .base = base,
-        .large_bytes = size,
+        .base = slab->spare_block,
+        .large_bytes = (uint32_t)size,
+        .large_capacity = slab->spare_bytes,
         .live = 1,
         .class = SLAB_LARGE,
     };
-    slab->large_bytes += size;
+    slab->spare_block = NULL;
     slab->cell_bytes += size;
     *ref = number << SLAB_CELL_BITS;
     return 0;
+}
+
+/* A smaller record may be of another class than one of `size`, so a page must be there, not a cell. */
+int slab_reserve(struct slab *slab, size_t size)
+{
+    uint32_t class = class_of(slab, size);
+    int rc = reserve_number(slab);
+
+    if (rc == 0) {
+        rc = ground_reserve(&slab->ground);
+    }
+    if (rc == 0 && (class == SLAB_LARGE || slab->classes[class].big)) {
+        rc = ground_reserve(&slab->big_ground);
+    }
+    if (rc == 0 && class == SLAB_LARGE) {
+        return reserve_block(slab, size);
+    }
+    drop_spare_block(slab);
+    return rc;
 }
 
 int slab_alloc(struct slab *slab, size_t size, uint32_t *ref)
@@ -346,9 +416,9 @@ static void free_large(struct slab *slab, uint32_t number)
 {
     struct slab_page *page = slab_page(slab, number);
 
-    slab->large_bytes -= page->large_bytes;
+    slab->large_bytes -= page->large_capacity;
     slab->cell_bytes -= page->large_bytes;
-    slab->memory->resize(slab->memory, page->base, page->large_bytes, 0);
+    slab->memory->resize(slab->memory, page->base, page->large_capacity, 0);
     give_number(slab, number);
 }
 

@@ -6,7 +6,7 @@
  * A cell's size is its class's, so that the record's own size costs only a prefix of one byte (how many
  * bytes at the end are unused; two bytes in classes above 1 KiB; 0xff first: the cell is free). Classes
  * are the sizes that fill a page exactly, about 8 bytes apart up to 1 KiB and 6 % apart up to 32 KiB;
- * pages have 64 KiB, above 4 KiB per cell 512 KiB; larger records are blocks of their own.
+ * pages have 64 KiB, above 4 KiB per cell 512 KiB; larger records (at most 4 GiB) are blocks of their own.
  *
  * The page table makes a page movable by a copy, with every reference in it still good. Emptying a
  * page needs new references for its records, which only the caller can do: slab_next_victim().
@@ -47,7 +47,10 @@ struct slab_page {
     uint8_t *base;
     union {
         struct area *area;
-        uint64_t large_bytes; /* SLAB_LARGE: size of the record. */
+        struct {
+            uint32_t large_bytes;    /* SLAB_LARGE: size of the record... */
+            uint32_t large_capacity; /* ... and of its block. */
+        };
     };
     uint32_t next, prev; /* In its list, by page number. */
     uint16_t live;       /* Cells in use. */
@@ -75,10 +78,13 @@ struct slab {
     uint32_t free_page;  /* ... and the chain of those free again. */
     uint32_t victim;     /* The page that is being emptied. */
     uint32_t victim_cell, due_class;
-    uint64_t record_bytes;             /* Of live records... */
-    uint64_t cell_bytes;               /* ... and of their cells. */
-    uint64_t large_bytes, chunk_count; /* Blocks of their own; chunks of the page table. */
-    uint8_t by_eighth[1024 / 8 + 2];   /* Class for sizes up to 1 KiB. */
+    uint64_t record_bytes; /* Of live records... */
+    uint64_t cell_bytes;   /* ... and of their cells. */
+    uint64_t large_bytes;  /* Of blocks of their own... */
+    uint8_t *spare_block;  /* ... one of which is held for the next record. */
+    uint32_t spare_bytes;
+    uint32_t chunk_count;                            /* Chunks of the page table. */
+    uint8_t by_eighth[1024 / 8 + 2];                 /* Class for sizes up to 1 KiB. */
     struct slab_class classes[SLAB_CLASSES_MAX + 1]; /* The last: SLAB_LARGE, zero. */
     struct slab_page *chunks[SLAB_CHUNKS];
 };
@@ -87,6 +93,10 @@ void slab_init(struct slab *slab, struct memory *memory);
 
 /* Gives everything back. */
 void slab_fini(struct slab *slab);
+
+/* Make sure that the next slab_alloc(), if its size is at most `size`, cannot fail.
+ * Returns 0 or -ENOMEM. */
+int slab_reserve(struct slab *slab, size_t size);
 
 /* A cell for a record of `size` bytes. Returns 0 with `ref` set, or -ENOMEM. */
 int slab_alloc(struct slab *slab, size_t size, uint32_t *ref);
