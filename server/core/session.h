@@ -20,13 +20,15 @@
 
 #include "bytes.h"
 #include "change.h"
+#include "dedup.h"
 #include "memory.h"
+#include "shown.h"
 #include "stamp.h"
 #include "status.h"
 
 enum {
     SESSION_SIBLINGS_MAX = 16, /* A coordinator that finds more in one name writes the view back. */
-    SESSION_DEDUP_MAX = 8,     /* Newest writes remembered to recognise repeated ones. */
+    SESSION_DEDUP_MAX = DEDUP_ITEMS_MAX, /* Newest writes remembered (dedup.h). */
 };
 
 /* What a policy asks of the sessions under its prefix (the part that writing and showing needs). */
@@ -119,14 +121,20 @@ struct session_view {
     uint64_t idle_ms;        /* Duration; 0: none. */
     uint64_t last_access_ms; /* 0: not kept (no idle timeout). */
     uint64_t deadline_ms; /* The earlier of the two as it stands; set even when expired; 0: none. */
-    uint64_t next_ms;     /* When something next happens by itself: deadline, a field's deadline,
-                              a tombstone's end; 0: never. May be early, never late. */
+    uint64_t next_ms;     /* When something next happens by itself: deadline, a field's deadline;
+                              0: never. May be early, never late. Of a tombstone 0: the caller
+                              adds its policy's tombstone_keep to death_ms. */
+    uint64_t death_ms;    /* When the last incarnation that was ended died; 0: none was. */
     struct bytes owner;
     uint32_t field_count; /* Shown fields; 1 for a blob. */
     uint32_t siblings_hidden;
     /* private to session.c */
-    uint32_t births_;
-    uint64_t cursor_[6];
+    struct record record_;
+    struct leader leader_;
+    struct group_walk groups_; /* At the first group... */
+    struct group_walk walk_;   /* ... at the next one... */
+    struct group_walk group_;  /* ... and at the one whose siblings are being told. */
+    struct stamp told_;        /* The sibling told last; hlc 0: all are. */
 };
 
 /* Take the view. The record must have passed session_check() once. Returns 0 or -EBADMSG. */

@@ -1,0 +1,289 @@
+/* Writing of the format in record.h. */
+#include "record.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+    STAMP_BYTES_MAX = 5 + HLC_BYTES_MAX,
+    BIRTH_BYTES_MAX = 1 + STAMP_BYTES_MAX,
+    /* Of an entry but for its name and value. */
+    ENTRY_FIXED_BYTES_MAX = 1 + 5 + 5 + STAMP_BYTES_MAX + STAMP_BYTES_MAX + 10 + 10,
+};
+
+/* Make room. What was written may move: what points into it follows. */
+static bool room(struct record_writer *writer, size_t bytes)
+{
+    if (writer->rc != 0) {
+        return false;
+    }
+    writer->rc = buffer_reserve(writer->out, bytes);
+    if (writer->rc == 0 && writer->version.count > VERSION_CACHED) {
+        writer->version.rest = writer->out->data + writer->version_at;
+        writer->version.rest_end = writer->out->data + writer->version_end;
+    }
+    return writer->rc == 0;
+}
+
+static uint8_t *at(const struct record_writer *writer)
+{
+    return writer->out->data + writer->out->size;
+}
+
+static void advance(struct record_writer *writer, const uint8_t *end)
+{
+    writer->out->size = (size_t)(end - writer->out->data);
+    assert(writer->out->size <= writer->out->capacity);
+}
+
+/* What of the version was another in the base. */
+static void write_base(struct record_writer *writer, const struct version *base)
+{
+    struct version_item item;
+    uint32_t changed = 0;
+
+    if (!room(writer, 5 + (size_t)writer->version.count * (6 + HLC_BYTES_MAX))) {
+        return;
+    }
+    struct version_walk walk = version_walk(&writer->version);
+    while (version_next(&walk, &item)) {
+        changed += version_seen(base, item.actor) != item.hlc;
+    }
+    uint8_t *to = varint_put(at(writer), changed);
+    walk = version_walk(&writer->version);
+    while (version_next(&walk, &item)) {
+        uint64_t hlc = version_seen(base, item.actor);
+        if (hlc != item.hlc) {
+            to = varint_put(to, walk.index - 1);
+            *to++ = hlc != 0;
+            to = hlc != 0 ? hlc_put_back(to, writer->version.newest, hlc) : to;
+        }
+    }
+    advance(writer, to);
+}
+
+static uint8_t head_flags(const struct record_head *head)
+{
+    uint8_t flags = 0;
+
+    if (head->last_access_ms >= hlc_ms(head->death.hlc) && head->last_access_ms != 0) {
+        flags |= RECORD_ACCESS;
+    }
+    if (head->dedup->count > 0) {
+        flags |= RECORD_DEDUP;
+    }
+    if (head->dedup->floor != 0) {
+        flags |= RECORD_FLOOR;
+    }
+    if (head->birth_count != 1) {
+        flags |= RECORD_BIRTHS;
+    }
+    return flags;
+}
+
+static size_t offset_in(const struct buffer *out, const uint8_t *in)
+{
+    return in == NULL ? 0 : (size_t)(in - out->data);
+}
+
+void record_write_head(struct record_writer *writer, struct buffer *out,
+                       const struct record_head *head)
+{
+    uint8_t flags = head_flags(head);
+
+    writer->out = out;
+    writer->rc = 0;
+    writer->pending_set = false;
+    writer->birth_count = head->birth_count;
+    writer->births_written = 0;
+    writer->version.count = 0;
+    out->size = 0;
+    if (!room(writer, 1 + RECORD_ACCESS_BYTES + VARINT_BYTES_MAX + head->key.size)) {
+        return;
+    }
+    uint8_t *to = at(writer);
+    *to++ = (uint8_t)(head->format | flags);
+    if ((flags & RECORD_ACCESS) != 0) {
+        store_u32(to, (uint32_t)head->last_access_ms);
+        store_u16(to + 4, (uint16_t)(head->last_access_ms >> 32));
+        to += RECORD_ACCESS_BYTES;
+    }
+    to = varint_put(to, head->key.size);
+    memcpy(to, head->key.data, head->key.size);
+    advance(writer, to + head->key.size);
+
+    writer->rc = version_put_join(out, head->a, head->b, head->death, &writer->version);
+    if (writer->rc != 0) {
+        return;
+    }
+    writer->version_at = offset_in(out, writer->version.rest);
+    writer->version_end = offset_in(out, writer->version.rest_end);
+    if (head->base != NULL) {
+        write_base(writer, head->base);
+    }
+    if ((flags & RECORD_BIRTHS) != 0 && room(writer, VARINT_BYTES_MAX)) {
+        advance(writer, varint_put(at(writer), head->birth_count));
+    }
+    writer->births_at = out->size;
+}
+
+void record_write_birth(struct record_writer *writer, const struct birth *birth)
+{
+    assert(writer->births_written < writer->birth_count);
+    if (!room(writer, BIRTH_BYTES_MAX)) {
+        return;
+    }
+    bool newest = stamp_compare(birth->stamp, version_newest(&writer->version)) == 0;
+    uint8_t *to = at(writer);
+    *to++ = (uint8_t)((birth->blind ? BIRTH_BLIND : 0) | birth->type << BIRTH_TYPE_SHIFT |
+                      (newest ? BIRTH_NEWEST : 0));
+    to = newest ? to : stamp_put(to, &writer->version, birth->stamp);
+    advance(writer, to);
+    if (writer->births_written < RECORD_BIRTHS_CACHED) {
+        writer->birth_cache[writer->births_written] = *birth;
+    }
+    writer->births_written++;
+}
+
+void record_write_dedup(struct record_writer *writer, const struct dedup *dedup)
+{
+    assert(writer->rc != 0 || writer->births_written == writer->birth_count);
+    writer->births_end = writer->out->size;
+    if (!room(writer, HLC_BYTES_MAX + (size_t)dedup->count * DEDUP_ITEM_BYTES_MAX)) {
+        return;
+    }
+    uint8_t *to = at(writer);
+    if (dedup->floor != 0) {
+        to = hlc_put_back(to, writer->version.newest, dedup->floor);
+    }
+    for (uint32_t i = 0; i < dedup->count; i++) {
+        to = dedup_put_item(to, &writer->version, &dedup->items[i], i + 1 < dedup->count);
+    }
+    advance(writer, to);
+}
+
+/* The index of a birth among those written. */
+static uint32_t birth_index(const struct record_writer *writer, struct stamp stamp)
+{
+    for (uint32_t i = 0; i < writer->birth_count && i < RECORD_BIRTHS_CACHED; i++) {
+        if (stamp_compare(writer->birth_cache[i].stamp, stamp) == 0) {
+            return i;
+        }
+    }
+    struct reader from = {
+        .at = writer->out->data + writer->births_at,
+        .end = writer->out->data + writer->births_end,
+    };
+    for (uint32_t i = 0; i < writer->birth_count; i++) {
+        struct birth birth = birth_read(&from, &writer->version);
+        if (stamp_compare(birth.stamp, stamp) == 0) {
+            return i;
+        }
+    }
+    assert(false); /* Whoever writes entries has written their births. */
+    return 0;
+}
+
+static enum entry_stamp stamp_form(const struct record_writer *writer, const struct entry *entry)
+{
+    if (entry->gone) {
+        return ENTRY_GONE;
+    }
+    if (stamp_compare(entry->stamp, entry->birth.stamp) == 0) {
+        return ENTRY_AT_BIRTH;
+    }
+    if (entry->stamp.hlc == writer->version.newest &&
+        stamp_compare(entry->stamp, version_newest(&writer->version)) == 0) {
+        return ENTRY_AT_NEWEST;
+    }
+    return ENTRY_STAMPED;
+}
+
+static uint8_t *put_string(uint8_t *to, struct bytes string, bool last)
+{
+    to = last ? to : varint_put(to, string.size);
+    if (string.size > 0) {
+        memcpy(to, string.data, string.size);
+    }
+    return to + string.size;
+}
+
+static uint64_t difference(uint64_t value, uint64_t base)
+{
+    return zigzag((int64_t)(value - base));
+}
+
+static uint8_t *put_value(uint8_t *to, const struct entry *entry, bool last)
+{
+    switch (entry->kind) {
+    case ENTRY_ABSOLUTE:
+        return varint_put(to, difference(entry->ms, hlc_ms(entry->birth.stamp.hlc)));
+    case ENTRY_IDLE:
+        return varint_put(to, entry->ms);
+    case ENTRY_SUM:
+        return varint_put(to, zigzag(entry->sum));
+    default:
+        return put_string(to, entry->value, last);
+    }
+}
+
+static uint8_t *put_sum_base(uint8_t *to, const struct version *version, struct stamp base)
+{
+    if (base.hlc == 0) {
+        return varint_put(to, 0);
+    }
+    to = varint_put(to, (uint64_t)version_index(version, base.actor) + 1);
+    return hlc_put_back(to, version->newest, base.hlc);
+}
+
+static void put_entry(struct record_writer *writer, const struct entry *entry, bool last)
+{
+    size_t size = ENTRY_FIXED_BYTES_MAX + entry->name.size + entry->value.size;
+    bool blank = entry->kind == ENTRY_FIELD && entry->name.size == 0;
+
+    if (!room(writer, size)) {
+        return;
+    }
+    enum entry_stamp form = stamp_form(writer, entry);
+    uint32_t birth = entry->gone ? 0 : birth_index(writer, entry->birth.stamp);
+    uint8_t *to = at(writer);
+    *to++ = (uint8_t)((blank ? ENTRY_BLANK : entry->kind) | (int)form << ENTRY_STAMP_SHIFT |
+                      (last ? ENTRY_LAST : 0) | (birth != 0 ? ENTRY_OTHER_BIRTH : 0) |
+                      (entry->deadline_ms != 0 ? ENTRY_UNTIL : 0));
+    to = birth != 0 ? varint_put(to, birth) : to;
+    if (entry->kind >= ENTRY_FIELD && !blank) {
+        to = put_string(to, entry->name, false);
+    }
+    if (form == ENTRY_STAMPED) {
+        to = stamp_put(to, &writer->version, entry->stamp);
+    }
+    if (!entry->gone) {
+        if (entry->kind == ENTRY_SUM) {
+            to = put_sum_base(to, &writer->version, entry->base);
+        }
+        if (entry->deadline_ms != 0) {
+            to = varint_put(to, difference(entry->deadline_ms, hlc_ms(entry->stamp.hlc)));
+        }
+        to = put_value(to, entry, last);
+    }
+    advance(writer, to);
+}
+
+void record_write_entry(struct record_writer *writer, const struct entry *entry)
+{
+    if (writer->pending_set) {
+        put_entry(writer, &writer->pending, false);
+    }
+    writer->pending = *entry;
+    writer->pending_set = true;
+}
+
+int record_write_end(struct record_writer *writer)
+{
+    if (writer->pending_set) {
+        put_entry(writer, &writer->pending, true);
+        writer->pending_set = false;
+    }
+    return writer->rc;
+}

@@ -1,0 +1,288 @@
+/* The view of a session, and what else is asked of a whole record. */
+#include "session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "limits.h"
+#include "number.h"
+#include "token.h"
+
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+    if (a_ms == 0 || b_ms == 0) {
+        return a_ms + b_ms;
+    }
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* Entries of one kind come in order of their stamps: the last shown one counts. */
+static void take_entry(struct session_view *view, const struct entry *entry)
+{
+    if (!leader_shows(&view->leader_, &entry->birth)) {
+        return;
+    }
+    switch (entry->kind) {
+    case ENTRY_OWNER:
+        view->owner = entry->value;
+        break;
+    case ENTRY_ABSOLUTE:
+        view->absolute_ms = entry->ms;
+        break;
+    case ENTRY_IDLE:
+        view->idle_ms = entry->ms;
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_deadline(struct session_view *view)
+{
+    uint64_t idle_end_ms = 0;
+
+    if (view->idle_ms != 0) {
+        view->last_access_ms = view->record_.last_access_ms > view->created_ms
+                                   ? view->record_.last_access_ms
+                                   : view->created_ms;
+        idle_end_ms = view->last_access_ms + view->idle_ms;
+    }
+    view->deadline_ms = earlier(view->absolute_ms, idle_end_ms);
+    view->next_ms = view->deadline_ms;
+}
+
+static void count_groups(struct session_view *view)
+{
+    struct group_walk walk = view->groups_;
+    struct group group;
+
+    while (group_next(&walk, &view->leader_, &group)) {
+        view->siblings_hidden += group.hidden;
+        if (group_shown_at(&group, view->now_ms)) {
+            view->field_count++;
+            view->next_ms = earlier(view->next_ms, group.deadline_ms);
+        }
+    }
+    view->groups_.entries.in.bad |= walk.entries.in.bad;
+}
+
+static void hide(struct session_view *view)
+{
+    view->type = SESSION_NONE;
+    view->created_ms = view->absolute_ms = view->idle_ms = view->last_access_ms = 0;
+    view->owner.size = 0;
+    view->groups_.next_set = false;
+}
+
+int session_open(struct session_view *view, struct bytes record, uint64_t now_ms)
+{
+    struct group_walk *groups = &view->groups_;
+    int rc = record_open(&view->record_, record, RECORD_FORMAT);
+
+    if (rc != 0) {
+        return rc;
+    }
+    leader_find(&view->record_, &view->leader_);
+    view->record = record;
+    view->now_ms = now_ms;
+    view->type = (enum session_type)view->leader_.birth.type;
+    view->created_ms = hlc_ms(view->leader_.birth.stamp.hlc);
+    view->absolute_ms = view->idle_ms = view->last_access_ms = 0;
+    view->owner = bytes_of(view->record_.end, 0);
+    view->death_ms = hlc_ms(view->record_.version.death.hlc);
+    view->field_count = view->siblings_hidden = 0;
+
+    groups->entries = entry_walk(&view->record_);
+    group_skip_entry(groups);
+    while (groups->next_set && groups->next.kind < ENTRY_FIELD) {
+        take_entry(view, &groups->next);
+        group_skip_entry(groups);
+    }
+    take_deadline(view);
+    view->expired = view->leader_.found && view->deadline_ms != 0 && now_ms >= view->deadline_ms;
+    view->live = view->leader_.found && !view->expired;
+    view->tombstone = !view->live && !view->expired && view->record_.version.death.hlc != 0;
+    if (view->live) {
+        count_groups(view);
+    } else {
+        hide(view);
+    }
+    session_rewind(view);
+    return groups->entries.in.bad ? -EBADMSG : 0;
+}
+
+void session_rewind(struct session_view *view)
+{
+    view->walk_ = view->groups_;
+    view->told_ = (struct stamp){0, {0, 0}};
+}
+
+static void set_number(struct session_field *field, int64_t number)
+{
+    size_t size = number_format(number, field->text);
+
+    field->value = bytes_of(field->text, size);
+}
+
+static void set_field(struct session_field *field, const struct group *group)
+{
+    field->name = group->name;
+    field->value = group->value;
+    field->deadline_ms = group->deadline_ms;
+    field->sibling = false;
+    if (group->number) {
+        set_number(field, group->total);
+    }
+}
+
+/* Does this entry make the value that its group shows? */
+static bool is_counted(const struct leader *leader, const struct group *group,
+                       const struct entry *entry)
+{
+    if (!leader_shows(leader, &entry->birth)) {
+        return false;
+    }
+    struct stamp base = entry->kind == ENTRY_FIELD ? entry->stamp : entry->base;
+    return stamp_compare(base, group->base) == 0;
+}
+
+/* The newest sibling older than the one told last. There are few: each is looked for from the start. */
+static bool next_sibling(struct session_view *view, struct session_field *field)
+{
+    struct group_walk walk = view->group_;
+    struct group group;
+    struct entry best = {0};
+
+    group_next(&walk, &view->leader_, &group);
+    walk = view->group_;
+    while (walk.next_set && bytes_equal(walk.next.name, group.name)) {
+        const struct entry *entry = &walk.next;
+        bool expired = entry->deadline_ms != 0 && entry->deadline_ms <= view->now_ms;
+        if (!expired && !is_counted(&view->leader_, &group, entry) &&
+            stamp_compare(entry->stamp, view->told_) < 0 &&
+            stamp_compare(entry->stamp, best.stamp) > 0) {
+            best = *entry;
+        }
+        group_skip_entry(&walk);
+    }
+    view->told_ = best.stamp;
+    if (best.stamp.hlc == 0) {
+        return false;
+    }
+    field->name = best.name;
+    field->value = best.value;
+    field->deadline_ms = best.deadline_ms;
+    field->sibling = true;
+    if (best.kind == ENTRY_SUM) {
+        set_number(field, best.sum);
+    }
+    return true;
+}
+
+bool session_next(struct session_view *view, bool all_siblings, struct session_field *field)
+{
+    struct group group;
+
+    for (;;) {
+        if (view->told_.hlc != 0 && next_sibling(view, field)) {
+            return true;
+        }
+        if (all_siblings) {
+            view->group_ = view->walk_;
+        }
+        if (!group_next(&view->walk_, &view->leader_, &group)) {
+            return false;
+        }
+        bool shown = group_shown_at(&group, view->now_ms);
+        if (all_siblings && group.hidden > 0 && shown == group.shown) {
+            view->told_ = (struct stamp){UINT64_MAX, {UINT32_MAX, UINT32_MAX}};
+        }
+        if (shown) {
+            set_field(field, &group);
+            return true;
+        }
+    }
+}
+
+bool session_find(const struct session_view *view, struct bytes name, struct session_field *field)
+{
+    struct group_walk walk = view->groups_;
+    struct group group;
+
+    while (walk.next_set) {
+        int order = bytes_compare(walk.next.name, name);
+        if (order > 0) {
+            return false;
+        }
+        if (order < 0) {
+            group_skip_entry(&walk);
+            continue;
+        }
+        group_next(&walk, &view->leader_, &group);
+        if (!group_shown_at(&group, view->now_ms)) {
+            return false;
+        }
+        set_field(field, &group);
+        return true;
+    }
+    return false;
+}
+
+struct bytes session_key(struct bytes record)
+{
+    struct reader from = reader_of(record);
+    uint8_t first = read_u8(&from);
+    uint8_t format = first & 0xf0;
+
+    if (format != RECORD_FORMAT && format != RECORD_DELTA) {
+        return bytes_of(record.data, 0);
+    }
+    read_bytes(&from, (first & RECORD_ACCESS) != 0 ? RECORD_ACCESS_BYTES : 0);
+    return read_bytes(&from, quick_varint(&from));
+}
+
+uint64_t session_newest_hlc(struct bytes record)
+{
+    struct record opened;
+    uint8_t format = record.size > 0 ? record.data[0] & 0xf0 : 0;
+
+    if (record_open(&opened, record, format) != 0) {
+        return 0;
+    }
+    return record_newest(&opened);
+}
+
+int session_token(struct bytes record, struct buffer *out)
+{
+    struct record opened;
+
+    if (record.size == 0 || record_open(&opened, record, RECORD_FORMAT) != 0) {
+        return 0;
+    }
+    return token_put(out, &opened);
+}
+
+int session_covers(struct bytes record, struct bytes token)
+{
+    struct record opened;
+
+    record_init(&opened, record);
+    if (record.size != 0 && record_open(&opened, record, RECORD_FORMAT) != 0) {
+        return 0;
+    }
+    return token_covered(&opened, token);
+}
+
+bool session_touch_in_place(uint8_t *record, size_t record_size, uint64_t now_ms)
+{
+    if (record_size < 1 + RECORD_ACCESS_BYTES || (record[0] & 0xf0) != RECORD_FORMAT ||
+        (record[0] & RECORD_ACCESS) == 0) {
+        return false;
+    }
+    uint64_t was_ms = load_u32(record + 1) | (uint64_t)load_u16(record + 5) << 32;
+    if (now_ms > was_ms) {
+        store_u32(record + 1, (uint32_t)now_ms);
+        store_u16(record + 5, (uint16_t)(now_ms >> 32));
+    }
+    return true;
+}

@@ -1,0 +1,81 @@
+/* What of a record is shown: which births, and what value each of a user's names has.
+ *
+ * Births: an explicit one is exclusive. Where there are live explicit births only the newest of them is
+ * shown, with all blind ones: blind births mix by field. Without an explicit birth the newest blind one
+ * leads. Blind births of another type than the leader's are hidden: their fields mean something else.
+ * There is a session while there is a leader.
+ *
+ * Names: the newest shown field entry is the base; a number is its base and all partial sums that refer
+ * to just this base's stamp (or to nothing, where there is no base), so that concurrent adds all count.
+ * The newest of these counted entries says the deadline of the field. All other entries of the name
+ * are hidden: siblings.
+ *
+ * Memory: all points into the record. Threads: any.
+ */
+#ifndef SHOWN_H
+#define SHOWN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record.h"
+
+struct leader {
+    bool found;
+    uint32_t index; /* In the record's births. */
+    struct birth birth;
+};
+
+void leader_find(const struct record *record, struct leader *leader);
+
+/* Is an entry of this birth shown? */
+static inline bool leader_shows(const struct leader *leader, const struct birth *birth)
+{
+    if (!birth->blind) {
+        return stamp_compare(birth->stamp, leader->birth.stamp) == 0;
+    }
+    return birth->type == 0 || birth->type == leader->birth.type;
+}
+
+/* All entries of one of a user's names. */
+struct group {
+    struct bytes name;
+    bool shown;      /* There is a value; the field's own deadline is not considered. */
+    bool number;     /* It is `total`, else `value`. */
+    bool based;      /* `base` is set: its newest shown field. */
+    bool summed;     /* Some sums count. */
+    uint32_t hidden; /* Entries that do not count. */
+    struct stamp base;
+    struct stamp newest; /* Of the counted entries. */
+    struct bytes value;
+    int64_t total;
+    uint64_t deadline_ms; /* 0: none. */
+};
+
+/* Is it shown at this time? */
+static inline bool group_shown_at(const struct group *group, uint64_t now_ms)
+{
+    return group->shown && (group->deadline_ms == 0 || group->deadline_ms > now_ms);
+}
+
+/* A walk over groups: what is before users' names is skipped by group_walk(). */
+struct group_walk {
+    struct entry_walk entries; /* Before `next`. */
+    struct entry next;
+    const uint8_t *next_at; /* Where it begins. */
+    bool next_set;
+};
+
+void group_walk(const struct record *record, struct group_walk *walk);
+
+/* One entry further, also inside of a group. */
+static inline void group_skip_entry(struct group_walk *walk)
+{
+    walk->next_at = walk->entries.in.at;
+    walk->next_set = entry_next(&walk->entries, &walk->next);
+}
+
+/* Returns true with the next group; false at the end. */
+bool group_next(struct group_walk *walk, const struct leader *leader, struct group *group);
+
+#endif

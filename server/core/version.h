@@ -1,0 +1,157 @@
+/* The version of a session: for each actor the newest hlc seen of it, and the death it remembers.
+ *
+ * Encoded, it is one run of bytes that lies in the record as it is and serves as version token as well:
+ *
+ *   1       flags: 1 several actors, 2 the counter of `newest` is not 0, 4 a death, 8 `until` differs
+ *   6       milliseconds of `newest`, the greatest hlc of all actors, little-endian
+ *   varint  its counter, if flagged
+ *   varint  number of actors, if several; then, ordered, for each: varint node, varint start, and, if
+ *           several, its hlc as `back`
+ *   back    the hlc of the death, if flagged; then, if flagged, `until` as `ahead` of it
+ *
+ * `back` is an hlc at or below `newest`: varint (milliseconds below it * 2 + 1 if its counter is not 0),
+ * then that counter as varint. `ahead` is the same above another hlc. The form is canonical: one state,
+ * one encoding. Hlcs are written against the newest one because most are near it.
+ *
+ * Memory: a version read points into the bytes it was read from. Threads: any.
+ */
+#ifndef VERSION_H
+#define VERSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "memory.h"
+#include "stamp.h"
+
+enum {
+    VERSION_CACHED = 4,           /* Actors that are at hand without reading them again. */
+    VERSION_ITEM_BYTES_MAX = 20,  /* One actor, encoded. */
+    VERSION_FIXED_BYTES_MAX = 48, /* All the rest. */
+    HLC_BYTES_MAX = 10,
+};
+
+enum version_flag {
+    VERSION_SEVERAL = 1,
+    VERSION_COUNTER = 2,
+    VERSION_DEATH = 4,
+    VERSION_UNTIL = 8,
+};
+
+/* Death: an entry whose birth is at or below `hlc` is dropped, one whose birth was blind also when it
+ * is at or below `until`. Zero: none. until >= hlc. */
+struct death {
+    uint64_t hlc, until;
+};
+
+struct version_item {
+    struct actor actor;
+    uint64_t hlc;
+};
+
+struct version {
+    uint64_t newest;       /* 0 in a version that has seen nothing. */
+    uint32_t newest_index; /* Whose it is; of several the last. */
+    uint32_t count;
+    struct death death;
+    const uint8_t *rest, *rest_end; /* Encoded: the items after the cached ones. */
+    struct version_item items[VERSION_CACHED];
+};
+
+/* A version that has seen nothing, or one stamp. */
+static inline void version_init(struct version *version)
+{
+    version->newest = 0;
+    version->newest_index = 0;
+    version->count = 0;
+    version->death = (struct death){0, 0};
+    version->rest = version->rest_end = NULL;
+}
+
+void version_init_stamp(struct version *version, struct stamp stamp);
+
+/* Read an encoded version. Returns false, with the reader bad, where there is none. With `strict` also
+ * where its form is not the canonical one. */
+bool version_read(struct reader *from, bool strict, struct version *version);
+
+/* Append the join of two versions, with this death in place of theirs. `result` is the version as
+ * version_read() gives it; its `rest` points into `to`. Returns 0 or -ENOMEM. */
+int version_put_join(struct buffer *to, const struct version *a, const struct version *b,
+                     struct death death, struct version *result);
+
+/* Walk the actors in order. */
+struct version_walk {
+    const struct version *version;
+    uint32_t index;
+    struct reader rest;
+};
+
+struct version_walk version_walk(const struct version *version);
+bool version_next(struct version_walk *walk, struct version_item *item);
+
+/* The actor of an index below `count`; nobody for others. And the index of an actor, or `count`. */
+struct version_item version_item(const struct version *version, uint32_t index);
+uint32_t version_index(const struct version *version, struct actor actor);
+
+/* The newest hlc seen of an actor; 0: none. */
+uint64_t version_seen(const struct version *version, struct actor actor);
+
+static inline bool version_covers(const struct version *version, struct stamp stamp)
+{
+    return stamp.hlc <= version_seen(version, stamp.actor);
+}
+
+/* Has `version` seen all that `other` has, its death included? */
+bool version_covers_all(const struct version *version, const struct version *other);
+
+static inline struct death death_join(struct death a, struct death b)
+{
+    return (struct death){
+        .hlc = a.hlc > b.hlc ? a.hlc : b.hlc,
+        .until = a.until > b.until ? a.until : b.until,
+    };
+}
+
+/* Does it end the incarnation of this birth? */
+static inline bool death_ends(struct death death, uint64_t birth_hlc, bool blind)
+{
+    return birth_hlc <= death.hlc || (blind && birth_hlc <= death.until);
+}
+
+/* A varint of one byte is by far the most frequent. */
+static inline uint64_t quick_varint(struct reader *from)
+{
+    if (from->at < from->end && *from->at < 0x80) {
+        return *from->at++;
+    }
+    return read_varint(from);
+}
+
+/* An hlc as `back` from `newest` (which is not below it). */
+static inline uint8_t *hlc_put_back(uint8_t *to, uint64_t newest, uint64_t hlc)
+{
+    uint64_t counter = hlc & ((1U << HLC_COUNTER_BITS) - 1);
+
+    to = varint_put(to, (hlc_ms(newest) - hlc_ms(hlc)) << 1 | (counter != 0));
+    return counter == 0 ? to : varint_put(to, counter);
+}
+
+/* Read it. What is no hlc in (0, newest] makes the reader bad. */
+static inline uint64_t hlc_read_back(struct reader *from, uint64_t newest)
+{
+    uint64_t back = quick_varint(from);
+    uint64_t counter = (back & 1) != 0 ? read_varint(from) : 0;
+    uint64_t ms = hlc_ms(newest) - (back >> 1);
+    uint64_t hlc = hlc_of_ms(ms) + counter;
+
+    if (back >> 1 > hlc_ms(newest) || counter >> HLC_COUNTER_BITS != 0 || hlc == 0 ||
+        hlc > newest || ((back & 1) != 0 && counter == 0)) {
+        from->bad = true;
+        from->at = from->end;
+        return 0;
+    }
+    return hlc;
+}
+
+#endif

@@ -1,0 +1,712 @@
+/* Sessions written and read: what each change does, conditions, deadlines, the dedup window. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "session_kit.h"
+
+static void test_blob(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&kit);
+    kit.type = SESSION_BLOB;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .value = text("hello"))), STATUS_OK);
+    assert_true(kit.written.created);
+    assert_int_equal(kit_result(&kit, 0), 1);
+    kit_expect(&kit, "", "hello");
+    kit_open(&kit, &view);
+    assert_true(view.live);
+    assert_int_equal(view.type, SESSION_BLOB);
+    assert_int_equal(view.field_count, 1);
+    assert_int_equal(view.created_ms, kit.now_ms);
+    assert_int_equal(view.deadline_ms, 0);
+    assert_int_equal(view.next_ms, 0);
+
+    kit.now_ms++;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .value = text("bye"))), STATUS_OK);
+    assert_false(kit.written.created);
+    assert_int_equal(kit_result(&kit, 0), 0);
+    kit_expect(&kit, "", "bye");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(APPEND, .value = text("-bye"))), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 7);
+    kit_expect(&kit, "", "bye-bye");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("x"), .value = text("y"))),
+                     STATUS_WRONG_TYPE);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_OK);
+    assert_true(kit.written.destroyed);
+    assert_int_equal(kit_result(&kit, 0), 1);
+    kit_open(&kit, &view);
+    assert_false(view.live);
+    assert_true(view.tombstone);
+    assert_int_equal(view.death_ms, kit.now_ms);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 0);
+    assert_false(kit.written.changed);
+    kit_fini(&kit);
+}
+
+static void test_map(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    struct session_field field;
+    (void)state;
+
+    kit_init(&kit);
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("b"), .value = text("2")));
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("c"), .value = text("3")));
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("one")));
+    kit_add(&kit, KIT_CHANGE(DELETE, .name = text("c")));
+    kit_add(&kit, KIT_CHANGE(DELETE, .name = text("d")));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    const int64_t results[] = {1, 1, 1, 0, 1, 0};
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(kit_result(&kit, i), results[i]);
+    }
+    kit_expect(&kit, "a", "one");
+    kit_expect(&kit, "b", "2");
+    kit_expect(&kit, "c", NULL);
+    kit_open(&kit, &view);
+    assert_int_equal(view.field_count, 2);
+    assert_true(session_next(&view, false, &field));
+    assert_bytes_equal(field.name, text("a"));
+    assert_true(session_next(&view, false, &field));
+    assert_bytes_equal(field.name, text("b"));
+    assert_false(session_next(&view, false, &field));
+    session_rewind(&view);
+    assert_true(session_next(&view, true, &field));
+    assert_bytes_equal(field.value, text("one"));
+
+    kit.now_ms += 5;
+    kit_add(&kit, KIT_CHANGE(CLEAR));
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("z"), .value = text("26")));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 2);
+    kit_open(&kit, &view);
+    assert_int_equal(view.field_count, 1);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(CLEAR)), STATUS_OK);
+    kit_open(&kit, &view);
+    assert_true(view.live); /* A session lives on without fields. */
+    assert_int_equal(view.field_count, 0);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD_MEMBER, .name = text("m"))), STATUS_WRONG_TYPE);
+    kit_fini(&kit);
+}
+
+/* Changes of many names, and the walk over more fields than any cache holds. */
+static void test_many_fields(void **state)
+{
+    enum { FIELDS = 1000 };
+    struct kit kit;
+    struct session_view view;
+    struct session_field field;
+    char name[16], before[16] = "";
+    int count = 0;
+    (void)state;
+
+    kit_init(&kit);
+    for (int i = 0; i < FIELDS; i++) {
+        snprintf(name, sizeof name, "f%d", (i * 7919) % FIELDS);
+        kit_add(&kit, KIT_CHANGE(SET, .name = text(name), .value = text(name)));
+    }
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    kit.now_ms += 77;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("f500"), .value = text("x"))),
+                     STATUS_OK);
+    assert_in_range(kit.written.delta.size, 1, 60);
+    kit_open(&kit, &view);
+    assert_int_equal(view.field_count, FIELDS);
+    while (session_next(&view, false, &field)) {
+        assert_true(strncmp(before, (const char *)field.name.data, field.name.size) < 0 ||
+                    count == 0);
+        snprintf(before, sizeof before, "%.*s", (int)field.name.size,
+                 (const char *)field.name.data);
+        count++;
+    }
+    assert_int_equal(count, FIELDS);
+    kit_expect(&kit, "f500", "x");
+    kit_expect(&kit, "f999", "f999");
+    kit_expect(&kit, "g", NULL);
+
+    kit.rules.fields_max = FIELDS;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("g"))), STATUS_TOO_MANY_FIELDS);
+    kit.rules.fields_max = 10; /* Lowered: what does not grow goes on. */
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("f1"))), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DELETE, .name = text("f1"))), STATUS_OK);
+    kit.rules.session_bytes_max = 100;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DELETE, .name = text("f2"))), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("f3"), .value = text("longer"))),
+                     STATUS_SESSION_TOO_LARGE);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_OK);
+    kit_fini(&kit);
+}
+
+static void test_modes(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&kit);
+    kit.mode = WRITE_UPDATE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_NOT_FOUND);
+    kit.mode = WRITE_UPSERT;
+    kit.type = SESSION_NONE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_NOT_FOUND);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_NOT_FOUND);
+    kit.type = SESSION_MAP;
+    kit.mode = WRITE_CREATE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_OK);
+    assert_true(kit.written.created);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_EXISTS);
+    kit.mode = WRITE_UPDATE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_OK);
+    kit.type = SESSION_BLOB;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .value = text("b"))), STATUS_WRONG_TYPE);
+    kit.type = SESSION_NONE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DELETE, .name = text("b"))), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_NOT_FOUND);
+    kit.type = SESSION_MAP;
+    kit.mode = WRITE_UPSERT;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_OK);
+    assert_true(kit.written.created);
+    kit_open(&kit, &view);
+    assert_int_equal(view.field_count, 1);
+    kit_fini(&kit);
+}
+
+static void test_numbers(void **state)
+{
+    struct kit kit;
+    (void)state;
+
+    kit_init(&kit);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 5)), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 5);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = -7)), STATUS_OK);
+    kit_expect(&kit, "n", "-2");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("n"), .value = text("100"))),
+                     STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1)), STATUS_OK);
+    kit.actor.start++;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 10)), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 111);
+    kit_expect(&kit, "n", "111");
+    kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    kit_add(&kit, KIT_CHANGE(APPEND, .name = text("n"), .value = text("0")));
+    kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 1), 113);
+    assert_int_equal(kit_result(&kit, 2), 4);
+    assert_int_equal(kit_result(&kit, 3), 1131);
+    kit_expect(&kit, "n", "1131");
+    kit_add(&kit, KIT_CHANGE(DELETE, .name = text("n")));
+    kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 3));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    kit_expect(&kit, "n", "3");
+
+    const char *const no_numbers[] = {
+        "", "-", "x", "1x", "01", "-0", "+1", " 1", "9223372036854775808", "-9223372036854775809"};
+    for (size_t i = 0; i < sizeof no_numbers / sizeof no_numbers[0]; i++) {
+        kit_do(&kit, KIT_CHANGE(SET, .name = text("t"), .value = text(no_numbers[i])));
+        assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = 0)),
+                         STATUS_NOT_A_NUMBER);
+    }
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("t"), .value = text("9223372036854775806")));
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = 1)), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = 1)),
+                     STATUS_OUT_OF_RANGE);
+    kit_expect(&kit, "t", "9223372036854775807");
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("t"), .value = text("-9223372036854775808")));
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = -1)),
+                     STATUS_OUT_OF_RANGE);
+    kit_fini(&kit);
+}
+
+/* Adds on both sides all count; a set on one side ends the sums it has seen and hides the others. */
+static void test_concurrent_numbers(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    struct session_field field;
+    (void)state;
+
+    kit_init(&a);
+    kit_init(&b);
+    b.actor.node = 2;
+    assert_int_equal(kit_do(&a, KIT_CHANGE(SET, .name = text("n"), .value = text("10"))), 0);
+    kit_take_first(&b, &a);
+    kit_do(&a, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    kit_do(&a, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    kit_do(&b, KIT_CHANGE(ADD, .name = text("n"), .delta = 100));
+    kit_do(&b, KIT_CHANGE(ADD, .name = text("new"), .delta = 4));
+    kit_do(&a, KIT_CHANGE(ADD, .name = text("new"), .delta = 5));
+    kit_take(&a, &b);
+    kit_take(&b, &a);
+    kit_expect(&a, "n", "112");
+    kit_expect(&a, "new", "9");
+    /* A deadline does not lose what is added at the same time. */
+    kit_do(&a, KIT_CHANGE(UNTIL, .name = text("n"), .ms = a.now_ms + 50));
+    kit_do(&b, KIT_CHANGE(ADD, .name = text("n"), .delta = 1000));
+    kit_take(&a, &b);
+    kit_expect(&a, "n", "1112");
+    kit_take(&b, &a);
+
+    a.now_ms += 9;
+    kit_do(&a, KIT_CHANGE(SET, .name = text("n"), .value = text("7")));
+    kit_do(&b, KIT_CHANGE(ADD, .name = text("n"), .delta = 3));
+    kit_take(&a, &b);
+    kit_expect(&a, "n", "7");
+    kit_open(&a, &view);
+    assert_int_equal(view.siblings_hidden, 1);
+    assert_true(session_next(&view, true, &field));
+    assert_false(field.sibling);
+    assert_true(session_next(&view, true, &field));
+    assert_true(field.sibling);
+    assert_bytes_equal(field.value, text("1103"));
+    kit_do(&a, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    kit_expect(&a, "n", "8");
+    kit_open(&a, &view);
+    assert_int_equal(view.siblings_hidden, 0);
+    kit_fini(&a);
+    kit_fini(&b);
+}
+
+static void test_sets(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    struct session_field field;
+    double score;
+    (void)state;
+
+    kit_init(&kit);
+    kit.type = SESSION_SET;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD_MEMBER, .name = text("m"))), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 1);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD_MEMBER, .name = text("m"))), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 0);
+    assert_false(kit.written.changed);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("m"))), STATUS_WRONG_TYPE);
+    kit_do(&kit, KIT_CHANGE(DESTROY));
+
+    kit.type = SESSION_ZSET;
+    const struct {
+        uint32_t flags;
+        double score;
+        int64_t result;
+    } rows[] = {
+        {SCORE_XX, 1, 0}, {0, 1, 1},        {0, 1, 0},        {0, 2, 2},        {SCORE_NX, 3, 0},
+        {SCORE_GT, 1, 0}, {SCORE_GT, 4, 2}, {SCORE_LT, 5, 0}, {SCORE_LT, 3, 2}, {SCORE_XX, 6, 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(kit_do(&kit, KIT_CHANGE(SET_SCORE, .name = text("m"),
+                                                 .score = rows[i].score, .flags = rows[i].flags)),
+                         STATUS_OK);
+        assert_int_equal(kit_result(&kit, 0), rows[i].result);
+    }
+    kit_add(&kit, KIT_CHANGE(ADD_SCORE, .name = text("m"), .score = 0.5));
+    kit_add(&kit, KIT_CHANGE(ADD_SCORE, .name = text("m"), .score = 0.5));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_int_equal(kit.written.results.size, 16);
+    kit_open(&kit, &view);
+    assert_true(session_find(&view, text("m"), &field));
+    assert_int_equal(field.value.size, 8);
+    memcpy(&score, field.value.data, 8);
+    assert_true(score > 6.99 && score < 7.01);
+    double infinity = 1e308 * 10;
+    kit_do(&kit, KIT_CHANGE(SET_SCORE, .name = text("m"), .score = infinity));
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD_SCORE, .name = text("m"), .score = -infinity)),
+                     STATUS_OUT_OF_RANGE);
+    kit_fini(&kit);
+}
+
+static void test_deadlines(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&kit);
+    uint64_t start = kit.now_ms;
+    kit.rules.absolute_ttl_ms = 1000;
+    kit.rules.idle_ttl_ms = 300;
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("old")));
+    kit_open(&kit, &view);
+    assert_int_equal(view.absolute_ms, start + 1000);
+    assert_int_equal(view.idle_ms, 300);
+    assert_int_equal(view.last_access_ms, start);
+    assert_int_equal(view.deadline_ms, start + 300);
+    assert_int_equal(view.next_ms, start + 300);
+
+    kit.now_ms = start + 200;
+    assert_true(session_touch_in_place(kit.record.data, kit.record.size, kit.now_ms));
+    assert_int_equal(session_check(buffer_bytes(&kit.record)), 0);
+    kit_open(&kit, &view);
+    assert_int_equal(view.deadline_ms, start + 500);
+    kit.now_ms = start + 400;
+    struct bytes token = kit.written.token;
+    uint8_t copy[64];
+    memcpy(copy, token.data, token.size);
+    token.data = copy;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_OK);
+    assert_true(kit.written.changed);
+    assert_bytes_equal(kit.written.token, token); /* A touch makes no new version. */
+    assert_in_range(kit.written.delta.size, 0, kit.written.record.size);
+    kit_open(&kit, &view);
+    assert_int_equal(view.deadline_ms, start + 700);
+
+    kit.now_ms = start + 700;
+    kit_open(&kit, &view);
+    assert_false(view.live);
+    assert_true(view.expired);
+    assert_false(view.tombstone);
+    assert_int_equal(view.deadline_ms, start + 700);
+    kit.mode = WRITE_UPDATE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_NOT_FOUND);
+    kit.mode = WRITE_UPSERT;
+    kit.if_version = token;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_VERSION_MISMATCH);
+    kit.if_version.size = 0;
+    kit_add(&kit, KIT_CHANGE(IDLE, .ms = 0));
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("b"), .value = text("new")));
+    kit_add(&kit, KIT_CHANGE(TTL, .ms = 50));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_true(kit.written.created);
+    kit_expect(&kit, "a", NULL);
+    kit_expect(&kit, "b", "new");
+    kit_open(&kit, &view);
+    assert_int_equal(view.idle_ms, 0);
+    assert_int_equal(view.deadline_ms, start + 750);
+    kit_do(&kit, KIT_CHANGE(ABSOLUTE, .ms = 0));
+    kit_open(&kit, &view);
+    assert_int_equal(view.deadline_ms, 0);
+    kit_fini(&kit);
+}
+
+static void test_field_deadlines(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&kit);
+    uint64_t start = kit.now_ms;
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    kit_add(&kit, KIT_CHANGE(SET_UNTIL, .name = text("b"), .value = text("x"), .ms = start + 10));
+    kit_add(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = start + 20));
+    kit_add(&kit, KIT_CHANGE(UNTIL, .name = text("c"), .ms = start + 20));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 2), 1);
+    assert_int_equal(kit_result(&kit, 3), 0);
+    kit_do(&kit, KIT_CHANGE(ADD, .name = text("a"), .delta = 1)); /* Keeps the deadline. */
+    kit_open(&kit, &view);
+    assert_int_equal(view.field_count, 2);
+    assert_int_equal(view.next_ms, start + 10);
+    kit.now_ms = start + 10;
+    kit_expect(&kit, "b", NULL);
+    kit_expect(&kit, "a", "2");
+    kit_open(&kit, &view);
+    assert_int_equal(view.next_ms, start + 20);
+    assert_int_equal(view.field_count, 1);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"), .value = text("y"))), 0);
+    assert_int_equal(kit_result(&kit, 0), 1);
+    kit.now_ms = start + 20;
+    kit_expect(&kit, "a", NULL);
+    kit_expect(&kit, "b", "y");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("a"), .delta = 7)), 0);
+    kit_expect(&kit, "a", "7");
+    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = start + 30));
+    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = 0));
+    kit.now_ms = start + 30;
+    kit_expect(&kit, "a", "7");
+    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = 1));
+    kit_expect(&kit, "a", NULL);
+    kit_fini(&kit);
+}
+
+static void test_owner(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&kit);
+    kit_do(&kit, KIT_CHANGE(OWNER, .value = text("alice")));
+    kit_open(&kit, &view);
+    assert_bytes_equal(view.owner, text("alice"));
+    kit_do(&kit, KIT_CHANGE(OWNER, .value = text("bob")));
+    kit_open(&kit, &view);
+    assert_bytes_equal(view.owner, text("bob"));
+    kit_do(&kit, KIT_CHANGE(OWNER));
+    kit_open(&kit, &view);
+    assert_int_equal(view.owner.size, 0);
+    kit_fini(&kit);
+}
+
+static void test_versions(void **state)
+{
+    struct kit kit;
+    uint8_t token[64];
+    (void)state;
+
+    kit_init(&kit);
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    struct bytes first = bytes_of(token, kit.written.token.size);
+    memcpy(token, kit.written.token.data, first.size);
+    kit.if_version = first;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("2"))), 0);
+    assert_int_equal(session_covers(buffer_bytes(&kit.record), first), 1);
+    assert_int_equal(session_covers(bytes_of("", 0), first), 0);
+    assert_int_equal(session_covers(bytes_of("", 0), bytes_of("", 0)), 1);
+    assert_int_equal(session_covers(bytes_of("", 0), text("garbage")), -EBADMSG);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("3"))),
+                     STATUS_VERSION_MISMATCH);
+    assert_true(kit.written.token.size > 0);
+    kit_expect(&kit, "a", "2");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_VERSION_MISMATCH);
+    kit.key = text("other");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_DAMAGED);
+    kit_fini(&kit);
+}
+
+static void test_no_resurrect(void **state)
+{
+    struct kit kit;
+    (void)state;
+
+    kit_init(&kit);
+    kit.rules.no_resurrect = true;
+    kit.rules.tombstone_keep_ms = 1000;
+    kit_do(&kit, KIT_CHANGE(DESTROY)); /* Of nothing: a tombstone all the same. */
+    assert_true(kit.written.changed);
+    assert_false(kit.written.destroyed);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_DESTROYED);
+    kit.now_ms += 1000;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_DESTROYED);
+    kit.mode = WRITE_CREATE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_OK);
+    kit_do(&kit, KIT_CHANGE(DESTROY));
+    kit.mode = WRITE_UPSERT;
+    kit.now_ms -= 3600000; /* A clock that goes back changes nothing. */
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_DESTROYED);
+    kit.now_ms += 3600000 + 1001;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_OK);
+    kit_fini(&kit);
+}
+
+static void test_dedup(void **state)
+{
+    struct kit kit;
+    (void)state;
+
+    kit_init(&kit);
+    kit.client = 77;
+    kit.sequence = 1;
+    kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
+    struct stamp first = kit.written.stamp;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)), STATUS_OK);
+    assert_true(kit.written.repeated);
+    assert_false(kit.written.changed);
+    assert_int_equal(stamp_compare(kit.written.stamp, first), 0);
+    assert_int_equal(kit_result(&kit, 0), 2);
+    kit_expect(&kit, "n", "2");
+
+    uint64_t before = first.hlc;
+    for (kit.sequence = 2; kit.sequence <= SESSION_DEDUP_MAX + 1; kit.sequence++) {
+        kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
+    }
+    kit_expect(&kit, "n", "18");
+    kit.sequence = 1;
+    kit.retry_hlc = before - 1;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)),
+                     STATUS_MAYBE_APPLIED);
+    kit.retry_hlc = before;
+    kit.sequence = 100;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)), STATUS_OK);
+    kit.retry_hlc = 0;
+
+    /* It survives a death; old items leave. */
+    kit.sequence = 101;
+    kit_do(&kit, KIT_CHANGE(DESTROY));
+    kit_do(&kit, KIT_CHANGE(DESTROY));
+    assert_true(kit.written.repeated);
+    assert_int_equal(kit_result(&kit, 0), 1);
+    size_t size = kit.record.size;
+    kit.now_ms += DEDUP_KEEP_MS + 2;
+    kit.sequence = 102;
+    kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
+    assert_true(kit.record.size < size);
+    kit.sequence = 101;
+    kit.retry_hlc = 1;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_MAYBE_APPLIED);
+
+    /* Refused writes are not remembered; large results are, but for what they were. */
+    kit.retry_hlc = 0;
+    kit.mode = WRITE_CREATE;
+    kit.sequence = 103;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_EXISTS);
+    kit.mode = WRITE_UPSERT;
+    for (int i = 0; i < 100; i++) {
+        kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
+    }
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1)), STATUS_OK);
+    assert_true(kit.written.repeated);
+    assert_int_equal(kit.written.results.size, 0);
+    kit_expect(&kit, "n", "102");
+    kit_fini(&kit);
+}
+
+/* Of two explicit creates only the newest shows; blind ones mix by field. */
+static void test_concurrent_births(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    for (int blind = 0; blind < 2; blind++) {
+        kit_init(&a);
+        kit_init(&b);
+        a.mode = b.mode = blind ? WRITE_UPSERT : WRITE_CREATE;
+        b.actor.node = 2;
+        b.now_ms++;
+        kit_do(&a, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+        kit_do(&b, KIT_CHANGE(SET, .name = text("b"), .value = text("2")));
+        kit_take(&a, &b);
+        a.now_ms = b.now_ms;
+        kit_expect(&a, "b", "2");
+        kit_expect(&a, "a", blind ? "1" : NULL);
+        kit_open(&a, &view);
+        assert_int_equal(view.siblings_hidden, blind ? 0 : 1);
+        a.mode = WRITE_UPDATE;
+        kit_do(&a, KIT_CHANGE(SET, .name = text("c"), .value = text("3")));
+        kit_open(&a, &view);
+        assert_int_equal(view.siblings_hidden, 0); /* The losing birth is swept away. */
+        assert_int_equal(view.field_count, blind ? 3 : 2);
+        kit_fini(&a);
+        kit_fini(&b);
+    }
+}
+
+/* Bases of other types do not show through. */
+static void test_births_of_two_types(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&a);
+    kit_init(&b);
+    b.actor.node = 2;
+    b.type = SESSION_SET;
+    b.now_ms++;
+    kit_do(&a, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    kit_do(&b, KIT_CHANGE(ADD_MEMBER, .name = text("b")));
+    kit_take(&a, &b);
+    kit_open(&a, &view);
+    assert_int_equal(view.type, SESSION_SET);
+    assert_int_equal(view.field_count, 1);
+    kit_expect(&a, "a", NULL);
+    kit_expect(&a, "b", "");
+    kit_fini(&a);
+    kit_fini(&b);
+}
+
+static void test_siblings(void **state)
+{
+    enum { WRITERS = SESSION_SIBLINGS_MAX + 4 };
+    struct kit all, one;
+    struct session_view view;
+    struct session_field field;
+    char value[16];
+    int count = 0;
+    (void)state;
+
+    kit_init(&all);
+    kit_do(&all, KIT_CHANGE(SET, .name = text("other"), .value = text("x")));
+    uint8_t base[256];
+    struct bytes start = bytes_of(base, all.record.size);
+    memcpy(base, all.record.data, start.size);
+    for (uint32_t i = 1; i <= WRITERS; i++) {
+        kit_init(&one);
+        buffer_append(&one.record, start);
+        one.actor.node = 1 + i;
+        one.now_ms += i;
+        snprintf(value, sizeof value, "v%u", i);
+        kit_do(&one, KIT_CHANGE(SET, .name = text("f"), .value = text(value)));
+        kit_take(&all, &one);
+        kit_fini(&one);
+    }
+    all.now_ms += 100;
+    kit_open(&all, &view);
+    assert_int_equal(view.siblings_hidden, WRITERS - 1);
+    while (session_next(&view, true, &field)) {
+        if (bytes_equal(field.name, text("f"))) {
+            snprintf(value, sizeof value, "v%d", WRITERS - count);
+            assert_bytes_equal(field.value, text(value));
+            assert_int_equal(field.sibling, count > 0);
+            count++;
+        }
+    }
+    assert_int_equal(count, WRITERS);
+    /* A coordinator that meets so many keeps only what is shown, even for a name it does not touch. */
+    kit_do(&all, KIT_CHANGE(SET, .name = text("other"), .value = text("y")));
+    kit_open(&all, &view);
+    assert_int_equal(view.siblings_hidden, 0);
+    snprintf(value, sizeof value, "v%d", WRITERS);
+    kit_expect(&all, "f", value);
+    kit_fini(&all);
+}
+
+static void test_bury(void **state)
+{
+    struct kit kit;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&kit);
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    struct bytes record = buffer_bytes(&kit.record);
+    struct stamp stamp = {session_newest_hlc(record), {3, 1}};
+    assert_int_equal(session_bury(record, stamp, &kit.merged), -EINVAL);
+    stamp.hlc++;
+    assert_int_equal(session_bury(record, stamp, &kit.merged), 0);
+    struct bytes tombstone = buffer_bytes(&kit.merged);
+    assert_int_equal(session_check(tombstone), 0);
+    assert_int_equal(session_open(&view, tombstone, kit.now_ms), 0);
+    assert_true(view.tombstone);
+    assert_int_equal(session_newest_hlc(tombstone), stamp.hlc);
+    assert_bytes_equal(session_key(tombstone), text("key"));
+    assert_int_equal(session_merge(record, tombstone, &kit.written.record), 0);
+    assert_bytes_equal(buffer_bytes(&kit.written.record), tombstone);
+    kit_fini(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_blob),
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_many_fields),
+        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_concurrent_numbers),
+        cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_field_deadlines),
+        cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_no_resurrect),
+        cmocka_unit_test(test_dedup),
+        cmocka_unit_test(test_concurrent_births),
+        cmocka_unit_test(test_births_of_two_types),
+        cmocka_unit_test(test_siblings),
+        cmocka_unit_test(test_bury),
+    };
+    return cmocka_run_group_tests_name("session", tests, NULL, NULL);
+}
