@@ -11,14 +11,9 @@ static uint32_t spare_units(const struct ground *ground)
     return (ground->units + 7) / 8;
 }
 
-static uint32_t used_units(const struct area *area)
-{
-    return (uint32_t)__builtin_popcount(area->used);
-}
-
 static void link_area(struct ground *ground, struct area *area)
 {
-    struct area **head = &ground->by_used[used_units(area)];
+    struct area **head = &ground->by_used[area->used_count];
 
     area->prev = NULL;
     area->next = *head;
@@ -33,7 +28,7 @@ static void unlink_area(struct ground *ground, struct area *area)
     if (area->prev != NULL) {
         area->prev->next = area->next;
     } else {
-        ground->by_used[used_units(area)] = area->next;
+        ground->by_used[area->used_count] = area->next;
     }
     if (area->next != NULL) {
         area->next->prev = area->prev;
@@ -57,7 +52,7 @@ static void unmap_area(struct ground *ground, struct area *area)
     struct memory *memory = ground->memory;
 
     ground->area_count--;
-    ground->free_units -= ground->units - used_units(area);
+    ground->free_units -= ground->units - area->used_count;
     memory->unmap(memory, area->base, GROUND_AREA_BYTES);
     memory->resize(memory, area, sizeof *area, 0);
 }
@@ -119,6 +114,7 @@ int ground_take(struct ground *ground, uint32_t owner, struct area **area, uint8
 
     unlink_area(ground, from);
     from->used |= UINT32_C(1) << number;
+    from->used_count++;
     from->owners[number] = owner;
     link_area(ground, from);
     ground->free_units--;
@@ -134,6 +130,7 @@ void ground_give(struct ground *ground, struct area *area, const uint8_t *unit)
 
     unlink_area(ground, area);
     area->used &= ~(UINT32_C(1) << number);
+    area->used_count--;
     ground->free_units++;
     if (area->used == 0 && ground->free_units >= ground->units + spare_units(ground)) {
         unmap_area(ground, area);

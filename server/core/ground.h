@@ -21,8 +21,8 @@ enum {
 
 struct area {
     uint8_t *base;
-    struct area *next, *prev; /* Of equally full areas. */
-    uint32_t used;            /* One bit per unit. */
+    struct area *next, *prev;  /* Of equally full areas. */
+    uint32_t used, used_count; /* One bit per unit; how many are set. */
     uint32_t owners[GROUND_UNITS_MAX];
 };
 

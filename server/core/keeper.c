@@ -175,6 +175,21 @@ bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key)
     return true;
 }
 
+void keeper_visit(struct keeper *keeper, uint64_t position,
+                  bool (*visit)(void *context, uint64_t position, struct bytes record),
+                  void *context)
+{
+    struct probe probe = index_probe(&keeper->index, position);
+
+    while (probe_next(&probe)) {
+        uint32_t ref = *probe_ref(&probe);
+        if (position_of(keeper, ref) == position &&
+            !visit(context, position, slab_at(&keeper->slab, ref))) {
+            return;
+        }
+    }
+}
+
 /* Collect what is in the span from `cursor` on, in order of position. Returns the number. */
 static uint32_t collect(struct keeper *keeper, const struct span *span, uint64_t cursor,
                         struct scan_item items[])

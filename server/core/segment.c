@@ -99,6 +99,16 @@ bool segment_make_room(struct bucket *segment, uint32_t width, uint32_t hash)
     return false;
 }
 
+static uint32_t count_bits(uint32_t bits)
+{
+    uint32_t count = 0;
+
+    for (; bits != 0; bits &= bits - 1) {
+        count++;
+    }
+    return count;
+}
+
 /* Home first; then the emptiest neighbour, so that the load evens out. */
 bool segment_insert(struct bucket *segment, uint32_t width, uint32_t hash, uint32_t ref)
 {
@@ -111,7 +121,7 @@ bool segment_insert(struct bucket *segment, uint32_t width, uint32_t hash, uint3
     if (free_slots == 0) {
         for (uint32_t further = 1; further < SEGMENT_REACH; further++) {
             uint32_t found = bucket_match(&segment[(home + further) % width], 0);
-            if (__builtin_popcount(found) > __builtin_popcount(free_slots)) {
+            if (count_bits(found) > count_bits(free_slots)) {
                 distance = further;
                 free_slots = found;
             }

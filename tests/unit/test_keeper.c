@@ -84,12 +84,24 @@ static uint32_t some_size(void)
     return random_below(&seed, dice == 0 ? RECORD_MAX : dice < 10 ? 6000 : 400);
 }
 
+static bool count_key(void *context, uint64_t position, struct bytes record)
+{
+    uint32_t *count = context;
+
+    (void)position;
+    *count += 1;
+    return number_of(record) % 2 == 0;
+}
+
 static void check(uint32_t number)
 {
     const struct model *model = &models[number];
     struct bytes found = keeper_find(keeper, model->position, key(number));
     size_t size = 0;
+    uint32_t count = 0;
 
+    keeper_visit(keeper, model->position, count_key, &count);
+    assert_int_equal(count, model->there);
     if (!model->there) {
         assert_int_equal(found.size, 0);
         assert_null(keeper_find_mutable(keeper, model->position, key(number), &size));
