@@ -48,13 +48,13 @@ struct trace_line {
 };
 
 static const struct trace_line trace_lines[] = {
-    [TRACE_SESSION_EXPIRED] = {"session_expired", LOG_LEVEL_DEBUG, "position", false},
-    [TRACE_SESSION_DELETED] = {"session_deleted", LOG_LEVEL_DEBUG, "position", false},
-    [TRACE_LOG_FULL] = {"log_full", LOG_LEVEL_ERROR, NULL, true},
-    [TRACE_LOG_RESUMED] = {"log_resumed", LOG_LEVEL_INFO, NULL, true},
-    [TRACE_LOG_FAILED] = {"log_failed", LOG_LEVEL_ERROR, NULL, true},
-    [TRACE_OVERLOAD_BEGIN] = {"overload_begin", LOG_LEVEL_WARN, "queue_delay_ms", false},
-    [TRACE_OVERLOAD_END] = {"overload_end", LOG_LEVEL_INFO, "queue_delay_ms", false},
+    [TRACE_SESSION_EXPIRED] = {"session-expired", LOG_LEVEL_DEBUG, "position", false},
+    [TRACE_SESSION_DELETED] = {"session-deleted", LOG_LEVEL_DEBUG, "position", false},
+    [TRACE_LOG_FULL] = {"log-full", LOG_LEVEL_ERROR, NULL, true},
+    [TRACE_LOG_RESUMED] = {"log-resumed", LOG_LEVEL_INFO, NULL, true},
+    [TRACE_LOG_FAILED] = {"log-failed", LOG_LEVEL_ERROR, NULL, true},
+    [TRACE_OVERLOAD_BEGIN] = {"overload-begin", LOG_LEVEL_WARN, "queue_delay_ms", false},
+    [TRACE_OVERLOAD_END] = {"overload-end", LOG_LEVEL_INFO, "queue_delay_ms", false},
 };
 
 static const struct trace_line *trace_line(enum trace_event event)
@@ -177,7 +177,7 @@ static void report_dropped(struct control *control)
     control->dropped = 0;
     pthread_mutex_unlock(&control->mutex);
     if (dropped > 0) {
-        logger_write(control->options.logger, LOG_LEVEL_WARN, "trace_dropped",
+        logger_write(control->options.logger, LOG_LEVEL_WARN, "trace-dropped",
                      LOG_NUMBER("events", dropped));
     }
 }
@@ -202,7 +202,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct control *control = handle->data;
 
     if (number == SIGHUP) {
-        logger_write(control->options.logger, LOG_LEVEL_INFO, "signal_ignored",
+        logger_write(control->options.logger, LOG_LEVEL_INFO, "signal-ignored",
                      LOG_TEXT("signal", "SIGHUP"),
                      LOG_TEXT("cause", "the configuration is read at the start only"));
         return;

@@ -4,8 +4,8 @@
  *
  * An event is a fixed word, never built at run time: who searches the log finds it in the source. An
  * event that repeats more than LOGGER_BURST times in LOGGER_WINDOW_MS is dropped until the window ends,
- * and then counted in one line (`suppressed`). Keys and values of sessions are never logged: a key
- * is a secret, whoever has it is logged in.
+ * and then counted in one line (`suppressed`). Values of sessions are never logged, and neither are
+ * keys (whoever knows one is logged in), but for those of damaged sessions, which must have a name.
  *
  * Threads: any; lines do not mix. Not for shard threads, though, which must not wait for a slow terminal
  * (control.h takes their events).

@@ -9,6 +9,7 @@
 
 #include "logger.h"
 #include "metrics.h"
+#include "status_page.h"
 #include "wall_clock.h"
 
 /* ---- Logger ---- */
@@ -254,6 +255,33 @@ static void test_metrics_page(void **state)
     free(page);
 }
 
+/* Every documented key is there, whole and summed. */
+static void test_status_page(void **state)
+{
+    static const char *const parts[] = {
+        "\"node\": \"n\"",      "\"reason\": \"disk\"", "\"ready\": false", "\"native\": \"a:1\"",
+        "\"sessions\": 12",     "\"get\": 3",           "\"hit\": 2",       "\"disk\": 9",
+        "\"p999\": 4000000000", "\"lsn_durable\": 30",  "\"age_ms\": 8",    "\"cpu_ms\": 2500",
+    };
+    struct status_page page = {&metrics, "a:1", "a:2", "/d", "disk", 77};
+
+    (void)state;
+    fill_metrics();
+    shards[0].shard.live = 5;
+    shards[1].shard.live = 7;
+    shards[0].log.lsn_durable = 10;
+    shards[1].log.lsn_durable = 20;
+    shards[0].store.checkpoint_age_ms = 8;
+    char *json = status_page_json(&page);
+    assert_non_null(json);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (strstr(json, parts[i]) == NULL) {
+            fail_msg("no %s in %s", parts[i], json);
+        }
+    }
+    free(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_metrics_print),
         cmocka_unit_test(test_metrics_silent_shard),
         cmocka_unit_test(test_metrics_page),
+        cmocka_unit_test(test_status_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

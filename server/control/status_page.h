@@ -1,0 +1,36 @@
+/* What `belayctl status` shows, as one JSON document: the keys are an interface, and new ones are only
+ * ever added.
+ *
+ *   node version pid uptime_ms ready reason    reason: why not, empty when ready
+ *   listen {native http}  data_dir             ADDR:PORT
+ *   sessions session_bytes session_memory_bytes memory_limit resident_bytes cpu_ms disk_free_bytes
+ *   connections
+ *   requests {get write scan inspect}
+ *   latency_us {get write scan inspect}        each {count p50 p99 p999 max}
+ *   reads {hit miss}  ended {destroyed expired}  created siblings_hidden repeated
+ *   refused {busy timeout limit}
+ *   acks {memory replica disk archive}
+ *   log {lsn_appended lsn_durable bytes device_writes disk_bytes full failed write_us {...}}
+ *   checkpoint {age_ms duration_ms sessions count errors}  damaged
+ *   shards [...]                               each {shard responding sessions connections cpu_ms
+ *                                              log_lsn_durable}
+ *
+ * Sums are over the shards that answered; a checkpoint's age is the oldest's.
+ */
+#ifndef STATUS_PAGE_H
+#define STATUS_PAGE_H
+
+#include "metrics.h"
+
+struct status_page {
+    const struct metrics *metrics;
+    const char *native, *http; /* ADDR:PORT */
+    const char *data_dir;
+    const char *reason; /* Empty: ready. */
+    int64_t pid;
+};
+
+/* Returns memory for free(), or NULL where there is none. */
+char *status_page_json(const struct status_page *page);
+
+#endif

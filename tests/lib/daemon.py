@@ -1,0 +1,160 @@
+"""A real belayd for a test: a fresh data directory, ports that the system picks, and no trace left.
+
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.http("/readyz")
+        assert daemon.stop() == 0
+
+Programs come from the build directory: BELAY_BUILD, set by meson's test environment.
+"""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+BUILD = Path(os.environ.get("BELAY_BUILD", "build"))
+# Sanitizers make everything slower.
+SLOWNESS = float(os.environ.get("BELAY_SLOWNESS", "1"))
+START_TIMEOUT_S = 60 * SLOWNESS
+STOP_TIMEOUT_S = 60 * SLOWNESS
+
+
+class Failed(Exception):
+    """What a test expected did not happen."""
+
+
+def check(condition, message):
+    if not condition:
+        raise Failed(message)
+
+
+def wait_for(what, condition, timeout_s=30):
+    """Ask `condition` until it holds; returns what it gave. Fails, naming `what`, when time is up."""
+    end = time.monotonic() + timeout_s * SLOWNESS
+    while True:
+        result = condition()
+        if result:
+            return result
+        check(time.monotonic() < end, f"{what}: not within {timeout_s} s")
+        time.sleep(0.01)
+
+
+class Daemon:
+    """One node. `settings` are --set arguments; `wrapper` is a command that belayd is run under."""
+
+    def __init__(self, settings=(), config=None, directory=None, wrapper=(), shards=2):
+        self.own_directory = directory is None
+        self.directory = Path(directory or tempfile.mkdtemp(prefix="belay-test-"))
+        self.data = self.directory / "data"
+        self.wrapper = list(wrapper)
+        self.config = config
+        self.settings = [f"storage.dir={self.data}", f"node.shards={shards}", "node.name=test",
+                         "listen.port=0", "listen.http_port=0", "memory.limit=1GiB", *settings]
+        self.process = None
+        self.ready = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def command(self):
+        command = [*self.wrapper, str(BUILD / "belayd")]
+        if self.config is not None:
+            command += ["--config", str(self.config)]
+        for setting in self.settings:
+            command += ["--set", setting]
+        return command
+
+    @property
+    def log_path(self):
+        return self.directory / "log"
+
+    def log(self):
+        """All that it has said on stderr, over all its starts."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def launch(self):
+        """Begin to start; await_ready() or wait() follows."""
+        check(self.process is None, "started twice")
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=log)
+
+    def await_ready(self):
+        """Wait for the ready line. Fails with the log where it exits instead."""
+        line = b""
+        end = time.monotonic() + START_TIMEOUT_S
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([self.process.stdout], [], [],
+                                           max(0, end - time.monotonic()))
+            check(readable, f"belayd was not ready in time\n{self.log()}")
+            more = os.read(self.process.stdout.fileno(), 4096)
+            check(more, f"belayd ended before it was ready\n{self.log()}")
+            line += more
+        words = line.decode().split()
+        check(words and words[0] == "ready", f"not a ready line: {line!r}")
+        self.ready = dict(word.split("=", 1) for word in words[1:])
+
+    def start(self):
+        self.launch()
+        self.await_ready()
+        return self
+
+    @property
+    def native(self):
+        return self.ready["native"]
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def http(self, path, method="GET"):
+        """Returns (status, text, headers)."""
+        request = urllib.request.Request(f"http://{self.ready['http']}{path}", method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=30) as answer:
+                return answer.status, answer.read().decode(), answer.headers
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode(), error.headers
+
+    def wait(self):
+        """Wait for its end. Returns the exit code, or minus the signal."""
+        try:
+            code = self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"belayd did not stop in time\n{self.log()}") from None
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def stop(self):
+        """SIGTERM and the exit code."""
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self):
+        """SIGKILL: what a crash of the process is."""
+        self.send(signal.SIGKILL)
+        return self.wait()
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+            self.process = None
+        if self.own_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
