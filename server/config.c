@@ -243,7 +243,7 @@ static void enter_section(struct parse *parse, const char *header)
 {
     char message[CONFIG_MESSAGE_BYTES];
     char name[LINE_BYTES_MAX + 1];
-    struct bytes prefix;
+    struct bytes prefix = {0};
     const char *after = policy_header(header + 1, "\"]", &prefix);
     bool policy = after != NULL;
 
@@ -442,7 +442,7 @@ int config_set(struct config *config, const char *assignment, char *message, siz
 {
     char cause[CONFIG_MESSAGE_BYTES];
     char name[64];
-    struct bytes prefix;
+    struct bytes prefix = {0};
     const char *rest = policy_header(assignment, "\".", &prefix);
     const char *start = rest != NULL ? rest : assignment;
     size_t size = strcspn(start, "=");

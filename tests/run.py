@@ -37,7 +37,7 @@ class Build:
 
 
 BUILDS = {
-    "release": Build("build", ["-Dbuildtype=release"]),
+    "release": Build("build", ["-Dbuildtype=release", "-Dwerror=false"]),
     "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined"]),
     "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread"]),
     "fuzz": Build("build-fuzz", ["-Dbuildtype=debugoptimized", "-Dfuzz=true", "-Dwerror=false"],

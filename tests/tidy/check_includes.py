@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "liburing": ["server/uring"],
     "lmdb.h": ["server/store"],
     "microhttpd.h": ["server/control"],
-    "uv.h": ["server/control", "client"],
+    "uv.h": ["server/control", "client", "tools/bench"],
     "ini.h": ["server"],
     "jansson.h": ["server/control", "server/config_print.c", "tools"],
     "systemd/": ["server/control", "server"],

@@ -1,0 +1,377 @@
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "content.h"
+
+static const char usage_text[] =
+    "usage: belay-bench run   [--server HOST:PORT] [--connections N] [--pipeline N] [--reads PCT]\n"
+    "                         [--value-bytes N] [--keys N] [--ttl S] [--ack LEVEL] [--rate N]\n"
+    "                         [--seconds S | --count N] [--warmup S] [--record FILE] [--json]\n"
+    "       belay-bench audit FILE [--server HOST:PORT] [--ignore-last-ms N] [--json]\n"
+    "       belay-bench fill  --sessions N [--value-bytes B] [--seed S] [--ttl S] [--json]\n"
+    "       belay-bench check --sessions N [--value-bytes B] [--seed S] [--json]\n"
+    "\n"
+    "run puts load on a server and prints throughput, latency and what it cost the server.\n"
+    "audit reads every key of a record and says whether what was acknowledged is there.\n"
+    "fill writes sessions whose content follows from the seed; check reads them back.\n"
+    "See belay-bench(1) for every option.\n";
+
+enum option_id {
+    OPTION_SERVER = 256,
+    OPTION_PROTOCOL,
+    OPTION_CONNECTIONS,
+    OPTION_PIPELINE,
+    OPTION_READS,
+    OPTION_DELETES,
+    OPTION_VALUE_BYTES,
+    OPTION_KEYS,
+    OPTION_FIRST,
+    OPTION_PREFIX,
+    OPTION_SEED,
+    OPTION_TTL,
+    OPTION_SHORT,
+    OPTION_ACK,
+    OPTION_RATE,
+    OPTION_SECONDS,
+    OPTION_COUNT,
+    OPTION_WARMUP,
+    OPTION_RECORD,
+    OPTION_TIMEOUT_MS,
+    OPTION_IGNORE_LAST_MS,
+    OPTION_SERVER_PID,
+    OPTION_NO_RETRY,
+    OPTION_JSON,
+    OPTION_HELP,
+    OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+    {"server", required_argument, NULL, OPTION_SERVER},
+    {"protocol", required_argument, NULL, OPTION_PROTOCOL},
+    {"connections", required_argument, NULL, OPTION_CONNECTIONS},
+    {"pipeline", required_argument, NULL, OPTION_PIPELINE},
+    {"reads", required_argument, NULL, OPTION_READS},
+    {"deletes", required_argument, NULL, OPTION_DELETES},
+    {"value-bytes", required_argument, NULL, OPTION_VALUE_BYTES},
+    {"keys", required_argument, NULL, OPTION_KEYS},
+    {"sessions", required_argument, NULL, OPTION_KEYS},
+    {"first", required_argument, NULL, OPTION_FIRST},
+    {"prefix", required_argument, NULL, OPTION_PREFIX},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"ttl", required_argument, NULL, OPTION_TTL},
+    {"short", required_argument, NULL, OPTION_SHORT},
+    {"ack", required_argument, NULL, OPTION_ACK},
+    {"rate", required_argument, NULL, OPTION_RATE},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"count", required_argument, NULL, OPTION_COUNT},
+    {"warmup", required_argument, NULL, OPTION_WARMUP},
+    {"record", required_argument, NULL, OPTION_RECORD},
+    {"timeout-ms", required_argument, NULL, OPTION_TIMEOUT_MS},
+    {"ignore-last-ms", required_argument, NULL, OPTION_IGNORE_LAST_MS},
+    {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
+    {"no-retry", no_argument, NULL, OPTION_NO_RETRY},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+enum { PIPELINE_BULK = 16 };
+
+/* An option with its argument, and the name for messages. */
+struct argument {
+    const char *name;
+    const char *text;
+};
+
+static int complain(struct argument argument, const char *wanted)
+{
+    fprintf(stderr, "belay-bench: --%s %s: %s\n", argument.name, argument.text, wanted);
+    return -EINVAL;
+}
+
+/* A whole number from `low` to `high`. */
+static int parse_count(struct argument argument, uint64_t low, uint64_t high, uint64_t *value)
+{
+    char *end = NULL;
+
+    errno = 0;
+    unsigned long long parsed = strtoull(argument.text, &end, 10);
+    if (errno != 0 || end == argument.text || *end != '\0' || argument.text[0] == '-' ||
+        parsed < low || parsed > high) {
+        char wanted[96];
+        snprintf(wanted, sizeof wanted, "a whole number from %llu to %llu is wanted",
+                 (unsigned long long)low, (unsigned long long)high);
+        return complain(argument, wanted);
+    }
+    *value = parsed;
+    return 0;
+}
+
+static int parse_u32(struct argument argument, uint32_t low, uint32_t high, uint32_t *value)
+{
+    uint64_t wide = 0;
+    int rc = parse_count(argument, low, high, &wide);
+
+    if (rc == 0) {
+        *value = (uint32_t)wide;
+    }
+    return rc;
+}
+
+static int parse_positive(struct argument argument, double high, double *value)
+{
+    char *end = NULL;
+    double parsed = strtod(argument.text, &end);
+
+    if (end == argument.text || *end != '\0' || !isfinite(parsed) || parsed < 0 || parsed > high) {
+        return complain(argument, "a number is wanted that is not negative");
+    }
+    *value = parsed;
+    return 0;
+}
+
+static int parse_seconds_ms(struct argument argument, uint64_t *ms)
+{
+    double seconds = 0;
+    int rc = parse_positive(argument, 3650.0 * 86400, &seconds);
+
+    if (rc == 0) {
+        *ms = (uint64_t)(seconds * 1000);
+    }
+    return rc;
+}
+
+/* PCT:SECONDS */
+static int parse_short(struct argument argument, struct bench_options *options)
+{
+    char percent[8] = "";
+    const char *colon = strchr(argument.text, ':');
+
+    if (colon == NULL || (size_t)(colon - argument.text) >= sizeof percent) {
+        return complain(argument, "PERCENT:SECONDS is wanted");
+    }
+    memcpy(percent, argument.text, (size_t)(colon - argument.text));
+    int rc = parse_u32((struct argument){argument.name, percent}, 0, 100, &options->short_percent);
+    if (rc != 0) {
+        return rc;
+    }
+    return parse_seconds_ms((struct argument){argument.name, colon + 1}, &options->short_ttl_ms);
+}
+
+static int parse_protocol(struct argument argument)
+{
+    if (strcmp(argument.text, "native") == 0) {
+        return 0;
+    }
+    if (strcmp(argument.text, "resp") == 0) {
+        return complain(argument, "this version speaks only the native protocol");
+    }
+    return complain(argument, "native is wanted");
+}
+
+static int parse_ack(struct argument argument, enum belay_ack *ack)
+{
+    if (belay_ack_parse(argument.text, ack) != BELAY_OK) {
+        return complain(argument, "default, memory, replica, disk or archive is wanted");
+    }
+    return 0;
+}
+
+static int parse_prefix(struct argument argument, const char **prefix)
+{
+    if (strlen(argument.text) > PREFIX_BYTES_MAX) {
+        return complain(argument, "too long");
+    }
+    *prefix = argument.text;
+    return 0;
+}
+
+/* What is sent, and how. */
+static int parse_load_option(int id, struct argument argument, struct bench_options *options)
+{
+    switch (id) {
+    case OPTION_CONNECTIONS:
+        return parse_u32(argument, 1, CONNECTIONS_MAX, &options->connections);
+    case OPTION_PIPELINE:
+        return parse_u32(argument, 1, PIPELINE_MAX, &options->pipeline);
+    case OPTION_READS:
+        return parse_u32(argument, 0, 100, &options->reads_percent);
+    case OPTION_DELETES:
+        return parse_u32(argument, 0, 100, &options->deletes_percent);
+    case OPTION_VALUE_BYTES:
+        return parse_u32(argument, 0, VALUE_BYTES_MAX, &options->value_bytes);
+    case OPTION_KEYS:
+        return parse_count(argument, 1, CONTENT_KEYS_MAX, &options->keys);
+    case OPTION_FIRST:
+        return parse_count(argument, 0, CONTENT_KEYS_MAX, &options->first);
+    case OPTION_SEED:
+        return parse_count(argument, 0, UINT64_MAX, &options->seed);
+    case OPTION_TTL:
+        return parse_seconds_ms(argument, &options->ttl_ms);
+    case OPTION_SHORT:
+        return parse_short(argument, options);
+    case OPTION_ACK:
+        return parse_ack(argument, &options->ack);
+    case OPTION_RATE:
+        return parse_positive(argument, 1e9, &options->rate);
+    case OPTION_SECONDS:
+        return parse_positive(argument, 1e6, &options->seconds);
+    case OPTION_COUNT:
+        return parse_count(argument, 1, UINT64_MAX, &options->count);
+    default:
+        return parse_positive(argument, 1e6, &options->warmup_seconds);
+    }
+}
+
+static int parse_option(int id, struct argument argument, struct bench_options *options)
+{
+    switch (id) {
+    case OPTION_SERVER:
+        options->server = argument.text;
+        return 0;
+    case OPTION_PROTOCOL:
+        return parse_protocol(argument);
+    case OPTION_PREFIX:
+        return parse_prefix(argument, &options->prefix);
+    case OPTION_RECORD:
+        options->record = argument.text;
+        return 0;
+    case OPTION_TIMEOUT_MS:
+        return parse_u32(argument, 1, UINT32_MAX, &options->timeout_ms);
+    case OPTION_IGNORE_LAST_MS:
+        return parse_count(argument, 0, UINT32_MAX, &options->ignore_last_ms);
+    case OPTION_SERVER_PID:
+        return parse_u32(argument, 1, INT32_MAX, &options->server_pid);
+    case OPTION_NO_RETRY:
+        options->no_retry = true;
+        return 0;
+    case OPTION_JSON:
+        options->json = true;
+        return 0;
+    default:
+        return parse_load_option(id, argument, options);
+    }
+}
+
+static int parse_command(const char *word, enum bench_command *command)
+{
+    static const char *const words[] = {[BENCH_RUN] = "run",
+                                        [BENCH_AUDIT] = "audit",
+                                        [BENCH_FILL] = "fill",
+                                        [BENCH_CHECK] = "check"};
+
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *command = (enum bench_command)i;
+            return 0;
+        }
+    }
+    fprintf(stderr, "belay-bench: no command %s\n", word);
+    return -EINVAL;
+}
+
+/* What belongs together, once everything is read. */
+static int check_options(const struct bench_options *options, bool keys_given)
+{
+    const char *wrong = NULL;
+
+    if (options->command == BENCH_AUDIT && options->record == NULL) {
+        wrong = "audit needs the FILE that run --record wrote";
+    } else if ((options->command == BENCH_FILL || options->command == BENCH_CHECK) && !keys_given) {
+        wrong = "fill and check need --sessions";
+    } else if (options->command == BENCH_RUN && options->record != NULL &&
+               options->value_bytes < CONTENT_COUNTED_BYTES_MIN) {
+        wrong = "--record needs a --value-bytes that holds the key, a count and a checksum "
+                "(at least 32)";
+    } else if (options->command == BENCH_RUN && options->record != NULL && options->first > 0) {
+        wrong = "--record and --first do not go together";
+    } else if (options->record == NULL && options->deletes_percent > 0 &&
+               options->deletes_percent + options->reads_percent > 100) {
+        wrong = "--reads and --deletes are together more than 100 %";
+    } else if (options->first + options->keys > CONTENT_KEYS_MAX) {
+        wrong = "too many keys";
+    }
+    if (wrong != NULL) {
+        fprintf(stderr, "belay-bench: %s\n", wrong);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static struct bench_options default_options(void)
+{
+    const char *server = getenv("BELAY_SERVER");
+
+    return (struct bench_options){
+        .server = server != NULL && server[0] != '\0' ? server : "127.0.0.1:7400",
+        .prefix = "bench:",
+        .connections = 50,
+        .reads_percent = 90,
+        .value_bytes = 512,
+        .keys = 100000,
+        .seed = 1,
+        .seconds = 10,
+        .timeout_ms = 5000,
+    };
+}
+
+/* The words that are no options: the command and audit's file. */
+static int parse_words(int argc, char **argv, struct bench_options *options)
+{
+    if (optind >= argc) {
+        fputs(usage_text, stderr);
+        return -EINVAL;
+    }
+    int rc = parse_command(argv[optind++], &options->command);
+    if (rc != 0) {
+        return rc;
+    }
+    if (options->command == BENCH_AUDIT && optind < argc) {
+        options->record = argv[optind++];
+    }
+    if (optind < argc) {
+        fprintf(stderr, "belay-bench: %s: one word too many\n", argv[optind]);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int bench_options_parse(int argc, char **argv, struct bench_options *options, int *exit_code)
+{
+    bool keys_given = false;
+    int index = 0;
+
+    *options = default_options();
+    *exit_code = BENCH_USAGE;
+    for (int id; (id = getopt_long(argc, argv, "h", long_options, &index)) != -1;) {
+        if (id == 'h' || id == OPTION_HELP) {
+            fputs(usage_text, stdout);
+            *exit_code = BENCH_GOOD;
+            return 1;
+        }
+        if (id == OPTION_VERSION) {
+            printf("belay-bench %d.%d\n", BELAY_VERSION_MAJOR, BELAY_VERSION_MINOR);
+            *exit_code = BENCH_GOOD;
+            return 1;
+        }
+        struct argument argument = {id == '?' ? "" : long_options[index].name, optarg};
+        if (id == '?' || parse_option(id, argument, options) != 0) {
+            return 1;
+        }
+        keys_given |= id == OPTION_KEYS;
+    }
+    if (parse_words(argc, argv, options) != 0 || check_options(options, keys_given) != 0) {
+        return 1;
+    }
+    if (options->pipeline == 0) {
+        options->pipeline = options->command == BENCH_RUN ? 1 : PIPELINE_BULK;
+    }
+    return 0;
+}

@@ -1,0 +1,288 @@
+#include "pump.h"
+#include "clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { TICK_MS = 10, STEP_NS_MIN = 100000 };
+
+struct lane {
+    struct pump *pump;
+    struct belay_client *client;
+    struct operation *free;
+};
+
+struct pump {
+    struct pump_user *user;
+    uv_loop_t loop;
+    uv_timer_t ticker;
+    uv_poll_t stepper; /* Open loop: a timerfd, since uv's timers know only milliseconds. */
+    int step_fd;
+    double rate;
+    uint64_t start_ns;
+    uint64_t sent; /* Open loop: requests that were due so far. */
+    uint32_t lane_count, lanes_open, depth;
+    uint32_t next_lane;
+    uint64_t in_flight;
+    bool stopping;
+    struct lane *lanes;
+    struct operation *operations;
+};
+
+static void lane_fill(struct lane *lane);
+
+static void give_back(struct operation *operation)
+{
+    struct lane *lane = operation->lane;
+
+    operation->next_free = lane->free;
+    lane->free = operation;
+}
+
+static void stop_when_drained(struct pump *pump)
+{
+    if (pump->stopping && pump->in_flight == 0) {
+        uv_stop(&pump->loop);
+    }
+}
+
+static void answered(struct belay_result *result, void *context)
+{
+    struct operation *operation = context;
+    struct lane *lane = operation->lane;
+    struct pump *pump = lane->pump;
+
+    pump->in_flight--;
+    pump->user->end(pump->user, operation, belay_result_status(result), result,
+                    bench_now_ns() - operation->due_ns);
+    give_back(operation);
+    if (pump->rate <= 0) {
+        lane_fill(lane);
+    }
+    stop_when_drained(pump);
+}
+
+/* Send one request that was due at `due_ns`. Returns whether there was one. */
+static bool lane_send(struct lane *lane, uint64_t due_ns)
+{
+    struct pump *pump = lane->pump;
+    struct operation *operation = lane->free;
+
+    if (operation == NULL || pump->stopping) {
+        return false;
+    }
+    lane->free = operation->next_free;
+    struct belay_request *request = pump->user->begin(pump->user, lane->client, operation);
+    if (request == NULL) {
+        give_back(operation);
+        return false;
+    }
+    operation->due_ns = due_ns;
+    enum belay_status status = belay_send(request, answered, operation);
+    if (status != BELAY_OK) {
+        pump->user->end(pump->user, operation, status, NULL, 0);
+        give_back(operation);
+        return false;
+    }
+    pump->in_flight++;
+    return true;
+}
+
+static void lane_fill(struct lane *lane)
+{
+    while (lane->free != NULL && lane_send(lane, bench_now_ns())) {
+    }
+}
+
+/* Open loop: send what is due, on the next lanes that have room. What finds no room is sent later, late. */
+static void send_due(struct pump *pump)
+{
+    uint64_t passed_ns = bench_now_ns() - pump->start_ns;
+    uint64_t due = (uint64_t)((double)passed_ns * pump->rate / 1e9);
+
+    for (uint32_t tried = 0; pump->sent < due && tried < pump->lane_count;) {
+        uint64_t due_ns = pump->start_ns + (uint64_t)((double)pump->sent / pump->rate * 1e9);
+        struct lane *lane = &pump->lanes[pump->next_lane];
+        pump->next_lane = (pump->next_lane + 1) % pump->lane_count;
+        if (lane_send(lane, due_ns)) {
+            pump->sent++;
+            tried = 0;
+        } else {
+            tried++;
+        }
+    }
+}
+
+static void on_step(uv_poll_t *poll, int status, int events)
+{
+    struct pump *pump = poll->data;
+    uint64_t expirations;
+
+    (void)status;
+    (void)events;
+    if (read(pump->step_fd, &expirations, sizeof expirations) > 0 && !pump->stopping) {
+        send_due(pump);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct pump *pump = timer->data;
+
+    pump->user->tick(pump->user);
+    for (uint32_t i = 0; pump->rate <= 0 && !pump->stopping && i < pump->lane_count; i++) {
+        lane_fill(&pump->lanes[i]);
+    }
+    stop_when_drained(pump);
+}
+
+/* Make the timer that an open loop is driven by. */
+static int open_stepper(struct pump *pump)
+{
+    double step_ns = 1e9 / pump->rate;
+
+    if (step_ns < STEP_NS_MIN) {
+        step_ns = STEP_NS_MIN;
+    }
+    struct timespec step = {.tv_sec = (time_t)(step_ns / 1e9)};
+    step.tv_nsec = (long)(step_ns - (double)step.tv_sec * 1e9);
+    struct itimerspec every = {.it_interval = step, .it_value = step};
+    pump->step_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (pump->step_fd < 0 || timerfd_settime(pump->step_fd, 0, &every, NULL) != 0) {
+        return -errno;
+    }
+    int rc = uv_poll_init(&pump->loop, &pump->stepper, pump->step_fd);
+    if (rc == 0) {
+        pump->stepper.data = pump;
+        rc = uv_poll_start(&pump->stepper, UV_READABLE, on_step);
+    }
+    return rc;
+}
+
+static int open_lane(struct pump *pump, struct lane *lane, const struct belay_options *options)
+{
+    lane->pump = pump;
+    if (belay_client_create_on(options, &pump->loop, &lane->client) != BELAY_OK) {
+        return -ENOMEM;
+    }
+    pump->lanes_open++;
+    return 0;
+}
+
+static struct belay_options *client_options(const struct bench_options *options)
+{
+    struct belay_options *made = belay_options_create();
+
+    if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK) {
+        belay_options_destroy(made);
+        return NULL;
+    }
+    belay_options_name(made, "belay-bench");
+    belay_options_timeout_ms(made, options->timeout_ms);
+    belay_options_connections(made, 1, 0);
+    return made;
+}
+
+static int open_lanes(struct pump *pump, const struct bench_options *options)
+{
+    struct belay_options *made = client_options(options);
+    int rc = made == NULL ? -ENOMEM : 0;
+
+    for (uint32_t i = 0; rc == 0 && i < pump->lane_count; i++) {
+        struct lane *lane = &pump->lanes[i];
+        rc = open_lane(pump, lane, made);
+        for (uint32_t j = 0; j < pump->depth; j++) {
+            struct operation *operation = &pump->operations[(size_t)i * pump->depth + j];
+            operation->lane = lane;
+            give_back(operation);
+        }
+    }
+    belay_options_destroy(made);
+    return rc;
+}
+
+int pump_create(const struct bench_options *options, uint32_t shards, struct pump_user *user,
+                struct pump **pump)
+{
+    struct pump *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    int rc = uv_loop_init(&made->loop);
+    if (rc != 0) {
+        free(made);
+        return rc;
+    }
+    made->user = user;
+    made->step_fd = -1;
+    made->rate = options->rate;
+    made->lane_count = options->connections > shards ? options->connections / shards : 1;
+    made->depth = options->pipeline * shards;
+    made->lanes = calloc(made->lane_count, sizeof *made->lanes);
+    made->operations = calloc((size_t)made->lane_count * made->depth, sizeof *made->operations);
+    uv_timer_init(&made->loop, &made->ticker);
+    made->ticker.data = made;
+    rc = made->lanes != NULL && made->operations != NULL ? open_lanes(made, options) : -ENOMEM;
+    if (rc == 0 && made->rate > 0) {
+        rc = open_stepper(made);
+    }
+    if (rc != 0) {
+        pump_destroy(made);
+        return rc;
+    }
+    *pump = made;
+    return 0;
+}
+
+void pump_destroy(struct pump *pump)
+{
+    if (pump == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < pump->lanes_open; i++) {
+        belay_client_close(pump->lanes[i].client, NULL, NULL);
+    }
+    uv_close((uv_handle_t *)&pump->ticker, NULL);
+    if (pump->stepper.data != NULL) {
+        uv_close((uv_handle_t *)&pump->stepper, NULL);
+    }
+    uv_run(&pump->loop, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&pump->loop);
+    assert(rc == 0);
+    (void)rc;
+    if (pump->step_fd >= 0) {
+        close(pump->step_fd);
+    }
+    free(pump->operations);
+    free(pump->lanes);
+    free(pump);
+}
+
+void pump_run(struct pump *pump)
+{
+    pump->start_ns = bench_now_ns();
+    uv_timer_start(&pump->ticker, on_tick, 0, TICK_MS);
+    uv_run(&pump->loop, UV_RUN_DEFAULT);
+    uv_timer_stop(&pump->ticker);
+}
+
+void pump_stop(struct pump *pump)
+{
+    pump->stopping = true;
+}
+
+uint64_t pump_disconnects(const struct pump *pump)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < pump->lane_count; i++) {
+        sum += belay_client_counter(pump->lanes[i].client, BELAY_COUNT_DISCONNECTS);
+    }
+    return sum;
+}

@@ -1,0 +1,336 @@
+/* run: load on a server, for so long or so many, and what it did to latency and cost. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "commands.h"
+#include "content.h"
+#include "pump.h"
+#include "report.h"
+#include "writer.h"
+
+enum { KIND_READ = 0, KIND_WRITE = 1, KIND_DELETE = 2, KEY_TRIES = 8, NOISE_BYTES = 64 * 1024 };
+
+struct run {
+    struct pump_user user;
+    const struct bench_options *options;
+    const struct server *server;
+    struct pump *pump;
+    struct writer *writer; /* NULL: no record is kept. */
+    uint8_t *noise;        /* Values point into it. */
+    uint64_t random;
+    uint64_t begun;
+    uint64_t start_ns;
+    bool measuring, finished;
+    struct report_moment from, to;
+    struct histogram latency[2]; /* Of reads and of writes, in us. */
+    uint64_t misses;
+    uint64_t acked[BELAY_ACK_ARCHIVE + 1];
+    struct report_errors errors;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static struct run *run_of(struct pump_user *user)
+{
+    return (struct run *)user;
+}
+
+static uint64_t draw(struct run *run)
+{
+    return content_mix(run->random++);
+}
+
+static uint64_t draw_key(struct run *run)
+{
+    return run->options->first + draw(run) % run->options->keys;
+}
+
+static struct belay_request *begin_read(struct run *run, struct belay_client *client,
+                                        struct operation *operation)
+{
+    uint8_t key[CONTENT_KEY_BYTES_MAX];
+
+    operation->key = draw_key(run);
+    if (run->writer != NULL) {
+        operation->count = writer_read_begin(run->writer, operation->key);
+    }
+    size_t size = content_key(run->options->prefix, operation->key, key);
+    return belay_get_begin(client, belay_bytes_of(key, size), 0);
+}
+
+static struct belay_request *begin_recorded_write(struct run *run, struct belay_client *client,
+                                                  struct operation *operation)
+{
+    struct belay_request *write = NULL;
+
+    for (unsigned tries = 0; write == NULL && tries < KEY_TRIES; tries++) {
+        operation->key = draw_key(run);
+        write = writer_begin(run->writer, client, operation->key, &operation->count);
+    }
+    return write;
+}
+
+static struct belay_request *begin_plain_write(struct run *run, struct belay_client *client,
+                                               struct operation *operation)
+{
+    const struct bench_options *options = run->options;
+    uint8_t key[CONTENT_KEY_BYTES_MAX];
+
+    operation->key = draw_key(run);
+    size_t size = content_key(options->prefix, operation->key, key);
+    struct belay_request *write =
+        belay_write_begin(client, belay_bytes_of(key, size), BELAY_UPSERT);
+    if (operation->kind == KIND_DELETE) {
+        belay_write_destroy(write);
+    } else {
+        const uint8_t *value = run->noise + draw(run) % NOISE_BYTES;
+        belay_write_value(write, belay_bytes_of(value, options->value_bytes));
+        if (options->ttl_ms > 0) {
+            belay_write_ttl(write, options->ttl_ms);
+        }
+    }
+    belay_write_ack(write, options->ack);
+    return write;
+}
+
+static uint32_t draw_kind(struct run *run)
+{
+    const struct bench_options *options = run->options;
+    uint64_t drawn = draw(run) % 100;
+
+    if (drawn < options->reads_percent) {
+        return KIND_READ;
+    }
+    bool deletes = run->writer == NULL && drawn < options->reads_percent + options->deletes_percent;
+    return deletes ? KIND_DELETE : KIND_WRITE;
+}
+
+static struct belay_request *begin(struct pump_user *user, struct belay_client *client,
+                                   struct operation *operation)
+{
+    struct run *run = run_of(user);
+    struct belay_request *request = NULL;
+
+    if (run->options->count > 0 && run->begun == run->options->count) {
+        pump_stop(run->pump);
+        return NULL;
+    }
+    operation->kind = draw_kind(run);
+    if (operation->kind == KIND_READ) {
+        request = begin_read(run, client, operation);
+    } else if (run->writer != NULL) {
+        request = begin_recorded_write(run, client, operation);
+    } else {
+        request = begin_plain_write(run, client, operation);
+    }
+    if (request != NULL) {
+        run->begun++;
+        if (run->options->no_retry) {
+            belay_request_no_retry(request);
+        }
+    }
+    return request;
+}
+
+/* Count an answer, once the warm-up is over. */
+static void measure(struct run *run, const struct operation *operation, enum belay_status status,
+                    const struct belay_result *result, uint64_t latency_ns)
+{
+    bool is_read = operation->kind == KIND_READ;
+
+    if (!run->measuring || run->finished) {
+        return;
+    }
+    if (status != BELAY_OK && !(is_read && status == BELAY_NOT_FOUND)) {
+        report_error(&run->errors, status);
+        return;
+    }
+    histogram_record(&run->latency[is_read ? 0 : 1], latency_ns / 1000);
+    if (is_read) {
+        run->misses += status == BELAY_NOT_FOUND;
+    } else {
+        run->acked[belay_result_ack(result)]++;
+    }
+}
+
+static void end(struct pump_user *user, struct operation *operation, enum belay_status status,
+                struct belay_result *result, uint64_t latency_ns)
+{
+    struct run *run = run_of(user);
+    bool is_read = operation->kind == KIND_READ;
+
+    measure(run, operation, status, result, latency_ns);
+    if (run->writer != NULL && !is_read) {
+        writer_end(run->writer, operation->key, operation->count, status, result);
+    } else if (run->writer != NULL && (status == BELAY_OK || status == BELAY_NOT_FOUND)) {
+        writer_read_end(run->writer, operation->key, operation->count, result);
+    }
+}
+
+static void tick(struct pump_user *user)
+{
+    struct run *run = run_of(user);
+    const struct bench_options *options = run->options;
+    double passed = (double)(bench_now_ns() - run->start_ns) / 1e9;
+
+    if (!run->measuring && passed >= options->warmup_seconds) {
+        run->from = report_now(run->server);
+        run->measuring = true;
+    }
+    bool out_of_time = options->count == 0 && passed >= options->warmup_seconds + options->seconds;
+    if (!run->finished && (out_of_time || interrupted)) {
+        run->to = report_now(run->server);
+        run->finished = true;
+        pump_stop(run->pump);
+    }
+}
+
+static uint64_t answered(const struct run *run)
+{
+    return run->latency[0].count + run->latency[1].count;
+}
+
+static void print_json(const struct run *run, double seconds, uint64_t sessions)
+{
+    const struct bench_options *options = run->options;
+    struct histogram all = run->latency[0];
+    histogram_add(&all, &run->latency[1]);
+    json_t *document = report_cost_json(&run->from, &run->to, answered(run), sessions);
+    json_t *acked = json_object();
+
+    for (unsigned level = 1; level <= BELAY_ACK_ARCHIVE; level++) {
+        if (run->acked[level] > 0) {
+            json_object_set_new(acked, belay_ack_name((enum belay_ack)level),
+                                json_integer((json_int_t)run->acked[level]));
+        }
+    }
+    json_t *more = json_pack(
+        "{s:s, s:i, s:i, s:f, s:I, s:f, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I}", "protocol",
+        "native", "connections", (int)options->connections, "pipeline", (int)options->pipeline,
+        "seconds", seconds, "operations", (json_int_t)answered(run), "per_second",
+        (double)answered(run) / seconds, "reads", (json_int_t)run->latency[0].count, "writes",
+        (json_int_t)run->latency[1].count, "misses", (json_int_t)run->misses, "acked", acked,
+        "latency", report_latency_json(&all), "read_latency", report_latency_json(&run->latency[0]),
+        "write_latency", report_latency_json(&run->latency[1]), "errors",
+        report_errors_json(&run->errors), "disconnects", (json_int_t)pump_disconnects(run->pump));
+    json_object_update(document, more);
+    json_decref(more);
+    if (run->writer != NULL) {
+        const uint64_t *verdicts = run->writer->verdicts;
+        json_object_set_new(document, "record_reads",
+                            json_pack("{s:I, s:I, s:I, s:I}", "lost",
+                                      (json_int_t)verdicts[VERDICT_LOST], "stale",
+                                      (json_int_t)verdicts[VERDICT_STALE], "wrong",
+                                      (json_int_t)verdicts[VERDICT_WRONG], "resurrected",
+                                      (json_int_t)verdicts[VERDICT_RESURRECTED]));
+    }
+    report_json(document);
+}
+
+static void print_text(const struct run *run, double seconds, uint64_t sessions)
+{
+    struct histogram all = run->latency[0];
+
+    histogram_add(&all, &run->latency[1]);
+    printf("throughput  %.0f per second, %llu in %.2f s (%llu reads, %llu of them misses, %llu "
+           "writes)\n",
+           (double)answered(run) / seconds, (unsigned long long)answered(run), seconds,
+           (unsigned long long)run->latency[0].count, (unsigned long long)run->misses,
+           (unsigned long long)run->latency[1].count);
+    report_latency_print("latency", &all);
+    report_latency_print("  reads", &run->latency[0]);
+    report_latency_print("  writes", &run->latency[1]);
+    for (unsigned level = 1; level <= BELAY_ACK_ARCHIVE; level++) {
+        if (run->acked[level] > 0) {
+            printf("acked       %llu at %s\n", (unsigned long long)run->acked[level],
+                   belay_ack_name((enum belay_ack)level));
+        }
+    }
+    report_errors_print(&run->errors);
+    report_cost_print(&run->from, &run->to, answered(run), sessions);
+}
+
+/* Everything that a read during a recorded run found wrong. */
+static uint64_t faults_read(const struct run *run)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = VERDICT_LOST; run->writer != NULL && i < VERDICT_COUNT; i++) {
+        sum += run->writer->verdicts[i];
+    }
+    return sum;
+}
+
+static enum bench_exit load(struct run *run)
+{
+    struct server after = *run->server;
+    struct sigaction action = {.sa_handler = on_signal};
+
+    int rc = pump_create(run->options, run->server->shards, &run->user, &run->pump);
+    if (rc != 0) {
+        fprintf(stderr, "belay-bench: %s\n", strerror(-rc));
+        return BENCH_BAD;
+    }
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    run->start_ns = bench_now_ns();
+    pump_run(run->pump);
+    if (!run->finished) {
+        run->to = report_now(run->server);
+    }
+    uint64_t sessions = 0;
+    if (run->to.server_seen && server_ask(run->options, &after) == BENCH_GOOD) {
+        sessions = after.sessions;
+    }
+    double seconds = (double)(run->to.time_ns - run->from.time_ns) / 1e9;
+    if (run->options->json) {
+        print_json(run, seconds, sessions);
+    } else {
+        print_text(run, seconds, sessions);
+    }
+    pump_destroy(run->pump);
+    return report_errors_sum(&run->errors) + faults_read(run) == 0 ? BENCH_GOOD : BENCH_BAD;
+}
+
+enum bench_exit bench_run(const struct bench_options *options, const struct server *server)
+{
+    struct writer writer;
+    struct run run = {
+        .user = {.begin = begin, .end = end, .tick = tick},
+        .options = options,
+        .server = server,
+        .random = content_mix(options->seed),
+        .noise = malloc(NOISE_BYTES + (size_t)options->value_bytes),
+    };
+
+    if (run.noise == NULL) {
+        fprintf(stderr, "belay-bench: no memory\n");
+        return BENCH_BAD;
+    }
+    content_seeded(options->seed, 0, run.noise, NOISE_BYTES + (size_t)options->value_bytes);
+    if (options->record != NULL) {
+        int rc = writer_open(&writer, options);
+        if (rc != 0) {
+            fprintf(stderr, "belay-bench: %s: %s\n", options->record, strerror(-rc));
+            free(run.noise);
+            return BENCH_USAGE;
+        }
+        run.writer = &writer;
+    }
+    enum bench_exit verdict = load(&run);
+    if (run.writer != NULL) {
+        writer_close(&writer);
+    }
+    free(run.noise);
+    return verdict;
+}

@@ -1,0 +1,37 @@
+/* The server under load as seen from beside it: what it says of itself, and, where it runs on this
+ * machine, what its process costs.
+ *
+ * Threads: one. server_ask() blocks.
+ */
+#ifndef BENCH_SERVER_H
+#define BENCH_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "options.h"
+
+struct server {
+    uint32_t shards;
+    uint32_t pid;      /* 0: it does not run here, or cannot be seen. */
+    uint64_t sessions; /* 0 where it does not say. */
+    char node[128];
+};
+
+struct server_cost {
+    uint64_t cpu_us; /* User and system time of the process since it began. */
+    uint64_t rss_bytes;
+};
+
+/* Ask the server how many shards it has, who it is and how much it holds.
+ *
+ * Returns BENCH_GOOD; or, having said why, BENCH_UNREACHABLE or BENCH_BAD. */
+enum bench_exit server_ask(const struct bench_options *options, struct server *server);
+
+/* What its process has cost so far. False where it cannot be seen. */
+bool server_cost(const struct server *server, struct server_cost *cost);
+
+/* CPU time of this process, in us. */
+uint64_t own_cpu_us(void);
+
+#endif

@@ -1,0 +1,159 @@
+#include "writer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "content.h"
+
+int writer_open(struct writer *writer, const struct bench_options *options)
+{
+    struct record_header header = {
+        .keys = options->keys,
+        .ttl_ms = options->ttl_ms,
+        .value_bytes = options->value_bytes,
+        .deletes_percent = options->deletes_percent,
+    };
+
+    *writer = (struct writer){.options = options};
+    snprintf(header.prefix, sizeof header.prefix, "%s", options->prefix);
+    writer->keys = calloc(options->keys, sizeof *writer->keys);
+    writer->value = malloc(options->value_bytes);
+    int rc = writer->keys != NULL && writer->value != NULL ? 0 : -ENOMEM;
+    if (rc == 0) {
+        rc = record_create(&writer->record, options->record, &header);
+    }
+    if (rc != 0) {
+        free(writer->keys);
+        free(writer->value);
+    }
+    return rc;
+}
+
+void writer_close(struct writer *writer)
+{
+    record_close(&writer->record);
+    free(writer->keys);
+    free(writer->value);
+}
+
+/* Write it down. A record that cannot grow ends the run: going on without it would be pointless. */
+static void note(struct writer *writer, struct record_entry entry)
+{
+    int rc = record_note(&writer->record, entry);
+
+    if (rc != 0) {
+        fprintf(stderr, "belay-bench: %s: %s\n", writer->options->record, strerror(-rc));
+        exit(BENCH_USAGE);
+    }
+}
+
+struct belay_request *writer_begin(struct writer *writer, struct belay_client *client, uint64_t key,
+                                   uint64_t *count)
+{
+    const struct bench_options *options = writer->options;
+    struct writer_key *state = &writer->keys[key];
+    uint8_t name[CONTENT_KEY_BYTES_MAX];
+
+    if (state->busy || state->retired || state->sent == UINT32_MAX) {
+        return NULL;
+    }
+    *count = ++state->sent;
+    state->busy = true;
+    size_t size = content_key(options->prefix, key, name);
+    bool deletes = content_is_delete(key, *count, options->deletes_percent);
+    struct belay_request *write = belay_write_begin(
+        client, belay_bytes_of(name, size), state->ended && !deletes ? BELAY_CREATE : BELAY_UPSERT);
+    if (deletes) {
+        belay_write_destroy(write);
+    } else {
+        content_counted(bytes_of(name, size), key, *count, writer->value, options->value_bytes);
+        belay_write_value(write, belay_bytes_of(writer->value, options->value_bytes));
+        if (options->ttl_ms > 0) {
+            belay_write_ttl(write, options->ttl_ms);
+        }
+    }
+    belay_write_ack(write, options->ack);
+    note(writer, (struct record_entry){.key = key, .count = *count, .what = RECORD_SENT});
+    return write;
+}
+
+/* Did the server say for certain that nothing was written? */
+static bool is_refusal(enum belay_status status)
+{
+    switch (status) {
+    case BELAY_EXISTS:
+    case BELAY_DESTROYED:
+    case BELAY_NOT_FOUND:
+    case BELAY_BUSY:
+    case BELAY_MEMORY_FULL:
+    case BELAY_DISK_FULL:
+    case BELAY_SESSION_TOO_LARGE:
+    case BELAY_TOO_MANY_IN_FLIGHT:
+    case BELAY_STOPPING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void writer_end(struct writer *writer, uint64_t key, uint64_t count, enum belay_status status,
+                const struct belay_result *result)
+{
+    struct writer_key *state = &writer->keys[key];
+    struct record_entry entry = {.key = key, .count = count, .status = (uint16_t)status};
+
+    state->busy = false;
+    if (status == BELAY_OK && result != NULL) {
+        entry.what = RECORD_ACKED;
+        entry.level = (uint8_t)belay_result_ack(result);
+        state->acked = (uint32_t)count;
+        state->ended = content_is_delete(key, count, writer->options->deletes_percent);
+    } else if (is_refusal(status)) {
+        entry.what = RECORD_REFUSED;
+        state->ended = status == BELAY_DESTROYED || (state->ended && status != BELAY_EXISTS);
+    } else {
+        entry.what = RECORD_UNKNOWN;
+        state->retired = true;
+        writer->keys_retired++;
+    }
+    note(writer, entry);
+}
+
+uint64_t writer_read_begin(const struct writer *writer, uint64_t key)
+{
+    return writer->keys[key].acked;
+}
+
+void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
+                     struct belay_result *result)
+{
+    const struct bench_options *options = writer->options;
+    struct evidence evidence = {
+        .key = key,
+        .acked = at_least,
+        .sent = writer->keys[key].sent,
+        .deletes_percent = options->deletes_percent,
+        .expired = options->ttl_ms > 0, /* An audit looks closer. */
+        .present = belay_result_status(result) == BELAY_OK,
+    };
+    uint8_t name[CONTENT_KEY_BYTES_MAX];
+
+    if (evidence.present) {
+        struct belay_bytes value = belay_result_value(result);
+        size_t size = content_key(options->prefix, key, name);
+        evidence.readable =
+            content_counted_read(bytes_of(name, size), key, bytes_of(value.data, value.size),
+                                 &evidence.found) == 0;
+    }
+    enum verdict verdict = verdict_of(&evidence);
+    writer->verdicts[verdict]++;
+    if (verdict != VERDICT_GOOD) {
+        fprintf(stderr,
+                "belay-bench: read of key %" PRIu64 " is %s: found %" PRIu64
+                ", acknowledged %" PRIu64 ", sent %" PRIu64 "\n",
+                key, verdict_name(verdict), evidence.found, evidence.acked, evidence.sent);
+    }
+}
