@@ -27,6 +27,7 @@ void patrol_advance(struct patrol *patrol, uint64_t now_ms)
     patrol->cursor = 0;
     patrol->finished = false;
     patrol->first = false;
+    patrol->odd = !patrol->odd;
 }
 
 uint64_t patrol_target(const struct patrol *patrol, uint64_t now_ms)

@@ -3,8 +3,11 @@
  * Its place is a straight line in time: a round takes PATROL_ROUND_MS, and each position has its time
  * in it. So the next visit to any position is known beforehand, and with it who puts what into the
  * wheel: the patrol everything that falls due before its next visit there, a write or an entry that
- * fired only what falls due before the visit that is coming. Whatever is in the wheel is gone by then,
- * and a session whose deadline moves all the time cannot gather entries from round to round.
+ * fired only what falls due before the visit that is coming.
+ *
+ * Each visit begins a new turn of its position. Entries bear the turn that they were made in, and one
+ * from before the last visit is void, as that visit has made another where one is needed. So a session
+ * whose deadline moves all the time cannot gather entries from round to round.
  *
  * The first round after a restart is quick, as nothing is in the wheel yet.
  * Threads: the caller's.
@@ -27,6 +30,7 @@ struct patrol {
     uint64_t cursor; /* The next position to visit. */
     bool finished;   /* This round has visited all; the next begins at its time. */
     bool first;
+    bool odd; /* Of the number of this round. */
 };
 
 void patrol_init(struct patrol *patrol);
@@ -42,6 +46,12 @@ void patrol_visited(struct patrol *patrol, uint64_t next);
 
 /* Is the visit of this round to `position` still to come? */
 bool patrol_is_ahead(const struct patrol *patrol, uint64_t position);
+
+/* The turn that a position is in: one bit, another one after each visit. */
+static inline bool patrol_turn(const struct patrol *patrol, uint64_t position)
+{
+    return patrol->odd != patrol_is_ahead(patrol, position);
+}
 
 /* The time by which the next visit to a position will have been: what falls due before that belongs in
  * the wheel. The second is for use during a visit, and is of the one in the next round. */

@@ -11,6 +11,7 @@
 enum {
     VISIT_NS = 200,         /* The patrol looks at one record. */
     FIRE_NS = 2000,         /* The wheel looks one up, and buries it. */
+    VOID_NS = 20,           /* An entry of an earlier turn. */
     EVACUATE_NS = 2,        /* One byte is moved. */
     SAME_POSITION_MAX = 64, /* More keys than this never share one. */
     PATROL_STEP_MS = 64,
@@ -20,11 +21,16 @@ enum {
     LOG_BLOCKED_MS = 100, /* When the log takes nothing now. */
 };
 
+/* Without memory for it, a later round of the patrol finds it, past its time. */
+static void add_entry(struct shard *shard, uint64_t at_ms, uint64_t position, bool turn)
+{
+    (void)wheel_add(&shard->wheel, at_ms, (struct wheel_entry){.position = position, .mark = turn});
+}
+
 void shard_arm(struct shard *shard, uint64_t position, uint64_t due_ms)
 {
     if (due_ms != 0 && due_ms < patrol_next_visit_ms(&shard->patrol, position)) {
-        /* Without memory for it, a later round of the patrol finds it, past its time. */
-        (void)wheel_add(&shard->wheel, due_ms, position);
+        add_entry(shard, due_ms, position, patrol_turn(&shard->patrol, position));
     }
 }
 
@@ -35,8 +41,8 @@ void shard_give_grace(struct shard *shard, uint64_t position, struct bytes recor
     struct session_view *view = &shard->view;
     size_t size = 0;
 
-    if (session_open(view, record, shard->now_ms) != 0 || !(view->live || view->expired) ||
-        view->idle_ms == 0 || view->last_access_ms >= shard->restored_ms) {
+    if (session_open(view, record, 0) != 0 || !view->live || view->idle_ms == 0 ||
+        view->last_access_ms >= shard->restored_ms) {
         return;
     }
     uint64_t to_ms = view->last_access_ms + shard_touch_part_ms(view->idle_ms);
@@ -61,9 +67,9 @@ static bool patrol_visit(void *context, uint64_t position, struct bytes record)
         shard_give_grace(shard, position, record);
     }
     struct glance glance = shard_glance(shard, record, shard->now_ms);
-    /* Its visit of this round is this one: what counts is the next round's. */
+    /* Its visit of this round is this one: what counts is the next round's, and the turn after it. */
     if (glance.due_ms != 0 && glance.due_ms < patrol_after_visit_ms(&shard->patrol, position)) {
-        (void)wheel_add(&shard->wheel, glance.due_ms, position);
+        add_entry(shard, glance.due_ms, position, !patrol_turn(&shard->patrol, position));
     }
     if (slice->visits_left > 0) {
         slice->visits_left--;
@@ -180,19 +186,23 @@ static int fire(struct shard *shard, uint64_t position)
 /* Returns false where the budget ended before the due entries; `blocked` when the log or memory did. */
 static bool wheel_step(struct shard *shard, uint64_t *budget_ns, bool *blocked)
 {
-    uint64_t position;
+    struct wheel_entry entry;
 
     while (*budget_ns >= FIRE_NS) {
-        if (!wheel_pop(&shard->wheel, &position)) {
+        if (!wheel_pop(&shard->wheel, &entry)) {
             return true;
         }
+        if (entry.mark != patrol_turn(&shard->patrol, entry.position)) {
+            *budget_ns -= VOID_NS;
+            continue;
+        }
         *budget_ns -= FIRE_NS;
-        int rc = fire(shard, position);
+        int rc = fire(shard, entry.position);
         if (rc == -EIO) {
             continue; /* The log has failed: nothing will be buried any more, only hidden. */
         }
         if (rc != 0 && rc != -EBADMSG) {
-            (void)wheel_add(&shard->wheel, shard->now_ms, position);
+            add_entry(shard, shard->now_ms, entry.position, entry.mark);
             *blocked = true;
             return true;
         }

@@ -38,9 +38,9 @@ static struct wheel_chunk *chunk_push(struct wheel *wheel, struct wheel_chunk **
     return chunk;
 }
 
-static struct wheel_chunk **bucket_of(struct wheel *wheel, uint64_t tick)
+static struct wheel_chunk **bucket_of(struct wheel *wheel, uint64_t tick, bool mark)
 {
-    return &wheel->buckets[tick % WHEEL_TICKS];
+    return &wheel->buckets[tick % WHEEL_TICKS][mark];
 }
 
 void wheel_init(struct wheel *wheel, struct memory *memory)
@@ -50,10 +50,11 @@ void wheel_init(struct wheel *wheel, struct memory *memory)
 
 void wheel_fini(struct wheel *wheel)
 {
-    for (uint32_t i = 0; i < WHEEL_TICKS; i++) {
-        while (wheel->buckets[i] != NULL) {
-            struct wheel_chunk *chunk = wheel->buckets[i];
-            wheel->buckets[i] = chunk->next;
+    for (uint32_t i = 0; i < 2 * WHEEL_TICKS; i++) {
+        struct wheel_chunk **bucket = bucket_of(wheel, i / 2, i % 2 != 0);
+        while (*bucket != NULL) {
+            struct wheel_chunk *chunk = *bucket;
+            *bucket = chunk->next;
             chunk_free(wheel, chunk);
         }
     }
@@ -71,7 +72,7 @@ void wheel_advance(struct wheel *wheel, uint64_t now_ms)
     }
 }
 
-int wheel_add(struct wheel *wheel, uint64_t at_ms, uint64_t position)
+int wheel_add(struct wheel *wheel, uint64_t at_ms, struct wheel_entry entry)
 {
     uint64_t tick = at_ms / WHEEL_TICK_MS + (at_ms % WHEEL_TICK_MS != 0);
 
@@ -86,27 +87,28 @@ int wheel_add(struct wheel *wheel, uint64_t at_ms, uint64_t position)
     if (tick >= wheel->tick + WHEEL_TICKS) {
         tick = wheel->tick + WHEEL_TICKS - 1;
     }
-    struct wheel_chunk **bucket = bucket_of(wheel, tick);
+    struct wheel_chunk **bucket = bucket_of(wheel, tick, entry.mark);
     if (*bucket == NULL || (*bucket)->count == (*bucket)->capacity) {
         if (chunk_push(wheel, bucket) == NULL) {
             return -ENOMEM;
         }
     }
-    (*bucket)->positions[(*bucket)->count++] = position;
+    (*bucket)->positions[(*bucket)->count++] = entry.position;
     wheel->count++;
     return 0;
 }
 
-bool wheel_pop(struct wheel *wheel, uint64_t *position)
+bool wheel_pop(struct wheel *wheel, struct wheel_entry *entry)
 {
     while (wheel->count > 0 && wheel->tick <= wheel->now_tick) {
-        struct wheel_chunk **bucket = bucket_of(wheel, wheel->tick);
+        bool mark = *bucket_of(wheel, wheel->tick, false) == NULL;
+        struct wheel_chunk **bucket = bucket_of(wheel, wheel->tick, mark);
         if (*bucket == NULL) {
             wheel->tick++;
             continue;
         }
         struct wheel_chunk *chunk = *bucket;
-        *position = chunk->positions[--chunk->count];
+        *entry = (struct wheel_entry){.position = chunk->positions[--chunk->count], .mark = mark};
         wheel->count--;
         if (chunk->count == 0) {
             *bucket = chunk->next;

@@ -20,6 +20,25 @@ static uint64_t random_below(uint64_t limit)
 
 static struct wheel wheel;
 
+/* The mark comes back as it was given: here it is the lowest bit. */
+static int add(uint64_t at_ms, uint64_t position)
+{
+    return wheel_add(&wheel, at_ms,
+                     (struct wheel_entry){.position = position, .mark = (position & 1) != 0});
+}
+
+static bool pop(uint64_t *position)
+{
+    struct wheel_entry entry;
+
+    if (!wheel_pop(&wheel, &entry)) {
+        return false;
+    }
+    assert_int_equal(entry.mark, entry.position & 1);
+    *position = entry.position;
+    return true;
+}
+
 /* Every entry fires once, not before its time, and at most a tick after it. */
 static void test_wheel_on_time(void **state)
 {
@@ -34,13 +53,13 @@ static void test_wheel_on_time(void **state)
     wheel_advance(&wheel, now);
     for (uint64_t i = 0; i < ENTRIES; i++) {
         due[i] = now + random_below(WHEEL_SPAN_MS);
-        assert_int_equal(wheel_add(&wheel, due[i], i), 0);
+        assert_int_equal(add(due[i], i), 0);
     }
     assert_int_equal(wheel.count, ENTRIES);
     while (fired < ENTRIES) {
         now += random_below(50);
         wheel_advance(&wheel, now);
-        while (wheel_pop(&wheel, &position)) {
+        while (pop(&position)) {
             assert_true(due[position] != 0 && due[position] <= now);
             assert_true(now < due[position] + WHEEL_TICK_MS + 50);
             due[position] = 0;
@@ -59,15 +78,14 @@ static void test_wheel_range(void **state)
 
     wheel_init(&wheel, &memory.memory);
     wheel_advance(&wheel, 5000);
-    assert_int_equal(wheel_add(&wheel, 5000 + WHEEL_SPAN_MS + 2 * WHEEL_TICK_MS, 1), -ERANGE);
-    assert_int_equal(wheel_add(&wheel, 5000 + WHEEL_SPAN_MS, 1), 0);
-    assert_int_equal(wheel_add(&wheel, 10, 2),
-                     0); /* The past: at the next tick, not in this one. */
-    assert_false(wheel_pop(&wheel, &position));
+    assert_int_equal(add(5000 + WHEEL_SPAN_MS + 2 * WHEEL_TICK_MS, 1), -ERANGE);
+    assert_int_equal(add(5000 + WHEEL_SPAN_MS, 1), 0);
+    assert_int_equal(add(10, 2), 0); /* The past: at the next tick, not in this one. */
+    assert_false(pop(&position));
     wheel_advance(&wheel, 5000 + WHEEL_TICK_MS);
-    assert_true(wheel_pop(&wheel, &position));
+    assert_true(pop(&position));
     assert_int_equal(position, 2);
-    assert_false(wheel_pop(&wheel, &position));
+    assert_false(pop(&position));
     wheel_fini(&wheel);
     assert_int_equal(memory.outstanding_bytes, 0);
 }
@@ -85,17 +103,17 @@ static void test_wheel_jump(void **state)
     wheel_init(&wheel, &memory.memory);
     wheel_advance(&wheel, now);
     for (uint64_t i = 0; i < ENTRIES; i++) {
-        assert_int_equal(wheel_add(&wheel, now + random_below(WHEEL_SPAN_MS), 1), 0);
+        assert_int_equal(add(now + random_below(WHEEL_SPAN_MS), 1), 0);
     }
     now += UINT64_C(365) * 24 * 3600 * 1000;
     wheel_advance(&wheel, now);
-    while (wheel_pop(&wheel, &position)) {
+    while (pop(&position)) {
         if (position == 1) {
             fired++;
-            assert_int_equal(wheel_add(&wheel, now + 60000, 2), 0);
+            assert_int_equal(add(now + 60000, 2), 0);
         } else {
             again++; /* Before its time, as the backlog had no free bucket: looked at and kept. */
-            assert_int_equal(wheel_add(&wheel, now + 60000, 2), 0);
+            assert_int_equal(add(now + 60000, 2), 0);
         }
         assert_true(again <= ENTRIES);
     }
@@ -103,7 +121,7 @@ static void test_wheel_jump(void **state)
     assert_int_equal(wheel.count, ENTRIES);
     wheel_advance(&wheel, now + 60000 + WHEEL_TICK_MS);
     for (int i = 0; i < ENTRIES; i++) {
-        assert_true(wheel_pop(&wheel, &position));
+        assert_true(pop(&position));
     }
     assert_int_equal(memory.outstanding_bytes, 0);
 }
@@ -118,20 +136,20 @@ static void test_wheel_memory(void **state)
     wheel_advance(&wheel, 1000);
     memory.fail_at = 3;
     uint64_t added = 0;
-    while (wheel_add(&wheel, 3000, added) == 0) {
+    while (add(3000, added) == 0) {
         added++;
     }
-    assert_int_equal(wheel_add(&wheel, 3000, added), -ENOMEM);
+    assert_int_equal(add(3000, added), -ENOMEM);
     assert_true(added > 0);
     wheel_advance(&wheel, 4000);
     for (; added > 0; added--) {
-        assert_true(wheel_pop(&wheel, &position));
+        assert_true(pop(&position));
     }
-    assert_false(wheel_pop(&wheel, &position));
+    assert_false(pop(&position));
     assert_int_equal(memory.outstanding_bytes, 0);
     memory.fail_at = 0;
     for (uint64_t i = 0; i < 1000000; i++) {
-        assert_int_equal(wheel_add(&wheel, 5000, i), 0);
+        assert_int_equal(add(5000, i), 0);
     }
     assert_true(memory.outstanding_bytes < 1000000 * 8 * 11 / 10);
     wheel_fini(&wheel);
@@ -147,11 +165,15 @@ static void test_patrol_keeps_its_word(void **state)
     (void)state;
     enum { PLACES = 997 };
     static uint64_t promised[PLACES];
+    static bool turns[PLACES];
     struct patrol patrol;
     uint64_t now = 123456789, step = UINT64_MAX / PLACES;
 
     random_state = 11;
     patrol_init(&patrol);
+    for (uint64_t i = 0; i < PLACES; i++) {
+        turns[i] = patrol_turn(&patrol, i * step);
+    }
     for (int turn = 0; turn < 20000; turn++) {
         now += 1 + random_below(500);
         patrol_advance(&patrol, now);
@@ -167,7 +189,12 @@ static void test_patrol_keeps_its_word(void **state)
             assert_true(promised[i] == 0 || now <= promised[i]);
             promised[i] = patrol_after_visit_ms(&patrol, i * step);
             assert_true(promised[i] < now + WHEEL_SPAN_MS);
+            bool turn_before = patrol_turn(&patrol, i * step);
+            assert_int_equal(turn_before,
+                             turns[i]); /* It changes with each visit, and only then. */
             patrol_visited(&patrol, i * step + 1);
+            turns[i] = patrol_turn(&patrol, i * step);
+            assert_int_not_equal(turns[i], turn_before);
             assert_int_equal(patrol_next_visit_ms(&patrol, i * step), promised[i]);
             if (i * step > target) {
                 break;

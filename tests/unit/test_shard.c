@@ -1,0 +1,638 @@
+/* The shard, request by request: each status, each ack path, limits, overload, failing memory. */
+#include "shard_world.h"
+
+/* ---- Reads and writes ---- */
+
+static void test_put_get(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_get("a"), STATUS_NOT_FOUND);
+    assert_int_equal(world_put("a", "one"), STATUS_OK);
+    assert_true(world.answer.reply.created);
+    assert_int_equal(world.answer.reply.ack, ACK_MEMORY); /* The default is `replica`; alone. */
+    uint64_t hlc = world.answer.reply.hlc;
+    assert_true(hlc > hlc_of_ms(world.now_ms));
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "one");
+    assert_true(world.answer.reply.hlc >= hlc);
+    assert_true(world.answer.reply.version.size > 0);
+
+    struct request request = world_put_of("a", "two");
+    uint8_t token[TOKEN_BYTES_MAX];
+    memcpy(token, world.answer.reply.version.data, world.answer.reply.version.size);
+    request.version = bytes_of(token, world.answer.reply.version.size);
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_false(world.answer.reply.created);
+    assert_true(world.answer.reply.hlc > hlc);
+    assert_int_equal(world_run(request), STATUS_VERSION_MISMATCH);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "two");
+
+    assert_int_equal(world_destroy("a"), STATUS_OK);
+    assert_int_equal(world_get("a"), STATUS_NOT_FOUND);
+    assert_int_equal(world.traces[TRACE_SESSION_DELETED], 1);
+    assert_string_equal(world.traced_text, "a");
+    const struct shard_stats *stats = shard_stats(world.shard);
+    assert_int_equal(stats->hits, 2);
+    assert_int_equal(stats->misses, 2);
+    assert_int_equal(stats->created, 1);
+    assert_int_equal(stats->destroyed, 1);
+    assert_int_equal(stats->live, 0);
+    assert_int_equal(stats->requests[REQUEST_GET], 4);
+    assert_int_equal(stats->requests[REQUEST_WRITE], 4);
+    assert_int_equal(stats->latency[REQUEST_GET].count, 4);
+    assert_int_equal(stats->acks[ACK_MEMORY], 3);
+    world_end();
+}
+
+static void test_modes(void **state)
+{
+    (void)state;
+    world_begin();
+    struct request request = world_put_of("a", "x");
+    request.mode = WRITE_UPDATE;
+    assert_int_equal(world_run(request), STATUS_NOT_FOUND);
+    request.mode = WRITE_CREATE;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(world_run(request), STATUS_EXISTS);
+    request.mode = WRITE_UPDATE;
+    assert_int_equal(world_run(request), STATUS_OK);
+    request = world_one_of("a", (struct change){.operation = CHANGE_ADD_MEMBER, .name = text("m")});
+    request.type = SESSION_SET;
+    assert_int_equal(world_run(request), STATUS_WRONG_TYPE);
+    assert_int_equal(world_destroy("b"), STATUS_OK); /* On nothing: 0, and nothing is logged. */
+    assert_int_equal(world.record_count, 2);
+    assert_int_equal(shard_stats(world.shard)->live, 1);
+    world_end();
+}
+
+static void test_malformed(void **state)
+{
+    (void)state;
+    char long_key[KEY_BYTES_MAX + 2];
+    uint8_t token[TOKEN_BYTES_MAX + 1] = {0};
+
+    world_begin();
+    memset(long_key, 'k', sizeof long_key);
+    long_key[KEY_BYTES_MAX + 1] = '\0';
+    assert_int_equal(world_get(""), STATUS_KEY_TOO_LARGE);
+    assert_int_equal(world_get(long_key), STATUS_KEY_TOO_LARGE);
+    assert_int_equal(world_put(long_key, ""), STATUS_KEY_TOO_LARGE);
+    long_key[KEY_BYTES_MAX] = '\0';
+    assert_int_equal(world_put(long_key, "fits"), STATUS_OK);
+
+    struct request bad[6];
+    for (int i = 0; i < 6; i++) {
+        bad[i] = world_put_of("a", "x");
+    }
+    bad[0].mode = WRITE_UPDATE + 1;
+    bad[1].type = SESSION_ZSET + 1;
+    bad[2].ack = ACK_ARCHIVE + 1;
+    bad[3].body.size--;
+    bad[4].version = bytes_of(token, sizeof token);
+    bad[5].version = bytes_of("\xff\xff\xff", 3);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(world_run(bad[i]), STATUS_INVALID);
+        assert_non_null(world.answer.reply.text);
+    }
+    assert_int_not_equal(world_run(bad[5]), STATUS_OK);
+    struct request get = {.op = REQUEST_GET, .key = text(long_key), .flags = GET_FIELDS};
+    get.body = bytes_of("\x05nam", 4);
+    assert_int_equal(world_run(get), STATUS_INVALID);
+    get.body = bytes_of("\x03nam", 4);
+    assert_int_equal(world_run(get), STATUS_OK);
+    get.version = bytes_of("\xff\xff\xff", 3);
+    assert_int_equal(world_run(get), STATUS_INVALID);
+    assert_int_equal(world_records(), 1);
+    world_end();
+}
+
+static void test_floor(void **state)
+{
+    (void)state;
+    uint8_t token[TOKEN_BYTES_MAX];
+
+    world_begin();
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    assert_int_equal(world_put("a", "2"), STATUS_OK);
+    size_t size = world.answer.reply.version.size;
+    memcpy(token, world.answer.reply.version.data, size);
+    struct request get = {.op = REQUEST_GET, .key = text("a"), .version = bytes_of(token, size)};
+    assert_int_equal(world_run(get), STATUS_OK);
+
+    struct world first = world; /* Another node has the session, but only its beginning. */
+    world_begin();
+    assert_int_equal(
+        shard_restore_record(world.shard, bytes_of(first.records[0].body, first.records[0].size)),
+        0);
+    shard_restore_done(world.shard, world.now_ms);
+    assert_int_equal(world_run(get), STATUS_UNAVAILABLE);
+    assert_non_null(world.answer.reply.text);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "1");
+    world_end();
+    memcpy(&world, &first, sizeof world);
+    world_end();
+}
+
+static void test_inspect(void **state)
+{
+    (void)state;
+    struct request inspect = {.op = REQUEST_INSPECT, .key = text("a")};
+
+    world_begin();
+    assert_int_equal(world_run(inspect), STATUS_NOT_FOUND);
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    assert_int_equal(world_run(inspect), STATUS_OK);
+    assert_true(world.answer.live);
+    assert_int_equal(session_check(world.answer.reply.record), 0);
+    assert_int_equal(world_destroy("a"), STATUS_OK);
+    assert_int_equal(world_run(inspect), STATUS_OK); /* People may look at tombstones. */
+    assert_false(world.answer.live);
+    world_end();
+}
+
+/* Small changes of large sessions are logged as deltas. */
+static void test_log_kinds(void **state)
+{
+    (void)state;
+    struct changes changes = {.size = 0};
+    char name[16];
+
+    world_begin();
+    for (int i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "field%d", i);
+        changes_add(&changes, (struct change){.operation = CHANGE_SET,
+                                              .name = bytes_of(name, strlen(name)),
+                                              .value = text("some value of a field")});
+    }
+    struct request request = world_write_of("m", &changes);
+    request.type = SESSION_MAP;
+    assert_int_equal(world_run(request), STATUS_OK);
+    request = world_one_of(
+        "m",
+        (struct change){.operation = CHANGE_SET, .name = text("field7"), .value = text("another")});
+    request.type = SESSION_MAP;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(world.records[0].kind, LOG_FULL);
+    assert_int_equal(world.records[1].kind, LOG_DELTA);
+    assert_int_equal(session_check_delta(bytes_of(world.records[1].body, world.records[1].size)),
+                     0);
+    assert_int_equal(world.records[1].position, keeper_position(42, text("m")));
+    world_end();
+}
+
+/* ---- Ack levels ---- */
+
+static void test_ack_disk(void **state)
+{
+    (void)state;
+    world_begin();
+    struct request request = world_put_of("a", "1");
+    request.ack = ACK_DISK;
+    request.client = 7;
+    request.sequence = 1;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    assert_int_equal(world.hurries, 1);
+    assert_int_equal(world.releases, 0);
+
+    /* Repeated before it is durable: known, and waits as well. */
+    request.retry_hlc = hlc_of_ms(world.now_ms);
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.reply.repeated);
+    assert_true(world.answer.held);
+    assert_int_equal(world.record_count, 1);
+
+    struct request other = world_put_of("b", "1");
+    other.ack = ACK_DISK;
+    assert_int_equal(world_run(other), STATUS_OK);
+    world.now_us += 700;
+    shard_log_durable(world.shard, world.records[0].lsn, world.now_us);
+    assert_int_equal(world.releases, 2);
+    assert_int_equal(world.released_ticket, 2);
+    assert_int_equal(world.released_status, STATUS_OK);
+    shard_log_durable(world.shard, world.records[1].lsn, world.now_us);
+    assert_int_equal(world.releases, 3);
+
+    /* Nothing is waiting to be durable: what changes nothing is answered now, at `disk`. */
+    request.retry_hlc = hlc_of_ms(world.now_ms);
+    assert_int_equal(world_run(world_put_of("c", "1")), STATUS_OK);
+    shard_log_durable(world.shard, world.records[2].lsn, world.now_us);
+    other = world_one_of("nothing", (struct change){.operation = CHANGE_DESTROY});
+    other.ack = ACK_DISK;
+    assert_int_equal(world_run(other), STATUS_OK);
+    assert_false(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    const struct shard_stats *stats = shard_stats(world.shard);
+    assert_int_equal(stats->acks[ACK_DISK], 4);
+    assert_int_equal(stats->acks[ACK_MEMORY], 1);
+    assert_int_equal(stats->latency[REQUEST_WRITE].count, 5);
+    assert_int_equal(stats->latency[REQUEST_WRITE].max, 700);
+    assert_int_equal(stats->repeated, 1);
+    world_end();
+}
+
+static void test_ack_policy(void **state)
+{
+    (void)state;
+    world_prepare();
+    world.policy.ack = ACK_DISK;
+    world_start();
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    assert_true(world.answer.held);
+    struct request request = world_put_of("a", "2");
+    request.ack = ACK_MEMORY;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_false(world.answer.held);
+    request = world_put_of("a", "3");
+    request.ack = ACK_REPLICA;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_false(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_MEMORY);
+    request = world_put_of("new", "4");
+    request.ack = ACK_ARCHIVE;
+    assert_int_equal(world_run(request), STATUS_UNAVAILABLE);
+    assert_string_equal(world.answer.reply.text, "no archive is configured");
+    assert_int_equal(world_get("new"), STATUS_NOT_FOUND); /* Before it is applied. */
+    assert_int_equal(world.record_count, 3);
+    world_end();
+}
+
+/* ---- A log that takes nothing ---- */
+
+/* A write that the log refused has changed nothing, of a session that is there and of one that is not. */
+static void check_refused(int rc, enum status expected)
+{
+    static uint8_t before[4096];
+    struct request inspect = {.op = REQUEST_INSPECT, .key = text("old")};
+
+    assert_int_equal(world_run(inspect), STATUS_OK);
+    size_t size = world.answer.reply.record.size;
+    memcpy(before, world.answer.reply.record.data, size);
+    struct shard_stats stats = *shard_stats(world.shard);
+    size_t logged = world.record_count;
+
+    world.log_rc = rc;
+    assert_int_equal(world_put("old", "a longer value than before, of another size"), expected);
+    assert_int_equal(world_put("new", "x"), expected);
+    assert_int_equal(world_destroy("old"), expected);
+    assert_int_equal(world.record_count, logged);
+    assert_int_equal(world_get("new"), STATUS_NOT_FOUND);
+    assert_int_equal(world_get("old"), STATUS_OK); /* Reads go on. */
+    assert_int_equal(world_run(inspect), STATUS_OK);
+    assert_bytes_equal(world.answer.reply.record, bytes_of(before, size));
+    assert_int_equal(shard_stats(world.shard)->live, stats.live);
+    assert_int_equal(shard_stats(world.shard)->created, stats.created);
+}
+
+static void test_log_full(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    check_refused(-ENOSPC, STATUS_DISK_FULL);
+    check_refused(-ENOSPC, STATUS_DISK_FULL);
+    assert_int_equal(world.traces[TRACE_LOG_FULL], 1);
+    assert_int_equal(world.traces[TRACE_LOG_RESUMED], 0);
+    world.log_rc = 0;
+    assert_int_equal(world_put("new", "x"), STATUS_OK); /* By itself, when there is room. */
+    assert_int_equal(world_put("old", "y"), STATUS_OK);
+    assert_int_equal(world.traces[TRACE_LOG_RESUMED], 1);
+    assert_int_equal(shard_stats(world.shard)->refused, 6);
+    world_end();
+}
+
+static void test_log_behind(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    check_refused(-EAGAIN, STATUS_BUSY);
+    assert_int_equal(world_put("old", "1"), STATUS_BUSY);
+    assert_true(world.answer.reply.retry_after_ms > 0);
+    world.log_rc = 0;
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    world_end();
+}
+
+static void test_log_failed(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    struct request request = world_put_of("a", "1");
+    request.ack = ACK_DISK;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(world_run(request), STATUS_OK);
+    shard_log_failed(world.shard, "device sdx: write error");
+    assert_int_equal(world.releases, 2);
+    assert_int_equal(world.released_status, STATUS_LOG_FAILED);
+    check_refused(0, STATUS_LOG_FAILED);
+    assert_int_equal(world_put("old", "1"), STATUS_LOG_FAILED);
+    assert_string_equal(world.answer.reply.text, "device sdx: write error");
+    assert_int_equal(world.traces[TRACE_LOG_FAILED], 1);
+    world_end();
+
+    world_begin(); /* Told by the append itself. */
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    check_refused(-EIO, STATUS_LOG_FAILED);
+    world.log_rc = 0;
+    assert_int_equal(world_put("old", "1"), STATUS_LOG_FAILED); /* For good. */
+    assert_int_equal(world.traces[TRACE_LOG_FAILED], 1);
+    world_end();
+}
+
+/* ---- Limits ---- */
+
+static void test_memory_full(void **state)
+{
+    (void)state;
+    static char value[2000];
+    char key[16];
+
+    memset(value, 'v', sizeof value - 1);
+    world_prepare();
+    world.options.memory_max = 32 * 1024 * 1024;
+    world_start();
+    int made = 0;
+    enum status status = STATUS_OK;
+    for (; made < 50000 && status == STATUS_OK; made++) {
+        snprintf(key, sizeof key, "k%d", made);
+        status = world_put(key, value);
+    }
+    assert_int_equal(status, STATUS_MEMORY_FULL);
+    assert_in_range(made, 10000, 17000);
+    assert_int_equal(world_get("k1"), STATUS_OK);
+    assert_int_equal(world_put("k1", value), STATUS_OK); /* Those that are there go on. */
+    struct request append = world_one_of(
+        "k1", (struct change){.operation = CHANGE_APPEND, .value = text("and one more")});
+    assert_int_equal(world_run(append), STATUS_OK);
+    /* They may grow into the reserve, and not beyond. */
+    struct changes big = {.size = 0};
+    changes_add(&big, (struct change){.operation = CHANGE_APPEND, .value = text(value)});
+    status = STATUS_OK;
+    for (int i = 0; i < made - 1 && status == STATUS_OK; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        status = world_run(world_write_of(key, &big));
+    }
+    assert_int_equal(status, STATUS_MEMORY_FULL);
+    assert_true(world.memory.outstanding_bytes < 37 * 1024 * 1024);
+    assert_int_equal(world_put("k5", "small"), STATUS_OK); /* Less is always taken. */
+    for (int i = 10; i < made - 1; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_destroy(key), STATUS_OK);
+    }
+    world_pass(60 * 1000);
+    assert_int_equal(world_put("new", value), STATUS_OK);
+    world_end();
+}
+
+static void test_session_limits(void **state)
+{
+    (void)state;
+    static char value[2000];
+
+    memset(value, 'v', sizeof value - 1);
+    world_prepare();
+    world.policy.rules.session_bytes_max = 1000;
+    world_start();
+    assert_int_equal(world_put("a", value), STATUS_SESSION_TOO_LARGE);
+    assert_int_equal(world_put("a", "small"), STATUS_OK);
+    assert_int_equal(shard_stats(world.shard)->refused, 1);
+    world_end();
+}
+
+static void test_timeout(void **state)
+{
+    (void)state;
+    world_begin();
+    struct request request = world_put_of("a", "1");
+    request.timeout_ms = 20;
+    request.received_us = world.now_us - 20000;
+    assert_int_equal(world_run(request), STATUS_TIMEOUT);
+    assert_int_equal(world_get("a"), STATUS_NOT_FOUND); /* It was not executed. */
+    request.received_us = world.now_us - 19000;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(shard_stats(world.shard)->timeouts, 1);
+    world_end();
+}
+
+/* ---- Overload ---- */
+
+static void test_busy(void **state)
+{
+    (void)state;
+    world_prepare();
+    world.options.queue_delay_ms = 100;
+    world_start();
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    struct request old = world_put_of("old", "2");
+    old.received_us = world.now_us - 60000;
+    assert_int_equal(world_run(old), STATUS_OK);
+    struct request fresh = world_put_of("new", "1"); /* New ones are refused first. */
+    fresh.received_us = world.now_us - 60000;
+    assert_int_equal(world_run(fresh), STATUS_BUSY);
+    assert_true(world.answer.reply.retry_after_ms > 0);
+    assert_int_equal(world.traces[TRACE_OVERLOAD_BEGIN], 1);
+    struct request get = {.op = REQUEST_GET, .key = text("old")};
+    get.received_us = world.now_us - 101000;
+    assert_int_equal(world_run(get), STATUS_BUSY);
+    get.op = REQUEST_SCAN;
+    assert_int_equal(world_run(get), STATUS_BUSY);
+    assert_int_equal(world.traces[TRACE_OVERLOAD_BEGIN], 1);
+    assert_int_equal(shard_stats(world.shard)->busy, 3);
+    world_pass(1500);
+    assert_int_equal(world.traces[TRACE_OVERLOAD_END], 1);
+    assert_int_equal(world_get("old"), STATUS_OK);
+    assert_int_equal(world_get("new"), STATUS_NOT_FOUND);
+    world_end();
+}
+
+/* Five times as many arrive as can be served, in turns as the data plane makes them: all that came
+ * meanwhile is executed, each taking its time. Refusing takes a fiftieth of serving. */
+static void test_goodput(void **state)
+{
+    (void)state;
+    enum { SERVE_US = 50, REFUSE_US = 1, SECONDS = 10, KEYS = 100 };
+    uint64_t served = 0, latest_us = 0;
+    char key[16];
+
+    world_prepare();
+    world.options.queue_delay_ms = 100;
+    world_start();
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_put(key, "v"), STATUS_OK);
+    }
+    const uint64_t start_us = world.now_us, start_ms = world.now_ms;
+    for (uint64_t arrival = 0; world.now_us < start_us + SECONDS * 1000000; arrival++) {
+        uint64_t received_us = start_us + arrival * SERVE_US / 5;
+        if (world.now_us < received_us) {
+            world.now_us = received_us;
+        }
+        world.now_ms = start_ms + (world.now_us - start_us) / 1000;
+        snprintf(key, sizeof key, "k%d", (int)(arrival % KEYS));
+        struct request get = {.op = REQUEST_GET, .key = text(key), .received_us = received_us};
+        uint64_t delay_us = world.now_us - received_us;
+        if (world_run(get) == STATUS_OK) {
+            served++;
+            latest_us = delay_us > latest_us ? delay_us : latest_us;
+            world.now_us += SERVE_US;
+        } else {
+            assert_int_equal(world.answer.reply.status, STATUS_BUSY);
+            world.now_us += REFUSE_US;
+        }
+    }
+    assert_true((double)served >= 0.9 * SECONDS * 1000000 / SERVE_US);
+    assert_true(latest_us <= 100 * 1000);
+    assert_int_equal(world.traces[TRACE_OVERLOAD_BEGIN], 1);
+    assert_int_equal(world.traces[TRACE_OVERLOAD_END], 0);
+    world_end();
+}
+
+/* ---- Scan ---- */
+
+static uint32_t scan_all(const char *prefix, uint32_t count, uint8_t type, bool seen[],
+                         bool disturb)
+{
+    struct request scan = {.op = REQUEST_SCAN, .key = text(prefix), .count = count, .type = type};
+    uint32_t calls = 0;
+    static int added;
+    char key[16];
+
+    do {
+        assert_int_equal(world_run(scan), STATUS_OK);
+        struct reader keys = reader_of(world.answer.reply.keys);
+        uint32_t found = 0;
+        while (reader_left(&keys) > 0) {
+            struct bytes name = read_string(&keys);
+            assert_true(!keys.bad && bytes_starts_with(name, scan.key));
+            snprintf(key, sizeof key, "%.*s", (int)name.size, (const char *)name.data);
+            if (key[0] == 'k') {
+                seen[atoi(key + 1)] = true;
+            }
+            found++;
+        }
+        assert_true(found <= (count == 0 ? SCAN_COUNT_DEFAULT : count) + 2);
+        scan.cursor = world.answer.reply.cursor;
+        calls++;
+        for (int i = 0; disturb && i < 20; i++) { /* Others come, go and grow meanwhile. */
+            snprintf(key, sizeof key, "x%d", added);
+            assert_int_equal(world_put(key, "some value that moves others about"), STATUS_OK);
+            snprintf(key, sizeof key, "x%d", added - 200);
+            if (added >= 200) {
+                assert_int_equal(world_destroy(key), STATUS_OK);
+            }
+            added++;
+        }
+        if (disturb) {
+            shard_tick(world.shard, world.now_ms, 200);
+        }
+    } while (scan.cursor != 0);
+    return calls;
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    enum { KEYS = 3000 };
+    static bool seen[KEYS];
+    char key[16];
+
+    world_begin();
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_put_until(key, "v", i % 10 == 3 ? 1000 : 0, 0), STATUS_OK);
+        if (i % 10 == 7) {
+            assert_int_equal(world_destroy(key), STATUS_OK);
+        }
+    }
+    world.now_ms += 1000;
+    uint32_t calls = scan_all("k", 50, SESSION_BLOB, seen, true);
+    assert_true(calls > KEYS / 80);
+    for (int i = 0; i < KEYS; i++) {
+        assert_int_equal(seen[i], i % 10 != 3 && i % 10 != 7);
+    }
+    memset(seen, 0, sizeof seen);
+    scan_all("k1", SCAN_COUNT_MAX + 1, SESSION_NONE, seen, false);
+    assert_true(seen[1] && seen[10] && seen[1999] && !seen[2] && !seen[2111]);
+    memset(seen, 0, sizeof seen);
+    calls = scan_all("k", 10, SESSION_MAP, seen, false);
+    assert_true(calls >= KEYS / (10 * 10)); /* Nothing is found, and each call still ends. */
+    for (int i = 0; i < KEYS; i++) {
+        assert_false(seen[i]);
+    }
+    world_end();
+}
+
+/* ---- Failing memory ---- */
+
+/* With the n-th allocation failing, every request still gets an answer; what was acknowledged is there,
+ * what was refused is not. */
+static void test_fault_loop(void **state)
+{
+    (void)state;
+    enum { KEYS = 40 };
+    bool done = false;
+
+    for (uint64_t n = 1; !done; n++) {
+        bool there[KEYS] = {false};
+        char key[16];
+        uint64_t live = 0;
+
+        world_prepare();
+        assert_int_equal(policies_init(&world.policies, &world.policy, 1), 0);
+        world.memory.fail_at = n;
+        int rc = shard_create(&world.options, &world.shard);
+        if (rc != 0) {
+            assert_int_equal(rc, -ENOMEM);
+            assert_int_equal(world.memory.outstanding_bytes, 0);
+            continue;
+        }
+        for (int i = 0; i < KEYS; i++) {
+            static char value[3000];
+            memset(value, 'v', sizeof value);
+            value[i * 70] = '\0';
+            snprintf(key, sizeof key, "k%d", i);
+            struct request request = world_put_of(key, value);
+            request.ack = i % 2 == 0 ? ACK_DISK : ACK_MEMORY;
+            enum status status = world_run(request);
+            assert_true(status == STATUS_OK || status == STATUS_MEMORY_FULL);
+            there[i] = status == STATUS_OK;
+            live += there[i];
+            status = world_run((struct request){.op = REQUEST_SCAN});
+            assert_true(status == STATUS_OK || status == STATUS_MEMORY_FULL);
+        }
+        shard_tick(world.shard, world.now_ms, 1000);
+        done = world.memory.requests < n;
+        world.memory.fail_at = 0;
+        assert_int_equal(shard_stats(world.shard)->live, live);
+        assert_int_equal(world.record_count, live);
+        shard_log_durable(world.shard, UINT64_MAX, world.now_us);
+        for (int i = 0; i < KEYS; i++) {
+            snprintf(key, sizeof key, "k%d", i);
+            assert_int_equal(world_get(key), there[i] ? STATUS_OK : STATUS_NOT_FOUND);
+        }
+        world_end();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_put_get),        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_malformed),      cmocka_unit_test(test_floor),
+        cmocka_unit_test(test_inspect),        cmocka_unit_test(test_log_kinds),
+        cmocka_unit_test(test_ack_disk),       cmocka_unit_test(test_ack_policy),
+        cmocka_unit_test(test_log_full),       cmocka_unit_test(test_log_behind),
+        cmocka_unit_test(test_log_failed),     cmocka_unit_test(test_memory_full),
+        cmocka_unit_test(test_session_limits), cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_busy),           cmocka_unit_test(test_goodput),
+        cmocka_unit_test(test_scan),           cmocka_unit_test(test_fault_loop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
