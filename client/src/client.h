@@ -1,7 +1,8 @@
 /* Inside of libbelay: a client, its requests, and its connections ("links").
  *
  *   write.c, read.c  build requests            link.c   one connection: connect, HELLO, bytes
- *   request.c        their pool, their end     frames.c what goes into frames and comes out
+ *   request.c        their pool, their end     connect.c, receive.c  its beginning, what comes in
+ *   frames.c         from requests to frames and back
  *   route.c          which link, when again    client.c options to close; the loop
  *   result.c         reading answers           blocking.c  the blocking face
  *
@@ -297,8 +298,6 @@ int frame_take_reply(struct belay_request *request, const struct frame *frame, c
 /* ---- link.c ---- */
 
 struct link *link_create(struct belay_client *client, uint32_t index);
-/* Begin to connect. The link must be IDLE. Failure shows in its state and in client_tick(). */
-void link_start(struct link *link);
 /* Can a request be sent now? */
 bool link_takes(const struct link *link);
 /* Send. Returns 0, -ENOMEM, -EMSGSIZE: the request is then as it was. */
@@ -309,8 +308,27 @@ void link_flush(struct link *link);
 void link_lose(struct link *link, const char *reason);
 /* Give up for good; frees the link, at once or when its handles are closed. */
 void link_retire(struct link *link);
+/* Parts of the above for connect.c: have libuv watch the socket; let go of it; there is none left. */
+int link_watch(struct link *link);
+void link_shut(struct link *link);
+void link_idle(struct link *link);
+/* What the socket reports: a positive errno, or 0. */
+int link_socket_error(const struct link *link);
 /* What time brings. Returns when to look again. */
 uint64_t link_tick(struct link *link, uint64_t now_ms);
+
+/* ---- connect.c ---- */
+
+/* Begin to connect. The link must be IDLE. Failure shows in its state and in client_tick(). */
+void link_start(struct link *link);
+/* The socket is connected, or failed to: say HELLO. */
+void connect_done(struct link *link);
+/* A try has failed: on with the next address, or the next server after a while. */
+void connect_failed(struct link *link, const char *reason);
+/* How long to wait before the next try. */
+uint64_t connect_backoff_ms(struct link *link);
+/* The resolver's answer is no longer needed. */
+void connect_forget(struct link *link);
 
 /* ---- receive.c ---- */
 

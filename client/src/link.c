@@ -8,13 +8,11 @@
  * It owns its socket and has libuv only watch it: libuv's own streams would raise SIGPIPE, and give back
  * a buffer for each read. Everything that a turn of the loop sends leaves in one send() (link_flush).
  */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -43,6 +41,7 @@ static void link_free(struct link *link)
 {
     assert(list_empty(&link->queue) && list_empty(&link->sent) && link->fd == -1);
     list_remove(&link->dirty);
+    connect_forget(link);
     buffer_fini(&link->in);
     buffer_fini(&link->out);
     free(link->slots);
@@ -50,7 +49,7 @@ static void link_free(struct link *link)
 }
 
 /* Buffers shrink only here: a callback that closes the client still reads its answer in them. */
-static void link_idle(struct link *link)
+void link_idle(struct link *link)
 {
     link->state = LINK_IDLE;
     if (link->in.capacity > SCRATCH_BYTES) {
@@ -74,27 +73,6 @@ static void poll_closed(uv_handle_t *handle)
     client_handle_closed(client);
 }
 
-/* Doubling from BACKOFF_MS_MIN to BACKOFF_MS_MAX; a random half of it keeps many clients that lost one
- * server from coming back in step. */
-static uint64_t backoff_ms(struct link *link)
-{
-    uint32_t shift = link->tries < 8 ? link->tries : 8;
-    uint32_t whole = (uint32_t)BACKOFF_MS_MIN << shift;
-
-    if (whole > BACKOFF_MS_MAX) {
-        whole = BACKOFF_MS_MAX;
-    }
-    return whole / 2 + client_random(link->client) % (whole / 2 + 1);
-}
-
-static void forget_addresses(struct link *link)
-{
-    if (link->addresses != NULL) {
-        uv_freeaddrinfo(link->addresses);
-    }
-    link->addresses = link->address = NULL;
-}
-
 static void reset_buffers(struct link *link)
 {
     link->in.size = link->out.size = link->out_done = 0;
@@ -103,7 +81,7 @@ static void reset_buffers(struct link *link)
 }
 
 /* Let go of the socket. The link is IDLE, or CLOSING until its poll handle is out of the loop. */
-static void link_shut(struct link *link)
+void link_shut(struct link *link)
 {
     bool polling = link->fd != -1;
 
@@ -116,32 +94,6 @@ static void link_shut(struct link *link)
         uv_cancel((uv_req_t *)&link->resolve); /* Else it ends by itself; resolved() goes on. */
         link->state = LINK_CLOSING;
     }
-}
-
-static bool server_last_address(const struct link *link)
-{
-    return link->address == NULL;
-}
-
-/* A try to connect has failed: on with the next address, or the next server, after a while. */
-static void connect_failed(struct link *link, const char *reason)
-{
-    struct belay_client *client = link->client;
-    const struct server *server = &client->options.servers[link->server];
-
-    snprintf(client->trouble, sizeof client->trouble, "%s:%u: %s", server->host, server->port,
-             reason);
-    link->retry_at_ms = uv_now(client->loop);
-    if (server_last_address(link)) {
-        forget_addresses(link);
-        client->servers_failed++;
-        if (client->server_at == link->server) {
-            client->server_at = (link->server + 1) % client->options.server_count;
-        }
-        link->retry_at_ms += backoff_ms(link);
-        link->tries++;
-    }
-    client_wake(client, uv_now(client->loop));
 }
 
 void link_lose(struct link *link, const char *reason)
@@ -159,7 +111,7 @@ void link_lose(struct link *link, const char *reason)
     client->ready--;
     client->counters[BELAY_COUNT_DISCONNECTS]++;
     link->tries = 0;
-    link->retry_at_ms = uv_now(client->loop) + backoff_ms(link);
+    link->retry_at_ms = uv_now(client->loop) + connect_backoff_ms(link);
     snprintf(client->trouble, sizeof client->trouble, "%s: %s", link->peer, reason);
     link_shut(link);
     client_wake(client, uv_now(client->loop));
@@ -173,7 +125,7 @@ void link_retire(struct link *link)
         link_lose(link, "no longer needed");
         return;
     }
-    forget_addresses(link);
+    connect_forget(link);
     if (link->state == LINK_IDLE) {
         link_free(link);
     } else if (link->state != LINK_CLOSING) {
@@ -182,11 +134,9 @@ void link_retire(struct link *link)
     }
 }
 
-/* ---- Connecting ---- */
-
 static void poll_ready(uv_poll_t *poll, int status, int events);
 
-static int watch(struct link *link)
+int link_watch(struct link *link)
 {
     int events = UV_READABLE;
 
@@ -196,173 +146,15 @@ static int watch(struct link *link)
     return uv_poll_start(&link->poll, events, poll_ready);
 }
 
-static int open_socket(struct link *link, const struct sockaddr *address, socklen_t address_size)
-{
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
+/* ---- Bytes ---- */
 
-    if (fd < 0) {
-        return -errno;
-    }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    int rc = connect(fd, address, address_size) == 0 || errno == EINPROGRESS ? 0 : -errno;
-    if (rc == 0) {
-        rc = uv_poll_init_socket(link->client->loop, &link->poll, fd);
-    }
-    if (rc != 0) {
-        close(fd);
-        return rc;
-    }
-    link->poll.data = link;
-    link->client->handles++;
-    link->fd = fd;
-    return 0;
-}
-
-static void name_peer(struct link *link, const struct sockaddr *address)
-{
-    char host[INET6_ADDRSTRLEN] = "";
-    bool six = address->sa_family == AF_INET6;
-    union {
-        struct sockaddr_in four;
-        struct sockaddr_in6 six;
-    } known;
-
-    memset(&known, 0, sizeof known);
-    memcpy(&known, address, six ? sizeof known.six : sizeof known.four);
-    if (six) {
-        uv_ip6_name(&known.six, host, sizeof host);
-    } else {
-        uv_ip4_name(&known.four, host, sizeof host);
-    }
-    snprintf(link->peer, sizeof link->peer, six ? "[%s]:%u" : "%s:%u", host,
-             ntohs(six ? known.six.sin6_port : known.four.sin_port));
-}
-
-static void connect_to(struct link *link, const struct sockaddr *address, socklen_t address_size)
-{
-    name_peer(link, address);
-    int rc = open_socket(link, address, address_size);
-    if (rc == 0) {
-        link->state = LINK_CONNECTING;
-        rc = watch(link);
-    }
-    if (rc != 0) {
-        connect_failed(link, uv_strerror(rc));
-        if (link->fd != -1) {
-            link_shut(link);
-        } else {
-            link->state = LINK_IDLE;
-        }
-    }
-}
-
-static void connect_next(struct link *link)
-{
-    struct addrinfo *address = link->address;
-
-    link->address = address->ai_next;
-    connect_to(link, address->ai_addr, address->ai_addrlen);
-}
-
-static void resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *addresses)
-{
-    struct link *link = resolve->data;
-    struct belay_client *client = link->client;
-
-    if (link->state == LINK_CLOSING) {
-        if (addresses != NULL) {
-            uv_freeaddrinfo(addresses);
-        }
-        link_idle(link);
-        client_wake(client, uv_now(client->loop));
-    } else {
-        link->state = LINK_IDLE;
-        link->addresses = link->address = addresses;
-        if (status != 0) {
-            connect_failed(link, uv_strerror(status));
-        } else {
-            connect_next(link);
-        }
-    }
-    client_handle_closed(client);
-}
-
-static void resolve_start(struct link *link, const struct server *server)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    char port[8];
-
-    snprintf(port, sizeof port, "%u", server->port);
-    link->resolve.data = link;
-    int rc =
-        uv_getaddrinfo(link->client->loop, &link->resolve, resolved, server->host, port, &hints);
-    if (rc != 0) {
-        connect_failed(link, uv_strerror(rc));
-        return;
-    }
-    link->state = LINK_RESOLVING;
-    link->client->handles++;
-}
-
-void link_start(struct link *link)
-{
-    struct belay_client *client = link->client;
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
-
-    assert(link->state == LINK_IDLE && !link->retired);
-    link->give_up_at_ms = uv_now(client->loop) + CONNECT_MS_MAX;
-    client_wake(client, link->give_up_at_ms);
-    if (link->address != NULL) {
-        connect_next(link);
-        return;
-    }
-    forget_addresses(link);
-    link->server = client->server_at;
-    const struct server *server = &client->options.servers[link->server];
-    if (uv_ip4_addr(server->host, server->port, &four) == 0) {
-        connect_to(link, (const struct sockaddr *)&four, sizeof four);
-    } else if (uv_ip6_addr(server->host, server->port, &six) == 0) {
-        connect_to(link, (const struct sockaddr *)&six, sizeof six);
-    } else {
-        resolve_start(link, server);
-    }
-}
-
-static int socket_error(const struct link *link)
+int link_socket_error(const struct link *link)
 {
     int error = 0;
     socklen_t size = sizeof error;
 
     return getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
 }
-
-static void link_connected(struct link *link)
-{
-    struct belay_client *client = link->client;
-    int error = socket_error(link);
-
-    if (error != 0) {
-        link_lose(link, strerror(error));
-        return;
-    }
-    link->state = LINK_HELLO;
-    bool any = client->shards == 0 || client->options.total == 1;
-    if (frame_put_hello(client, any ? 0 : link->index % client->shards + 1, &link->out) != 0) {
-        link_lose(link, "no memory");
-        return;
-    }
-    int rc = watch(link);
-    if (rc != 0) {
-        link_lose(link, uv_strerror(rc));
-        return;
-    }
-    link_flush(link);
-}
-
-/* ---- Bytes ---- */
 
 /* libuv has given up watching. What the server said before it hung up may still be there: why. */
 static void poll_failed(struct link *link, int status)
@@ -375,7 +167,7 @@ static void poll_failed(struct link *link, int status)
         }
     }
     if (link->fd != -1) {
-        int error = socket_error(link);
+        int error = link_socket_error(link);
         link_lose(link, error != 0 ? strerror(error) : uv_strerror(status));
     }
 }
@@ -390,7 +182,7 @@ static void poll_ready(uv_poll_t *poll, int status, int events)
     }
     if (link->state == LINK_CONNECTING) {
         if ((events & (UV_WRITABLE | UV_READABLE)) != 0) {
-            link_connected(link);
+            connect_done(link);
         }
         return;
     }
@@ -406,7 +198,7 @@ static void set_blocked(struct link *link, bool blocked)
 {
     if (link->blocked != blocked) {
         link->blocked = blocked;
-        int rc = watch(link);
+        int rc = link_watch(link);
         if (rc != 0) {
             link_lose(link, uv_strerror(rc));
         }

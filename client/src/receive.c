@@ -80,7 +80,7 @@ static void hello_answered(struct link *link, const struct frame *frame)
     link->state = LINK_READY;
     link->tries = 0;
     link->pinged = false;
-    link->address = NULL; /* The next start asks the resolver again. */
+    connect_forget(link);
     client->ready++;
     client->refused = false;
     client->servers_failed = 0;
@@ -222,7 +222,9 @@ static void take_bytes(struct link *link, size_t missing, size_t received)
 
     if (missing == 0) {
         size_t before = link->in.size;
-        memcpy(scratch - before, link->in.data, before);
+        if (before > 0) {
+            memcpy(scratch - before, link->in.data, before);
+        }
         link->in.size = 0;
         take_frames(link, bytes_of(scratch - before, before + received));
         return;
