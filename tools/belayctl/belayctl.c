@@ -1,0 +1,169 @@
+/* belayctl: the table of commands, and finding the one that is meant. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+const struct command commands[] = {
+    {"status", "", "How the server is: sessions, requests, log, shards", "", status_run},
+    {"session get", "KEY [FIELD...]", "Show a session, or some of its fields",
+     "  --meta      all but its value\n"
+     "  --siblings  all values of fields written concurrently, the newest first\n"
+     "  --raw       the bytes of a blob or of one field, and nothing else\n"
+     "\n"
+     "Looking does not count as an access: the idle deadline stays.\n",
+     session_get_run},
+    {"session put", "KEY [VALUE | - | NAME=VALUE...]", "Write a session, beginning it if needed",
+     "A plain VALUE makes a blob, - reads it from the standard input, NAME=VALUE... sets fields "
+     "of\n"
+     "a map.\n"
+     "\n"
+     "  --type TYPE         blob, map, set (operands are MEMBER...) or zset (MEMBER=SCORE...)\n"
+     "  --create            only if there is no such session\n"
+     "  --update            only if there is one\n"
+     "  --if-version HEX    only if it is at that version (session get shows it)\n"
+     "  --replace           remove all present fields first\n"
+     "  --delete NAME       remove a field or member; may come again\n"
+     "  --add NAME=NUMBER   add to a number; may come again\n"
+     "  --ttl DURATION      it ends so long from now\n"
+     "  --idle DURATION     it ends after so long without access\n"
+     "  --persist           remove both deadlines\n"
+     "  --owner NAME        whose it is; empty: nobody's\n"
+     "  --ack LEVEL         how safe before it is answered: memory, replica, disk, archive\n",
+     session_put_run},
+    {"session del", "KEY...", "End sessions", "", session_del_run},
+    {"session touch", "KEY...", "Count as an access: the idle deadline slides", "",
+     session_touch_run},
+    {"session inspect", "KEY", "Show everything that is stored of a session, as JSON", "",
+     session_inspect_run},
+    {"session list", "", "List keys, in no order",
+     "  --prefix TEXT  only keys that begin so\n"
+     "  --type TYPE    only blob, map, set or zset\n"
+     "  --limit N      at most so many\n",
+     session_list_run},
+    {"config get", "[KEY]", "Show the configuration in force, or the value of one key",
+     "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY.\n", config_get_run},
+};
+
+const size_t command_count = sizeof commands / sizeof commands[0];
+
+static void print_commands(FILE *to)
+{
+    fputs("belayctl [-s HOST:PORT] [--json] COMMAND [OPERAND...]\n\n", to);
+    for (size_t i = 0; i < command_count; i++) {
+        fprintf(to, "  %-16s %s\n", commands[i].words, commands[i].summary);
+    }
+    fputs("\nbelayctl COMMAND --help tells more. The server is -s, else BELAY_SERVER, else "
+          "127.0.0.1:7400.\n"
+          "Exit codes: 0 done, 1 refused or absent, 2 usage, 3 server not reached.\n",
+          to);
+}
+
+/* Does the command line begin with the words of this command? Returns how many words, or 0. */
+static int words_match(const char *words, int argc, char **argv)
+{
+    int count = 0;
+
+    while (*words != '\0') {
+        size_t size = strcspn(words, " ");
+        if (count == argc || strlen(argv[count]) != size || memcmp(argv[count], words, size) != 0) {
+            return 0;
+        }
+        count++;
+        words += size;
+        words += *words == ' ';
+    }
+    return count;
+}
+
+/* Options before the command: move `argv` past them, remembering them for it. */
+static int leading_options(int argc, char **argv, bool *help)
+{
+    int at = 0;
+
+    while (at < argc && argv[at][0] == '-') {
+        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+            *help = true;
+        }
+        bool valued = strcmp(argv[at], "-s") == 0 || strcmp(argv[at], "--server") == 0 ||
+                      strcmp(argv[at], "--timeout") == 0;
+        at += valued && at + 1 < argc ? 2 : 1;
+    }
+    return at;
+}
+
+/* The commands that share a first word: "session --help". */
+static int print_group(const char *word, bool wanted)
+{
+    FILE *to = wanted ? stdout : stderr;
+    bool found = false;
+
+    for (size_t i = 0; i < command_count; i++) {
+        size_t size = strlen(word);
+        if (strncmp(commands[i].words, word, size) == 0 && commands[i].words[size] == ' ') {
+            fprintf(to, "belayctl %s%s%s\n    %s\n", commands[i].words,
+                    commands[i].operands[0] == '\0' ? "" : " ", commands[i].operands,
+                    commands[i].summary);
+            found = true;
+        }
+    }
+    if (!found) {
+        fprintf(stderr, "belayctl: there is no command %s\nTry: belayctl --help\n", word);
+    }
+    return found && wanted ? CTL_OK : CTL_USAGE;
+}
+
+static int run_command(struct ctl *ctl, int argc, char **argv, int leading, int words)
+{
+    int rest = argc - words;
+
+    /* What is left is the options before the command and all after it, in one list. */
+    memmove(argv + leading, argv + leading + words, (size_t)(rest - leading) * sizeof *argv);
+    int rc = ctl->command->run(ctl, rest, argv);
+    belay_client_destroy(ctl->client);
+    if (fflush(stdout) != 0 && rc == CTL_OK) {
+        perror("belayctl: standard output");
+        rc = CTL_REFUSED;
+    }
+    return rc;
+}
+
+static int no_command(int argc, char **argv, int leading, bool help)
+{
+    for (int i = leading; i < argc; i++) {
+        help = help || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    }
+    if (leading < argc) {
+        return print_group(argv[leading], help);
+    }
+    if (leading > 0 && strcmp(argv[0], "--version") == 0) {
+        puts("belayctl " BELAYCTL_VERSION);
+        return CTL_OK;
+    }
+    print_commands(help ? stdout : stderr);
+    return help ? CTL_OK : CTL_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *server = getenv("BELAY_SERVER");
+    struct ctl ctl = {
+        .server = server == NULL || server[0] == '\0' ? "127.0.0.1:7400" : server,
+        .timeout_ms = 5000,
+    };
+    bool help = false;
+
+    signal(SIGPIPE, SIG_IGN); /* A closed pipe is an error of writing, as a full disk is. */
+    argc--;
+    argv++;
+    int leading = leading_options(argc, argv, &help);
+    for (size_t i = 0; i < command_count; i++) {
+        int words = words_match(commands[i].words, argc - leading, argv + leading);
+        if (words > 0) {
+            ctl.command = &commands[i];
+            return run_command(&ctl, argc, argv, leading, words);
+        }
+    }
+    return no_command(argc, argv, leading, help);
+}

@@ -1,0 +1,109 @@
+/* belayctl config get: what is in force in the server. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+static void print_value(const json_t *value)
+{
+    if (json_is_string(value)) {
+        printf("%s\n", json_string_value(value));
+        return;
+    }
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    printf("%s\n", text == NULL ? "?" : text);
+    free(text);
+}
+
+static void print_section(const char *kind, const char *name, json_t *section)
+{
+    const char *key;
+    json_t *value;
+
+    if (kind == NULL) {
+        printf("[%s]\n", name);
+    } else {
+        printf("[%s \"%s\"]\n", kind, name);
+    }
+    json_object_foreach(section, key, value)
+    {
+        printf("%s = ", key);
+        print_value(value);
+    }
+    putchar('\n');
+}
+
+/* As belayd.conf has it; a policy is [policy "PREFIX"]. */
+static void print_all(json_t *document)
+{
+    const char *name, *prefix;
+    json_t *section, *policy;
+
+    json_object_foreach(document, name, section)
+    {
+        if (strcmp(name, "policy") != 0) {
+            print_section(NULL, name, section);
+            continue;
+        }
+        json_object_foreach(section, prefix, policy)
+        {
+            print_section(name, prefix, policy);
+        }
+    }
+}
+
+/* "storage.dir", or "policy.PREFIX.ack": the prefix may have dots, so the last one counts. NULL: none. */
+static json_t *find_value(json_t *document, const char *key)
+{
+    const char *first = strchr(key, '.'), *last = strrchr(key, '.');
+
+    if (first == NULL) {
+        return json_object_get(document, key);
+    }
+    json_t *section = json_object_getn(document, key, (size_t)(first - key));
+    if (last == first) {
+        return json_object_get(section, first + 1);
+    }
+    json_t *policy = json_object_getn(section, first + 1, (size_t)(last - first - 1));
+    return json_object_get(policy, last + 1);
+}
+
+static int print_one(struct ctl *ctl, json_t *document, const char *key)
+{
+    json_t *value = find_value(document, key);
+
+    if (value == NULL) {
+        fprintf(stderr, "belayctl: config get: there is no key %s; config get lists all\n", key);
+        return CTL_REFUSED;
+    }
+    if (ctl->json) {
+        return ctl_print_json(json_pack("{s:s, s:O}", "key", key, "value", value));
+    }
+    print_value(value);
+    return CTL_OK;
+}
+
+int config_get_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *document;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 1);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, "config", NULL, &document);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (operands.count == 1) {
+        rc = print_one(ctl, document, operands.items[0]);
+    } else if (ctl->json) {
+        rc = ctl_print_json(json_incref(document));
+    } else {
+        print_all(document);
+    }
+    json_decref(document);
+    return rc;
+}

@@ -1,0 +1,175 @@
+/* Connecting, and telling what went wrong. */
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The password is in a file, so that it stands in no list of processes. */
+static int set_user(struct belay_options *options)
+{
+    const char *user = getenv("BELAY_USER"), *path = getenv("BELAY_PASSWORD_FILE");
+    char password[300] = "";
+
+    if (user == NULL) {
+        return 0;
+    }
+    if (path != NULL) {
+        FILE *file = fopen(path, "re");
+        if (file == NULL || fgets(password, sizeof password, file) == NULL) {
+            fprintf(stderr, "belayctl: BELAY_PASSWORD_FILE: cannot read %s: %s\n", path,
+                    errno != 0 ? strerror(errno) : "it is empty");
+            if (file != NULL) {
+                fclose(file);
+            }
+            return -1;
+        }
+        fclose(file);
+        password[strcspn(password, "\r\n")] = '\0';
+    }
+    if (belay_options_user(options, user, password) != BELAY_OK) {
+        fprintf(stderr, "belayctl: user or password is larger than 255 bytes\n");
+        return -1;
+    }
+    return 0;
+}
+
+struct belay_client *ctl_client(struct ctl *ctl)
+{
+    struct belay_options *options;
+
+    if (ctl->client != NULL) {
+        return ctl->client;
+    }
+    options = belay_options_create();
+    if (options == NULL) {
+        fprintf(stderr, "belayctl: out of memory\n");
+        return NULL;
+    }
+    if (belay_options_servers(options, ctl->server) != BELAY_OK) {
+        fprintf(stderr, "belayctl: %s is no server; it is HOST:PORT, several separated by commas\n",
+                ctl->server);
+    } else if (set_user(options) == 0) {
+        belay_options_name(options, "belayctl");
+        belay_options_connections(options, 1, 1);
+        belay_options_fail_fast(options, 1);
+        belay_options_timeout_ms(options, ctl->timeout_ms < UINT32_MAX ? (uint32_t)ctl->timeout_ms
+                                                                       : UINT32_MAX);
+        if (belay_client_create(options, &ctl->client) != BELAY_OK) {
+            fprintf(stderr, "belayctl: out of memory\n");
+        }
+    }
+    belay_options_destroy(options);
+    return ctl->client;
+}
+
+static int exit_code_of(enum belay_status status)
+{
+    switch (status) {
+    case BELAY_OK:
+        return CTL_OK;
+    case BELAY_INVALID:
+    case BELAY_KEY_TOO_LARGE:
+    case BELAY_OUT_OF_RANGE:
+        return CTL_USAGE;
+    case BELAY_CANNOT_CONNECT:
+    case BELAY_DISCONNECTED:
+    case BELAY_TIMEOUT:
+        return CTL_UNREACHABLE;
+    default:
+        return CTL_REFUSED;
+    }
+}
+
+static const char *advice_of(enum belay_status status)
+{
+    switch (status) {
+    case BELAY_CANNOT_CONNECT:
+        return ". Is belayd running there? Name another server with -s HOST:PORT or BELAY_SERVER";
+    case BELAY_TIMEOUT:
+        return ". Allow more time with --timeout";
+    case BELAY_EXISTS:
+        return ". Leave out --create to change it";
+    case BELAY_VERSION_MISMATCH:
+        return ". Read it again and use the new version";
+    default:
+        return "";
+    }
+}
+
+static void print_failure_json(const char *what, enum belay_status status, const char *text,
+                               const char *node)
+{
+    json_t *error = json_pack("{s:s, s:s, s:s}", "status", belay_status_name(status), "text", text,
+                              "node", node);
+
+    if (what != NULL && error != NULL) {
+        json_set_bytes(error, "key", belay_text(what));
+    }
+    ctl_print_json(json_pack("{s:o}", "error", error));
+}
+
+int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
+               struct belay_result *result)
+{
+    const char *text = result == NULL ? belay_status_text(status) : belay_result_text(result);
+    const char *node = result == NULL ? "" : belay_result_node(result);
+
+    if (ctl->json) {
+        print_failure_json(what, status, text, node);
+    } else {
+        fprintf(stderr, "belayctl: %s: ", ctl->command->words);
+        if (what != NULL) {
+            show_bytes(stderr, belay_text(what));
+            fputs(": ", stderr);
+        }
+        if (status == BELAY_CANNOT_CONNECT) {
+            fputs("cannot connect to ", stderr);
+        }
+        fputs(text, stderr);
+        if (node[0] != '\0') {
+            fprintf(stderr, ", says %s", node);
+        }
+        fprintf(stderr, "%s\n", advice_of(status));
+    }
+    belay_result_destroy(result);
+    return exit_code_of(status);
+}
+
+int ctl_print_json(json_t *document)
+{
+    int rc = document == NULL
+                 ? -1
+                 : json_dumpf(document, stdout, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+
+    json_decref(document);
+    if (rc != 0 || putchar('\n') == EOF || fflush(stdout) != 0) {
+        fprintf(stderr, "belayctl: cannot write the answer\n");
+        return CTL_REFUSED;
+    }
+    return CTL_OK;
+}
+
+int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t **document)
+{
+    struct belay_client *client = ctl_client(ctl);
+    struct belay_result *result;
+    json_error_t error;
+
+    if (client == NULL) {
+        return CTL_USAGE;
+    }
+    enum belay_status status = belay_run(belay_admin_begin(client, command, argument), &result);
+    if (status != BELAY_OK) {
+        return ctl_failed(ctl, NULL, status, result);
+    }
+    struct belay_bytes text = belay_result_value(result);
+    *document = json_loadb(text.data, text.size, 0, &error);
+    belay_result_destroy(result);
+    if (*document == NULL) {
+        fprintf(stderr, "belayctl: %s: the server's answer is no JSON: %s\n", ctl->command->words,
+                error.text);
+        return CTL_REFUSED;
+    }
+    return CTL_OK;
+}

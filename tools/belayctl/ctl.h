@@ -1,0 +1,137 @@
+/* belayctl: what its commands share.
+ *
+ * A command is a row of a table: its words, its help, a function. It parses its own options with
+ * arguments_parse(), which takes the global ones (-s, --json, --timeout, --help) anywhere, asks through
+ * libbelay with ctl_client(), and prints either for people or one JSON document.
+ * Exit codes: CTL_OK, CTL_REFUSED, CTL_USAGE, CTL_UNREACHABLE.
+ */
+#ifndef CTL_H
+#define CTL_H
+
+#include <belay/belay.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CTL_OK = 0, CTL_REFUSED = 1, CTL_USAGE = 2, CTL_UNREACHABLE = 3 };
+
+struct ctl;
+
+struct command {
+    const char *words;    /* "session get" */
+    const char *operands; /* "KEY [FIELD...]" */
+    const char *summary;  /* One line. */
+    const char *help;     /* Options and details, terminated by a newline; may be empty. */
+    int (*run)(struct ctl *ctl, int argc, char **argv);
+};
+
+struct ctl {
+    const struct command *command; /* The one that runs. */
+    const char *server;
+    bool json;
+    uint64_t timeout_ms;
+    struct belay_client *client; /* ctl_client() */
+};
+
+/* ---- commands ---- */
+
+extern const struct command commands[];
+extern const size_t command_count;
+
+int status_run(struct ctl *ctl, int argc, char **argv);
+int session_get_run(struct ctl *ctl, int argc, char **argv);
+int session_put_run(struct ctl *ctl, int argc, char **argv);
+int session_del_run(struct ctl *ctl, int argc, char **argv);
+int session_touch_run(struct ctl *ctl, int argc, char **argv);
+int session_inspect_run(struct ctl *ctl, int argc, char **argv);
+int session_list_run(struct ctl *ctl, int argc, char **argv);
+int config_get_run(struct ctl *ctl, int argc, char **argv);
+
+/* ---- arguments.c ---- */
+
+enum option_kind {
+    OPTION_FLAG,     /* bool: becomes true. */
+    OPTION_TEXT,     /* const char * */
+    OPTION_LIST,     /* struct text_list: one more. */
+    OPTION_DURATION, /* uint64_t: ms, from "30m". */
+    OPTION_NUMBER,   /* uint64_t */
+};
+
+struct option {
+    const char *name; /* Without "--". NULL ends a table. */
+    enum option_kind kind;
+    void *value;
+};
+
+enum { TEXT_LIST_MAX = 1024 };
+
+struct text_list {
+    int count;
+    char *items[TEXT_LIST_MAX];
+};
+
+/* Take options out of `argv`; what is left goes to `operands`. `min` and `max` are how many there may be.
+ * Returns CTL_OK; CTL_USAGE with a message printed; -1 when help was asked for and printed. */
+int arguments_parse(struct ctl *ctl, int argc, char **argv, const struct option *options,
+                    struct text_list *operands, int min, int max);
+
+/* "250ms", "30s", "5m", "2h", "7d" as milliseconds. Returns false where it is none of them. */
+bool duration_parse(const char *text, uint64_t *ms);
+
+/* Print "belayctl: COMMAND: ..." and where to find help. Returns CTL_USAGE. */
+int ctl_usage(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- ctl.c ---- */
+
+/* The connection, made on the first call. NULL with a message printed. */
+struct belay_client *ctl_client(struct ctl *ctl);
+
+/* Print what went wrong with `what` (a key, or NULL), destroy the result. Returns the exit code. */
+int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
+               struct belay_result *result);
+
+/* Print one JSON document and give it back. Returns CTL_OK, or CTL_REFUSED where it cannot be written. */
+int ctl_print_json(json_t *document);
+
+/* Ask the server for a document (belay_admin_begin()).
+ * Returns CTL_OK with `document` to be given back, or the exit code of a failure that was printed. */
+int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t **document);
+
+/* ---- show.c ---- */
+
+/* Bytes as text: printable UTF-8 as it is, all else as \n, \t, \\, \xNN. */
+void show_bytes(FILE *to, struct belay_bytes bytes);
+/* The columns that show_bytes() takes, counting a character as one. */
+size_t show_width(struct belay_bytes bytes);
+/* "2h 3m", "45s", "120ms" */
+const char *show_duration(uint64_t ms, char *text, size_t text_size);
+/* "1.5 GiB", "512 B" */
+const char *show_size(uint64_t bytes, char *text, size_t text_size);
+/* "1,234,567" */
+const char *show_count(uint64_t count, char *text, size_t text_size);
+/* "2026-01-31 12:00:00Z (in 29m)" */
+const char *show_time(uint64_t time_ms, char *text, size_t text_size);
+/* Set `name` to the bytes, or `name`_hex where they are no UTF-8. */
+void json_set_bytes(json_t *object, const char *name, struct belay_bytes bytes);
+/* Bytes as hex digits. Returns memory for free(), NULL where there is none. */
+char *hex_of(struct belay_bytes bytes);
+/* Read hex digits. Returns how many bytes, or -1. */
+long hex_parse(const char *text, unsigned char *to, size_t to_size);
+
+/* ---- progress.c ---- */
+
+/* A bar on stderr, where that is a terminal and the work takes longer than a moment. */
+struct progress {
+    const char *what;
+    uint64_t done, total; /* total 0: unknown. */
+    uint64_t started_ms, drawn_ms;
+    bool shown;
+};
+
+void progress_begin(struct progress *progress, const char *what, uint64_t total);
+void progress_update(struct progress *progress, uint64_t done);
+/* Take the bar away. */
+void progress_end(struct progress *progress);
+
+#endif

@@ -1,0 +1,63 @@
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+enum { PATIENCE_MS = 300, REDRAW_MS = 100, BAR_COLUMNS = 30 };
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void progress_begin(struct progress *progress, const char *what, uint64_t total)
+{
+    *progress = (struct progress){.what = what, .total = total, .started_ms = now_ms()};
+}
+
+static void draw(const struct progress *progress)
+{
+    char bar[BAR_COLUMNS + 1], done[32], total[32];
+
+    show_count(progress->done, done, sizeof done);
+    if (progress->total == 0) {
+        fprintf(stderr, "\r\033[K%s: %s", progress->what, done);
+        return;
+    }
+    uint64_t part = progress->done < progress->total ? progress->done : progress->total;
+    size_t filled = (size_t)((double)part / (double)progress->total * BAR_COLUMNS);
+    memset(bar, '.', BAR_COLUMNS);
+    memset(bar, '#', filled);
+    bar[BAR_COLUMNS] = '\0';
+    fprintf(stderr, "\r\033[K%s [%s] %3.0f%%  %s of %s", progress->what, bar,
+            (double)part / (double)progress->total * 100, done,
+            show_count(progress->total, total, sizeof total));
+}
+
+void progress_update(struct progress *progress, uint64_t done)
+{
+    progress->done = done;
+    if (!isatty(STDERR_FILENO)) {
+        return;
+    }
+    uint64_t now = now_ms();
+    if (now < progress->started_ms + PATIENCE_MS || now < progress->drawn_ms + REDRAW_MS) {
+        return;
+    }
+    progress->drawn_ms = now;
+    progress->shown = true;
+    draw(progress);
+}
+
+void progress_end(struct progress *progress)
+{
+    if (progress->shown) {
+        fputs("\r\033[K", stderr);
+        progress->shown = false;
+    }
+}

@@ -1,0 +1,193 @@
+/* belayctl status: the server's own document (admin command "status"), for people. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl.h"
+
+enum { TEXT_BYTES = 64 };
+
+/* The number at a path of names ("log", "bytes"); 0 where there is none. */
+static uint64_t number_of(const json_t *page, const char *part, const char *name)
+{
+    const json_t *from = part == NULL ? page : json_object_get(page, part);
+
+    return (uint64_t)json_integer_value(json_object_get(from, name));
+}
+
+static const char *text_of(const json_t *page, const char *part, const char *name)
+{
+    const json_t *from = part == NULL ? page : json_object_get(page, part);
+    const char *text = json_string_value(json_object_get(from, name));
+
+    return text == NULL ? "" : text;
+}
+
+static void print_name(const char *name)
+{
+    printf("  %-11s", name);
+}
+
+static void print_node(const json_t *page)
+{
+    char up[TEXT_BYTES];
+    bool ready = json_is_true(json_object_get(page, "ready"));
+
+    printf("%s: %s%s%s\n", text_of(page, NULL, "node"), ready ? "ready" : "not ready",
+           ready ? "" : ", ", ready ? "" : text_of(page, NULL, "reason"));
+    print_name("server");
+    printf("version %s, pid %" PRIu64 ", up %s\n", text_of(page, NULL, "version"),
+           number_of(page, NULL, "pid"),
+           show_duration(number_of(page, NULL, "uptime_ms"), up, sizeof up));
+    print_name("listens");
+    printf("%s (native), %s (HTTP)\n", text_of(page, "listen", "native"),
+           text_of(page, "listen", "http"));
+}
+
+static void print_sessions(const json_t *page)
+{
+    char count[TEXT_BYTES], records[TEXT_BYTES], memory[TEXT_BYTES], limit[TEXT_BYTES];
+    uint64_t limit_bytes = number_of(page, NULL, "memory_limit");
+
+    print_name("sessions");
+    printf("%s; %s in records, %s of memory",
+           show_count(number_of(page, NULL, "sessions"), count, sizeof count),
+           show_size(number_of(page, NULL, "session_bytes"), records, sizeof records),
+           show_size(number_of(page, NULL, "session_memory_bytes"), memory, sizeof memory));
+    if (limit_bytes != 0) {
+        printf(" of %s", show_size(limit_bytes, limit, sizeof limit));
+    }
+    putchar('\n');
+    print_name("");
+    printf("%s created", show_count(number_of(page, NULL, "created"), count, sizeof count));
+    printf(", %s deleted", show_count(number_of(page, "ended", "destroyed"), count, sizeof count));
+    printf(", %s expired since the start\n",
+           show_count(number_of(page, "ended", "expired"), count, sizeof count));
+    print_name("process");
+    printf("%s resident, %" PRIu64 ".%" PRIu64 " s of processor time, %" PRIu64 " connections\n",
+           show_size(number_of(page, NULL, "resident_bytes"), memory, sizeof memory),
+           number_of(page, NULL, "cpu_ms") / 1000, number_of(page, NULL, "cpu_ms") % 1000 / 100,
+           number_of(page, NULL, "connections"));
+}
+
+static void print_operation(const json_t *page, const char *operation)
+{
+    const json_t *times = json_object_get(json_object_get(page, "latency_us"), operation);
+    uint64_t count = number_of(page, "requests", operation);
+    char text[TEXT_BYTES];
+
+    if (count == 0) {
+        return;
+    }
+    print_name(operation);
+    printf("%s; p50 %" PRIu64 " us, p99 %" PRIu64 " us, p99.9 %" PRIu64 " us, longest %" PRIu64
+           " us\n",
+           show_count(count, text, sizeof text), number_of(times, NULL, "p50"),
+           number_of(times, NULL, "p99"), number_of(times, NULL, "p999"),
+           number_of(times, NULL, "max"));
+}
+
+static void print_requests(const json_t *page)
+{
+    uint64_t hits = number_of(page, "reads", "hit"), misses = number_of(page, "reads", "miss");
+
+    print_operation(page, "get");
+    print_operation(page, "write");
+    print_operation(page, "scan");
+    if (hits + misses > 0) {
+        print_name("hit rate");
+        printf("%.1f%%\n", (double)hits * 100 / (double)(hits + misses));
+    }
+    uint64_t busy = number_of(page, "refused", "busy"),
+             late = number_of(page, "refused", "timeout");
+    uint64_t limit = number_of(page, "refused", "limit");
+    if (busy + late + limit > 0) {
+        print_name("refused");
+        printf("%" PRIu64 " busy, %" PRIu64 " too late, %" PRIu64 " at a limit\n", busy, late,
+               limit);
+    }
+}
+
+static void print_storage(const json_t *page)
+{
+    char log[TEXT_BYTES], room[TEXT_BYTES], count[TEXT_BYTES], age[TEXT_BYTES];
+    const json_t *parts = json_object_get(page, "log");
+    uint64_t waiting =
+        number_of(parts, NULL, "lsn_appended") - number_of(parts, NULL, "lsn_durable");
+
+    print_name("storage");
+    printf("%s, %s free\n", text_of(page, NULL, "data_dir"),
+           show_size(number_of(page, NULL, "disk_free_bytes"), room, sizeof room));
+    print_name("log");
+    printf("%s on disk, %s not yet durable",
+           show_size(number_of(parts, NULL, "disk_bytes"), log, sizeof log),
+           show_size(waiting, room, sizeof room));
+    if (number_of(parts, "write_us", "count") > 0) {
+        printf("; device write p50 %" PRIu64 " us, p99 %" PRIu64 " us",
+               number_of(parts, "write_us", "p50"), number_of(parts, "write_us", "p99"));
+    }
+    putchar('\n');
+    if (json_is_true(json_object_get(parts, "failed"))) {
+        printf("  ! writing the log FAILED: a shard takes no more writes; see belayd's messages\n");
+    }
+    if (json_is_true(json_object_get(parts, "full"))) {
+        printf("  ! the disk is FULL: writes are refused until there is room\n");
+    }
+    print_name("checkpoint");
+    if (number_of(page, "checkpoint", "count") == 0) {
+        printf("none since the start\n");
+    } else {
+        printf("%s sessions, %s old\n",
+               show_count(number_of(page, "checkpoint", "sessions"), count, sizeof count),
+               show_duration(number_of(page, "checkpoint", "age_ms"), age, sizeof age));
+    }
+    if (number_of(page, NULL, "damaged") > 0) {
+        printf("  ! %" PRIu64 " stored sessions were found DAMAGED; see belayd's messages\n",
+               number_of(page, NULL, "damaged"));
+    }
+}
+
+static void print_shards(const json_t *page)
+{
+    const json_t *shards = json_object_get(page, "shards"), *shard;
+    size_t index;
+
+    json_array_foreach(shards, index, shard)
+    {
+        char name[TEXT_BYTES], count[TEXT_BYTES];
+        snprintf(name, sizeof name, "shard %" PRIu64, number_of(shard, NULL, "shard"));
+        print_name(name);
+        if (json_is_true(json_object_get(shard, "responding"))) {
+            printf("%s sessions, %" PRIu64 " connections\n",
+                   show_count(number_of(shard, NULL, "sessions"), count, sizeof count),
+                   number_of(shard, NULL, "connections"));
+        } else {
+            printf("does NOT respond\n");
+        }
+    }
+}
+
+int status_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *page;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, "status", NULL, &page);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(page);
+    }
+    print_node(page);
+    print_sessions(page);
+    print_requests(page);
+    print_storage(page);
+    print_shards(page);
+    json_decref(page);
+    return CTL_OK;
+}
