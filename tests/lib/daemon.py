@@ -26,6 +26,14 @@ START_TIMEOUT_S = 60 * SLOWNESS
 STOP_TIMEOUT_S = 60 * SLOWNESS
 
 
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+
+
+def program(name):
+    return str(BUILD / name)
+
+
 class Failed(Exception):
     """What a test expected did not happen."""
 
@@ -47,7 +55,8 @@ def wait_for(what, condition, timeout_s=30):
 
 
 class Daemon:
-    """One node. `settings` are --set arguments; `wrapper` is a command that belayd is run under."""
+    """One node. `settings` are --set arguments; `wrapper` is a command that belayd is run under, such as
+    ["taskset", "-c", "0"]."""
 
     def __init__(self, settings=(), config=None, directory=None, wrapper=(), shards=2):
         self.own_directory = directory is None
@@ -63,7 +72,9 @@ class Daemon:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
+        if failure is not None:
+            print(f"--- log of belayd\n{self.log()[-20000:]}---", flush=True)
         self.close()
 
     def command(self):
@@ -158,3 +169,22 @@ class Daemon:
             self.process = None
         if self.own_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def rss_bytes(self):
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+    def cpu_seconds(self):
+        """User and system time of the process since it began."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def run(self, name, *arguments, expect=0, timeout_s=120, wrapper=()):
+        """Run one of our programs against this node. Returns what it printed on stdout."""
+        done = subprocess.run([*wrapper, program(name), *map(str, arguments)],
+                              env={**os.environ, "BELAY_SERVER": self.native},
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout_s * SLOWNESS, check=False)
+        check(expect is None or done.returncode == expect,
+              f"{name} {' '.join(map(str, arguments))}: exit {done.returncode}, not {expect}\n"
+              f"{done.stdout}{done.stderr}")
+        return done.stdout
