@@ -14,7 +14,7 @@ static struct policy row(const char *prefix, uint64_t idle_ttl_ms)
 
     policy_defaults(&made);
     made.prefix_size = (uint32_t)strlen(prefix);
-    strcpy(made.prefix, prefix);
+    memcpy(made.prefix, prefix, made.prefix_size);
     made.rules.idle_ttl_ms = idle_ttl_ms;
     return made;
 }

@@ -428,6 +428,7 @@ static uint64_t random_state = 1;
 
 static uint64_t random_below(uint64_t limit)
 {
+    assert_true(limit > 0);
     random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (random_state >> 33) % limit;
 }
@@ -520,7 +521,7 @@ static void test_restore_in_any_order(void **state)
         size_t count = world.record_count + (round == 0 ? 0 : world.record_count / 3);
         size_t *order = malloc(count * sizeof *order);
         for (size_t i = 0; i < count; i++) {
-            order[i] = i < world.record_count ? i : random_below(world.record_count);
+            order[i] = i < world.record_count ? i : random_below(i);
         }
         if (round > 0) {
             shuffle(order, count);

@@ -46,7 +46,7 @@ static void test_wheel_on_time(void **state)
     enum { ENTRIES = 20000 };
     static uint64_t due[ENTRIES];
     struct test_memory memory = test_memory();
-    uint64_t now = 1000000, fired = 0, position;
+    uint64_t now = 1000000, fired = 0, position = 0;
 
     random_state = 7;
     wheel_init(&wheel, &memory.memory);
@@ -74,7 +74,7 @@ static void test_wheel_range(void **state)
 {
     (void)state;
     struct test_memory memory = test_memory();
-    uint64_t position;
+    uint64_t position = 0;
 
     wheel_init(&wheel, &memory.memory);
     wheel_advance(&wheel, 5000);
@@ -97,7 +97,7 @@ static void test_wheel_jump(void **state)
     (void)state;
     enum { ENTRIES = 5000 };
     struct test_memory memory = test_memory();
-    uint64_t now = 77777777, fired = 0, again = 0, position;
+    uint64_t now = 77777777, fired = 0, again = 0, position = 0;
 
     random_state = 3;
     wheel_init(&wheel, &memory.memory);
@@ -130,7 +130,7 @@ static void test_wheel_memory(void **state)
 {
     (void)state;
     struct test_memory memory = test_memory();
-    uint64_t position;
+    uint64_t position = 0;
 
     wheel_init(&wheel, &memory.memory);
     wheel_advance(&wheel, 1000);
