@@ -45,6 +45,37 @@ static void test_varints_are_canonical(void **state)
     }
 }
 
+/* The CRC bit by bit, as its definition says. */
+static uint16_t plain_crc16(struct bytes data)
+{
+    uint32_t crc = 0;
+
+    for (size_t i = 0; i < data.size; i++) {
+        crc ^= (uint32_t)data.data[i] << 8;
+        for (int bit = 0; bit < 8; bit++) {
+            crc = (crc & 0x8000) != 0 ? (crc << 1 ^ 0x1021) & 0xffff : crc << 1;
+        }
+    }
+    return (uint16_t)crc;
+}
+
+static void test_slots_of_all_sizes(void **state)
+{
+    uint8_t key[64];
+    uint32_t seed = 1;
+
+    (void)state;
+    for (int round = 0; round < 2000; round++) {
+        for (size_t i = 0; i < sizeof key; i++) {
+            seed = seed * 1664525 + 1013904223;
+            key[i] = (uint8_t)(seed >> 24);
+            key[i] = key[i] == '{' ? 'x' : key[i];
+        }
+        struct bytes part = bytes_of(key, (size_t)round % (sizeof key + 1));
+        assert_int_equal(slot_of_key(part), plain_crc16(part) % SLOT_COUNT);
+    }
+}
+
 /* Redis Cluster Specification: CRC16 of "123456789" is 0x31C3; only a non-empty tag counts. */
 static void test_slots(void **state)
 {
@@ -242,11 +273,11 @@ static void test_histogram(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_varints),   cmocka_unit_test(test_varints_are_canonical),
-        cmocka_unit_test(test_slots),     cmocka_unit_test(test_crc32c),
-        cmocka_unit_test(test_frames),    cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_changes_refuse),
-        cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_varints),        cmocka_unit_test(test_varints_are_canonical),
+        cmocka_unit_test(test_slots),          cmocka_unit_test(test_slots_of_all_sizes),
+        cmocka_unit_test(test_crc32c),         cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_statuses),       cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_changes_refuse), cmocka_unit_test(test_histogram),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
