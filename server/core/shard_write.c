@@ -117,6 +117,17 @@ static void arm(struct shard *shard, const struct request *request, struct glanc
     }
 }
 
+/* A write within the life of a session, with nothing due soon, changes nothing of what is known of it:
+ * nearly all are, and the old copy need not be looked at. */
+static bool is_plain(const struct shard *shard, const struct request *request, struct glance after)
+{
+    const struct session_written *written = &shard->written;
+
+    return !written->created && !written->destroyed && after.counted &&
+           (after.due_ms == 0 ||
+            after.due_ms >= patrol_next_visit_ms(&shard->patrol, request->position));
+}
+
 static enum status log_written(struct shard *shard, const struct request *request)
 {
     const struct session_written *written = &shard->written;
@@ -136,8 +147,10 @@ static enum status store(struct shard *shard, const struct request *request, str
     if (!passes_memory(shard, request, record)) {
         return STATUS_MEMORY_FULL;
     }
-    struct glance before = shard_glance(shard, record, shard->now_ms);
-    struct glance after = shard_glance(shard, made, shard->now_ms);
+    struct glance after = shard_glance(shard, made, shard->now_ms), before = after;
+    if (!is_plain(shard, request, after)) {
+        before = shard_glance(shard, record, shard->now_ms);
+    }
     if (keeper_reserve(shard->keeper, request->position, request->key, made.size) != 0) {
         return STATUS_MEMORY_FULL;
     }

@@ -521,7 +521,7 @@ static void test_restore_in_any_order(void **state)
         size_t count = world.record_count + (round == 0 ? 0 : world.record_count / 3);
         size_t *order = malloc(count * sizeof *order);
         for (size_t i = 0; i < count; i++) {
-            order[i] = i < world.record_count ? i : random_below(i);
+            order[i] = i < world.record_count ? i : random_below(world.record_count);
         }
         if (round > 0) {
             shuffle(order, count);
