@@ -1,0 +1,97 @@
+#include "batch.h"
+
+#include <stdlib.h>
+
+#include "cross.h"
+#include "door.h"
+#include "plane_private.h"
+#include "shard_thread.h"
+#include "slot.h"
+
+void batch_add(struct shard_thread *thread, const struct request *request,
+               const struct connection *connection, struct bytes whole)
+{
+    struct batch *batch = &thread->batch;
+
+    if (batch->count == BATCH_MAX) {
+        batch_run(thread);
+    }
+    struct batch_item *item = &batch->items[batch->count++];
+    item->request = *request;
+    item->whole = whole;
+    item->connection = connection == NULL ? UINT32_MAX : connection->index;
+    item->generation = connection == NULL ? 0 : connection->generation;
+}
+
+void batch_route(struct shard_thread *thread, struct request *request,
+                 const struct connection *connection, struct bytes whole)
+{
+    uint32_t shards = thread->plane->options.shard_count;
+    uint32_t owner = thread->index;
+
+    shard_prepare(thread->shard, request);
+    if (shards > 1) {
+        owner = (uint32_t)(request->position >> (64 - SLOT_BITS)) % shards;
+    }
+    if (owner == thread->index) {
+        batch_add(thread, request, connection, whole);
+    } else if (!cross_request(thread, owner, request)) {
+        door_refuse(thread, request->ticket, STATUS_BUSY,
+                    "the queue to the session's shard is full");
+    }
+}
+
+/* Its connection has too much to read already: later. The call is as if it had never been. */
+static bool put_off(struct shard_thread *thread, const struct batch_item *item)
+{
+    if (item->whole.size == 0) {
+        return false;
+    }
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+    if (connection == NULL || (!connection->stalled && !connection_is_full(thread, connection))) {
+        return false;
+    }
+    connection->in_flight--;
+    calls_give(&thread->calls, calls_find(&thread->calls, item->request.ticket));
+    connection_put_off(thread, connection, item->whole);
+    return true;
+}
+
+static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        shard_prefetch(thread->shard, &items[i].request);
+    }
+    uint64_t now_us = monotonic_us();
+    for (uint32_t i = 0; i < count; i++) {
+        if (!put_off(thread, &items[i])) {
+            shard_execute(thread->shard, &items[i].request, thread->now_ms, now_us);
+        }
+    }
+}
+
+static void give_back(struct shard_thread *thread)
+{
+    while (thread->spent != NULL) {
+        struct chunk *next = thread->spent->next;
+        chunk_give(&thread->chunks, thread->spent);
+        thread->spent = next;
+    }
+    while (thread->spent_blocks != NULL) {
+        struct hop_block *next = thread->spent_blocks->next;
+        free(thread->spent_blocks);
+        thread->spent_blocks = next;
+    }
+}
+
+void batch_run(struct shard_thread *thread)
+{
+    struct batch *batch = &thread->batch;
+
+    for (uint32_t i = 0; i < batch->count; i += PREFETCH_MAX) {
+        uint32_t left = batch->count - i;
+        run_group(thread, batch->items + i, left < PREFETCH_MAX ? left : PREFETCH_MAX);
+    }
+    batch->count = 0;
+    give_back(thread);
+}

@@ -1,0 +1,76 @@
+/* Limits inside the data plane: every queue, batch and buffer has its maximum here, with what happens
+ * at it. Those that an operator sets are in plane.h.
+ */
+#ifndef BOUNDS_H
+#define BOUNDS_H
+
+#include "frame.h"
+#include "limits.h"
+
+enum {
+    SHARDS_MAX = 255, /* plane_create() refuses more. */
+
+    /* The ring. Where submissions outgrow theirs they are submitted early, completions never overflow
+     * because every connection has at most three outstanding. */
+    RING_SUBMISSIONS = 1024,
+    RING_COMPLETIONS = 8192,
+
+    /* Receive buffers of a shard: as much as it takes in a turn. Where they are used up a connection
+     * waits for the next turn. */
+    RECEIVE_BUFFERS = 256, /* A power of two. */
+    RECEIVE_BUFFER_BYTES = 4096,
+
+    /* A frame of which more than this is missing is received into its own memory, a slice a turn, so
+     * that it neither uses up the buffers nor holds up the small ones. */
+    BULK_BYTES_MIN = 32 * 1024,
+    BULK_SLICE_BYTES = 128 * 1024,
+
+    /* Memory for frames and replies under way comes in chunks; what is larger gets its own. */
+    CHUNK_BYTES = 16 * 1024 - 64,
+    CHUNKS_KEPT = 64, /* Free ones kept by a shard. */
+
+    /* Half received frames of a shard. A frame that would pass it is skipped and answered BUSY. */
+    INPUT_BYTES_MAX = 2 * FRAME_BYTES_MAX,
+
+    /* A connection with more unsent answers than this gets no request executed until half is gone: large
+     * answers are made one by one as they leave, not all in one turn. */
+    OUTPUT_PACE_BYTES = 512 * 1024,
+    /* Of requests larger than BULK_BYTES_MIN, so many bytes are served in a turn (at least one). */
+    BULK_TURN_BYTES = 1024 * 1024,
+
+    /* One send carries at most this of a connection's replies. */
+    SEND_PARTS_MAX = 16,
+    SEND_BYTES_MAX = 128 * 1024,
+
+    /* Requests taken apart before they are executed; more make another batch in the same turn. */
+    BATCH_MAX = 256,
+    /* How many of them are prefetched ahead: more would push each other out of the nearest cache. */
+    PREFETCH_MAX = 32,
+
+    /* Requests of a shard not yet answered, its own and those of other shards: BUSY above. */
+    TICKETS_MAX = 256 * 1024,
+    HELD_BYTES = 256, /* Of an answer kept until its write is durable; larger ones use the heap. */
+    HELD_KEPT = 4096, /* Free ones kept. */
+
+    /* Bytes on their way from one shard to another; larger messages carry a pointer. BUSY above. */
+    HOP_BYTES = 256 * 1024, /* A power of two. */
+    HOP_MESSAGE_MAX = 16 * 1024,
+    HOP_SPARE_BYTES = HOP_BYTES / 4, /* Requests leave this much for answers. */
+
+    LOG_STAGING_BYTES =
+        2 * 1024 * 1024,              /* Of one device write; larger only for one large record. */
+    LOG_WRITE_BYTES_MIN = 256 * 1024, /* Written without waiting for the interval. */
+    LOG_RETRY_MS = 100,
+
+    BUSY_RETRY_MS = 50, /* What BUSY advises where the shard itself was not asked. */
+
+    TICK_BUDGET_US = 500,
+    IDLE_WAIT_MS = 10000, /* Longest sleep. */
+    LINGER_MS = 2000,     /* A connection we close has this long to read the error that says why. */
+    CHECK_MS = 1000,      /* How often those two are looked for. */
+    HALF_FRAME_MS = 30000, /* A frame that does not grow for so long closes its connection. */
+    ACCEPT_RETRY_MS = 100,
+    STOP_MS = 5000, /* plane_stop() waits so long for answers to be read. */
+};
+
+#endif

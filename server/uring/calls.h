@@ -1,0 +1,76 @@
+/* Calls: requests that are not answered yet, and what to do with their answers.
+ *
+ * A ticket names one: generation, shard, index. A ticket that was answered never fits again, so that a
+ * late answer finds nobody instead of somebody else.
+ * Memory: one growing table, at most TICKETS_MAX. Threads: its shard's.
+ */
+#ifndef CALLS_H
+#define CALLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+
+struct gather;
+struct protocol;
+
+enum call_form {
+    CALL_FRAME = 1, /* A reply of its own. */
+    CALL_PART,      /* A part of a gathered reply. */
+    CALL_SCAN_PART, /* One shard's keys of a scan. */
+};
+
+/* An answer kept until its write is durable. */
+struct held {
+    struct held *next;
+    uint32_t size, capacity;
+    uint8_t data[];
+};
+
+struct call {
+    uint32_t generation; /* Odd while in use. */
+    uint32_t next_free;
+    uint8_t form;       /* enum call_form. */
+    uint8_t frame_type; /* Of the request. */
+    uint8_t flags;      /* GET's, as asked for. */
+    bool remote;        /* Another shard's: the bytes go there. */
+    uint8_t origin;     /* That shard. */
+    bool held_back;     /* `held` is the answer, and waits for its release. */
+    uint32_t connection, connection_generation;
+    uint32_t part;
+    uint64_t request_id;
+    uint64_t origin_ticket;
+    const struct protocol *protocol;
+    struct gather *gather;
+    struct held *held;
+};
+
+struct calls {
+    struct call *table;
+    uint32_t size, capacity, free; /* `free`: index + 1 of the first free one. */
+    uint32_t used, shard;
+    struct held *held_free;
+    uint32_t held_free_count;
+};
+
+void calls_init(struct calls *calls, uint32_t shard);
+void calls_fini(struct calls *calls);
+
+/* A new call, zeroed but for its own fields; `call` is good until the next take.
+ * Returns its ticket, 0 where there are too many. */
+uint64_t calls_take(struct calls *calls, struct call **call);
+
+/* Returns NULL when it was answered. */
+struct call *calls_find(struct calls *calls, uint64_t ticket);
+void calls_give(struct calls *calls, struct call *call);
+
+/* Keep a copy of the answer. Returns 0 or -ENOMEM. */
+int calls_hold(struct calls *calls, struct call *call, struct bytes answer);
+
+static inline uint32_t ticket_shard(uint64_t ticket)
+{
+    return (uint32_t)ticket >> 24;
+}
+
+#endif

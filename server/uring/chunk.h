@@ -1,0 +1,62 @@
+/* Memory for bytes under way: frames being received, replies being sent.
+ *
+ * Chunks of one size come from a shard's small pool, so that an idle connection has none and a busy
+ * one costs no malloc(); what does not fit gets a chunk of its own size from the heap.
+ * Threads: a pool belongs to its shard's.
+ */
+#ifndef CHUNK_H
+#define CHUNK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "bytes.h"
+
+struct chunk {
+    struct chunk *next;
+    size_t size, capacity;
+    uint8_t data[];
+};
+
+struct chunk_pool {
+    struct chunk *free;
+    uint32_t free_count;
+    uint64_t bytes_out; /* Capacity of all chunks in use. */
+};
+
+/* A chunk with room for at least `capacity`. Returns NULL where there is no memory. */
+struct chunk *chunk_take(struct chunk_pool *pool, size_t capacity);
+void chunk_give(struct chunk_pool *pool, struct chunk *chunk);
+void chunk_pool_fini(struct chunk_pool *pool);
+
+/* Bytes that wait, in order. */
+struct chunk_list {
+    struct chunk *first, *last;
+};
+
+/* Append a copy, in one piece. Returns 0 or -ENOMEM. */
+int chunk_list_append(struct chunk_list *list, struct chunk_pool *pool, struct bytes bytes);
+void chunk_list_clear(struct chunk_list *list, struct chunk_pool *pool);
+
+/* Bytes to be sent, in order. */
+struct output {
+    struct chunk *first, *last;
+    size_t sent;   /* Of the first chunk. */
+    uint64_t size; /* Bytes not sent yet. */
+};
+
+/* Contiguous room for `size` bytes at the end, to be filled and committed before the next call.
+ * Returns NULL where there is no memory. */
+uint8_t *output_reserve(struct output *output, struct chunk_pool *pool, size_t size);
+void output_commit(struct output *output, size_t size);
+
+/* Point at what comes next, at most `bytes_max`. Returns how many parts. */
+uint32_t output_gather(const struct output *output, struct iovec parts[], uint32_t parts_max,
+                       size_t bytes_max);
+
+/* The first `size` bytes are gone. */
+void output_sent(struct output *output, struct chunk_pool *pool, size_t size);
+void output_clear(struct output *output, struct chunk_pool *pool);
+
+#endif

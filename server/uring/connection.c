@@ -1,0 +1,361 @@
+#include "connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "cross.h"
+#include "plane_private.h"
+#include "receive.h"
+#include "shard_thread.h"
+
+enum { CONNECTIONS_PER_BLOCK = 64 };
+
+static_assert(SEND_PARTS_MAX * sizeof(struct iovec) < 1024, "parts fit the turn's arena");
+
+struct connection *connection_at(struct shard_thread *thread, uint32_t index)
+{
+    struct connections *all = &thread->connections;
+
+    assert(index < all->size);
+    return &all->blocks[index / CONNECTIONS_PER_BLOCK][index % CONNECTIONS_PER_BLOCK];
+}
+
+struct connection *connection_find(struct shard_thread *thread, uint32_t index, uint32_t generation)
+{
+    if (index >= thread->connections.size) {
+        return NULL;
+    }
+    struct connection *connection = connection_at(thread, index);
+    bool here = connection->state != CONNECTION_FREE && connection->generation == generation;
+    return here ? connection : NULL;
+}
+
+static bool add_block(struct connections *all)
+{
+    struct connection **blocks = realloc(all->blocks, (all->block_count + 1) * sizeof *all->blocks);
+    if (blocks == NULL) {
+        return false;
+    }
+    all->blocks = blocks;
+    blocks[all->block_count] = calloc(CONNECTIONS_PER_BLOCK, sizeof **blocks);
+    if (blocks[all->block_count] == NULL) {
+        return false;
+    }
+    all->block_count++;
+    return true;
+}
+
+struct connection *connection_open(struct shard_thread *thread, int fd)
+{
+    struct connections *all = &thread->connections;
+    uint32_t index = all->free == 0 ? all->size : all->free - 1;
+
+    if (all->free == 0) {
+        if (index == all->block_count * CONNECTIONS_PER_BLOCK && !add_block(all)) {
+            return NULL;
+        }
+        all->size++;
+    }
+    struct connection *connection = connection_at(thread, index);
+    if (all->free != 0) {
+        all->free = connection->next;
+    }
+    *connection = (struct connection){
+        .index = index,
+        .generation = connection->generation + 1,
+        .fd = fd,
+        .state = CONNECTION_OPEN,
+        .touched_us = thread->now_us,
+    };
+    all->open++;
+    connection_mark(thread, connection);
+    return connection;
+}
+
+void connection_mark(struct shard_thread *thread, struct connection *connection)
+{
+    if (!connection->dirty) {
+        connection->dirty = true;
+        connection->next = thread->connections.dirty;
+        thread->connections.dirty = connection->index + 1;
+    }
+}
+
+void connection_forget(struct shard_thread *thread, struct connection *connection)
+{
+    struct connections *all = &thread->connections;
+
+    assert(connection->receive == RECEIVE_NONE && !connection->sending && !connection->dirty);
+    receive_drop(thread, connection);
+    output_clear(&connection->output, &thread->chunks);
+    connection->state = CONNECTION_FREE;
+    connection->fd = -1;
+    connection->next = all->free;
+    all->free = connection->index + 1;
+    all->open--;
+    atomic_fetch_sub(&thread->connection_count, 1);
+}
+
+static void release(struct shard_thread *thread, struct connection *connection)
+{
+    close(connection->fd);
+    connection_forget(thread, connection);
+}
+
+/* ---- Output ---- */
+
+uint8_t *connection_reserve(struct shard_thread *thread, struct connection *connection, size_t size)
+{
+    if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_LINGERING) {
+        return NULL;
+    }
+    uint8_t *room = output_reserve(&connection->output, &thread->chunks, size);
+    if (room == NULL) {
+        /* An answer that cannot be given must not be missing silently. */
+        connection_close(thread, connection);
+    }
+    return room;
+}
+
+void connection_commit(struct shard_thread *thread, struct connection *connection, size_t size)
+{
+    output_commit(&connection->output, size);
+    connection_mark(thread, connection);
+}
+
+void connection_write(struct shard_thread *thread, struct connection *connection,
+                      struct bytes bytes)
+{
+    uint8_t *room = connection_reserve(thread, connection, bytes.size);
+
+    if (room != NULL) {
+        memcpy(room, bytes.data, bytes.size);
+        connection_commit(thread, connection, bytes.size);
+    }
+}
+
+static void send_output(struct shard_thread *thread, struct connection *connection)
+{
+    struct iovec *parts = arena_take(&thread->arena, SEND_PARTS_MAX * sizeof *parts);
+    struct msghdr *header = arena_take(&thread->arena, sizeof *header);
+    if (parts == NULL || header == NULL) {
+        connection_mark(thread, connection);
+        thread->again = true;
+        return;
+    }
+    uint32_t count = output_gather(&connection->output, parts, SEND_PARTS_MAX, SEND_BYTES_MAX);
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+    if (count == 1) {
+        io_uring_prep_send(sqe, connection->fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+    } else {
+        *header = (struct msghdr){.msg_iov = parts, .msg_iovlen = count};
+        io_uring_prep_sendmsg(sqe, connection->fd, header, MSG_NOSIGNAL);
+    }
+    io_uring_sqe_set_data64(sqe,
+                            ring_tag_pack(RING_SEND, connection->index, connection->generation));
+    connection->sending = true;
+}
+
+void connection_sent(struct shard_thread *thread, struct connection *connection, int32_t result)
+{
+    connection->sending = false;
+    connection_mark(thread, connection);
+    if (connection->state == CONNECTION_CLOSING) {
+        return;
+    }
+    if (result < 0) {
+        if (result != -EAGAIN && result != -EINTR && result != -ENOBUFS) {
+            connection_close(thread, connection);
+        }
+        return;
+    }
+    thread->stats.bytes_out += (uint64_t)result;
+    output_sent(&connection->output, &thread->chunks, (size_t)result);
+}
+
+/* ---- Ends ---- */
+
+void connection_drain(struct shard_thread *thread, struct connection *connection)
+{
+    if (connection->state == CONNECTION_OPEN) {
+        connection->state = CONNECTION_DRAINING;
+        receive_drop(thread, connection);
+        connection_mark(thread, connection);
+    }
+}
+
+void connection_close(struct shard_thread *thread, struct connection *connection)
+{
+    if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE) {
+        return;
+    }
+    if (connection->state == CONNECTION_LINGERING) {
+        thread->connections.lingering--;
+    }
+    connection->state = CONNECTION_CLOSING;
+    /* Ends what the ring has under way with this socket. */
+    (void)shutdown(connection->fd, SHUT_RDWR);
+    connection_mark(thread, connection);
+}
+
+void connection_move(struct shard_thread *thread, struct connection *connection, uint32_t shard,
+                     uint64_t request_id)
+{
+    assert(connection->state == CONNECTION_OPEN);
+    connection->state = CONNECTION_MOVING;
+    connection->move_to = (uint8_t)shard;
+    connection->move_request = request_id;
+    connection_mark(thread, connection);
+}
+
+static void linger(struct shard_thread *thread, struct connection *connection)
+{
+    if (connection->ended || shutdown(connection->fd, SHUT_WR) != 0) {
+        connection_close(thread, connection);
+        return;
+    }
+    connection->state = CONNECTION_LINGERING;
+    connection->touched_us = thread->now_us;
+    thread->connections.lingering++;
+}
+
+/* ---- End of a turn ---- */
+
+static uint64_t pace_bytes(const struct shard_thread *thread)
+{
+    uint64_t limit = thread->plane->options.limits.output_bytes;
+
+    return limit < OUTPUT_PACE_BYTES ? limit : OUTPUT_PACE_BYTES;
+}
+
+bool connection_is_full(const struct shard_thread *thread, const struct connection *connection)
+{
+    return connection->output.size > pace_bytes(thread);
+}
+
+static bool is_done(const struct connection *connection)
+{
+    return connection->output.size == 0 && !connection->sending && connection->in_flight == 0;
+}
+
+static void settle_open(struct shard_thread *thread, struct connection *connection)
+{
+    if (connection->output.size > 2 * thread->plane->options.limits.output_bytes) {
+        thread->stats.output_limited++;
+        connection_close(thread, connection);
+        return;
+    }
+    if (connection->output.size > 0 && !connection->sending) {
+        send_output(thread, connection);
+    }
+    if (connection->state == CONNECTION_OPEN && connection->ended && !connection->stalled &&
+        !receive_has_request(connection)) {
+        connection_drain(thread, connection);
+    }
+    if (connection->state == CONNECTION_DRAINING && is_done(connection)) {
+        linger(thread, connection);
+    }
+}
+
+static void settle(struct shard_thread *thread, struct connection *connection)
+{
+    switch ((enum connection_state)connection->state) {
+    case CONNECTION_OPEN:
+    case CONNECTION_DRAINING:
+        settle_open(thread, connection);
+        break;
+    case CONNECTION_MOVING:
+        if (connection->receive == RECEIVE_NONE && is_done(connection)) {
+            cross_move(thread, connection);
+            return;
+        }
+        if (connection->output.size > 0 && !connection->sending) {
+            send_output(thread, connection);
+        }
+        break;
+    case CONNECTION_LINGERING:
+        if (connection->ended) {
+            connection_close(thread, connection);
+        }
+        break;
+    case CONNECTION_CLOSING:
+    case CONNECTION_FREE:
+        break;
+    }
+    if (connection->state == CONNECTION_CLOSING) {
+        bool held = connection->receive != RECEIVE_NONE || connection->sending;
+        if (connection->dirty) {
+            thread->again = true; /* In the list once more; its turn is the next one. */
+        } else if (!held) {
+            release(thread, connection);
+        }
+        return;
+    }
+    receive_settle(thread, connection);
+}
+
+void connections_turn(struct shard_thread *thread)
+{
+    struct connections *all = &thread->connections;
+
+    for (uint32_t i = all->dirty; i != 0;) {
+        struct connection *connection = connection_at(thread, i - 1);
+        i = connection->next;
+        if (connection->state == CONNECTION_OPEN) {
+            if (connection->stalled && connection->output.size <= pace_bytes(thread) / 2) {
+                connection->stalled = false;
+            }
+            receive_resume(thread, connection);
+        }
+    }
+    batch_run(thread);
+    uint32_t dirty = all->dirty;
+    all->dirty = 0;
+    while (dirty != 0) {
+        struct connection *connection = connection_at(thread, dirty - 1);
+        dirty = connection->next;
+        connection->dirty = false;
+        connection->next = 0;
+        settle(thread, connection);
+    }
+}
+
+void connections_check(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->connections.size; i++) {
+        struct connection *connection = connection_at(thread, i);
+        uint64_t age_ms = (thread->now_us - connection->touched_us) / 1000;
+        bool lingers = connection->state == CONNECTION_LINGERING && age_ms >= LINGER_MS;
+        bool dawdles = connection->state == CONNECTION_OPEN && !connection->stalled &&
+                       connection->input != NULL && !receive_has_request(connection) &&
+                       age_ms >= HALF_FRAME_MS;
+        if (lingers || dawdles) {
+            connection_close(thread, connection);
+        }
+    }
+}
+
+void connections_fini(struct shard_thread *thread)
+{
+    struct connections *all = &thread->connections;
+
+    for (uint32_t i = 0; i < all->size; i++) {
+        struct connection *connection = connection_at(thread, i);
+        if (connection->state != CONNECTION_FREE) {
+            /* The ring is gone, and with it whatever it had under way. */
+            connection->receive = RECEIVE_NONE;
+            connection->sending = connection->dirty = false;
+            release(thread, connection);
+        }
+    }
+    for (uint32_t i = 0; i < all->block_count; i++) {
+        free(all->blocks[i]);
+    }
+    free(all->blocks);
+    *all = (struct connections){0};
+}

@@ -1,0 +1,156 @@
+/* A connection: bytes in, requests out; answers in, bytes out. Knows nothing of what the bytes mean:
+ * that is its protocol's, chosen by the first byte.
+ *
+ *   OPEN -> MOVING -> (handed to another shard)
+ *     |        v
+ *     +--> DRAINING -> LINGERING -> CLOSING -> free
+ *     +----------------------------^
+ *
+ * MOVING: waits for the receive under way to end, then the socket goes to another shard.
+ * DRAINING: takes no more requests; answers what it took. LINGERING: everything was answered and the
+ * write side shut; reads on (and drops it) until the client closes, so that the last error is not lost
+ * to a reset. CLOSING: waits for the ring to let go of the socket.
+ *
+ * Receiving: multishot into the shard's shared buffers; requests that lie whole in one are used in
+ * place. `input` exists only while a request is incomplete. Of a large one the rest is received
+ * straight into `input`. STALLED (too many unsent answers): nothing is read. What was received already
+ * waits, in this order: `put_off` (whole requests that were about to be executed), `input`, `backlog`.
+ * Sending: all answers of a turn in one send, one under way at a time.
+ *
+ * Memory: about 200 bytes and what is under way. Threads: its shard's.
+ */
+#ifndef CONNECTION_H
+#define CONNECTION_H
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "chunk.h"
+
+struct shard_thread;
+struct connection;
+struct call;
+struct reply;
+
+/* What a front door knows of its language. */
+struct protocol {
+    const char *name;
+    /* Size of the request at the start of `input`, 0 while that cannot be told yet. Negative: there is
+     * no going on; the protocol has answered and the connection drains. */
+    int64_t (*measure)(struct shard_thread *thread, struct connection *connection,
+                       struct bytes input);
+    /* A whole request. It stays where it is until the batch was executed. */
+    void (*serve)(struct shard_thread *thread, struct connection *connection, struct bytes request);
+    /* There is no memory for a request that begins so; it will be skipped: answer that. */
+    void (*skipped)(struct shard_thread *thread, struct connection *connection,
+                    struct bytes request_start);
+    /* Bytes of an answer: how many at most, then the bytes. The second follows the first at once. */
+    size_t (*answer_room)(struct shard_thread *thread, const struct call *call,
+                          const struct reply *reply);
+    size_t (*answer_put)(struct shard_thread *thread, const struct call *call,
+                         const struct reply *reply, uint8_t *to);
+    /* As many bytes as measure() needs at most. */
+    size_t start_bytes;
+};
+
+enum connection_state {
+    CONNECTION_FREE = 0,
+    CONNECTION_OPEN,
+    CONNECTION_MOVING,
+    CONNECTION_DRAINING,
+    CONNECTION_LINGERING,
+    CONNECTION_CLOSING,
+};
+
+enum receive_state { RECEIVE_NONE = 0, RECEIVE_MULTI, RECEIVE_CANCELLED, RECEIVE_BULK };
+
+struct connection {
+    uint32_t index, generation;
+    int fd;
+    uint8_t state;                       /* enum connection_state. */
+    uint8_t receive;                     /* enum receive_state. */
+    bool sending, dirty, stalled, ended; /* ended: the client has sent all it will. */
+    uint8_t move_to;                     /* MOVING: the shard. */
+    uint32_t in_flight;                  /* Requests not answered. */
+    uint32_t next;                       /* In the list of dirty ones, or of free ones. */
+    const struct protocol *protocol;     /* NULL before the first byte. */
+    struct chunk *input;
+    size_t input_wanted; /* Size of the request in `input`, 0: not known yet. */
+    uint64_t skip_bytes; /* Of a request that is not taken. */
+    struct chunk_list put_off, backlog;
+    struct output output;
+    uint64_t client;       /* The client's id, after its HELLO. */
+    uint64_t move_request; /* MOVING: the HELLO's request id. */
+    uint64_t touched_us;   /* When bytes last came, or lingering began. */
+};
+
+struct connections {
+    struct connection **blocks; /* Of CONNECTIONS_PER_BLOCK each: addresses never change. */
+    uint32_t block_count, size;
+    uint32_t free;  /* Index + 1. */
+    uint32_t dirty; /* Index + 1: first of the list. */
+    uint32_t open;
+    uint32_t lingering;
+    uint64_t input_bytes; /* Received of large requests that are not whole yet. */
+};
+
+/* Take a socket. Returns NULL where there is no memory; the socket is then the caller's. */
+struct connection *connection_open(struct shard_thread *thread, int fd);
+struct connection *connection_at(struct shard_thread *thread, uint32_t index);
+
+/* The connection, unless it has gone since. */
+struct connection *connection_find(struct shard_thread *thread, uint32_t index,
+                                   uint32_t generation);
+
+/* Completions. */
+void connection_received(struct shard_thread *thread, struct connection *connection,
+                         const struct io_uring_cqe *cqe);
+void connection_received_bulk(struct shard_thread *thread, struct connection *connection,
+                              int32_t result);
+void connection_sent(struct shard_thread *thread, struct connection *connection, int32_t result);
+
+/* Bytes that came with a handed-over socket. */
+void connection_feed(struct shard_thread *thread, struct connection *connection,
+                     struct bytes bytes);
+
+/* Room in the output, and the bytes written there. Room is NULL when the connection has closed its
+ * ears or memory is short; then nothing is committed. */
+uint8_t *connection_reserve(struct shard_thread *thread, struct connection *connection,
+                            size_t size);
+void connection_commit(struct shard_thread *thread, struct connection *connection, size_t size);
+void connection_write(struct shard_thread *thread, struct connection *connection,
+                      struct bytes bytes);
+
+/* A whole request was taken apart but is not to be executed now, nor is what follows it. */
+void connection_put_off(struct shard_thread *thread, struct connection *connection,
+                        struct bytes request);
+
+/* More answers wait to be sent than it is wise to add to. */
+bool connection_is_full(const struct shard_thread *thread, const struct connection *connection);
+
+/* Take no more requests, answer, close. */
+void connection_drain(struct shard_thread *thread, struct connection *connection);
+
+/* Close without waiting for anything but the ring. */
+void connection_close(struct shard_thread *thread, struct connection *connection);
+
+/* Hand the socket to another shard as soon as the ring lets go of it. */
+void connection_move(struct shard_thread *thread, struct connection *connection, uint32_t shard,
+                     uint64_t request_id);
+
+/* The socket is another shard's now: forget it without closing it. */
+void connection_forget(struct shard_thread *thread, struct connection *connection);
+
+/* Something changed: look at it at the end of the turn. */
+void connection_mark(struct shard_thread *thread, struct connection *connection);
+
+/* End of a turn: send, receive, stall, resume, close as each dirty connection needs it. */
+void connections_turn(struct shard_thread *thread);
+
+/* Once in CHECK_MS: close those that linger or dawdle. */
+void connections_check(struct shard_thread *thread);
+void connections_fini(struct shard_thread *thread);
+
+#endif

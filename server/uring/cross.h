@@ -1,0 +1,45 @@
+/* What crosses from one shard's thread to another: requests for its sessions, their answers, sockets.
+ *
+ * Messages lie in the hop queues (hop.h); what is larger than HOP_MESSAGE_MAX travels as a pointer. A
+ * full queue refuses requests (BUSY) before answers, and keeps an answer until there is room.
+ */
+#ifndef CROSS_H
+#define CROSS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+
+struct shard_thread;
+struct connection;
+struct request;
+
+/* Send a request, whose ticket is a call here. Returns false when the queue is full. */
+bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request);
+
+/* Send the answer to such a request back. */
+void cross_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
+                  struct bytes answer);
+
+/* Give a fresh socket away; it is counted there already. Returns false when the queue is full. */
+bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd);
+
+/* Hand over a connection whose state is MOVING and that nothing holds; it is forgotten here. Where the
+ * queue is full it stays MOVING and dirty. */
+void cross_move(struct shard_thread *thread, struct connection *connection);
+
+/* Take what has come: requests into the batch, which must be run before cross_release(). */
+void cross_receive(struct shard_thread *thread);
+void cross_release(struct shard_thread *thread);
+
+/* Something waits to be taken, or to be sent. */
+bool cross_waiting(const struct shard_thread *thread);
+
+/* End of a turn: let the others see what was sent, and wake those who sleep. */
+void cross_flush(struct shard_thread *thread);
+
+/* Free what is still in the queues to this thread, and close sockets in them. */
+void cross_fini(struct shard_thread *thread);
+
+#endif

@@ -1,0 +1,196 @@
+#include "gather.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "connection.h"
+#include "heap.h"
+#include "limits.h"
+#include "native_answer.h"
+#include "native_door.h"
+#include "shard_thread.h"
+
+struct gather_slice {
+    size_t offset, size;
+};
+
+struct gather {
+    uint32_t connection, generation;
+    uint64_t request_id;
+    uint8_t frame_type;
+    bool failed; /* For want of memory. */
+    uint32_t part_count, left;
+    struct buffer bytes; /* Of all parts, as they came. */
+    struct gather_slice slices[];
+};
+
+struct gather *gather_open(struct shard_thread *thread, struct connection *connection,
+                           uint8_t frame_type, uint64_t request_id, uint32_t part_count)
+{
+    struct gather *gather = malloc(sizeof *gather + part_count * sizeof gather->slices[0]);
+
+    (void)thread;
+    assert(part_count > 0);
+    if (gather == NULL) {
+        return NULL;
+    }
+    *gather = (struct gather){
+        .connection = connection->index,
+        .generation = connection->generation,
+        .request_id = request_id,
+        .frame_type = frame_type,
+        .part_count = part_count,
+        .left = part_count,
+        .bytes = {.memory = heap_memory()},
+    };
+    connection->in_flight++;
+    return gather;
+}
+
+static void gather_free(struct gather *gather)
+{
+    buffer_fini(&gather->bytes);
+    free(gather);
+}
+
+void gather_abandon(struct gather *gather)
+{
+    if (--gather->left == 0) {
+        gather_free(gather);
+    }
+}
+
+static struct bytes part_bytes(const struct gather *gather, uint32_t part)
+{
+    const struct gather_slice *slice = &gather->slices[part];
+
+    return bytes_of(gather->bytes.data + slice->offset, slice->size);
+}
+
+/* All parts, in order. */
+static int join(const struct gather *gather, struct buffer *out)
+{
+    int rc = 0;
+
+    out->size = 0;
+    for (uint32_t i = 0; i < gather->part_count && rc == 0; i++) {
+        rc = buffer_append(out, part_bytes(gather, i));
+    }
+    return rc;
+}
+
+static uint64_t position_of(struct shard_thread *thread, struct bytes key)
+{
+    struct request request = {.op = REQUEST_GET, .key = key};
+
+    shard_prepare(thread->shard, &request);
+    return request.position;
+}
+
+/* Where the first of the shards stopped; 0: all came to the end. The first error there was. */
+static uint64_t scan_stop(const struct gather *gather, enum status *status)
+{
+    uint64_t stop = 0;
+
+    *status = STATUS_OK;
+    for (uint32_t i = 0; i < gather->part_count; i++) {
+        struct reader reader = reader_of(part_bytes(gather, i));
+        enum status part_status = (enum status)read_varint(&reader);
+        uint64_t cursor = read_varint(&reader);
+        if (part_status != STATUS_OK) {
+            *status = part_status;
+        }
+        if (cursor != 0 && (stop == 0 || cursor < stop)) {
+            stop = cursor;
+        }
+    }
+    return stop;
+}
+
+static int join_scan(struct shard_thread *thread, const struct gather *gather, uint64_t stop,
+                     struct buffer *out)
+{
+    int rc = 0;
+
+    out->size = 0;
+    for (uint32_t i = 0; i < gather->part_count && rc == 0; i++) {
+        struct reader reader = reader_of(part_bytes(gather, i));
+        (void)read_varint(&reader);
+        (void)read_varint(&reader);
+        while (rc == 0 && !reader.bad && reader_left(&reader) > 0) {
+            const uint8_t *begin = reader.at;
+            struct bytes key = read_string(&reader);
+            if (stop == 0 || position_of(thread, key) < stop) {
+                rc = buffer_append(out, bytes_of(begin, (size_t)(reader.at - begin)));
+            }
+        }
+    }
+    return rc;
+}
+
+static void finish(struct shard_thread *thread, struct gather *gather)
+{
+    struct connection *connection = connection_find(thread, gather->connection, gather->generation);
+    enum status status = STATUS_OK;
+    uint64_t cursor = 0;
+    int rc;
+
+    if (connection == NULL) {
+        return;
+    }
+    connection->in_flight--;
+    connection_mark(thread, connection);
+    if (gather->frame_type == FRAME_SCAN) {
+        cursor = scan_stop(gather, &status);
+        rc = join_scan(thread, gather, cursor, &thread->scratch);
+    } else {
+        rc = join(gather, &thread->scratch);
+    }
+    if (rc != 0 || gather->failed) {
+        status = STATUS_BUSY;
+    }
+    if (status != STATUS_OK) {
+        native_status(thread, connection, gather->frame_type, gather->request_id, status, NULL);
+        return;
+    }
+    struct bytes value = buffer_bytes(&thread->scratch);
+    uint8_t *to = connection_reserve(thread, connection, native_many_room(value.size));
+    if (to != NULL) {
+        connection_commit(
+            thread, connection,
+            native_many_frame(gather->frame_type, gather->request_id, cursor, value, to));
+    }
+}
+
+/* Keep a part's answer, or in its place that there is no room for it. */
+static void add_part(struct gather *gather, uint32_t part, struct bytes answer)
+{
+    uint8_t small[1024];
+
+    if (gather->bytes.size + answer.size > FRAME_BYTES_MAX - HEAD_BYTES_MAX) {
+        struct native_answer instead;
+        native_answer_status(&instead, STATUS_FRAME_TOO_LARGE,
+                             "the answers to all keys together do not fit into a frame",
+                             bytes_of(NULL, 0));
+        assert(instead.room <= sizeof small);
+        answer = bytes_of(small, native_answer_part(&instead, small));
+        gather->failed |= gather->frame_type == FRAME_SCAN;
+    }
+    gather->slices[part] = (struct gather_slice){.offset = gather->bytes.size, .size = answer.size};
+    if (buffer_append(&gather->bytes, answer) != 0) {
+        gather->slices[part].size = 0;
+        gather->failed = true;
+    }
+}
+
+void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
+                 struct bytes answer)
+{
+    assert(part < gather->part_count && gather->left > 0);
+    add_part(gather, part, answer);
+    if (--gather->left == 0) {
+        finish(thread, gather);
+        gather_free(gather);
+    }
+}

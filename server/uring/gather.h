@@ -1,0 +1,34 @@
+/* One reply made of the answers to several requests: many keys in one call, a scan over all shards.
+ *
+ * Parts come in any order, from any shard; the reply goes out when the last one is there.
+ *
+ * A scan: each shard gives its keys in order of position from the cursor on, and where it stopped. Up to
+ * the first such stop, and no further, every key of every shard is known; so the reply has the keys
+ * before it, and it is the new cursor. A cursor thus stays a position on the ring, whatever the number
+ * of shards is by the next call.
+ */
+#ifndef GATHER_H
+#define GATHER_H
+
+#include <stdint.h>
+
+#include "bytes.h"
+#include "memory.h"
+
+struct shard_thread;
+struct connection;
+struct gather;
+
+/* For `part_count` parts (at least 1). It counts as one request of the connection. Returns NULL where
+ * there is no memory. */
+struct gather *gather_open(struct shard_thread *thread, struct connection *connection,
+                           uint8_t frame_type, uint64_t request_id, uint32_t part_count);
+
+/* A part's answer. After the last one the reply is sent and the gather gone. */
+void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
+                 struct bytes answer);
+
+/* A part will never come: the thread is being taken down. */
+void gather_abandon(struct gather *gather);
+
+#endif

@@ -1,0 +1,158 @@
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "cross.h"
+#include "native_door.h"
+#include "plane_private.h"
+#include "shard_thread.h"
+
+enum { BACKLOG = 4096 };
+
+/* Inherited by accepted sockets. */
+static void set_options(int fd)
+{
+    int on = 1;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static int bound_port(int fd, uint16_t *port)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof name;
+
+    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0) {
+        return -errno;
+    }
+    *port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
+                                             : ((struct sockaddr_in *)&name)->sin_port);
+    return 0;
+}
+
+static int listen_on(const struct addrinfo *where, uint16_t *port)
+{
+    int fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    set_options(fd);
+    int rc = 0;
+    if (bind(fd, where->ai_addr, where->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        rc = -errno;
+    }
+    rc = rc == 0 ? bound_port(fd, port) : rc;
+    if (rc != 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int listener_open(const char *address, uint16_t port, uint16_t *bound, char *message,
+                  size_t message_size)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found;
+    char service[8];
+
+    snprintf(service, sizeof service, "%u", port);
+    int failed = getaddrinfo(address, service, &hints, &found);
+    if (failed != 0) {
+        snprintf(message, message_size, "cannot listen on %s: %s", address, gai_strerror(failed));
+        return -EADDRNOTAVAIL;
+    }
+    int fd = listen_on(found, bound);
+    freeaddrinfo(found);
+    if (fd < 0) {
+        snprintf(message, message_size, "cannot listen on %s port %u: %s%s", address, port,
+                 strerror(-fd),
+                 fd == -EADDRINUSE ? " (does another server run there? see ss -ltnp)" : "");
+    }
+    return fd;
+}
+
+void listener_arm(struct shard_thread *thread)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+
+    io_uring_prep_multishot_accept(sqe, thread->plane->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_ACCEPT, 0, 0));
+    thread->plane->accepting = true;
+}
+
+static uint32_t connection_total(struct plane *plane, uint32_t *fewest)
+{
+    uint32_t total = 0, least = UINT32_MAX;
+
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        uint32_t count = atomic_load(&plane->threads[i].connection_count);
+        total += count;
+        if (count < least) {
+            least = count;
+            *fewest = i;
+        }
+    }
+    return total;
+}
+
+static void refuse(struct plane *plane, int fd)
+{
+    uint8_t answer[512];
+    size_t size = native_refusal(answer, STATUS_TOO_MANY_CONNECTIONS);
+
+    (void)!send(fd, answer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)shutdown(fd, SHUT_WR);
+    close(fd);
+    atomic_fetch_add(&plane->refused_connections, 1);
+}
+
+static void give(struct shard_thread *thread, uint32_t shard, int fd)
+{
+    struct plane *plane = thread->plane;
+
+    atomic_fetch_add(&plane->threads[shard].connection_count, 1);
+    if (shard != thread->index) {
+        if (cross_socket(thread, shard, fd)) {
+            return;
+        }
+        atomic_fetch_sub(&plane->threads[shard].connection_count, 1);
+        atomic_fetch_add(&thread->connection_count, 1);
+    }
+    thread->stats.accepted++;
+    if (connection_open(thread, fd) == NULL) {
+        atomic_fetch_sub(&thread->connection_count, 1);
+        refuse(plane, fd);
+    }
+}
+
+void listener_accepted(struct shard_thread *thread, const struct io_uring_cqe *cqe)
+{
+    struct plane *plane = thread->plane;
+    uint32_t shard = 0;
+
+    if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
+        plane->accepting = false;
+        plane->accept_us = thread->now_us + (cqe->res < 0 ? ACCEPT_RETRY_MS * 1000 : 0);
+    }
+    if (cqe->res < 0) {
+        return;
+    }
+    if (thread->stopping) {
+        close(cqe->res);
+    } else if (connection_total(plane, &shard) >= plane->options.limits.connections) {
+        refuse(plane, cqe->res);
+    } else {
+        give(thread, shard, cqe->res);
+    }
+}

@@ -1,0 +1,350 @@
+#include "log_writer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bounds.h"
+#include "container.h"
+#include "shard.h"
+
+enum { TAKE_AGAIN_US = 10 * 1000, MARK_BYTES = LOG_RECORD_HEADER_BYTES };
+
+static uint64_t file_offset(const struct log_writer *writer)
+{
+    return LOG_HEADER_BYTES + (writer->lsn - writer->segment.lsn);
+}
+
+static size_t round_to_block(size_t size)
+{
+    return (size + LOG_BLOCK_BYTES - 1) & ~(size_t)(LOG_BLOCK_BYTES - 1);
+}
+
+static struct log_batch *batch_at(struct log_writer *writer, uint32_t i)
+{
+    return &writer->batches[(writer->first + i) % LOG_BATCHES];
+}
+
+/* The batch that takes records, or NULL. */
+static struct log_batch *open_batch(struct log_writer *writer)
+{
+    struct log_batch *last = writer->count == 0 ? NULL : batch_at(writer, writer->count - 1);
+
+    return last == NULL || last->closed ? NULL : last;
+}
+
+/* Room for `size` bytes in whole blocks. Returns 0, or -ENOMEM with nothing changed. */
+static int batch_reserve(struct log_batch *batch, size_t size)
+{
+    size_t capacity = round_to_block(size < LOG_STAGING_BYTES ? LOG_STAGING_BYTES : size);
+
+    if (batch->capacity >= capacity) {
+        return 0;
+    }
+    void *data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) {
+        return -ENOMEM;
+    }
+    if (batch->data != NULL) {
+        memcpy(data, batch->data, batch->size);
+        munmap(batch->data, batch->capacity);
+    }
+    batch->data = data;
+    batch->capacity = capacity;
+    return 0;
+}
+
+static void batch_close(struct log_writer *writer, struct log_batch *batch)
+{
+    size_t whole = batch->size & ~(size_t)(LOG_BLOCK_BYTES - 1);
+
+    assert(!batch->closed);
+    batch->closed = true;
+    batch->end_lsn = writer->lsn;
+    memcpy(writer->tail, batch->data + whole, batch->size - whole);
+}
+
+/* Begin a batch where the stream stands, with the part of its block that is there already, and room
+ * for `bytes`. Returns 0, or -EAGAIN with nothing changed. */
+static int batch_begin(struct log_writer *writer, size_t bytes, struct log_batch **begun)
+{
+    if (writer->count == LOG_BATCHES) {
+        return -EAGAIN;
+    }
+    struct log_batch *batch = batch_at(writer, writer->count);
+    uint64_t offset = file_offset(writer);
+    size_t tail = (size_t)(offset % LOG_BLOCK_BYTES);
+    batch->size = 0;
+    if (batch_reserve(batch, tail + bytes) != 0) {
+        return -EAGAIN;
+    }
+    memcpy(batch->data, writer->tail, tail);
+    batch->size = tail;
+    batch->offset = offset - tail;
+    batch->segment = writer->segment;
+    batch->closed = batch->seals = false;
+    batch->records = 0;
+    writer->count++;
+    writer->since_us = writer->now_us;
+    *begun = batch;
+    return 0;
+}
+
+/* The present segment is complete: sealed with its last write, or now if that was done long ago. */
+static void segment_finish(struct log_writer *writer)
+{
+    struct log_batch *batch = open_batch(writer);
+
+    if (batch != NULL) {
+        batch_close(writer, batch);
+    }
+    if (writer->count > 0) {
+        batch_at(writer, writer->count - 1)->seals = true;
+    } else {
+        segments_seal(writer->segments, writer->segment.id, writer->lsn);
+    }
+    writer->segment_open = false;
+}
+
+/* Go on in a new segment. Returns 0, -EAGAIN, -ENOSPC or -EIO; the old segment then stays. */
+static int segment_switch(struct log_writer *writer)
+{
+    struct segment next;
+
+    if (writer->stats.full && writer->now_us - writer->tried_us < TAKE_AGAIN_US) {
+        return -ENOSPC;
+    }
+    writer->tried_us = writer->now_us;
+    int rc = segments_take(writer->segments, writer->lsn, &next);
+    writer->stats.full = rc == -ENOSPC;
+    if (rc == -ENOSPC || rc == -EAGAIN) {
+        return rc;
+    }
+    if (rc != 0) {
+        snprintf(writer->failure, sizeof writer->failure, "cannot prepare a log segment: %s",
+                 strerror(-rc));
+        writer->stats.failed = writer->failing = true;
+        return -EIO;
+    }
+    if (writer->segment_open) {
+        segment_finish(writer);
+    }
+    assert(next.lsn == writer->lsn && next.size % LOG_BLOCK_BYTES == 0);
+    writer->segment = next;
+    writer->segment_open = true;
+    return 0;
+}
+
+static bool segment_has_room(const struct log_writer *writer, uint64_t bytes)
+{
+    return writer->segment_open && file_offset(writer) + bytes <= writer->segment.size;
+}
+
+static void submit(struct log_writer *writer)
+{
+    struct log_batch *batch = batch_at(writer, 0);
+    size_t size = round_to_block(batch->size);
+    struct io_uring_sqe *sqe = ring_submission(writer->ring);
+
+    assert(!writer->in_flight && batch->closed && batch->size > 0);
+    memset(batch->data + batch->size, 0, size - batch->size);
+    io_uring_prep_write(sqe, batch->segment.fd, batch->data, (unsigned)size, batch->offset);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_LOG_WRITE, 0, 0));
+    writer->in_flight = true;
+    writer->started_us = writer->now_us;
+    if (writer->count == 1) {
+        writer->hurry = false;
+    }
+}
+
+/* A batch with room for a record of `bytes`, and a MARK before it where it is the batch's first. */
+static int find_batch(struct log_writer *writer, size_t bytes, struct log_batch **found)
+{
+    size_t bytes_marked = bytes + MARK_BYTES;
+
+    if (!segment_has_room(writer, bytes_marked)) {
+        int rc = segment_switch(writer);
+        if (rc != 0) {
+            return rc;
+        }
+        if (!segment_has_room(writer, bytes_marked)) {
+            return -EFBIG;
+        }
+    }
+    struct log_batch *batch = open_batch(writer);
+    if (batch != NULL && batch->size + bytes > LOG_STAGING_BYTES) {
+        if (writer->count == LOG_BATCHES) {
+            return -EAGAIN;
+        }
+        batch_close(writer, batch);
+        batch = NULL;
+    }
+    int rc = batch == NULL ? batch_begin(writer, bytes_marked, &batch) : 0;
+    *found = batch;
+    return rc;
+}
+
+static void advance(struct log_writer *writer, struct log_batch *batch, size_t size)
+{
+    batch->size += size;
+    batch->records++;
+    writer->lsn += size;
+}
+
+static int writer_append(struct log_port *port, uint8_t kind, uint64_t position,
+                         const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
+{
+    struct log_writer *writer = container_of(port, struct log_writer, port);
+    struct log_batch *batch;
+    uint64_t body_size = 0;
+
+    if (writer->stats.failed) {
+        return -EIO;
+    }
+    for (uint32_t i = 0; i < part_count; i++) {
+        body_size += parts[i].size;
+    }
+    size_t size = (size_t)log_record_size(body_size);
+    int rc = find_batch(writer, size, &batch);
+    if (rc != 0) {
+        return rc;
+    }
+    if (batch->records == 0) {
+        log_mark_put(batch->data + batch->size, batch->segment.epoch, writer->lsn);
+        advance(writer, batch, MARK_BYTES);
+    }
+    log_record_put(batch->data + batch->size, batch->segment.epoch, kind, position, parts,
+                   part_count);
+    advance(writer, batch, size);
+    writer->stats.records++;
+    writer->stats.bytes += size;
+    writer->stats.lsn_appended = writer->lsn;
+    *lsn = writer->lsn;
+    return 0;
+}
+
+static void writer_hurry(struct log_port *port)
+{
+    container_of(port, struct log_writer, port)->hurry = true;
+}
+
+void log_writer_init(struct log_writer *writer, struct ring *ring, uint32_t interval_ms)
+{
+    *writer = (struct log_writer){
+        .port = {.append = writer_append, .hurry = writer_hurry},
+        .ring = ring,
+        .interval_us = (uint64_t)interval_ms * 1000,
+    };
+}
+
+void log_writer_fini(struct log_writer *writer)
+{
+    for (uint32_t i = 0; i < LOG_BATCHES; i++) {
+        if (writer->batches[i].data != NULL) {
+            munmap(writer->batches[i].data, writer->batches[i].capacity);
+        }
+        writer->batches[i] = (struct log_batch){0};
+    }
+}
+
+void log_writer_attach(struct log_writer *writer, struct shard *shard, struct segments *segments,
+                       uint64_t lsn)
+{
+    assert(lsn % LOG_RECORD_ALIGN == 0);
+    writer->shard = shard;
+    writer->segments = segments;
+    writer->lsn = lsn;
+    writer->stats.lsn_appended = writer->stats.lsn_durable = lsn;
+}
+
+static void tell_failure(struct log_writer *writer)
+{
+    writer->failing = false;
+    writer->count = 0;
+    shard_log_failed(writer->shard, writer->failure);
+}
+
+static void fail_write(struct log_writer *writer, int32_t result, size_t wanted)
+{
+    if (result < 0) {
+        snprintf(writer->failure, sizeof writer->failure, "writing the log failed: %s",
+                 strerror(-result));
+    } else {
+        snprintf(writer->failure, sizeof writer->failure,
+                 "writing the log failed: the device took %d of %zu bytes", result, wanted);
+    }
+    writer->stats.failed = true;
+    tell_failure(writer);
+}
+
+void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_us)
+{
+    struct log_batch *batch = batch_at(writer, 0);
+    size_t size = round_to_block(batch->size);
+
+    assert(writer->in_flight);
+    writer->in_flight = false;
+    writer->now_us = now_us;
+    if (writer->stats.failed && !writer->failing) {
+        return;
+    }
+    if (result < 0 || (size_t)result != size) {
+        fail_write(writer, result, size);
+        return;
+    }
+    writer->stats.device_writes++;
+    writer->stats.device_bytes += size;
+    histogram_record(&writer->stats.device_write_us, now_us - writer->started_us);
+    writer->stats.lsn_durable = batch->end_lsn;
+    if (batch->seals) {
+        segments_seal(writer->segments, batch->segment.id, batch->end_lsn);
+    }
+    if (batch->capacity > LOG_STAGING_BYTES) {
+        munmap(batch->data, batch->capacity);
+        batch->data = NULL;
+        batch->capacity = 0;
+    }
+    writer->first = (writer->first + 1) % LOG_BATCHES;
+    writer->count--;
+    shard_log_durable(writer->shard, writer->stats.lsn_durable, now_us);
+}
+
+uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
+{
+    writer->now_us = now_us;
+    if (writer->failing && !writer->in_flight) {
+        tell_failure(writer);
+    }
+    if (writer->stats.failed) {
+        return UINT64_MAX;
+    }
+    uint64_t next_us = UINT64_MAX;
+    if (writer->stats.full) {
+        if (now_us - writer->tried_us >= LOG_RETRY_MS * 1000) {
+            (void)segment_switch(writer);
+        }
+        next_us = writer->stats.full ? LOG_RETRY_MS * 1000 : UINT64_MAX;
+    }
+    if (writer->in_flight || writer->count == 0) {
+        return next_us;
+    }
+    struct log_batch *batch = batch_at(writer, 0);
+    uint64_t age_us = now_us - writer->since_us;
+    if (!batch->closed && !writer->hurry && batch->size < LOG_WRITE_BYTES_MIN &&
+        age_us < writer->interval_us) {
+        uint64_t left_us = writer->interval_us - age_us;
+        return left_us < next_us ? left_us : next_us;
+    }
+    if (!batch->closed) {
+        batch_close(writer, batch);
+    }
+    submit(writer);
+    return next_us;
+}
+
+bool log_writer_idle(const struct log_writer *writer)
+{
+    return !writer->in_flight && (writer->count == 0 || writer->stats.failed);
+}

@@ -1,0 +1,83 @@
+/* The log writer: the shard's log port on its ring.
+ *
+ * Appends are encoded into staging memory at once. One device write (O_DIRECT|O_DSYNC) is in flight at
+ * a time, and what is appended meanwhile goes into the next one: group commit that clocks itself. With
+ * nobody waiting (no hurry) a write begins once LOG_WRITE_BYTES_MIN are there or the interval is over.
+ *
+ *   batch: [tail of the block before][MARK][record][record]...[zeros to the end of the block]
+ *
+ * A device write ends in the middle of a block as a rule; the next one begins with that block again,
+ * its old bytes unchanged, so that a write torn inside it cannot harm them.
+ *
+ * LSNs are offsets after the record: append gives the end of the record, and durable means everything
+ * before an LSN. A device write that fails, or writes less than asked, is never tried again: what the
+ * device then holds is unknown (after a failed fsync the kernel may forget dirty pages).
+ *
+ * Memory: three staging areas of LOG_STAGING_BYTES, whose pages exist once used; a larger record gets
+ * its own for the time of its write. Threads: its shard's.
+ */
+#ifndef LOG_WRITER_H
+#define LOG_WRITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "log_format.h"
+#include "plane.h"
+#include "ports.h"
+#include "ring.h"
+#include "segments.h"
+
+enum { LOG_BATCHES = 3 };
+
+/* One device write, past, present or to come. Private to log_writer.c. */
+struct log_batch {
+    uint8_t *data;
+    size_t capacity;
+    size_t size;     /* With the copied tail; before padding. */
+    bool closed;     /* Takes no more records. */
+    bool seals;      /* With it its segment is complete. */
+    uint64_t offset; /* In the file. */
+    uint64_t end_lsn;
+    uint64_t records;
+    struct segment segment;
+};
+
+struct log_writer {
+    struct log_port port;
+    struct ring *ring;
+    struct shard *shard;
+    struct segments *segments;
+    uint64_t interval_us;
+    uint64_t lsn; /* Of the next record. */
+    struct segment segment;
+    bool segment_open;
+    bool hurry;
+    bool in_flight;
+    bool failing;          /* Failed, and the shard was not told yet. */
+    uint32_t first, count; /* Of batches, a ring; only the last may be open. */
+    struct log_batch batches[LOG_BATCHES];
+    uint8_t tail[LOG_BLOCK_BYTES]; /* The block in which the next batch begins. */
+    uint64_t now_us, since_us, started_us, tried_us;
+    char failure[160];
+    struct plane_log_stats stats;
+};
+
+void log_writer_init(struct log_writer *writer, struct ring *ring, uint32_t interval_ms);
+void log_writer_fini(struct log_writer *writer);
+
+/* Before the first append. */
+void log_writer_attach(struct log_writer *writer, struct shard *shard, struct segments *segments,
+                       uint64_t lsn);
+
+/* The device write completed with `result` (bytes or negative errno): tells the shard. */
+void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_us);
+
+/* Once a turn: begin a device write where one is due. Returns in how many microseconds the next one
+ * will be, UINT64_MAX when a completion or an append comes first. */
+uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us);
+
+/* Nothing is waiting to be written (or the device failed). */
+bool log_writer_idle(const struct log_writer *writer);
+
+#endif

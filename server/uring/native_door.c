@@ -1,0 +1,415 @@
+#include "native_door.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "client_id.h"
+#include "cross.h"
+#include "door.h"
+#include "gather.h"
+#include "native_answer.h"
+#include "native_request.h"
+#include "plane_private.h"
+#include "shard_thread.h"
+
+static void write_answer(struct shard_thread *thread, struct connection *connection,
+                         uint8_t frame_type, uint64_t request_id,
+                         const struct native_answer *answer)
+{
+    uint8_t *to = connection_reserve(thread, connection, answer->room);
+
+    if (to != NULL) {
+        connection_commit(thread, connection,
+                          native_answer_frame(answer, frame_type, request_id, to));
+    }
+}
+
+static uint64_t node_hlc(const struct shard_thread *thread)
+{
+    return shard_hlc(thread->shard);
+}
+
+void native_status(struct shard_thread *thread, struct connection *connection, uint8_t frame_type,
+                   uint64_t request_id, enum status status, const char *text)
+{
+    struct native_answer answer;
+
+    native_answer_status(&answer, status, text, bytes_of(NULL, 0));
+    answer.head.hlc = node_hlc(thread);
+    answer.head.retry_after_ms = status == STATUS_BUSY ? BUSY_RETRY_MS : 0;
+    write_answer(thread, connection, frame_type, request_id, &answer);
+}
+
+void native_document(struct shard_thread *thread, struct connection *connection,
+                     uint64_t request_id, enum status status, const char *text,
+                     struct bytes document)
+{
+    struct native_answer answer;
+
+    native_answer_status(&answer, status, text, document);
+    answer.head.hlc = node_hlc(thread);
+    write_answer(thread, connection, FRAME_ADMIN, request_id, &answer);
+}
+
+size_t native_refusal(uint8_t *to, enum status status)
+{
+    struct native_answer answer;
+
+    native_answer_status(&answer, status, NULL, bytes_of(NULL, 0));
+    return native_answer_frame(&answer, FRAME_HELLO, 0, to);
+}
+
+/* ---- From bytes to frames ---- */
+
+static int64_t native_measure(struct shard_thread *thread, struct connection *connection,
+                              struct bytes input)
+{
+    const struct plane_limits *limits = &thread->plane->options.limits;
+    int64_t size = frame_size(input, limits->frame_bytes);
+
+    if (size >= 0) {
+        return size;
+    }
+    thread->stats.frames_bad++;
+    if (size == -EMSGSIZE) {
+        char text[96];
+        snprintf(text, sizeof text, "the frame is larger than the %u bytes allowed",
+                 limits->frame_bytes);
+        native_status(thread, connection, input.data[1], load_u64(input.data + 8),
+                      STATUS_FRAME_TOO_LARGE, text);
+    } else {
+        native_status(thread, connection, 0, 0, STATUS_INVALID,
+                      "no frame begins here: the stream is out of step");
+    }
+    return size;
+}
+
+static void native_skipped(struct shard_thread *thread, struct connection *connection,
+                           struct bytes start)
+{
+    native_status(thread, connection, start.data[1], load_u64(start.data + 8), STATUS_BUSY,
+                  "too many large requests are being received");
+}
+
+/* ---- HELLO ---- */
+
+void native_hello_answer(struct shard_thread *thread, struct connection *connection,
+                         uint64_t request_id)
+{
+    const struct plane_options *options = &thread->plane->options;
+    Belay__Wire__HelloReply head;
+    uint8_t *to = connection_reserve(thread, connection,
+                                     FRAME_HEADER_BYTES + strlen(options->node_name) + 128);
+    if (to == NULL) {
+        return;
+    }
+    belay__wire__hello_reply__init(&head);
+    head.protocol = PROTOCOL_VERSION;
+    head.client = connection->client;
+    head.node = thread->plane->node_name;
+    head.shards = options->shard_count;
+    head.shard = thread->index;
+    head.hlc = node_hlc(thread);
+    head.frame_bytes_max = options->limits.frame_bytes;
+    head.in_flight_max = options->limits.in_flight;
+    size_t head_size = belay__wire__hello_reply__pack(&head, to + FRAME_HEADER_BYTES);
+    frame_header_put(to, FRAME_HELLO, FRAME_REPLY, request_id,
+                     bytes_of(to + FRAME_HEADER_BYTES, head_size), bytes_of(NULL, 0));
+    connection_commit(thread, connection, FRAME_HEADER_BYTES + head_size);
+}
+
+/* A connection is handed over only where nothing of it is under way here. */
+static bool may_move(const struct connection *connection)
+{
+    return connection->in_flight == 0 && connection->output.size == 0 && !connection->sending &&
+           connection->put_off.first == NULL;
+}
+
+static void hello(struct shard_thread *thread, struct connection *connection,
+                  const struct frame *frame)
+{
+    struct native_hello asked;
+    enum status status = native_hello(frame, &thread->arena, &asked);
+
+    if (status != STATUS_OK) {
+        native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    if (asked.protocol != PROTOCOL_VERSION) {
+        char text[96];
+        snprintf(text, sizeof text, "this node speaks version %d of the protocol, not %u",
+                 PROTOCOL_VERSION, asked.protocol);
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_UNSUPPORTED, text);
+        return;
+    }
+    connection->client = asked.client;
+    if (connection->client == 0) {
+        connection->client =
+            client_id(thread->plane->options.actor, atomic_fetch_add(&thread->plane->clients, 1));
+    }
+    if (connection->client == 0) {
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_UNAVAILABLE,
+                      "this start of the node has given out all its client ids; restart it");
+        return;
+    }
+    uint32_t shard = asked.shard_plus_one - 1;
+    if (asked.shard_plus_one != 0 && shard < thread->plane->options.shard_count &&
+        shard != thread->index && may_move(connection)) {
+        connection_move(thread, connection, shard, frame->request_id);
+        return;
+    }
+    native_hello_answer(thread, connection, frame->request_id);
+}
+
+/* ---- Requests ---- */
+
+/* A ticket for a request of this connection; 0 after saying why there is none. */
+static uint64_t take_call(struct shard_thread *thread, struct connection *connection,
+                          const struct frame *frame, struct call **call)
+{
+    uint64_t ticket = calls_take(&thread->calls, call);
+
+    if (ticket == 0) {
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY,
+                      "too many requests are waiting for their answer");
+        return 0;
+    }
+    (*call)->form = CALL_FRAME;
+    (*call)->frame_type = frame->type;
+    (*call)->protocol = &native_protocol;
+    (*call)->request_id = frame->request_id;
+    (*call)->connection = connection->index;
+    (*call)->connection_generation = connection->generation;
+    return ticket;
+}
+
+static void one(struct shard_thread *thread, struct connection *connection,
+                const struct frame *frame, struct bytes whole)
+{
+    struct request request;
+    struct call *call;
+    enum status status = native_request(frame, &thread->arena, &request);
+
+    if (status != STATUS_OK) {
+        native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    request.ticket = take_call(thread, connection, frame, &call);
+    if (request.ticket == 0) {
+        return;
+    }
+    call->flags = (uint8_t)request.flags;
+    request.received_us = thread->now_us - thread->waited_us;
+    connection->in_flight++;
+    batch_route(thread, &request, connection, whole);
+}
+
+/* A part of a gathered request. Returns its ticket, or 0 when there are too many: it is answered. */
+static uint64_t take_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
+                          const struct frame *frame, enum call_form form, uint32_t flags)
+{
+    struct call *call;
+    uint64_t ticket = calls_take(&thread->calls, &call);
+
+    if (ticket == 0) {
+        struct native_answer answer;
+        uint8_t bytes[512];
+        size_t size;
+        native_answer_status(&answer, STATUS_BUSY, NULL, bytes_of(NULL, 0));
+        if (form == CALL_SCAN_PART) {
+            size = (size_t)(varint_put(varint_put(bytes, STATUS_BUSY), 0) - bytes);
+        } else {
+            size = native_answer_part(&answer, bytes);
+        }
+        gather_part(thread, gather, part, bytes_of(bytes, size));
+        return 0;
+    }
+    call->form = (uint8_t)form;
+    call->frame_type = frame->type;
+    call->flags = (uint8_t)flags;
+    call->protocol = &native_protocol;
+    call->gather = gather;
+    call->part = part;
+    return ticket;
+}
+
+static void many(struct shard_thread *thread, struct connection *connection,
+                 const struct frame *frame)
+{
+    struct native_many list;
+    enum status status = native_many(frame, &thread->arena, &list);
+
+    if (status != STATUS_OK) {
+        native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    if (list.count == 0) {
+        uint8_t *to = connection_reserve(thread, connection, native_many_room(0));
+        if (to != NULL) {
+            connection_commit(
+                thread, connection,
+                native_many_frame(frame->type, frame->request_id, 0, bytes_of(NULL, 0), to));
+        }
+        return;
+    }
+    struct gather *gather =
+        gather_open(thread, connection, frame->type, frame->request_id, list.count);
+    if (gather == NULL) {
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, NULL);
+        return;
+    }
+    for (uint32_t part = 0; part < list.count; part++) {
+        struct request request;
+        native_many_next(&list, &request);
+        request.ticket = take_part(thread, gather, part, frame, CALL_PART, request.flags);
+        request.received_us = thread->now_us - thread->waited_us;
+        if (request.ticket != 0) {
+            batch_route(thread, &request, NULL, bytes_of(NULL, 0));
+        }
+    }
+}
+
+/* Every shard is asked from the same cursor on; gather.h tells how the answers join. */
+static void scan(struct shard_thread *thread, struct connection *connection,
+                 const struct frame *frame)
+{
+    uint32_t shards = thread->plane->options.shard_count;
+    struct request request;
+    enum status status = native_request(frame, &thread->arena, &request);
+    struct gather *gather = NULL;
+
+    if (status == STATUS_OK) {
+        gather = gather_open(thread, connection, frame->type, frame->request_id, shards);
+        status = gather == NULL ? STATUS_BUSY : STATUS_OK;
+    }
+    if (status != STATUS_OK) {
+        native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    request.count = (request.count + shards - 1) / shards;
+    request.received_us = thread->now_us - thread->waited_us;
+    for (uint32_t shard = 0; shard < shards; shard++) {
+        request.ticket = take_part(thread, gather, shard, frame, CALL_SCAN_PART, 0);
+        if (request.ticket == 0) {
+            continue;
+        }
+        if (shard == thread->index) {
+            shard_prepare(thread->shard, &request);
+            batch_add(thread, &request, NULL, bytes_of(NULL, 0));
+        } else if (!cross_request(thread, shard, &request)) {
+            door_refuse(thread, request.ticket, STATUS_BUSY, NULL);
+        }
+    }
+}
+
+static void admin(struct shard_thread *thread, struct connection *connection,
+                  const struct frame *frame)
+{
+    struct native_admin asked;
+    struct call *call;
+    const struct plane_options *options = &thread->plane->options;
+    enum status status = native_admin(frame, &thread->arena, &asked);
+
+    if (status == STATUS_OK && options->admin == NULL) {
+        status = STATUS_UNSUPPORTED;
+    }
+    if (status != STATUS_OK) {
+        native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    uint64_t ticket = take_call(thread, connection, frame, &call);
+    if (ticket != 0) {
+        connection->in_flight++;
+        options->admin(options->context, ticket, asked.command, asked.argument);
+    }
+}
+
+static void dispatch(struct shard_thread *thread, struct connection *connection,
+                     const struct frame *frame, struct bytes whole)
+{
+    switch (frame->type) {
+    case FRAME_HELLO:
+        hello(thread, connection, frame);
+        break;
+    case FRAME_PING:
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_OK, NULL);
+        break;
+    case FRAME_GET_MANY:
+    case FRAME_WRITE_MANY:
+        many(thread, connection, frame);
+        break;
+    case FRAME_SCAN:
+        scan(thread, connection, frame);
+        break;
+    case FRAME_ADMIN:
+        admin(thread, connection, frame);
+        break;
+    default:
+        one(thread, connection, frame, whole);
+        break;
+    }
+}
+
+static void native_serve(struct shard_thread *thread, struct connection *connection,
+                         struct bytes whole)
+{
+    struct frame frame;
+    enum status status = STATUS_OK;
+    int rc = frame_parse(whole, &frame);
+
+    if (rc == -EILSEQ) {
+        status = STATUS_CORRUPT_FRAME;
+    } else if (rc != 0 || (frame.flags & FRAME_REPLY) != 0) {
+        status = STATUS_INVALID;
+    }
+    if (status != STATUS_OK) {
+        thread->stats.frames_bad++;
+    } else if (thread->stopping) {
+        status = STATUS_STOPPING;
+    } else if (connection->in_flight >= thread->plane->options.limits.in_flight) {
+        status = STATUS_TOO_MANY_IN_FLIGHT;
+    }
+    if (status != STATUS_OK) {
+        native_status(thread, connection, frame.type, frame.request_id, status, NULL);
+        return;
+    }
+    dispatch(thread, connection, &frame, whole);
+}
+
+/* ---- From answers to bytes ---- */
+
+static size_t native_room(struct shard_thread *thread, const struct call *call,
+                          const struct reply *reply)
+{
+    if (call->form == CALL_SCAN_PART) {
+        return 2 * VARINT_BYTES_MAX + reply->keys.size;
+    }
+    native_answer(&thread->answer, reply, call->flags, &thread->scratch);
+    return thread->answer.room;
+}
+
+static size_t native_put(struct shard_thread *thread, const struct call *call,
+                         const struct reply *reply, uint8_t *to)
+{
+    if (call->form == CALL_SCAN_PART) {
+        uint8_t *at = varint_put(varint_put(to, reply->status), reply->cursor);
+        if (reply->keys.size > 0) {
+            memcpy(at, reply->keys.data, reply->keys.size);
+        }
+        return (size_t)(at - to) + reply->keys.size;
+    }
+    if (call->form == CALL_PART) {
+        return native_answer_part(&thread->answer, to);
+    }
+    return native_answer_frame(&thread->answer, call->frame_type, call->request_id, to);
+}
+
+const struct protocol native_protocol = {
+    .name = "native",
+    .measure = native_measure,
+    .serve = native_serve,
+    .skipped = native_skipped,
+    .answer_room = native_room,
+    .answer_put = native_put,
+    .start_bytes = FRAME_HEADER_BYTES,
+};

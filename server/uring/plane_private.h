@@ -1,0 +1,27 @@
+/* What the plane's own files share. */
+#ifndef PLANE_PRIVATE_H
+#define PLANE_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plane.h"
+#include "shard_thread.h"
+
+struct plane {
+    struct plane_options options;
+    char *node_name;
+    int listen_fd;
+    uint16_t port;
+    uint32_t thread_count, started; /* Threads made, and running. */
+    _Atomic bool broken;            /* A thread could not use its ring. */
+    bool accepting; /* Shard 0's: the ring accepts, or should again from `accept_us` on. */
+    uint64_t accept_us;
+    _Atomic uint64_t clients;  /* Ids given out in this life of the node. */
+    _Atomic uint32_t draining; /* Threads that have nothing left to answer. */
+    _Atomic uint64_t refused_connections;
+    struct shard_thread *threads; /* options.shard_count of them. */
+};
+
+#endif

@@ -1,0 +1,404 @@
+#include "receive.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "bounds.h"
+#include "native_door.h"
+#include "plane_private.h"
+#include "shard_thread.h"
+
+bool receive_has_request(const struct connection *connection)
+{
+    return connection->input != NULL && connection->input_wanted != 0 &&
+           connection->input->size == connection->input_wanted;
+}
+
+static struct bytes advance(struct bytes bytes, size_t size)
+{
+    return bytes_of(bytes.data + size, bytes.size - size);
+}
+
+/* The batch may point into it: it goes back once that was executed. */
+static void spend(struct shard_thread *thread, struct chunk *chunk)
+{
+    chunk->next = thread->spent;
+    thread->spent = chunk;
+}
+
+static void keep(struct shard_thread *thread, struct connection *connection,
+                 struct chunk_list *list, struct bytes bytes)
+{
+    if (bytes.size > 0 && chunk_list_append(list, &thread->chunks, bytes) != 0) {
+        connection_close(thread, connection);
+    }
+}
+
+void connection_put_off(struct shard_thread *thread, struct connection *connection,
+                        struct bytes request)
+{
+    connection->stalled = true;
+    connection_mark(thread, connection);
+    keep(thread, connection, &connection->put_off, request);
+}
+
+static bool is_large(const struct connection *connection)
+{
+    return connection->input_wanted > CHUNK_BYTES;
+}
+
+static void drop_input(struct shard_thread *thread, struct connection *connection)
+{
+    if (connection->input != NULL) {
+        if (is_large(connection)) {
+            thread->connections.input_bytes -= connection->input->size;
+        }
+        chunk_give(&thread->chunks, connection->input);
+        connection->input = NULL;
+        connection->input_wanted = 0;
+    }
+}
+
+/* What is missing of the request in `input` is not taken. */
+static void skip_input(struct shard_thread *thread, struct connection *connection)
+{
+    struct chunk *input = connection->input;
+
+    connection->skip_bytes = connection->input_wanted - input->size;
+    connection->protocol->skipped(thread, connection, bytes_of(input->data, input->size));
+    drop_input(thread, connection);
+}
+
+/* Serve the request in `input`, or leave it for the next turn where this one had enough. */
+static void serve_input(struct shard_thread *thread, struct connection *connection)
+{
+    struct chunk *input = connection->input;
+    size_t size = connection->input_wanted;
+
+    if (size > BULK_BYTES_MIN) {
+        if (thread->bulk_bytes > 0 && thread->bulk_bytes + size > BULK_TURN_BYTES) {
+            thread->again = true;
+            connection_mark(thread, connection);
+            return;
+        }
+        thread->bulk_bytes += size;
+    }
+    if (is_large(connection)) {
+        thread->connections.input_bytes -= input->size;
+    }
+    connection->input = NULL;
+    connection->input_wanted = 0;
+    connection->protocol->serve(thread, connection, bytes_of(input->data, size));
+    spend(thread, input);
+}
+
+static void input_grew(struct shard_thread *thread, struct connection *connection, size_t size)
+{
+    connection->input->size += size;
+    if (is_large(connection)) {
+        thread->connections.input_bytes += size;
+    }
+    if (receive_has_request(connection)) {
+        serve_input(thread, connection);
+    } else if (is_large(connection) && thread->connections.input_bytes > INPUT_BYTES_MAX) {
+        skip_input(thread, connection);
+    }
+}
+
+/* The size of the request in `input` is known: give it memory for all of it. Returns 0 or -ENOMEM. */
+static int set_wanted(struct shard_thread *thread, struct connection *connection, size_t size)
+{
+    struct chunk *input = connection->input;
+
+    connection->input_wanted = size;
+    if (is_large(connection)) {
+        thread->connections.input_bytes += input->size;
+    }
+    if (size > input->capacity) {
+        struct chunk *larger = chunk_take(&thread->chunks, size);
+        if (larger == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(larger->data, input->data, input->size);
+        larger->size = input->size;
+        chunk_give(&thread->chunks, input);
+        connection->input = larger;
+    }
+    return 0;
+}
+
+/* Copy what belongs to the request in `input`. Returns how many bytes that were. */
+static size_t fill_input(struct shard_thread *thread, struct connection *connection,
+                         struct bytes bytes)
+{
+    struct chunk *input = connection->input;
+    bool known = connection->input_wanted != 0;
+    size_t wanted = known ? connection->input_wanted : connection->protocol->start_bytes;
+    size_t size = wanted - input->size < bytes.size ? wanted - input->size : bytes.size;
+
+    memcpy(input->data + input->size, bytes.data, size);
+    if (known) {
+        input_grew(thread, connection, size);
+        return size;
+    }
+    input->size += size;
+    int64_t whole =
+        connection->protocol->measure(thread, connection, bytes_of(input->data, input->size));
+    if (whole < 0) {
+        connection_drain(thread, connection);
+    } else if (whole > 0) {
+        if (set_wanted(thread, connection, (size_t)whole) != 0) {
+            skip_input(thread, connection);
+        } else {
+            input_grew(thread, connection, 0);
+        }
+    }
+    return size;
+}
+
+/* Serve a request that lies whole in `bytes`, or begin to collect it. Returns how many bytes of it
+ * were used. */
+static size_t take_request(struct shard_thread *thread, struct connection *connection,
+                           struct bytes bytes)
+{
+    int64_t size = connection->protocol->measure(thread, connection, bytes);
+
+    if (size < 0) {
+        connection_drain(thread, connection);
+        return bytes.size;
+    }
+    if (size > 0 && (size_t)size <= bytes.size) {
+        connection->protocol->serve(thread, connection, bytes_of(bytes.data, (size_t)size));
+        return (size_t)size;
+    }
+    connection->input = chunk_take(&thread->chunks, size == 0 ? 0 : (size_t)size);
+    if (connection->input == NULL) {
+        connection_close(thread, connection);
+        return bytes.size;
+    }
+    connection->input_wanted = (size_t)size;
+    memcpy(connection->input->data, bytes.data, bytes.size);
+    input_grew(thread, connection, bytes.size);
+    return bytes.size;
+}
+
+/* The port's languages, told apart by the first byte. */
+static bool choose_protocol(struct shard_thread *thread, struct connection *connection,
+                            uint8_t first)
+{
+    static const char refusal[] =
+        "-ERR this port speaks the native protocol; RESP is not offered yet\r\n";
+
+    if (first == FRAME_MAGIC) {
+        connection->protocol = &native_protocol;
+        return true;
+    }
+    connection_write(thread, connection, bytes_of_string(refusal));
+    connection_drain(thread, connection);
+    return false;
+}
+
+void connection_feed(struct shard_thread *thread, struct connection *connection, struct bytes bytes)
+{
+    if (bytes.size > 0 && connection->protocol == NULL && connection->state == CONNECTION_OPEN &&
+        !choose_protocol(thread, connection, bytes.data[0])) {
+        return;
+    }
+    while (bytes.size > 0 &&
+           (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_MOVING)) {
+        size_t used;
+        if (connection->stalled || connection->state == CONNECTION_MOVING ||
+            receive_has_request(connection)) {
+            keep(thread, connection, &connection->backlog, bytes);
+            return;
+        }
+        if (connection->skip_bytes > 0) {
+            uint64_t skip = connection->skip_bytes;
+            used = skip < bytes.size ? (size_t)skip : bytes.size;
+            connection->skip_bytes -= used;
+        } else if (connection->input != NULL) {
+            used = fill_input(thread, connection, bytes);
+        } else {
+            used = take_request(thread, connection, bytes);
+        }
+        bytes = advance(bytes, used);
+    }
+}
+
+/* Whole requests, one after the other; `input` is not theirs. */
+static void take_put_off(struct shard_thread *thread, struct connection *connection)
+{
+    struct chunk *chunk = connection->put_off.first;
+
+    connection->put_off = (struct chunk_list){0};
+    while (chunk != NULL) {
+        struct chunk *next = chunk->next;
+        struct bytes bytes = bytes_of(chunk->data, chunk->size);
+        while (bytes.size > 0 && connection->state == CONNECTION_OPEN && !connection->stalled) {
+            int64_t size = connection->protocol->measure(thread, connection, bytes);
+            assert(size > 0 && (size_t)size <= bytes.size);
+            connection->protocol->serve(thread, connection, bytes_of(bytes.data, (size_t)size));
+            bytes = advance(bytes, (size_t)size);
+        }
+        if (connection->state == CONNECTION_OPEN) {
+            keep(thread, connection, &connection->put_off, bytes);
+        }
+        spend(thread, chunk);
+        chunk = next;
+    }
+}
+
+void receive_resume(struct shard_thread *thread, struct connection *connection)
+{
+    if (!connection->stalled && connection->put_off.first != NULL) {
+        take_put_off(thread, connection);
+    }
+    if (!connection->stalled && receive_has_request(connection)) {
+        serve_input(thread, connection);
+    }
+    if (connection->stalled || receive_has_request(connection) ||
+        connection->state != CONNECTION_OPEN) {
+        return;
+    }
+    struct chunk *chunk = connection->backlog.first;
+    connection->backlog = (struct chunk_list){0};
+    while (chunk != NULL) {
+        struct chunk *next = chunk->next;
+        connection_feed(thread, connection, bytes_of(chunk->data, chunk->size));
+        spend(thread, chunk);
+        chunk = next;
+    }
+}
+
+/* ---- The ring's side ---- */
+
+static void arm(struct shard_thread *thread, struct connection *connection)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+
+    io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = 0;
+    io_uring_sqe_set_data64(sqe,
+                            ring_tag_pack(RING_RECEIVE, connection->index, connection->generation));
+    connection->receive = RECEIVE_MULTI;
+}
+
+static void arm_bulk(struct shard_thread *thread, struct connection *connection)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+    struct chunk *input = connection->input;
+    size_t size = connection->input_wanted - input->size;
+
+    io_uring_prep_recv(sqe, connection->fd, input->data + input->size,
+                       size < BULK_SLICE_BYTES ? size : BULK_SLICE_BYTES, 0);
+    io_uring_sqe_set_data64(
+        sqe, ring_tag_pack(RING_RECEIVE_BULK, connection->index, connection->generation));
+    connection->receive = RECEIVE_BULK;
+}
+
+static void cancel(struct shard_thread *thread, struct connection *connection)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+
+    io_uring_prep_cancel64(
+        sqe, ring_tag_pack(RING_RECEIVE, connection->index, connection->generation), 0);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_IGNORED, 0, 0));
+    connection->receive = RECEIVE_CANCELLED;
+}
+
+static bool wants_bulk(const struct connection *connection)
+{
+    return connection->input != NULL && connection->input_wanted != 0 &&
+           connection->input_wanted - connection->input->size > BULK_BYTES_MIN;
+}
+
+void receive_settle(struct shard_thread *thread, struct connection *connection)
+{
+    bool open = connection->state == CONNECTION_OPEN;
+    bool waits = connection->state == CONNECTION_MOVING || (open && connection->stalled);
+    bool bulk = open && wants_bulk(connection);
+
+    if (connection->receive == RECEIVE_MULTI && (waits || bulk)) {
+        cancel(thread, connection);
+    } else if (connection->receive == RECEIVE_NONE && !waits && !connection->ended &&
+               !receive_has_request(connection)) {
+        if (bulk) {
+            arm_bulk(thread, connection);
+        } else {
+            arm(thread, connection);
+        }
+    }
+}
+
+static void end_of_input(struct shard_thread *thread, struct connection *connection, int32_t result)
+{
+    if (result == 0) {
+        connection->ended = true;
+    } else if (result != -ENOBUFS && result != -ECANCELED && result != -EAGAIN &&
+               result != -EINTR) {
+        connection_close(thread, connection);
+    }
+}
+
+void connection_received(struct shard_thread *thread, struct connection *connection,
+                         const struct io_uring_cqe *cqe)
+{
+    struct bytes bytes = bytes_of(NULL, 0);
+
+    if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
+        bytes = ring_received(&thread->ring, cqe);
+    }
+    if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
+        connection->receive = RECEIVE_NONE;
+        connection_mark(thread, connection);
+    }
+    if (cqe->res <= 0) {
+        end_of_input(thread, connection, cqe->res);
+        return;
+    }
+    thread->stats.bytes_in += bytes.size;
+    connection->touched_us =
+        connection->state == CONNECTION_LINGERING ? connection->touched_us : thread->now_us;
+    connection_feed(thread, connection, bytes);
+    if (wants_bulk(connection)) {
+        connection_mark(thread, connection);
+    }
+}
+
+void connection_received_bulk(struct shard_thread *thread, struct connection *connection,
+                              int32_t result)
+{
+    connection->receive = RECEIVE_NONE;
+    connection_mark(thread, connection);
+    if (result <= 0) {
+        end_of_input(thread, connection, result);
+        return;
+    }
+    thread->stats.bytes_in += (uint64_t)result;
+    connection->touched_us = thread->now_us;
+    if (connection->state == CONNECTION_OPEN) {
+        input_grew(thread, connection, (size_t)result);
+    }
+}
+
+void receive_drop(struct shard_thread *thread, struct connection *connection)
+{
+    chunk_list_clear(&connection->put_off, &thread->chunks);
+    chunk_list_clear(&connection->backlog, &thread->chunks);
+    if (connection->receive != RECEIVE_BULK) {
+        drop_input(thread, connection);
+    }
+}
+
+int receive_rest(const struct connection *connection, struct buffer *out)
+{
+    int rc = 0;
+
+    for (struct chunk *chunk = connection->backlog.first; chunk != NULL && rc == 0;
+         chunk = chunk->next) {
+        rc = buffer_append(out, bytes_of(chunk->data, chunk->size));
+    }
+    return rc;
+}

@@ -1,0 +1,426 @@
+#include "shard_thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "container.h"
+#include "cross.h"
+#include "door.h"
+#include "gather.h"
+#include "heap.h"
+#include "listener.h"
+#include "native_door.h"
+#include "plane_private.h"
+
+enum { FRAME_BUFFER_BYTES = 4096, STOP_POLL_US = 10 * 1000, TICK_SHARE = 8 };
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t monotonic_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+/* ---- Its life ---- */
+
+static void trace(struct tracer *tracer, enum trace_event event, uint64_t a, struct bytes text)
+{
+    struct shard_thread *thread = container_of(tracer, struct shard_thread, tracer);
+    const struct plane_options *options = &thread->plane->options;
+
+    if (options->trace != NULL) {
+        options->trace(options->context, thread->index, event, a, text);
+    }
+}
+
+static int make_hops(struct shard_thread *thread)
+{
+    uint32_t count = thread->plane->options.shard_count;
+
+    thread->hops_in = calloc(count, sizeof(struct hop *));
+    thread->hops_out = calloc(count, sizeof(struct hop *));
+    thread->hops_kept = calloc(count, sizeof(struct hop_kept *));
+    if (thread->hops_in == NULL || thread->hops_out == NULL || thread->hops_kept == NULL) {
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (i == thread->index) {
+            continue;
+        }
+        struct hop *hop = aligned_alloc(_Alignof(struct hop), sizeof *hop);
+        if (hop == NULL) {
+            return -ENOMEM;
+        }
+        int rc = hop_init(hop);
+        if (rc != 0) {
+            free(hop);
+            return rc;
+        }
+        thread->hops_out[i] = hop;
+    }
+    return 0;
+}
+
+int shard_thread_init(struct shard_thread *thread, struct plane *plane, uint32_t index,
+                      char *message, size_t message_size)
+{
+    *thread = (struct shard_thread){.plane = plane, .index = index, .mailbox = {.wake_fd = -1}};
+    thread->tracer.event = trace;
+    thread->scratch.memory = thread->frame.memory = heap_memory();
+    door_init(thread);
+    arena_init(&thread->arena);
+    calls_init(&thread->calls, index);
+    int rc = ring_create(&thread->ring, message, message_size);
+    if (rc != 0) {
+        return rc;
+    }
+    log_writer_init(&thread->log, &thread->ring, plane->options.limits.log_interval_ms);
+    rc = mailbox_init(&thread->mailbox);
+    if (rc == 0) {
+        rc = make_hops(thread);
+    }
+    if (rc == 0) {
+        rc = buffer_reserve(&thread->frame, FRAME_BUFFER_BYTES);
+    }
+    if (rc != 0) {
+        ring_explain(rc, "cannot prepare a shard's thread", message, message_size);
+    }
+    return rc;
+}
+
+/* Gathered replies whose parts will not come. */
+static void abandon_gathers(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->calls.size; i++) {
+        struct call *call = &thread->calls.table[i];
+        if ((call->generation & 1) != 0 && call->gather != NULL) {
+            gather_abandon(call->gather);
+        }
+    }
+}
+
+static void free_hops(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; thread->hops_out != NULL && i < thread->plane->options.shard_count; i++) {
+        if (thread->hops_out[i] != NULL) {
+            hop_fini(thread->hops_out[i]);
+            free(thread->hops_out[i]);
+        }
+    }
+    free(thread->hops_in);
+    free(thread->hops_out);
+    free(thread->hops_kept);
+}
+
+void shard_thread_fini(struct shard_thread *thread)
+{
+    ring_destroy(&thread->ring);
+    connections_fini(thread);
+    abandon_gathers(thread);
+    calls_fini(&thread->calls);
+    chunk_pool_fini(&thread->chunks);
+    arena_fini(&thread->arena);
+    buffer_fini(&thread->scratch);
+    buffer_fini(&thread->frame);
+    log_writer_fini(&thread->log);
+    free_hops(thread);
+    if (thread->mailbox.wake_fd >= 0) {
+        mailbox_fini(&thread->mailbox);
+    }
+}
+
+/* ---- Mail ---- */
+
+static void arm_mailbox(struct shard_thread *thread)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+
+    io_uring_prep_read(sqe, thread->mailbox.wake_fd, &thread->mailbox.wake_value,
+                       sizeof thread->mailbox.wake_value, 0);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_MAIL, 0, 0));
+}
+
+static void fill_stats(struct shard_thread *thread, struct plane_shard_stats *stats)
+{
+    *stats = thread->stats;
+    stats->shard = *shard_stats(thread->shard);
+    keeper_stats(shard_keeper(thread->shard), &stats->keeper);
+    stats->log = thread->log.stats;
+    stats->connections = thread->connections.open;
+    stats->cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    if (thread->index == 0) {
+        stats->refused_connections = atomic_load(&thread->plane->refused_connections);
+    }
+}
+
+static void answer_admin(struct shard_thread *thread, const struct mail *mail)
+{
+    struct call *call = calls_find(&thread->calls, mail->ticket);
+    if (call == NULL) {
+        return;
+    }
+    struct connection *connection =
+        connection_find(thread, call->connection, call->connection_generation);
+    if (connection != NULL) {
+        connection->in_flight--;
+        connection_mark(thread, connection);
+        native_document(thread, connection, call->request_id, mail->status, mail->text,
+                        bytes_of(mail->json, mail->json_size));
+    }
+    calls_give(&thread->calls, call);
+}
+
+static void read_mail(struct shard_thread *thread)
+{
+    struct mail *mail;
+
+    while ((mail = mailbox_take(&thread->mailbox)) != NULL) {
+        switch (mail->kind) {
+        case MAIL_STATS:
+            fill_stats(thread, mail->stats);
+            mailbox_answer(&thread->mailbox, mail);
+            continue;
+        case MAIL_POLICIES:
+            shard_set_policies(thread->shard, mail->policies);
+            break;
+        case MAIL_ADMIN:
+            answer_admin(thread, mail);
+            break;
+        case MAIL_STOP:
+            thread->stopping = true;
+            thread->stop_us = thread->now_us;
+            break;
+        }
+        mail_free(mail);
+    }
+}
+
+/* ---- Completions ---- */
+
+static void wake_failed(struct shard_thread *thread, uint32_t shard)
+{
+    /* The kernel could not post to the other ring; its mailbox wakes it as well. */
+    mailbox_wake(&thread->plane->threads[shard].mailbox);
+}
+
+static void complete(struct shard_thread *thread, const struct io_uring_cqe *cqe)
+{
+    struct ring_tag tag = ring_tag_unpack(cqe->user_data);
+
+    switch (tag.event) {
+    case RING_RECEIVE:
+        connection_received(thread, connection_at(thread, tag.index), cqe);
+        break;
+    case RING_SEND:
+        connection_sent(thread, connection_at(thread, tag.index), cqe->res);
+        break;
+    case RING_RECEIVE_BULK:
+        connection_received_bulk(thread, connection_at(thread, tag.index), cqe->res);
+        break;
+    case RING_LOG_WRITE:
+        log_writer_written(&thread->log, cqe->res, thread->now_us);
+        break;
+    case RING_ACCEPT:
+        listener_accepted(thread, cqe);
+        break;
+    case RING_MAIL:
+        read_mail(thread);
+        arm_mailbox(thread);
+        break;
+    case RING_HOP_SENT:
+        if (cqe->res < 0) {
+            wake_failed(thread, tag.index);
+        }
+        break;
+    case RING_HOP:
+    case RING_IGNORED:
+        break;
+    }
+}
+
+static void reap(struct shard_thread *thread)
+{
+    struct io_uring *uring = &thread->ring.uring;
+    struct io_uring_cqe *cqe;
+    unsigned head;
+    unsigned count = 0;
+
+    io_uring_for_each_cqe(uring, head, cqe)
+    {
+        complete(thread, cqe);
+        count++;
+    }
+    io_uring_cq_advance(uring, count);
+}
+
+/* ---- Turns ---- */
+
+/* The shard's own work gets a small part of the time, however much there is. */
+static uint64_t tick(struct shard_thread *thread, uint64_t now_us)
+{
+    if (now_us < thread->tick_us) {
+        return thread->tick_us - now_us;
+    }
+    uint32_t next_ms = shard_tick(thread->shard, thread->now_ms, TICK_BUDGET_US);
+    uint64_t done_us = monotonic_us();
+    uint64_t wait_us = (uint64_t)next_ms * 1000;
+    uint64_t fair_us = (done_us - now_us) * TICK_SHARE;
+    wait_us = wait_us > fair_us ? wait_us : fair_us;
+    thread->tick_us = done_us + wait_us;
+    return wait_us;
+}
+
+static uint64_t check(struct shard_thread *thread)
+{
+    const struct connections *connections = &thread->connections;
+
+    if (connections->lingering == 0 && thread->chunks.bytes_out == 0) {
+        return UINT64_MAX;
+    }
+    if (thread->now_us >= thread->check_us) {
+        connections_check(thread);
+        thread->check_us = thread->now_us + CHECK_MS * 1000;
+    }
+    return thread->check_us - thread->now_us;
+}
+
+static uint64_t accept_again(struct shard_thread *thread)
+{
+    struct plane *plane = thread->plane;
+
+    if (thread->index != 0 || plane->accepting || thread->stopping) {
+        return UINT64_MAX;
+    }
+    if (thread->now_us < plane->accept_us) {
+        return plane->accept_us - thread->now_us;
+    }
+    listener_arm(thread);
+    return UINT64_MAX;
+}
+
+/* Stopping: close what has been answered, and tell the others when nothing is left. */
+static void wind_up(struct shard_thread *thread)
+{
+    bool late = thread->now_us - thread->stop_us >= STOP_MS * 1000;
+    bool answered = true;
+
+    thread->log.hurry = true;
+    for (uint32_t i = 0; i < thread->connections.size; i++) {
+        struct connection *connection = connection_at(thread, i);
+        if (connection->state == CONNECTION_OPEN && connection->input == NULL &&
+            connection->backlog.first == NULL && connection->put_off.first == NULL) {
+            connection_drain(thread, connection);
+        }
+        answered &=
+            connection->state == CONNECTION_FREE ||
+            (connection->in_flight == 0 && connection->output.size == 0 && !connection->sending);
+    }
+    if ((answered || late) && thread->calls.used == 0 && log_writer_idle(&thread->log) &&
+        !thread->drained) {
+        thread->drained = true;
+        atomic_fetch_add(&thread->plane->draining, 1);
+    } else if (late && !thread->drained) {
+        thread->drained = true;
+        atomic_fetch_add(&thread->plane->draining, 1);
+    }
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t end_of_turn(struct shard_thread *thread)
+{
+    uint64_t now_us = monotonic_us();
+    uint64_t wait_us = IDLE_WAIT_MS * 1000;
+
+    connections_turn(thread);
+    wait_us = least(wait_us, tick(thread, now_us));
+    wait_us = least(wait_us, log_writer_turn(&thread->log, now_us));
+    wait_us = least(wait_us, check(thread));
+    wait_us = least(wait_us, accept_again(thread));
+    cross_flush(thread);
+    ring_give_back(&thread->ring);
+    if (thread->stopping) {
+        wind_up(thread);
+        wait_us = least(wait_us, STOP_POLL_US);
+    }
+    return thread->again ? 0 : wait_us;
+}
+
+/* Submit and sleep, unless another shard has sent something meanwhile. */
+static void wait(struct shard_thread *thread, uint64_t wait_us)
+{
+    if (wait_us > 0) {
+        atomic_store(&thread->asleep, 1);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (cross_waiting(thread)) {
+            wait_us = 0;
+        }
+    }
+    thread->turn_us = monotonic_us() - thread->now_us;
+    ring_wait(&thread->ring, wait_us);
+    atomic_store_explicit(&thread->asleep, 0, memory_order_relaxed);
+}
+
+static void begin_turn(struct shard_thread *thread)
+{
+    const struct plane_options *options = &thread->plane->options;
+
+    thread->now_us = thread->log.now_us = monotonic_us();
+    thread->now_ms = options->now_ms(options->clock);
+    /* What we read now came at some time during the turn before. */
+    thread->waited_us = thread->turn_us / 2;
+    thread->bulk_bytes = 0;
+    thread->again = false;
+    arena_reset(&thread->arena);
+}
+
+static bool is_over(const struct shard_thread *thread)
+{
+    return thread->drained &&
+           atomic_load(&thread->plane->draining) == thread->plane->options.shard_count;
+}
+
+static void *run(void *context)
+{
+    struct shard_thread *thread = context;
+
+    if (ring_enable(&thread->ring) != 0) {
+        atomic_store(&thread->plane->broken, true);
+        return NULL;
+    }
+    thread->now_us = monotonic_us();
+    arm_mailbox(thread);
+    while (!is_over(thread)) {
+        begin_turn(thread);
+        reap(thread);
+        batch_run(thread);
+        cross_receive(thread);
+        batch_run(thread);
+        cross_release(thread);
+        wait(thread, end_of_turn(thread));
+    }
+    return NULL;
+}
+
+int shard_thread_start(struct shard_thread *thread)
+{
+    assert(thread->shard != NULL);
+    return -pthread_create(&thread->thread, NULL, run, thread);
+}
+
+void shard_thread_join(struct shard_thread *thread)
+{
+    pthread_join(thread->thread, NULL);
+}

@@ -1,0 +1,88 @@
+/* One shard's thread: its ring, connections, log writer and shard, and the turns it takes.
+ *
+ * A turn: reap all completions; take all requests apart; prefetch and execute them; send all answers,
+ * one send per connection; begin a log write where one is due; do a little of the shard's own work; then
+ * submit and wait in one system call.
+ *
+ * Memory: made and destroyed by the plane. Threads: everything here belongs to the thread itself, but
+ * for what is marked atomic, the mailbox, and the hops.
+ */
+#ifndef SHARD_THREAD_H
+#define SHARD_THREAD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "batch.h"
+#include "calls.h"
+#include "connection.h"
+#include "hop.h"
+#include "log_writer.h"
+#include "mailbox.h"
+#include "native_answer.h"
+#include "plane.h"
+#include "ports.h"
+#include "ring.h"
+#include "shard.h"
+
+struct hop_kept;
+
+/* A request's bytes that were too large for the queue between two shards. */
+struct hop_block {
+    struct hop_block *next;
+    size_t size;
+    uint8_t data[];
+};
+
+struct shard_thread {
+    struct door door;
+    struct tracer tracer;
+    struct plane *plane;
+    uint32_t index;
+    struct shard *shard;
+    struct ring ring;
+    struct log_writer log;
+    struct connections connections;
+    struct calls calls;
+    struct batch batch;
+    struct chunk_pool chunks;
+    struct chunk *spent; /* Executed from; given back after the batch. */
+    struct hop_block *spent_blocks;
+    struct arena arena;
+    struct buffer scratch, frame;
+    struct native_answer answer; /* Between answer_room() and answer_put(). */
+
+    /* From and to the other shards, by their number; NULL for itself. */
+    struct hop **hops_in, **hops_out;
+    struct hop_kept **hops_kept; /* Answers that found the queue full. */
+    _Atomic uint32_t asleep;
+    _Atomic uint32_t connection_count; /* Including those on their way here. */
+    struct mailbox mailbox;
+
+    uint64_t now_ms, now_us;    /* Of this turn. */
+    uint64_t waited_us;         /* How long what is read now may have waited in the socket. */
+    uint64_t turn_us;           /* How long the turn before took, without waiting. */
+    uint64_t tick_us, check_us; /* When next. */
+    uint64_t bulk_bytes;        /* Served in this turn. */
+    bool again;                 /* There is more to do: do not wait. */
+    bool stopping, drained;
+    uint64_t stop_us;
+    pthread_t thread;
+    struct plane_shard_stats stats; /* What the thread itself counts. */
+};
+
+/* Returns 0 or negative errno, with `message` where io_uring refused. */
+int shard_thread_init(struct shard_thread *thread, struct plane *plane, uint32_t index,
+                      char *message, size_t message_size);
+void shard_thread_fini(struct shard_thread *thread);
+
+/* Returns 0 or negative errno. */
+int shard_thread_start(struct shard_thread *thread);
+void shard_thread_join(struct shard_thread *thread);
+
+uint64_t monotonic_us(void);
+
+#endif
