@@ -238,6 +238,13 @@ bool connection_is_full(const struct shard_thread *thread, const struct connecti
     return connection->output.size > pace_bytes(thread);
 }
 
+/* Half of the answers are gone, and the log takes a record of any size. */
+static bool may_resume(const struct shard_thread *thread, const struct connection *connection)
+{
+    return connection->output.size <= pace_bytes(thread) / 2 &&
+           log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
+}
+
 static bool is_done(const struct connection *connection)
 {
     return connection->output.size == 0 && !connection->sending && connection->in_flight == 0;
@@ -307,9 +314,7 @@ void connections_turn(struct shard_thread *thread)
         struct connection *connection = connection_at(thread, i - 1);
         i = connection->next;
         if (connection->state == CONNECTION_OPEN) {
-            if (connection->stalled && connection->output.size <= pace_bytes(thread) / 2) {
-                connection->stalled = false;
-            }
+            connection->stalled = connection->stalled && !may_resume(thread, connection);
             receive_resume(thread, connection);
         }
     }

@@ -344,6 +344,16 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
     return next_us;
 }
 
+bool log_writer_has_room(const struct log_writer *writer, size_t bytes)
+{
+    if (writer->count < LOG_BATCHES) {
+        return true;
+    }
+    const struct log_batch *last =
+        &writer->batches[(writer->first + LOG_BATCHES - 1) % LOG_BATCHES];
+    return !last->closed && last->size + bytes + LOG_BLOCK_BYTES <= LOG_STAGING_BYTES;
+}
+
 bool log_writer_idle(const struct log_writer *writer)
 {
     return !writer->in_flight && (writer->count == 0 || writer->stats.failed);

@@ -77,6 +77,9 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
  * will be, UINT64_MAX when a completion or an append comes first. */
 uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us);
 
+/* Would a record of about `bytes` find room in staging now? */
+bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
+
 /* Nothing is waiting to be written (or the device failed). */
 bool log_writer_idle(const struct log_writer *writer);
 

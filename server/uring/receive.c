@@ -70,19 +70,32 @@ static void skip_input(struct shard_thread *thread, struct connection *connectio
     drop_input(thread, connection);
 }
 
-/* Serve the request in `input`, or leave it for the next turn where this one had enough. */
+/* A large request waits where this turn had enough of them, or the log is behind: it would be refused. */
+static bool must_wait(struct shard_thread *thread, size_t size)
+{
+    if (size <= BULK_BYTES_MIN) {
+        return false;
+    }
+    if (!log_writer_has_room(&thread->log, size)) {
+        return true;
+    }
+    if (thread->bulk_bytes > 0 && thread->bulk_bytes + size > BULK_TURN_BYTES) {
+        thread->again = true;
+        return true;
+    }
+    thread->bulk_bytes += size;
+    return false;
+}
+
+/* Serve the request in `input`, or leave it there for another turn. */
 static void serve_input(struct shard_thread *thread, struct connection *connection)
 {
     struct chunk *input = connection->input;
     size_t size = connection->input_wanted;
 
-    if (size > BULK_BYTES_MIN) {
-        if (thread->bulk_bytes > 0 && thread->bulk_bytes + size > BULK_TURN_BYTES) {
-            thread->again = true;
-            connection_mark(thread, connection);
-            return;
-        }
-        thread->bulk_bytes += size;
+    if (must_wait(thread, size)) {
+        connection_mark(thread, connection);
+        return;
     }
     if (is_large(connection)) {
         thread->connections.input_bytes -= input->size;
@@ -320,6 +333,9 @@ void receive_settle(struct shard_thread *thread, struct connection *connection)
     bool waits = connection->state == CONNECTION_MOVING || (open && connection->stalled);
     bool bulk = open && wants_bulk(connection);
 
+    if (open && (receive_has_request(connection) || connection->stalled)) {
+        connection_mark(thread, connection); /* Until its turn has come. */
+    }
     if (connection->receive == RECEIVE_MULTI && (waits || bulk)) {
         cancel(thread, connection);
     } else if (connection->receive == RECEIVE_NONE && !waits && !connection->ended &&

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { BUFFER_GROUP = 0 };
 
@@ -107,9 +109,10 @@ void ring_destroy(struct ring *ring)
 
 int ring_enable(struct ring *ring)
 {
-    int rc = io_uring_enable_rings(&ring->uring);
-    if (rc < 0) {
-        return rc;
+    /* liburing 2.3 declares io_uring_enable_rings() but does not export it. */
+    if (syscall(SYS_io_uring_register, ring->uring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) <
+        0) {
+        return -errno;
     }
     (void)io_uring_register_ring_fd(&ring->uring); /* Saves a look-up; fine without. */
     return 0;
