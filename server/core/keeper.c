@@ -211,9 +211,7 @@ static uint32_t collect(struct keeper *keeper, const struct span *span, uint64_t
 
     for (uint32_t i = 0; i < count + PREFETCH_AHEAD; i++) {
         if (i < count) {
-            const uint8_t *cell = slab_cell(slab, refs[i]);
-            __builtin_prefetch(cell);
-            __builtin_prefetch(cell + LINE_BYTES);
+            slab_prefetch(slab, refs[i]);
         }
         if (i < PREFETCH_AHEAD) {
             continue;

@@ -149,6 +149,16 @@ static inline uint8_t *slab_cell(const struct slab *slab, uint32_t ref)
     return page->base + (size_t)cell * slab->classes[page->class].cell_bytes;
 }
 
+/* Bring the beginning of a record, where its key is, into the cache: cells are not aligned to lines.
+ * (Not merely inline: gcc 12 drops calls of functions that do nothing but prefetch.) */
+__attribute__((always_inline)) static inline void slab_prefetch(const struct slab *slab, uint32_t ref)
+{
+    const uint8_t *cell = slab_cell(slab, ref);
+
+    __builtin_prefetch(cell);
+    __builtin_prefetch(cell + 64);
+}
+
 /* The record in a cell. */
 static inline struct bytes slab_at(const struct slab *slab, uint32_t ref)
 {
