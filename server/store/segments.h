@@ -1,12 +1,11 @@
-/* The segment files of one shard's log: prepared, written, sealed, compacted, recycled.
+/* The log writer's side of the segment files of one shard's log; segment_pool.h is the store's.
  *
  *   free -> ready -> taken (by the log writer) -> sealed -> compacted into LMDB -> free
  *
- * The log writer takes and seals; the shard's store thread prepares files ahead of time (zeroes new ones,
- * gives each its epoch), compacts sealed ones into the checkpoint and recycles them. The log writer never
- * waits for that thread: where no segment is ready it is told so, and asks again.
+ * The log writer takes and seals. A thread of the store prepares files ahead of time, and the log writer
+ * never waits for it: where no segment is ready it is told so, and asks again.
  *
- * Threads: take and seal from the shard's thread, everything else from the store's.
+ * Threads: the shard's.
  */
 #ifndef SEGMENTS_H
 #define SEGMENTS_H
@@ -28,7 +27,7 @@ struct segment {
 /* The next segment to write, whose stream begins at `lsn`. Its header is written and durable; its first
  * record, at LOG_HEADER_BYTES, must be the MARK of that LSN.
  * Returns 0; -EAGAIN: none is ready, one is being prepared; -ENOSPC: the disk or storage.disk_limit is
- * full (ask again later: room may come back); -EIO: preparing failed. */
+ * full (ask again later: room may come back); -EIO: preparing failed again and again. */
 int segments_take(struct segments *segments, uint64_t lsn, struct segment *segment);
 
 /* A taken segment is complete and durable; `end_lsn` is the first LSN not in it. */

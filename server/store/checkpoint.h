@@ -1,0 +1,108 @@
+/* The checkpoint: a shard's sessions as of one LSN, in an LMDB environment in order of position.
+ *
+ * LMDB's key is the position (8 bytes, big-endian) and a seeded hash of the session's key (8, the same):
+ * one short size for all, where whole keys could pass LMDB's limit of 511 bytes. The value is a
+ * CRC-32C over both and the session record, which holds the key itself. One more entry, "\0", sorts
+ * before them all and says which LSN this is.
+ *
+ * It changes in one of two ways, each atomic: in place, in one synchronous transaction; or as a fresh
+ * environment beside the old one, filled in order (ten times cheaper for each session, and without holes),
+ * synchronised, then renamed. Directories are named checkpoint-N; the greatest N is valid.
+ *
+ * Only one thread uses it at a time, and nobody else has it open: LMDB's own locking is off, and growing
+ * the map is safe. The environment is open from the first use until checkpoint_rest(), so that an idle
+ * node holds none of its pages.
+ *
+ * Errors: negative errno; -EXFULL: the map is full, call checkpoint_grow() and do the whole change
+ * again; -EBADMSG: LMDB's structure is damaged.
+ */
+#ifndef CHECKPOINT_H
+#define CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "files.h"
+#include "memory.h"
+#include "report.h"
+
+struct checkpoint; /* private to checkpoint.c */
+
+struct checkpoint_options {
+    const char *directory; /* Of the shard; kept. */
+    uint32_t shard;
+    uint64_t map_bytes; /* To begin with. */
+    struct files *files;
+    struct memory *memory;
+    struct reporter *reporter;
+};
+
+struct checkpoint_key {
+    uint64_t position;
+    uint64_t hash;
+};
+
+struct checkpoint_info {
+    uint64_t lsn; /* The log before it is in here. */
+    uint64_t sessions;
+    uint64_t record_bytes; /* Of session records. */
+    uint64_t file_bytes;
+};
+
+/* Seeded, as the position is, so that nobody can aim keys at one entry. */
+struct checkpoint_key checkpoint_key(uint64_t seed, uint64_t position, struct bytes session_key);
+
+static inline int checkpoint_key_compare(struct checkpoint_key a, struct checkpoint_key b)
+{
+    if (a.position != b.position) {
+        return a.position < b.position ? -1 : 1;
+    }
+    return (a.hash > b.hash) - (a.hash < b.hash);
+}
+
+/* Find the newest one and remove what an earlier life left half done. Without one everything is 0. */
+int checkpoint_open(const struct checkpoint_options *options, struct checkpoint **checkpoint);
+void checkpoint_close(struct checkpoint *checkpoint);
+void checkpoint_info(const struct checkpoint *checkpoint, struct checkpoint_info *info);
+
+/* Close the environment until it is used again. Nothing may be under way. */
+void checkpoint_rest(struct checkpoint *checkpoint);
+
+/* Twice the map. Nothing may be under way. */
+int checkpoint_grow(struct checkpoint *checkpoint);
+
+/* ---- Reading in order ---- */
+
+int checkpoint_read_begin(struct checkpoint *checkpoint);
+/* The next session. What is damaged is reported and left out. Returns 1 with `key` and `record` set (good
+ * until the next call), 0 at the end, negative errno. */
+int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *key,
+                         struct bytes *record);
+void checkpoint_read_end(struct checkpoint *checkpoint);
+
+/* ---- Changing in place ---- */
+
+int checkpoint_change_begin(struct checkpoint *checkpoint);
+/* The record of a key, or empty where there is none or it is damaged, which is reported. */
+int checkpoint_change_get(struct checkpoint *checkpoint, struct checkpoint_key key,
+                          struct bytes *record);
+/* Store; or, with an empty record, remove. `old_bytes` is the size of the record there is. */
+int checkpoint_change_put(struct checkpoint *checkpoint, struct checkpoint_key key,
+                          struct bytes record, size_t old_bytes);
+/* All of it becomes durable, with the LSN. */
+int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn);
+void checkpoint_change_abort(struct checkpoint *checkpoint);
+
+/* ---- Building afresh; reading the old one may go on meanwhile ---- */
+
+/* `bytes` is about how large it will be. */
+int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t bytes);
+/* In ascending order of keys. */
+int checkpoint_build_put(struct checkpoint *checkpoint, struct checkpoint_key key,
+                         struct bytes record);
+/* It is durable, and takes the place of the old one, whose reading ends. */
+int checkpoint_build_commit(struct checkpoint *checkpoint);
+void checkpoint_build_abort(struct checkpoint *checkpoint);
+
+#endif

@@ -1,0 +1,422 @@
+#include "directory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crc32c.h"
+
+enum { META_BYTES_MAX = 1024, COPY_STARTS = 1 << 20 };
+
+static const char meta_name[] = "META";
+static const char lock_name[] = "LOCK";
+
+__attribute__((format(printf, 3, 4))) static void tell(char *message, size_t size,
+                                                       const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(message, size, format, arguments);
+    va_end(arguments);
+}
+
+/* ---- META ---- */
+
+static size_t meta_print(const struct directory_meta *meta, char text[META_BYTES_MAX])
+{
+    int size =
+        snprintf(text, META_BYTES_MAX,
+                 "belay-data %d\n"
+                 "id %016" PRIx64 "\n"
+                 "seed %016" PRIx64 "\n"
+                 "node %" PRIu32 "\n"
+                 "start %" PRIu32 "\n"
+                 "shards %" PRIu32 "\n"
+                 "generation %" PRIu64 "\n"
+                 "clean %d\n"
+                 "clean-hlc %" PRIu64 "\n"
+                 "inode %" PRIu64 "\n",
+                 DIRECTORY_VERSION, meta->id, meta->seed, meta->actor.node, meta->actor.start,
+                 meta->shards, meta->generation, meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
+    assert(size > 0 && size < META_BYTES_MAX - 16);
+    uint32_t crc = crc32c(0, bytes_of(text, (size_t)size));
+    return (size_t)size +
+           (size_t)snprintf(text + size, META_BYTES_MAX - (size_t)size, "crc %08" PRIx32 "\n", crc);
+}
+
+/* Returns 0, -EBADMSG, -EPROTONOSUPPORT. */
+static int meta_parse(const char *text, struct directory_meta *meta)
+{
+    struct directory_meta found = {0};
+    char again[META_BYTES_MAX];
+    int version = 0, clean = 0;
+
+    if (sscanf(text, "belay-data %d\n", &version) != 1) {
+        return -EBADMSG;
+    }
+    if (version != DIRECTORY_VERSION) {
+        return -EPROTONOSUPPORT;
+    }
+    if (sscanf(text,
+               "belay-data %d id %" SCNx64 " seed %" SCNx64 " node %" SCNu32 " start %" SCNu32
+               " shards %" SCNu32 " generation %" SCNu64 " clean %d clean-hlc %" SCNu64
+               " inode %" SCNu64,
+               &version, &found.id, &found.seed, &found.actor.node, &found.actor.start,
+               &found.shards, &found.generation, &clean, &found.clean_hlc, &found.inode) != 10) {
+        return -EBADMSG;
+    }
+    found.clean = clean != 0;
+    if (found.shards == 0 || found.shards > DIRECTORY_SHARDS_MAX || found.actor.node == 0 ||
+        found.actor.start == 0) {
+        return -EBADMSG;
+    }
+    meta_print(&found, again);
+    if (strcmp(again, text) != 0) {
+        return -EBADMSG;
+    }
+    *meta = found;
+    return 0;
+}
+
+static int meta_write(const struct directory *directory)
+{
+    char text[META_BYTES_MAX];
+    size_t size = meta_print(&directory->meta, text);
+
+    return files_replace(directory->files, directory->path, meta_name, text, size);
+}
+
+/* Returns 0, -ENOENT or another negative errno. */
+static int meta_read(struct directory *directory)
+{
+    struct files *files = directory->files;
+    char path[PATH_BYTES_MAX], text[META_BYTES_MAX];
+
+    int rc = path_join(path, directory->path, meta_name);
+    if (rc != 0) {
+        return rc;
+    }
+    int fd = files->open(files, path, O_RDONLY);
+    if (fd < 0) {
+        return fd;
+    }
+    int64_t size = files->read(files, fd, text, sizeof text - 1, 0);
+    files->close(files, fd);
+    if (size < 0) {
+        return (int)size;
+    }
+    text[size] = '\0';
+    return meta_parse(text, &directory->meta);
+}
+
+/* ---- LOCK ---- */
+
+static int lock(struct directory *directory, char *message, size_t message_size)
+{
+    struct files *files = directory->files;
+    char path[PATH_BYTES_MAX], pid[32] = "";
+
+    int rc = path_join(path, directory->path, lock_name);
+    if (rc != 0) {
+        return rc;
+    }
+    int fd = files->open(files, path, O_RDWR | O_CREAT);
+    if (fd < 0) {
+        tell(message, message_size, "%s: %s", path, strerror(-fd));
+        return fd;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int64_t size = files->read(files, fd, pid, sizeof pid - 1, 0);
+        pid[size > 0 ? size : 0] = '\0';
+        pid[strcspn(pid, "\n")] = '\0';
+        tell(message, message_size, "%s is in use by process %s; stop that one first",
+             directory->path, pid[0] != '\0' ? pid : "(unknown)");
+        files->close(files, fd);
+        return -EBUSY;
+    }
+    directory->lock_fd = fd;
+    return 0;
+}
+
+static int lock_sign(struct directory *directory)
+{
+    char pid[32];
+    int size = snprintf(pid, sizeof pid, "%-12ld\n", (long)getpid());
+
+    return directory->files->write(directory->files, directory->lock_fd, pid, (size_t)size, 0);
+}
+
+static uint64_t lock_inode(const struct directory *directory)
+{
+    struct stat status;
+
+    return fstat(directory->lock_fd, &status) == 0 ? (uint64_t)status.st_ino : 0;
+}
+
+/* ---- Opening ---- */
+
+struct stranger {
+    char name[128];
+};
+
+/* What a new directory may have in it: our own lock, META's forerunner, what mkfs makes. */
+static int look_for_stranger(void *context, const char *name)
+{
+    struct stranger *stranger = context;
+
+    if (strcmp(name, lock_name) == 0 || strcmp(name, "META.tmp") == 0 ||
+        strcmp(name, "lost+found") == 0) {
+        return 0;
+    }
+    snprintf(stranger->name, sizeof stranger->name, "%s", name);
+    return 1;
+}
+
+static int create(struct directory *directory, uint32_t node, uint32_t shards, char *message,
+                  size_t message_size)
+{
+    struct stranger stranger;
+    uint64_t random[2];
+
+    int rc = files_list(directory->path, look_for_stranger, &stranger);
+    if (rc == 1) {
+        tell(message, message_size,
+             "%s is no data directory of Belay and not empty (it holds %s); name another in "
+             "storage.dir, or remove what is in it",
+             directory->path, stranger.name);
+        return -ENOTEMPTY;
+    }
+    if (rc == 0 && getrandom(random, sizeof random, 0) != sizeof random) {
+        rc = -EIO;
+    }
+    if (rc != 0) {
+        tell(message, message_size, "%s: %s", directory->path, strerror(-rc));
+        return rc;
+    }
+    directory->created = true;
+    directory->meta = (struct directory_meta){
+        .id = random[0],
+        .seed = random[1],
+        .actor = {.node = node, .start = 0},
+        .shards = shards,
+        .generation = 1,
+    };
+    return 0;
+}
+
+static int load(struct directory *directory, char *message, size_t message_size)
+{
+    int rc = meta_read(directory);
+
+    if (rc == -EPROTONOSUPPORT) {
+        tell(message, message_size,
+             "%s was written by another version of Belay, whose format this one does not know",
+             directory->path);
+    } else if (rc == -EBADMSG) {
+        tell(message, message_size, "%s/%s is damaged", directory->path, meta_name);
+    } else if (rc != 0 && rc != -ENOENT) {
+        tell(message, message_size, "%s/%s: %s", directory->path, meta_name, strerror(-rc));
+    }
+    return rc;
+}
+
+/* A new life, unless the last one ended cleanly; "clean" is taken back either way. */
+static int begin_life(struct directory *directory)
+{
+    struct directory_meta *meta = &directory->meta;
+    uint64_t inode = lock_inode(directory);
+    uint64_t random = 0;
+
+    directory->copied = !directory->created && inode != meta->inode;
+    if (directory->copied) {
+        if (getrandom(&random, sizeof random, 0) != sizeof random) {
+            return -EIO;
+        }
+        meta->id = random;
+    }
+    if (directory->copied || !meta->clean) {
+        meta->actor.start += 1 + (uint32_t)(random % COPY_STARTS);
+    }
+    meta->clean = false;
+    meta->inode = inode;
+    return meta_write(directory);
+}
+
+static int open_path(struct directory *directory, struct files *files, const char *path,
+                     char *message, size_t message_size)
+{
+    *directory = (struct directory){.files = files, .lock_fd = -1};
+    if (snprintf(directory->path, sizeof directory->path, "%s", path) >=
+        (int)sizeof directory->path - 128) {
+        tell(message, message_size, "the path of the data directory is too long");
+        return -ENAMETOOLONG;
+    }
+    return lock(directory, message, message_size);
+}
+
+int directory_open(struct directory *directory, struct files *files, const char *path,
+                   uint32_t node, uint32_t shards, char *message, size_t message_size)
+{
+    assert(node != 0 && shards != 0 && shards <= DIRECTORY_SHARDS_MAX);
+    int rc = files->make_directory(files, path);
+    if (rc != 0 && rc != -EEXIST) {
+        tell(message, message_size, "cannot make %s: %s", path, strerror(-rc));
+        return rc;
+    }
+    rc = open_path(directory, files, path, message, message_size);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = load(directory, message, message_size);
+    if (rc == -ENOENT) {
+        rc = create(directory, node, shards, message, message_size);
+    }
+    if (rc != 0) {
+        goto unlock;
+    }
+    rc = begin_life(directory);
+    if (rc == 0) {
+        rc = lock_sign(directory);
+    }
+    if (rc == 0) {
+        rc = directory_sweep(directory);
+    }
+    for (uint32_t i = 0; i < directory->meta.shards && rc == 0; i++) {
+        rc = directory_make_shard(directory, directory->meta.generation, i);
+    }
+    if (rc != 0) {
+        tell(message, message_size, "%s: %s", path, strerror(-rc));
+        goto unlock;
+    }
+    return 0;
+
+unlock:
+    directory_close(directory);
+    return rc;
+}
+
+int directory_inspect(struct directory *directory, struct files *files, const char *path,
+                      char *message, size_t message_size)
+{
+    struct stat status;
+
+    if (stat(path, &status) != 0) {
+        int rc = -errno;
+        tell(message, message_size, "%s: %s", path, strerror(-rc));
+        return rc;
+    }
+    int rc = open_path(directory, files, path, message, message_size);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = load(directory, message, message_size);
+    if (rc == -ENOENT) {
+        tell(message, message_size, "%s is no data directory of Belay: it has no %s", path,
+             meta_name);
+    }
+    if (rc != 0) {
+        directory_close(directory);
+    }
+    return rc;
+}
+
+void directory_close(struct directory *directory)
+{
+    if (directory->lock_fd >= 0) {
+        directory->files->close(directory->files, directory->lock_fd);
+        directory->lock_fd = -1;
+    }
+}
+
+int directory_stop(struct directory *directory, uint64_t hlc)
+{
+    directory->meta.clean = true;
+    directory->meta.clean_hlc = hlc;
+    return meta_write(directory);
+}
+
+/* ---- Generations ---- */
+
+int directory_generation_path(const struct directory *directory, uint64_t generation,
+                              char path[PATH_BYTES_MAX])
+{
+    int size = snprintf(path, PATH_BYTES_MAX, "%s/gen-%" PRIu64, directory->path, generation);
+
+    return size < 0 || size >= PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+int directory_shard_path(const struct directory *directory, uint64_t generation, uint32_t shard,
+                         char path[PATH_BYTES_MAX])
+{
+    int size = snprintf(path, PATH_BYTES_MAX, "%s/gen-%" PRIu64 "/shard-%" PRIu32, directory->path,
+                        generation, shard);
+
+    return size < 0 || size >= PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int make_inside(struct files *files, const char *parent, const char *path)
+{
+    int rc = files->make_directory(files, path);
+
+    if (rc == -EEXIST) {
+        return 0;
+    }
+    return rc != 0 ? rc : files->sync_directory(files, parent);
+}
+
+int directory_make_shard(struct directory *directory, uint64_t generation, uint32_t shard)
+{
+    char outer[PATH_BYTES_MAX], inner[PATH_BYTES_MAX];
+
+    int rc = directory_generation_path(directory, generation, outer);
+    if (rc == 0) {
+        rc = make_inside(directory->files, directory->path, outer);
+    }
+    if (rc == 0) {
+        rc = directory_shard_path(directory, generation, shard, inner);
+    }
+    return rc != 0 ? rc : make_inside(directory->files, outer, inner);
+}
+
+int directory_commit(struct directory *directory, uint64_t generation, uint32_t shards)
+{
+    struct directory_meta before = directory->meta;
+
+    directory->meta.generation = generation;
+    directory->meta.shards = shards;
+    int rc = meta_write(directory);
+    if (rc != 0) {
+        directory->meta = before;
+        return rc;
+    }
+    return directory_sweep(directory);
+}
+
+static int sweep_name(void *context, const char *name)
+{
+    struct directory *directory = context;
+    uint64_t generation = 0;
+    char path[PATH_BYTES_MAX], again[64];
+
+    if (sscanf(name, "gen-%" SCNu64, &generation) != 1 ||
+        generation == directory->meta.generation) {
+        return 0;
+    }
+    snprintf(again, sizeof again, "gen-%" PRIu64, generation);
+    int rc = strcmp(again, name) == 0 ? path_join(path, directory->path, name) : 1;
+    return rc != 0 ? (rc < 0 ? rc : 0) : files_remove_tree(directory->files, path);
+}
+
+int directory_sweep(struct directory *directory)
+{
+    return files_list(directory->path, sweep_name, directory);
+}

@@ -1,0 +1,82 @@
+/* The data directory: whose it is, which life of the node this is, and where the shards lie.
+ *
+ *   DIR/LOCK                      flock()ed by the daemon that uses it; holds its process id
+ *   DIR/META                      lines of text, the last one a checksum; always replaced whole
+ *   DIR/gen-N/shard-I/log-*.seg   the log of shard I (log_format.h)
+ *   DIR/gen-N/shard-I/checkpoint-*  its LMDB environment (checkpoint.h)
+ *
+ * The generation N changes with the number of shards: META says which is valid, others are leftovers of a
+ * conversion that was cut short and are removed.
+ *
+ * Each start that does not follow a proven clean stop is a new actor: the old one may have given out
+ * stamps that no log knows. A directory that was copied is noticed by its LOCK's inode, and gets
+ * numbers far from those that the original will use.
+ *
+ * Threads: one.
+ */
+#ifndef DIRECTORY_H
+#define DIRECTORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "files.h"
+#include "stamp.h"
+
+enum { DIRECTORY_VERSION = 1, DIRECTORY_SHARDS_MAX = 255 };
+
+struct directory_meta {
+    uint64_t id;   /* Random, of this directory. */
+    uint64_t seed; /* Of positions; random at creation. */
+    struct actor actor;
+    uint32_t shards;
+    uint64_t generation;
+    bool clean;         /* The last user stopped cleanly... */
+    uint64_t clean_hlc; /* ... having given out no stamp above this. */
+    uint64_t inode;     /* Of LOCK. */
+};
+
+struct directory {
+    struct files *files;
+    int lock_fd;
+    char path[PATH_BYTES_MAX];
+    struct directory_meta meta;
+    bool created; /* It is new. */
+    bool copied;  /* It was copied since its last use. */
+};
+
+/* Open for use, making what is missing: lock it, and begin a new life of the node unless the last one
+ * stopped cleanly, which is on the disk when this returns. `node` is used for a new directory.
+ * `shards` is the number wanted: where meta.shards differs afterwards, convert (convert.h).
+ *
+ * Returns 0; otherwise negative errno and `message` says what is wrong and what to do: -EBUSY: in use;
+ * -ENOTEMPTY: holds something else; -EPROTONOSUPPORT: of another version; -EBADMSG: META is damaged. */
+int directory_open(struct directory *directory, struct files *files, const char *path,
+                   uint32_t node, uint32_t shards, char *message, size_t message_size);
+
+/* Open for looking only (belayctl data dump): locked, but nothing changes. */
+int directory_inspect(struct directory *directory, struct files *files, const char *path,
+                      char *message, size_t message_size);
+
+/* Unlock. The next start is a new actor, unless directory_stop() was called. */
+void directory_close(struct directory *directory);
+
+/* Everything is durable, no stamp above `hlc` was given out, and none will be. Returns 0 or errno. */
+int directory_stop(struct directory *directory, uint64_t hlc);
+
+/* Another number of shards lies ready in another generation: commit to it and remove the old one. */
+int directory_commit(struct directory *directory, uint64_t generation, uint32_t shards);
+
+/* Remove generations other than the valid one. */
+int directory_sweep(struct directory *directory);
+
+/* DIR/gen-N, DIR/gen-N/shard-I. Return 0 or -ENAMETOOLONG. */
+int directory_generation_path(const struct directory *directory, uint64_t generation,
+                              char path[PATH_BYTES_MAX]);
+int directory_shard_path(const struct directory *directory, uint64_t generation, uint32_t shard,
+                         char path[PATH_BYTES_MAX]);
+
+/* Make both, durably, where they are missing. */
+int directory_make_shard(struct directory *directory, uint64_t generation, uint32_t shard);
+
+#endif

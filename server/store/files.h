@@ -1,0 +1,50 @@
+/* The port to the file system, so that a test can make the n-th operation fail or lose what was not
+ * synchronised. LMDB does its own I/O; commit() stands before each of its commits.
+ *
+ * All return 0 or more, or a negative errno. Paths are whole. Threads: any (a test's may differ).
+ */
+#ifndef FILES_H
+#define FILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct files {
+    /* Flags as open(2); O_DIRECT is left out where the file system knows none. Returns the fd. */
+    int (*open)(struct files *files, const char *path, int flags);
+    void (*close)(struct files *files, int fd);
+    /* Read until `size` bytes are there or the file ends. Returns how many. */
+    int64_t (*read)(struct files *files, int fd, void *to, size_t size, uint64_t offset);
+    /* Write all of it. */
+    int (*write)(struct files *files, int fd, const void *from, size_t size, uint64_t offset);
+    /* Reserve blocks up to `size`, which becomes the file's size. */
+    int (*allocate)(struct files *files, int fd, uint64_t size);
+    int (*size)(struct files *files, int fd, uint64_t *size);
+    int (*sync)(struct files *files, int fd);
+    int (*sync_directory)(struct files *files, const char *path);
+    int (*rename)(struct files *files, const char *from, const char *to);
+    int (*remove)(struct files *files, const char *path);
+    int (*make_directory)(struct files *files, const char *path);
+    int (*commit)(struct files *files);
+};
+
+/* The real one. */
+struct files *files_system(void);
+
+/* Call `visit` with each name in a directory but "." and "..", in no order, until it returns nonzero.
+ * Returns that, 0, or negative errno. */
+int files_list(const char *path, int (*visit)(void *context, const char *name), void *context);
+
+/* Remove a directory with the files in it (directories in it up to two levels deep too). */
+int files_remove_tree(struct files *files, const char *path);
+
+/* Write a small file so that it is whole whatever happens: beside it, synchronised, then renamed. */
+int files_replace(struct files *files, const char *directory, const char *name, const void *data,
+                  size_t size);
+
+enum { PATH_BYTES_MAX = 1024 };
+
+/* Join two parts by a slash. Returns 0 or -ENAMETOOLONG. */
+int path_join(char path[PATH_BYTES_MAX], const char *directory, const char *name);
+
+#endif

@@ -1,0 +1,98 @@
+/* The pool of segment files of one shard's log, as the store sees it; the log writer's side is segments.h.
+ *
+ *   free -> ready -> taken (by the log writer) -> sealed -> compacted into LMDB -> free
+ *
+ * A thread of the store prepares files ahead of time: new ones are written full of zeros, recycled ones
+ * keep their old bytes, and each gets a header with a new epoch. A file is named log-NUMBER-SALT.seg
+ * after its epoch, so that names sort in the order of the log and a damaged header loses nothing.
+ *
+ * Threads: any; a lock is held for as long as it takes to change a few words. Only one at a time calls
+ * segments_prepare().
+ */
+#ifndef SEGMENT_POOL_H
+#define SEGMENT_POOL_H
+
+#include <stdbool.h>
+
+#include "files.h"
+#include "memory.h"
+#include "report.h"
+#include "segments.h"
+
+enum { SEGMENT_NAME_BYTES = 40, SEGMENT_BYTES_DEFAULT = 16 * 1024 * 1024 };
+
+enum segment_state {
+    SEGMENT_NONE, /* An unused place of the table. */
+    SEGMENT_FREE,
+    SEGMENT_BUSY, /* Being prepared or removed. */
+    SEGMENT_READY,
+    SEGMENT_TAKEN,
+    SEGMENT_SEALED,
+};
+
+struct segment_file {
+    uint32_t id;
+    enum segment_state state;
+    struct log_epoch epoch;
+    uint64_t size;
+    uint64_t lsn;     /* LOG_LSN_UNKNOWN where it holds no record of its epoch. */
+    uint64_t end_lsn; /* Of a sealed one. */
+    int fd;           /* Of a ready or taken one, else -1. */
+};
+
+struct segments_options {
+    const char *directory; /* Of the shard; kept. */
+    uint32_t shard;
+    struct actor actor;
+    uint64_t segment_bytes; /* Of a new file: a multiple of LOG_BLOCK_BYTES. */
+    uint64_t bytes_max;     /* Of log and checkpoint together; 0: what the disk has. */
+    struct files *files;
+    struct memory *memory; /* Used from open, and from then on by prepare only. */
+    struct reporter *reporter;
+};
+
+/* Size that new segments need for records of up to `record_bytes_max`. */
+uint64_t segments_size_for(uint64_t record_bytes_max);
+
+/* Find the files of a directory; none is written before segments_prepare().
+ * Returns 0; -EPROTONOSUPPORT: a file of another version of the format; other negative errno. */
+int segments_open(const struct segments_options *options, struct segments **segments);
+void segments_close(struct segments *segments);
+
+/* Copy out the files in one state, in the order of their epochs. Returns how many there are, of which
+ * at most `max` were written. */
+uint32_t segments_list(struct segments *segments, enum segment_state state,
+                       struct segment_file found[], uint32_t max);
+
+/* After a replay: this free file holds the log up to `end_lsn`. */
+void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn);
+
+/* The checkpoint covers the log up to `lsn`: sealed files that lie before it are free. */
+void segments_recycle(struct segments *segments, uint64_t lsn);
+
+/* How much of the log is kept as free files for reuse; and what else there is in the directory. */
+void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t other_bytes);
+
+/* Do one step of what is due: prepare a file, or remove one too many.
+ * Returns 1 when something was done, 0 when nothing is due, negative errno (tried again next time). */
+int segments_prepare(struct segments *segments);
+
+/* Sleep until something changed after `*seen`, which is brought up to date, or the time is over. */
+void segments_wait(struct segments *segments, uint64_t *seen, uint32_t timeout_ms);
+/* Wake everybody who waits. */
+void segments_wake(struct segments *segments);
+
+struct segments_stats {
+    uint64_t bytes;        /* Of all files. */
+    uint64_t sealed_bytes; /* Of records in sealed files. */
+    uint32_t files, ready;
+    bool full;
+};
+
+void segments_stats(struct segments *segments, struct segments_stats *stats);
+
+void segment_name(char name[SEGMENT_NAME_BYTES], struct log_epoch epoch);
+/* Read such a name. Returns 0, or -EINVAL with `epoch` unchanged. */
+int segment_name_parse(const char *name, struct log_epoch *epoch);
+
+#endif

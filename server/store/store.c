@@ -1,0 +1,343 @@
+#include "store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store_state.h"
+
+enum {
+    LOG_BYTES_MIN_DEFAULT = 64 * 1024 * 1024,
+    MAP_BYTES_DEFAULT = 1024 * 1024 * 1024,
+    WAIT_MS = 1000,
+    RETRY_MS = 200, /* After a failure. */
+    COMPACTOR_NICE =
+        5, /* A quarter of a core where all are busy: enough to keep up, little enough. */
+};
+
+static uint64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool breathe(void *context)
+{
+    const struct store *store = context;
+
+    return atomic_load_explicit(&store->stopping, memory_order_relaxed);
+}
+
+/* ---- Opening ---- */
+
+static void fill_defaults(struct store *store)
+{
+    struct store_options *options = &store->options;
+
+    options->directory = store->directory;
+    if (options->files == NULL) {
+        options->files = files_system();
+    }
+    if (options->segment_bytes == 0) {
+        options->segment_bytes = segments_size_for(options->record_bytes_max);
+    }
+    if (options->log_bytes_min == 0) {
+        options->log_bytes_min = LOG_BYTES_MIN_DEFAULT;
+    }
+    if (options->map_bytes == 0) {
+        options->map_bytes = MAP_BYTES_DEFAULT;
+    }
+}
+
+static int open_segments(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    const struct segments_options segments = {
+        .directory = store->directory,
+        .shard = options->shard,
+        .actor = options->actor,
+        .segment_bytes = options->segment_bytes,
+        .bytes_max = options->bytes_max,
+        .files = options->files,
+        .memory = options->memory,
+        .reporter = options->reporter,
+    };
+
+    return segments_open(&segments, &store->segments);
+}
+
+static int open_checkpoint(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    const struct checkpoint_options checkpoint = {
+        .directory = store->directory,
+        .shard = options->shard,
+        .map_bytes = options->map_bytes,
+        .files = options->files,
+        .memory = options->memory,
+        .reporter = options->reporter,
+    };
+
+    return checkpoint_open(&checkpoint, &store->checkpoint);
+}
+
+static void set_compaction(struct store *store)
+{
+    const struct store_options *options = &store->options;
+
+    store->compaction = (struct compaction){
+        .shard = options->shard,
+        .seed = options->seed,
+        .directory = store->directory,
+        .files = options->files,
+        .memory = options->memory,
+        .reporter = options->reporter,
+        .checkpoint = store->checkpoint,
+        .segments = store->segments,
+        .bytes_max = options->bytes_max,
+        .records_max = options->records_max,
+        .breathe = breathe,
+        .context = store,
+    };
+}
+
+int store_open(const struct store_options *options, struct store **store, char *message,
+               size_t message_size)
+{
+    const char *part = "the checkpoint";
+    struct store *made = options->memory->resize(options->memory, NULL, 0, sizeof *made);
+
+    if (made == NULL) {
+        snprintf(message, message_size, "%s: out of memory", options->directory);
+        return -ENOMEM;
+    }
+    *made = (struct store){.options = *options};
+    int rc = snprintf(made->directory, sizeof made->directory, "%s", options->directory);
+    assert(rc >= 0 && rc < (int)sizeof made->directory);
+    fill_defaults(made);
+    pthread_mutex_init(&made->lock, NULL);
+    rc = open_checkpoint(made);
+    if (rc == 0) {
+        part = "the log";
+        rc = open_segments(made);
+    }
+    if (rc != 0) {
+        snprintf(message, message_size, "%s: cannot open %s: %s", options->directory, part,
+                 rc == -EBADMSG           ? "it is damaged"
+                 : rc == -EPROTONOSUPPORT ? "it was written by another version"
+                                          : strerror(-rc));
+        store_close(made);
+        return rc;
+    }
+    set_compaction(made);
+    *store = made;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    struct memory *memory = store->options.memory;
+    store_stop(store);
+    segments_close(store->segments);
+    checkpoint_close(store->checkpoint);
+    pthread_mutex_destroy(&store->lock);
+    memory->resize(memory, store, sizeof *store, 0);
+}
+
+struct segments *store_segments(struct store *store)
+{
+    return store->segments;
+}
+
+struct checkpoint *store_checkpoint(struct store *store)
+{
+    return store->checkpoint;
+}
+
+/* ---- Compaction ---- */
+
+static void publish(struct store *store)
+{
+    struct checkpoint_info info;
+
+    checkpoint_info(store->checkpoint, &info);
+    pthread_mutex_lock(&store->lock);
+    store->published.checkpoint_lsn = info.lsn;
+    store->published.checkpoint_sessions = info.sessions;
+    store->published.checkpoint_bytes = info.file_bytes;
+    pthread_mutex_unlock(&store->lock);
+}
+
+/* Free files are kept up to what is sealed before the next compaction: they will be needed. */
+static uint64_t set_kept(struct store *store)
+{
+    struct checkpoint_info info;
+
+    checkpoint_info(store->checkpoint, &info);
+    uint64_t due_bytes = info.record_bytes < store->options.log_bytes_min
+                             ? store->options.log_bytes_min
+                             : info.record_bytes;
+    segments_set_kept(store->segments, due_bytes + 2 * store->options.segment_bytes,
+                      info.file_bytes);
+    return due_bytes;
+}
+
+static void report_failure(struct store *store, const char *what, int error)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "%s: %s", what, strerror(-error));
+    const struct store_report report = {
+        .event = STORE_FAILED,
+        .shard = store->options.shard,
+        .error = error,
+        .text = text,
+    };
+    store->options.reporter->report(store->options.reporter, &report);
+}
+
+static int compact_once(struct store *store)
+{
+    uint64_t begin_ms = clock_ms();
+
+    pthread_mutex_lock(&store->lock);
+    store->published.compacting = true;
+    pthread_mutex_unlock(&store->lock);
+    int rc = compaction_run(&store->compaction);
+    publish(store);
+    set_kept(store);
+    pthread_mutex_lock(&store->lock);
+    store->published.compacting = false;
+    store->published.checkpoint_ms = clock_ms() - begin_ms;
+    store->published.checkpoints += rc == 1;
+    store->published.checkpoint_failures += rc < 0 && rc != -ECANCELED;
+    pthread_mutex_unlock(&store->lock);
+    if (rc < 0 && rc != -ECANCELED) {
+        report_failure(store, "compacting the log", rc);
+    }
+    return rc;
+}
+
+int store_compact(struct store *store)
+{
+    int rc;
+
+    while ((rc = compact_once(store)) == 1) {
+    }
+    return rc;
+}
+
+/* The log is due once it outgrew the data; any of it is when the disk is full. */
+static bool is_due(struct store *store)
+{
+    struct segments_stats stats;
+
+    uint64_t due_bytes = set_kept(store);
+    segments_stats(store->segments, &stats);
+    return stats.sealed_bytes >= due_bytes || (stats.full && stats.sealed_bytes > 0);
+}
+
+static void *compactor_main(void *context)
+{
+    struct store *store = context;
+    uint64_t seen = 0;
+
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), COMPACTOR_NICE);
+    while (!atomic_load(&store->stopping)) {
+        int rc = 0;
+        if (is_due(store)) {
+            rc = compact_once(store);
+        }
+        if (rc < 0) {
+            uint64_t until_ms = clock_ms() + RETRY_MS;
+            while (clock_ms() < until_ms && !atomic_load(&store->stopping)) {
+                segments_wait(store->segments, &seen, RETRY_MS);
+            }
+        } else if (rc == 0) {
+            segments_wait(store->segments, &seen, WAIT_MS);
+        }
+    }
+    return NULL;
+}
+
+static void *preparer_main(void *context)
+{
+    struct store *store = context;
+    uint64_t seen = 0;
+    int told = 0;
+
+    while (!atomic_load(&store->stopping)) {
+        int rc = segments_prepare(store->segments);
+        if (rc < 0 && rc != -ENOSPC && rc != told) {
+            report_failure(store, "preparing a segment of the log", rc);
+        }
+        told = rc;
+        if (rc != 1) {
+            segments_wait(store->segments, &seen, rc == 0 ? WAIT_MS : RETRY_MS);
+        }
+    }
+    return NULL;
+}
+
+int store_start(struct store *store)
+{
+    assert(!store->preparing && !store->compacting);
+    publish(store);
+    set_kept(store);
+    atomic_store(&store->stopping, false);
+    int rc = segments_prepare(store->segments);
+    if (rc < 0 && rc != -ENOSPC) {
+        return rc;
+    }
+    rc = -pthread_create(&store->preparer, NULL, preparer_main, store);
+    store->preparing = rc == 0;
+    if (rc == 0) {
+        rc = -pthread_create(&store->compactor, NULL, compactor_main, store);
+        store->compacting = rc == 0;
+    }
+    if (rc != 0) {
+        store_stop(store);
+    }
+    return rc;
+}
+
+void store_stop(struct store *store)
+{
+    if (store->segments == NULL) {
+        return;
+    }
+    atomic_store(&store->stopping, true);
+    segments_wake(store->segments);
+    if (store->preparing) {
+        pthread_join(store->preparer, NULL);
+    }
+    if (store->compacting) {
+        pthread_join(store->compactor, NULL);
+    }
+    store->preparing = store->compacting = false;
+    atomic_store(&store->stopping, false);
+}
+
+void store_stats(struct store *store, struct store_stats *stats)
+{
+    struct segments_stats segments;
+
+    pthread_mutex_lock(&store->lock);
+    *stats = store->published;
+    pthread_mutex_unlock(&store->lock);
+    segments_stats(store->segments, &segments);
+    stats->log_bytes = segments.bytes;
+    stats->sealed_bytes = segments.sealed_bytes;
+    stats->segments = segments.files;
+    stats->disk_full = segments.full;
+}

@@ -1,0 +1,95 @@
+/* The store of one shard: its log's segments, its checkpoint, and the threads that turn one into the
+ * other.
+ *
+ *   store_open() -> store_restore() -> store_start() -> (the log writer takes and seals segments) ->
+ *   store_stop() -> store_close()
+ *
+ * The shard is never asked for anything: what is compacted is the log. One thread prepares segments, so
+ * that one is always ready; another, of lower priority, compacts once the sealed log is larger than
+ * the live data (and log_bytes_min), which keeps the log under about twice the live data.
+ *
+ * Threads: calls from one thread at a time, except segments_take() and segments_seal() (the log
+ * writer's) and store_stats() (any). The port to memory is used by all of the store's threads.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "files.h"
+#include "memory.h"
+#include "report.h"
+#include "segment_pool.h"
+
+struct store; /* private to store.c */
+
+struct store_options {
+    const char *directory; /* Of the shard (directory_shard_path()); copied. */
+    uint32_t shard;
+    struct actor actor;
+    uint64_t seed;             /* Of positions: the data directory's. */
+    uint64_t record_bytes_max; /* The largest session_max_bytes of any policy. */
+    uint64_t segment_bytes;    /* 0: SEGMENT_BYTES_DEFAULT, or what such records need. */
+    uint64_t log_bytes_min;    /* Compact nothing below it. 0: 64 MiB. */
+    uint64_t bytes_max;        /* This shard's part of storage.disk_limit; 0: no limit. */
+    uint64_t map_bytes;        /* LMDB's map to begin with; it grows. 0: 1 GiB. */
+    uint32_t records_max;      /* Of a compaction's run; 0: compaction.h's own. */
+    struct files *files;       /* NULL: the system's. */
+    struct memory *memory;     /* Any thread may use it. */
+    struct reporter *reporter;
+};
+
+/* Where a restart's sessions go: shard_restore_*() of server/core/shard.h. Bodies are valid during the
+ * call. Each returns 0; -EBADMSG: damaged, which is reported; -ESTALE: without its base, which is
+ * reported; any other error ends the restore. */
+struct store_sink {
+    int (*record)(struct store_sink *sink, struct bytes record); /* LOG_FULL, a checkpoint's. */
+    int (*delta)(struct store_sink *sink, struct bytes delta);
+    int (*touch)(struct store_sink *sink, struct bytes body);
+    int (*bury)(struct store_sink *sink, struct bytes record);
+};
+
+/* Open; `message` says what is wrong where it fails. Returns 0 or negative errno. */
+int store_open(const struct store_options *options, struct store **store, char *message,
+               size_t message_size);
+void store_close(struct store *store);
+
+/* Give everything to the sink: the checkpoint in order of position, then the log after it in its own
+ * order. A sink of NULL only finds where the log ends. Damage is reported, the rest is given. Sets `lsn`
+ * to where the log goes on, in the next segment taken. Once, before store_start().
+ * Returns 0 or negative errno. */
+int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
+
+/* Make a segment ready, then start the threads. Where that fails for want of room, serving may begin all
+ * the same: segments_take() says -ENOSPC until there is some. Returns 0 or negative errno. */
+int store_start(struct store *store);
+
+/* End the threads; a compaction under way is given up, and nothing is lost by that. */
+void store_stop(struct store *store);
+
+/* For the log writer. */
+struct segments *store_segments(struct store *store);
+
+struct store_stats {
+    uint64_t log_bytes;    /* Of all segment files. */
+    uint64_t sealed_bytes; /* Of log that waits for compaction. */
+    uint32_t segments;
+    bool disk_full;
+    uint64_t checkpoint_lsn, checkpoint_sessions, checkpoint_bytes;
+    uint64_t checkpoints;         /* Compactions done since the start. */
+    uint64_t checkpoint_failures; /* Since the start. */
+    uint64_t checkpoint_ms;       /* Duration of the last one. */
+    bool compacting;
+};
+
+void store_stats(struct store *store, struct store_stats *stats);
+
+/* Compact all that is sealed, now, on the caller's thread; before store_start() or after store_stop().
+ * Returns 0 or negative errno. */
+int store_compact(struct store *store);
+
+/* The checkpoint, for whoever reads it whole (convert.c, dump.c), when nothing else runs. */
+struct checkpoint *store_checkpoint(struct store *store);
+
+#endif

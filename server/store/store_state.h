@@ -1,0 +1,24 @@
+/* Inside of a store: shared by store.c and restore.c. */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "compaction.h"
+#include "store.h"
+
+struct store {
+    struct store_options options;
+    char directory[PATH_BYTES_MAX];
+    struct segments *segments;
+    struct checkpoint *checkpoint;
+    struct compaction compaction;
+    pthread_t preparer, compactor;
+    bool preparing, compacting; /* The threads exist. */
+    atomic_bool stopping;
+    pthread_mutex_t lock; /* Of `published`. */
+    struct store_stats published;
+};
+
+#endif

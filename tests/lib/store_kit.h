@@ -1,0 +1,631 @@
+/* A store on a directory of its own, a log writer as the data plane's (without a ring), and a model of
+ * what must come back.
+ *
+ * Keys are numbers below `key_count`. kit_*() write sessions through session_write(), append what the
+ * shard would append, and keep the present record of each key; kit_check() opens the store again and
+ * compares every byte.
+ */
+#ifndef STORE_KIT_H
+#define STORE_KIT_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "checkpoint.h"
+#include "files.h"
+#include "keeper.h"
+#include "log_format.h"
+#include "random.h"
+#include "session.h"
+#include "store.h"
+
+enum { STORE_KIT_KEYS_MAX = 20000, STORE_KIT_BATCH_BYTES = 1024 * 1024 };
+
+static const struct actor kit_actor = {.node = 1, .start = 1};
+#define KIT_SEED UINT64_C(0x5eed)
+
+/* Memory that any thread may use, and whose n-th request fails where asked. */
+struct shared_memory {
+    struct memory memory;
+    struct test_memory inner;
+    pthread_mutex_t lock;
+};
+
+static inline void *shared_resize(struct memory *memory, void *block, size_t old, size_t size)
+{
+    struct shared_memory *shared = (struct shared_memory *)(void *)memory;
+
+    pthread_mutex_lock(&shared->lock);
+    void *moved = shared->inner.memory.resize(&shared->inner.memory, block, old, size);
+    pthread_mutex_unlock(&shared->lock);
+    return moved;
+}
+
+static inline void *shared_map(struct memory *memory, size_t size)
+{
+    struct shared_memory *shared = (struct shared_memory *)(void *)memory;
+
+    pthread_mutex_lock(&shared->lock);
+    void *area = shared->inner.memory.map(&shared->inner.memory, size);
+    pthread_mutex_unlock(&shared->lock);
+    return area;
+}
+
+static inline void shared_unmap(struct memory *memory, void *area, size_t size)
+{
+    struct shared_memory *shared = (struct shared_memory *)(void *)memory;
+
+    pthread_mutex_lock(&shared->lock);
+    shared->inner.memory.unmap(&shared->inner.memory, area, size);
+    pthread_mutex_unlock(&shared->lock);
+}
+
+/* Files of which the n-th operation fails, and, where asked, all after it: a process that was killed. */
+struct faulty_files {
+    struct files files;
+    uint64_t operations;
+    uint64_t fail_at; /* From 1; 0: none. */
+    bool stay_failed;
+    int error;
+    uint64_t sizes_left; /* Bytes that allocate() may still give, if `limited`. */
+    bool limited;
+};
+
+static inline int faulty(struct files *files)
+{
+    struct faulty_files *faulty = (struct faulty_files *)(void *)files;
+
+    faulty->operations++;
+    if (faulty->fail_at == 0 || faulty->operations < faulty->fail_at ||
+        (faulty->operations > faulty->fail_at && !faulty->stay_failed)) {
+        return 0;
+    }
+    return faulty->error;
+}
+
+static inline int faulty_open(struct files *files, const char *path, int flags)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->open(files_system(), path, flags);
+}
+
+static inline void faulty_close(struct files *files, int fd)
+{
+    (void)files;
+    files_system()->close(files_system(), fd);
+}
+
+static inline int64_t faulty_read(struct files *files, int fd, void *to, size_t size, uint64_t at)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->read(files_system(), fd, to, size, at);
+}
+
+/* A write that fails may have written a part. */
+static inline int faulty_write(struct files *files, int fd, const void *from, size_t size,
+                               uint64_t at)
+{
+    int rc = faulty(files);
+    if (rc != 0 && size > 4096) {
+        (void)files_system()->write(files_system(), fd, from, 4096, at);
+    }
+    return rc != 0 ? rc : files_system()->write(files_system(), fd, from, size, at);
+}
+
+static inline int faulty_allocate(struct files *files, int fd, uint64_t size)
+{
+    struct faulty_files *faulty_port = (struct faulty_files *)(void *)files;
+    int rc = faulty(files);
+    if (rc == 0 && faulty_port->limited) {
+        if (faulty_port->sizes_left < size) {
+            return -ENOSPC;
+        }
+        faulty_port->sizes_left -= size;
+    }
+    return rc != 0 ? rc : files_system()->allocate(files_system(), fd, size);
+}
+
+static inline int faulty_size(struct files *files, int fd, uint64_t *size)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->size(files_system(), fd, size);
+}
+
+static inline int faulty_sync(struct files *files, int fd)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->sync(files_system(), fd);
+}
+
+static inline int faulty_sync_directory(struct files *files, const char *path)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->sync_directory(files_system(), path);
+}
+
+static inline int faulty_rename(struct files *files, const char *from, const char *to)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->rename(files_system(), from, to);
+}
+
+static inline int faulty_remove(struct files *files, const char *path)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->remove(files_system(), path);
+}
+
+static inline int faulty_make_directory(struct files *files, const char *path)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->make_directory(files_system(), path);
+}
+
+static inline int faulty_commit(struct files *files)
+{
+    return faulty(files);
+}
+
+struct store_kit {
+    struct reporter reporter;
+    struct store_sink sink;
+    struct shared_memory memory;
+    struct faulty_files files;
+    char directory[256];
+    struct store_options options;
+    struct store *store;
+    uint64_t lsn;
+    /* The writer. */
+    struct segment segment;
+    bool segment_open;
+    uint8_t *staging; /* Of one device write. */
+    uint8_t tail[LOG_BLOCK_BYTES];
+    size_t tail_size, staged;
+    uint64_t staged_offset;
+    /* The model, and what came back. */
+    uint32_t key_count;
+    struct buffer *present, *restored;
+    struct session_written written;
+    struct buffer list, scratch;
+    struct session_rules rules;
+    uint64_t now_ms, random;
+    uint32_t value_bytes;
+    /* Reports. */
+    uint64_t reports[STORE_DISK_ROOM + 1];
+    uint32_t named[STORE_KIT_KEYS_MAX]; /* How often each key was reported as damaged. */
+};
+
+static inline struct bytes kit_key(uint32_t number, char text[16])
+{
+    return bytes_of(text, (size_t)snprintf(text, 16, "key-%05u", number));
+}
+
+/* Returns key_count where it is none of ours. */
+static inline uint32_t kit_number(const struct store_kit *kit, struct bytes key)
+{
+    char text[16] = "";
+    unsigned number = kit->key_count;
+
+    if (key.size == 9) {
+        memcpy(text, key.data, 9);
+        if (sscanf(text, "key-%05u", &number) != 1 || number > kit->key_count) {
+            number = kit->key_count;
+        }
+    }
+    return number;
+}
+
+static inline void kit_report(struct reporter *reporter, const struct store_report *report)
+{
+    struct store_kit *kit = (struct store_kit *)(void *)reporter;
+
+    __atomic_fetch_add(&kit->reports[report->event], 1, __ATOMIC_RELAXED);
+    uint32_t number = kit_number(kit, report->key);
+    if (number < kit->key_count) {
+        kit->named[number]++;
+    }
+}
+
+/* ---- The sink ---- */
+
+static inline struct store_kit *kit_of_sink(struct store_sink *sink)
+{
+    return (struct store_kit *)(void *)((uint8_t *)sink - offsetof(struct store_kit, sink));
+}
+
+static inline int kit_replace(struct buffer *to, struct bytes record)
+{
+    to->size = 0;
+    assert_int_equal(buffer_append(to, record), 0);
+    return 0;
+}
+
+static inline int sink_record(struct store_sink *sink, struct bytes record)
+{
+    struct store_kit *kit = kit_of_sink(sink);
+
+    assert_int_equal(session_check(record), 0);
+    uint32_t number = kit_number(kit, session_key(record));
+    assert_true(number < kit->key_count);
+    struct buffer *to = &kit->restored[number];
+    if (to->size == 0) {
+        return kit_replace(to, record);
+    }
+    int rc = session_merge(buffer_bytes(to), record, &kit->scratch);
+    return rc != 0 ? rc : kit_replace(to, buffer_bytes(&kit->scratch));
+}
+
+static inline int sink_delta(struct store_sink *sink, struct bytes delta)
+{
+    struct store_kit *kit = kit_of_sink(sink);
+
+    assert_int_equal(session_check_delta(delta), 0);
+    struct buffer *to = &kit->restored[kit_number(kit, session_key(delta))];
+    int rc = session_apply_delta(buffer_bytes(to), delta, &kit->scratch);
+    return rc != 0 ? rc : kit_replace(to, buffer_bytes(&kit->scratch));
+}
+
+static inline int sink_touch(struct store_sink *sink, struct bytes body)
+{
+    struct store_kit *kit = kit_of_sink(sink);
+    struct reader reader = reader_of(body);
+    uint64_t ms = read_varint(&reader);
+    uint32_t number = kit_number(kit, read_bytes(&reader, reader_left(&reader)));
+    struct buffer *to = &kit->restored[number];
+
+    assert_true(number < kit->key_count);
+    if (to->size == 0) {
+        return -ESTALE;
+    }
+    session_touch_in_place(to->data, to->size, ms);
+    return 0;
+}
+
+static inline int sink_bury(struct store_sink *sink, struct bytes record)
+{
+    struct store_kit *kit = kit_of_sink(sink);
+
+    assert_int_equal(session_check(record), 0);
+    kit->restored[kit_number(kit, session_key(record))].size = 0;
+    return 0;
+}
+
+/* ---- Life ---- */
+
+static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uint64_t segment_bytes)
+{
+    const char *base = getenv("TMPDIR");
+
+    *kit = (struct store_kit){
+        .reporter = {.report = kit_report},
+        .sink = {sink_record, sink_delta, sink_touch, sink_bury},
+        .memory = {.memory = {.resize = shared_resize, .map = shared_map, .unmap = shared_unmap},
+                   .inner = test_memory(),
+                   .lock = PTHREAD_MUTEX_INITIALIZER},
+        .files = {.files = {faulty_open, faulty_close, faulty_read, faulty_write, faulty_allocate,
+                            faulty_size, faulty_sync, faulty_sync_directory, faulty_rename,
+                            faulty_remove, faulty_make_directory, faulty_commit},
+                  .error = -EIO},
+        .key_count = key_count,
+        .rules = {.session_bytes_max = 1 << 20, .fields_max = 64, .tombstone_keep_ms = 1000},
+        .now_ms = UINT64_C(1700000000000),
+        .random = 1,
+        .value_bytes = 100,
+    };
+    assert_true(key_count <= STORE_KIT_KEYS_MAX);
+    snprintf(kit->directory, sizeof kit->directory, "%s/belay-store-XXXXXX",
+             base != NULL ? base : "/tmp");
+    assert_non_null(mkdtemp(kit->directory));
+    kit->staging = aligned_alloc(LOG_BLOCK_BYTES, STORE_KIT_BATCH_BYTES);
+    kit->present = calloc(key_count, sizeof *kit->present);
+    kit->restored = calloc(key_count, sizeof *kit->restored);
+    for (uint32_t i = 0; i < key_count; i++) {
+        kit->present[i].memory = kit->restored[i].memory = &kit->memory.memory;
+    }
+    kit->list.memory = kit->scratch.memory = &kit->memory.memory;
+    session_written_init(&kit->written, &kit->memory.memory);
+    kit->options = (struct store_options){
+        .directory = kit->directory,
+        .shard = 3,
+        .actor = kit_actor,
+        .seed = KIT_SEED,
+        .segment_bytes = segment_bytes,
+        .log_bytes_min = 4 * segment_bytes,
+        .map_bytes = 64 * 1024 * 1024,
+        .files = &kit->files.files,
+        .memory = &kit->memory.memory,
+        .reporter = &kit->reporter,
+    };
+}
+
+static inline void kit_forget_restored(struct store_kit *kit)
+{
+    for (uint32_t i = 0; i < kit->key_count; i++) {
+        kit->restored[i].size = 0;
+    }
+}
+
+static inline void store_kit_close(struct store_kit *kit)
+{
+    store_close(kit->store);
+    kit->store = NULL;
+    kit->segment_open = false;
+}
+
+static inline void store_kit_fini(struct store_kit *kit)
+{
+    store_kit_close(kit);
+    for (uint32_t i = 0; i < kit->key_count; i++) {
+        buffer_fini(&kit->present[i]);
+        buffer_fini(&kit->restored[i]);
+    }
+    free(kit->present);
+    free(kit->restored);
+    free(kit->staging);
+    session_written_fini(&kit->written);
+    buffer_fini(&kit->list);
+    buffer_fini(&kit->scratch);
+    assert_int_equal(kit->memory.inner.outstanding_bytes, 0);
+    assert_int_equal(files_remove_tree(files_system(), kit->directory), 0);
+}
+
+/* Open and restore. Returns what the first of them that failed said. */
+static inline int kit_open_store(struct store_kit *kit)
+{
+    char message[256];
+
+    kit_forget_restored(kit);
+    kit->segment_open = false;
+    kit->tail_size = kit->staged = 0;
+    int rc = store_open(&kit->options, &kit->store, message, sizeof message);
+    if (rc != 0) {
+        kit->store = NULL;
+        return rc;
+    }
+    rc = store_restore(kit->store, &kit->sink, &kit->lsn);
+    if (rc != 0) {
+        store_kit_close(kit);
+    }
+    return rc;
+}
+
+/* How many keys differ from the model; the first ones are printed. */
+static inline uint32_t kit_differences(struct store_kit *kit)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < kit->key_count; i++) {
+        if (!bytes_equal(buffer_bytes(&kit->present[i]), buffer_bytes(&kit->restored[i]))) {
+            if (count < 3) {
+                print_message("key %u: %zu bytes, not %zu\n", i, kit->restored[i].size,
+                              kit->present[i].size);
+            }
+            count++;
+        }
+    }
+    return count;
+}
+
+static inline void kit_reopen_and_check(struct store_kit *kit)
+{
+    store_kit_close(kit);
+    assert_int_equal(kit_open_store(kit), 0);
+    assert_int_equal(kit_differences(kit), 0);
+}
+
+/* ---- The writer ---- */
+
+/* Returns what segments_take() says at last. */
+static inline int kit_take_segment(struct store_kit *kit)
+{
+    struct segments *segments = store_segments(kit->store);
+
+    if (kit->segment_open) {
+        segments_seal(segments, kit->segment.id, kit->lsn);
+        kit->segment_open = false;
+    }
+    int rc = segments_take(segments, kit->lsn, &kit->segment);
+    for (int tries = 0; rc == -EAGAIN && tries < 10; tries++) {
+        (void)segments_prepare(segments);
+        rc = segments_take(segments, kit->lsn, &kit->segment);
+    }
+    if (rc == 0) {
+        kit->segment_open = true;
+        kit->tail_size = 0;
+    }
+    return rc;
+}
+
+/* Begin a device write with room for `bytes`. Returns 0 or what segments_take() says. */
+static inline int kit_begin(struct store_kit *kit, size_t bytes)
+{
+    uint64_t offset = LOG_HEADER_BYTES + (kit->lsn - kit->segment.lsn);
+
+    if (!kit->segment_open || offset + bytes + LOG_RECORD_HEADER_BYTES > kit->segment.size) {
+        int rc = kit_take_segment(kit);
+        if (rc != 0) {
+            return rc;
+        }
+        offset = LOG_HEADER_BYTES;
+    }
+    kit->tail_size = (size_t)(offset % LOG_BLOCK_BYTES);
+    memcpy(kit->staging, kit->tail, kit->tail_size);
+    kit->staged_offset = offset - kit->tail_size;
+    kit->staged = kit->tail_size;
+    log_mark_put(kit->staging + kit->staged, kit->segment.epoch, kit->lsn);
+    kit->staged += LOG_RECORD_HEADER_BYTES;
+    kit->lsn += LOG_RECORD_HEADER_BYTES;
+    return 0;
+}
+
+/* The device write. */
+static inline void kit_flush(struct store_kit *kit)
+{
+    if (kit->staged == 0) {
+        return;
+    }
+    size_t whole = kit->staged & ~(size_t)(LOG_BLOCK_BYTES - 1);
+    size_t size = (kit->staged + LOG_BLOCK_BYTES - 1) & ~(size_t)(LOG_BLOCK_BYTES - 1);
+
+    memset(kit->staging + kit->staged, 0, size - kit->staged);
+    assert_int_equal(pwrite(kit->segment.fd, kit->staging, size, (off_t)kit->staged_offset), size);
+    memcpy(kit->tail, kit->staging + whole, kit->staged - whole);
+    kit->staged = 0;
+}
+
+static inline int kit_append(struct store_kit *kit, uint32_t kind, uint64_t position,
+                             struct bytes body)
+{
+    size_t size = (size_t)log_record_size(body.size);
+
+    if (kit->staged != 0 && (kit->staged + size > STORE_KIT_BATCH_BYTES ||
+                             kit->staged_offset + kit->staged + size > kit->segment.size)) {
+        kit_flush(kit);
+    }
+    if (kit->staged == 0) {
+        int rc = kit_begin(kit, size);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    log_record_put(kit->staging + kit->staged, kit->segment.epoch, kind, position, &body, 1);
+    kit->staged += size;
+    kit->lsn += size;
+    return 0;
+}
+
+/* ---- Sessions ---- */
+
+static inline int kit_change(struct store_kit *kit, uint32_t number, const struct change *change)
+{
+    char text[16];
+    struct buffer *present = &kit->present[number];
+    struct bytes key = kit_key(number, text);
+    uint64_t position = keeper_position(KIT_SEED, key);
+
+    kit->list.size = 0;
+    assert_int_equal(buffer_reserve(&kit->list, change_size(change)), 0);
+    kit->list.size = (size_t)(change_put(kit->list.data, change) - kit->list.data);
+    const struct session_write write = {
+        .key = key,
+        .record = buffer_bytes(present),
+        .rules = &kit->rules,
+        .now_ms = kit->now_ms++,
+        .actor = kit_actor,
+        .type = SESSION_MAP,
+        .changes = buffer_bytes(&kit->list),
+    };
+    assert_int_equal(session_write(&write, &kit->written), STATUS_OK);
+    if (!kit->written.changed) {
+        return 0;
+    }
+    bool delta = kit->written.delta.size > 0 && random_below(&kit->random, 2) == 0;
+    struct bytes body = buffer_bytes(delta ? &kit->written.delta : &kit->written.record);
+    int rc = kit_append(kit, delta ? LOG_DELTA : LOG_FULL, position, body);
+    if (rc == 0) {
+        kit_replace(present, buffer_bytes(&kit->written.record));
+    }
+    return rc;
+}
+
+static inline int kit_set(struct store_kit *kit, uint32_t number)
+{
+    static uint8_t value[1 << 16];
+    static const char *const names[] = {"a", "b", "c", "d"};
+    struct change change = {
+        .operation = CHANGE_SET,
+        .name = text(names[random_below(&kit->random, 4)]),
+        .value = bytes_of(value, kit->value_bytes),
+    };
+
+    for (uint32_t i = 0; i < kit->value_bytes; i++) {
+        value[i] = (uint8_t)random_next(&kit->random);
+    }
+    return kit_change(kit, number, &change);
+}
+
+static inline bool kit_lives(struct store_kit *kit, uint32_t number)
+{
+    struct session_view view;
+
+    return kit->present[number].size > 0 &&
+           session_open(&view, buffer_bytes(&kit->present[number]), kit->now_ms) == 0 && view.live;
+}
+
+/* The shard forgets the key; what is there becomes a tombstone first. */
+static inline int kit_bury(struct store_kit *kit, uint32_t number)
+{
+    char text[16];
+    struct buffer *present = &kit->present[number];
+
+    if (present->size == 0) {
+        return 0;
+    }
+    const struct stamp stamp = {.hlc = hlc_of_ms(kit->now_ms++), .actor = kit_actor};
+    assert_int_equal(session_bury(buffer_bytes(present), stamp, &kit->scratch), 0);
+    int rc = kit_append(kit, LOG_BURY, keeper_position(KIT_SEED, kit_key(number, text)),
+                        buffer_bytes(&kit->scratch));
+    if (rc == 0) {
+        present->size = 0;
+    }
+    return rc;
+}
+
+static inline int kit_touch(struct store_kit *kit, uint32_t number)
+{
+    char text[16];
+    uint8_t body[32];
+    struct buffer *present = &kit->present[number];
+    struct bytes key = kit_key(number, text);
+
+    uint8_t *end = varint_put(body, kit->now_ms);
+    memcpy(end, key.data, key.size);
+    end += key.size;
+    int rc = kit_append(kit, LOG_TOUCH, keeper_position(KIT_SEED, key),
+                        bytes_of(body, (size_t)(end - body)));
+    if (rc == 0 && present->size > 0) {
+        session_touch_in_place(present->data, present->size, kit->now_ms);
+    }
+    return rc;
+}
+
+/* One random step of life. */
+static inline int kit_step(struct store_kit *kit)
+{
+    uint32_t number = random_below(&kit->random, kit->key_count);
+
+    switch (random_below(&kit->random, 16)) {
+    case 0: {
+        struct change change = {.operation = CHANGE_DESTROY};
+        return kit_lives(kit, number) ? kit_change(kit, number, &change) : 0;
+    }
+    case 1:
+        return kit_bury(kit, number);
+    case 2: {
+        struct change change = {.operation = CHANGE_IDLE, .ms = 60000};
+        return kit_lives(kit, number) ? kit_change(kit, number, &change) : 0;
+    }
+    case 3:
+        return kit->present[number].size > 0 ? kit_touch(kit, number) : 0;
+    default:
+        return kit_set(kit, number);
+    }
+}
+
+/* `count` steps, in device writes of a few records. */
+static inline void kit_live(struct store_kit *kit, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(kit_step(kit), 0);
+        if (random_below(&kit->random, 8) == 0) {
+            kit_flush(kit);
+        }
+    }
+    kit_flush(kit);
+}
+
+#endif
