@@ -139,12 +139,12 @@ void ground_give(struct ground *ground, struct area *area, const uint8_t *unit)
     }
 }
 
-/* One area and a 32nd of all may be free: moving earlier would cost more than it gives. */
+/* One area and a 64th of all may be free: moving earlier would cost more than it gives. */
 struct area *ground_sparsest(const struct ground *ground)
 {
     uint32_t total = ground->area_count * ground->units;
 
-    if (ground->free_units < ground->units + spare_units(ground) + total / 32) {
+    if (ground->free_units < ground->units + spare_units(ground) + total / 64) {
         return NULL;
     }
     for (uint32_t used = 1; used < ground->units; used++) {

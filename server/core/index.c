@@ -216,7 +216,7 @@ static void read_contents(const struct index *index, const struct region *region
 
     for (uint32_t i = 0; i < count + PREFETCH_AHEAD; i++) {
         if (i < count) {
-            __builtin_prefetch(slab_cell(index->slab, refs[i]));
+            slab_prefetch(index->slab, refs[i]);
         }
         if (i >= PREFETCH_AHEAD) {
             uint32_t at = i - PREFETCH_AHEAD;

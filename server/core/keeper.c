@@ -16,6 +16,7 @@ enum {
     PREFETCH_AHEAD = 16,
     TIDY_SEGMENTS = 16, /* A call of index_tidy(): 5 to 20 us. */
     LINE_BYTES = 64,
+    PREFETCH_BYTES_MAX = 1024,
 };
 
 struct keeper {
@@ -76,15 +77,24 @@ void keeper_prefetch_bucket(const struct keeper *keeper, uint64_t position)
     index_prefetch(&keeper->index, position);
 }
 
-/* Every record with the right tag, nearly always one; its first two lines: cells are not aligned. */
+/* Every record with the right tag, nearly always one, and all of it: an answer copies it and a write
+ * covers it. Longer ones are left to the processor, which sees the pattern. (For 560 bytes in batches of
+ * 16 this takes a find with its copy from 340 to 150 ns.) */
 void keeper_prefetch_record(const struct keeper *keeper, uint64_t position)
 {
     struct probe probe = index_probe(&keeper->index, position);
 
     while (probe_next(&probe)) {
-        const uint8_t *cell = slab_cell(&keeper->slab, *probe_ref(&probe));
-        __builtin_prefetch(cell);
-        __builtin_prefetch(cell + LINE_BYTES);
+        uint32_t ref = *probe_ref(&probe);
+        const uint8_t *cell = slab_cell(&keeper->slab, ref);
+        uint32_t bytes = slab_cell_bytes(&keeper->slab, ref);
+        if (bytes > PREFETCH_BYTES_MAX) {
+            bytes = PREFETCH_BYTES_MAX;
+        }
+        for (uint32_t at = 0; at < bytes; at += LINE_BYTES) {
+            __builtin_prefetch(cell + at);
+        }
+        __builtin_prefetch(cell + bytes - 1);
     }
 }
 
@@ -201,9 +211,7 @@ static uint32_t collect(struct keeper *keeper, const struct span *span, uint64_t
 
     for (uint32_t i = 0; i < count + PREFETCH_AHEAD; i++) {
         if (i < count) {
-            const uint8_t *cell = slab_cell(slab, refs[i]);
-            __builtin_prefetch(cell);
-            __builtin_prefetch(cell + LINE_BYTES);
+            slab_prefetch(slab, refs[i]);
         }
         if (i < PREFETCH_AHEAD) {
             continue;

@@ -10,8 +10,9 @@ enum {
     CELL_FREE = 0xff,             /* First byte of a free cell; no record wastes that much. */
     LIST_FULL = SLAB_LISTS,       /* In no list: no free cell... */
     LIST_VICTIM = SLAB_LISTS + 1, /* ... or being emptied. */
-    SMALL_BYTES_MAX = 1024,       /* Largest cell with a prefix of one byte. */
-    PAGE_CELLS_MIN = 16,          /* Cells above 1/16 of 64 KiB come from big pages. */
+    SLACK_PART = 20,
+    SMALL_BYTES_MAX = 1024, /* Largest cell with a prefix of one byte. */
+    PAGE_CELLS_MIN = 16,    /* Cells above 1/16 of 64 KiB come from big pages. */
     CHUNK_BYTES = SLAB_CHUNK_PAGES * sizeof(struct slab_page),
 };
 
@@ -469,13 +470,13 @@ bool slab_refit(struct slab *slab, uint32_t ref, size_t size)
 
 /* ---- giving memory back ---- */
 
-/* A page of this class that others have room for, where more than a 16th of the class is free.
+/* A page of this class that others have room for, where more than 1/SLACK_PART of the class is free.
  * Fewer free cells are what ordinary coming and going leaves. */
 static uint32_t sparse_page(const struct slab *slab, const struct slab_class *class)
 {
     uint64_t free_cells = class->cell_count - class->live;
 
-    if (free_cells * 16 <= class->cell_count) {
+    if (free_cells * SLACK_PART <= class->cell_count) {
         return PAGE_NONE;
     }
     for (uint32_t list = 0; list < SLAB_LISTS; list++) {

@@ -23,10 +23,14 @@ static uint64_t seed;
 static const char *key_format;
 static uint8_t scratch[RECORD_MAX + 100];
 
+static size_t key_bytes_seen = SIZE_MAX; /* Less of a key makes positions equal. */
+
 static struct bytes key_of(struct bytes record)
 {
-    assert_true(record.size > record.data[0]);
-    return bytes_of(record.data + 1, record.data[0]);
+    size_t size = record.data[0];
+
+    assert_true(record.size > size);
+    return bytes_of(record.data + 1, size < key_bytes_seen ? size : key_bytes_seen);
 }
 
 static struct bytes key_in(uint32_t number, char buffer[64])
@@ -93,23 +97,31 @@ static bool count_key(void *context, uint64_t position, struct bytes record)
     return number_of(record) % 2 == 0;
 }
 
-static void check(uint32_t number)
+static void check_found(uint32_t number)
 {
     const struct model *model = &models[number];
     struct bytes found = keeper_find(keeper, model->position, key(number));
+    size_t size = 0;
+
+    assert_bytes_equal(found, make_record(number, model->size, model->fill));
+    assert_ptr_equal(keeper_find_mutable(keeper, model->position, key(number), &size), found.data);
+    assert_int_equal(size, found.size);
+}
+
+static void check(uint32_t number)
+{
+    const struct model *model = &models[number];
     size_t size = 0;
     uint32_t count = 0;
 
     keeper_visit(keeper, model->position, count_key, &count);
     assert_int_equal(count, model->there);
-    if (!model->there) {
-        assert_int_equal(found.size, 0);
-        assert_null(keeper_find_mutable(keeper, model->position, key(number), &size));
+    if (model->there) {
+        check_found(number);
         return;
     }
-    assert_bytes_equal(found, make_record(number, model->size, model->fill));
-    assert_ptr_equal(keeper_find_mutable(keeper, model->position, key(number), &size), found.data);
-    assert_int_equal(size, found.size);
+    assert_int_equal(keeper_find(keeper, model->position, key(number)).size, 0);
+    assert_null(keeper_find_mutable(keeper, model->position, key(number), &size));
 }
 
 static void check_all(void)
@@ -334,6 +346,52 @@ static void test_reserve(void **state)
     finish();
 }
 
+static bool stop_at_once(void *context, uint64_t position, struct bytes record)
+{
+    uint32_t *visited = context;
+
+    (void)position;
+    (void)record;
+    *visited += 1;
+    return false;
+}
+
+/* Keys that differ in no bit that we hash: each is found, a scan visits them together, a visit until it
+ * is told to stop, and one too many is refused. */
+static void test_equal_positions(void **state)
+{
+    enum { ALIKE = 48 };
+
+    (void)state;
+    start(14, "twins%u");
+    uint64_t position = keeper_position(77, text("twins"));
+    for (uint32_t i = 0; i < ALIKE; i++) {
+        models[i].position = position;
+        assert_int_equal(set(i, some_size(), 1), 0);
+    }
+    for (uint32_t i = 0; i < ALIKE; i++) {
+        check_found(i);
+    }
+    key_bytes_seen = 5;
+    uint32_t visited = 0;
+    uint64_t cursor = keeper_scan(keeper, 0, stop_at_once, &visited);
+    assert_int_equal(visited, ALIKE);
+    assert_true(cursor == 0 || cursor > position);
+    visited = 0;
+    keeper_visit(keeper, position, stop_at_once, &visited);
+    assert_int_equal(visited, 1);
+    visited = 0;
+    assert_int_equal(keeper_scan(keeper, position + 1, stop_at_once, &visited), 0);
+    assert_int_equal(visited, 0);
+    struct bytes one_more = make_record(ALIKE, 10, 0);
+    scratch[0] = 4; /* Its key is "twin": none of those that are there. */
+    assert_int_equal(keeper_set(keeper, position, one_more), -ENOSPC);
+    key_bytes_seen = SIZE_MAX;
+    check_found(0);
+    take(0);
+    finish();
+}
+
 /* After 70 % have gone at random, evacuation brings what is held near what is live: the slack is 15 %,
  * and an area or two. */
 static void test_memory_goes_back(void **state)
@@ -371,9 +429,9 @@ static void test_memory_goes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_position),         cmocka_unit_test(test_random_work),
-        cmocka_unit_test(test_faults),           cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_memory_goes_back),
+        cmocka_unit_test(test_position),        cmocka_unit_test(test_random_work),
+        cmocka_unit_test(test_faults),          cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_equal_positions), cmocka_unit_test(test_memory_goes_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
