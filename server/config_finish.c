@@ -57,7 +57,7 @@ int config_finish(struct config *config, const struct config_machine *machine, c
         snprintf(config->node_name, sizeof config->node_name, "%s", machine->host_name);
     }
     if (config->node_shards == 0) {
-        config->node_shards = machine->cores < 256 ? machine->cores : 256;
+        config->node_shards = machine->cores < 255 ? machine->cores : 255;
     }
     if (config->memory_limit == 0) {
         config->memory_limit = machine->memory_bytes / 4 * 3;

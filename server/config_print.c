@@ -88,8 +88,7 @@ static void print_manual_key(FILE *to, const struct config_key *key)
     print_escaped(to, key->standard[0] == '\0' ? "(empty)" : key->standard);
     fputs("\n\t", to);
     print_escaped(to, key->help);
-    fputs("++\n", to);
-    fputs("\tA ", to);
+    fputs("\n\n\tValue: ", to);
     print_escaped(to, allowed);
     fputs(".\n\n", to);
 }

@@ -27,7 +27,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(node, weight, NUMBER, "0", 0, 1000000,                                                       \
       "Share of the sessions that this node takes, relative to the others. 0: the memory limit "   \
       "in GiB times 100. Used by the cluster.")                                                    \
-    X(node, shards, NUMBER, "0", 0, 256,                                                           \
+    X(node, shards, NUMBER, "0", 0, 255,                                                           \
       "Threads that serve sessions, each with its part of them. 0: one for each core that the "    \
       "process may use. May change from start to start.")
 
@@ -55,7 +55,10 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "process loses of writes acknowledged at `memory`.")                                         \
     X(storage, disk_limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                        \
       "Most bytes that the data directory may take; past it writes are refused and reads go on. "  \
-      "0: what the disk has.")
+      "0: what the disk has.")                                                                     \
+    X(storage, segment_size, SIZE, "0", 0, 4 * CONFIG_GIB,                                         \
+      "Size of a file of the log; each shard has at least two. It is raised to hold the largest "  \
+      "session. 0: 128MiB.")
 
 #define CONFIG_MEMORY_KEYS(X)                                                                      \
     X(memory, limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                              \

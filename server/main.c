@@ -1,0 +1,168 @@
+/* belayd: options, configuration, and one node's life from start to stop. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "config_print.h"
+#include "machine.h"
+#include "metrics.h"
+#include "serve.h"
+
+enum exit_code { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct command_line {
+    const char *config_file;
+    const char **settings; /* Room for one per argument. */
+    uint32_t setting_count;
+    bool check_config;
+    const char *print;
+};
+
+static const char help[] =
+    "Usage: belayd [--config FILE] [--set SECTION.KEY=VALUE]...\n"
+    "\n"
+    "Runs one node of Belay, a store of live sessions, until SIGTERM or SIGINT.\n"
+    "\n"
+    "  --config FILE            read the configuration from FILE (belayd.conf(5))\n"
+    "  --set SECTION.KEY=VALUE  set one key, over the file; for a policy:\n"
+    "                           --set 'policy \"web:\".ack=disk'\n"
+    "  --check-config           check the configuration and exit\n"
+    "  --print WHAT             print and exit: example (a configuration file with every key), "
+    "config\n"
+    "                           (what is in force, as JSON), metrics, manual (tables for the "
+    "docs)\n"
+    "  --version                print the version and exit\n"
+    "  --help                   print this and exit\n"
+    "\n"
+    "Exit status: 0 stopped cleanly, 1 failed, 2 wrong usage or configuration.\n";
+
+static int usage_error(const char *cause)
+{
+    fprintf(stderr, "belayd: %s\nbelayd: --help lists the options\n", cause);
+    return EXIT_USAGE;
+}
+
+/* Returns -1 to go on, or the code to exit with. */
+static int parse_arguments(int count, char **arguments, struct command_line *line)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+        {"check-config", no_argument, NULL, 'C'}, {"print", required_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {"join", required_argument, NULL, 'j'},   {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(count, arguments, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            line->config_file = optarg;
+            break;
+        case 's':
+            line->settings[line->setting_count++] = optarg;
+            break;
+        case 'C':
+            line->check_config = true;
+            break;
+        case 'p':
+            line->print = optarg;
+            break;
+        case 'v':
+            puts("belayd " BELAY_VERSION);
+            return EXIT_STOPPED;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_STOPPED;
+        case 'j':
+            return usage_error("--join: this version runs single nodes; clusters come later");
+        default:
+            return usage_error("wrong usage"); /* getopt_long() has said what. */
+        }
+    }
+    return optind == count ? -1 : usage_error("there are no arguments besides options");
+}
+
+/* Returns 0 or negative errno, with what is wrong on stderr. */
+static int load_config(const struct command_line *line, struct config *config)
+{
+    char message[CONFIG_MESSAGE_BYTES];
+    struct machine machine;
+    int rc = 0;
+
+    config_init(config);
+    if (line->config_file != NULL) {
+        rc = config_read_file(config, line->config_file, message, sizeof message);
+    }
+    for (uint32_t i = 0; i < line->setting_count && rc == 0; i++) {
+        rc = config_set(config, line->settings[i], message, sizeof message);
+    }
+    if (rc == 0) {
+        machine_look(&machine);
+        const struct config_machine where = {
+            .host_name = machine.host_name,
+            .cores = machine.cores,
+            .memory_bytes = machine.memory_bytes,
+        };
+        rc = config_finish(config, &where, message, sizeof message);
+    }
+    if (rc != 0) {
+        fprintf(stderr, "belayd: %s\n", message);
+    }
+    return rc;
+}
+
+static int print(const char *what, const struct config *config)
+{
+    if (strcmp(what, "example") == 0) {
+        config_print_example(stdout);
+    } else if (strcmp(what, "manual") == 0) {
+        config_print_manual(stdout);
+    } else if (strcmp(what, "metrics") == 0) {
+        metrics_print_help(stdout);
+    } else if (strcmp(what, "config") == 0) {
+        char *json = config_to_json(config);
+        puts(json != NULL ? json : "");
+        free(json);
+    } else {
+        return usage_error("--print: there are example, config, metrics and manual");
+    }
+    return fflush(stdout) == 0 ? EXIT_STOPPED : EXIT_FAILED;
+}
+
+static int run(const struct command_line *line, struct config *config)
+{
+    if (load_config(line, config) != 0) {
+        return EXIT_USAGE;
+    }
+    if (line->print != NULL) {
+        return print(line->print, config);
+    }
+    if (line->check_config) {
+        printf("%s: ok\n", line->config_file != NULL ? line->config_file : "configuration");
+        return EXIT_STOPPED;
+    }
+    return serve(config) == 0 ? EXIT_STOPPED : EXIT_FAILED;
+}
+
+int main(int argument_count, char **arguments)
+{
+    struct command_line line = {.config_file = NULL};
+    struct config *config = malloc(sizeof *config);
+
+    line.settings = calloc((size_t)argument_count, sizeof *line.settings);
+    if (config == NULL || line.settings == NULL) {
+        fputs("belayd: not enough memory to start\n", stderr);
+        return EXIT_FAILED;
+    }
+    int code = parse_arguments(argument_count, arguments, &line);
+    if (code < 0) {
+        code = run(&line, config);
+    }
+    free(line.settings);
+    free(config);
+    return code;
+}

@@ -1,0 +1,337 @@
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine.h"
+#include "node_private.h"
+#include "pages.h"
+
+enum { NODE_NUMBER = 1 }; /* A node that is alone; a cluster gives out others. */
+
+/* ---- What shards tell; on their threads ---- */
+
+static void on_admin(void *context, uint64_t token, struct bytes command, struct bytes argument)
+{
+    struct node *node = context;
+
+    if (!control_post_admin(node->world.control, token, command, argument)) {
+        plane_admin_reply(node->plane, token, STATUS_BUSY, NULL, bytes_of(NULL, 0));
+    }
+}
+
+static void on_trace(void *context, uint32_t shard, enum trace_event event, uint64_t a,
+                     struct bytes text)
+{
+    struct node *node = context;
+
+    control_post_trace(node->world.control, shard, event, a, text);
+}
+
+/* ---- Opening ---- */
+
+/* Threads inherit it: signals then come to the control loop only. */
+static void block_signals(sigset_t *before)
+{
+    sigset_t ours;
+
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ours, before);
+}
+
+static int open_directory(struct node *node, char *message, size_t message_size)
+{
+    const struct config *config = node->world.config;
+    int rc = directory_open(&node->directory, files_system(), config->storage_dir, NODE_NUMBER,
+                            node->shard_count, message, message_size);
+
+    if (rc != 0) {
+        return rc;
+    }
+    node->directory_open = true;
+    const struct directory_meta *meta = &node->directory.meta;
+    logger_write(node->world.logger, LOG_LEVEL_INFO, "data-directory",
+                 LOG_TEXT("path", config->storage_dir), LOG_NUMBER("actor_node", meta->actor.node),
+                 LOG_NUMBER("actor_start", meta->actor.start), LOG_NUMBER("shards", meta->shards),
+                 LOG_TEXT("last_stop", node->directory.created  ? "new"
+                                       : node->directory.copied ? "copied"
+                                       : meta->clean            ? "clean"
+                                                                : "crash"));
+    return 0;
+}
+
+static int open_plane(struct node *node, char *message, size_t message_size)
+{
+    const struct config *config = node->world.config;
+    const struct plane_options options = {
+        .node_name = config->node_name,
+        .address = config->listen_address,
+        .port = (uint16_t)config->listen_port,
+        .shard_count = node->shard_count,
+        .limits =
+            {
+                .connections = (uint32_t)config->limits_connections,
+                .in_flight = (uint32_t)config->limits_in_flight,
+                .frame_bytes = (uint32_t)config->limits_frame,
+                .output_bytes = config->limits_output_buffer,
+                .queue_delay_ms = (uint32_t)config->limits_queue_delay,
+                .log_interval_ms = (uint32_t)config->storage_log_interval,
+            },
+        .actor = node->directory.meta.actor,
+        .now_ms = wall_clock_read,
+        .clock = node->world.clock,
+        .admin = on_admin,
+        .trace = on_trace,
+        .context = node,
+    };
+
+    return plane_create(&options, &node->plane, message, message_size);
+}
+
+static int open_store(struct node *node, struct node_shard *shard, char *message,
+                      size_t message_size)
+{
+    const struct config *config = node->world.config;
+    char path[PATH_BYTES_MAX];
+    const struct directory_meta *meta = &node->directory.meta;
+    int rc = directory_make_shard(&node->directory, meta->generation, shard->index);
+
+    if (rc == 0) {
+        rc = directory_shard_path(&node->directory, meta->generation, shard->index, path);
+    }
+    if (rc != 0) {
+        snprintf(message, message_size, "%s: cannot make the directory of shard %u: %s",
+                 config->storage_dir, shard->index, strerror(-rc));
+        return rc;
+    }
+    uint64_t segment_bytes = config->storage_segment_size;
+    uint64_t segment_bytes_min = segments_size_for(node->record_bytes_max);
+    if (segment_bytes != 0 && segment_bytes < segment_bytes_min) {
+        segment_bytes = segment_bytes_min;
+    }
+    const struct store_options options = {
+        .directory = path,
+        .shard = shard->index,
+        .actor = meta->actor,
+        .seed = meta->seed,
+        .record_bytes_max = node->record_bytes_max,
+        .segment_bytes = segment_bytes / LOG_BLOCK_BYTES * LOG_BLOCK_BYTES,
+        .bytes_max = config->storage_disk_limit / node->shard_count,
+        .memory = &node->memory,
+        .reporter = &node->reporter,
+    };
+    return store_open(&options, &shard->store, message, message_size);
+}
+
+static int open_shard(struct node *node, struct node_shard *shard, char *message,
+                      size_t message_size)
+{
+    const struct config *config = node->world.config;
+    int rc = open_store(node, shard, message, message_size);
+
+    if (rc != 0) {
+        return rc;
+    }
+    const struct shard_options options = {
+        .index = shard->index,
+        .seed = node->directory.meta.seed,
+        .actor = node->directory.meta.actor,
+        .hlc = node->directory.meta.clean_hlc,
+        .memory_max = config->memory_limit / node->shard_count,
+        .queue_delay_ms = (uint32_t)config->limits_queue_delay,
+        .policies = &node->policies,
+        .memory = &node->memory,
+        .log = plane_log_port(node->plane, shard->index),
+        .door = plane_door(node->plane, shard->index),
+        .tracer = plane_tracer(node->plane, shard->index),
+    };
+    rc = shard_create(&options, &shard->shard);
+    if (rc != 0) {
+        snprintf(message, message_size, "shard %u: %s", shard->index, strerror(-rc));
+    }
+    return rc;
+}
+
+static int open_shards(struct node *node, char *message, size_t message_size)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < node->shard_count && rc == 0; i++) {
+        rc = open_shard(node, &node->shards[i], message, message_size);
+    }
+    return rc;
+}
+
+static int start_stores(struct node *node, char *message, size_t message_size)
+{
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        struct node_shard *shard = &node->shards[i];
+        int rc = store_start(shard->store);
+        if (rc != 0) {
+            snprintf(message, message_size, "the store of shard %u: %s", i, strerror(-rc));
+            return rc;
+        }
+        plane_attach(node->plane, i, shard->shard, store_segments(shard->store), shard->lsn);
+    }
+    return 0;
+}
+
+static int open_all(struct node *node, char *message, size_t message_size)
+{
+    int rc = open_directory(node, message, message_size);
+
+    if (rc == 0) {
+        rc = open_plane(node, message, message_size);
+    }
+    if (rc == 0) {
+        rc = open_shards(node, message, message_size);
+    }
+    if (rc == 0) {
+        rc = node_restore(node, message, message_size);
+    }
+    if (rc == 0) {
+        rc = start_stores(node, message, message_size);
+    }
+    return rc;
+}
+
+static struct node *make_node(const struct node_world *world)
+{
+    uint32_t count = (uint32_t)world->config->node_shards;
+    struct node *node = calloc(1, sizeof *node);
+    struct node_shard *shards = calloc(count, sizeof *shards);
+    struct metrics_shard *metrics = calloc(count, sizeof *metrics);
+
+    if (node == NULL || shards == NULL || metrics == NULL) {
+        free(node);
+        free(shards);
+        free(metrics);
+        return NULL;
+    }
+    node->world = *world;
+    node->reporter.report = node_report_store;
+    node->shard_count = count;
+    node->shards = shards;
+    node->metrics = (struct metrics){
+        .version = BELAY_VERSION,
+        .node_name = world->config->node_name,
+        .start_ms = wall_clock_now_ms(world->clock),
+        .memory_limit = world->config->memory_limit,
+        .shard_count = count,
+        .shards = metrics,
+    };
+    pages_init(&node->memory);
+    config_policies(world->config, &node->policies);
+    for (uint32_t i = 0; i < node->policies.count; i++) {
+        uint64_t bytes = node->policies.rows[i].rules.session_bytes_max;
+        node->record_bytes_max = bytes > node->record_bytes_max ? bytes : node->record_bytes_max;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        shards[i].node = node;
+        shards[i].index = i;
+        atomic_init(&shards[i].checkpoint_at_ms, node->metrics.start_ms);
+    }
+    return node;
+}
+
+int node_open(const struct node_world *world, struct node **node, char *message,
+              size_t message_size)
+{
+    sigset_t signals;
+    struct node *made = make_node(world);
+
+    if (made == NULL) {
+        return -ENOMEM;
+    }
+    block_signals(&signals);
+    int rc = open_all(made, message, message_size);
+    pthread_sigmask(SIG_SETMASK, &signals, NULL);
+    if (rc != 0) {
+        node_close(made);
+        return rc;
+    }
+    *node = made;
+    return 0;
+}
+
+int node_start(struct node *node, char *message, size_t message_size)
+{
+    sigset_t signals;
+
+    block_signals(&signals);
+    int rc = plane_start(node->plane);
+    pthread_sigmask(SIG_SETMASK, &signals, NULL);
+    if (rc != 0) {
+        snprintf(message, message_size, "cannot start the shards' threads: %s", strerror(-rc));
+        return rc;
+    }
+    node->started = true;
+    return 0;
+}
+
+uint16_t node_port(const struct node *node)
+{
+    return plane_port(node->plane);
+}
+
+/* ---- Closing ---- */
+
+/* Everything is durable and no thread runs: the next start may go on as the same actor. */
+static int mark_clean(struct node *node)
+{
+    uint64_t hlc = node->directory.meta.clean_hlc;
+
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        uint64_t newest = shard_hlc(node->shards[i].shard);
+        hlc = newest > hlc ? newest : hlc;
+    }
+    return directory_stop(&node->directory, hlc);
+}
+
+static void close_shards(struct node *node)
+{
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        if (node->shards[i].store != NULL) {
+            store_close(node->shards[i].store);
+        }
+        if (node->shards[i].shard != NULL) {
+            shard_destroy(node->shards[i].shard);
+        }
+    }
+}
+
+int node_close(struct node *node)
+{
+    int rc = 0;
+
+    if (node->started) {
+        rc = plane_stop(node->plane);
+    }
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        if (node->shards[i].store != NULL) {
+            store_stop(node->shards[i].store);
+        }
+    }
+    if (node->started && rc == 0) {
+        rc = mark_clean(node);
+    }
+    if (rc != 0) {
+        logger_write(node->world.logger, LOG_LEVEL_ERROR, "stop-unclean",
+                     LOG_TEXT("cause", strerror(-rc)),
+                     LOG_TEXT("effect", "the log was not written out; see the lines before"));
+    }
+    plane_destroy(node->plane);
+    close_shards(node);
+    if (node->directory_open) {
+        directory_close(&node->directory);
+    }
+    free(node->metrics.shards);
+    free(node->shards);
+    free(node);
+    return rc;
+}

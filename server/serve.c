@@ -1,0 +1,185 @@
+/* Start in the order that a failure undoes most easily: control loop, node (data directory, shards,
+ * restore), HTTP, and only then clients. What the outside sees of it is one line on stdout. */
+#include "serve.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "http.h"
+#include "logger.h"
+#include "node.h"
+#include "wall_clock.h"
+
+enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000 };
+
+struct server {
+    const struct config *config;
+    struct wall_clock clock;
+    struct logger logger;
+    struct control *control;
+    struct node *node;
+    struct http *http;
+    bool clock_off; /* It was reported, and is still so. */
+};
+
+/* "127.0.0.1:7400", "[::1]:7400". */
+static void print_place(const char *address, uint64_t port, char to[PLACE_BYTES])
+{
+    bool v6 = strchr(address, ':') != NULL;
+
+    snprintf(to, PLACE_BYTES, "%s%.64s%s:%" PRIu64, v6 ? "[" : "", address, v6 ? "]" : "", port);
+}
+
+/* ---- Questions from HTTP, shards and the loop ---- */
+
+static bool on_ready(void *context, char *reason, size_t reason_size)
+{
+    struct server *server = context;
+
+    return node_ready(server->node, reason, reason_size);
+}
+
+static char *on_metrics(void *context, size_t *size)
+{
+    struct server *server = context;
+
+    return node_metrics_text(server->node, size);
+}
+
+static char *admin_answer(struct server *server, const char *command)
+{
+    char native[PLACE_BYTES], http[PLACE_BYTES];
+
+    if (strcmp(command, "config") == 0) {
+        return node_config_json(server->node);
+    }
+    print_place(server->config->listen_address, node_port(server->node), native);
+    print_place(server->config->listen_address, http_port(server->http), http);
+    return node_status_json(server->node, native, http);
+}
+
+static void on_admin(void *context, uint64_t token, const char *command, const char *argument)
+{
+    struct server *server = context;
+
+    (void)argument;
+    if (strcmp(command, "status") != 0 && strcmp(command, "config") != 0) {
+        node_answer(server->node, token, STATUS_UNSUPPORTED, NULL);
+        return;
+    }
+    char *json = admin_answer(server, command);
+    node_answer(server->node, token, json != NULL ? STATUS_OK : STATUS_UNAVAILABLE, json);
+    free(json);
+}
+
+static void on_tick(void *context)
+{
+    struct server *server = context;
+    int64_t ahead_ms = wall_clock_ahead_ms(&server->clock);
+    bool off = ahead_ms > CLOCK_OFF_MS || ahead_ms < -CLOCK_OFF_MS;
+
+    if (off && !server->clock_off) {
+        logger_write(&server->logger, LOG_LEVEL_WARN, "clock-differs",
+                     LOG_NUMBER("ahead_of_system_ms", ahead_ms),
+                     LOG_TEXT("effect", "none until a restart: deadlines go by elapsed time"));
+    }
+    server->clock_off = off;
+}
+
+static bool on_alive(void *context)
+{
+    struct server *server = context;
+
+    return node_alive(server->node);
+}
+
+/* ---- Life ---- */
+
+static int start_control(struct server *server)
+{
+    const struct control_options options = {
+        .logger = &server->logger,
+        .admin = on_admin,
+        .tick = on_tick,
+        .alive = on_alive,
+        .context = server,
+    };
+
+    return control_create(&options, &server->control);
+}
+
+static int start(struct server *server, char *message, size_t message_size)
+{
+    const struct config *config = server->config;
+    const struct http_source source = {on_ready, on_metrics, server};
+    const struct node_world world = {config, &server->logger, &server->clock, server->control};
+
+    int rc = node_open(&world, &server->node, message, message_size);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = http_open(control_loop(server->control), config->listen_address,
+                   (uint16_t)config->listen_http_port, &source, &server->http, message,
+                   message_size);
+    if (rc != 0) {
+        return rc;
+    }
+    return node_start(server->node, message, message_size);
+}
+
+/* The line that scripts wait for (its form is an interface). */
+static void print_ready(const struct server *server)
+{
+    const struct config *config = server->config;
+    char native[PLACE_BYTES], cluster[PLACE_BYTES], peer[PLACE_BYTES], http[PLACE_BYTES];
+
+    print_place(config->listen_address, node_port(server->node), native);
+    print_place(config->listen_address, config->listen_cluster_port, cluster);
+    print_place(config->listen_address, config->listen_peer_port, peer);
+    print_place(config->listen_address, http_port(server->http), http);
+    printf("ready name=%s native=%s cluster=%s peer=%s http=%s pid=%d\n", config->node_name, native,
+           cluster, peer, http, (int)getpid());
+    fflush(stdout);
+}
+
+static int stop(struct server *server)
+{
+    http_close(server->http);
+    int rc = server->node != NULL ? node_close(server->node) : 0;
+
+    control_destroy(server->control);
+    if (rc == 0) {
+        logger_write(&server->logger, LOG_LEVEL_INFO, "stopped");
+    }
+    return rc;
+}
+
+int serve(const struct config *config)
+{
+    struct server server = {.config = config};
+    char message[NODE_MESSAGE_BYTES] = "";
+
+    signal(SIGPIPE, SIG_IGN);
+    wall_clock_init(&server.clock, NULL, NULL);
+    logger_init(&server.logger, STDERR_FILENO, (enum log_form)config->log_format,
+                (enum log_level)config->log_level, wall_clock_read, &server.clock);
+    int rc = start_control(&server);
+    if (rc == 0) {
+        rc = start(&server, message, sizeof message);
+    }
+    if (rc == 0) {
+        print_ready(&server);
+        control_run(server.control, "serving");
+    } else {
+        fprintf(stderr, "belayd: cannot start: %s\n", message[0] != '\0' ? message : strerror(-rc));
+    }
+    int stopped = stop(&server);
+    logger_fini(&server.logger);
+    return rc != 0 ? rc : stopped;
+}

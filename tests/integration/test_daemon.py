@@ -1,0 +1,179 @@
+"""belayd as a program: options, configuration errors, ready line, HTTP, signals, its data directory."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from cases import run_cases
+from daemon import BUILD, Daemon, check, wait_for
+
+BELAYD = str(BUILD / "belayd")
+DENY_IO_URING = str(BUILD / "tests/integration/deny_io_uring")
+
+
+def run(*arguments):
+    return subprocess.run([BELAYD, *arguments], capture_output=True, text=True, timeout=60,
+                          check=False)
+
+
+def test_options():
+    version = run("--version")
+    check(version.returncode == 0 and re.fullmatch(r"belayd \d+\.\d+\.\d+\n", version.stdout),
+          version)
+    usage = run("--help")
+    check(usage.returncode == 0 and "--config" in usage.stdout and "--join" not in usage.stdout,
+          usage)
+    for arguments in (["--nonsense"], ["argument"], ["--set"], ["--print", "nonsense"]):
+        wrong = run(*arguments)
+        check(wrong.returncode == 2 and wrong.stderr and not wrong.stdout, wrong)
+    join = run("--join", "token")
+    check(join.returncode == 2 and "clusters come later" in join.stderr, join)
+
+
+def test_bad_configuration():
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        path = Path(directory) / "belayd.conf"
+        path.write_text("[listen]\nport = 0\n\nprot = 1\n")
+        for arguments in ([], ["--check-config"]):
+            wrong = run("--config", str(path), *arguments)
+            check(wrong.returncode == 2, wrong)
+            check(f"{path}:4: unknown key 'prot' in [listen]" in wrong.stderr, wrong)
+        path.write_text("[listen]\nport = 0\n")
+        good = run("--config", str(path), "--check-config")
+        check(good.returncode == 0 and good.stdout == f"{path}: ok\n", good)
+        wrong = run("--config", str(path), "--set", "listen.port=x")
+        check(wrong.returncode == 2 and "--set listen.port=x" in wrong.stderr, wrong)
+        missing = run("--config", str(path) + ".not")
+        check(missing.returncode == 2 and "No such file" in missing.stderr, missing)
+
+
+def test_print_config():
+    shown = run("--set", 'policy "web:".idle_ttl=30m', "--set", "listen.port=0", "--print", "config")
+    config = json.loads(shown.stdout)
+    check(config["policy"]["web:"]["idle_ttl"] == "30m", config)
+    check(config["listen"]["port"] == 0 and config["node"]["shards"] >= 1, config)
+
+
+def test_ready_and_stop():
+    with Daemon() as daemon:
+        daemon.start()
+        ready = daemon.ready
+        check(list(ready) == ["name", "native", "cluster", "peer", "http", "pid"], ready)
+        check(ready["name"] == "test" and ready["pid"] == str(daemon.pid), ready)
+        for place in ("native", "http"):
+            check(re.fullmatch(r"127\.0\.0\.1:[1-9]\d*", ready[place]), ready)
+        check(daemon.stop() == 0, daemon.log())
+        check(" stopping signal=SIGTERM" in daemon.log(), daemon.log())
+        daemon.start() # The same directory again, after a clean stop.
+        daemon.send(signal.SIGHUP)
+        wait_for("a line about SIGHUP", lambda: "signal-ignored" in daemon.log())
+        daemon.send(signal.SIGINT)
+        check(daemon.wait() == 0, daemon.log())
+        daemon.start()
+        check(daemon.kill() == -signal.SIGKILL, daemon.log())
+        daemon.start()
+        check(daemon.stop() == 0, daemon.log())
+
+
+def test_log_is_json():
+    with Daemon(settings=["log.format=json"]) as daemon:
+        daemon.start()
+        check(daemon.stop() == 0, daemon.log())
+        lines = [json.loads(line) for line in daemon.log().splitlines()]
+        check({"time", "level", "event"} <= set(lines[0]), lines)
+        check("stopping" in [line["event"] for line in lines], lines)
+
+
+def test_second_daemon():
+    with Daemon() as daemon:
+        daemon.start()
+        with Daemon(directory=daemon.directory / "second") as second:
+            second.directory.mkdir()
+            second.settings.append(f"storage.dir={daemon.data}")
+            second.launch()
+            check(second.wait() == 1, second.log())
+            check(str(daemon.data) in second.log(), second.log())
+        check(daemon.http("/readyz")[0] == 200, "the first one goes on")
+        check(daemon.stop() == 0, daemon.log())
+
+
+def test_port_taken():
+    with Daemon() as daemon, Daemon() as other:
+        daemon.start()
+        for place, key in (("native", "port"), ("http", "http_port")):
+            taken = daemon.ready[place].rsplit(":", 1)[1]
+            other.settings.append(f"listen.{key}={taken}")
+            other.launch()
+            check(other.wait() == 1, other.log())
+            check("Address already in use" in other.log() and taken in other.log(), other.log())
+            other.settings.append(f"listen.{key}=0")
+
+
+def test_http():
+    with Daemon() as daemon:
+        daemon.start()
+        check(daemon.http("/healthz")[:2] == (200, "ok\n"), "healthz")
+        check(daemon.http("/readyz")[:2] == (200, "ready\n"), "readyz")
+        status, text, headers = daemon.http("/metrics")
+        check(status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4"),
+              headers)
+        check('belay_sessions{shard="1"} 0\n' in text and "belay_ready 1\n" in text, text)
+        check(daemon.http("/nothing")[0] == 404, "404")
+        status, _, headers = daemon.http("/metrics", method="POST")
+        check(status == 405 and headers["Allow"] == "GET, HEAD", headers)
+        status, text, headers = daemon.http("/metrics", method="HEAD")
+        check(status == 200 and text == "" and int(headers["Content-Length"]) > 1000, headers)
+        check(daemon.stop() == 0, daemon.log())
+
+
+def test_promtool():
+    with Daemon() as daemon:
+        daemon.start()
+        checked = subprocess.run(["promtool", "check", "metrics"], input=daemon.http("/metrics")[1],
+                                 capture_output=True, text=True, timeout=60, check=False)
+        check(checked.returncode == 0 and not checked.stderr and not checked.stdout, checked)
+
+
+def test_io_uring_denied():
+    """Where the kernel refuses io_uring, it says exactly that, and what to allow."""
+    with Daemon(wrapper=[DENY_IO_URING]) as daemon:
+        daemon.launch()
+        check(daemon.wait() == 1, daemon.log())
+        check("io_uring" in daemon.log() and "not permitted" in daemon.log(), daemon.log())
+
+
+def test_directory_not_writable():
+    with Daemon(settings=["storage.dir=/proc/belay"]) as daemon:
+        daemon.launch()
+        check(daemon.wait() == 1, daemon.log())
+        check("/proc/belay" in daemon.log(), daemon.log())
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_idle():
+    """An idle daemon: at most 64 MiB and 1 % of a core."""
+    with Daemon() as daemon:
+        daemon.start()
+        before = cpu_seconds(daemon.pid)
+        try:
+            daemon.process.wait(5) # It must not end: this only lets time pass.
+        except subprocess.TimeoutExpired:
+            pass
+        used = cpu_seconds(daemon.pid) - before
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        resident_kib = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
+        print(f"idle: {used / 5:.4f} of a core, {resident_kib} KiB")
+        if "BELAY_SLOWNESS" not in os.environ: # Sanitizers take memory of their own.
+            check(resident_kib <= 64 * 1024, f"{resident_kib} KiB")
+        check(used <= 0.05, f"{used} s of CPU in 5 s")
+
+
+run_cases(__name__)
