@@ -86,6 +86,7 @@ struct config_machine {
     const char *host_name;
     uint32_t cores;
     uint64_t memory_bytes;
+    uint64_t open_files; /* The most that the process may have. */
 };
 
 /* Everything at its default; a policy too. */

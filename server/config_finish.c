@@ -9,7 +9,11 @@
 
 #include "config.h"
 
-enum { FRAME_OVERHEAD = 64 * 1024 }; /* A head, and the change list around the values. */
+enum {
+    FRAME_OVERHEAD = 64 * 1024, /* A head, and the change list around the values. */
+    FILES_BESIDES = 512,        /* Open files that are no connections of clients. */
+    CONNECTIONS_STANDARD = 50000,
+};
 
 static int check_ports(const struct config *config, char *message, size_t message_size)
 {
@@ -48,6 +52,13 @@ static int check_sizes(const struct config *config, uint32_t *line, char *messag
     return 0;
 }
 
+static uint64_t connections_for(uint64_t open_files)
+{
+    uint64_t most = open_files > 2 * FILES_BESIDES ? open_files - FILES_BESIDES : FILES_BESIDES;
+
+    return most < CONNECTIONS_STANDARD ? most : CONNECTIONS_STANDARD;
+}
+
 int config_finish(struct config *config, const struct config_machine *machine, char *message,
                   size_t message_size)
 {
@@ -61,6 +72,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (config->memory_limit == 0) {
         config->memory_limit = machine->memory_bytes / 4 * 3;
+    }
+    if (config->limits_connections == 0) {
+        config->limits_connections = connections_for(machine->open_files);
     }
     if (config->node_weight == 0) {
         config->node_weight = config->memory_limit * 100 >> 30;

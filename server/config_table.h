@@ -71,8 +71,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "bring it back for this long.")
 
 #define CONFIG_LIMITS_KEYS(X)                                                                      \
-    X(limits, connections, NUMBER, "20000", 1, 1000000,                                            \
-      "Open connections of clients; one more is told TOO_MANY_CONNECTIONS and closed.")            \
+    X(limits, connections, NUMBER, "0", 0, 1000000,                                                \
+      "Open connections of clients; one more is told TOO_MANY_CONNECTIONS and closed. 0: as many " \
+      "as the limit of open files allows, but at most 50000.")                                     \
     X(limits, in_flight, NUMBER, "1024", 1, REQUESTS_IN_FLIGHT_MAX,                                \
       "Unanswered requests of one connection; one more is answered TOO_MANY_IN_FLIGHT.")           \
     X(limits, frame, SIZE, "16MiB", 64 * CONFIG_KIB, FRAME_BYTES_MAX,                              \

@@ -68,6 +68,13 @@ static uint64_t group_memory_limit(void)
     }
 }
 
+static uint64_t file_limit(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 1024;
+}
+
 static uint64_t system_number(int name)
 {
     long number = sysconf(name);
@@ -88,6 +95,7 @@ void machine_look(struct machine *machine)
     machine->cores = sched_getaffinity(0, sizeof cores, &cores) == 0
                          ? (uint32_t)CPU_COUNT(&cores)
                          : (uint32_t)system_number(_SC_NPROCESSORS_ONLN);
+    machine->open_files = file_limit();
     machine->memory_bytes = system_number(_SC_PHYS_PAGES) * system_number(_SC_PAGESIZE);
     if (limit < machine->memory_bytes) {
         machine->memory_bytes = limit;

@@ -12,6 +12,7 @@ enum { MACHINE_NAME_BYTES = 256 };
 struct machine {
     char host_name[MACHINE_NAME_BYTES]; /* "node" where there is none. */
     uint32_t cores;                     /* That this process may run on. */
+    uint64_t open_files;                /* The most that this process may ask for. */
     uint64_t memory_bytes; /* Of the machine, or of its control group where that is less. */
 };
 

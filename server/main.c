@@ -106,6 +106,7 @@ static int load_config(const struct command_line *line, struct config *config)
             .host_name = machine.host_name,
             .cores = machine.cores,
             .memory_bytes = machine.memory_bytes,
+            .open_files = machine.open_files,
         };
         rc = config_finish(config, &where, message, sizeof message);
     }

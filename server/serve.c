@@ -25,6 +25,7 @@ struct server {
     struct control *control;
     struct node *node;
     struct http *http;
+    bool served;
     bool clock_off; /* It was reported, and is still so. */
 };
 
@@ -154,7 +155,7 @@ static int stop(struct server *server)
     int rc = server->node != NULL ? node_close(server->node) : 0;
 
     control_destroy(server->control);
-    if (rc == 0) {
+    if (rc == 0 && server->served) {
         logger_write(&server->logger, LOG_LEVEL_INFO, "stopped");
     }
     return rc;
@@ -174,6 +175,7 @@ int serve(const struct config *config)
         rc = start(&server, message, sizeof message);
     }
     if (rc == 0) {
+        server.served = true;
         print_ready(&server);
         control_run(server.control, "serving");
     } else {

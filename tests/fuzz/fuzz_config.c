@@ -28,7 +28,7 @@ static void check_round_trip(const struct config *config)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct config_machine machine = {"host", 4, UINT64_C(1) << 33};
+    static const struct config_machine machine = {"host", 4, UINT64_C(1) << 33, 20000};
     struct config *config = malloc(sizeof *config);
     struct policies *policies = malloc(sizeof *policies);
     char message[CONFIG_MESSAGE_BYTES] = "";

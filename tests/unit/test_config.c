@@ -12,6 +12,7 @@ static const struct config_machine machine = {
     .host_name = "host1",
     .cores = 4,
     .memory_bytes = UINT64_C(8) << 30,
+    .open_files = 20000,
 };
 
 static int read_lines(const char *lines)
@@ -39,6 +40,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.node_shards, 4);
     assert_int_equal(config.memory_limit, UINT64_C(6) << 30);
     assert_int_equal(config.node_weight, 600);
+    assert_int_equal(config.limits_connections, 20000 - 512);
     assert_string_equal(config.listen_address, "127.0.0.1");
     assert_int_equal(config.listen_port, 7400);
     assert_int_equal(config.storage_log_interval, 10);
