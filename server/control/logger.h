@@ -38,7 +38,7 @@ struct log_field {
 };
 
 /* Use: logger_write(&logger, LOG_LEVEL_INFO, "listening", LOG_TEXT("address", a), LOG_NUMBER("n", 4)); */
-#define LOG_TEXT(key_, text_) ((struct log_field){.key = (key_), .text = bytes_of_string(text_)})
+#define LOG_TEXT(key_, text_)   ((struct log_field){.key = (key_), .text = bytes_of_string(text_)})
 #define LOG_BYTES(key_, bytes_) ((struct log_field){.key = (key_), .text = (bytes_)})
 #define LOG_NUMBER(key_, number_)                                                                  \
     ((struct log_field){.key = (key_), .is_number = true, .number = (int64_t)(number_)})
