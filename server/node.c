@@ -58,11 +58,22 @@ static int open_directory(struct node *node, char *message, size_t message_size)
     logger_write(node->world.logger, LOG_LEVEL_INFO, "data-directory",
                  LOG_TEXT("path", config->storage_dir), LOG_NUMBER("actor_node", meta->actor.node),
                  LOG_NUMBER("actor_start", meta->actor.start), LOG_NUMBER("shards", meta->shards),
-                 LOG_TEXT("last_stop", node->directory.created  ? "new"
-                                       : node->directory.copied ? "copied"
-                                       : meta->clean            ? "clean"
-                                                                : "crash"));
+                 LOG_TEXT("last_stop", node->directory.created   ? "new"
+                                       : node->directory.copied  ? "copied"
+                                       : node->directory.resumed ? "clean"
+                                                                 : "crash"));
     return 0;
+}
+
+/* The stored sessions are spread over as many shards as there will be threads. */
+static int check_shards(const struct node *node, char *message, size_t message_size)
+{
+    if (node->directory.meta.shards == node->shard_count) {
+        return 0;
+    }
+    snprintf(message, message_size, "%s: was written by %u shards, and node.shards is %u",
+             node->world.config->storage_dir, node->directory.meta.shards, node->shard_count);
+    return -EINVAL;
 }
 
 static int open_plane(struct node *node, char *message, size_t message_size)
@@ -185,6 +196,9 @@ static int open_all(struct node *node, char *message, size_t message_size)
 {
     int rc = open_directory(node, message, message_size);
 
+    if (rc == 0) {
+        rc = check_shards(node, message, message_size);
+    }
     if (rc == 0) {
         rc = open_plane(node, message, message_size);
     }

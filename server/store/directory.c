@@ -243,7 +243,8 @@ static int begin_life(struct directory *directory)
         }
         meta->id = random;
     }
-    if (directory->copied || !meta->clean) {
+    directory->resumed = !directory->copied && meta->clean;
+    if (!directory->resumed) {
         meta->actor.start += 1 + (uint32_t)(random % COPY_STARTS);
     }
     meta->clean = false;

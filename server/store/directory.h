@@ -43,6 +43,7 @@ struct directory {
     struct directory_meta meta;
     bool created; /* It is new. */
     bool copied;  /* It was copied since its last use. */
+    bool resumed; /* The last user stopped cleanly, and its life goes on. */
 };
 
 /* Open for use, making what is missing: lock it, and begin a new life of the node unless the last one

@@ -364,9 +364,11 @@ uint32_t segments_list(struct segments *segments, enum segment_state state,
 void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t other_bytes)
 {
     pthread_mutex_lock(&segments->lock);
-    segments->kept_bytes = kept_bytes;
-    segments->other_bytes = other_bytes;
-    tell_change(segments);
+    if (segments->kept_bytes != kept_bytes || segments->other_bytes != other_bytes) {
+        segments->kept_bytes = kept_bytes;
+        segments->other_bytes = other_bytes;
+        tell_change(segments); /* Only then: who asks for it waits for changes, too. */
+    }
     pthread_mutex_unlock(&segments->lock);
 }
 

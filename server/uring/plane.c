@@ -155,9 +155,18 @@ uint16_t plane_port(const struct plane *plane)
     return plane->port;
 }
 
-void plane_stop(struct plane *plane)
+int plane_stop(struct plane *plane)
 {
+    int rc = 0;
+
     stop_threads(plane);
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        const struct log_writer *log = &plane->threads[i].log;
+        if (log->stats.failed || !log_writer_idle(log)) {
+            rc = -EIO;
+        }
+    }
+    return rc;
 }
 
 void plane_destroy(struct plane *plane)

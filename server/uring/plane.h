@@ -84,8 +84,9 @@ void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
 int plane_start(struct plane *plane);
 uint16_t plane_port(const struct plane *plane);
 
-/* Stop taking requests, write the log out, close connections, join the threads. */
-void plane_stop(struct plane *plane);
+/* Stop taking requests, write the log out, close connections, join the threads.
+ * Returns 0, or -EIO where a shard's log could not be written out whole. */
+int plane_stop(struct plane *plane);
 void plane_destroy(struct plane *plane);
 
 /* A consistent copy of one shard's counters. Returns 0, or -ETIMEDOUT after a second. */
