@@ -1,0 +1,75 @@
+"""README's quick start, command by command, in a copy of the tree that was never built."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import tree
+from cases import run_cases
+from daemon import check
+
+
+def quick_start():
+    """The commands between the heading and the next one."""
+    text = (tree.TOP / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Quick start\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+def free_ports():
+    """The first of four ports in a row that nobody has."""
+    for base in range(20000 + os.getpid() % 5000 * 4, 60000, 4):
+        try:
+            for port in range(base, base + 4):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+    raise RuntimeError("no free ports")
+
+
+def copy_tree(to):
+    for path in tree.files():
+        (to / path.parent).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(tree.TOP / path, to / path)
+
+
+def run(command, copy, port, expect=0):
+    print(f"$ {command}", flush=True)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=copy,
+                          env={**os.environ, "BELAY_PORT": str(port),
+                               "BELAY_SERVER": f"127.0.0.1:{port}"},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=600, check=False)
+    print(done.stdout, flush=True)
+    check(done.returncode == expect, f"{command}: exit {done.returncode}")
+    return done.stdout
+
+
+def test_quick_start():
+    commands = [line for block in quick_start() for line in block.splitlines() if line]
+    check(commands[0] == "tools/run" and commands[-1] == "tools/run --stop", commands)
+    port = free_ports()
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        copy = Path(directory) / "belay"
+        copy_tree(copy)
+        try:
+            first = run(commands[0], copy, port)
+            check(f"127.0.0.1:{port}" in first and "tools/run --stop" in first, first)
+            again = run(commands[0], copy, port)
+            check("runs already" in again, again)
+            shown = "".join(run(command, copy, port) for command in commands[1:-1])
+            check("Ada" in shown, shown)
+        finally:
+            run("tools/run --stop", copy, port)
+        check("no node runs" in run("tools/run --stop", copy, port), "still there")
+        run("tools/run --nodes 3", copy, port, expect=2)
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
