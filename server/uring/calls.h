@@ -57,9 +57,9 @@ struct calls {
 void calls_init(struct calls *calls, uint32_t shard);
 void calls_fini(struct calls *calls);
 
-/* A new call, zeroed but for its own fields; `call` is good until the next take.
+/* A new call, zeroed but for its own fields; `taken` is good until the next take.
  * Returns its ticket, 0 where there are too many. */
-uint64_t calls_take(struct calls *calls, struct call **call);
+uint64_t calls_take(struct calls *calls, struct call **taken);
 
 /* Returns NULL when it was answered. */
 struct call *calls_find(struct calls *calls, uint64_t ticket);

@@ -132,10 +132,10 @@ void door_refuse(struct shard_thread *thread, uint64_t ticket, enum status statu
     answer(thread, call, &reply, false);
 }
 
-void door_deliver(struct shard_thread *thread, uint64_t ticket, struct bytes bytes)
+void door_deliver(struct shard_thread *thread, uint64_t ticket, struct bytes answer)
 {
     struct call *call = calls_find(&thread->calls, ticket);
 
     assert(call != NULL && !call->remote);
-    deliver(thread, call, bytes);
+    deliver(thread, call, answer);
 }

@@ -67,7 +67,7 @@ struct plane_shard_stats {
  * and log, which plane_attach fills in). Writes what is wrong, and what to do, into `message`: where
  * io_uring is not permitted it says exactly that and what to allow.
  * Returns 0 or negative errno. */
-int plane_create(const struct plane_options *options, struct plane **plane, char *message,
+int plane_create(const struct plane_options *options, struct plane **created, char *message,
                  size_t message_size);
 
 /* Ports for shard `index`: to be put into its shard_options. Good until plane_destroy(). */
