@@ -48,7 +48,7 @@ void *arena_take(struct arena *arena, size_t size)
     size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     if (block == NULL || block->size - block->used < size) {
         size_t block_size = size > ARENA_BLOCK_BYTES ? size : ARENA_BLOCK_BYTES;
-        block = aligned_alloc(ARENA_ALIGN, sizeof *block + ARENA_ALIGN + block_size);
+        block = malloc(sizeof *block + ARENA_ALIGN + block_size);
         if (block == NULL) {
             return NULL;
         }
