@@ -235,8 +235,30 @@ static uint32_t put_births(const struct edit *edit, bool delta, struct record_wr
     return count;
 }
 
+/* The same record with another last access. Without a stamp nothing else may change, not even what is
+ * hidden: others could not tell. */
+static int rewrite_access(const struct edit *edit, uint64_t last_access_ms, struct buffer *out)
+{
+    struct bytes old = edit->write->record;
+    size_t head = (edit->old->flags & RECORD_ACCESS) != 0 ? 1 + RECORD_ACCESS_BYTES : 1;
+
+    out->size = 0;
+    int rc = buffer_reserve(out, old.size + RECORD_ACCESS_BYTES);
+    if (rc != 0) {
+        return rc;
+    }
+    out->data[0] = old.data[0] | RECORD_ACCESS;
+    store_u32(out->data + 1, (uint32_t)last_access_ms);
+    store_u16(out->data + 5, (uint16_t)(last_access_ms >> 32));
+    out->size = 1 + RECORD_ACCESS_BYTES;
+    return buffer_append(out, bytes_of(old.data + head, old.size - head));
+}
+
 int rewrite_record(const struct edit *edit, const struct rewrite *rewrite, struct buffer *out)
 {
+    if (rewrite->stamped.count == 0) {
+        return rewrite_access(edit, rewrite->last_access_ms, out);
+    }
     struct record_writer writer;
     struct record_head head = {
         .format = RECORD_FORMAT,

@@ -5,7 +5,7 @@
 #include "edit.h"
 
 struct rewrite {
-    struct version stamped; /* What the write adds to the version. */
+    struct version stamped; /* What the write adds to the version; nothing: only an access. */
     struct death death;
     uint64_t last_access_ms;
     const struct dedup *dedup;       /* The whole window... */

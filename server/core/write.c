@@ -174,8 +174,8 @@ static uint64_t last_access(const struct edit *edit)
     uint64_t before_ms = edit->old->last_access_ms;
     uint64_t now_ms = edit->write->now_ms;
 
-    if (edit->fresh && hlc_ms(edit->stamp.hlc) > now_ms) {
-        now_ms = hlc_ms(edit->stamp.hlc); /* Not before its own birth. */
+    if (hlc_ms(edit->birth.stamp.hlc) > now_ms) {
+        now_ms = hlc_ms(edit->birth.stamp.hlc); /* Not before its own birth: clocks go back. */
     }
     return idle_ms != 0 && now_ms > before_ms ? now_ms : before_ms;
 }
