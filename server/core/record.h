@@ -66,7 +66,7 @@
 enum {
     RECORD_FORMAT = 0x10,
     RECORD_DELTA = 0x20,
-    RECORD_BIRTHS_CACHED = 2, /* Births at hand without reading them again. */
+    RECORD_BIRTHS_CACHED = 4, /* Births at hand without reading them again. */
     RECORD_ACCESS_BYTES = 6,
 };
 

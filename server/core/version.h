@@ -26,7 +26,7 @@
 #include "stamp.h"
 
 enum {
-    VERSION_CACHED = 4,           /* Actors that are at hand without reading them again. */
+    VERSION_CACHED = 8,           /* Actors that are at hand without reading them again. */
     VERSION_ITEM_BYTES_MAX = 20,  /* One actor, encoded. */
     VERSION_FIXED_BYTES_MAX = 48, /* All the rest. */
     HLC_BYTES_MAX = 10,
