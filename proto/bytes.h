@@ -141,7 +141,10 @@ struct reader {
 
 static inline struct reader reader_of(struct bytes source)
 {
-    return (struct reader){.at = source.data, .end = source.data + source.size, .bad = false};
+    /* Nothing may be at NULL, to which C lets not even 0 be added. */
+    const uint8_t *end = source.size == 0 ? source.data : source.data + source.size;
+
+    return (struct reader){.at = source.data, .end = end, .bad = false};
 }
 
 static inline size_t reader_left(const struct reader *reader)

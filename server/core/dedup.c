@@ -15,7 +15,10 @@ bool dedup_read_item(struct reader *from, const struct version *version, struct 
     item->sequence = quick_varint(from);
     item->stamp = (head & ITEM_NEWEST) != 0 ? version_newest(version) : stamp_read(from, version);
     item->forgotten = size == 0;
-    item->results = read_bytes(from, size == 0 ? 0 : size - 1);
+    /* Too much is bad, for writers rely on the limit. */
+    item->results = read_bytes(from, size == 0                           ? 0
+                                     : size - 1 > DEDUP_RESULT_BYTES_MAX ? UINT64_MAX
+                                                                         : size - 1);
     return (head & ITEM_MORE) != 0 && !from->bad;
 }
 

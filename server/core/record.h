@@ -187,7 +187,7 @@ struct entry_walk entry_walk(const struct record *record);
 bool entry_next(struct entry_walk *walk, struct entry *entry);
 
 /* Writes a record: first record_write_head(), then every birth in order, then the rest, every entry in
- * order, and the end. All results are in `rc`, which stays at the first error (-ENOMEM). */
+ * order, and the end. All results are in `rc`, which stays at the first error (-ENOMEM, -EBADMSG). */
 struct record_writer {
     struct buffer *out;
     int rc;

@@ -36,12 +36,12 @@ bool token_equal(const struct record *record, struct bytes token)
 
 int token_covered(const struct record *record, struct bytes token)
 {
-    struct reader from = reader_of(token);
     struct version wanted;
 
     if (token.size == 0) {
         return 1;
     }
+    struct reader from = reader_of(token);
     if (token.data[0] == TOKEN_DIGEST && token.size == TOKEN_DIGEST_BYTES) {
         return token_equal(record, token) ? 1 : 0;
     }
