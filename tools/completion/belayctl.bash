@@ -1,0 +1,94 @@
+# bash completion for belayctl. Keys of sessions are asked of the server, for a second at most.
+
+_belayctl_keys()
+{
+    local server=()
+    local i
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -s | --server)
+            server=(-s "${COMP_WORDS[i + 1]}")
+            # A colon is a word of its own to readline.
+            if [[ ${COMP_WORDS[i + 2]-} == : ]]; then
+                server=(-s "${COMP_WORDS[i + 1]}:${COMP_WORDS[i + 3]-}")
+            fi
+            ;;
+        esac
+    done
+    belayctl session list "${server[@]}" --timeout 1s --limit 50 --prefix "$1" 2>/dev/null
+}
+
+_belayctl()
+{
+    local current previous options command="" group="" word i
+    local groups="status session log data config"
+
+    current=${COMP_WORDS[COMP_CWORD]}
+    previous=${COMP_WORDS[COMP_CWORD - 1]}
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+        status | session | log | data | config)
+            if [[ -z $group ]]; then
+                group=$word
+                continue
+            fi
+            ;;
+        esac
+        case "$group $word" in
+        "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
+            "session list" | "log dump" | "data dump" | "config get")
+            if [[ -z $command ]]; then
+                command="$group $word"
+            fi
+            ;;
+        esac
+    done
+    [[ $group == status ]] && command=status
+
+    case $previous in
+    --type)
+        mapfile -t COMPREPLY < <(compgen -W "blob map set zset" -- "$current")
+        return
+        ;;
+    --ack)
+        mapfile -t COMPREPLY < <(compgen -W "memory replica disk archive" -- "$current")
+        return
+        ;;
+    -s | --server | --timeout | --ttl | --idle | --owner | --if-version | --prefix | --limit | \
+        --delete | --add)
+        return
+        ;;
+    esac
+
+    options="--server --json --timeout --help"
+    case $command in
+    "session get") options+=" --meta --siblings --raw" ;;
+    "session put")
+        options+=" --type --create --update --if-version --replace --delete --add --ttl --idle"
+        options+=" --persist --owner --ack"
+        ;;
+    "session list") options+=" --prefix --type --limit" ;;
+    "data dump") options+=" --keys" ;;
+    esac
+    if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+        return
+    fi
+    case "$group/$command" in
+    /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
+    session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect list" -- "$current") ;;
+    log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
+    config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
+    "log/log dump") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+    session/session\ list) ;;
+    session/*)
+        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_keys "$current")" -- "$current")
+        ;;
+    esac
+}
+
+complete -F _belayctl belayctl
