@@ -1,0 +1,251 @@
+"""belayctl against a real server: what it prints, its JSON, its exit codes, its manual and completion."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from cases import run_cases
+from daemon import SLOWNESS, Daemon, check, program
+
+TREE = Path(__file__).resolve().parents[2]
+
+
+def belayctl(daemon, *arguments, expect=0, stdin=b""):
+    """Returns (stdout, stderr), as text where it is text."""
+    server = daemon if isinstance(daemon, str) else daemon.native
+    done = subprocess.run([program("belayctl"), *arguments], input=stdin, capture_output=True,
+                          env={**os.environ, "BELAY_SERVER": server}, timeout=60 * SLOWNESS,
+                          check=False)
+    check(done.returncode == expect,
+          f"belayctl {arguments}: exit {done.returncode}, not {expect}\n{done.stdout}{done.stderr}")
+    return done.stdout, done.stderr.decode()
+
+
+def asked(daemon, *arguments, **options):
+    """The JSON document, which is the only line."""
+    out, err = belayctl(daemon, "--json", *arguments, **options)
+    check(out.endswith(b"\n") and out.count(b"\n") == 1, out)
+    check(not err, err)
+    return json.loads(out)
+
+
+def lines(daemon, *arguments, **options):
+    return belayctl(daemon, *arguments, **options)[0].decode().splitlines()
+
+
+def test_put_and_get():
+    with Daemon() as daemon:
+        daemon.start()
+        said = lines(daemon, "session", "put", "web:1", "user=ada", "cart=", "eq=a=b",
+                     "--ttl", "8h", "--idle=30m", "--owner", "ada", "--ack", "disk")
+        check(re.fullmatch(r"created web:1, safe in: disk, version [0-9a-f]+", said[0]), said)
+        shown = lines(daemon, "session", "get", "web:1")
+        check("type         map of 3, 6 B" in shown, shown)
+        check("owner        ada" in shown and "idle         30m" in shown, shown)
+        check(any(re.match(r"ends +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ \(in (29m|30m)", line)
+                  for line in shown), shown)
+        check(shown[-4:] == ["", "  cart  ", "  eq    a=b", "  user  ada"], shown)
+        shown = lines(daemon, "session", "get", "web:1", "user", "none")
+        check(shown[-2:] == ["  user  ada", "  none  (no such field)"], shown)
+        check(belayctl(daemon, "session", "get", "web:1", "eq", "--raw")[0] == b"a=b", "raw field")
+        belayctl(daemon, "session", "get", "web:1", "none", "--raw", expect=1)
+        check(len(lines(daemon, "session", "get", "web:1", "--meta")) == len(shown) - 3, "meta")
+
+        said = lines(daemon, "session", "put", "web:1", "--add", "n=2", "--delete", "cart")
+        check(said[0].startswith("changed web:1, safe in: memory"), said)
+        check("  n     2" in lines(daemon, "session", "get", "web:1"), "added")
+        lines(daemon, "session", "put", "web:1", "x=y", "--replace", "--persist")
+        document = asked(daemon, "session", "get", "web:1")
+        check(document["fields"] == [{"name": "x", "value": "y"}], document)
+        check(document["deadline_ms"] == 0 and document["idle_ms"] == 0, document)
+
+
+def test_blobs_and_bytes():
+    with Daemon() as daemon:
+        daemon.start()
+        raw = bytes(range(256)) * 300
+        belayctl(daemon, "session", "put", "b", "-", stdin=raw)
+        check(belayctl(daemon, "session", "get", "b", "--raw")[0] == raw, "bytes through stdin")
+        check(asked(daemon, "session", "get", "b")["value_hex"] == raw.hex(), "value_hex")
+        belayctl(daemon, "session", "put", "t", "tab\tnew\nline\x1b[31m\\ ü")
+        shown = lines(daemon, "session", "get", "t")
+        check(shown[-1] == "  tab\\tnew\\nline\\x1b[31m\\\\ ü", shown)
+        check(asked(daemon, "session", "get", "t")["value"] == "tab\tnew\nline\x1b[31m\\ ü", "value")
+        belayctl(daemon, "session", "put", "e", "a=b", "--type", "blob")
+        check(belayctl(daemon, "session", "get", "e", "--raw")[0] == b"a=b", "--type blob")
+
+
+def test_sets():
+    with Daemon() as daemon:
+        daemon.start()
+        belayctl(daemon, "session", "put", "s", "b", "a", "--type", "set")
+        check(asked(daemon, "session", "get", "s")["fields"] == [{"name": "a"}, {"name": "b"}], "set")
+        check(lines(daemon, "session", "get", "s")[-2:] == ["  a", "  b"], "set")
+        belayctl(daemon, "session", "put", "z", "m=1.5", "a=b=-2", "--type", "zset")
+        check(asked(daemon, "session", "get", "z")["fields"] ==
+              [{"name": "a=b", "score": -2.0}, {"name": "m", "score": 1.5}], "zset")
+        check("  m    1.5" in lines(daemon, "session", "get", "z"), "zset")
+
+
+def test_refusals():
+    with Daemon() as daemon:
+        daemon.start()
+        belayctl(daemon, "session", "put", "k", "v", "--create")
+        _, err = belayctl(daemon, "session", "put", "k", "v", "--create", expect=1)
+        check("exists already" in err and "Leave out --create" in err, err)
+        belayctl(daemon, "session", "put", "absent", "v", "--update", expect=1)
+        version = asked(daemon, "session", "get", "k")["version"]
+        belayctl(daemon, "session", "put", "k", "w", "--if-version", version)
+        _, err = belayctl(daemon, "session", "put", "k", "x", "--if-version", version, expect=1)
+        check("changed since that version" in err, err)
+        error = asked(daemon, "session", "get", "absent", expect=1)["error"]
+        check(error["status"] == "NOT_FOUND" and error["key"] == "absent", error)
+        check(daemon.native in error["node"] and error["text"], error)
+        out, err = belayctl(daemon, "session", "touch", "k", "absent", expect=1)
+        check(out == b"touched: k\n" and err == "no such session: absent\n", out)
+        check(asked(daemon, "session", "del", "k", "absent", expect=1) ==
+              {"sessions": [{"deleted": True, "key": "k"}, {"deleted": False, "key": "absent"}]}, "")
+        belayctl(daemon, "session", "inspect", "absent", expect=1)
+
+
+def test_usage():
+    wrong = [
+        (), ("nonsense",), ("session",), ("session", "got"), ("session", "get"),
+        ("session", "get", "k", "--foo"), ("session", "get", "k", "-x"), ("status", "more"),
+        ("session", "put", "k"), ("session", "put", "k", "a", "b"),
+        ("session", "put", "k", "a=1", "b"), ("session", "put", "k", "v", "--ttl", "5"),
+        ("session", "put", "k", "v", "--ttl"), ("session", "put", "k", "v", "--type", "tree"),
+        ("session", "put", "k", "v", "--ack", "paper"), ("session", "put", "k", "--add", "n=x"),
+        ("session", "put", "k", "v", "--create", "--update"),
+        ("session", "put", "k", "v", "--if-version", "xyz"),
+        ("session", "put", "k", "m=x", "--type", "zset"), ("session", "list", "--limit", "ten"),
+        ("session", "list", "--type", "x"), ("session", "get", "k", "f", "--meta"),
+        ("-s", "127.0.0.1:0", "status"), ("session", "get", "k" * 513),
+        ("session", "put", "k", "v", "--ttl", "4000d"),
+    ]
+    with Daemon() as daemon:
+        daemon.start()
+        for arguments in wrong:
+            out, err = belayctl(daemon, *arguments, expect=2)
+            check(not out and err, (arguments, out, err))
+
+
+def test_unreachable():
+    with Daemon() as daemon:
+        daemon.start()
+        address = daemon.native
+        daemon.stop()
+        _, err = belayctl(address, "status", expect=3)
+        check(f"cannot connect to {address}: Connection refused" in err, err)
+        check("BELAY_SERVER" in err, err)
+        check(asked(address, "status", expect=3)["error"]["status"] == "CANNOT_CONNECT", "JSON")
+        daemon.start()
+        belayctl(f"{address},{daemon.native}", "status")
+
+
+def test_list():
+    with Daemon() as daemon:
+        daemon.start()
+        for i in range(30):
+            belayctl(daemon, "session", "put", f"{'a' if i % 3 else 'b'}:{i}", "v")
+        wanted = sorted(f"{'a' if i % 3 else 'b'}:{i}" for i in range(30))
+        check(sorted(lines(daemon, "session", "list")) == wanted, "all")
+        listed = [row["key"] for row in asked(daemon, "session", "list", "--prefix", "b:")["sessions"]]
+        check(sorted(listed) == [key for key in wanted if key[0] == "b"], listed)
+        check(len(lines(daemon, "session", "list", "--limit", "7")) == 7, "limit")
+        check(lines(daemon, "session", "list", "--type", "map") == [], "type")
+
+
+def test_status_and_config():
+    with Daemon(settings=["policy \"web:\".idle_ttl=30m"]) as daemon:
+        daemon.start()
+        belayctl(daemon, "session", "put", "k", "v")
+        shown = lines(daemon, "status")
+        check(shown[0] == "test: ready", shown)
+        check(any(daemon.native in line and "listens" in line for line in shown), shown)
+        check(any(re.match(r"  sessions +1; ", line) for line in shown), shown)
+        check(sum(line.startswith("  shard ") for line in shown) == 2, shown)
+        document = asked(daemon, "status")
+        check(document["sessions"] == 1 and document["pid"] == daemon.pid, document)
+        shown = lines(daemon, "config", "get")
+        check("[storage]" in shown and '[policy "web:"]' in shown, shown)
+        check(lines(daemon, "config", "get", "node.name") == ["test"], "one key")
+        check(asked(daemon, "config", "get", "policy.web:.idle_ttl") ==
+              {"key": "policy.web:.idle_ttl", "value": "30m"}, "policy")
+        check(asked(daemon, "config", "get")["node"]["name"] == "test", "all")
+        belayctl(daemon, "config", "get", "no.such", expect=1)
+
+
+def keys_of(document):
+    """All keys, at any depth."""
+    if isinstance(document, list):
+        return set().union(*map(keys_of, document))
+    if isinstance(document, dict):
+        return set(document) | set().union(*map(keys_of, document.values()))
+    return set()
+
+
+def manual_keys():
+    """For each part of the manual's section on JSON: its *keys*."""
+    text = (TREE / "tools/man/belayctl.1.scd").read_text()
+    section = text.split("\n# JSON\n")[1].split("\n# ")[0]
+    parts = re.split(r"\n## (.*)\n", section)
+    return {name: set(re.findall(r"\*([a-z0-9_]+)\*", body))
+            for name, body in zip(parts[1::2], parts[2::2])}
+
+
+def test_manual_names_every_key():
+    manual = manual_keys()
+    with Daemon() as daemon:
+        daemon.start()
+        put = asked(daemon, "session", "put", "m", "a=1", "--ttl", "1h", "--owner", "o")
+        belayctl(daemon, "session", "put", "b", "v")
+        belayctl(daemon, "session", "put", "z", "a=1", "--type", "zset")
+        shown = [asked(daemon, "session", "get", "m"), asked(daemon, "session", "get", "b"),
+                 asked(daemon, "session", "get", "z"), asked(daemon, "session", "get", "m", "no")]
+        found = {
+            "An error": asked(daemon, "session", "get", "absent", expect=1),
+            "session put": put,
+            "session get": shown,
+            "session inspect": asked(daemon, "session", "inspect", "m"),
+            "status": asked(daemon, "status"),
+            "session del, session touch, session list":
+                [asked(daemon, "session", "touch", "b"), asked(daemon, "session", "list"),
+                 asked(daemon, "session", "del", "b")],
+        }
+        for part, documents in found.items():
+            said, written = keys_of(documents), manual[part]
+            check(said == written,
+                  f"{part}: not in the manual {said - written}, only there {written - said}")
+
+
+def commands():
+    """The commands that --help lists."""
+    printed = subprocess.run([program("belayctl"), "--help"], capture_output=True, text=True,
+                             check=True).stdout
+    return [match.group(1) for match in re.finditer(r"^  ([a-z]+(?: [a-z]+)?)  ", printed, re.M)]
+
+
+def test_help_manual_and_completion_agree():
+    manual = (TREE / "tools/man/belayctl.1.scd").read_text()
+    completion = TREE / "tools/completion/belayctl.bash"
+    check(len(commands()) >= 8, commands())
+    for command in commands():
+        check(f"\n*{command}*" in manual, f"{command} is not in the manual")
+        printed = subprocess.run([program("belayctl"), *command.split(), "--help"],
+                                 capture_output=True, text=True, check=True).stdout
+        check(printed.startswith(f"belayctl {command}"), printed)
+        options = set(re.findall(r"^  (?:-s, )?(--[a-z-]+)", printed, re.M))
+        for option in options:
+            check(f"*{option}*" in manual, f"{command} {option} is not in the manual")
+        words = [*command.split(), "--"]
+        script = (f"source {completion}; COMP_WORDS=(belayctl {' '.join(words)}); "
+                  f"COMP_CWORD={len(words)}; _belayctl; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
+        offered = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        check(set(offered.stdout.split()) == options, (command, offered.stdout, options))
+
+
+if __name__ == "__main__":
+    run_cases(__name__)

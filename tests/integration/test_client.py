@@ -1,0 +1,55 @@
+"""libbelay against a real server: every operation; and counting through kills and restarts."""
+
+import subprocess
+
+from cases import run_cases
+from daemon import BUILD, SLOWNESS, Daemon, check
+
+PROGRAMS = BUILD / "tests" / "integration"
+
+
+def test_every_operation():
+    with Daemon() as daemon:
+        daemon.start()
+        done = subprocess.run([PROGRAMS / "client_ops", daemon.native], check=False,
+                              timeout=120 * SLOWNESS)
+        check(done.returncode == 0, f"client_ops: exit {done.returncode}\n{daemon.log()}")
+        check(daemon.stop() == 0, daemon.log())
+
+
+def test_example():
+    with Daemon() as daemon:
+        daemon.start()
+        done = subprocess.run([BUILD / "client" / "session-example", daemon.native], check=False,
+                              capture_output=True, text=True, timeout=60 * SLOWNESS)
+        check(done.returncode == 0, done.stdout + done.stderr)
+        for line in ["created, safe in: memory", "  user = ada", "visits: 1",
+                     "  cart = a rope", "deleted: yes"]:
+            check(line in done.stdout.splitlines(), f"{line!r} is not in\n{done.stdout}")
+
+
+def test_every_add_counts_once():
+    """kill -9 five times, with adds in flight: the library repeats them, the server recognises them."""
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.settings.append(f"listen.port={daemon.native.rsplit(':', 1)[1]}")
+        counter = subprocess.Popen([PROGRAMS / "client_count", daemon.native, "30000"],
+                                   stdout=subprocess.PIPE, text=True)
+        try:
+            check(counter.stdout.readline() == "counting\n", "nothing was counted")
+            for _ in range(5):
+                daemon.kill()
+                daemon.start()
+                if counter.poll() is not None:
+                    break
+            said, _ = counter.communicate(timeout=240 * SLOWNESS)
+        finally:
+            counter.kill()
+            counter.wait()
+        print(said)
+        check(counter.returncode == 0, said)
+        check("disconnects=0" not in said, "no connection was lost: the test has shown nothing")
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
