@@ -63,7 +63,7 @@ static void print_sessions(const json_t *page)
     printf(", %s expired since the start\n",
            show_count(number_of(page, "ended", "expired"), count, sizeof count));
     print_name("process");
-    printf("%s resident, %" PRIu64 ".%" PRIu64 " s of processor time, %" PRIu64 " connections\n",
+    printf("%s resident, %" PRIu64 ".%" PRIu64 " s of processor time, connections: %" PRIu64 "\n",
            show_size(number_of(page, NULL, "resident_bytes"), memory, sizeof memory),
            number_of(page, NULL, "cpu_ms") / 1000, number_of(page, NULL, "cpu_ms") % 1000 / 100,
            number_of(page, NULL, "connections"));
@@ -157,7 +157,7 @@ static void print_shards(const json_t *page)
         snprintf(name, sizeof name, "shard %" PRIu64, number_of(shard, NULL, "shard"));
         print_name(name);
         if (json_is_true(json_object_get(shard, "responding"))) {
-            printf("%s sessions, %" PRIu64 " connections\n",
+            printf("sessions: %s, connections: %" PRIu64 "\n",
                    show_count(number_of(shard, NULL, "sessions"), count, sizeof count),
                    number_of(shard, NULL, "connections"));
         } else {
