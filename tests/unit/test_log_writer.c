@@ -1,0 +1,382 @@
+/* The log writer on a real ring and real files, with the shard and the pool of segments played here and
+ * the clock in the test's hand. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "log_writer.h"
+#include "random.h"
+#include "shard.h"
+
+enum { SEGMENTS_MAX = 64, INTERVAL_MS = 10, INTERVAL_US = INTERVAL_MS * 1000 };
+
+struct segments {
+    uint64_t bytes;
+    uint32_t count;
+    int error;
+    const char *path; /* NULL: a temporary file. */
+    int fds[SEGMENTS_MAX];
+    uint64_t begins[SEGMENTS_MAX], ends[SEGMENTS_MAX];
+};
+
+static struct segments segments;
+static struct ring ring;
+static struct log_writer writer;
+static uint64_t durable_lsn, now_us;
+static char failure[256];
+static uint32_t failures;
+
+int segments_take(struct segments *pool, uint64_t lsn, struct segment *segment)
+{
+    if (pool->error != 0) {
+        return pool->error;
+    }
+    uint32_t id = pool->count++;
+    assert_true(id < SEGMENTS_MAX);
+    pool->fds[id] = pool->path != NULL
+                        ? open(pool->path, O_RDWR)
+                        : open("/var/tmp", O_TMPFILE | O_RDWR | O_DIRECT | O_DSYNC, 0600);
+    assert_true(pool->fds[id] >= 0);
+    if (pool->path == NULL) {
+        assert_int_equal(posix_fallocate(pool->fds[id], 0, (off_t)pool->bytes), 0);
+    }
+    pool->begins[id] = lsn;
+    *segment = (struct segment){
+        .fd = pool->fds[id],
+        .id = id,
+        .epoch = {.number = id + 1, .salt = 1000 + id},
+        .size = pool->bytes,
+        .lsn = lsn,
+    };
+    return 0;
+}
+
+void segments_seal(struct segments *pool, uint32_t id, uint64_t end_lsn)
+{
+    assert_true(id < pool->count && pool->ends[id] == 0);
+    assert_true(end_lsn <= durable_lsn || end_lsn == writer.stats.lsn_durable);
+    pool->ends[id] = end_lsn;
+}
+
+void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t at_us)
+{
+    (void)shard;
+    assert_true(lsn > durable_lsn && at_us == now_us);
+    durable_lsn = lsn;
+}
+
+void shard_log_failed(struct shard *shard, const char *text)
+{
+    (void)shard;
+    snprintf(failure, sizeof failure, "%s", text);
+    failures++;
+}
+
+static int setup(void **state)
+{
+    char message[256];
+
+    (void)state;
+    segments = (struct segments){.bytes = 1024 * 1024};
+    durable_lsn = failures = 0;
+    now_us = 1000000;
+    assert_int_equal(ring_create(&ring, message, sizeof message), 0);
+    assert_int_equal(ring_enable(&ring), 0);
+    log_writer_init(&writer, &ring, INTERVAL_MS);
+    log_writer_attach(&writer, NULL, &segments, 0);
+    writer.now_us = now_us;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ring_destroy(&ring);
+    log_writer_fini(&writer);
+    for (uint32_t i = 0; i < segments.count; i++) {
+        close(segments.fds[i]);
+    }
+    return 0;
+}
+
+static int append(struct bytes body, uint64_t *lsn)
+{
+    struct bytes parts[2] = {bytes_of(body.data, body.size / 2),
+                             bytes_of(body.data + body.size / 2, body.size - body.size / 2)};
+
+    return writer.port.append(&writer.port, LOG_FULL, 7, parts, 2, lsn);
+}
+
+/* Wait for the device write in flight. */
+static void complete(void)
+{
+    struct io_uring_cqe *cqe;
+
+    assert_true(writer.in_flight);
+    while (writer.in_flight) {
+        ring_wait(&ring, 1000000);
+        while (io_uring_peek_cqe(&ring.uring, &cqe) == 0) {
+            assert_int_equal(ring_tag_unpack(cqe->user_data).event, RING_LOG_WRITE);
+            int32_t result = cqe->res;
+            io_uring_cqe_seen(&ring.uring, cqe);
+            log_writer_written(&writer, result, now_us);
+        }
+    }
+}
+
+static void write_all(void)
+{
+    while (!log_writer_idle(&writer)) {
+        writer.port.hurry(&writer.port);
+        (void)log_writer_turn(&writer, now_us);
+        complete();
+    }
+}
+
+/* A write waits for the interval, for enough bytes, or for who hurries; what comes while it is in
+ * flight goes with the next one. */
+static void test_pace(void **state)
+{
+    uint64_t first, second, third;
+
+    (void)state;
+    assert_int_equal(append(text("one"), &first), 0);
+    assert_int_equal(log_writer_turn(&writer, now_us), INTERVAL_US);
+    assert_false(writer.in_flight);
+    now_us += INTERVAL_US - 1;
+    assert_int_equal(log_writer_turn(&writer, now_us), 1);
+    now_us += 1;
+    assert_int_equal(log_writer_turn(&writer, now_us), UINT64_MAX);
+    assert_true(writer.in_flight);
+    assert_int_equal(append(text("two"), &second), 0);
+    writer.port.hurry(&writer.port);
+    assert_int_equal(log_writer_turn(&writer, now_us), UINT64_MAX);
+    complete();
+    assert_int_equal(durable_lsn, first);
+    (void)log_writer_turn(&writer, now_us);
+    assert_true(writer.in_flight);
+    complete();
+    assert_int_equal(durable_lsn, second);
+    static const uint8_t zeros[300 * 1024];
+    assert_int_equal(append(bytes_of(zeros, sizeof zeros), &third), 0);
+    (void)log_writer_turn(&writer, now_us);
+    assert_true(writer.in_flight);
+    complete();
+    assert_int_equal(durable_lsn, third);
+    assert_true(log_writer_idle(&writer));
+    assert_int_equal(writer.stats.device_writes, 3);
+    assert_int_equal(writer.stats.records, 3);
+}
+
+/* Read a segment back: exactly one MARK in each device write, with its own LSN; records in order. */
+static void check_segment(uint32_t id, uint32_t *next, uint32_t *marks)
+{
+    struct log_epoch epoch = {.number = id + 1, .salt = 1000 + id};
+    uint64_t end = segments.ends[id] != 0 ? segments.ends[id] : writer.lsn;
+    uint8_t *file = aligned_alloc(4096, segments.bytes);
+    uint64_t lsn = segments.begins[id];
+    struct log_record record;
+
+    assert_non_null(file);
+    assert_int_equal(pread(segments.fds[id], file, segments.bytes, 0), segments.bytes);
+    for (bool first = true; lsn < end; first = false) {
+        uint64_t at = LOG_HEADER_BYTES + (lsn - segments.begins[id]);
+        int64_t size = log_record_parse(bytes_of(file + at, segments.bytes - at), epoch, &record);
+        assert_true(size > 0);
+        assert_true(!first || record.kind == LOG_MARK);
+        if (record.kind == LOG_MARK) {
+            assert_int_equal(record.position, lsn);
+            (*marks)++;
+        } else {
+            assert_int_equal(record.position, 7);
+            assert_int_equal(load_u32(record.body.data), *next);
+            (*next)++;
+        }
+        lsn += (uint64_t)size;
+    }
+    assert_int_equal(lsn, end);
+    free(file);
+}
+
+/* Records of all sizes over many segments come back as they were appended. */
+static void test_content(void **state)
+{
+    enum { COUNT = 3000 };
+    static uint8_t body[40000];
+    uint64_t random = 11;
+    uint64_t lsn, before = 0;
+    uint32_t next = 0, marks = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        size_t size = 4 + random_below(&random, random_below(&random, 20) == 0 ? 39000 : 800);
+        store_u32(body, i);
+        assert_int_equal(append(bytes_of(body, size), &lsn), 0);
+        assert_true(lsn > before);
+        before = lsn;
+        if (random_below(&random, 8) == 0) {
+            writer.port.hurry(&writer.port);
+        }
+        now_us += random_below(&random, 2000);
+        (void)log_writer_turn(&writer, now_us);
+        if (writer.in_flight && random_below(&random, 3) != 0) {
+            complete();
+        }
+    }
+    if (writer.in_flight) {
+        complete();
+    }
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
+    assert_true(segments.count > 3);
+    for (uint32_t id = 0; id < segments.count; id++) {
+        assert_int_equal(segments.ends[id] != 0, id + 1 < segments.count);
+        assert_true(id == 0 || segments.begins[id] == segments.ends[id - 1]);
+        check_segment(id, &next, &marks);
+    }
+    assert_int_equal(next, COUNT);
+    assert_int_equal(marks, writer.stats.device_writes);
+}
+
+/* What waits is bounded; a record larger than the staging passes when nothing else waits. */
+static void test_bounded(void **state)
+{
+    static uint8_t body[5 * 1024 * 1024];
+    uint64_t lsn = 0, refused, staged = 0;
+    int rc;
+
+    (void)state;
+    segments.bytes = 64 * 1024 * 1024;
+    while ((rc = append(bytes_of(body, 100000), &lsn)) == 0) {
+        staged += 100000;
+        assert_true(staged < 16 * 1024 * 1024);
+        (void)log_writer_turn(&writer, now_us); /* Begins one write, which nobody completes. */
+    }
+    assert_int_equal(rc, -EAGAIN);
+    assert_false(log_writer_has_room(&writer, 100000));
+    assert_true(staged > 4 * 1024 * 1024);
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
+    assert_true(log_writer_has_room(&writer, sizeof body));
+    assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+    assert_int_equal(append(bytes_of(body, 10), &refused), 0);
+    write_all();
+    assert_int_equal(durable_lsn, refused);
+    for (uint32_t i = 0; i < LOG_BATCHES; i++) {
+        assert_true(writer.batches[i].capacity <= LOG_STAGING_BYTES);
+    }
+}
+
+/* No room on the disk: refused, what was taken is written, and it goes on by itself. */
+static void test_full(void **state)
+{
+    static uint8_t body[100000];
+    uint64_t taken = 0, lsn;
+    int rc;
+
+    (void)state;
+    assert_int_equal(append(bytes_of(body, sizeof body), &taken), 0);
+    segments.error = -ENOSPC;
+    while ((rc = append(bytes_of(body, sizeof body), &lsn)) == 0) {
+        taken = lsn;
+    }
+    assert_int_equal(rc, -ENOSPC);
+    assert_true(writer.stats.full);
+    assert_int_equal(append(text("small enough for what is left"), &lsn), 0);
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
+    assert_true(log_writer_turn(&writer, now_us) <= LOG_RETRY_MS * 1000);
+    segments.error = 0;
+    now_us += LOG_RETRY_MS * 1000;
+    (void)log_writer_turn(&writer, now_us);
+    assert_false(writer.stats.full);
+    assert_int_equal(segments.ends[0], lsn);
+    assert_int_equal(append(bytes_of(body, sizeof body), &taken), 0);
+    write_all();
+    assert_int_equal(durable_lsn, taken);
+}
+
+/* None ready: BUSY, and as before once there is one. */
+static void test_none_ready(void **state)
+{
+    uint64_t lsn;
+
+    (void)state;
+    segments.error = -EAGAIN;
+    assert_int_equal(append(text("one"), &lsn), -EAGAIN);
+    assert_false(writer.stats.full);
+    segments.error = 0;
+    assert_int_equal(append(text("one"), &lsn), 0);
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
+}
+
+/* A device write that failed is the end: told once, and nothing is written or taken any more. */
+static void test_device_failure(void **state)
+{
+    uint64_t lsn;
+
+    (void)state;
+    segments.path = "/dev/full";
+    assert_int_equal(append(text("one"), &lsn), 0);
+    writer.port.hurry(&writer.port);
+    (void)log_writer_turn(&writer, now_us);
+    assert_int_equal(append(text("two"), &lsn), 0);
+    complete();
+    assert_int_equal(failures, 1);
+    assert_non_null(strstr(failure, "No space left"));
+    assert_true(writer.stats.failed);
+    assert_int_equal(append(text("three"), &lsn), -EIO);
+    now_us += 1000000;
+    assert_int_equal(log_writer_turn(&writer, now_us), UINT64_MAX);
+    assert_false(writer.in_flight);
+    assert_int_equal(failures, 1);
+    assert_int_equal(durable_lsn, 0);
+    assert_true(log_writer_idle(&writer));
+}
+
+/* A write that took less than all is a failure as well. */
+static void test_short_write(void **state)
+{
+    uint64_t lsn;
+
+    (void)state;
+    assert_int_equal(append(text("one"), &lsn), 0);
+    writer.port.hurry(&writer.port);
+    (void)log_writer_turn(&writer, now_us);
+    ring_wait(&ring, 1000000);
+    log_writer_written(&writer, 512, now_us);
+    assert_int_equal(failures, 1);
+    assert_non_null(strstr(failure, "512 of 4096"));
+    assert_int_equal(durable_lsn, 0);
+}
+
+/* The pool cannot prepare any segment: the shard hears of it in the next turn, not inside append. */
+static void test_preparing_fails(void **state)
+{
+    uint64_t lsn;
+
+    (void)state;
+    segments.error = -EIO;
+    assert_int_equal(append(text("one"), &lsn), -EIO);
+    assert_int_equal(failures, 0);
+    (void)log_writer_turn(&writer, now_us);
+    assert_int_equal(failures, 1);
+    (void)log_writer_turn(&writer, now_us);
+    assert_int_equal(failures, 1);
+}
+
+#define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static const struct CMUnitTest tests[] = {
+    LOG_TEST(test_pace),        LOG_TEST(test_content),         LOG_TEST(test_bounded),
+    LOG_TEST(test_full),        LOG_TEST(test_none_ready),      LOG_TEST(test_device_failure),
+    LOG_TEST(test_short_write), LOG_TEST(test_preparing_fails),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
