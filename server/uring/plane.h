@@ -60,7 +60,8 @@ struct plane_shard_stats {
     struct plane_log_stats log;
     uint64_t connections, accepted, refused_connections;
     uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited;
-    uint64_t cpu_us; /* Of the thread. */
+    uint64_t buffer_bytes; /* Memory of requests and answers under way, now. */
+    uint64_t cpu_us;       /* Of the thread. */
 };
 
 /* Make rings, listeners and threads-to-be, each with its shard (made by the caller, with a NULL door

@@ -156,6 +156,7 @@ static void fill_stats(struct shard_thread *thread, struct plane_shard_stats *st
     keeper_stats(shard_keeper(thread->shard), &stats->keeper);
     stats->log = thread->log.stats;
     stats->connections = thread->connections.open;
+    stats->buffer_bytes = thread->chunks.bytes_out;
     stats->cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     if (thread->index == 0) {
         stats->refused_connections = atomic_load(&thread->plane->refused_connections);

@@ -28,6 +28,7 @@ enum { PLANE_KIT_SHARDS_MAX = 4, PLANE_KIT_SEGMENTS_MAX = 64 };
 
 struct segments {
     uint64_t segment_bytes;
+    const char *path; /* NULL: temporary files. */
     uint32_t count;
     int fds[PLANE_KIT_SEGMENTS_MAX];
     uint64_t lsns[PLANE_KIT_SEGMENTS_MAX];
@@ -54,7 +55,8 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     }
     assert_true(segments->count < PLANE_KIT_SEGMENTS_MAX);
     uint32_t id = segments->count++;
-    segments->fds[id] = plane_kit_file(segments->segment_bytes);
+    segments->fds[id] = segments->path != NULL ? open(segments->path, O_RDWR)
+                                               : plane_kit_file(segments->segment_bytes);
     assert_true(segments->fds[id] >= 0);
     segments->lsns[id] = lsn;
     *segment = (struct segment){
@@ -183,6 +185,7 @@ static inline struct plane_shard_stats plane_kit_stats(struct plane_kit *kit)
         all.hops += one.hops;
         all.output_limited += one.output_limited;
         all.bytes_in += one.bytes_in;
+        all.buffer_bytes += one.buffer_bytes;
         all.shard.live += one.shard.live;
         all.log.records += one.log.records;
         all.log.device_writes += one.log.device_writes;
