@@ -1,12 +1,13 @@
 #include "metrics.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "metrics_table.h"
 
 enum metric_kind { COUNTER, GAUGE, HISTOGRAM };
-enum metric_scope { NODE, SHARD };
+enum metric_scope { NODE, SHARD, OUTCOMES };
 
 static const char *const kind_names[] = {"counter", "gauge", "histogram"};
 
@@ -102,6 +103,37 @@ static void print_shards(FILE *to, const struct metrics *metrics, const struct m
     }
 }
 
+/* The name of a status as a label's value: "not_found". */
+static void outcome_name(uint32_t status, char to[LABELS_BYTES])
+{
+    const char *name = status_name(status);
+    size_t size = 0;
+
+    for (; name[size] != '\0' && size < LABELS_BYTES - 1; size++) {
+        to[size] = (char)tolower((unsigned char)name[size]);
+    }
+    to[size] = '\0';
+}
+
+static void print_outcomes(FILE *to, const struct metrics *metrics, const struct metric *row,
+                           uint32_t op, const char *label)
+{
+    char labels[2 * LABELS_BYTES], outcome[LABELS_BYTES];
+
+    for (uint32_t status = 0; status < SHARD_STATUSES; status++) {
+        outcome_name(status, outcome);
+        for (uint32_t shard = 0; shard < metrics->shard_count; shard++) {
+            const struct metrics_shard *from = &metrics->shards[shard];
+            double count = row->number(metrics, from, op * SHARD_STATUSES + status);
+            if (from->responding && (count > 0 || status == STATUS_OK)) {
+                snprintf(labels, sizeof labels, "shard=\"%" PRIu32 "\",%s,outcome=\"%s\"", shard,
+                         label, outcome);
+                print_number(to, row->name, "", labels, count);
+            }
+        }
+    }
+}
+
 static void print_histogram(FILE *to, const struct metrics *metrics, const struct metric *row,
                             uint32_t i, const char *label)
 {
@@ -137,6 +169,8 @@ void metrics_print(const struct metrics *metrics, FILE *to)
         for (uint32_t i = 0; label_at(row->labels, i, label); i++) {
             if (row->kind == HISTOGRAM) {
                 print_histogram(to, metrics, row, i, label);
+            } else if (row->scope == OUTCOMES) {
+                print_outcomes(to, metrics, row, i, label);
             } else if (row->scope == SHARD) {
                 print_shards(to, metrics, row, i, label);
             } else {
@@ -157,12 +191,15 @@ void metrics_print_help(FILE *to)
     for (uint32_t at = 0; at < ROWS; at++) {
         const struct metric *row = &rows[at];
         size_t key_size = strcspn(row->labels, "=");
-        bool shard = row->scope == SHARD && row->kind != HISTOGRAM;
+        bool shard = row->scope != NODE && row->kind != HISTOGRAM;
         fprintf(to, "| `%s` | %s | %s%s%.*s", row->name, kind_names[row->kind],
                 shard ? "shard" : "", shard && key_size > 0 ? ", " : "", (int)key_size,
                 row->labels);
         if (row->kind == HISTOGRAM) {
             fprintf(to, "%sle", key_size > 0 ? ", " : "");
+        }
+        if (row->scope == OUTCOMES) {
+            fputs(", outcome", to);
         }
         fprintf(to, " | %s |\n", row->help);
     }

@@ -2,7 +2,8 @@
  *
  * X(name, kind, scope, labels, help, value): `scope` NODE has one row of samples, SHARD one for each shard
  * with a label `shard`; `labels` is "" or `key=value|value...`: one sample for each value, with `i` its
- * place. `value` is an expression over `m` (struct metrics), `s` (struct metrics_shard; NODE: the first)
+ * place. OUTCOMES is SHARD with one more label, `outcome`: `i` is the place times SHARD_STATUSES plus the
+ * status; what never happened, but for `ok`, is not shown. `value` is an expression over `m` (struct metrics), `s` (struct metrics_shard; NODE: the first)
  * and `i`. A HISTOGRAM's value is a pointer to one in microseconds; those of all shards are added.
  */
 #ifndef METRICS_TABLE_H
@@ -29,8 +30,9 @@
       (double)m->start_ms / 1e3)
 
 #define METRICS_REQUEST_TABLE(X)                                                                   \
-    X(belay_requests_total, COUNTER, SHARD, "op=get|write|scan|inspect", "Requests executed.",     \
-      s->shard.requests[i])                                                                        \
+    X(belay_requests_total, COUNTER, OUTCOMES, "op=get|write|scan|inspect",                        \
+      "Requests answered, by how they ended: `ok`, or the name of the error (proto/status.h).",    \
+      s->shard.answers[i / SHARD_STATUSES][i % SHARD_STATUSES])                                    \
     X(belay_request_duration_seconds, HISTOGRAM, SHARD, "op=get|write|scan|inspect",               \
       "From a request's arrival to its answer.", &s->shard.latency[i])                             \
     X(belay_reads_total, COUNTER, SHARD, "result=hit|miss", "GETs that found a session, or none.", \

@@ -178,6 +178,8 @@ void shard_answer(struct shard *shard, const struct request *request, struct rep
         shard->stats.acks[reply->ack]++;
     }
     count_error(shard, reply->status);
+    assert((uint32_t)reply->status < SHARD_STATUSES);
+    shard->stats.answers[request->op][reply->status]++;
     histogram_record(&shard->stats.latency[request->op], waited_us(request, now_us));
     shard->options.door->reply(shard->options.door, request->ticket, reply, false);
 }

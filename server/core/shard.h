@@ -69,10 +69,13 @@ struct reply {
     uint64_t cursor;           /* SCAN: where to go on; 0: done. */
 };
 
+enum { SHARD_STATUSES = 64 }; /* Those of a server are below. */
+
 /* Counters, all since the start; read by the same thread (the data plane publishes copies). */
 struct shard_stats {
-    uint64_t requests[4];  /* By request_op. */
-    uint64_t hits, misses; /* GETs. */
+    uint64_t requests[4];                /* By request_op. */
+    uint64_t answers[4][SHARD_STATUSES]; /* By request_op and status. */
+    uint64_t hits, misses;               /* GETs. */
     uint64_t created, destroyed, expired;
     uint64_t siblings_hidden;         /* Counted when shown without them. */
     uint64_t busy, timeouts, refused; /* Answers BUSY; TIMEOUT; other errors of a limit. */

@@ -62,6 +62,7 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us)
         uint64_t latency_us = now_us > ack.received_us ? now_us - ack.received_us : 0;
         histogram_record(&shard->stats.latency[REQUEST_WRITE], latency_us);
         shard->stats.acks[ACK_DISK]++;
+        shard->stats.answers[REQUEST_WRITE][STATUS_OK]++;
         shard->options.door->release(shard->options.door, ack.ticket, STATUS_OK, NULL);
     }
 }
@@ -79,6 +80,7 @@ void shard_log_failed(struct shard *shard, const char *text)
     }
     while (acks_pop(&shard->acks, UINT64_MAX, &ack)) {
         shard->stats.refused++;
+        shard->stats.answers[REQUEST_WRITE][STATUS_LOG_FAILED]++;
         shard->options.door->release(shard->options.door, ack.ticket, STATUS_LOG_FAILED,
                                      shard_failed_text(shard));
     }

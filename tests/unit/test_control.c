@@ -189,6 +189,8 @@ static void fill_metrics(void)
         .version = "x", .node_name = "n", .uptime_ms = 1500, .shard_count = 2, .shards = shards};
     shards[0].responding = shards[1].responding = true;
     shards[0].shard.requests[REQUEST_GET] = 3;
+    shards[0].shard.answers[REQUEST_GET][STATUS_OK] = 3;
+    shards[1].shard.answers[REQUEST_WRITE][STATUS_VERSION_MISMATCH] = 4;
     shards[0].shard.hits = 2;
     shards[0].shard.misses = 1;
     shards[1].shard.acks[ACK_DISK] = 9;
@@ -212,8 +214,11 @@ static void test_metrics_print(void **state)
     char *all = printed(NULL);
     assert_line(all, "# TYPE belay_requests_total counter");
     assert_line(all, "belay_uptime_seconds 1.5");
-    assert_line(all, "belay_requests_total{shard=\"0\",op=\"get\"} 3");
-    assert_line(all, "belay_requests_total{shard=\"1\",op=\"inspect\"} 0");
+    assert_line(all, "belay_requests_total{shard=\"0\",op=\"get\",outcome=\"ok\"} 3");
+    assert_line(all, "belay_requests_total{shard=\"1\",op=\"inspect\",outcome=\"ok\"} 0");
+    assert_line(all,
+                "belay_requests_total{shard=\"1\",op=\"write\",outcome=\"version_mismatch\"} 4");
+    assert_null(strstr(all, "outcome=\"busy\""));
     assert_line(all, "belay_reads_total{shard=\"0\",result=\"hit\"} 2");
     assert_line(all, "belay_reads_total{shard=\"0\",result=\"miss\"} 1");
     assert_line(all, "belay_acks_total{shard=\"1\",level=\"disk\"} 9");
