@@ -123,7 +123,7 @@ static bool is_plain(const struct shard *shard, const struct request *request, s
 {
     const struct session_written *written = &shard->written;
 
-    return !written->created && !written->destroyed && after.counted &&
+    return !written->created && after.counted &&
            (after.due_ms == 0 ||
             after.due_ms >= patrol_next_visit_ms(&shard->patrol, request->position));
 }

@@ -46,6 +46,100 @@ static void test_put_get(void **state)
     world_end();
 }
 
+/* Stamps are above what the store has seen, and what came out of it, whatever the clock says now. */
+static void test_clock_went_back(void **state)
+{
+    (void)state;
+    world_prepare();
+    world.options.hlc = hlc_of_ms(world.now_ms + 1000);
+    world_start();
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    uint64_t hlc = world.answer.reply.hlc;
+    assert_true(hlc > world.options.hlc);
+
+    struct shard *first = world.shard;
+    world.options.hlc = 0;
+    world.now_ms -= 3600 * 1000;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    struct bytes record = bytes_of(world.records[0].body, world.records[0].size);
+    assert_int_equal(shard_restore_record(world.shard, record), 0);
+    shard_restore_done(world.shard, world.now_ms);
+    assert_int_equal(world_put("b", "1"), STATUS_OK);
+    assert_true(world.answer.reply.hlc > hlc);
+    assert_int_equal(world_put("a", "2"), STATUS_OK);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "2");
+    shard_destroy(first);
+    world_end();
+}
+
+/* Two nodes wrote one name without knowing of each other. */
+static void test_siblings(void **state)
+{
+    (void)state;
+    uint32_t hidden[2];
+
+    for (int view = CONFLICT_NEWEST; view <= CONFLICT_SIBLINGS; view++) {
+        world_prepare();
+        world.policy.conflict_view = (enum conflict_view)view;
+        world_start();
+        assert_int_equal(world_put("a", "base"), STATUS_OK);
+        assert_int_equal(world_put("a", "one"), STATUS_OK);
+        struct shard *first = world.shard;
+        world.options.actor.node = 2;
+        world.now_ms++;
+        assert_int_equal(shard_create(&world.options, &world.shard), 0);
+        struct bytes base = bytes_of(world.records[0].body, world.records[0].size);
+        struct bytes one = bytes_of(world.records[1].body, world.records[1].size);
+        assert_int_equal(shard_restore_record(world.shard, base), 0);
+        assert_int_equal(world_put("a", "two"), STATUS_OK);
+        assert_int_equal(world.records[1].kind == LOG_FULL ? shard_restore_record(world.shard, one)
+                                                           : shard_restore_delta(world.shard, one),
+                         0);
+        assert_int_equal(world_get("a"), STATUS_OK);
+        assert_string_equal(world.answer.blob, "two");
+        assert_int_equal(world.answer.reply.flags, view == CONFLICT_NEWEST ? 0 : GET_SIBLINGS);
+        hidden[view] = (uint32_t)shard_stats(world.shard)->siblings_hidden;
+        shard_destroy(first);
+        world_end();
+    }
+    assert_int_equal(hidden[CONFLICT_NEWEST], 1);
+    assert_int_equal(hidden[CONFLICT_SIBLINGS], 0);
+}
+
+/* Each key has the policy of its longest prefix, and a new table replaces the old one. */
+static void test_policies(void **state)
+{
+    (void)state;
+    static struct policies other;
+    struct policy rows[2];
+
+    world_begin();
+    policy_defaults(&rows[0]);
+    policy_defaults(&rows[1]);
+    memcpy(rows[1].prefix, "web:", 5);
+    rows[1].prefix_size = 4;
+    rows[1].rules.absolute_ttl_ms = 5000;
+    rows[1].rules.no_resurrect = true;
+    rows[1].ack = ACK_DISK;
+    assert_int_equal(policies_init(&other, rows, 2), 0);
+    shard_set_policies(world.shard, &other);
+    assert_int_equal(world_put("web:1", "v"), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(world_put("web", "v"), STATUS_OK);
+    assert_false(world.answer.held);
+    assert_int_equal(world_get("web:1"), STATUS_OK);
+    assert_int_equal(world.answer.deadline_ms, world.now_ms + 5000);
+    assert_int_equal(world_get("web"), STATUS_OK);
+    assert_int_equal(world.answer.deadline_ms, 0);
+    assert_int_equal(world_destroy("web:1"), STATUS_OK);
+    assert_int_equal(world_put("web:1", "late"), STATUS_DESTROYED);
+    assert_int_equal(world_destroy("web:never"), STATUS_OK); /* Leaves a tombstone all the same. */
+    assert_int_equal(world_put("web:never", "late"), STATUS_DESTROYED);
+    assert_int_equal(shard_stats(world.shard)->live, 1);
+    world_end();
+}
+
 static void test_modes(void **state)
 {
     (void)state;
@@ -334,6 +428,9 @@ static void test_log_failed(void **state)
     assert_int_equal(world_put("old", "1"), STATUS_LOG_FAILED);
     assert_string_equal(world.answer.reply.text, "device sdx: write error");
     assert_int_equal(world.traces[TRACE_LOG_FAILED], 1);
+    request = world_one_of("nothing", (struct change){.operation = CHANGE_DESTROY});
+    request.ack = ACK_DISK; /* Not even what changes nothing: it could wait for ever. */
+    assert_int_equal(world_run(request), STATUS_LOG_FAILED);
     world_end();
 
     world_begin(); /* Told by the append itself. */
@@ -559,6 +656,7 @@ static void test_scan(void **state)
     memset(seen, 0, sizeof seen);
     scan_all("k1", SCAN_COUNT_MAX + 1, SESSION_NONE, seen, false);
     assert_true(seen[1] && seen[10] && seen[1999] && !seen[2] && !seen[2111]);
+    assert_true(!seen[13] && !seen[1003] && !seen[17]); /* Expired, destroyed. */
     memset(seen, 0, sizeof seen);
     calls = scan_all("k", 10, SESSION_MAP, seen, false);
     assert_true(calls >= KEYS / (10 * 10)); /* Nothing is found, and each call still ends. */
@@ -623,15 +721,17 @@ static void test_fault_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_put_get),        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_malformed),      cmocka_unit_test(test_floor),
-        cmocka_unit_test(test_inspect),        cmocka_unit_test(test_log_kinds),
-        cmocka_unit_test(test_ack_disk),       cmocka_unit_test(test_ack_policy),
-        cmocka_unit_test(test_log_full),       cmocka_unit_test(test_log_behind),
-        cmocka_unit_test(test_log_failed),     cmocka_unit_test(test_memory_full),
-        cmocka_unit_test(test_session_limits), cmocka_unit_test(test_timeout),
-        cmocka_unit_test(test_busy),           cmocka_unit_test(test_goodput),
-        cmocka_unit_test(test_scan),           cmocka_unit_test(test_fault_loop),
+        cmocka_unit_test(test_put_get),         cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_clock_went_back), cmocka_unit_test(test_siblings),
+        cmocka_unit_test(test_policies),        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_floor),           cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_log_kinds),       cmocka_unit_test(test_ack_disk),
+        cmocka_unit_test(test_ack_policy),      cmocka_unit_test(test_log_full),
+        cmocka_unit_test(test_log_behind),      cmocka_unit_test(test_log_failed),
+        cmocka_unit_test(test_memory_full),     cmocka_unit_test(test_session_limits),
+        cmocka_unit_test(test_timeout),         cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_goodput),         cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_fault_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

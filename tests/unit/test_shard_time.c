@@ -95,6 +95,55 @@ static void test_moved_deadlines(void **state)
     world_end();
 }
 
+/* A deadline moved nearer counts at once, also where another entry of the session waits in the wheel;
+ * one that stays makes no new entries. */
+static void test_nearer_deadline(void **state)
+{
+    (void)state;
+    world_begin();
+    world_pass(20 * 1000);
+    assert_int_equal(world_put_until("a", "v", 30 * 1000, 0), STATUS_OK);
+    assert_int_equal(world_put_until("b", "v", 30 * 1000, 0), STATUS_OK);
+    assert_int_equal(world.shard->wheel.count, 2);
+    assert_int_equal(world_one("a", (struct change){.operation = CHANGE_TTL, .ms = 3000}),
+                     STATUS_OK);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(world_put("b", i % 2 == 0 ? "w" : "v"), STATUS_OK);
+    }
+    assert_int_equal(world.shard->wheel.count, 3);
+    world_pass(4000);
+    assert_int_equal(shard_stats(world.shard)->expired, 1);
+    assert_string_equal(world.traced_text, "a");
+    world_end();
+}
+
+/* A new life that begins in the millisecond of the old one's burial outlives a restart. */
+static void test_new_life_at_once(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_put_until("a", "old", 1000, 0), STATUS_OK);
+    world.now_ms += 5000;
+    shard_tick(world.shard, world.now_ms, 1000);
+    shard_tick(world.shard, world.now_ms, 1000);
+    assert_int_equal(world_logged(LOG_BURY), 1);
+    assert_int_equal(world_put("a", "new"), STATUS_OK);
+    struct shard *first = world.shard;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    for (size_t i = 0; i < world.record_count; i++) {
+        struct bytes body = bytes_of(world.records[i].body, world.records[i].size);
+        assert_int_equal(world.records[i].kind == LOG_BURY
+                             ? shard_restore_bury(world.shard, body)
+                             : shard_restore_record(world.shard, body),
+                         0);
+    }
+    shard_restore_done(world.shard, world.now_ms);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "new");
+    shard_destroy(first);
+    world_end();
+}
+
 /* A write to a session that has expired, and is not buried yet, buries it and begins a new one. */
 static void test_write_over_expired(void **state)
 {
@@ -642,6 +691,69 @@ static void test_restart_gives_idle_time(void **state)
     world_end();
 }
 
+/* The patrol gives it to those that nobody asks for, but never more than if the restart was a use. */
+static void test_restart_gives_idle_time_to_all(void **state)
+{
+    (void)state;
+    enum { IDLE_MS = 80000, PART_MS = IDLE_MS / 8, KEYS = 50 };
+    char key[16];
+
+    world_begin();
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_put_until(key, "v", 0, IDLE_MS), STATUS_OK);
+    }
+    uint64_t deadline_ms = world.now_ms + IDLE_MS;
+    world.now_ms = deadline_ms - 2000;
+    assert_int_equal(world_put_until("young", "v", 0, IDLE_MS), STATUS_OK);
+    world.now_ms = deadline_ms + 1;
+    uint64_t restart_ms = world.now_ms;
+
+    struct shard *first = world.shard;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    for (size_t i = 0; i < world.record_count; i++) {
+        assert_int_equal(replay(world.shard, &world.records[i]), 0);
+    }
+    shard_restore_done(world.shard, world.now_ms);
+    world_pass(deadline_ms + PART_MS - 1 - world.now_ms); /* The quick first round is over. */
+    assert_int_equal(shard_stats(world.shard)->expired, 0);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_get(key), STATUS_OK);
+    }
+    assert_int_equal(world_get("young"), STATUS_OK);
+    assert_int_equal(world.answer.last_access_ms, restart_ms);
+    world_pass(1001);
+    assert_int_equal(shard_stats(world.shard)->expired, KEYS);
+    shard_destroy(first);
+    world_end();
+}
+
+/* The first use after a restart is logged, even where the rule of parts would not ask for it. */
+static void test_first_touch_is_logged(void **state)
+{
+    (void)state;
+    enum { IDLE_MS = 80000, PART_MS = IDLE_MS / 8 };
+
+    world_prepare();
+    world.policy.touch_on_read = true;
+    world.now_ms = world.now_ms / PART_MS * PART_MS + 1;
+    world_start();
+    assert_int_equal(world_put_until("a", "v", 0, IDLE_MS), STATUS_OK);
+    struct shard *first = world.shard;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    assert_int_equal(replay(world.shard, &world.records[0]), 0);
+    world.now_ms += 10;
+    shard_restore_done(world.shard, world.now_ms);
+    for (int i = 0; i < 5; i++) {
+        world.now_ms += 10;
+        assert_int_equal(world_get("a"), STATUS_OK);
+    }
+    assert_int_equal(world_logged(LOG_TOUCH), 1);
+    shard_destroy(first);
+    world_end();
+}
+
 /* The n-th allocation fails during a restore: said so, nothing is lost that was said to be taken. */
 static void test_restore_fault_loop(void **state)
 {
@@ -684,6 +796,8 @@ int main(void)
         cmocka_unit_test(test_hidden_and_buried),
         cmocka_unit_test(test_many_deadlines),
         cmocka_unit_test(test_moved_deadlines),
+        cmocka_unit_test(test_nearer_deadline),
+        cmocka_unit_test(test_new_life_at_once),
         cmocka_unit_test(test_write_over_expired),
         cmocka_unit_test(test_clock_jumps),
         cmocka_unit_test(test_tombstones_go),
@@ -697,6 +811,8 @@ int main(void)
         cmocka_unit_test(test_restore_drops_buried),
         cmocka_unit_test(test_restore_refuses_damage),
         cmocka_unit_test(test_restart_gives_idle_time),
+        cmocka_unit_test(test_restart_gives_idle_time_to_all),
+        cmocka_unit_test(test_first_touch_is_logged),
         cmocka_unit_test(test_restore_fault_loop),
     };
 
