@@ -18,7 +18,6 @@ enum {
     PATROL_STEP_SMALL_MS = 256, /* With few records. */
     PATROL_STEP_EMPTY_MS = 1000,
     SMALL_RECORDS = 4096,
-    LOG_BLOCKED_MS = 100, /* When the log takes nothing now. */
 };
 
 /* Without memory for it, a later round of the patrol finds it, past its time. */
@@ -183,8 +182,8 @@ static int fire(struct shard *shard, uint64_t position)
     return 0;
 }
 
-/* Returns false where the budget ended before the due entries; `blocked` when the log or memory did. */
-static bool wheel_step(struct shard *shard, uint64_t *budget_ns, bool *blocked)
+/* Returns false where the budget ended before the due entries. */
+static bool wheel_step(struct shard *shard, uint64_t *budget_ns)
 {
     struct wheel_entry entry;
 
@@ -203,8 +202,7 @@ static bool wheel_step(struct shard *shard, uint64_t *budget_ns, bool *blocked)
         }
         if (rc != 0 && rc != -EBADMSG) {
             add_entry(shard, shard->now_ms, entry.position, entry.mark);
-            *blocked = true;
-            return true;
+            return true; /* The log or memory takes nothing now: again at the next tick. */
         }
     }
     return false;
@@ -231,7 +229,6 @@ static uint32_t pause_ms(const struct shard *shard)
 uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
 {
     uint64_t budget_ns = (uint64_t)budget_us * 1000;
-    bool blocked = false;
 
     shard_advance(shard, now_ms);
     if (overload_ended(&shard->overload, shard->now_ms)) {
@@ -240,12 +237,9 @@ uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
     uint64_t evacuation_ns = budget_ns / 4; /* Its part, whatever else is due. */
     budget_ns -= evacuation_ns;
     bool patrolled = patrol_step(shard, &budget_ns);
-    bool buried = wheel_step(shard, &budget_ns, &blocked);
+    bool buried = wheel_step(shard, &budget_ns);
     uint32_t bytes = (uint32_t)((evacuation_ns + budget_ns) / EVACUATE_NS);
     bool more = keeper_evacuate(shard->keeper, bytes);
 
-    if (blocked) {
-        return LOG_BLOCKED_MS;
-    }
     return patrolled && buried && !more ? pause_ms(shard) : 0;
 }

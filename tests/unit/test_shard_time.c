@@ -340,6 +340,33 @@ static void test_touch_on_read(void **state)
     world_end();
 }
 
+/* A session that was used when its entry fired is buried in time all the same. */
+static void test_sliding_is_buried_in_time(void **state)
+{
+    (void)state;
+    enum { IDLE_MS = 20000, KEYS = 50 };
+    char key[16];
+
+    world_prepare();
+    world.policy.touch_on_read = true;
+    world_start();
+    world_pass(20 * 1000);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_put_until(key, "v", 0, IDLE_MS), STATUS_OK);
+    }
+    world_pass(15000);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_get(key), STATUS_OK);
+    }
+    world_pass(IDLE_MS - 1);
+    assert_int_equal(shard_stats(world.shard)->expired, 0);
+    world_pass(1000);
+    assert_int_equal(shard_stats(world.shard)->expired, KEYS);
+    world_end();
+}
+
 /* Read often, a session is logged once for each eighth of its idle timeout. */
 static void test_touch_is_logged_rarely(void **state)
 {
@@ -805,6 +832,7 @@ int main(void)
         cmocka_unit_test(test_burial_waits_for_log),
         cmocka_unit_test(test_mass_expiry),
         cmocka_unit_test(test_touch_on_read),
+        cmocka_unit_test(test_sliding_is_buried_in_time),
         cmocka_unit_test(test_touch_is_logged_rarely),
         cmocka_unit_test(test_wheel_stays_small),
         cmocka_unit_test(test_restore_in_any_order),
