@@ -89,10 +89,27 @@ static uint32_t count_equal(uint64_t position)
     return count;
 }
 
+/* Each bucket counts the entries that are not at home in it. */
+static void check_overflow(const struct span *span)
+{
+    uint32_t away[SEGMENT_WIDE] = {0};
+
+    for (uint32_t number = 0; number < span->width; number++) {
+        for (uint32_t slot = 0; slot < BUCKET_SLOTS; slot++) {
+            uint32_t distance = bucket_distance(&span->segment[number], slot);
+            assert_true(distance == 0 || span->segment[number].tags[slot] != 0);
+            away[(number + span->width - distance) % span->width] += distance > 0;
+        }
+    }
+    for (uint32_t number = 0; number < span->width; number++) {
+        assert_int_equal(bucket_overflow(&span->segment[number]), away[number]);
+    }
+}
+
 /* Every entry is found, and the spans, one after the other, hold exactly all entries. */
 static void check_all(void)
 {
-    uint64_t there = 0, seen = 0, cursor = 0;
+    uint64_t there = 0, seen = 0, slots = 0, cursor = 0;
     struct probe probe;
 
     for (uint32_t i = 0; i < RECORDS; i++) {
@@ -111,9 +128,12 @@ static void check_all(void)
             uint64_t position = position_of(&slab, refs[i]);
             assert_true(position >= span.first && position <= span.last);
         }
+        check_overflow(&span);
+        slots += span.width * BUCKET_SLOTS;
         seen += count;
         cursor = span.last + 1;
     } while (cursor != 0);
+    assert_int_equal(slots, idx->slots);
     assert_int_equal(seen, there);
     assert_int_equal(idx->records, there);
 }
@@ -279,12 +299,62 @@ static void test_faults(void **state)
     }
 }
 
+/* A split needs two new segments. Here is memory for one, that of the narrow segment from before it was
+ * widened, and for `spare` more. */
+static void test_fault_between_segments(void **state)
+{
+    enum { BLOCKS = 64, WIDE_BLOCKS = 3 };
+    uint32_t hoard[BLOCKS], wide[WIDE_BLOCKS];
+
+    (void)state;
+    for (uint32_t spare = 0; spare < 2; spare++) {
+        start(spare);
+        for (uint32_t i = 0; i < RECORDS; i++) {
+            entries[i].position = random_next(&seed);
+            assert_int_equal(slab_alloc(&slab, 40, &entries[i].ref), 0);
+            store_u64(slab_data(&slab, entries[i].ref), entries[i].position);
+        }
+        for (uint32_t i = 0; i < WIDE_BLOCKS; i++) {
+            assert_int_equal(slab_alloc_block(&slab, SLAB_BLOCK_3K, &wide[i]), 0);
+        }
+        uint32_t hoarded = 0, done = 0;
+        assert_int_equal(index_insert(idx, entries[0].position, entries[0].ref), 0);
+        entries[0].there = true;
+        slab.ground.memory = NULL; /* Nobody may map an area from here: a crash would tell. */
+        while (slab.ground.free_units > 0 ||
+               slab.classes[SLAB_BLOCK_2K].live < slab.classes[SLAB_BLOCK_2K].cell_count) {
+            assert_true(hoarded < BLOCKS * GROUND_UNITS_MAX);
+            assert_int_equal(slab_alloc_block(&slab, SLAB_BLOCK_2K, &hoard[hoarded++ % BLOCKS]), 0);
+        }
+        slab.ground.memory = &port.memory;
+        port.fail_at = port.requests + 2; /* The first is for the table. */
+        for (uint32_t i = 0; i < spare; i++) {
+            slab_free(&slab, hoard[--hoarded % BLOCKS]);
+        }
+        int rc = 0;
+        for (done = 1; rc == 0; done += rc == 0) {
+            rc = index_insert(idx, entries[done].position, entries[done].ref);
+            entries[done].there = rc == 0;
+        }
+        assert_int_equal(rc, -ENOMEM);
+        assert_true(spare == 0 ? done < 600 : done > 600);
+        check_all();
+        port.fail_at = 0;
+        for (; done < RECORDS; done++) {
+            assert_int_equal(index_insert(idx, entries[done].position, entries[done].ref), 0);
+            entries[done].there = true;
+        }
+        check_all();
+        finish();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_work), cmocka_unit_test(test_equal_positions),
         cmocka_unit_test(test_load),        cmocka_unit_test(test_one_slot_tables),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_faults),      cmocka_unit_test(test_fault_between_segments),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -378,6 +378,9 @@ static void test_equal_positions(void **state)
     assert_int_equal(visited, ALIKE);
     assert_true(cursor == 0 || cursor > position);
     visited = 0;
+    keeper_scan(keeper, position, stop_at_once, &visited);
+    assert_int_equal(visited, ALIKE);
+    visited = 0;
     keeper_visit(keeper, position, stop_at_once, &visited);
     assert_int_equal(visited, 1);
     visited = 0;

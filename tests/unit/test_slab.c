@@ -186,6 +186,44 @@ static void test_memory_goes_back(void **state)
     finish();
 }
 
+/* Moving blocks out of sparse pages ends, with all of them but a few in full ones. */
+static void test_sparse_blocks(void **state)
+{
+    enum { BLOCKS = 1000 };
+    uint32_t refs[BLOCKS], live;
+
+    (void)state;
+    for (uint64_t round = 0; round < 50; round++) {
+        start(round);
+        for (uint32_t i = 0; i < BLOCKS; i++) {
+            assert_int_equal(slab_alloc_block(&slab, SLAB_BLOCK_2K, &refs[i]), 0);
+        }
+        live = 0;
+        uint32_t keep_percent = 1 + random_below(&seed, 60);
+        for (uint32_t i = 0; i < BLOCKS; i++) {
+            if (random_below(&seed, 100) < keep_percent) {
+                refs[live++] = refs[i];
+            } else {
+                slab_free(&slab, refs[i]);
+            }
+        }
+        for (uint32_t pass = 0; slab_has_sparse_blocks(&slab); pass++) {
+            assert_true(pass < 20);
+            for (uint32_t i = 0; i < live; i++) {
+                uint32_t moved;
+                if (slab_is_sparse(&slab, refs[i])) {
+                    assert_int_equal(slab_alloc_block(&slab, SLAB_BLOCK_2K, &moved), 0);
+                    slab_free(&slab, refs[i]);
+                    refs[i] = moved;
+                }
+            }
+        }
+        assert_int_equal(slab.classes[SLAB_BLOCK_2K].live, live);
+        assert_true(slab.classes[SLAB_BLOCK_2K].cell_count <= 2 * live + 64);
+        finish();
+    }
+}
+
 /* After a reservation an allocation of that size or less needs no memory. */
 static void test_reserve(void **state)
 {
@@ -213,10 +251,9 @@ static void test_reserve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_work),
-        cmocka_unit_test(test_rounding_is_small),
-        cmocka_unit_test(test_memory_goes_back),
-        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_random_work),      cmocka_unit_test(test_rounding_is_small),
+        cmocka_unit_test(test_memory_goes_back), cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_sparse_blocks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
