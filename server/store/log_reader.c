@@ -79,7 +79,7 @@ static int view(struct log_reader *reader, uint64_t offset, uint64_t wanted, str
 
 int log_reader_header(struct log_reader *reader, struct log_segment_header *header)
 {
-    struct bytes found;
+    struct bytes found = {0};
     int rc = view(reader, 0, LOG_HEADER_BYTES, &found);
 
     return rc != 0 ? rc : log_segment_header_parse(found, header);
@@ -88,7 +88,7 @@ int log_reader_header(struct log_reader *reader, struct log_segment_header *head
 /* As log_record_parse(), at an offset of the file; also negative errno. */
 static int64_t parse_at(struct log_reader *reader, uint64_t offset, struct log_record *record)
 {
-    struct bytes found;
+    struct bytes found = {0};
 
     int rc = view(reader, offset, LOG_RECORD_HEADER_BYTES, &found);
     if (rc != 0) {
@@ -118,7 +118,7 @@ static int find(struct log_reader *reader, uint64_t end, bool marks, uint64_t *o
                 struct log_record *record)
 {
     for (uint64_t at = *offset; at < end; at += LOG_RECORD_ALIGN) {
-        struct bytes found;
+        struct bytes found = {0};
         int rc = view(reader, at, LOG_RECORD_HEADER_BYTES, &found);
         if (rc != 0) {
             return rc;
@@ -171,7 +171,7 @@ static int skip_damage(struct log_reader *reader, uint64_t end, struct log_visit
 {
     struct log_damage damage = {.offset = *offset};
     struct log_record record;
-    struct bytes found;
+    struct bytes found = {0};
 
     int rc = view(reader, *offset, LOG_RECORD_HEADER_BYTES, &found);
     if (rc != 0) {
