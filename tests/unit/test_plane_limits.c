@@ -70,7 +70,7 @@ static void test_spread(void **state)
         ping(&clients[i]);
     }
     for (uint32_t i = 0; i < 3; i++) {
-        assert_int_equal(plane_stats(kit.plane, i, &stats), 0);
+        wait_until(plane_stats(kit.plane, i, &stats) == 0);
         assert_int_equal(stats.connections, COUNT / 3);
         assert_int_equal(stats.buffer_bytes, 0);
     }
@@ -278,7 +278,7 @@ static void test_log_failed(void **state)
     assert_int_equal(plane_client_status(&client), STATUS_LOG_FAILED);
     plane_client_add_get(&client, text("nobody"));
     assert_int_equal(plane_client_status(&client), STATUS_NOT_FOUND);
-    assert_int_equal(plane_stats(kit.plane, 0, &stats), 0);
+    wait_until(plane_stats(kit.plane, 0, &stats) == 0);
     assert_true(stats.log.failed);
     plane_client_close(&client);
     plane_kit_stop(&kit);
