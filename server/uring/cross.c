@@ -135,6 +135,7 @@ void cross_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket, 
 {
     struct cross_head *head;
     uint8_t *to = begin(thread, shard, sizeof(struct cross_answer_message), answer.size, 0, &head);
+    thread->crossed_bytes += answer.size;
     if (to == NULL) {
         keep_answer(thread, shard, ticket, answer);
         return;
@@ -280,13 +281,30 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
     }
 }
 
+/* Answers to other shards' requests have no connection here whose pace would hold them back. */
+static bool had_enough(struct shard_thread *thread)
+{
+    if (thread->batch.count >= PREFETCH_MAX) {
+        batch_run(thread);
+    }
+    return thread->crossed_bytes > BULK_TURN_BYTES;
+}
+
 void cross_receive(struct shard_thread *thread)
 {
-    for (uint32_t from = 0; from < thread->plane->options.shard_count; from++) {
+    uint32_t count = thread->plane->options.shard_count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t from = (thread->cross_first + i) % count;
         if (from == thread->index) {
             continue;
         }
         for (;;) {
+            if (had_enough(thread)) {
+                thread->again = true;
+                thread->cross_first = from + 1;
+                return;
+            }
             struct bytes bytes = hop_receive(thread->hops_in[from]);
             if (bytes.size == 0) {
                 break;

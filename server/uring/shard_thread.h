@@ -66,7 +66,9 @@ struct shard_thread {
     uint64_t waited_us;         /* How long what is read now may have waited in the socket. */
     uint64_t turn_us;           /* How long the turn before took, without waiting. */
     uint64_t tick_us, check_us; /* When next. */
-    uint64_t bulk_bytes;        /* Served in this turn. */
+    uint64_t bulk_bytes;        /* Of large requests served in this turn. */
+    uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
+    uint32_t cross_first;       /* The shard whose requests come first. */
     bool again;                 /* There is more to do: do not wait. */
     bool stopping, drained;
     uint64_t stop_us;
