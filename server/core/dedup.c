@@ -13,7 +13,7 @@ bool dedup_read_item(struct reader *from, const struct version *version, struct 
 
     item->client = quick_varint(from);
     item->sequence = quick_varint(from);
-    item->stamp = (head & ITEM_NEWEST) != 0 ? version_newest(version) : stamp_read(from, version);
+    item->stamp = (head & ITEM_NEWEST) != 0 ? version->newest : stamp_read(from, version);
     item->forgotten = size == 0;
     /* Too much is bad, for writers rely on the limit. */
     item->results = read_bytes(from, size == 0                           ? 0
@@ -25,7 +25,7 @@ bool dedup_read_item(struct reader *from, const struct version *version, struct 
 uint8_t *dedup_put_item(uint8_t *to, const struct version *version, const struct dedup_item *item,
                         bool more)
 {
-    bool newest = stamp_compare(item->stamp, version_newest(version)) == 0;
+    bool newest = stamp_compare(item->stamp, version->newest) == 0;
     uint64_t size = item->forgotten ? 0 : item->results.size + 1;
 
     to = varint_put(to,

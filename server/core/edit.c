@@ -315,37 +315,46 @@ static bool fits_type(const struct edit *edit, const struct change *change, cons
     return type != SESSION_BLOB || slot == NULL || slot->name.size == 0;
 }
 
+static enum status run_change(struct edit *edit, uint32_t number, const struct change *change,
+                              struct buffer *results)
+{
+    uint32_t index = edit->slot_of_change[number];
+    struct slot *slot = index < edit->slot_count ? &edit->slots[index] : NULL;
+    enum status status = STATUS_OK;
+    int64_t result = 0;
+
+    if (!fits_type(edit, change, slot)) {
+        return STATUS_WRONG_TYPE;
+    }
+    if (buffer_reserve(results, VARINT_BYTES_MAX) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    if (change->operation == CHANGE_ADD_SCORE) {
+        return run_add_score(edit, slot, change->score, results);
+    }
+    if (slot != NULL) {
+        status = run_named(edit, slot, change, &result);
+    } else {
+        result = run_whole(edit, change);
+    }
+    if (status == STATUS_OK) {
+        uint8_t *end = varint_put(results->data + results->size, zigzag(result));
+        results->size = (size_t)(end - results->data);
+    }
+    return status;
+}
+
 enum status edit_run(struct edit *edit, struct buffer *results)
 {
     struct reader from = reader_of(edit->write->changes);
     struct change change;
+    enum status status = STATUS_OK;
 
-    for (uint32_t i = 0; change_next(&from, &change) == 1; i++) {
-        uint32_t index = edit->slot_of_change[i];
-        struct slot *slot = index < edit->slot_count ? &edit->slots[index] : NULL;
-        enum status status = STATUS_OK;
-        int64_t result = 0;
-
-        if (!fits_type(edit, &change, slot)) {
-            return STATUS_WRONG_TYPE;
-        }
-        if (buffer_reserve(results, VARINT_BYTES_MAX) != 0) {
-            return STATUS_NO_MEMORY;
-        }
-        if (change.operation == CHANGE_ADD_SCORE) {
-            status = run_add_score(edit, slot, change.score, results);
-        } else if (slot != NULL) {
-            status = run_named(edit, slot, &change, &result);
-        } else {
-            result = run_whole(edit, &change);
-        }
-        if (status != STATUS_OK) {
-            return status;
-        }
-        if (change.operation != CHANGE_ADD_SCORE) {
-            uint8_t *end = varint_put(results->data + results->size, zigzag(result));
-            results->size = (size_t)(end - results->data);
-        }
+    if (edit->change_count == 1) {
+        return run_change(edit, 0, &edit->first, results);
     }
-    return STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && change_next(&from, &change) == 1; i++) {
+        status = run_change(edit, i, &change, results);
+    }
+    return status;
 }

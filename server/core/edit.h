@@ -56,6 +56,7 @@ struct edit {
     struct slot *slots;
     uint32_t *slot_of_change;
     uint32_t slot_count, change_count;
+    struct change first; /* The first change: most lists have no other. */
 };
 
 /* Make slots for the changes of edit->write->changes and find what is there now.

@@ -63,18 +63,30 @@ static size_t aligned(size_t bytes)
     return (bytes + 15) & ~(size_t)15;
 }
 
-static int count_changes(struct bytes list, uint32_t *changes, uint32_t *names)
+static int count_changes(struct edit *edit, uint32_t *names)
 {
-    struct reader from = reader_of(list);
+    struct reader from = reader_of(edit->write->changes);
     struct change change;
-    int rc;
+    int rc = change_next(&from, &edit->first);
 
-    *changes = *names = 0;
-    while ((rc = change_next(&from, &change)) == 1) {
-        ++*changes;
+    edit->change_count = rc == 1;
+    *names = rc == 1 && has_name(edit->first.operation);
+    while (rc == 1 && reader_left(&from) > 0) {
+        rc = change_next(&from, &change);
+        edit->change_count++;
         *names += has_name(change.operation);
     }
-    return rc;
+    return rc < 0 ? rc : 0;
+}
+
+static struct mention mention_of(const struct change *change, uint32_t index)
+{
+    return (struct mention){
+        .name = change->name,
+        .change = index,
+        .append_bytes = change->value.size,
+        .appends = change->operation == CHANGE_APPEND,
+    };
 }
 
 static void collect_mentions(struct edit *edit, struct mention *mentions)
@@ -83,15 +95,15 @@ static void collect_mentions(struct edit *edit, struct mention *mentions)
     struct change change;
     uint32_t count = 0;
 
+    if (edit->change_count == 1) {
+        edit->slot_of_change[0] = NO_SLOT;
+        mentions[0] = mention_of(&edit->first, 0);
+        return;
+    }
     for (uint32_t i = 0; change_next(&from, &change) == 1; i++) {
         edit->slot_of_change[i] = NO_SLOT;
         if (has_name(change.operation)) {
-            mentions[count++] = (struct mention){
-                .name = change.name,
-                .change = i,
-                .append_bytes = change.value.size,
-                .appends = change.operation == CHANGE_APPEND,
-            };
+            mentions[count++] = mention_of(&change, i);
         }
     }
     sort_mentions(mentions, count);
@@ -199,14 +211,14 @@ static size_t plan_rooms(struct edit *edit)
 int edit_prepare(struct edit *edit, struct buffer *scratch)
 {
     uint32_t names;
-    int rc = count_changes(edit->write->changes, &edit->change_count, &names);
+    int rc = count_changes(edit, &names);
 
     if (rc != 0) {
         return rc;
     }
     size_t slots_bytes = aligned(names * sizeof(struct slot));
     size_t index_bytes = aligned(edit->change_count * sizeof(uint32_t));
-    size_t mentions_bytes = names * sizeof(struct mention);
+    size_t mentions_bytes = (names + 1) * sizeof(struct mention);
     scratch->size = 0;
     rc = buffer_reserve(scratch, slots_bytes + index_bytes + mentions_bytes);
     if (rc != 0) {

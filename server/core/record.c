@@ -8,18 +8,10 @@ static void fail(struct reader *from)
     from->at = from->end;
 }
 
-struct stamp version_newest(const struct version *version)
-{
-    return (struct stamp){
-        .hlc = version->newest,
-        .actor = version_item(version, version->newest_index).actor,
-    };
-}
-
 struct stamp stamp_read(struct reader *from, const struct version *version)
 {
     uint64_t index = version->count > 1 ? quick_varint(from) : 0;
-    struct stamp stamp = {.hlc = hlc_read_back(from, version->newest)};
+    struct stamp stamp = {.hlc = hlc_read_back(from, version->newest.hlc)};
 
     if (index >= version->count) {
         fail(from);
@@ -34,7 +26,7 @@ uint8_t *stamp_put(uint8_t *to, const struct version *version, struct stamp stam
     if (version->count > 1) {
         to = varint_put(to, version_index(version, stamp.actor));
     }
-    return hlc_put_back(to, version->newest, stamp.hlc);
+    return hlc_put_back(to, version->newest.hlc, stamp.hlc);
 }
 
 struct birth birth_read(struct reader *from, const struct version *version)
@@ -48,7 +40,7 @@ struct birth birth_read(struct reader *from, const struct version *version)
     if (head >= BIRTH_NEWEST << 1) {
         fail(from);
     }
-    birth.stamp = (head & BIRTH_NEWEST) != 0 ? version_newest(version) : stamp_read(from, version);
+    birth.stamp = (head & BIRTH_NEWEST) != 0 ? version->newest : stamp_read(from, version);
     return birth;
 }
 
@@ -64,7 +56,7 @@ static struct bytes skip_base(struct reader *from, const struct version *version
         if (index >= version->count || was > 1) {
             fail(from);
         } else if (was == 1) {
-            hlc_read_back(from, version->newest);
+            hlc_read_back(from, version->newest.hlc);
         }
     }
     return bytes_of(start, (size_t)(from->at - start));
@@ -98,7 +90,7 @@ static void skip_dedup(struct record *record, struct reader *from)
 
     record->dedup = from->at;
     if ((record->flags & RECORD_FLOOR) != 0) {
-        hlc_read_back(from, record->version.newest);
+        hlc_read_back(from, record->version.newest.hlc);
     }
     for (uint32_t i = 0; more; i++) {
         if (i == DEDUP_ITEMS_MAX) {
@@ -155,11 +147,8 @@ void record_init(struct record *record, struct bytes key)
     record->births = record->dedup = record->entries = record->end = nothing;
 }
 
-struct birth record_birth(const struct record *record, uint32_t index)
+struct birth record_birth_read(const struct record *record, uint32_t index)
 {
-    if (index < RECORD_BIRTHS_CACHED) {
-        return record->birth_cache[index];
-    }
     struct reader from = {.at = record->births, .end = record->end};
     struct birth birth = birth_read(&from, &record->version);
     while (index-- > 0) {
@@ -176,7 +165,7 @@ void record_dedup(const struct record *record, struct dedup *dedup)
     dedup->count = 0;
     dedup->floor = 0;
     if ((record->flags & RECORD_FLOOR) != 0) {
-        dedup->floor = hlc_read_back(&from, record->version.newest);
+        dedup->floor = hlc_read_back(&from, record->version.newest.hlc);
     }
     while (more && dedup->count < DEDUP_ITEMS_MAX) {
         more = dedup_read_item(&from, &record->version, &dedup->items[dedup->count]);
@@ -232,11 +221,8 @@ static void read_value(struct entry_walk *walk, uint8_t head, struct entry *entr
         entry->sum = unzigzag(quick_varint(in));
         break;
     default:
-        if ((head & ENTRY_LAST) != 0) {
-            entry->value = read_bytes(in, reader_left(in));
-        } else {
-            entry->value = read_bytes(in, quick_varint(in));
-        }
+        entry->value =
+            quick_bytes(in, (head & ENTRY_LAST) != 0 ? reader_left(in) : quick_varint(in));
     }
 }
 
@@ -248,7 +234,7 @@ static void read_sum_base(struct entry_walk *walk, struct entry *entry)
     if (index == 0) {
         return;
     }
-    entry->base.hlc = hlc_read_back(&walk->in, version->newest);
+    entry->base.hlc = hlc_read_back(&walk->in, version->newest.hlc);
     if (index > version->count) {
         fail(&walk->in);
         return;
@@ -256,47 +242,64 @@ static void read_sum_base(struct entry_walk *walk, struct entry *entry)
     entry->base.actor = version_item(version, (uint32_t)(index - 1)).actor;
 }
 
-static struct stamp read_entry_stamp(struct entry_walk *walk, uint8_t head,
-                                     const struct birth *birth)
+static void read_other_birth(struct entry_walk *walk, struct entry *entry)
 {
-    switch ((head >> ENTRY_STAMP_SHIFT) & ENTRY_STAMP_MASK) {
-    case ENTRY_AT_BIRTH:
-        return birth->stamp;
-    case ENTRY_AT_NEWEST:
-        return version_newest(&walk->record->version);
-    default:
-        return stamp_read(&walk->in, &walk->record->version);
+    uint64_t index = quick_varint(&walk->in);
+
+    if (index >= walk->record->birth_count) {
+        fail(&walk->in);
+        return;
     }
+    entry->birth_index = (uint32_t)index;
+    entry->birth = record_birth(walk->record, entry->birth_index);
 }
 
 static void read_gone(struct entry_walk *walk, uint8_t head, struct entry *entry)
 {
-    if (entry->kind == ENTRY_FIELD && (head & ENTRY_KIND_MASK) != ENTRY_BLANK) {
-        entry->name = read_bytes(&walk->in, quick_varint(&walk->in));
-    }
     entry->gone = true;
+    entry->birth = (struct birth){{0, {0, 0}}, 0, false};
     if (walk->record->format != RECORD_DELTA || entry->kind == ENTRY_SUM ||
         (head & (ENTRY_OTHER_BIRTH | ENTRY_UNTIL)) != 0) {
         fail(&walk->in);
     }
+    if (entry->kind == ENTRY_FIELD && (head & ENTRY_KIND_MASK) != ENTRY_BLANK) {
+        entry->name = quick_bytes(&walk->in, quick_varint(&walk->in));
+    }
+}
+
+/* All but what only some kinds have. */
+static void begin_entry(const struct record *record, uint8_t kind, struct entry *entry)
+{
+    static const struct birth none;
+
+    entry->kind = kind == ENTRY_BLANK ? ENTRY_FIELD : kind;
+    entry->gone = false;
+    entry->birth_index = 0;
+    entry->birth = record->birth_count > 0 ? record->birth_cache[0] : none;
+    entry->stamp = none.stamp;
+    entry->base = none.stamp;
+    entry->name = entry->value = bytes_of(record->end, 0);
+    entry->ms = entry->deadline_ms = 0;
+    entry->sum = 0;
 }
 
 static void read_entry(struct entry_walk *walk, uint8_t head, struct entry *entry)
 {
     const struct record *record = walk->record;
+    uint8_t form = (head >> ENTRY_STAMP_SHIFT) & ENTRY_STAMP_MASK;
     struct reader *in = &walk->in;
-    uint64_t index = (head & ENTRY_OTHER_BIRTH) != 0 ? quick_varint(in) : 0;
 
-    if (index >= record->birth_count) {
+    if ((head & ENTRY_OTHER_BIRTH) != 0) {
+        read_other_birth(walk, entry);
+    } else if (record->birth_count == 0) {
         fail(in);
-        return;
     }
-    entry->birth_index = (uint32_t)index;
-    entry->birth = record_birth(record, (uint32_t)index);
     if (entry->kind >= ENTRY_FIELD && (head & ENTRY_KIND_MASK) != ENTRY_BLANK) {
-        entry->name = read_bytes(in, quick_varint(in));
+        entry->name = quick_bytes(in, quick_varint(in));
     }
-    entry->stamp = read_entry_stamp(walk, head, &entry->birth);
+    entry->stamp = form == ENTRY_AT_BIRTH    ? entry->birth.stamp
+                   : form == ENTRY_AT_NEWEST ? record->version.newest
+                                             : stamp_read(in, &record->version);
     if (entry->kind == ENTRY_SUM) {
         read_sum_base(walk, entry);
     }
@@ -315,8 +318,7 @@ bool entry_next(struct entry_walk *walk, struct entry *entry)
     }
     uint8_t head = *in->at++;
     uint8_t kind = head & ENTRY_KIND_MASK;
-    *entry = (struct entry){.kind = kind == ENTRY_BLANK ? ENTRY_FIELD : kind};
-    entry->name = entry->value = bytes_of(walk->record->end, 0);
+    begin_entry(walk->record, kind, entry);
     if (kind > ENTRY_BLANK) {
         fail(in);
     } else if (((head >> ENTRY_STAMP_SHIFT) & ENTRY_STAMP_MASK) == ENTRY_GONE) {
@@ -341,7 +343,7 @@ int delta_base_covered(const struct record *delta, const struct version *version
     for (uint32_t i = 0; version_next(&walk, &item); i++) {
         uint64_t hlc = item.hlc;
         if (i == index) {
-            hlc = quick_varint(&from) == 1 ? hlc_read_back(&from, delta->version.newest) : 0;
+            hlc = quick_varint(&from) == 1 ? hlc_read_back(&from, delta->version.newest.hlc) : 0;
             index = --changed > 0 ? quick_varint(&from) : UINT64_MAX;
         }
         if (from.bad) {

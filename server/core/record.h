@@ -158,11 +158,19 @@ static inline uint64_t record_newest(const struct record *record)
 {
     uint64_t access = hlc_of_ms(record->last_access_ms);
 
-    return access > record->version.newest ? access : record->version.newest;
+    return access > record->version.newest.hlc ? access : record->version.newest.hlc;
 }
 
 /* The birth of an index below birth_count. */
-struct birth record_birth(const struct record *record, uint32_t index);
+struct birth record_birth_read(const struct record *record, uint32_t index);
+
+static inline struct birth record_birth(const struct record *record, uint32_t index)
+{
+    if (index < RECORD_BIRTHS_CACHED) {
+        return record->birth_cache[index];
+    }
+    return record_birth_read(record, index);
+}
 
 /* Read one birth; used by those who look at the bytes themselves. */
 struct birth birth_read(struct reader *from, const struct version *version);
@@ -173,7 +181,6 @@ void record_dedup(const struct record *record, struct dedup *dedup);
 /* A stamp as the format gives it, from the actors of a version. */
 struct stamp stamp_read(struct reader *from, const struct version *version);
 uint8_t *stamp_put(uint8_t *to, const struct version *version, struct stamp stamp);
-struct stamp version_newest(const struct version *version);
 
 /* Walk the entries. */
 struct entry_walk {

@@ -30,7 +30,7 @@ static bool check_base(const struct record *record)
     for (uint64_t i = 0; i < count; i++) {
         uint64_t index = read_varint(&from);
         bool there = read_varint(&from) == 1;
-        uint64_t hlc = there ? hlc_read_back(&from, record->version.newest) : 0;
+        uint64_t hlc = there ? hlc_read_back(&from, record->version.newest.hlc) : 0;
         if (from.bad || (before != UINT64_MAX && index <= before) ||
             hlc >= version_item(&record->version, (uint32_t)index).hlc) {
             return false;
@@ -67,7 +67,7 @@ static bool check_births(const struct record *record)
 {
     const struct version *version = &record->version;
     struct reader from = {.at = record->births, .end = record->dedup};
-    struct stamp newest = version_newest(version), before = {0, {0, 0}};
+    struct stamp newest = version->newest, before = {0, {0, 0}};
 
     for (uint32_t i = 0; i < record->birth_count; i++) {
         bool said_newest = from.at < from.end && (*from.at & BIRTH_NEWEST) != 0;
@@ -88,12 +88,12 @@ static bool check_dedup(const struct record *record)
     struct reader from = {.at = record->dedup, .end = record->entries};
     const struct version *version = &record->version;
     bool more = (record->flags & RECORD_DEDUP) != 0;
-    struct stamp newest = version_newest(version);
+    struct stamp newest = version->newest;
     struct stamp before = {UINT64_MAX, {UINT32_MAX, UINT32_MAX}};
     uint64_t floor = 0;
 
     if ((record->flags & RECORD_FLOOR) != 0) {
-        floor = hlc_read_back(&from, version->newest);
+        floor = hlc_read_back(&from, version->newest.hlc);
     }
     for (uint32_t i = 0; more; i++) {
         struct reader peek = from;
@@ -118,7 +118,7 @@ static bool check_stamp_form(const struct record *record, uint8_t head, const st
     if (stamp_compare(entry->stamp, entry->birth.stamp) == 0) {
         return form == ENTRY_AT_BIRTH;
     }
-    if (stamp_compare(entry->stamp, version_newest(&record->version)) == 0) {
+    if (stamp_compare(entry->stamp, record->version.newest) == 0) {
         return form == ENTRY_AT_NEWEST;
     }
     return form == ENTRY_STAMPED;

@@ -57,7 +57,7 @@ static void write_base(struct record_writer *writer, const struct version *base)
         if (hlc != item.hlc) {
             to = varint_put(to, walk.index - 1);
             *to++ = hlc != 0;
-            to = hlc != 0 ? hlc_put_back(to, writer->version.newest, hlc) : to;
+            to = hlc != 0 ? hlc_put_back(to, writer->version.newest.hlc, hlc) : to;
         }
     }
     advance(writer, to);
@@ -134,7 +134,7 @@ void record_write_birth(struct record_writer *writer, const struct birth *birth)
     if (!room(writer, BIRTH_BYTES_MAX)) {
         return;
     }
-    bool newest = stamp_compare(birth->stamp, version_newest(&writer->version)) == 0;
+    bool newest = stamp_compare(birth->stamp, writer->version.newest) == 0;
     uint8_t *to = at(writer);
     *to++ = (uint8_t)((birth->blind ? BIRTH_BLIND : 0) | birth->type << BIRTH_TYPE_SHIFT |
                       (newest ? BIRTH_NEWEST : 0));
@@ -155,7 +155,7 @@ void record_write_dedup(struct record_writer *writer, const struct dedup *dedup)
     }
     uint8_t *to = at(writer);
     if (dedup->floor != 0) {
-        to = hlc_put_back(to, writer->version.newest, dedup->floor);
+        to = hlc_put_back(to, writer->version.newest.hlc, dedup->floor);
     }
     for (uint32_t i = 0; i < dedup->count; i++) {
         to = dedup_put_item(to, &writer->version, &dedup->items[i], i + 1 < dedup->count);
@@ -193,8 +193,7 @@ static enum entry_stamp stamp_form(const struct record_writer *writer, const str
     if (stamp_compare(entry->stamp, entry->birth.stamp) == 0) {
         return ENTRY_AT_BIRTH;
     }
-    if (entry->stamp.hlc == writer->version.newest &&
-        stamp_compare(entry->stamp, version_newest(&writer->version)) == 0) {
+    if (stamp_compare(entry->stamp, writer->version.newest) == 0) {
         return ENTRY_AT_NEWEST;
     }
     return ENTRY_STAMPED;
@@ -234,7 +233,7 @@ static uint8_t *put_sum_base(uint8_t *to, const struct version *version, struct 
         return varint_put(to, 0);
     }
     to = varint_put(to, (uint64_t)version_index(version, base.actor) + 1);
-    return hlc_put_back(to, version->newest, base.hlc);
+    return hlc_put_back(to, version->newest.hlc, base.hlc);
 }
 
 static void put_entry(struct record_writer *writer, const struct entry *entry, bool last)

@@ -51,8 +51,22 @@ static void take_deadline(struct session_view *view)
     view->next_ms = view->deadline_ms;
 }
 
+/* Is this the whole of the fields: one, shown, without end? So it is in nearly all blobs. */
+static bool is_single(const struct session_view *view)
+{
+    const struct group_walk *groups = &view->groups_;
+
+    return groups->next_set && groups->entries.in.at == groups->entries.in.end &&
+           groups->next.kind == ENTRY_FIELD && groups->next.deadline_ms == 0 &&
+           leader_shows(&view->leader_, &groups->next.birth);
+}
+
 static void count_groups(struct session_view *view)
 {
+    if (is_single(view)) {
+        view->field_count = 1;
+        return;
+    }
     struct group_walk walk = view->groups_;
     struct group group;
 
@@ -113,7 +127,7 @@ int session_open(struct session_view *view, struct bytes record, uint64_t now_ms
 
 void session_rewind(struct session_view *view)
 {
-    view->walk_ = view->groups_;
+    view->walking_ = false;
     view->told_ = (struct stamp){0, {0, 0}};
 }
 
@@ -183,6 +197,10 @@ bool session_next(struct session_view *view, bool all_siblings, struct session_f
 {
     struct group group;
 
+    if (!view->walking_) {
+        view->walk_ = view->groups_;
+        view->walking_ = true;
+    }
     for (;;) {
         if (view->told_.hlc != 0 && next_sibling(view, field)) {
             return true;

@@ -128,13 +128,14 @@ struct session_view {
     struct bytes owner;
     uint32_t field_count; /* Shown fields; 1 for a blob. */
     uint32_t siblings_hidden;
-    /* private to session.c */
+    /* private to session.c; it points into itself: a view is not to be copied */
     struct record record_;
     struct leader leader_;
     struct group_walk groups_; /* At the first group... */
-    struct group_walk walk_;   /* ... at the next one... */
-    struct group_walk group_;  /* ... and at the one whose siblings are being told. */
-    struct stamp told_;        /* The sibling told last; hlc 0: all are. */
+    bool walking_;
+    struct group_walk walk_;  /* ... at the next one, while walking... */
+    struct group_walk group_; /* ... and at the one whose siblings are being told. */
+    struct stamp told_;       /* The sibling told last; hlc 0: all are. */
 };
 
 /* Take the view. The record must have passed session_check() once. Returns 0 or -EBADMSG. */

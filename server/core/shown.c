@@ -7,15 +7,18 @@ __extension__ typedef __int128 wide;
 
 void leader_find(const struct record *record, struct leader *leader)
 {
+    if (record->birth_count == 1) {
+        leader->birth = record->birth_cache[0];
+        leader->found = leader->birth.type != 0;
+        return;
+    }
     leader->found = false;
-    leader->index = 0;
     leader->birth = (struct birth){{0, {0, 0}}, 0, false};
     for (uint32_t i = 0; i < record->birth_count; i++) {
         struct birth birth = record_birth(record, i);
         /* Births are in order of time: a later one leads, unless it is blind and the leader is not. */
         if (birth.type != 0 && !(leader->found && !leader->birth.blind && birth.blind)) {
             leader->found = true;
-            leader->index = i;
             leader->birth = birth;
         }
     }

@@ -22,7 +22,6 @@
 
 struct leader {
     bool found;
-    uint32_t index; /* In the record's births. */
     struct birth birth;
 };
 

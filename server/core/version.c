@@ -8,12 +8,26 @@ static void fail(struct reader *from)
     from->at = from->end;
 }
 
-void version_init_stamp(struct version *version, struct stamp stamp)
+uint64_t long_varint(struct reader *from)
 {
-    version_init(version);
-    version->newest = stamp.hlc;
-    version->count = 1;
-    version->items[0] = (struct version_item){stamp.actor, stamp.hlc};
+    const uint8_t *at = from->at;
+
+    if (reader_left(from) < VARINT_BYTES_MAX) {
+        return read_varint(from);
+    }
+    uint64_t value = at[0] & 0x7f;
+    for (unsigned i = 1; i < VARINT_BYTES_MAX; i++) {
+        value |= (uint64_t)(at[i] & 0x7f) << (7 * i & 63);
+        if (at[i] < 0x80) {
+            if (at[i] == 0 || (i == VARINT_BYTES_MAX - 1 && at[i] > 1)) {
+                break;
+            }
+            from->at = at + i + 1;
+            return value;
+        }
+    }
+    fail(from);
+    return 0;
 }
 
 static struct version_item item_read(struct reader *from, uint64_t newest, bool several)
@@ -53,7 +67,7 @@ static bool read_items(struct reader *from, bool strict, struct version *version
         if (i == VERSION_CACHED) {
             version->rest = from->at;
         }
-        struct version_item item = item_read(from, version->newest, true);
+        struct version_item item = item_read(from, version->newest.hlc, true);
         if (strict && actor_compare(last.actor, item.actor) >= 0) {
             return false;
         }
@@ -61,8 +75,8 @@ static bool read_items(struct reader *from, bool strict, struct version *version
         if (i < VERSION_CACHED) {
             version->items[i] = item;
         }
-        if (item.hlc == version->newest) {
-            version->newest_index = i;
+        if (item.hlc == version->newest.hlc) {
+            version->newest.actor = item.actor;
             newest_found = true;
         }
     }
@@ -74,7 +88,7 @@ static bool read_death(struct reader *from, uint8_t flags, struct version *versi
 {
     struct death death;
 
-    death.hlc = death.until = hlc_read_back(from, version->newest);
+    death.hlc = death.until = hlc_read_back(from, version->newest.hlc);
     if ((flags & VERSION_UNTIL) != 0) {
         uint64_t ahead = quick_varint(from);
         uint64_t counter = (ahead & 1) != 0 ? read_varint(from) : 0;
@@ -87,6 +101,28 @@ static bool read_death(struct reader *from, uint8_t flags, struct version *versi
     }
     version->death = death;
     return !from->bad;
+}
+
+/* One actor with small numbers, no counter, no death: most versions. Takes nothing of others. */
+static bool read_common(struct reader *from, struct version *version)
+{
+    enum { BYTES = 1 + 6 + 2 };
+    const uint8_t *at = from->at;
+
+    if (reader_left(from) < BYTES || at[0] != 0 || at[7] - 1U > 126 || at[8] - 1U > 126) {
+        return false;
+    }
+    uint64_t ms = load_u32(at + 1) | (uint64_t)load_u16(at + 5) << 32;
+    if (ms == 0) {
+        return false;
+    }
+    version->newest = (struct stamp){hlc_of_ms(ms), {at[7], at[8]}};
+    version->count = 1;
+    version->death = (struct death){0, 0};
+    version->rest = version->rest_end = NULL;
+    version->items[0] = (struct version_item){version->newest.actor, version->newest.hlc};
+    from->at = at + BYTES;
+    return true;
 }
 
 static bool read_parts(struct reader *from, bool strict, struct version *version)
@@ -102,11 +138,10 @@ static bool read_parts(struct reader *from, bool strict, struct version *version
     if (counter >> HLC_COUNTER_BITS != 0 || ((flags & VERSION_COUNTER) != 0 && counter == 0)) {
         return false;
     }
-    version->newest = hlc_of_ms(load_u32(ms.data) | (uint64_t)load_u16(ms.data + 4) << 32);
-    version->newest += counter;
-    version->newest_index = 0;
+    version->newest.hlc = hlc_of_ms(load_u32(ms.data) | (uint64_t)load_u16(ms.data + 4) << 32);
+    version->newest.hlc += counter;
     version->death = (struct death){0, 0};
-    if (version->newest == 0) {
+    if (version->newest.hlc == 0) {
         return false;
     }
     if ((flags & VERSION_SEVERAL) != 0) {
@@ -116,7 +151,8 @@ static bool read_parts(struct reader *from, bool strict, struct version *version
     } else {
         version->count = 1;
         version->rest = version->rest_end = NULL;
-        version->items[0] = item_read(from, version->newest, false);
+        version->items[0] = item_read(from, version->newest.hlc, false);
+        version->newest.actor = version->items[0].actor;
     }
     if ((flags & VERSION_DEATH) != 0) {
         return read_death(from, flags, version);
@@ -126,7 +162,7 @@ static bool read_parts(struct reader *from, bool strict, struct version *version
 
 bool version_read(struct reader *from, bool strict, struct version *version)
 {
-    if (!read_parts(from, strict, version)) {
+    if (!read_common(from, version) && !read_parts(from, strict, version)) {
         version_init(version);
         fail(from);
         return false;
@@ -152,7 +188,7 @@ bool version_next(struct version_walk *walk, struct version_item *item)
     if (walk->index < VERSION_CACHED) {
         *item = version->items[walk->index];
     } else {
-        *item = item_read(&walk->rest, version->newest, true);
+        *item = item_read(&walk->rest, version->newest.hlc, true);
     }
     walk->index++;
     return true;
@@ -204,7 +240,7 @@ bool version_covers_all(const struct version *version, const struct version *oth
     struct version_item item = {{0, 0}, 0}, wanted;
 
     if (other->death.hlc > version->death.hlc || other->death.until > version->death.until ||
-        other->newest > version->newest) {
+        other->newest.hlc > version->newest.hlc) {
         return false;
     }
     while (version_next(&theirs, &wanted)) {
@@ -275,8 +311,8 @@ static uint8_t *put_death(uint8_t *to, uint64_t newest, struct death death)
 static uint8_t *put_head(uint8_t *to, const struct version *version)
 {
     struct death death = version->death;
-    uint64_t ms = hlc_ms(version->newest);
-    uint64_t counter = version->newest & ((1U << HLC_COUNTER_BITS) - 1);
+    uint64_t ms = hlc_ms(version->newest.hlc);
+    uint64_t counter = version->newest.hlc & ((1U << HLC_COUNTER_BITS) - 1);
     int flags = 0;
 
     flags |= version->count > 1 ? VERSION_SEVERAL : 0;
@@ -289,6 +325,25 @@ static uint8_t *put_head(uint8_t *to, const struct version *version)
     to += 6;
     to = counter != 0 ? varint_put(to, counter) : to;
     return version->count > 1 ? varint_put(to, version->count) : to;
+}
+
+static bool same_single_actor(const struct version *a, const struct version *b)
+{
+    return b->count == 1 && actor_compare(a->newest.actor, b->newest.actor) == 0;
+}
+
+/* Nearly all versions are of one actor. */
+static void put_single(struct buffer *to, struct stamp newest, struct version *result)
+{
+    result->newest = newest;
+    result->count = 1;
+    result->items[0] = (struct version_item){newest.actor, newest.hlc};
+    assert(result->death.hlc <= newest.hlc && result->death.until >= result->death.hlc);
+
+    uint8_t *at = put_head(to->data + to->size, result);
+    at = item_put(at, result->items[0], newest.hlc, false);
+    at = result->death.hlc != 0 ? put_death(at, newest.hlc, result->death) : at;
+    to->size = (size_t)(at - to->data);
 }
 
 int version_put_join(struct buffer *to, const struct version *a, const struct version *b,
@@ -304,12 +359,16 @@ int version_put_join(struct buffer *to, const struct version *a, const struct ve
         return rc;
     }
     version_init(result);
-    result->newest = a->newest > b->newest ? a->newest : b->newest;
     result->death = death;
-    for (struct join join = join_of(a, b); join_next(&join, &item); result->count++) {
-        result->newest_index = item.hlc == result->newest ? result->count : result->newest_index;
+    if (a->count == 1 && (b->count == 0 || same_single_actor(a, b))) {
+        put_single(to, b->newest.hlc > a->newest.hlc ? b->newest : a->newest, result);
+        return 0;
     }
-    assert(result->count > 0 && death.hlc <= result->newest && death.until >= death.hlc);
+    result->newest = stamp_compare(a->newest, b->newest) > 0 ? a->newest : b->newest;
+    for (struct join join = join_of(a, b); join_next(&join, &item);) {
+        result->count++;
+    }
+    assert(result->count > 0 && death.hlc <= result->newest.hlc && death.until >= death.hlc);
 
     uint8_t *at = put_head(to->data + to->size, result);
     struct join join = join_of(a, b);
@@ -318,10 +377,10 @@ int version_put_join(struct buffer *to, const struct version *a, const struct ve
             result->items[i] = item;
         }
         rest = i == VERSION_CACHED ? (size_t)(at - to->data) : rest;
-        at = item_put(at, item, result->newest, result->count > 1);
+        at = item_put(at, item, result->newest.hlc, result->count > 1);
         rest_end = (size_t)(at - to->data);
     }
-    at = death.hlc != 0 ? put_death(at, result->newest, death) : at;
+    at = death.hlc != 0 ? put_death(at, result->newest.hlc, death) : at;
     to->size = (size_t)(at - to->data);
     if (result->count > VERSION_CACHED) {
         result->rest = to->data + rest;

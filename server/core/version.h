@@ -51,8 +51,7 @@ struct version_item {
 };
 
 struct version {
-    uint64_t newest;       /* 0 in a version that has seen nothing. */
-    uint32_t newest_index; /* Whose it is; of several the last. */
+    struct stamp newest; /* hlc 0 in a version that has seen nothing. */
     uint32_t count;
     struct death death;
     const uint8_t *rest, *rest_end; /* Encoded: the items after the cached ones. */
@@ -62,14 +61,19 @@ struct version {
 /* A version that has seen nothing, or one stamp. */
 static inline void version_init(struct version *version)
 {
-    version->newest = 0;
-    version->newest_index = 0;
+    version->newest = (struct stamp){0, {0, 0}};
     version->count = 0;
     version->death = (struct death){0, 0};
     version->rest = version->rest_end = NULL;
 }
 
-void version_init_stamp(struct version *version, struct stamp stamp);
+static inline void version_init_stamp(struct version *version, struct stamp stamp)
+{
+    version_init(version);
+    version->newest = stamp;
+    version->count = 1;
+    version->items[0] = (struct version_item){stamp.actor, stamp.hlc};
+}
 
 /* Read an encoded version. Returns false, with the reader bad, where there is none. With `strict` also
  * where its form is not the canonical one. */
@@ -99,6 +103,9 @@ uint64_t version_seen(const struct version *version, struct actor actor);
 
 static inline bool version_covers(const struct version *version, struct stamp stamp)
 {
+    if (version->count == 1 && actor_compare(version->items[0].actor, stamp.actor) == 0) {
+        return stamp.hlc <= version->items[0].hlc;
+    }
     return stamp.hlc <= version_seen(version, stamp.actor);
 }
 
@@ -119,13 +126,26 @@ static inline bool death_ends(struct death death, uint64_t birth_hlc, bool blind
     return birth_hlc <= death.hlc || (blind && birth_hlc <= death.until);
 }
 
-/* A varint of one byte is by far the most frequent. */
+/* As read_varint(); one byte is by far the most frequent. */
+uint64_t long_varint(struct reader *from);
+
 static inline uint64_t quick_varint(struct reader *from)
 {
     if (from->at < from->end && *from->at < 0x80) {
         return *from->at++;
     }
-    return read_varint(from);
+    return long_varint(from);
+}
+
+/* As read_bytes(). */
+static inline struct bytes quick_bytes(struct reader *from, uint64_t size)
+{
+    if (size <= reader_left(from)) {
+        const uint8_t *at = from->at;
+        from->at += size;
+        return bytes_of(at, (size_t)size);
+    }
+    return read_bytes(from, size);
 }
 
 /* An hlc as `back` from `newest` (which is not below it). */

@@ -222,29 +222,34 @@ static enum status check_limits(const struct edit *edit, size_t record_bytes)
 /* Tell of the new record in written->record. */
 static enum status finish(struct session_written *written)
 {
-    struct record record;
-    int rc = record_open(&record, buffer_bytes(&written->record), RECORD_FORMAT);
+    struct bytes record = buffer_bytes(&written->record), key = session_key(record);
+    struct reader from = {.at = key.data + key.size, .end = record.data + record.size};
+    struct record opened;
 
-    written->changed = rc == 0;
-    if (rc == 0 && record.token.size > TOKEN_BYTES_MAX) {
-        return set_token(&record, written);
+    written->changed = true;
+    opened.token.data = from.at;
+    version_read(&from, false, &opened.version);
+    opened.token.size = (size_t)(from.at - opened.token.data);
+    if (opened.token.size > TOKEN_BYTES_MAX) {
+        return set_token(&opened, written);
     }
-    written->token = record.token;
-    return status_of_errno(rc);
+    written->token = opened.token;
+    return STATUS_OK;
 }
 
 static enum status write_out(struct edit *edit, struct dedup *dedup,
                              struct session_written *written)
 {
     struct record *old = edit->old;
-    struct dedup news = {.floor = dedup->floor};
-    struct rewrite rewrite = {
-        .death = old->version.death,
-        .last_access_ms = last_access(edit),
-        .dedup = dedup,
-        .dedup_delta = &news,
-    };
+    struct dedup news;
+    struct rewrite rewrite;
 
+    news.count = 0;
+    news.floor = dedup->floor;
+    rewrite.death = old->version.death;
+    rewrite.last_access_ms = last_access(edit);
+    rewrite.dedup = dedup;
+    rewrite.dedup_delta = &news;
     written->stamp = edit->stamp;
     bool stamped = edit->effect || (edit->write->client != 0 && !is_touch(edit->write->changes));
     if (!stamped && rewrite.last_access_ms == old->last_access_ms) {
