@@ -1,5 +1,6 @@
 """libbelay against a real server: every operation; and counting through kills and restarts."""
 
+import re
 import subprocess
 
 from cases import run_cases
@@ -29,26 +30,26 @@ def test_example():
 
 
 def test_every_add_counts_once():
-    """kill -9 five times, with adds in flight: the library repeats them, the server recognises them."""
+    """kill -9 at every tenth of the way, with adds in flight: the library repeats them, the server
+    recognises them."""
     with Daemon() as daemon:
         daemon.start()
         daemon.settings.append(f"listen.port={daemon.native.rsplit(':', 1)[1]}")
         counter = subprocess.Popen([PROGRAMS / "client_count", daemon.native, "30000"],
                                    stdout=subprocess.PIPE, text=True)
         try:
-            check(counter.stdout.readline() == "counting\n", "nothing was counted")
-            for _ in range(5):
+            for _ in range(9):
+                check(counter.stdout.readline() == "counting\n", "nothing was counted")
                 daemon.kill()
                 daemon.start()
-                if counter.poll() is not None:
-                    break
             said, _ = counter.communicate(timeout=240 * SLOWNESS)
         finally:
             counter.kill()
             counter.wait()
         print(said)
         check(counter.returncode == 0, said)
-        check("disconnects=0" not in said, "no connection was lost: the test has shown nothing")
+        lost = int(re.search(r"disconnects=(\d+)", said)[1])
+        check(lost >= 9, f"only {lost} connections were lost")
 
 
 if __name__ == "__main__":
