@@ -38,6 +38,7 @@ struct fake_connection {
 struct fake {
     void (*handle)(struct fake_connection *connection, const struct frame *frame);
     uint32_t shards, in_flight_max, frame_bytes_max;
+    uint32_t first_shard;  /* Where a connection lands that does not say. */
     uint32_t hello_status; /* Not 0: HELLO is refused so. */
     const char *hello_text;
     bool hello_silent;
@@ -125,7 +126,8 @@ static inline void fake_hello(struct fake_connection *connection, const struct f
     assert(hello != NULL);
     atomic_fetch_add(&fake->hellos, 1);
     if (!fake->hello_silent) {
-        connection->shard = hello->shard_plus_one == 0 ? 0 : hello->shard_plus_one - 1;
+        connection->shard =
+            hello->shard_plus_one == 0 ? fake->first_shard : hello->shard_plus_one - 1;
         char words[100];
         snprintf(words, sizeof words, "%s", fake->hello_text == NULL ? "" : fake->hello_text);
         head.status = fake->hello_status;

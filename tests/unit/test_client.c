@@ -893,7 +893,7 @@ static void handle_shard(struct fake_connection *connection, const struct frame 
 
 static void test_keys_go_to_their_shard(void **state)
 {
-    struct fake fake = {.handle = handle_shard, .shards = 4};
+    struct fake fake = {.handle = handle_shard, .shards = 4, .first_shard = 2};
     struct answer answers[200] = {{0}};
     char key[20];
 
