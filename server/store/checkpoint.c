@@ -370,7 +370,10 @@ static int load(struct checkpoint *checkpoint)
     if (checkpoint->number != 0) {
         rc = awake(checkpoint);
     }
-    return rc != 0 ? rc : files_list(checkpoint->options.directory, remove_others, checkpoint);
+    if (rc != 0 || checkpoint->options.inspect) {
+        return rc;
+    }
+    return files_list(checkpoint->options.directory, remove_others, checkpoint);
 }
 
 int checkpoint_open(const struct checkpoint_options *options, struct checkpoint **checkpoint)

@@ -36,6 +36,7 @@ struct checkpoint_options {
     struct files *files;
     struct memory *memory;
     struct reporter *reporter;
+    bool inspect; /* Look only: what an earlier life left half done stays. */
 };
 
 struct checkpoint_key {

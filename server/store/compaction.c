@@ -48,20 +48,10 @@ struct indexing {
     char name[SEGMENT_NAME_BYTES];
 };
 
-static struct bytes key_of(uint32_t kind, struct bytes body)
-{
-    if (kind != LOG_TOUCH) {
-        return session_key(body);
-    }
-    struct reader reader = reader_of(body);
-    read_varint(&reader);
-    return read_bytes(&reader, reader_left(&reader));
-}
-
 static int index_one(struct compaction *compaction, uint64_t lsn, const struct log_batch_item *item,
                      size_t offset)
 {
-    struct bytes key = key_of(item->kind, item->body);
+    struct bytes key = log_record_key(item->kind, item->body);
     const struct compaction_entry entry = {
         .key = checkpoint_key(compaction->seed, item->position, key),
         .lsn = lsn,
@@ -122,7 +112,7 @@ static void index_damage(struct log_visitor *visitor, const struct log_damage *d
         .file = indexing->name,
         .offset = damage->offset,
         .size = damage->size,
-        .key = damage->body.size > 0 ? session_key(damage->body) : damage->body,
+        .key = log_record_key(damage->kind, damage->body),
     };
 
     compaction->reporter->report(compaction->reporter, &report);

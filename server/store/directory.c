@@ -120,7 +120,7 @@ static int meta_read(struct directory *directory)
 
 /* ---- LOCK ---- */
 
-static int lock(struct directory *directory, char *message, size_t message_size)
+static int lock(struct directory *directory, bool make, char *message, size_t message_size)
 {
     struct files *files = directory->files;
     char path[PATH_BYTES_MAX], pid[32] = "";
@@ -129,7 +129,7 @@ static int lock(struct directory *directory, char *message, size_t message_size)
     if (rc != 0) {
         return rc;
     }
-    int fd = files->open(files, path, O_RDWR | O_CREAT);
+    int fd = files->open(files, path, O_RDWR | (make ? O_CREAT : 0));
     if (fd < 0) {
         tell(message, message_size, "%s: %s", path, strerror(-fd));
         return fd;
@@ -252,7 +252,7 @@ static int begin_life(struct directory *directory)
     return meta_write(directory);
 }
 
-static int open_path(struct directory *directory, struct files *files, const char *path,
+static int open_path(struct directory *directory, struct files *files, const char *path, bool make,
                      char *message, size_t message_size)
 {
     *directory = (struct directory){.files = files, .lock_fd = -1};
@@ -261,7 +261,7 @@ static int open_path(struct directory *directory, struct files *files, const cha
         tell(message, message_size, "the path of the data directory is too long");
         return -ENAMETOOLONG;
     }
-    return lock(directory, message, message_size);
+    return lock(directory, make, message, message_size);
 }
 
 int directory_open(struct directory *directory, struct files *files, const char *path,
@@ -273,7 +273,7 @@ int directory_open(struct directory *directory, struct files *files, const char 
         tell(message, message_size, "cannot make %s: %s", path, strerror(-rc));
         return rc;
     }
-    rc = open_path(directory, files, path, message, message_size);
+    rc = open_path(directory, files, path, true, message, message_size);
     if (rc != 0) {
         return rc;
     }
@@ -308,14 +308,7 @@ unlock:
 int directory_inspect(struct directory *directory, struct files *files, const char *path,
                       char *message, size_t message_size)
 {
-    struct stat status;
-
-    if (stat(path, &status) != 0) {
-        int rc = -errno;
-        tell(message, message_size, "%s: %s", path, strerror(-rc));
-        return rc;
-    }
-    int rc = open_path(directory, files, path, message, message_size);
+    int rc = open_path(directory, files, path, false, message, message_size);
     if (rc != 0) {
         return rc;
     }

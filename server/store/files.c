@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TREE_DEPTH_MAX = 3 };
+enum { TREE_DEPTH_MAX = 4 };
 
 static int system_open(struct files *files, const char *path, int flags)
 {

@@ -35,7 +35,7 @@ struct files *files_system(void);
  * Returns that, 0, or negative errno. */
 int files_list(const char *path, int (*visit)(void *context, const char *name), void *context);
 
-/* Remove a directory with the files in it (directories in it up to two levels deep too). */
+/* Remove a directory with the files in it (and directories, as deep as a data directory goes). */
 int files_remove_tree(struct files *files, const char *path);
 
 /* Write a small file so that it is whole whatever happens: beside it, synchronised, then renamed. */

@@ -4,6 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "limits.h"
+#include "session.h"
+
+struct bytes log_record_key(uint32_t kind, struct bytes body)
+{
+    if (kind == LOG_MARK || kind == LOG_BATCH || body.size == 0) {
+        return bytes_of(body.data, 0);
+    }
+    if (kind != LOG_TOUCH) {
+        return session_key(body);
+    }
+    struct reader reader = reader_of(body);
+    read_varint(&reader);
+    struct bytes key = read_bytes(&reader, reader_left(&reader));
+    return key.size <= KEY_BYTES_MAX ? key : bytes_of(key.data, 0);
+}
+
 void log_reader_init(struct log_reader *reader, struct files *files, struct memory *memory)
 {
     *reader = (struct log_reader){
@@ -189,6 +206,7 @@ static int skip_damage(struct log_reader *reader, uint64_t end, struct log_visit
                 return rc;
             }
             damage.size = claim;
+            damage.kind = load_u32(found.data + 12);
             damage.body = bytes_of(found.data + LOG_RECORD_HEADER_BYTES,
                                    (size_t)claim - LOG_RECORD_HEADER_BYTES);
             visitor->damage(visitor, &damage);

@@ -29,8 +29,8 @@ struct log_reader {
 /* Damage in the log. */
 struct log_damage {
     uint64_t offset, size;
-    struct bytes
-        body; /* Of the damaged record where its size still fits, else empty; unverified. */
+    uint32_t kind;     /* What the damaged record's header says, where its size still fits... */
+    struct bytes body; /* ... and its body, unverified; else 0 and empty. */
 };
 
 /* What a walk calls. */
@@ -41,6 +41,9 @@ struct log_visitor {
     /* The log ends at `offset`, and after it lies what is left of a write cut short. */
     void (*torn)(struct log_visitor *visitor, uint64_t offset);
 };
+
+/* Key of the session that a record is about; of bytes that are damaged anything, perhaps empty. */
+struct bytes log_record_key(uint32_t kind, struct bytes body);
 
 void log_reader_init(struct log_reader *reader, struct files *files, struct memory *memory);
 void log_reader_fini(struct log_reader *reader);

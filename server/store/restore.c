@@ -24,16 +24,6 @@ static void tell(const struct restoring *restoring, struct store_report report)
     reporter->report(reporter, &report);
 }
 
-static struct bytes key_of(uint32_t kind, struct bytes body)
-{
-    if (kind != LOG_TOUCH) {
-        return session_key(body);
-    }
-    struct reader reader = reader_of(body);
-    read_varint(&reader);
-    return read_bytes(&reader, reader_left(&reader));
-}
-
 /* ---- Into the sink ---- */
 
 static int give(struct restoring *restoring, uint64_t lsn, uint32_t kind, struct bytes body)
@@ -69,7 +59,7 @@ static int give(struct restoring *restoring, uint64_t lsn, uint32_t kind, struct
                             .file = restoring->name,
                             .lsn = lsn,
                             .size = body.size,
-                            .key = key_of(kind, body),
+                            .key = log_record_key(kind, body),
                             .error = rc,
                         });
         return 0;
@@ -102,7 +92,7 @@ static void take_damage(struct log_visitor *visitor, const struct log_damage *da
                         .file = restoring->name,
                         .offset = damage->offset,
                         .size = damage->size,
-                        .key = damage->body.size > 0 ? session_key(damage->body) : damage->body,
+                        .key = log_record_key(damage->kind, damage->body),
                     });
 }
 

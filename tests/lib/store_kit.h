@@ -19,6 +19,7 @@
 #include "files.h"
 #include "keeper.h"
 #include "log_format.h"
+#include "log_reader.h"
 #include "random.h"
 #include "session.h"
 #include "store.h"
@@ -173,7 +174,8 @@ static inline int faulty_commit(struct files *files)
 struct store_kit {
     struct reporter reporter;
     struct store_sink sink;
-    struct shared_memory memory;
+    struct shared_memory memory; /* The store's. */
+    struct test_memory own;      /* The model's. */
     struct faulty_files files;
     char directory[256];
     struct store_options options;
@@ -189,10 +191,13 @@ struct store_kit {
     /* The model, and what came back. */
     uint32_t key_count;
     struct buffer *present, *restored;
+    uint32_t segments_taken;
+    uint64_t *
+        in_segments; /* Of each key: the bits of the segments (by count taken) it was written in. */
     struct session_written written;
     struct buffer list, scratch;
     struct session_rules rules;
-    uint64_t now_ms, random;
+    uint64_t now_ms, random, seed;
     uint32_t value_bytes;
     /* Reports. */
     uint64_t reports[STORE_DISK_ROOM + 1];
@@ -306,6 +311,7 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
         .memory = {.memory = {.resize = shared_resize, .map = shared_map, .unmap = shared_unmap},
                    .inner = test_memory(),
                    .lock = PTHREAD_MUTEX_INITIALIZER},
+        .own = test_memory(),
         .files = {.files = {faulty_open, faulty_close, faulty_read, faulty_write, faulty_allocate,
                             faulty_size, faulty_sync, faulty_sync_directory, faulty_rename,
                             faulty_remove, faulty_make_directory, faulty_commit},
@@ -314,6 +320,7 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
         .rules = {.session_bytes_max = 1 << 20, .fields_max = 64, .tombstone_keep_ms = 1000},
         .now_ms = UINT64_C(1700000000000),
         .random = 1,
+        .seed = KIT_SEED,
         .value_bytes = 100,
     };
     assert_true(key_count <= STORE_KIT_KEYS_MAX);
@@ -323,11 +330,12 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
     kit->staging = aligned_alloc(LOG_BLOCK_BYTES, STORE_KIT_BATCH_BYTES);
     kit->present = calloc(key_count, sizeof *kit->present);
     kit->restored = calloc(key_count, sizeof *kit->restored);
+    kit->in_segments = calloc(key_count, sizeof *kit->in_segments);
     for (uint32_t i = 0; i < key_count; i++) {
-        kit->present[i].memory = kit->restored[i].memory = &kit->memory.memory;
+        kit->present[i].memory = kit->restored[i].memory = &kit->own.memory;
     }
-    kit->list.memory = kit->scratch.memory = &kit->memory.memory;
-    session_written_init(&kit->written, &kit->memory.memory);
+    kit->list.memory = kit->scratch.memory = &kit->own.memory;
+    session_written_init(&kit->written, &kit->own.memory);
     kit->options = (struct store_options){
         .directory = kit->directory,
         .shard = 3,
@@ -365,6 +373,7 @@ static inline void store_kit_fini(struct store_kit *kit)
     }
     free(kit->present);
     free(kit->restored);
+    free(kit->in_segments);
     free(kit->staging);
     session_written_fini(&kit->written);
     buffer_fini(&kit->list);
@@ -393,19 +402,13 @@ static inline int kit_open_store(struct store_kit *kit)
     return rc;
 }
 
-/* How many keys differ from the model; the first ones are printed. */
+/* How many keys differ from the model. */
 static inline uint32_t kit_differences(struct store_kit *kit)
 {
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < kit->key_count; i++) {
-        if (!bytes_equal(buffer_bytes(&kit->present[i]), buffer_bytes(&kit->restored[i]))) {
-            if (count < 3) {
-                print_message("key %u: %zu bytes, not %zu\n", i, kit->restored[i].size,
-                              kit->present[i].size);
-            }
-            count++;
-        }
+        count += !bytes_equal(buffer_bytes(&kit->present[i]), buffer_bytes(&kit->restored[i]));
     }
     return count;
 }
@@ -435,6 +438,7 @@ static inline int kit_take_segment(struct store_kit *kit)
     }
     if (rc == 0) {
         kit->segment_open = true;
+        kit->segments_taken++;
         kit->tail_size = 0;
     }
     return rc;
@@ -495,6 +499,10 @@ static inline int kit_append(struct store_kit *kit, uint32_t kind, uint64_t posi
     log_record_put(kit->staging + kit->staged, kit->segment.epoch, kind, position, &body, 1);
     kit->staged += size;
     kit->lsn += size;
+    uint32_t number = kit_number(kit, log_record_key(kind, body));
+    if (number < kit->key_count) {
+        kit->in_segments[number] |= UINT64_C(1) << kit->segments_taken % 64;
+    }
     return 0;
 }
 
@@ -505,7 +513,7 @@ static inline int kit_change(struct store_kit *kit, uint32_t number, const struc
     char text[16];
     struct buffer *present = &kit->present[number];
     struct bytes key = kit_key(number, text);
-    uint64_t position = keeper_position(KIT_SEED, key);
+    uint64_t position = keeper_position(kit->seed, key);
 
     kit->list.size = 0;
     assert_int_equal(buffer_reserve(&kit->list, change_size(change)), 0);
@@ -567,7 +575,7 @@ static inline int kit_bury(struct store_kit *kit, uint32_t number)
     }
     const struct stamp stamp = {.hlc = hlc_of_ms(kit->now_ms++), .actor = kit_actor};
     assert_int_equal(session_bury(buffer_bytes(present), stamp, &kit->scratch), 0);
-    int rc = kit_append(kit, LOG_BURY, keeper_position(KIT_SEED, kit_key(number, text)),
+    int rc = kit_append(kit, LOG_BURY, keeper_position(kit->seed, kit_key(number, text)),
                         buffer_bytes(&kit->scratch));
     if (rc == 0) {
         present->size = 0;
@@ -585,7 +593,7 @@ static inline int kit_touch(struct store_kit *kit, uint32_t number)
     uint8_t *end = varint_put(body, kit->now_ms);
     memcpy(end, key.data, key.size);
     end += key.size;
-    int rc = kit_append(kit, LOG_TOUCH, keeper_position(KIT_SEED, key),
+    int rc = kit_append(kit, LOG_TOUCH, keeper_position(kit->seed, key),
                         bytes_of(body, (size_t)(end - body)));
     if (rc == 0 && present->size > 0) {
         session_touch_in_place(present->data, present->size, kit->now_ms);

@@ -142,7 +142,7 @@ static void test_batch(void **state)
         struct bytes key = kit_key(i / 2, text);
         assert_int_equal(kit_set(&kit, i / 2), 0);
         const struct log_batch_item item = {.kind = LOG_FULL,
-                                            .position = keeper_position(KIT_SEED, key),
+                                            .position = keeper_position(kit.seed, key),
                                             .body = buffer_bytes(&kit.present[i / 2])};
         end = log_batch_item_put(end, &item);
     }

@@ -1,0 +1,28 @@
+/* The store's files as text, for people and scripts: what belayctl log dump and data dump print.
+ *
+ * Reading only. A log file may be dumped while the daemon writes it; a data directory only when no daemon
+ * uses it. One line for each thing, beginning with what it is; keys are quoted, and bytes that are not
+ * printable become \xHH.
+ */
+#ifndef DUMP_H
+#define DUMP_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "memory.h"
+
+/* One segment file: `segment ...`, then each record as
+ * `record offset=N lsn=N kind=NAME position=HEX bytes=N key="..."`, `damaged offset=N bytes=N`,
+ * `torn offset=N`, and last `end lsn=N records=N`.
+ * Returns 0; negative errno with `message` saying what is wrong. */
+int dump_log(struct memory *memory, const char *path, FILE *out, char *message,
+             size_t message_size);
+
+/* A data directory: `directory ...`, for each shard `shard ...`, `segment ...` for its files and
+ * `session shard=N position=HEX bytes=N key="..."` for each session of its checkpoint.
+ * Returns 0; negative errno (-EBUSY: in use) with `message` saying what is wrong. */
+int dump_data(struct memory *memory, const char *path, FILE *out, char *message,
+              size_t message_size);
+
+#endif

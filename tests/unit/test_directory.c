@@ -1,0 +1,406 @@
+/* The data directory: lives and actors, locks, strangers, damage; another number of shards; dumps. */
+#include "convert.h"
+#include "directory.h"
+#include "dump.h"
+#include "store_kit.h"
+
+static char base[300];
+static char message[512];
+static struct store_kit kit; /* For its reporter, memory and faulty files only. */
+
+static int setup(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 2000, 64 * 1024);
+    snprintf(base, sizeof base, "%s/data", kit.directory);
+    message[0] = '\0';
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (access(base, F_OK) == 0) {
+        assert_int_equal(files_remove_tree(files_system(), base), 0);
+    }
+    store_kit_fini(&kit);
+    return 0;
+}
+
+static int open_directory(struct directory *directory, uint32_t shards)
+{
+    return directory_open(directory, &kit.files.files, base, 7, shards, message, sizeof message);
+}
+
+static void path_in(char path[PATH_BYTES_MAX], const char *name)
+{
+    assert_int_equal(path_join(path, base, name), 0);
+}
+
+/* ---- Lives ---- */
+
+static void test_starts_are_counted(void **state)
+{
+    struct directory directory;
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 2), 0);
+    assert_true(directory.created);
+    assert_int_equal(directory.meta.actor.node, 7);
+    assert_int_equal(directory.meta.actor.start, 1);
+    assert_int_equal(directory.meta.shards, 2);
+    uint64_t seed = directory.meta.seed;
+    directory_close(&directory);
+
+    assert_int_equal(open_directory(&directory, 2), 0); /* After a crash. */
+    assert_false(directory.created || directory.copied);
+    assert_int_equal(directory.meta.actor.start, 2);
+    assert_int_equal(directory.meta.seed, seed);
+    assert_int_equal(directory_stop(&directory, 12345), 0);
+    directory_close(&directory);
+
+    assert_int_equal(open_directory(&directory, 2), 0); /* After a clean stop: the same actor. */
+    assert_int_equal(directory.meta.actor.start, 2);
+    assert_int_equal(directory.meta.clean_hlc, 12345);
+    directory_close(&directory);
+
+    assert_int_equal(open_directory(&directory, 2), 0); /* That one crashed again. */
+    assert_int_equal(directory.meta.actor.start, 3);
+    directory_close(&directory);
+}
+
+static void test_second_user_is_refused(void **state)
+{
+    struct directory directory, second;
+    char pid[32];
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 1), 0);
+    assert_int_equal(open_directory(&second, 1), -EBUSY);
+    snprintf(pid, sizeof pid, "process %ld", (long)getpid());
+    assert_non_null(strstr(message, pid));
+    assert_non_null(strstr(message, base));
+    directory_close(&directory);
+    assert_int_equal(open_directory(&second, 1), 0);
+    assert_int_equal(second.meta.actor.start, 2); /* The refused one was no life. */
+    directory_close(&second);
+}
+
+static void test_copy_is_another_actor(void **state)
+{
+    struct directory directory;
+    char lock[PATH_BYTES_MAX], copy[PATH_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 1), 0);
+    uint64_t id = directory.meta.id;
+    assert_int_equal(directory_stop(&directory, 1), 0);
+    directory_close(&directory);
+    path_in(lock, "LOCK");
+    path_in(copy, "LOCK.copy");
+    FILE *file = fopen(copy, "w"); /* What a copy does: the same bytes in another inode. */
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(rename(copy, lock), 0);
+    assert_int_equal(open_directory(&directory, 1), 0);
+    assert_true(directory.copied);
+    assert_true(directory.meta.actor.start > 1);
+    assert_true(directory.meta.id != id);
+    directory_close(&directory);
+}
+
+/* ---- What is refused ---- */
+
+static void put_file(const char *name, const char *content)
+{
+    char path[PATH_BYTES_MAX];
+
+    path_in(path, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(content, file);
+    fclose(file);
+}
+
+static void test_strangers(void **state)
+{
+    struct directory directory;
+
+    (void)state;
+    assert_int_equal(files_system()->make_directory(files_system(), base), 0);
+    put_file("thesis.tex", "all my work");
+    assert_int_equal(open_directory(&directory, 1), -ENOTEMPTY);
+    assert_non_null(strstr(message, "thesis.tex"));
+    assert_int_equal(
+        directory_inspect(&directory, files_system(), "/nonexistent", message, sizeof message),
+        -ENOENT);
+}
+
+static void test_meta(void **state)
+{
+    struct directory directory;
+    char path[PATH_BYTES_MAX], content[1024];
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 1), 0);
+    directory_close(&directory);
+    path_in(path, "META");
+    int fd = open(path, O_RDWR);
+    ssize_t size = pread(fd, content, sizeof content - 1, 0);
+    assert_true(size > 100);
+    for (ssize_t i = 0; i < size; i++) {
+        content[i] ^= 4;
+        assert_int_equal(pwrite(fd, content, (size_t)size, 0), size);
+        int rc = directory_inspect(&directory, files_system(), base, message, sizeof message);
+        assert_true(rc == -EBADMSG || rc == -EPROTONOSUPPORT);
+        assert_int_equal(open_directory(&directory, 1), rc);
+        content[i] ^= 4;
+    }
+    assert_int_equal(pwrite(fd, content, (size_t)size, 0), size);
+    assert_int_equal(ftruncate(fd, size / 2), 0);
+    assert_int_equal(open_directory(&directory, 1), -EBADMSG);
+    assert_non_null(strstr(message, "damaged"));
+    close(fd);
+    put_file("META", "belay-data 99\nwho knows\n");
+    assert_int_equal(open_directory(&directory, 1), -EPROTONOSUPPORT);
+    assert_non_null(strstr(message, "another version"));
+}
+
+/* The n-th operation fails; the directory opens all the same the next time, and no start number comes
+ * twice. */
+static void test_faults(void **state)
+{
+    struct directory directory;
+    uint32_t last_start = 0;
+
+    (void)state;
+    for (uint64_t n = 1;; n++) {
+        kit.files.operations = 0;
+        kit.files.fail_at = n;
+        int rc = open_directory(&directory, 2);
+        if (rc == 0) {
+            assert_true(directory.meta.actor.start > last_start);
+            last_start = directory.meta.actor.start;
+            directory_close(&directory);
+        }
+        bool reached = kit.files.operations >= n;
+        kit.files.fail_at = 0;
+        assert_int_equal(open_directory(&directory, 2), 0);
+        assert_true(directory.meta.actor.start > last_start);
+        last_start = directory.meta.actor.start;
+        directory_close(&directory);
+        if (!reached) {
+            assert_int_equal(rc, 0);
+            assert_true(n > 5);
+            break;
+        }
+    }
+}
+
+/* ---- Another number of shards ---- */
+
+/* Open the store of a shard of the directory into the kit. Key `i` belongs to shard `i % shards` in the
+ * model only where its slot says so. */
+static void open_shard(struct directory *directory, uint32_t shard)
+{
+    static char path[PATH_BYTES_MAX];
+
+    assert_int_equal(directory_shard_path(directory, directory->meta.generation, shard, path), 0);
+    kit.options.directory = path;
+    kit.options.shard = shard;
+    kit.options.seed = directory->meta.seed;
+    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
+    kit.segment_open = false;
+    kit.tail_size = kit.staged = 0;
+    assert_int_equal(store_restore(kit.store, &kit.sink, &kit.lsn), 0);
+}
+
+static uint32_t shard_of(uint32_t number, const struct directory *directory)
+{
+    char key[16];
+
+    return convert_shard_of(keeper_position(directory->meta.seed, kit_key(number, key)),
+                            directory->meta.shards);
+}
+
+/* Write to the sessions of each shard. */
+static void live(struct directory *directory, uint32_t every)
+{
+    kit.seed = directory->meta.seed;
+    kit_forget_restored(&kit);
+    for (uint32_t shard = 0; shard < directory->meta.shards; shard++) {
+        open_shard(directory, shard);
+        assert_int_equal(store_compact(kit.store), 0); /* Of the life before. */
+        for (uint32_t i = 0; i < kit.key_count; i += every) {
+            if (shard_of(i, directory) == shard) {
+                assert_int_equal(kit_set(&kit, i), 0);
+            }
+        }
+        kit_flush(&kit);
+        store_kit_close(&kit);
+    }
+}
+
+static void check(struct directory *directory)
+{
+    kit_forget_restored(&kit);
+    for (uint32_t shard = 0; shard < directory->meta.shards; shard++) {
+        uint32_t before = 0, after = 0, own = 0;
+        for (uint32_t i = 0; i < kit.key_count; i++) {
+            before += kit.restored[i].size > 0;
+        }
+        open_shard(directory, shard);
+        store_kit_close(&kit);
+        for (uint32_t i = 0; i < kit.key_count; i++) {
+            after += kit.restored[i].size > 0;
+            own += kit.present[i].size > 0 && shard_of(i, directory) == shard;
+        }
+        assert_int_equal(after - before, own);
+    }
+    assert_int_equal(kit_differences(&kit), 0);
+}
+
+static int convert(struct directory *directory, uint32_t shards)
+{
+    const struct convert_options options = {
+        .map_bytes = 1,
+        .memory = &kit.memory.memory,
+        .reporter = &kit.reporter,
+    };
+
+    return convert_shards(directory, &options, shards, message, sizeof message);
+}
+
+static void test_number_of_shards_changes(void **state)
+{
+    static const uint32_t counts[] = {5, 1, 2, 2, 3};
+    struct directory directory;
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 2), 0);
+    live(&directory, 1);
+    check(&directory);
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        assert_int_equal(convert(&directory, counts[i]), 0);
+        assert_int_equal(directory.meta.shards, counts[i]);
+        check(&directory);
+        live(&directory, 3);
+        directory_close(&directory);
+        assert_int_equal(open_directory(&directory, 99), 0);
+        assert_int_equal(directory.meta.shards, counts[i]);
+        check(&directory);
+    }
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED] + kit.reports[STORE_LOG_MISSING] +
+                         kit.reports[STORE_LOG_BASELESS],
+                     0);
+    directory_close(&directory);
+}
+
+/* Wherever it is cut short, the directory has all sessions, with the one number or the other. */
+static void test_conversion_under_faults(void **state)
+{
+    struct directory directory;
+    uint32_t shards = 2;
+    bool reached = true;
+
+    (void)state;
+    kit.key_count = 200;
+    assert_int_equal(open_directory(&directory, shards), 0);
+    live(&directory, 1);
+    for (uint64_t n = 1; reached; n++) {
+        shards = 5 - directory.meta.shards; /* 2, 3, 2 ... */
+        kit.files.stay_failed = n % 2 == 0;
+        kit.files.operations = 0;
+        kit.files.fail_at = n;
+        int rc = convert(&directory, shards);
+        reached = kit.files.operations >= n;
+        kit.files.fail_at = 0;
+        directory_close(&directory);
+        assert_int_equal(open_directory(&directory, 2), 0);
+        assert_true(reached || rc == 0);
+        assert_true(rc != 0 || directory.meta.shards == shards);
+        check(&directory);
+        live(&directory, 20);
+        assert_true(n < 500);
+        if (!reached) {
+            print_message("%lu operations\n", (unsigned long)n);
+        }
+    }
+    directory_close(&directory);
+    kit.key_count = 2000;
+}
+
+/* ---- Dumps ---- */
+
+static void test_dumps(void **state)
+{
+    struct directory directory;
+    char path[PATH_BYTES_MAX], name[SEGMENT_NAME_BYTES];
+    char *text = NULL;
+    size_t size = 0;
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 1), 0);
+    kit.seed = directory.meta.seed;
+    open_shard(&directory, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    assert_int_equal(kit_touch(&kit, 2), 0);
+    assert_int_equal(kit_bury(&kit, 1), 0);
+    kit_flush(&kit);
+    segment_name(name, kit.segment.epoch);
+    assert_int_equal(path_join(path, kit.options.directory, name), 0);
+
+    FILE *out = open_memstream(&text, &size); /* While the store has it open. */
+    assert_int_equal(dump_log(&kit.memory.memory, path, out, message, sizeof message), 0);
+    fclose(out);
+    assert_non_null(strstr(text, "header=good shard=0 node=1 start=1 epoch=1"));
+    assert_non_null(strstr(text, "record offset=4096 lsn=0 kind=mark"));
+    assert_non_null(strstr(text, "kind=full"));
+    assert_non_null(strstr(text, "kind=touch"));
+    assert_non_null(strstr(text, "kind=bury"));
+    assert_non_null(strstr(text, "key=\"key-00002\""));
+    assert_non_null(strstr(text, " records=6\n"));
+    free(text);
+
+    assert_int_equal(kit_take_segment(&kit), 0);
+    assert_int_equal(store_compact(kit.store), 0);
+    store_kit_close(&kit);
+    assert_int_equal(dump_data(&kit.memory.memory, base, stdout, message, sizeof message), -EBUSY);
+    directory_close(&directory);
+    out = open_memstream(&text, &size);
+    assert_int_equal(dump_data(&kit.memory.memory, base, out, message, sizeof message), 0);
+    fclose(out);
+    assert_non_null(strstr(text, "node=7 start=1 shards=1"));
+    assert_non_null(strstr(text, "shard index=0 checkpoint-lsn="));
+    assert_non_null(strstr(text, "key=\"key-00000\""));
+    assert_null(strstr(text, "key=\"key-00001\""));
+    assert_non_null(strstr(text, "key=\"key-00002\""));
+    free(text);
+
+    put_file("some-file", "nothing that we know");
+    path_in(path, "some-file");
+    out = open_memstream(&text, &size);
+    assert_int_equal(dump_log(&kit.memory.memory, path, out, message, sizeof message), -EBADMSG);
+    fclose(out);
+    free(text);
+    assert_non_null(strstr(message, "no segment of Belay's log"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_starts_are_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_second_user_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copy_is_another_actor, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_number_of_shards_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_conversion_under_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dumps, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

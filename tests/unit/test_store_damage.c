@@ -1,0 +1,399 @@
+/* Torn ends and damage: what was durable is there, what is not is named, and neither is taken for the
+ * other. */
+#include <sys/stat.h>
+
+#include "store_kit.h"
+
+enum { SEGMENT = 256 * 1024, BLOCK = LOG_BLOCK_BYTES };
+
+static struct store_kit kit;
+
+/* ---- Files ---- */
+
+struct newest {
+    char names[64][SEGMENT_NAME_BYTES];
+    uint32_t count;
+};
+
+static int collect(void *context, const char *name)
+{
+    struct newest *found = context;
+    struct log_epoch epoch;
+
+    if (segment_name_parse(name, &epoch) == 0) {
+        assert_true(found->count < 64);
+        snprintf(found->names[found->count++], SEGMENT_NAME_BYTES, "%s", name);
+    }
+    return 0;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(left, right);
+}
+
+/* Paths of all segments in the order of the log. */
+static struct newest list_segments(void)
+{
+    struct newest found = {.count = 0};
+
+    assert_int_equal(files_list(kit.directory, collect, &found), 0);
+    qsort(found.names, found.count, sizeof found.names[0], compare_names);
+    return found;
+}
+
+static int open_segment(const char *name)
+{
+    char path[PATH_BYTES_MAX];
+
+    assert_int_equal(path_join(path, kit.directory, name), 0);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void flip(const char *name, uint64_t offset, uint8_t bits)
+{
+    uint8_t byte;
+    int fd = open_segment(name);
+
+    assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
+    byte ^= bits;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
+    close(fd);
+}
+
+static void forget_reports(void)
+{
+    memset(kit.reports, 0, sizeof kit.reports);
+    memset(kit.named, 0, sizeof kit.named);
+}
+
+/* ---- Damage in the middle ---- */
+
+/* Every record that is lost is one whose key was named; with a damaged header one key may be nameless. */
+static void check_losses(uint32_t nameless_max)
+{
+    uint32_t nameless = 0;
+
+    for (uint32_t i = 0; i < kit.key_count; i++) {
+        if (!bytes_equal(buffer_bytes(&kit.present[i]), buffer_bytes(&kit.restored[i])) &&
+            kit.named[i] == 0) {
+            nameless++;
+        }
+    }
+    assert_true(nameless <= nameless_max);
+}
+
+/* Flip bits anywhere in the durable part of the log, one place at a time. */
+static void test_flipped_bytes(void **state)
+{
+    uint64_t random = 7;
+
+    (void)state;
+    store_kit_init(&kit, 300, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit_live(&kit, 4000);
+    uint64_t durable = LOG_HEADER_BYTES + (kit.lsn - kit.segment.lsn);
+    kit_live(&kit, 1);
+    assert_int_equal(kit_set(&kit, 0), 0); /* Its MARK tells that all before it was durable. */
+    kit_flush(&kit);
+    store_kit_close(&kit);
+    struct newest files = list_segments();
+    assert_true(files.count >= 3);
+    for (int round = 0; round < 150; round++) {
+        uint32_t which = random_below(&random, files.count);
+        struct stat status;
+        int fd = open_segment(files.names[which]);
+        assert_int_equal(fstat(fd, &status), 0);
+        close(fd);
+        bool last = which + 1 == files.count;
+        uint32_t end = last ? (uint32_t)durable : (uint32_t)status.st_size;
+        uint64_t offset = random_below(&random, end);
+        uint8_t bits = (uint8_t)(1 << random_below(&random, 8));
+        forget_reports();
+        flip(files.names[which], offset, bits);
+        assert_int_equal(kit_open_store(&kit), 0);
+        check_losses(1);
+        bool lost = kit_differences(&kit) > 0;
+        if (lost) {
+            assert_true(kit.reports[STORE_LOG_DAMAGED] == 1);
+        }
+        assert_true(kit.reports[STORE_LOG_DAMAGED] <= 1);
+        assert_int_equal(kit.reports[STORE_LOG_TORN] + kit.reports[STORE_LOG_MISSING], 0);
+        store_kit_close(&kit);
+        flip(files.names[which], offset, bits);
+    }
+    forget_reports();
+    kit_reopen_and_check(&kit);
+    store_kit_fini(&kit);
+}
+
+/* A value with bytes flipped is named even when what follows is fine. */
+static void test_damaged_body_is_named(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 10, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+        kit_flush(&kit);
+        if (i == 3) {
+            /* The end of the body of key 3, where its value lies. */
+            uint64_t end = LOG_HEADER_BYTES + (kit.lsn - kit.segment.lsn);
+            struct newest files = list_segments();
+            flip(files.names[0], end - 40, 0x10);
+            kit.tail[(end - 40) % BLOCK] ^= 0x10; /* The writer rewrites that block. */
+        }
+    }
+    store_kit_close(&kit);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
+    assert_int_equal(kit.named[3], 1);
+    assert_int_equal(kit_differences(&kit), 1);
+    store_kit_fini(&kit);
+}
+
+static void test_damaged_header_loses_nothing(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 100, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit_live(&kit, 3000);
+    store_kit_close(&kit);
+    struct newest files = list_segments();
+    flip(files.names[1], 25, 0xff);
+    kit_reopen_and_check(&kit);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
+    store_kit_fini(&kit);
+}
+
+static void test_missing_segment(void **state)
+{
+    char path[PATH_BYTES_MAX];
+    uint32_t others = 0;
+
+    (void)state;
+    store_kit_init(&kit, 2000, SEGMENT);
+    kit.value_bytes = 400;
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (uint32_t i = 0; i < kit.key_count; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    kit_flush(&kit);
+    store_kit_close(&kit);
+    struct newest files = list_segments();
+    assert_true(files.count >= 3);
+    assert_int_equal(path_join(path, kit.directory, files.names[1]), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
+    for (uint32_t i = 0; i < kit.key_count; i++) {
+        bool there = bytes_equal(buffer_bytes(&kit.present[i]), buffer_bytes(&kit.restored[i]));
+        bool lost = (kit.in_segments[i] & UINT64_C(1) << 2) != 0; /* The second one taken. */
+        assert_true(there != lost);
+        others += there;
+    }
+    assert_true(others > 0 && others < kit.key_count);
+    store_kit_fini(&kit);
+}
+
+/* A file that ends early, as after a copy to a full disk. */
+static void test_truncated_segment(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 100, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit_live(&kit, 3000);
+    store_kit_close(&kit);
+    struct newest files = list_segments();
+    int fd = open_segment(files.names[0]);
+    assert_int_equal(ftruncate(fd, SEGMENT / 2 + 123), 0);
+    close(fd);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_true(kit.reports[STORE_LOG_DAMAGED] + kit.reports[STORE_LOG_MISSING] >= 1);
+    store_kit_fini(&kit);
+}
+
+/* ---- Torn ends ---- */
+
+/* Write `count` new keys in one device write; restart after each combination of its blocks reached the
+ * disk. What comes back is a prefix of them, and all that was there before. */
+static void tear(uint32_t first, uint32_t count)
+{
+    static uint8_t before[SEGMENT];
+    static uint8_t after[SEGMENT];
+
+    int fd = open_segment(list_segments().names[list_segments().count - 1]);
+    assert_int_equal(pread(fd, before, SEGMENT, 0), SEGMENT);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(kit_set(&kit, first + i), 0);
+    }
+    uint64_t begin = kit.staged_offset;
+    kit_flush(&kit);
+    assert_int_equal(pread(fd, after, SEGMENT, 0), SEGMENT);
+    uint64_t end = LOG_HEADER_BYTES + (kit.lsn - kit.segment.lsn);
+    uint32_t blocks = (uint32_t)((end - begin + BLOCK - 1) / BLOCK);
+    assert_true(blocks >= 3 && blocks <= 8);
+    store_kit_close(&kit);
+    uint32_t counts_seen = 0;
+    for (uint32_t mask = 0; mask < 1U << blocks; mask++) {
+        for (uint32_t i = 0; i < blocks; i++) {
+            const uint8_t *from = (mask >> i & 1) != 0 ? after : before;
+            uint64_t at = begin + i * (uint64_t)BLOCK;
+            assert_int_equal(pwrite(fd, from + at, BLOCK, (off_t)at), BLOCK);
+        }
+        forget_reports();
+        assert_int_equal(kit_open_store(&kit), 0);
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED] + kit.reports[STORE_LOG_MISSING], 0);
+        uint32_t there = 0;
+        while (there < count && kit.restored[first + there].size > 0) {
+            there++;
+        }
+        for (uint32_t i = 0; i < kit.key_count; i++) {
+            bool new = i >= first &&i < first + count;
+            struct bytes expected =
+                new &&i - first >= there ? bytes_of(NULL, 0) : buffer_bytes(&kit.present[i]);
+            assert_bytes_equal(expected, buffer_bytes(&kit.restored[i]));
+        }
+        assert_true(mask != (1U << blocks) - 1 || there == count);
+        counts_seen |= UINT32_C(1) << (there % 32);
+        store_kit_close(&kit);
+    }
+    assert_true((counts_seen & (counts_seen - 1)) != 0); /* More than one outcome. */
+    close(fd);
+}
+
+static void test_torn_end(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 200, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit.key_count = 100;
+    kit_live(&kit, 60);
+    kit.key_count = 200;
+    tear(100, 60);
+    store_kit_fini(&kit);
+}
+
+/* The same where an earlier life left whole records behind. */
+static void test_torn_end_over_old_records(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 200, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    segments_set_kept(store_segments(kit.store), 100 * SEGMENT, 0);
+    kit.key_count = 100;
+    for (int i = 0; i < 4; i++) {
+        kit_live(&kit, 2500);
+        assert_int_equal(kit_take_segment(&kit), 0);
+        assert_int_equal(store_compact(kit.store), 0);
+        segments_set_kept(store_segments(kit.store), 100 * SEGMENT, 0);
+    }
+    kit_live(&kit, 20);
+    kit.key_count = 200;
+    tear(100, 60);
+    store_kit_fini(&kit);
+}
+
+/* After a torn end the log goes on in a new segment, and what the torn write left behind stays dead. */
+static void test_life_goes_on_after_a_torn_end(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 200, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (uint32_t round = 0; round < 5; round++) {
+        kit.key_count = 100;
+        kit_live(&kit, 40);
+        kit.key_count = 200;
+        uint64_t end = LOG_HEADER_BYTES + (kit.lsn - kit.segment.lsn);
+        for (uint32_t i = 0; i < 100; i++) {
+            assert_int_equal(kit_set(&kit, 100 + i), 0);
+        }
+        kit_flush(&kit);
+        struct newest files = list_segments();
+        char name[SEGMENT_NAME_BYTES];
+        segment_name(name, kit.segment.epoch);
+        store_kit_close(&kit);
+        assert_true(files.count > 0);
+        /* Its second block never came. */
+        uint8_t zeros[BLOCK] = {0};
+        int fd = open_segment(name);
+        uint64_t at = (end / BLOCK + 1) * BLOCK;
+        assert_int_equal(pwrite(fd, zeros, BLOCK, (off_t)at), BLOCK);
+        close(fd);
+        forget_reports();
+        assert_int_equal(kit_open_store(&kit), 0);
+        assert_int_equal(kit.reports[STORE_LOG_TORN], 1);
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 0);
+        for (uint32_t i = 0; i < kit.key_count; i++) { /* What is here is the truth now. */
+            kit_replace(&kit.present[i], buffer_bytes(&kit.restored[i]));
+        }
+        forget_reports();
+        kit_reopen_and_check(&kit);
+        kit_live(&kit, 10);
+        kit_reopen_and_check(&kit);
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED] + kit.reports[STORE_LOG_BASELESS], 0);
+        if (round == 2) {
+            assert_int_equal(store_compact(kit.store), 0);
+            kit_reopen_and_check(&kit);
+        }
+    }
+    store_kit_fini(&kit);
+}
+
+/* ---- The checkpoint ---- */
+
+static void test_damaged_checkpoint_record(void **state)
+{
+    char path[PATH_BYTES_MAX];
+    static uint8_t data[4 * 1024 * 1024];
+
+    (void)state;
+    store_kit_init(&kit, 200, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (uint32_t i = 0; i < kit.key_count; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    kit_flush(&kit);
+    assert_int_equal(kit_take_segment(&kit), 0);
+    assert_int_equal(store_compact(kit.store), 0);
+    store_kit_close(&kit);
+    assert_int_equal(path_join(path, kit.directory, "checkpoint-0000000001/data.mdb"), 0);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    ssize_t size = pread(fd, data, sizeof data, 0);
+    const struct bytes record = buffer_bytes(&kit.present[77]);
+    uint8_t *found = memmem(data, (size_t)size, record.data, record.size);
+    assert_non_null(found);
+    found[record.size - 5] ^= 1;
+    assert_int_equal(pwrite(fd, data, (size_t)size, 0), size);
+    close(fd);
+    forget_reports();
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_CHECKPOINT_DAMAGED], 1);
+    assert_int_equal(kit.named[77], 1);
+    assert_int_equal(kit_differences(&kit), 1);
+    store_kit_close(&kit);
+
+    assert_int_equal(truncate(path, 8192), 0); /* No SIGBUS: it is refused. */
+    assert_int_equal(kit_open_store(&kit), -EBADMSG);
+    store_kit_fini(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_damaged_body_is_named),
+        cmocka_unit_test(test_damaged_header_loses_nothing),
+        cmocka_unit_test(test_missing_segment),
+        cmocka_unit_test(test_truncated_segment),
+        cmocka_unit_test(test_torn_end),
+        cmocka_unit_test(test_torn_end_over_old_records),
+        cmocka_unit_test(test_life_goes_on_after_a_torn_end),
+        cmocka_unit_test(test_damaged_checkpoint_record),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
