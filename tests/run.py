@@ -20,7 +20,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
 SANITIZER_ENVIRONMENT = {
-    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
@@ -48,7 +48,7 @@ BUILDS = {
 SUITES = {
     "tidy": ("release", ["tidy"], 1, "layout, include directions, headers, clang-tidy, documents"),
     "unit": ("release", ["unit"], 1, "unit and property tests"),
-    "integration": ("release", ["integration"], 1, "the real programs on loopback"),
+    "integration": ("release", ["integration", "packaging"], 1, "the real programs on loopback"),
     "asan": ("asan", ["unit", "integration"], 4, "unit and integration under ASan and UBSan"),
     "tsan": ("tsan", ["threads"], 8, "what has threads, under TSan"),
     "fuzz": ("fuzz", ["fuzz"], 1, "every decoder of outside bytes, some seconds each"),
