@@ -87,9 +87,8 @@ static void hello_answered(struct link *link, const struct frame *frame)
     client->counters[BELAY_COUNT_CONNECTS]++;
     client->id = client->id == 0 ? head.client : client->id;
     client->hlc = head.hlc > client->hlc ? head.hlc : client->hlc;
-    if (head.frame_bytes_max != 0 && head.frame_bytes_max < FRAME_BYTES_MAX) {
-        client->frame_bytes_max = head.frame_bytes_max;
-    }
+    bool smaller = head.frame_bytes_max != 0 && head.frame_bytes_max < FRAME_BYTES_MAX;
+    client->frame_bytes_max = smaller ? head.frame_bytes_max : FRAME_BYTES_MAX;
     if (route_shards(client, head.shards) != 0) {
         link_lose(link, "no memory");
         return;

@@ -1157,6 +1157,50 @@ static void test_many_keys(void **state)
     fake_stop(&fake);
 }
 
+/* ---- Memory ---- */
+
+static uint64_t fail_at, resizes;
+
+static void *failing_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
+{
+    (void)memory;
+    (void)old_size;
+    if (new_size == 0) {
+        free(block);
+        return NULL;
+    }
+    return ++resizes == fail_at ? NULL : realloc(block, new_size);
+}
+
+/* Whichever buffer cannot grow: the request says so or works, and the next one works. */
+static void test_memory_runs_out(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    struct memory real = client_memory;
+    uint64_t n = 0, refused = 0;
+
+    (void)state;
+    fake_start(&fake);
+    do {
+        struct belay_client *client = client_for(&fake, NULL);
+        client_memory.resize = failing_resize;
+        fail_at = ++n;
+        resizes = 0;
+        struct belay_request *get = belay_get_begin(client, belay_text("key"), 0);
+        belay_get_field(get, belay_text("field"));
+        belay_get_floor(get, belay_text("version"));
+        enum belay_status status = belay_run(get, NULL);
+        assert_true(status == BELAY_OK || status == BELAY_NO_MEMORY);
+        refused += status == BELAY_NO_MEMORY;
+        client_memory = real;
+        assert_int_equal(belay_get(client, belay_text("key"), NULL), BELAY_OK);
+        belay_client_destroy(client);
+    } while (resizes >= n);
+    assert_in_range(n, 5, 100);
+    assert_in_range(refused, 3, n);
+    fake_stop(&fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1188,6 +1232,7 @@ int main(void)
         cmocka_unit_test(test_in_the_callers_loop),
         cmocka_unit_test(test_with_a_pollable_descriptor),
         cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_memory_runs_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,6 +129,8 @@ struct progress {
     bool shown;
 };
 
+/* Is there anybody to see it? */
+bool progress_wanted(void);
 void progress_begin(struct progress *progress, const char *what, uint64_t total);
 void progress_update(struct progress *progress, uint64_t done);
 /* Take the bar away. */

@@ -15,6 +15,11 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+bool progress_wanted(void)
+{
+    return isatty(STDERR_FILENO);
+}
+
 void progress_begin(struct progress *progress, const char *what, uint64_t total)
 {
     *progress = (struct progress){.what = what, .total = total, .started_ms = now_ms()};
@@ -42,7 +47,7 @@ static void draw(const struct progress *progress)
 void progress_update(struct progress *progress, uint64_t done)
 {
     progress->done = done;
-    if (!isatty(STDERR_FILENO)) {
+    if (!progress_wanted()) {
         return;
     }
     uint64_t now = now_ms();

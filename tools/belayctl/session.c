@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl.h"
 
@@ -336,6 +337,7 @@ struct listing {
     struct ctl *ctl;
     uint64_t limit, count; /* limit 0: none. */
     json_t *keys;          /* With --json. */
+    bool silent;           /* No bar. */
     struct progress progress;
 };
 
@@ -380,10 +382,33 @@ static int list_all(struct listing *listing, const char *prefix, enum belay_type
         list_keys(listing, result);
         cursor = belay_result_cursor(result);
         belay_result_destroy(result);
-        progress_update(&listing->progress, listing->count);
+        if (!listing->silent) {
+            progress_update(&listing->progress, listing->count);
+        }
     } while (cursor != 0 && (listing->limit == 0 || listing->count < listing->limit));
     progress_end(&listing->progress);
     return CTL_OK;
+}
+
+/* A bar where keys do not go to the terminal themselves; the server knows how many sessions there are. */
+static int list_progress(struct listing *listing, bool all)
+{
+    uint64_t total = 0;
+    json_t *page;
+
+    progress_begin(&listing->progress, "sessions", 0);
+    if (!progress_wanted() || isatty(STDOUT_FILENO)) {
+        listing->silent = true;
+        return CTL_OK;
+    }
+    int rc = all ? ctl_admin(listing->ctl, "status", NULL, &page) : CTL_OK;
+    if (all && rc == CTL_OK) {
+        total = (uint64_t)json_integer_value(json_object_get(page, "sessions"));
+        json_decref(page);
+    }
+    listing->progress.total =
+        listing->limit == 0 || listing->limit > total ? total : listing->limit;
+    return rc;
 }
 
 int session_list_run(struct ctl *ctl, int argc, char **argv)
@@ -406,8 +431,11 @@ int session_list_run(struct ctl *ctl, int argc, char **argv)
     if (belay_type_parse(type_name, &type) != BELAY_OK) {
         return ctl_usage(ctl, "--type %s: it is blob, map, set or zset", type_name);
     }
+    rc = list_progress(&listing, prefix[0] == '\0' && type == BELAY_NONE);
+    if (rc != CTL_OK) {
+        return rc;
+    }
     listing.keys = json_array();
-    progress_begin(&listing.progress, "sessions", 0);
     rc = list_all(&listing, prefix, type);
     if (rc == CTL_OK && ctl->json) {
         rc = ctl_print_json(json_pack("{s:O}", "sessions", listing.keys));
