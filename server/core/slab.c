@@ -5,92 +5,16 @@
 #include <string.h>
 
 enum {
-    PAGE_NONE = UINT32_MAX,
     CELL_NONE = UINT16_MAX,
     CELL_FREE = 0xff,             /* First byte of a free cell; no record wastes that much. */
     LIST_FULL = SLAB_LISTS,       /* In no list: no free cell... */
     LIST_VICTIM = SLAB_LISTS + 1, /* ... or being emptied. */
-    SLACK_PART = 20,
-    SMALL_BYTES_MAX = 1024, /* Largest cell with a prefix of one byte. */
-    PAGE_CELLS_MIN = 16,    /* Cells above 1/16 of 64 KiB come from big pages. */
+    SLACK_PART = 20,              /* 1/20 of a class may be free cells. */
     CHUNK_BYTES = SLAB_CHUNK_PAGES * sizeof(struct slab_page),
 };
 
 static_assert(sizeof(struct slab_page) == 32, "two to a cache line");
 static_assert(SLAB_PAGE_BYTES / SLAB_CELL_BYTES_MIN <= SLAB_CELLS_MAX, "every cell has a number");
-
-/* ---- classes ---- */
-
-static void add_class(struct slab *slab, uint32_t cells, bool big)
-{
-    uint32_t page_bytes = big ? SLAB_BIG_PAGE_BYTES : SLAB_PAGE_BYTES;
-    uint32_t cell_bytes = page_bytes / cells;
-
-    if (slab->class_count > 0 && slab->classes[slab->class_count - 1].cell_bytes == cell_bytes) {
-        return;
-    }
-    assert(slab->class_count < SLAB_CLASSES_MAX);
-    slab->classes[slab->class_count++] = (struct slab_class){
-        .cell_bytes = cell_bytes,
-        .cells = (uint16_t)cells,
-        .prefix_bytes = cell_bytes <= SMALL_BYTES_MAX ? 1 : 2,
-        .big = big,
-        .lists = {PAGE_NONE, PAGE_NONE, PAGE_NONE, PAGE_NONE},
-    };
-}
-
-static void add_block_class(struct slab *slab, uint32_t cell_bytes)
-{
-    add_class(slab, SLAB_PAGE_BYTES / cell_bytes, false);
-    slab->classes[slab->class_count - 1].cell_bytes = cell_bytes;
-    slab->classes[slab->class_count - 1].prefix_bytes = 0;
-}
-
-/* Sizes that divide a page without rest, or nearly. */
-static void make_classes(struct slab *slab)
-{
-    add_block_class(slab, 2048);
-    add_block_class(slab, 3072);
-    for (uint32_t size = SLAB_CELL_BYTES_MIN; size <= SMALL_BYTES_MAX; size += 8) {
-        add_class(slab, SLAB_PAGE_BYTES / size, false);
-    }
-    uint32_t small_count = slab->class_count;
-    for (uint32_t cells = SLAB_PAGE_BYTES / SMALL_BYTES_MAX - 1; cells >= PAGE_CELLS_MIN; cells--) {
-        add_class(slab, cells, false);
-    }
-    for (uint32_t cells = SLAB_BIG_PAGE_BYTES / SLAB_PAGE_BYTES * PAGE_CELLS_MIN - 7;
-         cells >= PAGE_CELLS_MIN; cells -= (cells + 8) / 17) {
-        add_class(slab, cells, true);
-    }
-
-    uint32_t class = SLAB_BLOCK_3K + 1;
-    for (uint32_t eighth = 0; eighth <= SMALL_BYTES_MAX / 8; eighth++) {
-        while (slab->classes[class].cell_bytes < eighth * 8) {
-            class ++;
-        }
-        assert(class < small_count);
-        slab->by_eighth[eighth] = (uint8_t) class;
-    }
-}
-
-/* The class for a record of `size` bytes; SLAB_LARGE where it is larger than all. */
-static uint32_t class_of(const struct slab *slab, size_t size)
-{
-    if (size + 1 <= SMALL_BYTES_MAX) {
-        return slab->by_eighth[(size + 1 + 7) / 8];
-    }
-    uint32_t low = slab->by_eighth[SMALL_BYTES_MAX / 8] + 1u, high = slab->class_count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (slab->classes[middle].cell_bytes < size + 2) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low == slab->class_count ? (uint32_t)SLAB_LARGE : low;
-}
 
 static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t size)
 {
@@ -111,11 +35,11 @@ void slab_init(struct slab *slab, struct memory *memory)
 {
     memset(slab, 0, sizeof *slab);
     slab->memory = memory;
-    slab->free_page = PAGE_NONE;
-    slab->victim = PAGE_NONE;
+    slab->free_page = SLAB_PAGE_NONE;
+    slab->victim = SLAB_PAGE_NONE;
     ground_init(&slab->ground, memory, SLAB_PAGE_BYTES);
     ground_init(&slab->big_ground, memory, SLAB_BIG_PAGE_BYTES);
-    make_classes(slab);
+    slab_make_classes(slab);
 }
 
 static void drop_spare_block(struct slab *slab)
@@ -148,7 +72,7 @@ void slab_fini(struct slab *slab)
 /* Make sure that there is a page number to take. Returns 0 or -ENOMEM. */
 static int reserve_number(struct slab *slab)
 {
-    if (slab->free_page != PAGE_NONE) {
+    if (slab->free_page != SLAB_PAGE_NONE) {
         return 0;
     }
     if (slab->page_count == slab->chunk_count * SLAB_CHUNK_PAGES) {
@@ -172,7 +96,7 @@ static int take_number(struct slab *slab, uint32_t *number)
     if (rc != 0) {
         return rc;
     }
-    if (slab->free_page == PAGE_NONE) {
+    if (slab->free_page == SLAB_PAGE_NONE) {
         *number = slab->page_count++;
     } else {
         *number = slab->free_page;
@@ -200,9 +124,9 @@ static void link_page(struct slab *slab, struct slab_class *class, uint32_t numb
     if (list >= SLAB_LISTS) {
         return;
     }
-    page->prev = PAGE_NONE;
+    page->prev = SLAB_PAGE_NONE;
     page->next = class->lists[list];
-    if (page->next != PAGE_NONE) {
+    if (page->next != SLAB_PAGE_NONE) {
         slab_page(slab, page->next)->prev = number;
     }
     class->lists[list] = number;
@@ -215,12 +139,12 @@ static void unlink_page(struct slab *slab, struct slab_class *class, uint32_t nu
     if (page->list >= SLAB_LISTS) {
         return;
     }
-    if (page->prev != PAGE_NONE) {
+    if (page->prev != SLAB_PAGE_NONE) {
         slab_page(slab, page->prev)->next = page->next;
     } else {
         class->lists[page->list] = page->next;
     }
-    if (page->next != PAGE_NONE) {
+    if (page->next != SLAB_PAGE_NONE) {
         slab_page(slab, page->next)->prev = page->prev;
     }
 }
@@ -269,7 +193,7 @@ static void close_page(struct slab *slab, struct slab_class *class, uint32_t num
 
     unlink_page(slab, class, number);
     if (slab->victim == number) {
-        slab->victim = PAGE_NONE;
+        slab->victim = SLAB_PAGE_NONE;
     }
     class->cell_count -= class->cells;
     ground_give(ground_of(slab, class), page->area, page->base);
@@ -293,12 +217,12 @@ static uint32_t take_cell(const struct slab_class *class, struct slab_page *page
     return cell;
 }
 
-/* The page that the next cell comes from, or PAGE_NONE. */
+/* The page that the next cell comes from, or SLAB_PAGE_NONE. */
 static uint32_t fullest_page(const struct slab_class *class)
 {
-    uint32_t number = PAGE_NONE;
+    uint32_t number = SLAB_PAGE_NONE;
 
-    for (uint32_t list = SLAB_LISTS; list-- > 0 && number == PAGE_NONE;) {
+    for (uint32_t list = SLAB_LISTS; list-- > 0 && number == SLAB_PAGE_NONE;) {
         number = class->lists[list];
     }
     return number;
@@ -309,7 +233,7 @@ static int alloc_cell(struct slab *slab, uint32_t class_number, uint32_t *ref)
     struct slab_class *class = &slab->classes[class_number];
     uint32_t number = fullest_page(class);
 
-    if (number == PAGE_NONE) {
+    if (number == SLAB_PAGE_NONE) {
         int rc = open_page(slab, class_number, &number);
         if (rc != 0) {
             return rc;
@@ -377,7 +301,7 @@ static int alloc_large(struct slab *slab, size_t size, uint32_t *ref)
 /* A smaller record may be of another class than one of `size`, so a page must be there, not a cell. */
 int slab_reserve(struct slab *slab, size_t size)
 {
-    uint32_t class = class_of(slab, size);
+    uint32_t class = slab_class_of(slab, size);
     int rc = reserve_number(slab);
 
     if (rc == 0) {
@@ -395,7 +319,7 @@ int slab_reserve(struct slab *slab, size_t size)
 
 int slab_alloc(struct slab *slab, size_t size, uint32_t *ref)
 {
-    uint32_t class = class_of(slab, size);
+    uint32_t class = slab_class_of(slab, size);
     int rc = class == SLAB_LARGE ? alloc_large(slab, size, ref) : alloc_cell(slab, class, ref);
 
     if (rc == 0) {
@@ -460,7 +384,7 @@ bool slab_refit(struct slab *slab, uint32_t ref, size_t size)
     if (page->class == SLAB_LARGE) {
         return size == old_size;
     }
-    if (class_of(slab, size) != page->class) {
+    if (slab_class_of(slab, size) != page->class) {
         return false;
     }
     set_prefix(&slab->classes[page->class], slab_cell(slab, ref), size);
@@ -477,17 +401,17 @@ static uint32_t sparse_page(const struct slab *slab, const struct slab_class *cl
     uint64_t free_cells = class->cell_count - class->live;
 
     if (free_cells * SLACK_PART <= class->cell_count) {
-        return PAGE_NONE;
+        return SLAB_PAGE_NONE;
     }
     for (uint32_t list = 0; list < SLAB_LISTS; list++) {
         uint32_t number = class->lists[list];
-        if (number != PAGE_NONE) {
+        if (number != SLAB_PAGE_NONE) {
             uint32_t live = slab_page(slab, number)->live;
             bool room = free_cells - (class->cells - live) >= live;
-            return room ? number : (uint32_t)PAGE_NONE;
+            return room ? number : SLAB_PAGE_NONE;
         }
     }
-    return PAGE_NONE;
+    return SLAB_PAGE_NONE;
 }
 
 /* Choose the next page to empty, going round the classes. */
@@ -499,7 +423,7 @@ static void choose_victim(struct slab *slab)
         }
         struct slab_class *class = &slab->classes[slab->due_class];
         uint32_t number = sparse_page(slab, class);
-        if (number != PAGE_NONE) {
+        if (number != SLAB_PAGE_NONE) {
             unlink_page(slab, class, number);
             slab_page(slab, number)->list = LIST_VICTIM;
             slab->victim = number;
@@ -513,7 +437,7 @@ static void choose_victim(struct slab *slab)
 /* The victim stays when the room for its records was taken by others meanwhile. */
 static void check_victim(struct slab *slab)
 {
-    if (slab->victim == PAGE_NONE) {
+    if (slab->victim == SLAB_PAGE_NONE) {
         return;
     }
     struct slab_page *page = slab_page(slab, slab->victim);
@@ -522,7 +446,7 @@ static void check_victim(struct slab *slab)
 
     if (elsewhere < page->live) {
         link_page(slab, class, slab->victim, list_of(class, page));
-        slab->victim = PAGE_NONE;
+        slab->victim = SLAB_PAGE_NONE;
     }
 }
 
@@ -531,10 +455,10 @@ uint32_t slab_next_victims(struct slab *slab, uint32_t refs[], uint32_t max)
     uint32_t count = 0;
 
     check_victim(slab);
-    if (slab->victim == PAGE_NONE) {
+    if (slab->victim == SLAB_PAGE_NONE) {
         choose_victim(slab);
     }
-    if (slab->victim == PAGE_NONE) {
+    if (slab->victim == SLAB_PAGE_NONE) {
         return 0;
     }
     const struct slab_page *page = slab_page(slab, slab->victim);
@@ -585,13 +509,14 @@ bool slab_is_sparse(const struct slab *slab, uint32_t ref)
 
 bool slab_has_sparse_blocks(const struct slab *slab)
 {
-    for (uint32_t class = SLAB_BLOCK_2K; class <= SLAB_BLOCK_3K; class ++) {
+    for (uint32_t block_class = SLAB_BLOCK_2K; block_class <= SLAB_BLOCK_3K; block_class++) {
+        const struct slab_class *class = &slab->classes[block_class];
         for (uint32_t list = 0; list < SLAB_LISTS / 2; list++) {
-            uint32_t number = slab->classes[class].lists[list];
-            if (number == fullest_page(&slab->classes[class]) && number != PAGE_NONE) {
+            uint32_t number = class->lists[list];
+            if (number != SLAB_PAGE_NONE && number == fullest_page(class)) {
                 number = slab_page(slab, number)->next;
             }
-            if (number != PAGE_NONE && slab_is_sparse(slab, number << SLAB_CELL_BITS)) {
+            if (number != SLAB_PAGE_NONE && slab_is_sparse(slab, number << SLAB_CELL_BITS)) {
                 return true;
             }
         }

@@ -43,6 +43,9 @@ enum {
     SLAB_BLOCK_3K = 1,
 };
 
+/* No page: the end of a list. (An enum's constants are signed.) */
+#define SLAB_PAGE_NONE UINT32_MAX
+
 struct slab_page {
     uint8_t *base;
     union {
@@ -126,6 +129,12 @@ bool slab_has_sparse_blocks(const struct slab *slab);
 
 /* Everything held. */
 uint64_t slab_bytes(const struct slab *slab);
+
+/* The class for a record of `size` bytes; SLAB_LARGE where it is larger than all. (slab_classes.c) */
+uint32_t slab_class_of(const struct slab *slab, size_t size);
+
+/* Fill in the table of classes. */
+void slab_make_classes(struct slab *slab);
 
 static inline struct slab_page *slab_page(const struct slab *slab, uint32_t number)
 {
