@@ -138,7 +138,8 @@ def test_unreachable():
         address = daemon.native
         daemon.stop()
         _, err = belayctl(address, "status", expect=3)
-        check(f"cannot connect to {address}: Connection refused" in err, err)
+        # Not always "refused": the kernel frees an io_uring's listener a moment after the process.
+        check(f"cannot connect to {address}: " in err, err)
         check("BELAY_SERVER" in err, err)
         check(asked(address, "status", expect=3)["error"]["status"] == "CANNOT_CONNECT", "JSON")
         daemon.start()
@@ -176,6 +177,43 @@ def test_status_and_config():
               {"key": "policy.web:.idle_ttl", "value": "30m"}, "policy")
         check(asked(daemon, "config", "get")["node"]["name"] == "test", "all")
         belayctl(daemon, "config", "get", "no.such", expect=1)
+
+
+def test_dumps():
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        belayctl(daemon, "session", "put", "kept \x01\"key\"", "v", "--ack", "disk")
+        belayctl(daemon, "session", "put", "gone", "v")
+        belayctl(daemon, "session", "del", "gone")
+        belayctl(daemon, "session", "put", "last", "v", "--ack", "disk")
+        segment = min(daemon.data.rglob("log-*.seg"))
+        shown = lines(daemon, "log", "dump", str(segment))
+        check(shown[0].startswith(f"segment file={segment.name} header=good"), shown)
+        check(any(line.endswith(r'key="kept \x01\x22key\x22"') for line in shown), shown)
+        rows = asked(daemon, "log", "dump", str(segment))["lines"]
+        check([row["what"] for row in rows] == [line.split()[0] for line in shown], rows)
+        keys = [row["key"] for row in rows if row["what"] == "record" and row["kind"] != "mark"]
+        check(keys[0] == "kept \x01\"key\"" and keys[-1] == "last" and "gone" in keys, keys)
+        check(rows[-1]["what"] == "end" and rows[-1]["records"] == len(rows) - 2, rows[-1])
+
+        _, err = belayctl(daemon, "data", "dump", str(daemon.data), expect=1)
+        check(f"in use by process {daemon.pid}" in err, err)
+        check(daemon.stop() == 0, daemon.log())
+        shown = lines("nowhere", "data", "dump", str(daemon.data))
+        check(shown[0].startswith(f"directory path={daemon.data} "), shown)
+        rows = asked("nowhere", "data", "dump", str(daemon.data))["lines"]
+        check([row["what"] for row in rows] == [line.split()[0] for line in shown], rows)
+        check(rows[0]["shards"] == 1 and rows[0]["path"] == str(daemon.data), rows)
+
+        damaged = segment.read_bytes()
+        at = damaged.index(b"gone")
+        segment.write_bytes(damaged[:at] + b"G" + damaged[at + 1:])
+        rows = asked("nowhere", "log", "dump", str(segment))["lines"]
+        check(any(row["what"] == "damaged" for row in rows), rows)
+        error = asked("nowhere", "log", "dump", "/no/such", expect=1)["error"]
+        check(error["status"] == "FAILED" and "No such file" in error["text"], error)
+        belayctl("nowhere", "data", "dump", "/no/such", expect=1)
+        belayctl("nowhere", "log", "dump", expect=2)
 
 
 def keys_of(document):

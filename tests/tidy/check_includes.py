@@ -30,6 +30,8 @@ EXCEPTIONS = {
     # The data plane writes the log, whose format and segments belong to the store.
     "server/store/segments.h": ["server/uring"],
     "server/store/log_format.h": ["server/uring"],
+    # belayctl shows what lies in the store's files.
+    "server/store/dump.h": ["tools"],
 }
 
 # Third-party header (a prefix of its name): the folders that may know it.

@@ -71,7 +71,6 @@ _belayctl()
         options+=" --persist --owner --ack"
         ;;
     "session list") options+=" --prefix --type --limit" ;;
-    "data dump") options+=" --keys" ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
