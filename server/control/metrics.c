@@ -147,7 +147,7 @@ static void print_histogram(FILE *to, const struct metrics *metrics, const struc
         }
     }
     for (uint32_t power = BOUND_FIRST; power <= BOUND_LAST; power++) {
-        snprintf(labels, sizeof labels, "%s%sle=\"%g\"", label, comma,
+        snprintf(labels, sizeof labels, "%s%sle=\"%.9g\"", label, comma,
                  (double)(UINT64_C(1) << power) / 1e6);
         print_number(to, row->name, "_bucket", labels,
                      (double)histogram_count_below(&sum, (UINT64_C(1) << power) - 1));
