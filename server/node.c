@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert.h"
 #include "machine.h"
 #include "node_private.h"
 #include "pages.h"
@@ -65,15 +66,29 @@ static int open_directory(struct node *node, char *message, size_t message_size)
     return 0;
 }
 
-/* The stored sessions are spread over as many shards as there will be threads. */
-static int check_shards(const struct node *node, char *message, size_t message_size)
+/* Sessions lie by shard: where there are more or fewer threads than last time they move first. */
+static int convert(struct node *node, char *message, size_t message_size)
 {
-    if (node->directory.meta.shards == node->shard_count) {
+    uint32_t before = node->directory.meta.shards;
+    uint64_t begin_ms = wall_clock_now_ms(node->world.clock);
+    const struct convert_options options = {
+        .record_bytes_max = node->record_bytes_max,
+        .memory = &node->memory,
+        .reporter = &node->reporter,
+    };
+
+    if (before == node->shard_count) {
         return 0;
     }
-    snprintf(message, message_size, "%s: was written by %u shards, and node.shards is %u",
-             node->world.config->storage_dir, node->directory.meta.shards, node->shard_count);
-    return -EINVAL;
+    logger_write(node->world.logger, LOG_LEVEL_INFO, "converting", LOG_NUMBER("from", before),
+                 LOG_NUMBER("to", node->shard_count));
+    int rc = convert_shards(&node->directory, &options, node->shard_count, message, message_size);
+    if (rc == 0) {
+        logger_write(node->world.logger, LOG_LEVEL_INFO, "converted", LOG_NUMBER("from", before),
+                     LOG_NUMBER("to", node->shard_count),
+                     LOG_NUMBER("took_ms", wall_clock_now_ms(node->world.clock) - begin_ms));
+    }
+    return rc;
 }
 
 static int open_plane(struct node *node, char *message, size_t message_size)
@@ -197,7 +212,7 @@ static int open_all(struct node *node, char *message, size_t message_size)
     int rc = open_directory(node, message, message_size);
 
     if (rc == 0) {
-        rc = check_shards(node, message, message_size);
+        rc = convert(node, message, message_size);
     }
     if (rc == 0) {
         rc = open_plane(node, message, message_size);

@@ -48,8 +48,9 @@ void node_report_store(struct reporter *reporter, const struct store_report *rep
     if (report->file != NULL) {
         fields[count++] = LOG_TEXT("file", report->file);
     }
-    add_number(fields, &count, "offset", report->offset);
-    add_number(fields, &count, "size", report->size);
+    bool done = report->event == STORE_CHECKPOINT_DONE;
+    add_number(fields, &count, done ? "log_bytes" : "offset", report->offset);
+    add_number(fields, &count, done ? "sessions" : "size", report->size);
     add_number(fields, &count, "lsn", report->lsn);
     add_number(fields, &count, "end_lsn", report->end_lsn);
     if (report->key.size > 0 && line->damage) {
@@ -63,6 +64,9 @@ void node_report_store(struct reporter *reporter, const struct store_report *rep
     }
     logger_write_fields(node->world.logger, line->level, store_event_name(report->event), fields,
                         count);
+    if (report->shard >= node->shard_count) {
+        return; /* An old shard's, at a conversion. */
+    }
     if (line->damage) {
         atomic_fetch_add(&node->shards[report->shard].damaged, 1);
     }

@@ -4,12 +4,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 from cases import run_cases
-from daemon import BUILD, Daemon, check, wait_for
+from daemon import BUILD, Daemon, check, program, wait_for
 
 BELAYD = str(BUILD / "belayd")
 DENY_IO_URING = str(BUILD / "tests/integration/deny_io_uring")
@@ -151,6 +152,67 @@ def test_directory_not_writable():
         daemon.launch()
         check(daemon.wait() == 1, daemon.log())
         check("/proc/belay" in daemon.log(), daemon.log())
+
+
+def test_another_number_of_shards():
+    with Daemon(shards=3) as daemon:
+        for shards in (3, 1, 4):
+            daemon.settings.append(f"node.shards={shards}")
+            daemon.start()
+            tool = [program("belayctl"), "-s", daemon.native, "session"]
+            for number in range(50):
+                command = "get" if shards != 3 else "put"
+                ran = subprocess.run([*tool, command, f"key-{number}",
+                                      *([f"value-{number}"] if shards == 3 else [])],
+                                     capture_output=True, text=True, timeout=60, check=False)
+                check(ran.returncode == 0, ran)
+                check(shards == 3 or f"value-{number}" in ran.stdout, ran)
+            check(f'belay_connections{{shard="{shards - 1}"}}' in daemon.http("/metrics")[1], shards)
+            check(daemon.kill() == -signal.SIGKILL if shards == 1 else daemon.stop() == 0,
+                  daemon.log())
+        check(" converted from=3 to=1 " in daemon.log(), daemon.log())
+        check(" converted from=1 to=4 " in daemon.log(), daemon.log())
+
+
+def test_service_manager():
+    """READY, WATCHDOG and STOPPING reach the service manager's socket."""
+    with Daemon() as daemon, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = str(daemon.directory / "notify")
+        manager.bind(path)
+        manager.settimeout(60)
+        daemon.wrapper = ["env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=1000000"]
+        daemon.start()
+        check(manager.recv(4096).decode().startswith("READY=1"), "READY")
+        check(manager.recv(4096).decode() == "WATCHDOG=1", "WATCHDOG")
+        daemon.send(signal.SIGTERM)
+        said = ["WATCHDOG=1"]
+        while said[-1] == "WATCHDOG=1":
+            said.append(manager.recv(4096).decode())
+        check(said[-1] == "STOPPING=1", said)
+        check(daemon.wait() == 0, daemon.log())
+
+
+def test_ipv6():
+    with Daemon(settings=["listen.address=::1"]) as daemon:
+        daemon.start()
+        check(re.fullmatch(r"\[::1\]:[1-9]\d*", daemon.native), daemon.ready)
+        check(daemon.http("/readyz")[0] == 200, "readyz")
+        with socket.create_connection(("::1", int(daemon.native.rsplit(":", 1)[1])), 10):
+            pass
+        check(daemon.stop() == 0, daemon.log())
+
+
+def test_disk_full_is_not_ready():
+    """At storage.disk_limit /readyz says so; when the log is compacted it is ready again by itself."""
+    with Daemon(shards=1, settings=["storage.disk_limit=64MiB"]) as daemon:
+        daemon.start()
+        filled = subprocess.run([program("belay-bench"), "fill", "--sessions", "400000",
+                                 "--value-bytes", "512", "--seed", "1", "--server", daemon.native],
+                                capture_output=True, text=True, timeout=100, check=False)
+        check("DISK_FULL" in filled.stdout + filled.stderr, filled)
+        check(" log-full " in daemon.log(), daemon.log())
+        wait_for("room again", lambda: daemon.http("/readyz")[0] == 200)
+        check(daemon.stop() == 0, daemon.log())
 
 
 def cpu_seconds(pid):
