@@ -5,6 +5,7 @@
 #include "frame.h"
 #include "inspect.h"
 #include "limits.h"
+#include "wire_head.h"
 
 enum {
     /* Every number of a Reply's head at its largest: 16 of them, with tags of at most 2 bytes. */
@@ -187,11 +188,11 @@ void native_answer(struct native_answer *answer, const struct reply *reply, uint
     set_room(answer);
 }
 
-static size_t put_frame(const ProtobufCMessage *head, struct bytes value, uint8_t type,
-                        uint64_t request_id, uint8_t *to)
+/* The head is in its place already. */
+static size_t put_frame(size_t head_size, struct bytes value, uint8_t type, uint64_t request_id,
+                        uint8_t *to)
 {
     uint8_t *at = to + FRAME_HEADER_BYTES;
-    size_t head_size = protobuf_c_message_pack(head, at);
 
     if (value.size > 0) {
         memcpy(at + head_size, value.data, value.size);
@@ -204,7 +205,8 @@ static size_t put_frame(const ProtobufCMessage *head, struct bytes value, uint8_
 size_t native_answer_frame(const struct native_answer *answer, uint8_t type, uint64_t request_id,
                            uint8_t *to)
 {
-    size_t size = put_frame(&answer->head.base, answer->value, type, request_id, to);
+    size_t head_size = wire_reply_put(&answer->head, to + FRAME_HEADER_BYTES);
+    size_t size = put_frame(head_size, answer->value, type, request_id, to);
 
     assert(size <= answer->room);
     return size;
@@ -236,5 +238,6 @@ size_t native_many_frame(uint8_t type, uint64_t request_id, uint64_t cursor, str
 
     belay__wire__many_reply__init(&head);
     head.cursor = cursor;
-    return put_frame(&head.base, value, type, request_id, to);
+    size_t head_size = belay__wire__many_reply__pack(&head, to + FRAME_HEADER_BYTES);
+    return put_frame(head_size, value, type, request_id, to);
 }

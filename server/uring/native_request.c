@@ -4,6 +4,7 @@
 
 #include "belay.pb-c.h"
 #include "limits.h"
+#include "wire_head.h"
 
 static struct bytes bytes_of_field(ProtobufCBinaryData field)
 {
@@ -37,51 +38,40 @@ static int64_t count_strings(struct bytes list, size_t size_max)
     return reader.bad ? -1 : count;
 }
 
-static enum status get_request(const struct frame *frame, struct arena *arena,
-                               struct request *request)
+static enum status get_request(const struct frame *frame, struct request *request)
 {
-    Belay__Wire__Get *head = unpack(&belay__wire__get__descriptor, frame, arena);
-    if (head == NULL) {
-        return unpack_failed(arena);
+    *request = (struct request){.op = REQUEST_GET, .body = frame->value};
+    if (wire_get(frame->head, request) != 0) {
+        return STATUS_INVALID;
     }
-    bool names = (head->flags & GET_FIELDS) != 0;
+    bool names = (request->flags & GET_FIELDS) != 0;
     int64_t count = names ? count_strings(frame->value, FIELD_NAME_BYTES_MAX) : 0;
     if (count < 0 || count > SESSION_FIELDS_MAX || (!names && frame->value.size > 0)) {
         return STATUS_INVALID;
     }
-    *request = (struct request){
-        .op = REQUEST_GET,
-        .flags = head->flags,
-        .timeout_ms = head->timeout_ms,
-        .key = bytes_of_field(head->key),
-        .version = bytes_of_field(head->floor),
-        .body = frame->value,
-    };
     return STATUS_OK;
 }
 
-static enum status write_request(const struct frame *frame, struct arena *arena,
-                                 struct request *request)
+static enum status write_request(const struct frame *frame, struct request *request)
 {
-    Belay__Wire__Write *head = unpack(&belay__wire__write__descriptor, frame, arena);
-    if (head == NULL) {
-        return unpack_failed(arena);
-    }
-    if (head->mode > WRITE_UPDATE || head->type > SESSION_ZSET || head->ack > ACK_ARCHIVE) {
+    struct wire_write head;
+
+    if (wire_write(frame->head, &head) != 0 || head.mode > WRITE_UPDATE ||
+        head.type > SESSION_ZSET || head.ack > ACK_ARCHIVE) {
         return STATUS_INVALID;
     }
     *request = (struct request){
         .op = REQUEST_WRITE,
-        .mode = (uint8_t)head->mode,
-        .type = (uint8_t)head->type,
-        .ack = (uint8_t)head->ack,
-        .timeout_ms = head->timeout_ms,
-        .key = bytes_of_field(head->key),
-        .version = bytes_of_field(head->if_version),
+        .mode = (uint8_t)head.mode,
+        .type = (uint8_t)head.type,
+        .ack = (uint8_t)head.ack,
+        .timeout_ms = head.timeout_ms,
+        .key = head.key,
+        .version = head.if_version,
         .body = frame->value,
-        .client = head->client,
-        .sequence = head->sequence,
-        .retry_hlc = head->retry_hlc,
+        .client = head.client,
+        .sequence = head.sequence,
+        .retry_hlc = head.retry_hlc,
     };
     return STATUS_OK;
 }
@@ -122,9 +112,9 @@ enum status native_request(const struct frame *frame, struct arena *arena, struc
 {
     switch (frame->type) {
     case FRAME_GET:
-        return get_request(frame, arena, request);
+        return get_request(frame, request);
     case FRAME_WRITE:
-        return write_request(frame, arena, request);
+        return write_request(frame, request);
     case FRAME_SCAN:
         return scan_request(frame, arena, request);
     case FRAME_INSPECT:
