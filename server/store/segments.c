@@ -1,42 +1,19 @@
-#include "segment_pool.h"
+#include "segment_state.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "log_reader.h"
 
 enum {
-    ZEROS_BYTES = 1024 * 1024,
-    /* The log writer needs a segment in a shorter time than this: prepare more than one ahead. */
+    /* The log writer needs a segment in a shorter time than this: more than one is prepared ahead. */
     BUSY_MS = 3000,
-    READY_BUSY = 3,
     FAILURES_MAX = 5, /* In a row; then take says -EIO. */
-};
-
-static const char temporary_name[] = "log-new.seg.tmp";
-
-struct segments {
-    struct segments_options options;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint64_t changes;
-    struct segment_file *table;
-    uint32_t table_size;
-    uint32_t next_number;
-    uint64_t kept_bytes, other_bytes;
-    uint64_t taken_ms; /* When the last one was taken; 0: never. */
-    bool busy;         /* The last two were taken within BUSY_MS. */
-    int error;         /* Of the last preparation. */
-    uint32_t failures; /* In a row. */
-    bool full_told;
 };
 
 void segment_name(char name[SEGMENT_NAME_BYTES], struct log_epoch epoch)
@@ -79,17 +56,8 @@ static uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static int path_of(const struct segments *segments, struct log_epoch epoch,
-                   char path[PATH_BYTES_MAX])
-{
-    char name[SEGMENT_NAME_BYTES];
-
-    segment_name(name, epoch);
-    return path_join(path, segments->options.directory, name);
-}
-
 /* An unused place of the table, which may move. Returns 0 or -ENOMEM. */
-static int place(struct segments *segments, uint32_t *id)
+int segments_place(struct segments *segments, uint32_t *id)
 {
     struct memory *memory = segments->options.memory;
 
@@ -175,7 +143,7 @@ static int scan_name(void *context, const char *name)
     }
     int rc = examine(segments, &scan->reader, name, &found);
     if (rc == 0) {
-        rc = place(segments, &id);
+        rc = segments_place(segments, &id);
     }
     if (rc == 0) {
         found.id = id;
@@ -193,7 +161,7 @@ static int scan_directory(struct segments *segments)
     int rc = files_list(segments->options.directory, scan_name, &scan);
     log_reader_fini(&scan.reader);
     if (rc == 0) {
-        rc = path_join(path, segments->options.directory, temporary_name);
+        rc = path_join(path, segments->options.directory, SEGMENT_TEMPORARY_NAME);
     }
     if (rc == 0) {
         rc = segments->options.files->remove(segments->options.files, path);
@@ -254,7 +222,7 @@ static void tell_change(struct segments *segments)
 }
 
 /* The file of a state with the lowest epoch, or NULL. */
-static struct segment_file *first_in(struct segments *segments, enum segment_state state)
+struct segment_file *segments_first(struct segments *segments, enum segment_state state)
 {
     struct segment_file *first = NULL;
 
@@ -273,7 +241,7 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     uint64_t now_ms = clock_ms();
 
     pthread_mutex_lock(&segments->lock);
-    struct segment_file *file = first_in(segments, SEGMENT_READY);
+    struct segment_file *file = segments_first(segments, SEGMENT_READY);
     if (file != NULL) {
         file->state = SEGMENT_TAKEN;
         file->lsn = lsn;
@@ -372,7 +340,7 @@ void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t 
     pthread_mutex_unlock(&segments->lock);
 }
 
-static void count(const struct segments *segments, struct segments_stats *stats)
+void segments_count(const struct segments *segments, struct segments_stats *stats)
 {
     *stats = (struct segments_stats){.full = segments->error == -ENOSPC};
     for (uint32_t i = 0; i < segments->table_size; i++) {
@@ -387,7 +355,7 @@ static void count(const struct segments *segments, struct segments_stats *stats)
 void segments_stats(struct segments *segments, struct segments_stats *stats)
 {
     pthread_mutex_lock(&segments->lock);
-    count(segments, stats);
+    segments_count(segments, stats);
     pthread_mutex_unlock(&segments->lock);
 }
 
@@ -416,244 +384,4 @@ void segments_wake(struct segments *segments)
     pthread_mutex_lock(&segments->lock);
     tell_change(segments);
     pthread_mutex_unlock(&segments->lock);
-}
-
-/* ---- Preparing ---- */
-
-/* One step that is due; its file, if it has one yet, is busy meanwhile. */
-struct step {
-    enum { STEP_NOTHING, STEP_CREATE, STEP_RECYCLE, STEP_REMOVE } kind;
-    struct segment_file file;
-    struct log_epoch epoch; /* The new one. */
-};
-
-static int write_zeros(struct files *files, int fd, const uint8_t *zeros, uint64_t size)
-{
-    int rc = files->allocate(files, fd, size);
-
-    for (uint64_t at = 0; at < size && rc == 0; at += ZEROS_BYTES) {
-        uint64_t left = size - at;
-        rc = files->write(files, fd, zeros, (size_t)(left < ZEROS_BYTES ? left : ZEROS_BYTES), at);
-    }
-    return rc;
-}
-
-/* Both kinds of files end here: a durable header, then the durable name. Uses the first block of `block`,
- * and leaves it zero. */
-static int write_header(struct segments *segments, int fd, const char *from, struct step *step,
-                        uint8_t *block)
-{
-    struct files *files = segments->options.files;
-    const struct log_segment_header header = {
-        .shard = segments->options.shard,
-        .actor = segments->options.actor,
-        .epoch = step->epoch,
-    };
-    char path[PATH_BYTES_MAX];
-
-    log_segment_header_put(block, &header);
-    int rc = files->write(files, fd, block, LOG_HEADER_BYTES, 0);
-    memset(block, 0, LOG_HEADER_BYTES);
-    if (rc == 0) {
-        rc = files->sync(files, fd);
-    }
-    if (rc == 0) {
-        rc = path_of(segments, step->epoch, path);
-    }
-    if (rc == 0) {
-        rc = files->rename(files, from, path);
-    }
-    if (rc == 0) {
-        step->file.epoch = step->epoch;
-        rc = files->sync_directory(files, segments->options.directory);
-    }
-    return rc;
-}
-
-static int create(struct segments *segments, struct step *step, uint8_t *zeros)
-{
-    struct files *files = segments->options.files;
-    char path[PATH_BYTES_MAX], made[PATH_BYTES_MAX];
-
-    int rc = path_join(path, segments->options.directory, temporary_name);
-    if (rc == 0) {
-        rc = path_of(segments, step->epoch, made);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    int fd = files->open(files, path, O_WRONLY | O_CREAT | O_TRUNC | O_DIRECT);
-    if (fd < 0) {
-        return fd;
-    }
-    rc = write_zeros(files, fd, zeros, step->file.size);
-    if (rc == 0) {
-        rc = write_header(segments, fd, path, step, zeros);
-    }
-    files->close(files, fd);
-    if (rc == 0) {
-        rc = files->open(files, made, O_WRONLY | O_DIRECT | O_DSYNC);
-        step->file.fd = rc;
-    }
-    if (rc < 0) {
-        (void)files->remove(files, path);
-        (void)files->remove(files, made);
-    }
-    return rc < 0 ? rc : 0;
-}
-
-static int recycle(struct segments *segments, struct step *step, uint8_t *block)
-{
-    struct files *files = segments->options.files;
-    char path[PATH_BYTES_MAX];
-
-    int rc = path_of(segments, step->file.epoch, path);
-    if (rc != 0) {
-        return rc;
-    }
-    int fd = files->open(files, path, O_WRONLY | O_DIRECT | O_DSYNC);
-    if (fd < 0) {
-        return fd;
-    }
-    rc = write_header(segments, fd, path, step, block);
-    if (rc != 0) {
-        files->close(files, fd);
-        return rc;
-    }
-    step->file.fd = fd;
-    return 0;
-}
-
-static int remove_file(struct segments *segments, const struct step *step)
-{
-    struct files *files = segments->options.files;
-    char path[PATH_BYTES_MAX];
-
-    int rc = path_of(segments, step->file.epoch, path);
-    return rc != 0 ? rc : files->remove(files, path);
-}
-
-/* Choose, with the lock held. */
-static int choose(struct segments *segments, struct step *step)
-{
-    struct segments_stats stats;
-    const struct segments_options *options = &segments->options;
-    struct segment_file *file = first_in(segments, SEGMENT_FREE);
-
-    count(segments, &stats);
-    *step = (struct step){.kind = STEP_NOTHING};
-    if (stats.ready < (segments->busy ? READY_BUSY : 1)) {
-        step->epoch.number = segments->next_number++;
-        if (file != NULL && file->size >= options->segment_bytes &&
-            file->size % LOG_BLOCK_BYTES == 0) {
-            step->kind = STEP_RECYCLE;
-            step->file = *file;
-            file->state = SEGMENT_BUSY;
-            return 0;
-        }
-        if (file == NULL) {
-            if (options->bytes_max != 0 &&
-                stats.bytes + segments->other_bytes + options->segment_bytes > options->bytes_max) {
-                return -ENOSPC;
-            }
-            int rc = place(segments, &step->file.id);
-            if (rc != 0) {
-                return rc;
-            }
-            step->kind = STEP_CREATE;
-            step->file.size = options->segment_bytes;
-            step->file.lsn = LOG_LSN_UNKNOWN;
-            step->file.fd = -1;
-            segments->table[step->file.id] = step->file;
-            segments->table[step->file.id].state = SEGMENT_BUSY;
-            return 0;
-        }
-    } else if (file == NULL || stats.bytes <= segments->kept_bytes) {
-        return 0;
-    }
-    step->kind = STEP_REMOVE;
-    step->file = *file;
-    file->state = SEGMENT_BUSY;
-    return 0;
-}
-
-static int perform(struct segments *segments, struct step *step)
-{
-    uint8_t *zeros = NULL;
-    int rc;
-
-    if (step->kind == STEP_REMOVE) {
-        return remove_file(segments, step);
-    }
-    if (getrandom(&step->epoch.salt, sizeof step->epoch.salt, 0) != sizeof step->epoch.salt) {
-        return -EIO;
-    }
-    struct memory *memory = segments->options.memory;
-    zeros = memory->map(memory, ZEROS_BYTES);
-    if (zeros == NULL) {
-        return -ENOMEM;
-    }
-    if (step->kind == STEP_CREATE) {
-        rc = create(segments, step, zeros);
-    } else {
-        rc = recycle(segments, step, zeros);
-    }
-    memory->unmap(memory, zeros, ZEROS_BYTES);
-    return rc;
-}
-
-/* Put the outcome into the table, with the lock held. */
-static void settle(struct segments *segments, struct step *step, int rc)
-{
-    struct segment_file *file = &segments->table[step->file.id];
-
-    if (step->kind == STEP_NOTHING) {
-        return;
-    }
-    *file = step->file;
-    if (rc == 0 && step->kind != STEP_REMOVE) {
-        file->state = SEGMENT_READY;
-        file->lsn = LOG_LSN_UNKNOWN;
-    } else if (rc != 0 && step->kind != STEP_CREATE) {
-        file->state = SEGMENT_FREE;
-    } else {
-        file->state = SEGMENT_NONE;
-    }
-}
-
-static void tell_room(struct segments *segments, int rc)
-{
-    bool full = rc == -ENOSPC;
-
-    if (full != segments->full_told && (full || rc == 0)) {
-        const struct store_report report = {
-            .event = full ? STORE_DISK_FULL : STORE_DISK_ROOM,
-            .shard = segments->options.shard,
-            .error = rc,
-        };
-        segments->full_told = full;
-        segments->options.reporter->report(segments->options.reporter, &report);
-    }
-}
-
-int segments_prepare(struct segments *segments)
-{
-    struct step step;
-
-    pthread_mutex_lock(&segments->lock);
-    int rc = choose(segments, &step);
-    pthread_mutex_unlock(&segments->lock);
-    if (rc == 0 && step.kind == STEP_NOTHING) {
-        return 0;
-    }
-    if (rc == 0) {
-        rc = perform(segments, &step);
-    }
-    pthread_mutex_lock(&segments->lock);
-    settle(segments, &step, rc);
-    segments->error = rc;
-    segments->failures = rc == 0 ? 0 : segments->failures + 1;
-    pthread_mutex_unlock(&segments->lock);
-    tell_room(segments, rc);
-    return rc == 0 ? 1 : rc;
 }

@@ -1,0 +1,67 @@
+/* The inside of a checkpoint, for checkpoint.c (opening, reading), checkpoint_change.c (in place),
+ * checkpoint_build.c (afresh) and checkpoint_entry.c (keys, values, environments). */
+#ifndef CHECKPOINT_STATE_H
+#define CHECKPOINT_STATE_H
+
+#include <lmdb.h>
+
+#include "checkpoint.h"
+
+enum { CHECKPOINT_KEY_BYTES = 16, CHECKPOINT_META_KEY_BYTES = 1 };
+
+struct checkpoint {
+    struct checkpoint_options options;
+    uint64_t number; /* Of its directory; 0: there is none yet. */
+    uint64_t map_bytes;
+    bool name_unsure; /* The directory's entry may not be durable yet. */
+    struct checkpoint_info info;
+    MDB_env *env;
+    MDB_dbi dbi;
+    MDB_txn *txn; /* Reading or changing. */
+    MDB_cursor *cursor;
+    uint8_t *seen_low, *seen_high; /* Of the map, since pages were let go. */
+    size_t seen_bytes;
+    uint64_t changed_bytes; /* record_bytes of the change under way. */
+    /* A build. */
+    MDB_env *new_env;
+    MDB_dbi new_dbi;
+    MDB_txn *new_txn;
+    struct checkpoint_info new_info;
+    size_t slice_bytes, unsynced_bytes;
+};
+
+/* LMDB's codes as negative errno. */
+int checkpoint_error(int code);
+
+void checkpoint_key_put(uint8_t to[CHECKPOINT_KEY_BYTES], struct checkpoint_key key);
+
+/* Take apart a value. Returns 0 or -EBADMSG; `record` is set to what there is either way. */
+int checkpoint_value_parse(const MDB_val *key, const MDB_val *value, struct bytes *record);
+
+/* Store a record under its key, with its sum. */
+int checkpoint_put(MDB_txn *txn, MDB_dbi dbi, struct checkpoint_key key, struct bytes record,
+                   unsigned flags);
+
+/* The entry that says which LSN it is, and how many bytes of records there are. */
+int checkpoint_meta_put(const struct checkpoint *checkpoint, MDB_txn *txn, MDB_dbi dbi,
+                        const struct checkpoint_info *info, unsigned flags);
+int checkpoint_meta_get(const struct checkpoint *checkpoint, MDB_txn *txn, MDB_dbi dbi,
+                        struct checkpoint_info *info);
+
+int checkpoint_path(const struct checkpoint *checkpoint, uint64_t number, bool building,
+                    char path[PATH_BYTES_MAX]);
+
+/* Open the environment in a directory; bytes in use of one. */
+int checkpoint_environment_open(const char *path, uint64_t map_bytes, unsigned flags, MDB_env **env,
+                                MDB_dbi *dbi);
+void checkpoint_environment_size(MDB_env *env, uint64_t *bytes);
+
+/* Open the environment where it rests. What it says of itself counts, also after a failed commit. */
+int checkpoint_awake(struct checkpoint *checkpoint);
+
+/* Make the name of the valid environment durable, if that is not sure yet. */
+int checkpoint_make_name_sure(struct checkpoint *checkpoint);
+
+void checkpoint_report_damage(const struct checkpoint *checkpoint, struct bytes record);
+
+#endif

@@ -1,0 +1,36 @@
+/* The inside of the pool of segments, for segments.c (its table) and segment_prepare.c (its files). */
+#ifndef SEGMENT_STATE_H
+#define SEGMENT_STATE_H
+
+#include <pthread.h>
+
+#include "segment_pool.h"
+
+#define SEGMENT_TEMPORARY_NAME "log-new.seg.tmp"
+
+struct segments {
+    struct segments_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t changes;
+    struct segment_file *table;
+    uint32_t table_size;
+    uint32_t next_number;
+    uint64_t kept_bytes, other_bytes;
+    uint64_t taken_ms; /* When the last one was taken; 0: never. */
+    bool busy;         /* The last two were taken within BUSY_MS. */
+    int error;         /* Of the last preparation. */
+    uint32_t failures; /* In a row. */
+    bool full_told;
+};
+
+/* With the lock held: an unused place of the table, which may move. Returns 0 or -ENOMEM. */
+int segments_place(struct segments *segments, uint32_t *id);
+
+/* With the lock held: the file of a state with the lowest epoch, or NULL. */
+struct segment_file *segments_first(struct segments *segments, enum segment_state state);
+
+/* With the lock held. */
+void segments_count(const struct segments *segments, struct segments_stats *stats);
+
+#endif
