@@ -371,7 +371,7 @@ static int take_many(struct belay_request *request, const struct frame *frame, c
 static int keep_frame(struct belay_request *request, struct frame *frame)
 {
     request->reply.size = 0;
-    int rc = buffer_reserve(&request->reply, frame->head.size + frame->value.size);
+    int rc = buffer_reserve(&request->reply, frame->head.size + frame->value.size + 1);
     if (rc != 0) {
         return rc;
     }

@@ -73,9 +73,10 @@ struct belay_request *request_begin(struct belay_client *client, uint8_t frame_t
     request->frame_type = frame_type;
     if (key.size > KEY_BYTES_MAX) {
         request_wrong(request, BELAY_KEY_TOO_LARGE);
-    } else if (buffer_append(&request->body, bytes_in(key)) != 0) {
+    } else if (buffer_reserve(&request->body, key.size + 1) != 0) { /* Never NULL from here on. */
         request_wrong(request, BELAY_NO_MEMORY);
     } else {
+        (void)buffer_append(&request->body, bytes_in(key));
         request->key_size = (uint32_t)key.size;
     }
     return request;

@@ -257,6 +257,9 @@ int64_t belay_result_change(struct belay_result *result, size_t index)
     if (!found.score) {
         return found.number;
     }
+    if (found.sum != found.sum) {
+        return 0; /* Not a number: nonsense of the server's. */
+    }
     if (found.sum >= 9223372036854775808.0) {
         return INT64_MAX;
     }

@@ -253,6 +253,11 @@ def test_manual_names_every_key():
                 [asked(daemon, "session", "touch", "b"), asked(daemon, "session", "list"),
                  asked(daemon, "session", "del", "b")],
         }
+        directory = str(daemon.data)
+        dumped = [asked(daemon, "log", "dump", str(path)) for path in daemon.data.rglob("*.seg")]
+        daemon.stop()
+        found["log dump, data dump"] = [*dumped, asked("nowhere", "data", "dump", directory)]
+        manual["log dump, data dump"] -= {"what", "error"} - keys_of(dumped)
         for part, documents in found.items():
             said, written = keys_of(documents), manual[part]
             check(said == written,
