@@ -1,0 +1,285 @@
+/* Stories of several copies: what a partition, a delay, a restart or a wrong clock may not do. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "session_kit.h"
+
+enum { HOUR_MS = 3600000 };
+
+/* Two copies of one session; the second one's coordinator is another node. */
+static void two_copies(struct kit *a, struct kit *b)
+{
+    kit_init(a);
+    kit_init(b);
+    b->actor.node = 2;
+    a->mode = WRITE_CREATE;
+    assert_int_equal(kit_do(a, KIT_CHANGE(SET, .name = text("f"), .value = text("0"))), STATUS_OK);
+    a->mode = WRITE_UPSERT;
+    kit_take_first(b, a);
+    a->now_ms += 10;
+    b->now_ms += 20;
+}
+
+static void finish(struct kit *a, struct kit *b)
+{
+    kit_fini(a);
+    kit_fini(b);
+}
+
+static bool lives(const struct kit *kit)
+{
+    struct session_view view;
+
+    kit_open(kit, &view);
+    return view.live;
+}
+
+static void test_delete_wins(void **state)
+{
+    struct kit a, b;
+    (void)state;
+
+    two_copies(&a, &b);
+    b.now_ms += HOUR_MS; /* Much later, but not having seen the delete. */
+    assert_int_equal(kit_do(&a, KIT_CHANGE(DESTROY)), STATUS_OK);
+    assert_int_equal(kit_do(&b, KIT_CHANGE(SET, .name = text("f"), .value = text("late"))), 0);
+    assert_int_equal(kit_do(&b, KIT_CHANGE(SET, .name = text("g"), .value = text("new"))), 0);
+    kit_take(&a, &b);
+    kit_take(&b, &a);
+    assert_false(lives(&a));
+    assert_false(lives(&b));
+    assert_bytes_equal(buffer_bytes(&a.record), buffer_bytes(&b.record));
+    finish(&a, &b);
+}
+
+static void test_recreate_lives(void **state)
+{
+    struct kit a, b;
+    (void)state;
+
+    two_copies(&a, &b);
+    a.rules.no_resurrect = true;
+    assert_int_equal(kit_do(&a, KIT_CHANGE(DESTROY)), STATUS_OK);
+    a.now_ms -= HOUR_MS; /* Even where the clock went back in between. */
+    a.mode = WRITE_CREATE;
+    assert_int_equal(kit_do(&a, KIT_CHANGE(SET, .name = text("h"), .value = text("again"))), 0);
+    kit_do(&b, KIT_CHANGE(SET, .name = text("f"), .value = text("old")));
+    kit_take(&a, &b);
+    assert_true(lives(&a));
+    kit_expect(&a, "h", "again");
+    kit_expect(&a, "f", NULL);
+    finish(&a, &b);
+}
+
+/* A blind write that had not heard of the delete does not bring the session back while the tombstone
+ * is kept; an explicit create does. Without the policy both do. */
+static void test_late_blind_write(void **state)
+{
+    (void)state;
+    for (int no_resurrect = 0; no_resurrect < 2; no_resurrect++) {
+        for (int with_create = 0; with_create < 2; with_create++) {
+            struct kit a, b;
+            two_copies(&a, &b);
+            a.rules.no_resurrect = no_resurrect != 0;
+            assert_int_equal(kit_do(&a, KIT_CHANGE(DESTROY)), STATUS_OK);
+            b.record.size = 0; /* It never had a copy. */
+            b.now_ms = a.now_ms + HOUR_MS - 1;
+            b.mode = with_create ? WRITE_CREATE : WRITE_UPSERT;
+            assert_int_equal(kit_do(&b, KIT_CHANGE(SET, .name = text("x"))), STATUS_OK);
+            kit_take(&b, &a);
+            assert_int_equal(lives(&b), with_create || !no_resurrect);
+            finish(&a, &b);
+        }
+    }
+}
+
+/* Deadlines and accesses of a dead incarnation do nothing to the next one. */
+static void test_old_deadline(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    two_copies(&a, &b);
+    kit_add(&b, KIT_CHANGE(TTL, .ms = 1000));
+    kit_add(&b, KIT_CHANGE(IDLE, .ms = 500));
+    kit_write(&b);
+    a.now_ms = b.now_ms;
+    kit_do(&a, KIT_CHANGE(DESTROY));
+    kit_do(&a, KIT_CHANGE(SET, .name = text("f"), .value = text("2")));
+    kit_take(&a, &b);
+    a.now_ms += HOUR_MS;
+    kit_open(&a, &view);
+    assert_true(view.live);
+    assert_int_equal(view.deadline_ms, 0);
+    assert_int_equal(view.absolute_ms, 0);
+    assert_int_equal(view.idle_ms, 0);
+    finish(&a, &b);
+}
+
+/* A clock that goes back an hour: what is written then is still newer than what was seen. */
+static void test_clock_goes_back(void **state)
+{
+    struct kit a, b;
+    (void)state;
+
+    two_copies(&a, &b);
+    kit_do(&a, KIT_CHANGE(SET, .name = text("f"), .value = text("before")));
+    kit_take(&b, &a);
+    b.now_ms -= HOUR_MS;
+    kit_do(&b, KIT_CHANGE(SET, .name = text("f"), .value = text("after")));
+    kit_expect(&b, "f", "after");
+    kit_take(&a, &b);
+    kit_expect(&a, "f", "after");
+    a.now_ms -= HOUR_MS;
+    kit_do(&a, KIT_CHANGE(DESTROY));
+    assert_true(a.written.destroyed);
+    kit_take(&b, &a);
+    assert_false(lives(&b));
+    finish(&a, &b);
+}
+
+/* What was added before a crash and reached another copy counts beside what the next life adds. */
+static void test_adds_over_a_restart(void **state)
+{
+    struct kit a, b;
+    (void)state;
+
+    two_copies(&a, &b);
+    uint8_t lost[256];
+    struct bytes old = bytes_of(lost, a.record.size);
+    memcpy(lost, a.record.data, old.size);
+    kit_do(&a, KIT_CHANGE(ADD, .name = text("n"), .delta = 5));
+    kit_take(&b, &a);
+    a.record.size = 0;
+    buffer_append(&a.record, old);
+    a.actor.start++;
+    kit_do(&a, KIT_CHANGE(ADD, .name = text("n"), .delta = 3));
+    kit_expect(&a, "n", "3");
+    kit_take(&a, &b);
+    kit_expect(&a, "n", "8");
+    finish(&a, &b);
+}
+
+/* A touch is no write: it may not sweep what others could not know to be swept. */
+static void test_touch_sweeps_nothing(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&a);
+    kit_init(&b);
+    b.actor.node = 2;
+    b.now_ms++;
+    a.mode = b.mode = WRITE_CREATE;
+    b.rules.idle_ttl_ms = 1000;
+    kit_do(&a, KIT_CHANGE(SET, .name = text("f")));
+    kit_do(&b, KIT_CHANGE(SET, .name = text("f")));
+    kit_take(&b, &a);
+    b.mode = WRITE_UPDATE;
+    b.now_ms += 9;
+    assert_int_equal(kit_do(&b, KIT_CHANGE(TOUCH)), STATUS_OK);
+    assert_true(b.written.changed);
+    kit_open(&b, &view);
+    assert_int_equal(view.siblings_hidden, 1);
+    assert_int_equal(view.last_access_ms, b.now_ms);
+    finish(&a, &b);
+}
+
+/* A copy that only ever gets deltas, in order, is the copy they were made from. */
+static void test_follower(void **state)
+{
+    enum { WRITES = 500 };
+    struct kit leader, follower;
+    uint32_t deltas = 0, random = 1;
+    (void)state;
+
+    kit_init(&leader);
+    kit_init(&follower);
+    leader.rules.idle_ttl_ms = HOUR_MS;
+    for (uint32_t i = 0; i < WRITES; i++) {
+        char name[8];
+        random = random * 1664525 + 1013904223;
+        snprintf(name, sizeof name, "f%u", random >> 27);
+        leader.now_ms += random >> 24;
+        leader.client = random >> 20 & 1;
+        leader.sequence = i;
+        switch (random >> 13 & 7) {
+        case 0:
+            kit_add(&leader, KIT_CHANGE(DELETE, .name = text(name)));
+            break;
+        case 1:
+            kit_add(&leader, KIT_CHANGE(TOUCH));
+            break;
+        case 2:
+            kit_add(&leader, KIT_CHANGE(TTL, .ms = HOUR_MS));
+            break;
+        case 3:
+            kit_add(&leader, KIT_CHANGE(ADD, .name = text("n"), .delta = i));
+            kit_add(&leader, KIT_CHANGE(ABSOLUTE, .ms = 0));
+            break;
+        default:
+            kit_add(&leader, KIT_CHANGE(SET, .name = text(name), .value = text("some value")));
+        }
+        assert_int_equal(kit_write(&leader), STATUS_OK);
+        struct bytes delta = buffer_bytes(&leader.written.delta);
+        if (!leader.written.changed) {
+            continue;
+        }
+        if (delta.size > 0) {
+            deltas++;
+            assert_int_equal(
+                session_apply_delta(buffer_bytes(&follower.record), delta, &follower.merged), 0);
+            follower.record.size = 0;
+            buffer_append(&follower.record, buffer_bytes(&follower.merged));
+        } else {
+            follower.record.size = 0;
+            buffer_append(&follower.record, buffer_bytes(&leader.record));
+        }
+        assert_bytes_equal(buffer_bytes(&follower.record), buffer_bytes(&leader.record));
+    }
+    assert_true(deltas > WRITES / 2);
+    finish(&leader, &follower);
+}
+
+static void test_delta_needs_its_base(void **state)
+{
+    struct kit a, b;
+    (void)state;
+
+    two_copies(&a, &b);
+    for (int i = 0; i < 20; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "f%d", i);
+        kit_add(&a, KIT_CHANGE(SET, .name = text(name), .value = text("value")));
+    }
+    kit_write(&a);
+    kit_do(&a, KIT_CHANGE(SET, .name = text("f1"), .value = text("other")));
+    struct bytes delta = buffer_bytes(&a.written.delta);
+    assert_true(delta.size > 0);
+    assert_int_equal(session_apply_delta(buffer_bytes(&b.record), delta, &b.merged), -ESTALE);
+    assert_int_equal(session_apply_delta(bytes_of("", 0), delta, &b.merged), -ESTALE);
+    assert_int_equal(session_apply_delta(delta, delta, &b.merged), -EBADMSG);
+    assert_int_equal(session_merge(buffer_bytes(&b.record), delta, &b.merged), -EBADMSG);
+    assert_bytes_equal(session_key(delta), a.key);
+    assert_int_equal(session_newest_hlc(delta), a.written.stamp.hlc);
+    b.key = text("other");
+    b.record.size = 0;
+    kit_do(&b, KIT_CHANGE(SET, .name = text("f1")));
+    assert_int_equal(session_merge(buffer_bytes(&a.record), buffer_bytes(&b.record), &b.merged),
+                     -EBADMSG);
+    finish(&a, &b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_delete_wins),          cmocka_unit_test(test_recreate_lives),
+        cmocka_unit_test(test_late_blind_write),     cmocka_unit_test(test_old_deadline),
+        cmocka_unit_test(test_clock_goes_back),      cmocka_unit_test(test_adds_over_a_restart),
+        cmocka_unit_test(test_touch_sweeps_nothing), cmocka_unit_test(test_follower),
+        cmocka_unit_test(test_delta_needs_its_base),
+    };
+    return cmocka_run_group_tests_name("session_merge", tests, NULL, NULL);
+}
