@@ -7,7 +7,8 @@
 
 #include "number.h"
 
-enum { NO_SLOT = UINT32_MAX, FEW = 16 };
+enum { FEW = 16 };
+#define NO_SLOT UINT32_MAX
 
 /* A name that a change mentions. */
 struct mention {
