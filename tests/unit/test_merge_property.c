@@ -30,7 +30,6 @@ enum flavour {
     GENERAL = 0,
     BLIND_COUNTERS = 1,    /* Nothing dies; sessions begin blindly: every add counts. */
     EXPLICIT_COUNTERS = 2, /* Explicit creates and deaths: every add of the shown birth counts. */
-    FLAVOURS = 3,
 };
 
 struct delta_log {
@@ -360,7 +359,7 @@ static void choose_changes(struct history *history, struct session_write *write)
     if (history->flavour == GENERAL && chance(history, 40)) {
         write->client = 1 + (uint64_t)pick(history, 3);
         write->sequence = ++history->sequence;
-        if (chance(history, 15)) {
+        if (chance(history, 30)) {
             write->sequence -= (uint64_t)pick(history, 6);
             write->retry_hlc = chance(history, 50) ? hlc_of_ms(write->now_ms - 1000) : 0;
         }
@@ -591,7 +590,7 @@ static void check_triple(struct history *history, struct buffer work[6])
 static void begin_history(struct history *history, uint64_t seed)
 {
     history->random = seed;
-    history->flavour = pick(history, 4) < 2 ? GENERAL : 1 + pick(history, 2);
+    history->flavour = (enum flavour)(pick(history, 4) < 2 ? GENERAL : 1 + pick(history, 2));
     history->bytes.size = 0;
     history->now_ms = UINT64_C(1700000000000) + (uint64_t)pick(history, 1 << 20);
     history->replica_count = 3 + pick(history, REPLICAS_MAX - 2);

@@ -177,6 +177,77 @@ static void test_check_refuses(void **state)
     kit_fini(&kit);
 }
 
+static size_t bytes_of_hex(const char *hex, uint8_t *bytes)
+{
+    size_t digits = 0;
+
+    for (; *hex != '\0'; hex++) {
+        if (*hex != ' ') {
+            int digit = *hex <= '9' ? *hex - '0' : *hex - 'a' + 10;
+            bytes[digits / 2] = (uint8_t)(bytes[digits / 2] << 4 | digit);
+            digits++;
+        }
+    }
+    return digits / 2;
+}
+
+/* What would read well but is no state, or not its only form. */
+static void test_check_rules(void **state)
+{
+    static const struct {
+        int rc;
+        const char *hex;
+    } rows[] = {
+        /* Two actors, of the second one a field. */
+        {0, "10 016b 01 0368e5cf8b01 02 0101 00 0201 06 05 00 06 34 0161 01 06 78"},
+        /* The version does not cover the field's stamp. */
+        {-EBADMSG, "10 016b 01 0368e5cf8b01 02 0101 00 0201 08 05 00 06 34 0161 01 06 78"},
+        /* Nor the birth's. */
+        {-EBADMSG, "10 016b 01 0368e5cf8b01 02 0101 00 0201 08 05 01 06 34 0161 00 06 78"},
+        /* Nobody is at the newest hlc; actors are out of order, or nobody. */
+        {-EBADMSG, "10 016b 01 0368e5cf8b01 02 0101 02 0201 06 05 00 06 34 0161 01 06 78"},
+        {-EBADMSG, "10 016b 01 0368e5cf8b01 02 0201 00 0101 06 05 00 06 34 0161 01 06 78"},
+        {-EBADMSG, "10 016b 01 0368e5cf8b01 02 0001 00 0201 06 05 00 06 34 0161 01 06 78"},
+        /* A birth that is dead; a death after everything. */
+        {-EBADMSG, "10 016b 05 0368e5cf8b01 02 0101 00 0201 06 06 05 00 06 34 0161 01 06 78"},
+        {-EBADMSG, "10 016b 0c 0368e5cf8b01 0101 00 00 05 06 2c 0161 78"},
+        /* A birth that is written as given though it is the newest. */
+        {0, "10 016b 00 0368e5cf8b01 0101 15 24 0161 78"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 05 00 24 0161 78"},
+        /* A type that is none; a birth without type or entries. */
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 1b 24 0161 78"},
+        {0, "10 016b 00 0368e5cf8b01 0101 11 24 0161 78"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 11"},
+        /* Fields out of order, twice, without name under the wrong kind. */
+        {0, "10 016b 00 0368e5cf8b01 0101 15 04 0161 00 24 0162 78"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 04 0162 00 24 0161 78"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 04 0161 00 24 0161 78"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 24 00 78"},
+        /* An access before the death; an owner without name; an unknown kind; no deadline at 0. */
+        {-EBADMSG, "19 0168e5cf8b01 016b 04 0368e5cf8b01 0101 02 00"},
+        {0, "19 0268e5cf8b01 016b 04 0368e5cf8b01 0101 02 00"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 20"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 27"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 22 00"},
+        /* Gone, in no delta. */
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 3c 0161"},
+        /* No key; a dedup item of nobody. */
+        {-EBADMSG, "10 00 00 0368e5cf8b01 0101 15"},
+        {0, "12 016b 00 0368e5cf8b01 0101 15 0a 01 01 02"},
+        {-EBADMSG, "12 016b 00 0368e5cf8b01 0101 15 0a 00 01 02"},
+    };
+    uint8_t bytes[64];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t size = bytes_of_hex(rows[i].hex, bytes);
+        if (session_check(bytes_of(bytes, size)) != rows[i].rc) {
+            print_error("%s\n", rows[i].hex);
+            fail();
+        }
+    }
+}
+
 /* More actors and births than any cache holds, or a token has room for. */
 static void test_crowds(void **state)
 {
@@ -297,7 +368,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_blob), cmocka_unit_test(test_golden_map),
         cmocka_unit_test(test_sizes),       cmocka_unit_test(test_check_refuses),
-        cmocka_unit_test(test_crowds),      cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_check_rules), cmocka_unit_test(test_crowds),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("session_record", tests, NULL, NULL);
 }
