@@ -1,4 +1,4 @@
-/* Sessions written and read: what each change does, conditions, deadlines, the dedup window. */
+/* Sessions written and read: what each change does, conditions, births, siblings. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -325,110 +325,6 @@ static void test_sets(void **state)
     kit_fini(&kit);
 }
 
-static void test_deadlines(void **state)
-{
-    struct kit kit;
-    struct session_view view;
-    (void)state;
-
-    kit_init(&kit);
-    uint64_t start = kit.now_ms;
-    kit.rules.absolute_ttl_ms = 1000;
-    kit.rules.idle_ttl_ms = 300;
-    kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("old")));
-    kit_open(&kit, &view);
-    assert_int_equal(view.absolute_ms, start + 1000);
-    assert_int_equal(view.idle_ms, 300);
-    assert_int_equal(view.last_access_ms, start);
-    assert_int_equal(view.deadline_ms, start + 300);
-    assert_int_equal(view.next_ms, start + 300);
-
-    kit.now_ms = start + 200;
-    assert_true(session_touch_in_place(kit.record.data, kit.record.size, kit.now_ms));
-    assert_int_equal(session_check(buffer_bytes(&kit.record)), 0);
-    kit_open(&kit, &view);
-    assert_int_equal(view.deadline_ms, start + 500);
-    kit.now_ms = start + 400;
-    struct bytes token = kit.written.token;
-    uint8_t copy[64];
-    memcpy(copy, token.data, token.size);
-    token.data = copy;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_OK);
-    assert_true(kit.written.changed);
-    assert_bytes_equal(kit.written.token, token); /* A touch makes no new version. */
-    assert_in_range(kit.written.delta.size, 0, kit.written.record.size);
-    kit_open(&kit, &view);
-    assert_int_equal(view.deadline_ms, start + 700);
-
-    kit.now_ms = start + 700;
-    kit_open(&kit, &view);
-    assert_false(view.live);
-    assert_true(view.expired);
-    assert_false(view.tombstone);
-    assert_int_equal(view.deadline_ms, start + 700);
-    kit.mode = WRITE_UPDATE;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_NOT_FOUND);
-    kit.mode = WRITE_UPSERT;
-    kit.if_version = token;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_VERSION_MISMATCH);
-    kit.if_version.size = 0;
-    kit_add(&kit, KIT_CHANGE(IDLE, .ms = 0));
-    kit_add(&kit, KIT_CHANGE(SET, .name = text("b"), .value = text("new")));
-    kit_add(&kit, KIT_CHANGE(TTL, .ms = 50));
-    assert_int_equal(kit_write(&kit), STATUS_OK);
-    assert_true(kit.written.created);
-    kit_expect(&kit, "a", NULL);
-    kit_expect(&kit, "b", "new");
-    kit_open(&kit, &view);
-    assert_int_equal(view.idle_ms, 0);
-    assert_int_equal(view.deadline_ms, start + 750);
-    kit_do(&kit, KIT_CHANGE(ABSOLUTE, .ms = 0));
-    kit_open(&kit, &view);
-    assert_int_equal(view.deadline_ms, 0);
-    kit_fini(&kit);
-}
-
-static void test_field_deadlines(void **state)
-{
-    struct kit kit;
-    struct session_view view;
-    (void)state;
-
-    kit_init(&kit);
-    uint64_t start = kit.now_ms;
-    kit_add(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
-    kit_add(&kit, KIT_CHANGE(SET_UNTIL, .name = text("b"), .value = text("x"), .ms = start + 10));
-    kit_add(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = start + 20));
-    kit_add(&kit, KIT_CHANGE(UNTIL, .name = text("c"), .ms = start + 20));
-    assert_int_equal(kit_write(&kit), STATUS_OK);
-    assert_int_equal(kit_result(&kit, 2), 1);
-    assert_int_equal(kit_result(&kit, 3), 0);
-    kit_do(&kit, KIT_CHANGE(ADD, .name = text("a"), .delta = 1)); /* Keeps the deadline. */
-    kit_open(&kit, &view);
-    assert_int_equal(view.field_count, 2);
-    assert_int_equal(view.next_ms, start + 10);
-    kit.now_ms = start + 10;
-    kit_expect(&kit, "b", NULL);
-    kit_expect(&kit, "a", "2");
-    kit_open(&kit, &view);
-    assert_int_equal(view.next_ms, start + 20);
-    assert_int_equal(view.field_count, 1);
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"), .value = text("y"))), 0);
-    assert_int_equal(kit_result(&kit, 0), 1);
-    kit.now_ms = start + 20;
-    kit_expect(&kit, "a", NULL);
-    kit_expect(&kit, "b", "y");
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("a"), .delta = 7)), 0);
-    kit_expect(&kit, "a", "7");
-    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = start + 30));
-    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = 0));
-    kit.now_ms = start + 30;
-    kit_expect(&kit, "a", "7");
-    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("a"), .ms = 1));
-    kit_expect(&kit, "a", NULL);
-    kit_fini(&kit);
-}
-
 static void test_owner(void **state)
 {
     struct kit kit;
@@ -471,94 +367,6 @@ static void test_versions(void **state)
     assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_VERSION_MISMATCH);
     kit.key = text("other");
     assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_DAMAGED);
-    kit_fini(&kit);
-}
-
-static void test_no_resurrect(void **state)
-{
-    struct kit kit;
-    (void)state;
-
-    kit_init(&kit);
-    kit.rules.no_resurrect = true;
-    kit.rules.tombstone_keep_ms = 1000;
-    kit_do(&kit, KIT_CHANGE(DESTROY)); /* Of nothing: a tombstone all the same. */
-    assert_true(kit.written.changed);
-    assert_false(kit.written.destroyed);
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_DESTROYED);
-    kit.now_ms += 1000;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_DESTROYED);
-    kit.mode = WRITE_CREATE;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_OK);
-    kit_do(&kit, KIT_CHANGE(DESTROY));
-    kit.mode = WRITE_UPSERT;
-    kit.now_ms -= 3600000; /* A clock that goes back changes nothing. */
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_DESTROYED);
-    kit.now_ms += 3600000 + 1001;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"))), STATUS_OK);
-    kit_fini(&kit);
-}
-
-static void test_dedup(void **state)
-{
-    struct kit kit;
-    (void)state;
-
-    kit_init(&kit);
-    kit.client = 77;
-    kit.sequence = 1;
-    kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
-    struct stamp first = kit.written.stamp;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)), STATUS_OK);
-    assert_true(kit.written.repeated);
-    assert_false(kit.written.changed);
-    assert_int_equal(stamp_compare(kit.written.stamp, first), 0);
-    assert_int_equal(kit_result(&kit, 0), 2);
-    kit_expect(&kit, "n", "2");
-
-    uint64_t before = first.hlc;
-    for (kit.sequence = 2; kit.sequence <= SESSION_DEDUP_MAX + 1; kit.sequence++) {
-        kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
-    }
-    kit_expect(&kit, "n", "18");
-    kit.sequence = 1;
-    kit.retry_hlc = before - 1;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)),
-                     STATUS_MAYBE_APPLIED);
-    kit.retry_hlc = before;
-    kit.sequence = 100;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)), STATUS_OK);
-    kit.retry_hlc = 0;
-
-    /* It survives a death; old items leave. */
-    kit.sequence = 101;
-    kit_do(&kit, KIT_CHANGE(DESTROY));
-    kit_do(&kit, KIT_CHANGE(DESTROY));
-    assert_true(kit.written.repeated);
-    assert_int_equal(kit_result(&kit, 0), 1);
-    size_t size = kit.record.size;
-    kit.now_ms += DEDUP_KEEP_MS + 2;
-    kit.sequence = 102;
-    kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
-    assert_true(kit.record.size < size);
-    kit.sequence = 101;
-    kit.retry_hlc = 1;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(DESTROY)), STATUS_MAYBE_APPLIED);
-
-    /* Refused writes are not remembered; large results are, but for what they were. */
-    kit.retry_hlc = 0;
-    kit.mode = WRITE_CREATE;
-    kit.sequence = 103;
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_EXISTS);
-    kit.mode = WRITE_UPSERT;
-    for (int i = 0; i < 100; i++) {
-        kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1));
-    }
-    assert_int_equal(kit_write(&kit), STATUS_OK);
-    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 1)), STATUS_OK);
-    assert_true(kit.written.repeated);
-    assert_int_equal(kit.written.results.size, 0);
-    kit_expect(&kit, "n", "102");
     kit_fini(&kit);
 }
 
@@ -663,30 +471,6 @@ static void test_siblings(void **state)
     kit_fini(&all);
 }
 
-static void test_bury(void **state)
-{
-    struct kit kit;
-    struct session_view view;
-    (void)state;
-
-    kit_init(&kit);
-    kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
-    struct bytes record = buffer_bytes(&kit.record);
-    struct stamp stamp = {session_newest_hlc(record), {3, 1}};
-    assert_int_equal(session_bury(record, stamp, &kit.merged), -EINVAL);
-    stamp.hlc++;
-    assert_int_equal(session_bury(record, stamp, &kit.merged), 0);
-    struct bytes tombstone = buffer_bytes(&kit.merged);
-    assert_int_equal(session_check(tombstone), 0);
-    assert_int_equal(session_open(&view, tombstone, kit.now_ms), 0);
-    assert_true(view.tombstone);
-    assert_int_equal(session_newest_hlc(tombstone), stamp.hlc);
-    assert_bytes_equal(session_key(tombstone), text("key"));
-    assert_int_equal(session_merge(record, tombstone, &kit.written.record), 0);
-    assert_bytes_equal(buffer_bytes(&kit.written.record), tombstone);
-    kit_fini(&kit);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -697,16 +481,11 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_concurrent_numbers),
         cmocka_unit_test(test_sets),
-        cmocka_unit_test(test_deadlines),
-        cmocka_unit_test(test_field_deadlines),
         cmocka_unit_test(test_owner),
         cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_no_resurrect),
-        cmocka_unit_test(test_dedup),
         cmocka_unit_test(test_concurrent_births),
         cmocka_unit_test(test_births_of_two_types),
         cmocka_unit_test(test_siblings),
-        cmocka_unit_test(test_bury),
     };
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
 }
