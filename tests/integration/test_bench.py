@@ -1,0 +1,163 @@
+"""belay-bench: what it prints, what it refuses, and that its audits and checks see what they are for."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import native
+import tree
+from cases import run_cases
+from daemon import Daemon, check, program, wait_for
+
+MANUAL = (tree.TOP / "tools/man/belay-bench.1.scd").read_text(encoding="utf-8").replace("\\", "")
+
+
+def key_of(prefix, number):
+    return (prefix + str(number).zfill(28 - len(prefix))).encode()
+
+
+def bench(*arguments, server="127.0.0.1:1"):
+    return subprocess.run([program("belay-bench"), *map(str, arguments)],
+                          env={**os.environ, "BELAY_SERVER": server}, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_usage():
+    for wrong in ([], ["nonsense"], ["run", "word"], ["run", "--reads", "101"], ["fill"], ["audit"],
+                  ["run", "--ack", "twice"], ["run", "--rate", "x"], ["run", "--pipeline", "0"],
+                  ["run", "--record", "f", "--value-bytes", "10"], ["fill", "--short", "5"]):
+        done = bench(*wrong)
+        check(done.returncode == 2 and done.stderr and not done.stdout, (wrong, done))
+    resp = bench("run", "--protocol", "resp")
+    check(resp.returncode == 2 and "native" in resp.stderr, resp)
+    check(bench("--help").returncode == 0, "--help")
+    check(re.fullmatch(r"belay-bench [\d.]+\n", bench("--version").stdout), "--version")
+    unreachable = bench("run", "--timeout-ms", "500")
+    check(unreachable.returncode == 3 and "127.0.0.1:1" in unreachable.stderr, unreachable)
+
+
+def test_every_option_is_in_help_or_manual():
+    source = (tree.TOP / "tools/bench/options.c").read_text(encoding="utf-8")
+    for option in re.findall(r'^    \{"([a-z-]+)", (?:required|no)_argument', source, re.MULTILINE):
+        if option not in ("help", "version"):
+            check(f"--{option}" in MANUAL, f"--{option} is not in the manual")
+
+
+def documented(document, where=""):
+    """Every key of a JSON document is in the manual; statuses and levels are named there as a group."""
+    for key, value in document.items():
+        if where in (".errors", ".acked", ".levels"):
+            key = "errors"
+        check(f"*{key}*" in MANUAL, f"{where}.{key} is not in the manual")
+        if isinstance(value, dict):
+            documented(value, f"{where}.{key}" if not where else where)
+
+
+def test_fill_and_check():
+    with Daemon() as daemon:
+        daemon.start()
+        documented(json.loads(daemon.run("belay-bench", "fill", "--sessions", 1000, "--json")))
+        printed = daemon.run("belay-bench", "check", "--sessions", 1000)
+        check(printed == "present=1000 lost=0 wrong=0\n", printed)
+        with native.Connection(daemon.native) as connection:
+            connection.put(key_of("bench:", 3), b"something else")
+        daemon.run("belayctl", "session", "del", key_of("bench:", 5).decode())
+        printed = daemon.run("belay-bench", "check", "--sessions", 1000, expect=1)
+        check(printed == "present=998 lost=1 wrong=1\n", printed)
+        other = json.loads(daemon.run("belay-bench", "check", "--sessions", 10, "--seed", 2, "--json",
+                                      expect=1))
+        documented(other)
+        check(other["wrong"] == 9 and other["lost"] == 1, other)
+
+
+def test_run():
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.run("belay-bench", "fill", "--sessions", 500)
+        result = json.loads(daemon.run("belay-bench", "run", "--count", 5000, "--keys", 500, "--reads",
+                                       80, "--ack", "disk", "--json"))
+        documented(result)
+        check(result["operations"] == 5000 and result["misses"] == 0, result)
+        check(result["acked"] == {"disk": result["writes"]}, result)
+        check(3700 < result["reads"] < 4300, result)
+        check(result["server_rss_bytes"] > 0 and result["sessions"] == 500, result)
+        latency = result["latency"]
+        check(latency["count"] == 5000 and 0 < latency["p50_us"] <= latency["p99_us"]
+              <= latency["p99.9_us"] <= latency["max_us"], latency)
+        text = daemon.run("belay-bench", "run", "--count", 100, "--keys", 500)
+        for word in ("throughput", "latency", "p99.9", "errors", "server", "CPU per operation"):
+            check(word in text, text)
+
+
+def test_rate_counts_from_when_a_request_was_due():
+    with Daemon() as daemon:
+        daemon.start()
+        result = json.loads(daemon.run("belay-bench", "run", "--count", 600, "--rate", 1000, "--reads",
+                                       0, "--connections", 2, "--json"))
+        check(result["operations"] == 600 and result["seconds"] > 0.55, result)
+        # The server stands still for half a second: everything due meanwhile waited for it.
+        load = subprocess.Popen([program("belay-bench"), "run", "--server", daemon.native, "--count",
+                                 "2000", "--rate", "1000", "--reads", "0", "--connections", "2",
+                                 "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        daemon.send(19)  # SIGSTOP
+        time.sleep(0.5)
+        daemon.send(18)  # SIGCONT
+        stalled = json.loads(load.communicate(timeout=60)[0])
+        slow = stalled["latency"]
+        check(slow["max_us"] > 400000, slow)
+        # A quarter of two seconds' requests were due in the stall, and waited 250 ms on average.
+        check(slow["mean_us"] > 30000, slow)
+
+
+def test_record_survives_a_kill_of_the_bench():
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
+        record = Path(scratch) / "record"
+        daemon.start()
+        load = subprocess.Popen([program("belay-bench"), "run", "--server", daemon.native, "--record",
+                                 record, "--keys", "100", "--reads", "20", "--deletes", "20",
+                                 "--seconds", "60"], stdin=subprocess.DEVNULL)
+        wait_for("a thousand entries", lambda: record.exists()
+                 and record.read_bytes()[256 + 32000:256 + 32032].strip(b"\0"))
+        load.kill()
+        load.wait()
+        audited = json.loads(daemon.run("belay-bench", "audit", record, "--json"))
+        documented(audited)
+        check(audited["all"]["acked"] > 300, audited)
+
+
+def test_audit_sees_lost_and_wrong():
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
+        record = Path(scratch) / "record"
+        daemon.start()
+        daemon.run("belay-bench", "run", "--record", record, "--keys", 50, "--reads", 0, "--count",
+                   2000, "--ack", "disk", "--prefix", "a:")
+        printed = daemon.run("belay-bench", "audit", record)
+        check(re.search(r"^disk +acked=2000 lost=0 stale=0 wrong=0 resurrected=0$", printed,
+                        re.MULTILINE), printed)
+        with native.Connection(daemon.native) as connection:
+            swapped = connection.get(key_of("a:", 1))
+            connection.put(key_of("a:", 2), swapped)
+            connection.put(key_of("a:", 3), swapped[:-1])
+        daemon.run("belayctl", "session", "del", key_of("a:", 4).decode())
+        printed = daemon.run("belay-bench", "audit", record, expect=1)
+        check(re.search(r"^all +acked=2000 lost=1 stale=0 wrong=2 resurrected=0$", printed,
+                        re.MULTILINE), printed)
+
+
+def test_bad_records_are_refused():
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
+        daemon.start()
+        path = Path(scratch) / "record"
+        for content in (b"", b"short", bytes(4096), os.urandom(4096)):
+            path.write_bytes(content)
+            daemon.run("belay-bench", "audit", path, expect=2)
+        daemon.run("belay-bench", "audit", path.with_name("none"), expect=2)
+
+
+if __name__ == "__main__":
+    run_cases(__name__)

@@ -1,0 +1,86 @@
+"""Restarts of a real node: clean and killed, with another number of shards, past deadlines, over damage."""
+
+import json
+import random
+import time
+
+from cases import run_cases
+from daemon import Daemon, check, wait_for
+
+SESSIONS = 20000
+
+
+def fill(daemon, *words):
+    daemon.run("belay-bench", "fill", "--sessions", SESSIONS, "--value-bytes", 300, *words)
+
+
+def check_all(daemon, *words, expect=0):
+    return json.loads(daemon.run("belay-bench", "check", "--sessions", SESSIONS, "--value-bytes", 300,
+                                 *words, "--json", expect=expect))
+
+
+def set_shards(daemon, shards):
+    daemon.settings = [f"node.shards={shards}" if setting.startswith("node.shards=") else setting
+                       for setting in daemon.settings]
+
+
+def test_other_numbers_of_shards():
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        fill(daemon, "--ack", "disk")
+        for shards in (3, 2, 4, 1):
+            daemon.kill()
+            set_shards(daemon, shards)
+            daemon.start()
+            check_all(daemon)
+            check(daemon.stop() == 0, "stops cleanly")
+            daemon.start()
+            check_all(daemon)
+
+
+def test_what_expired_meanwhile_stays_gone():
+    with Daemon() as daemon:
+        daemon.start()
+        fill(daemon, "--ttl", 600)
+        fill(daemon, "--ttl", 1, "--prefix", "short:", "--ack", "disk")
+        filled = time.monotonic()
+        daemon.kill()
+        wait_for("the deadline passes", lambda: time.monotonic() > filled + 1.2)
+        daemon.start()
+        check_all(daemon)
+        gone = check_all(daemon, "--prefix", "short:", expect=1)
+        check(gone["lost"] == SESSIONS and gone["wrong"] == 0, gone)
+
+
+def flip_bytes(path, places):
+    with path.open("r+b") as file:
+        for place in places:
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ 0x55]))
+
+
+def test_flipped_bytes_are_named_and_cost_only_their_sessions():
+    chance = random.Random(7)
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        fill(daemon, "--ack", "disk")
+        daemon.kill()
+        segment = sorted(daemon.data.glob("**/log-*.seg"))[0]
+        # The fill takes some 7 MiB of the first segment; all places lie well inside.
+        flip_bytes(segment, [chance.randrange(1 << 20, 4 << 20) for _ in range(5)])
+        daemon.start()
+        left = check_all(daemon, expect=1)
+        check(0 < left["lost"] <= 20 and left["wrong"] == 0 and left["unread"] == 0, left)
+        check("damage" in daemon.log(), daemon.log())
+        check(segment.name in daemon.log(), "the log names the file")
+        daemon.run("belayctl", "session", "put", "after", "--value", "damage")
+        daemon.kill()
+        daemon.start()
+        again = check_all(daemon, expect=1)
+        check(again["present"] == left["present"], (left, again))
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
