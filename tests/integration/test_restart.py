@@ -75,7 +75,7 @@ def test_flipped_bytes_are_named_and_cost_only_their_sessions():
         check(0 < left["lost"] <= 20 and left["wrong"] == 0 and left["unread"] == 0, left)
         check("damage" in daemon.log(), daemon.log())
         check(segment.name in daemon.log(), "the log names the file")
-        daemon.run("belayctl", "session", "put", "after", "--value", "damage")
+        daemon.run("belayctl", "session", "put", "after", "damage")
         daemon.kill()
         daemon.start()
         again = check_all(daemon, expect=1)
