@@ -25,6 +25,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->policies = options->policies;
     made->memory = memory;
     made->hlc = options->hlc;
+    made->restored_hlc = options->hlc;
     made->scratch.memory = memory;
     made->buried.memory = memory;
     session_written_init(&made->written, memory);

@@ -1,4 +1,5 @@
 #include "shard_state.h"
+#include "version.h"
 
 enum {
     SCAN_VISITS_PER_KEY = 10, /* A scan that finds little looks at this many times its count... */
@@ -59,8 +60,31 @@ static bool touches(const struct shard *shard, const struct request *request,
            shard->view.idle_ms > 0 && shard->view.last_access_ms < shard->now_ms;
 }
 
+/* Nothing is there. Had this shard all that the token says? It has what this life of the node stamped,
+ * and of the lives before what was stamped up to the newest time that came back: a crash takes the end.
+ * What it had and has no more has ended, and its tombstone too. */
+static bool had_all(const struct shard *shard, struct bytes token)
+{
+    const struct actor self = shard->options.actor;
+    struct reader reader = reader_of(token);
+    struct version version;
+    struct version_item item;
+
+    if (!version_read(&reader, true, &version)) {
+        return false;
+    }
+    for (struct version_walk walk = version_walk(&version); version_next(&walk, &item);) {
+        if (item.actor.node != self.node ||
+            (item.actor.start != self.start && item.hlc > shard->restored_hlc)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Check the request's floor. Returns OK, UNAVAILABLE or INVALID. */
-static enum status check_floor(const struct request *request, struct bytes record)
+static enum status check_floor(const struct shard *shard, const struct request *request,
+                               struct bytes record)
 {
     if (request->version.size == 0) {
         return STATUS_OK;
@@ -69,7 +93,9 @@ static enum status check_floor(const struct request *request, struct bytes recor
     if (covers < 0) {
         return STATUS_INVALID;
     }
-    return covers == 1 ? STATUS_OK : STATUS_UNAVAILABLE;
+    return covers == 1 || (record.size == 0 && had_all(shard, request->version))
+               ? STATUS_OK
+               : STATUS_UNAVAILABLE;
 }
 
 static void get_miss(struct shard *shard, const struct request *request, uint64_t now_us)
@@ -116,7 +142,7 @@ void shard_get(struct shard *shard, const struct request *request, uint64_t now_
         return;
     }
     struct bytes record = shard_find(shard, request->position, request->key);
-    enum status status = check_floor(request, record);
+    enum status status = check_floor(shard, request, record);
     if (status != STATUS_OK) {
         shard_answer_error(
             shard, request, status,

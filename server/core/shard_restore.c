@@ -140,6 +140,7 @@ void shard_restore_done(struct shard *shard, uint64_t now_ms)
         drop_leftover(shard, &buried);
     }
     buffer_fini(&shard->buried);
+    shard->restored_hlc = shard->hlc;
     shard->restored_ms = now_ms;
     shard_advance(shard, now_ms);
 }

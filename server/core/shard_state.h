@@ -49,7 +49,8 @@ struct shard {
 
     struct buffer buried; /* While restoring: struct buried, packed. */
     bool idle_restored; /* Sessions with idle timeouts came; they get idle/8 in the first round. */
-    uint64_t restored_ms; /* When serving began; 0: nothing was restored. */
+    uint64_t restored_hlc; /* Newest of what came from the store. */
+    uint64_t restored_ms;  /* When serving began; 0: nothing was restored. */
 };
 
 /* A key's record and what it says at a time. */
