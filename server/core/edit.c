@@ -144,17 +144,24 @@ static void slot_until(struct edit *edit, struct slot *slot, uint64_t ms)
     }
 }
 
-static int64_t slot_clear(struct edit *edit)
+/* Slots learn of it when they are used next, or at the end: lists may clear many times. */
+static int64_t clear_fields(struct edit *edit)
 {
     int64_t were = edit->fields;
 
-    for (uint32_t i = 0; i < edit->slot_count; i++) {
-        slot_remove(edit, &edit->slots[i]);
-    }
-    edit->effect |= edit->view.live && edit->view.groups_.next_set;
+    edit->effect |= were > 0 || (!edit->fresh && edit->view.groups_.next_set);
     edit->fields = 0;
-    edit->cleared = true;
+    edit->clears++;
     return were;
+}
+
+static void slot_follow(const struct edit *edit, struct slot *slot)
+{
+    if (slot->clears != edit->clears) {
+        slot->clears = edit->clears;
+        slot->state = SLOT_ABSENT;
+        slot->present = false;
+    }
 }
 
 static double score_of(const struct slot *slot)
@@ -222,7 +229,7 @@ static int64_t run_whole(struct edit *edit, const struct change *change)
 
     switch (change->operation) {
     case CHANGE_CLEAR:
-        return slot_clear(edit);
+        return clear_fields(edit);
     case CHANGE_ABSOLUTE:
         set_attribute(edit, ENTRY_ABSOLUTE, change->ms, none);
         return 0;
@@ -326,6 +333,9 @@ static enum status run_change(struct edit *edit, uint32_t number, const struct c
     if (!fits_type(edit, change, slot)) {
         return STATUS_WRONG_TYPE;
     }
+    if (slot != NULL) {
+        slot_follow(edit, slot);
+    }
     if (buffer_reserve(results, VARINT_BYTES_MAX) != 0) {
         return STATUS_NO_MEMORY;
     }
@@ -355,6 +365,9 @@ enum status edit_run(struct edit *edit, struct buffer *results)
     }
     for (uint32_t i = 0; status == STATUS_OK && change_next(&from, &change) == 1; i++) {
         status = run_change(edit, i, &change, results);
+    }
+    for (uint32_t i = 0; i < edit->slot_count; i++) {
+        slot_follow(edit, &edit->slots[i]);
     }
     return status;
 }

@@ -22,9 +22,10 @@ struct slot {
     struct bytes name;
     const uint8_t *at; /* Its first entry in the present record; NULL: it has none. */
     uint8_t state;
-    bool present; /* Shown, as the changes so far have left it... */
-    bool number;  /* ... as `total`, else as `value`. */
-    bool alone;   /* SLOT_SUM: no present entry counts any more. */
+    uint32_t clears; /* CLEARs that it has gone through: those of the edit, once it is asked. */
+    bool present;    /* Shown, as the changes so far have left it... */
+    bool number;     /* ... as `total`, else as `value`. */
+    bool alone;      /* SLOT_SUM: no present entry counts any more. */
     struct bytes value;
     int64_t total;
     int64_t own;       /* What this actor has added to `base`. */
@@ -49,7 +50,7 @@ struct edit {
     struct stamp stamp;
     struct birth birth; /* Of new entries. */
     bool fresh;         /* An incarnation begins: nothing of the old entries stays. */
-    bool cleared;       /* Only slots have fields. */
+    uint32_t clears;    /* CLEARs so far; any: only slots have fields. */
     bool effect;        /* Something changed. */
     int64_t fields;
     struct attribute attributes[ENTRY_FIELD];

@@ -132,7 +132,7 @@ static bool put_name(const struct edit *edit, struct group_walk *walk, const str
         order = bytes_compare(walk->next.name, slot->name);
     }
     if (order < 0) {
-        if (edit->cleared) {
+        if (edit->clears > 0) {
             skip_group(walk);
         } else {
             put_untouched(edit, walk, sink);
@@ -313,7 +313,7 @@ int rewrite_delta(const struct edit *edit, const struct rewrite *rewrite, size_t
     struct sink sink = {.writer = &writer};
 
     out->size = 0;
-    if (edit->fresh || edit->cleared || edit->view.siblings_hidden > SESSION_SIBLINGS_MAX ||
+    if (edit->fresh || edit->clears > 0 || edit->view.siblings_hidden > SESSION_SIBLINGS_MAX ||
         delta_bytes_min(edit) + WORTH_BYTES > record_bytes || hides_births(edit)) {
         return 0;
     }

@@ -47,7 +47,8 @@ static enum status open_present(const struct session_write *write, struct edit *
     edit->write = write;
     edit->old = &view->record_;
     edit->slot_count = edit->change_count = 0;
-    edit->fresh = edit->cleared = edit->effect = false;
+    edit->clears = 0;
+    edit->fresh = edit->effect = false;
     for (int kind = 0; kind < ENTRY_FIELD; kind++) {
         edit->attributes[kind].touched = false;
     }
@@ -377,6 +378,9 @@ static enum status do_write(struct edit *edit, struct session_written *written)
         return status != STATUS_OK ? status : set_token(edit->old, written);
     }
     edit->stamp = next_stamp(write, edit->old);
+    if (edit->stamp.hlc <= record_newest(edit->old)) {
+        return STATUS_DAMAGED; /* At the end of time: from no clock. */
+    }
     if (write->changes.size > 0 && write->changes.data[0] == CHANGE_DESTROY) {
         return destroy(edit, &dedup, written);
     }

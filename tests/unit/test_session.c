@@ -92,6 +92,18 @@ static void test_map(void **state)
     assert_true(view.live); /* A session lives on without fields. */
     assert_int_equal(view.field_count, 0);
     assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD_MEMBER, .name = text("m"))), STATUS_WRONG_TYPE);
+    for (int i = 0; i < 20; i++) {
+        kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
+        kit_add(&kit, KIT_CHANGE(SET, .name = text(i % 2 == 0 ? "x" : "y")));
+        kit_add(&kit, KIT_CHANGE(CLEAR));
+    }
+    kit_add(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    for (int i = 0; i < 60; i++) {
+        assert_int_equal(kit_result(&kit, i), i % 3 == 1 ? 1 : 2);
+    }
+    kit_expect(&kit, "x", NULL);
+    kit_expect(&kit, "n", "2");
     kit_fini(&kit);
 }
 

@@ -229,6 +229,9 @@ static void test_check_rules(void **state)
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 20"},
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 27"},
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 22 00"},
+        /* An alias, which no change makes yet. */
+        {0, "10 016b 00 0368e5cf8b01 0101 15 23 6b6579"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 23"},
         /* Gone, in no delta. */
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 3c 0161"},
         /* No key; a dedup item of nobody. */
