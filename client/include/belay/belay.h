@@ -284,7 +284,12 @@ typedef void (*belay_callback)(struct belay_result *result, void *context);
  * the order always waits for the answer before the next one, or uses version tokens.
  * Returns BELAY_OK. Else the callback never runs, and the request is gone: BELAY_NO_MEMORY (also for a
  * NULL request); BELAY_KEY_TOO_LARGE; BELAY_INVALID (wrong use while building); BELAY_FRAME_TOO_LARGE;
- * BELAY_TOO_MANY_IN_FLIGHT; BELAY_CLOSED. */
+ * BELAY_TOO_MANY_IN_FLIGHT; BELAY_CLOSED.
+ *
+ * Any request may end in a status of transport or overload, which the functions below do not repeat:
+ * BUSY, TIMEOUT, STOPPING, DISCONNECTED, CLOSED, NO_MEMORY, FRAME_TOO_LARGE (the frame, or the answer, is
+ * larger than the server allows), CORRUPT_FRAME, CANNOT_CONNECT, and where the server refuses the connection
+ * for good DENIED, INVALID or UNSUPPORTED. belay_result_text() says more. */
 BELAY_CHECKED enum belay_status belay_send(struct belay_request *request, belay_callback callback,
                                            void *context);
 
@@ -315,7 +320,7 @@ enum belay_get_flag {
 };
 
 /* Get one session. `flags`: enum belay_get_flag, or 0. Whole, unless belay_get_field() follows.
- * Ends in OK, NOT_FOUND, DAMAGED, or a status of transport or overload. */
+ * Ends in OK; NOT_FOUND; DAMAGED; MEMORY_FULL (the server has none for the answer). */
 struct belay_request *belay_get_begin(struct belay_client *client, struct belay_bytes key,
                                       uint32_t flags);
 
@@ -323,7 +328,8 @@ struct belay_request *belay_get_begin(struct belay_client *client, struct belay_
  * `present` saying whether each was there. INVALID with BELAY_GET_META or BELAY_GET_SIBLINGS. */
 void belay_get_field(struct belay_request *get, struct belay_bytes name);
 
-/* Answer only from a copy that has seen what this version token says (of an earlier result). */
+/* Answer only from a copy that has seen what this version token says (of an earlier result), else
+ * UNAVAILABLE; INVALID where it is no token, which is empty or larger than 1024 bytes. */
 void belay_get_floor(struct belay_request *get, struct belay_bytes version);
 
 /* Get many sessions (at most 1024) in one request, each by itself: belay_result_item(). `flags` as
@@ -334,12 +340,13 @@ void belay_get_many_key(struct belay_request *get_many, struct belay_bytes key);
 /* List keys. `cursor` 0 begins; go on with belay_result_cursor() until that is 0. A session present all
  * the time is given at least once. Only keys beginning with `prefix`, of `type` (BELAY_NONE: all). `count`:
  * about how many per answer, 0: the server's default (10), at most 10000; an answer may hold fewer, even
- * none, before the end. Results: belay_result_key(). */
+ * none, before the end. Results: belay_result_key(). Ends in OK; MEMORY_FULL; INVALID (the type). */
 struct belay_request *belay_scan_begin(struct belay_client *client, uint64_t cursor,
                                        struct belay_bytes prefix, enum belay_type type,
                                        uint32_t count);
 
-/* The stored record of a key as JSON for people: belay_result_value(). */
+/* The stored record of a key as JSON for people: belay_result_value(). Ends in OK; NOT_FOUND; DAMAGED;
+ * MEMORY_FULL. */
 struct belay_request *belay_inspect_begin(struct belay_client *client, struct belay_bytes key);
 
 /* Ask the server about itself: `command` is "status" or "config"; `argument` may be NULL. The answer is
@@ -367,7 +374,7 @@ enum belay_mode {
  * The result has one number for each change (belay_result_change()), the version token, the ack level
  * reached. Ends in OK; NOT_FOUND, EXISTS, VERSION_MISMATCH, WRONG_TYPE, NOT_A_NUMBER, OUT_OF_RANGE,
  * DESTROYED, MAYBE_APPLIED, SESSION_TOO_LARGE, TOO_MANY_FIELDS, MEMORY_FULL, DISK_FULL, LOG_FAILED,
- * UNAVAILABLE, DAMAGED, STOPPING, or a status of transport or overload. */
+ * UNAVAILABLE, DAMAGED; INVALID for what is no version token. */
 struct belay_request *belay_write_begin(struct belay_client *client, struct belay_bytes key,
                                         enum belay_mode mode);
 
