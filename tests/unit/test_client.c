@@ -1050,6 +1050,76 @@ static void test_with_a_pollable_descriptor(void **state)
     fake_stop(&fake);
 }
 
+/* Closing while the resolver is at work, and while a connection is being made. */
+static void test_close_while_connecting(void **state)
+{
+    const char *servers[] = {"localhost:1", "127.0.0.1:1"};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct belay_options *options = belay_options_create();
+        struct belay_client *client;
+        struct answer answer = {0};
+        assert_int_equal(belay_options_servers(options, servers[i % 2]), BELAY_OK);
+        assert_int_equal(belay_client_create(options, &client), BELAY_OK);
+        belay_options_destroy(options);
+        send_ok(belay_get_begin(client, belay_text("k"), 0), &answer);
+        if (i >= 2) {
+            belay_client_dispatch(client);
+        }
+        belay_client_destroy(client);
+        assert_int_equal(answer.calls, 1);
+        assert_int_equal(answer.status, BELAY_CLOSED);
+    }
+}
+
+/* Answers a write with the size of what it brought. */
+static void handle_sizes(struct fake_connection *connection, const struct frame *frame)
+{
+    uint8_t result[VARINT_BYTES_MAX];
+    struct reader list = reader_of(frame->value);
+    struct change change;
+
+    int rc = change_next(&list, &change);
+    assert(rc == 1);
+    uint8_t *end = varint_put(result, zigzag((int64_t)change.value.size));
+    fake_reply(connection, frame, STATUS_OK, bytes_of(result, (size_t)(end - result)));
+}
+
+static void sized(struct belay_result *result, void *context)
+{
+    uint64_t *sum = context;
+
+    assert_int_equal(belay_result_status(result), BELAY_OK);
+    *sum += (uint64_t)belay_result_change(result, 0);
+}
+
+/* More than the socket takes at once: requests wait, and no more than a few lie in the output. */
+static void test_large_requests_wait(void **state)
+{
+    enum { WRITES = 60, BYTES = 1024 * 1024 };
+    struct fake fake = {.handle = handle_sizes};
+    uint8_t *value = calloc(1, BYTES);
+    uint64_t sum = 0;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    for (int i = 0; i < WRITES; i++) {
+        struct belay_request *write = belay_write_begin(client, belay_text("k"), BELAY_UPSERT);
+        belay_write_value(write, belay_bytes_of(value, BYTES));
+        assert_int_equal(belay_send(write, sized, &sum), BELAY_OK);
+    }
+    while (belay_client_step(client) > 0) {
+        assert_true(client->links[0]->out.size < 3 * BYTES);
+    }
+    assert_true(sum == (uint64_t)WRITES * BYTES);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 0);
+    belay_client_destroy(client);
+    free(value);
+    fake_stop(&fake);
+}
+
 /* ---- Many keys ---- */
 
 static uint8_t *put_string(uint8_t *to, struct bytes string)
@@ -1231,6 +1301,8 @@ int main(void)
         cmocka_unit_test(test_close_ends_what_is_unanswered),
         cmocka_unit_test(test_in_the_callers_loop),
         cmocka_unit_test(test_with_a_pollable_descriptor),
+        cmocka_unit_test(test_close_while_connecting),
+        cmocka_unit_test(test_large_requests_wait),
         cmocka_unit_test(test_many_keys),
         cmocka_unit_test(test_memory_runs_out),
     };
