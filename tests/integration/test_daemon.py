@@ -238,4 +238,5 @@ def test_idle():
         check(used <= 0.05, f"{used} s of CPU in 5 s")
 
 
-run_cases(__name__)
+if __name__ == "__main__":
+    run_cases(__name__)
