@@ -9,7 +9,7 @@
 #include "checkpoint_state.h"
 #include "session.h"
 
-enum { READ_SLICE_BYTES = 8 * 1024 * 1024 /* Pages of the map are let go after so much. */ };
+enum { READ_SLICE_BYTES = 2 * 1024 * 1024 /* Pages of the map are let go after so much. */ };
 #define MAP_BYTES_MIN (UINT64_C(1) << 20)
 
 void checkpoint_report_damage(const struct checkpoint *checkpoint, struct bytes record)

@@ -363,7 +363,9 @@ static int change_in_place(struct compaction *compaction)
             end++; /* A batch is one. */
         }
         uint64_t end_lsn = end < count ? entries[end].lsn : compaction->to_lsn;
-        qsort(entries + at, end - at, sizeof *entries, compare_entries);
+        if (count > 0) {
+            qsort(entries + at, end - at, sizeof *entries, compare_entries);
+        }
         while ((rc = change_slice(compaction, entries + at, end - at, end_lsn)) == -EXFULL) {
             rc = checkpoint_grow(compaction->checkpoint);
             if (rc != 0) {

@@ -80,9 +80,9 @@ static inline int faulty(struct files *files)
 {
     struct faulty_files *faulty = (struct faulty_files *)(void *)files;
 
-    faulty->operations++;
-    if (faulty->fail_at == 0 || faulty->operations < faulty->fail_at ||
-        (faulty->operations > faulty->fail_at && !faulty->stay_failed)) {
+    uint64_t now = __atomic_add_fetch(&faulty->operations, 1, __ATOMIC_RELAXED);
+    if (faulty->fail_at == 0 || now < faulty->fail_at ||
+        (now > faulty->fail_at && !faulty->stay_failed)) {
         return 0;
     }
     return faulty->error;
