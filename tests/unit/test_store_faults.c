@@ -35,7 +35,8 @@ static uint64_t loop(bool memory, bool stay_failed)
     uint64_t n = 1;
 
     store_kit_init(&kit, KEYS, SEGMENT);
-    kit.options.map_bytes = 1; /* LMDB's map grows meanwhile. */
+    kit.options.map_bytes = 1;    /* LMDB's map grows meanwhile. */
+    kit.options.records_max = 60; /* Many runs, each of which may be the last. */
     kit.files.stay_failed = stay_failed;
     for (; n < ROUNDS_MAX; n++) {
         kit.files.operations = 0;
