@@ -71,6 +71,7 @@ struct connection *connection_open(struct shard_thread *thread, int fd)
         .fd = fd,
         .state = CONNECTION_OPEN,
         .touched_us = thread->now_us,
+        .arrived_us = thread->now_us,
     };
     all->open++;
     connection_mark(thread, connection);
@@ -341,6 +342,16 @@ void connections_check(struct shard_thread *thread)
                        age_ms >= HALF_FRAME_MS;
         if (lingers || dawdles) {
             connection_close(thread, connection);
+        }
+    }
+}
+
+void connections_shut(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->connections.size; i++) {
+        struct connection *connection = connection_at(thread, i);
+        if (connection->state != CONNECTION_FREE) {
+            (void)shutdown(connection->fd, SHUT_WR);
         }
     }
 }

@@ -84,6 +84,11 @@ struct connection {
     uint64_t client;       /* The client's id, after its HELLO. */
     uint64_t move_request; /* MOVING: the HELLO's request id. */
     uint64_t touched_us;   /* When bytes last came, or lingering began. */
+    uint64_t arrived_us;   /* When what is being fed may have come: queue delay counts from it. */
+    uint64_t received;     /* Bytes so far. */
+    uint64_t
+        behind_bytes; /* Those up to here had come by `behind_us`, but there was no time or buffer */
+    uint64_t behind_us; /* to receive them. 0: none. */
 };
 
 struct connections {
@@ -151,6 +156,9 @@ void connections_turn(struct shard_thread *thread);
 
 /* Once in CHECK_MS: close those that linger or dawdle. */
 void connections_check(struct shard_thread *thread);
+
+/* The thread ends: what was sent can still be read, then the stream is over. */
+void connections_shut(struct shard_thread *thread);
 void connections_fini(struct shard_thread *thread);
 
 #endif

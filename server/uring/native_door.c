@@ -199,7 +199,7 @@ static void one(struct shard_thread *thread, struct connection *connection,
         return;
     }
     call->flags = (uint8_t)request.flags;
-    request.received_us = thread->now_us - thread->waited_us;
+    request.received_us = connection->arrived_us;
     connection->in_flight++;
     batch_route(thread, &request, connection, whole);
 }
@@ -262,7 +262,7 @@ static void many(struct shard_thread *thread, struct connection *connection,
         struct request request;
         native_many_next(&list, &request);
         request.ticket = take_part(thread, gather, part, frame, CALL_PART, request.flags);
-        request.received_us = thread->now_us - thread->waited_us;
+        request.received_us = connection->arrived_us;
         if (request.ticket != 0) {
             batch_route(thread, &request, NULL, bytes_of(NULL, 0));
         }
@@ -287,7 +287,7 @@ static void scan(struct shard_thread *thread, struct connection *connection,
         return;
     }
     request.count = (request.count + shards - 1) / shards;
-    request.received_us = thread->now_us - thread->waited_us;
+    request.received_us = connection->arrived_us;
     for (uint32_t shard = 0; shard < shards; shard++) {
         request.ticket = take_part(thread, gather, shard, frame, CALL_SCAN_PART, 0);
         if (request.ticket == 0) {

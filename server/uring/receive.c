@@ -2,7 +2,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "bounds.h"
 #include "native_door.h"
@@ -264,6 +266,8 @@ static void take_put_off(struct shard_thread *thread, struct connection *connect
 
 void receive_resume(struct shard_thread *thread, struct connection *connection)
 {
+    /* It was the client that kept these waiting. */
+    connection->arrived_us = thread->now_us;
     if (!connection->stalled && connection->put_off.first != NULL) {
         take_put_off(thread, connection);
     }
@@ -348,12 +352,40 @@ void receive_settle(struct shard_thread *thread, struct connection *connection)
     }
 }
 
+/* What stays in the socket waits as well, and longer than a turn when there is much of it: remember how
+ * much it is and since when. */
+static void note_behind(struct shard_thread *thread, struct connection *connection)
+{
+    int left = 0;
+
+    if (connection->behind_us == 0 && ioctl(connection->fd, SIOCINQ, &left) == 0 && left > 0) {
+        connection->behind_bytes = connection->received + (uint64_t)left;
+        connection->behind_us = thread->now_us;
+    }
+}
+
+static void note_arrival(struct shard_thread *thread, struct connection *connection, size_t size)
+{
+    connection->touched_us = thread->now_us;
+    connection->arrived_us = thread->now_us - thread->waited_us;
+    if (connection->behind_us != 0) {
+        if (connection->received >= connection->behind_bytes) {
+            connection->behind_us = 0;
+        } else if (connection->behind_us < connection->arrived_us) {
+            connection->arrived_us = connection->behind_us;
+        }
+    }
+    connection->received += size;
+    thread->stats.bytes_in += size;
+}
+
 static void end_of_input(struct shard_thread *thread, struct connection *connection, int32_t result)
 {
     if (result == 0) {
         connection->ended = true;
-    } else if (result != -ENOBUFS && result != -ECANCELED && result != -EAGAIN &&
-               result != -EINTR) {
+    } else if (result == -ENOBUFS) {
+        note_behind(thread, connection);
+    } else if (result != -ECANCELED && result != -EAGAIN && result != -EINTR) {
         connection_close(thread, connection);
     }
 }
@@ -374,9 +406,9 @@ void connection_received(struct shard_thread *thread, struct connection *connect
         end_of_input(thread, connection, cqe->res);
         return;
     }
-    thread->stats.bytes_in += bytes.size;
-    connection->touched_us =
-        connection->state == CONNECTION_LINGERING ? connection->touched_us : thread->now_us;
+    if (connection->state != CONNECTION_LINGERING) {
+        note_arrival(thread, connection, bytes.size);
+    }
     connection_feed(thread, connection, bytes);
     if (wants_bulk(connection)) {
         connection_mark(thread, connection);
@@ -392,8 +424,7 @@ void connection_received_bulk(struct shard_thread *thread, struct connection *co
         end_of_input(thread, connection, result);
         return;
     }
-    thread->stats.bytes_in += (uint64_t)result;
-    connection->touched_us = thread->now_us;
+    note_arrival(thread, connection, (size_t)result);
     if (connection->state == CONNECTION_OPEN) {
         input_grew(thread, connection, (size_t)result);
     }

@@ -412,6 +412,7 @@ static void *run(void *context)
         cross_release(thread);
         wait(thread, end_of_turn(thread));
     }
+    connections_shut(thread);
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -219,7 +220,18 @@ static inline void plane_client_connect(struct plane_client *client, struct plan
                      0);
     assert_int_equal(setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience),
                      0);
-    assert_int_equal(connect(client->fd, (struct sockaddr *)&to, sizeof to), 0);
+    if (connect(client->fd, (struct sockaddr *)&to, sizeof to) != 0) {
+        /* Interrupted by the end of an io_uring that this thread had made: it goes on by itself. */
+        struct pollfd ready = {.fd = client->fd, .events = POLLOUT};
+        int error = -1;
+        socklen_t size = sizeof error;
+        assert_int_equal(errno, EINTR);
+        while (poll(&ready, 1, 20000) < 0) {
+            assert_int_equal(errno, EINTR);
+        }
+        assert_int_equal(getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
+        assert_int_equal(error, 0);
+    }
 }
 
 static inline void plane_client_close(struct plane_client *client)
@@ -234,6 +246,9 @@ static inline void plane_client_send(struct plane_client *client, struct bytes b
 {
     while (bytes.size > 0) {
         ssize_t sent = send(client->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
         assert_true(sent > 0);
         bytes = bytes_of(bytes.data + sent, bytes.size - (size_t)sent);
     }

@@ -1,6 +1,6 @@
 /* Limits of the data plane: each has its own error, and leaves everybody else, and where the protocol
  * allows the connection itself, as they were. */
-#include <pthread.h>
+#include <semaphore.h>
 
 #include "plane_kit.h"
 #include "ring.h"
@@ -348,6 +348,88 @@ static void test_stop(void **state)
     plane_kit_stop(&kit);
 }
 
+/* The clock, read once at the beginning of each turn, holds up the shard's first and third turn. */
+static struct {
+    sem_t holding, release;
+    _Atomic bool armed;
+    uint32_t turns;
+} brake;
+
+static uint64_t braking_now_ms(void *clock)
+{
+    if (atomic_load(&brake.armed) && (++brake.turns == 1 || brake.turns == 3)) {
+        sem_post(&brake.holding);
+        while (sem_wait(&brake.release) != 0) {
+            assert_int_equal(errno, EINTR);
+        }
+    }
+    return plane_kit_now_ms(clock);
+}
+
+static void await(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0) {
+        assert_int_equal(errno, EINTR);
+    }
+}
+
+/* What stays in the sockets because a turn has no buffer for it waits too: once it is late it is answered
+ * BUSY. Six turns' worth comes during the first turn; the second takes one, the third is held up for
+ * longer than allowed, and so the four after it are late as well. Nothing stays unanswered. */
+static void test_overload(void **state)
+{
+    enum { FLOODS = 96, FLOOD_COUNT = 1100, DELAY_MS = 100 };
+    static struct plane_client floods[FLOODS], first;
+    struct frame frame;
+    uint32_t busy = 0, other = 0;
+
+    (void)state;
+    brake.turns = 0;
+    sem_init(&brake.holding, 0, 0);
+    sem_init(&brake.release, 0, 0);
+    plane_kit_init(&kit, 1);
+    kit.options.limits.queue_delay_ms = DELAY_MS;
+    kit.options.limits.in_flight = 1000000;
+    kit.options.now_ms = braking_now_ms;
+    plane_kit_start(&kit);
+    plane_client_connect(&first, &kit);
+    for (int i = 0; i < FLOODS; i++) {
+        plane_client_connect(&floods[i], &kit);
+        ping(&floods[i]);
+        for (int j = 0; j < FLOOD_COUNT; j++) {
+            plane_client_add_get(&floods[i], text("a key that nobody ever wrote"));
+        }
+    }
+    ping(&first);
+    atomic_store(&brake.armed, true);
+    plane_client_add(&first, FRAME_PING, NULL, bytes_of(NULL, 0));
+    plane_client_flush(&first);
+    await(&brake.holding);
+    for (int i = 0; i < FLOODS; i++) {
+        plane_client_flush(&floods[i]);
+    }
+    sem_post(&brake.release);
+    await(&brake.holding);
+    usleep((DELAY_MS + DELAY_MS / 2) * 1000);
+    atomic_store(&brake.armed, false);
+    sem_post(&brake.release);
+    for (int i = 0; i < FLOODS; i++) {
+        for (int j = 0; j < FLOOD_COUNT; j++) {
+            Belay__Wire__Reply *reply = plane_client_reply(&floods[i], &frame);
+            busy += reply->status == STATUS_BUSY && reply->retry_after_ms > 0;
+            other += reply->status == STATUS_NOT_FOUND;
+            belay__wire__reply__free_unpacked(reply, NULL);
+        }
+        plane_client_close(&floods[i]);
+    }
+    assert_int_equal(busy + other, FLOODS * FLOOD_COUNT);
+    assert_true(other > 0 && busy > FLOODS * FLOOD_COUNT / 2);
+    plane_client_close(&first);
+    plane_kit_stop(&kit);
+    sem_destroy(&brake.holding);
+    sem_destroy(&brake.release);
+}
+
 static void admin(void *context, uint64_t token, struct bytes command, struct bytes argument)
 {
     struct plane_kit *own = context;
@@ -462,7 +544,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_disk_full),    cmocka_unit_test(test_log_failed),
     cmocka_unit_test(test_half_close),   cmocka_unit_test(test_stop),
     cmocka_unit_test(test_admin),        cmocka_unit_test(test_refusals),
-    cmocka_unit_test(test_churn),
+    cmocka_unit_test(test_churn),        cmocka_unit_test(test_overload),
 };
 
 int main(void)
