@@ -100,27 +100,42 @@ static void skip_dedup(struct record *record, struct reader *from)
     }
 }
 
-int record_open(struct record *record, struct bytes bytes, uint8_t format)
+/* Up to the version. */
+static void open_head(struct record *record, struct reader *from, uint8_t format)
 {
-    struct reader from = reader_of(bytes);
-    uint8_t first = read_u8(&from);
+    uint8_t first = read_u8(from);
 
     record->format = format;
     record->flags = first & 0x0f;
-    if (from.bad || (first & 0xf0) != format) {
-        return -EBADMSG;
+    if (from->bad || (first & 0xf0) != format) {
+        fail(from);
     }
     record->last_access_ms = 0;
     if ((first & RECORD_ACCESS) != 0) {
-        struct bytes ms = read_bytes(&from, RECORD_ACCESS_BYTES);
+        struct bytes ms = read_bytes(from, RECORD_ACCESS_BYTES);
         if (ms.size == RECORD_ACCESS_BYTES) {
             record->last_access_ms = load_u32(ms.data) | (uint64_t)load_u16(ms.data + 4) << 32;
         }
     }
-    record->key = read_bytes(&from, quick_varint(&from));
-    record->token.data = from.at;
-    version_read(&from, false, &record->version);
-    record->token.size = (size_t)(from.at - record->token.data);
+    record->key = quick_bytes(from, quick_varint(from));
+    record->token.data = from->at;
+    version_read(from, false, &record->version);
+    record->token.size = (size_t)(from->at - record->token.data);
+}
+
+int record_open_head(struct record *record, struct bytes bytes, uint8_t format)
+{
+    struct reader from = reader_of(bytes);
+
+    open_head(record, &from, format);
+    return from.bad ? -EBADMSG : 0;
+}
+
+int record_open(struct record *record, struct bytes bytes, uint8_t format)
+{
+    struct reader from = reader_of(bytes);
+
+    open_head(record, &from, format);
     record->base = bytes_of(from.at, 0);
     if (format == RECORD_DELTA) {
         record->base = skip_base(&from, &record->version);

@@ -150,6 +150,9 @@ struct record {
 /* Returns 0, or -EBADMSG when this is no `format`. Looks at all before the entries. */
 int record_open(struct record *record, struct bytes bytes, uint8_t format);
 
+/* The same for what comes first, up to token, version and last access; the rest is not set. */
+int record_open_head(struct record *record, struct bytes bytes, uint8_t format);
+
 /* A record without anything, as the copy of who has none: nothing seen, no entries. */
 void record_init(struct record *record, struct bytes key);
 

@@ -264,7 +264,7 @@ uint64_t session_newest_hlc(struct bytes record)
     struct record opened;
     uint8_t format = record.size > 0 ? record.data[0] & 0xf0 : 0;
 
-    if (record_open(&opened, record, format) != 0) {
+    if (record_open_head(&opened, record, format) != 0) {
         return 0;
     }
     return record_newest(&opened);
@@ -274,7 +274,7 @@ int session_token(struct bytes record, struct buffer *out)
 {
     struct record opened;
 
-    if (record.size == 0 || record_open(&opened, record, RECORD_FORMAT) != 0) {
+    if (record.size == 0 || record_open_head(&opened, record, RECORD_FORMAT) != 0) {
         return 0;
     }
     return token_put(out, &opened);
@@ -285,7 +285,7 @@ int session_covers(struct bytes record, struct bytes token)
     struct record opened;
 
     record_init(&opened, record);
-    if (record.size != 0 && record_open(&opened, record, RECORD_FORMAT) != 0) {
+    if (record.size != 0 && record_open_head(&opened, record, RECORD_FORMAT) != 0) {
         return 0;
     }
     return token_covered(&opened, token);

@@ -223,19 +223,15 @@ static enum status check_limits(const struct edit *edit, size_t record_bytes)
 /* Tell of the new record in written->record. */
 static enum status finish(struct session_written *written)
 {
-    struct bytes record = buffer_bytes(&written->record), key = session_key(record);
-    struct reader from = {.at = key.data + key.size, .end = record.data + record.size};
-    struct record opened;
+    struct record record;
+    int rc = record_open_head(&record, buffer_bytes(&written->record), RECORD_FORMAT);
 
-    written->changed = true;
-    opened.token.data = from.at;
-    version_read(&from, false, &opened.version);
-    opened.token.size = (size_t)(from.at - opened.token.data);
-    if (opened.token.size > TOKEN_BYTES_MAX) {
-        return set_token(&opened, written);
+    written->changed = rc == 0;
+    if (rc == 0 && record.token.size > TOKEN_BYTES_MAX) {
+        return set_token(&record, written);
     }
-    written->token = opened.token;
-    return STATUS_OK;
+    written->token = record.token;
+    return status_of_errno(rc);
 }
 
 static enum status write_out(struct edit *edit, struct dedup *dedup,
