@@ -1,0 +1,669 @@
+/* libbelay's connections against a server that misbehaves: what a real one cannot be made to do. */
+#include <poll.h>
+
+#include "client_kit.h"
+
+/* ---- Trouble ---- */
+
+/* What the handlers below saw of the writes. */
+static atomic_ullong seen_sequence[4], seen_retry_hlc[4], seen_client[4];
+
+static void note_write(const struct frame *frame, uint32_t index)
+{
+    Belay__Wire__Write *write =
+        belay__wire__write__unpack(NULL, frame->head.size, frame->head.data);
+
+    assert(write != NULL && index < 4);
+    atomic_store(&seen_sequence[index], write->sequence);
+    atomic_store(&seen_retry_hlc[index], write->retry_hlc);
+    atomic_store(&seen_client[index], write->client);
+    belay__wire__write__free_unpacked(write, NULL);
+}
+
+/* Half of the first reply, then gone; the second try gets context's status. */
+static void handle_cut(struct fake_connection *connection, const struct frame *frame)
+{
+    uint32_t count = atomic_load(&connection->fake->requests);
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    size_t size;
+
+    if (frame->type == FRAME_WRITE) {
+        note_write(frame, count - 1);
+    }
+    if (count == 1) {
+        uint8_t *reply =
+            fake_frame(frame->type, frame->request_id, &head.base, text("never whole"), &size);
+        fake_send(connection, reply, size / 2 + 10);
+        free(reply);
+        fake_close(connection);
+        return;
+    }
+    uint32_t *status = connection->fake->context;
+    fake_reply(connection, frame, *status, frame->type == FRAME_WRITE ? text("\2") : text("v"));
+}
+
+static void test_lost_connection_repeats_a_read(void **state)
+{
+    uint32_t status = STATUS_OK;
+    struct fake fake = {.handle = handle_cut, .context = &status};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    assert_int_equal(atomic_load(&fake.requests), 2);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_RETRIES), 1);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 1);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_CONNECTS), 2);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* The second try says who it is, which write, and since when; its verdict reaches the caller. */
+static void test_lost_connection_repeats_a_write(void **state)
+{
+    uint32_t status = STATUS_MAYBE_APPLIED;
+    struct fake fake = {.handle = handle_cut, .context = &status};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_field_add(client, belay_text("k"), belay_text("n"), 1, &result),
+                     BELAY_MAYBE_APPLIED);
+    belay_result_destroy(result);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(atomic_load(&seen_client[i]), 4711);
+        assert_int_equal(atomic_load(&seen_sequence[i]), 1);
+    }
+    assert_int_equal(atomic_load(&seen_retry_hlc[0]), 0);
+    assert_int_equal(atomic_load(&seen_retry_hlc[1]), 1000);
+    assert_int_equal(belay_client_hlc(client), 5000);
+    assert_int_equal(belay_put(client, belay_text("k"), belay_text("v"), NULL),
+                     BELAY_MAYBE_APPLIED);
+    assert_int_equal(atomic_load(&seen_sequence[2]), 2);
+    assert_int_equal(atomic_load(&seen_retry_hlc[2]), 0);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_no_retry_ends_disconnected(void **state)
+{
+    uint32_t status = STATUS_OK;
+    struct fake fake = {.handle = handle_cut, .context = &status};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *write = belay_write_begin(client, belay_text("k"), BELAY_UPSERT);
+    belay_write_value(write, belay_text("v"));
+    belay_request_no_retry(write);
+    assert_int_equal(belay_run(write, &result), BELAY_DISCONNECTED);
+    assert_non_null(strstr(belay_result_text(result), "was lost"));
+    belay_result_destroy(result);
+    assert_int_equal(atomic_load(&seen_sequence[0]), 0);
+    assert_int_equal(atomic_load(&fake.requests), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* BUSY until the third try. */
+static void handle_busy(struct fake_connection *connection, const struct frame *frame)
+{
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    uint32_t *asked_ms = connection->fake->context;
+
+    if (atomic_load(&connection->fake->requests) >= 3) {
+        fake_reply(connection, frame, STATUS_OK, text("v"));
+        return;
+    }
+    head.status = STATUS_BUSY;
+    head.retry_after_ms = *asked_ms;
+    fake_reply_head(connection, frame->type, frame->request_id, &head.base, text(""));
+}
+
+static void test_busy_is_waited_out(void **state)
+{
+    uint32_t asked_ms = 30;
+    struct fake fake = {.handle = handle_busy, .context = &asked_ms};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    uint64_t start_ns = uv_hrtime();
+    assert_int_equal(belay_put(client, belay_text("k"), belay_text("v"), NULL), BELAY_OK);
+    assert_true(uv_hrtime() - start_ns >= 58 * UINT64_C(1000000));
+    assert_int_equal(atomic_load(&fake.requests), 3);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_BUSY), 2);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_busy_beyond_the_deadline(void **state)
+{
+    uint32_t asked_ms = 10000;
+    struct fake fake = {.handle = handle_busy, .context = &asked_ms};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_BUSY);
+    assert_int_equal(belay_result_retry_after_ms(result), 10000);
+    belay_result_destroy(result);
+    assert_int_equal(atomic_load(&fake.requests), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+enum damage { DAMAGE_CHECKSUM, DAMAGE_TYPE, DAMAGE_SIZE, DAMAGE_ID, DAMAGE_HEAD, DAMAGE_KINDS };
+
+/* The first reply is damaged, in a way that the context names. */
+static void handle_damaged(struct fake_connection *connection, const struct frame *frame)
+{
+    enum damage *damage = connection->fake->context;
+    Belay__Wire__Reply head;
+    belay__wire__reply__init(&head);
+    size_t size;
+
+    if (atomic_load(&connection->fake->requests) > 1) {
+        fake_reply(connection, frame, STATUS_OK, text("v"));
+        return;
+    }
+    uint8_t type = *damage == DAMAGE_TYPE ? 99 : frame->type;
+    uint64_t id = *damage == DAMAGE_ID ? frame->request_id + 5 : frame->request_id;
+    head.status = *damage == DAMAGE_HEAD ? 1 : 0;
+    uint8_t *reply = fake_frame(type, id, &head.base, text("value"), &size);
+    if (*damage == DAMAGE_CHECKSUM) {
+        reply[size - 1] ^= 1;
+    } else if (*damage == DAMAGE_SIZE) {
+        store_u32(reply + 4, 1u << 30);
+    } else if (*damage == DAMAGE_HEAD) {
+        reply[FRAME_HEADER_BYTES] = 0x0b; /* A group, which proto3 does not have. */
+        struct bytes broken = bytes_of(reply + FRAME_HEADER_BYTES, 2);
+        frame_header_put(reply, type, FRAME_REPLY, id, broken, bytes_of(broken.data + 2, 5));
+    }
+    fake_send(connection, reply, size);
+    free(reply);
+}
+
+static void test_damaged_replies_end_the_connection(void **state)
+{
+    (void)state;
+    for (enum damage damage = 0; damage < DAMAGE_KINDS; damage++) {
+        struct fake fake = {.handle = handle_damaged, .context = &damage};
+        fake_start(&fake);
+        struct belay_client *client = client_for(&fake, NULL);
+        assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+        assert_int_equal(belay_client_counter(client, BELAY_COUNT_BAD_FRAMES), 1);
+        assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 1);
+        assert_true(client->links[0]->in.capacity < 1024 * 1024);
+        belay_client_destroy(client);
+        fake_stop(&fake);
+    }
+}
+
+/* Answers the first request only when the second has come. */
+static void handle_late(struct fake_connection *connection, const struct frame *frame)
+{
+    static struct frame first;
+
+    if (atomic_load(&connection->fake->requests) == 1) {
+        first = *frame;
+        return;
+    }
+    fake_reply(connection, &first, STATUS_OK, text("late"));
+    fake_reply(connection, frame, STATUS_OK, text("in time"));
+}
+
+static void test_timeout_then_late_reply(void **state)
+{
+    struct fake fake = {.handle = handle_late};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 50);
+    uint64_t start_ns = uv_hrtime();
+    assert_int_equal(belay_run(get, &result), BELAY_TIMEOUT);
+    assert_in_range(uv_hrtime() - start_ns, 49000000, 2000000000);
+    assert_non_null(strstr(belay_result_text(result), "50 ms"));
+    belay_result_destroy(result);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_OK);
+    assert_memory_equal(belay_result_value(result).data, "in time", 7);
+    belay_result_destroy(result);
+    assert_int_equal(client->links[0]->slots_used, 0);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_CONNECTS), 1);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_TIMEOUTS), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void handle_nothing(struct fake_connection *connection, const struct frame *frame)
+{
+    (void)connection;
+    (void)frame;
+}
+
+/* A peer that is gone without a word is noticed; one that still answers PING is not given up. */
+static void test_silent_server_is_given_up(void **state)
+{
+    struct fake fake = {.handle = handle_nothing};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    client->silence_ms = 20;
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 10000);
+    belay_request_no_retry(get);
+    assert_int_equal(belay_run(get, NULL), BELAY_DISCONNECTED);
+    assert_int_equal(atomic_load(&fake.requests), 2); /* GET, PING. */
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void handle_pings_only(struct fake_connection *connection, const struct frame *frame)
+{
+    if (frame->type == FRAME_PING) {
+        fake_reply(connection, frame, STATUS_OK, text(""));
+    }
+}
+
+static void test_slow_server_is_kept(void **state)
+{
+    struct fake fake = {.handle = handle_pings_only};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    client->silence_ms = 250;
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 1500);
+    assert_int_equal(belay_run(get, NULL), BELAY_TIMEOUT);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 0);
+    assert_in_range(atomic_load(&fake.requests), 3, 20);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Connecting ---- */
+
+/* A port where nobody listens. */
+static uint16_t closed_port(void)
+{
+    struct fake fake = {.handle = handle_nothing};
+
+    fake_start(&fake);
+    fake_stop(&fake);
+    return fake.port;
+}
+
+static void test_nobody_listens(void **state)
+{
+    struct fake nobody = {.port = closed_port()};
+    struct belay_result *result;
+
+    (void)state;
+    struct belay_options *options = belay_options_create();
+    belay_options_timeout_ms(options, 100);
+    struct belay_client *client = client_for(&nobody, options);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_TIMEOUT);
+    assert_non_null(strstr(belay_result_text(result), "onnection refused"));
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+
+    options = belay_options_create();
+    belay_options_fail_fast(options, 1);
+    client = client_for(&nobody, options);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_CANNOT_CONNECT);
+        assert_non_null(strstr(belay_result_text(result), "onnection refused"));
+        assert_string_equal(belay_result_node(result), "");
+        belay_result_destroy(result);
+    }
+    belay_client_destroy(client);
+}
+
+static void test_second_server_answers(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    char servers[60];
+
+    (void)state;
+    uint16_t nobody = closed_port();
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    snprintf(servers, sizeof servers, "127.0.0.1:%u,localhost:%u", nobody, fake.port);
+    assert_int_equal(belay_options_servers(options, servers), BELAY_OK);
+    belay_options_fail_fast(options, 1);
+    struct belay_client *client;
+    assert_int_equal(belay_client_create(options, &client), BELAY_OK);
+    belay_options_destroy(options);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_hello_refused(void **state)
+{
+    struct fake fake = {
+        .handle = handle_echo, .hello_status = STATUS_DENIED, .hello_text = "wrong password"};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_DENIED);
+    assert_non_null(strstr(belay_result_text(result), "wrong password"));
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_hello_unanswered(void **state)
+{
+    struct fake fake = {.handle = handle_echo, .hello_silent = true};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_timeout_ms(options, 80);
+    struct belay_client *client = client_for(&fake, options);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_TIMEOUT);
+    assert_int_equal(atomic_load(&fake.hellos), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* Server restarts between two calls: the blocking client opens a new connection and repeats nothing. */
+static void test_restart_between_calls(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    fake_stop(&fake);
+    struct fake again = {.handle = handle_echo, .port = fake.port, .shards = 3};
+    fake_start(&again);
+    assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_RETRIES), 0);
+    assert_int_equal(belay_client_shards(client), 3);
+    belay_client_destroy(client);
+    fake_stop(&again);
+}
+
+/* Answers with the shard of the connection; the key's own must be it, once all links are up. */
+static void handle_shard(struct fake_connection *connection, const struct frame *frame)
+{
+    char key[600], shard[10];
+
+    key_of_get(frame, key, sizeof key);
+    snprintf(shard, sizeof shard, "%u", connection->shard);
+    fake_reply(connection, frame, STATUS_OK, text(shard));
+}
+
+static void test_keys_go_to_their_shard(void **state)
+{
+    struct fake fake = {.handle = handle_shard, .shards = 4, .first_shard = 2};
+    struct answer answers[200] = {{0}};
+    char key[20];
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_connections(options, 2, 0);
+    struct belay_client *client = client_for(&fake, options);
+    for (int round = 0; round < 50 && client->ready < 8; round++) {
+        for (int i = 0; i < 200; i++) {
+            snprintf(key, sizeof key, "key-%d", i);
+            send_ok(belay_get_begin(client, belay_text(key), 0), &answers[i]);
+        }
+        belay_client_run(client);
+    }
+    assert_int_equal(client->ready, 8);
+    for (int i = 0; i < 200; i++) {
+        struct belay_result *result;
+        char shard[10];
+        snprintf(key, sizeof key, "key-%d", i);
+        snprintf(shard, sizeof shard, "%d", slot_of_key(text(key)) % 4);
+        assert_int_equal(belay_get(client, belay_text(key), &result), BELAY_OK);
+        assert_bytes_equal(bytes_in(belay_result_value(result)), text(shard));
+        belay_result_destroy(result);
+    }
+    assert_int_equal(atomic_load(&fake.connections), 8);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+static void test_one_connection_is_one(void **state)
+{
+    struct fake fake = {.handle = handle_shard, .shards = 4};
+    char key[20];
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_options *options = belay_options_create();
+    belay_options_connections(options, 1, 1);
+    struct belay_client *client = client_for(&fake, options);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(belay_get(client, belay_text(key), NULL), BELAY_OK);
+    }
+    assert_int_equal(atomic_load(&fake.connections), 1);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* ---- Loops ---- */
+
+static void test_close_ends_what_is_unanswered(void **state)
+{
+    struct fake fake = {.handle = handle_nothing, .in_flight_max = 2};
+    struct answer answers[10] = {{0}};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    for (int i = 0; i < 10; i++) {
+        struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+        belay_request_no_retry(get);
+        send_ok(get, &answers[i]);
+    }
+    while (atomic_load(&fake.requests) < 2) {
+        belay_client_dispatch(client);
+    }
+    belay_client_close(client, NULL, NULL);
+    assert_int_equal(answers[0].calls, 0);
+    assert_int_equal(belay_send(belay_get_begin(client, belay_text("k"), 0), answered, &answers[0]),
+                     BELAY_CLOSED);
+    belay_client_destroy(client);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(answers[i].calls, 1);
+        assert_int_equal(answers[i].status, BELAY_CLOSED);
+    }
+    fake_stop(&fake);
+}
+
+struct chain {
+    struct belay_client *client;
+    int left;
+    int closed;
+};
+
+static void chain_closed(void *context)
+{
+    ((struct chain *)context)->closed++;
+}
+
+/* Each answer sends the next request; the last closes the client, in its own callback. */
+static void chain_answered(struct belay_result *result, void *context)
+{
+    struct chain *chain = context;
+
+    assert_int_equal(belay_result_status(result), BELAY_OK);
+    if (--chain->left == 0) {
+        belay_client_close(chain->client, chain_closed, chain);
+        assert_int_equal(belay_result_value(result).size, 3); /* Still readable. */
+        return;
+    }
+    assert_int_equal(
+        belay_send(belay_get_begin(chain->client, belay_text("key"), 0), chain_answered, chain),
+        BELAY_OK);
+}
+
+static void test_in_the_callers_loop(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    struct belay_options *options = belay_options_create();
+    char server[40];
+    uv_loop_t loop;
+
+    (void)state;
+    fake_start(&fake);
+    snprintf(server, sizeof server, "127.0.0.1:%u", fake.port);
+    assert_int_equal(belay_options_servers(options, server), BELAY_OK);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct chain chain = {.left = 20};
+    assert_int_equal(belay_client_create_on(options, &loop, &chain.client), BELAY_OK);
+    belay_options_destroy(options);
+    assert_int_equal(belay_client_fd(chain.client), -1);
+    assert_int_equal(belay_get(chain.client, belay_text("k"), NULL), BELAY_INVALID);
+    assert_int_equal(
+        belay_send(belay_get_begin(chain.client, belay_text("key"), 0), chain_answered, &chain),
+        BELAY_OK);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(chain.left, 0);
+    assert_int_equal(chain.closed, 1);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    fake_stop(&fake);
+}
+
+static void test_with_a_pollable_descriptor(void **state)
+{
+    struct fake fake = {.handle = handle_echo};
+    struct answer answer = {0};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_client_wait_ms(client), -1);
+    for (int i = 0; i < 10; i++) {
+        send_ok(belay_get_begin(client, belay_text("k"), 0), &answer);
+        size_t left = belay_client_dispatch(client);
+        while (left > 0) {
+            struct pollfd poller = {.fd = belay_client_fd(client), .events = POLLIN};
+            poll(&poller, 1, belay_client_wait_ms(client));
+            left = belay_client_dispatch(client);
+        }
+    }
+    assert_int_equal(answer.calls, 10);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
+/* Closing while the resolver is at work, and while a connection is being made. */
+static void test_close_while_connecting(void **state)
+{
+    const char *servers[] = {"localhost:1", "127.0.0.1:1"};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct belay_options *options = belay_options_create();
+        struct belay_client *client;
+        struct answer answer = {0};
+        assert_int_equal(belay_options_servers(options, servers[i % 2]), BELAY_OK);
+        assert_int_equal(belay_client_create(options, &client), BELAY_OK);
+        belay_options_destroy(options);
+        send_ok(belay_get_begin(client, belay_text("k"), 0), &answer);
+        if (i >= 2) {
+            belay_client_dispatch(client);
+        }
+        belay_client_destroy(client);
+        assert_int_equal(answer.calls, 1);
+        assert_int_equal(answer.status, BELAY_CLOSED);
+    }
+}
+
+/* Answers a write with the size of what it brought. */
+static void handle_sizes(struct fake_connection *connection, const struct frame *frame)
+{
+    uint8_t result[VARINT_BYTES_MAX];
+    struct reader list = reader_of(frame->value);
+    struct change change;
+
+    int rc = change_next(&list, &change);
+    assert(rc == 1);
+    uint8_t *end = varint_put(result, zigzag((int64_t)change.value.size));
+    fake_reply(connection, frame, STATUS_OK, bytes_of(result, (size_t)(end - result)));
+}
+
+static void sized(struct belay_result *result, void *context)
+{
+    uint64_t *sum = context;
+
+    assert_int_equal(belay_result_status(result), BELAY_OK);
+    *sum += (uint64_t)belay_result_change(result, 0);
+}
+
+/* More than the socket takes at once: requests wait, and no more than a few lie in the output. */
+static void test_large_requests_wait(void **state)
+{
+    enum { WRITES = 60, BYTES = 1024 * 1024 };
+    struct fake fake = {.handle = handle_sizes};
+    uint8_t *value = calloc(1, BYTES);
+    uint64_t sum = 0;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    for (int i = 0; i < WRITES; i++) {
+        struct belay_request *write = belay_write_begin(client, belay_text("k"), BELAY_UPSERT);
+        belay_write_value(write, belay_bytes_of(value, BYTES));
+        assert_int_equal(belay_send(write, sized, &sum), BELAY_OK);
+    }
+    while (belay_client_step(client) > 0) {
+        assert_true(client->links[0]->out.size < 3 * BYTES);
+    }
+    assert_true(sum == (uint64_t)WRITES * BYTES);
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 0);
+    belay_client_destroy(client);
+    free(value);
+    fake_stop(&fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lost_connection_repeats_a_read),
+        cmocka_unit_test(test_lost_connection_repeats_a_write),
+        cmocka_unit_test(test_no_retry_ends_disconnected),
+        cmocka_unit_test(test_busy_is_waited_out),
+        cmocka_unit_test(test_busy_beyond_the_deadline),
+        cmocka_unit_test(test_damaged_replies_end_the_connection),
+        cmocka_unit_test(test_timeout_then_late_reply),
+        cmocka_unit_test(test_silent_server_is_given_up),
+        cmocka_unit_test(test_slow_server_is_kept),
+        cmocka_unit_test(test_nobody_listens),
+        cmocka_unit_test(test_second_server_answers),
+        cmocka_unit_test(test_hello_refused),
+        cmocka_unit_test(test_hello_unanswered),
+        cmocka_unit_test(test_restart_between_calls),
+        cmocka_unit_test(test_keys_go_to_their_shard),
+        cmocka_unit_test(test_one_connection_is_one),
+        cmocka_unit_test(test_close_ends_what_is_unanswered),
+        cmocka_unit_test(test_in_the_callers_loop),
+        cmocka_unit_test(test_with_a_pollable_descriptor),
+        cmocka_unit_test(test_close_while_connecting),
+        cmocka_unit_test(test_large_requests_wait),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
