@@ -183,7 +183,7 @@ def test_dumps():
     with Daemon(shards=1) as daemon:
         daemon.start()
         belayctl(daemon, "session", "put", "kept \x01\"key\"", "v", "--ack", "disk")
-        belayctl(daemon, "session", "put", "gone", "v")
+        belayctl(daemon, "session", "put", "gone", "v", "--ack", "disk")
         belayctl(daemon, "session", "del", "gone")
         belayctl(daemon, "session", "put", "last", "v", "--ack", "disk")
         segment = min(daemon.data.rglob("log-*.seg"))
