@@ -222,19 +222,28 @@ static void *fake_run(void *argument)
     return NULL;
 }
 
-static inline void fake_start(struct fake *fake)
+/* A socket bound to the port (0: any, then set), so that nobody else gets it. Nobody listens there, unless
+ * fake_start() does, beside it. To be closed. */
+static inline int fake_bind(uint16_t *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(fake->port)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(*port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     socklen_t size = sizeof address;
     int on = 1;
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(fake->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    assert_int_equal(bind(fake->listener, (struct sockaddr *)&address, size), 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static inline void fake_start(struct fake *fake)
+{
+    fake->listener = fake_bind(&fake->port);
     assert_int_equal(listen(fake->listener, 64), 0);
-    assert_int_equal(getsockname(fake->listener, (struct sockaddr *)&address, &size), 0);
-    fake->port = ntohs(address.sin_port);
     fake->shards = fake->shards == 0 ? 1 : fake->shards;
     for (int i = 0; i < FAKE_CONNECTIONS_MAX; i++) {
         fake->table[i].fd = -1;

@@ -294,22 +294,13 @@ static void test_slow_server_is_kept(void **state)
 
 /* ---- Connecting ---- */
 
-/* A port where nobody listens. */
-static uint16_t closed_port(void)
-{
-    struct fake fake = {.handle = handle_nothing};
-
-    fake_start(&fake);
-    fake_stop(&fake);
-    return fake.port;
-}
-
 static void test_nobody_listens(void **state)
 {
-    struct fake nobody = {.port = closed_port()};
+    struct fake nobody = {.port = 0};
     struct belay_result *result;
 
     (void)state;
+    int reserved = fake_bind(&nobody.port);
     struct belay_options *options = belay_options_create();
     belay_options_timeout_ms(options, 100);
     struct belay_client *client = client_for(&nobody, options);
@@ -328,6 +319,7 @@ static void test_nobody_listens(void **state)
         belay_result_destroy(result);
     }
     belay_client_destroy(client);
+    close(reserved);
 }
 
 static void test_second_server_answers(void **state)
@@ -336,7 +328,8 @@ static void test_second_server_answers(void **state)
     char servers[60];
 
     (void)state;
-    uint16_t nobody = closed_port();
+    uint16_t nobody = 0;
+    int reserved = fake_bind(&nobody);
     fake_start(&fake);
     struct belay_options *options = belay_options_create();
     snprintf(servers, sizeof servers, "127.0.0.1:%u,localhost:%u", nobody, fake.port);
@@ -347,6 +340,7 @@ static void test_second_server_answers(void **state)
     belay_options_destroy(options);
     assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
     belay_client_destroy(client);
+    close(reserved);
     fake_stop(&fake);
 }
 
@@ -387,6 +381,7 @@ static void test_restart_between_calls(void **state)
     struct fake fake = {.handle = handle_echo};
 
     (void)state;
+    int reserved = fake_bind(&fake.port);
     fake_start(&fake);
     struct belay_client *client = client_for(&fake, NULL);
     assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
@@ -398,6 +393,40 @@ static void test_restart_between_calls(void **state)
     assert_int_equal(belay_client_shards(client), 3);
     belay_client_destroy(client);
     fake_stop(&again);
+    close(reserved);
+}
+
+/* And with another number of shards each time: links that lead nowhere go, others come. */
+static void test_restarts_with_other_shards(void **state)
+{
+    const uint32_t shards[] = {4, 2, 5, 1, 3};
+    struct belay_client *client = NULL;
+    uint16_t port = 0;
+
+    (void)state;
+    int reserved = fake_bind(&port);
+    for (int round = 0; round < 5; round++) {
+        struct fake fake = {.handle = handle_echo, .shards = shards[round], .port = port};
+        struct answer answers[100] = {{0}};
+        char key[20];
+        fake_start(&fake);
+        client = client == NULL ? client_for(&fake, NULL) : client;
+        for (int turn = 0; turn < 50 && (turn == 0 || client->ready < shards[round]); turn++) {
+            for (int i = 0; i < 100; i++) {
+                snprintf(key, sizeof key, "key-%d", i);
+                send_ok(belay_get_begin(client, belay_text(key), 0), &answers[i]);
+            }
+            belay_client_run(client);
+        }
+        assert_int_equal(client->ready, shards[round]);
+        assert_int_equal(client->link_count, shards[round]);
+        for (int i = 0; i < 100; i++) {
+            assert_int_equal(answers[i].status, BELAY_OK);
+        }
+        fake_stop(&fake);
+    }
+    belay_client_destroy(client);
+    close(reserved);
 }
 
 /* Answers with the shard of the connection; the key's own must be it, once all links are up. */
@@ -656,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_hello_refused),
         cmocka_unit_test(test_hello_unanswered),
         cmocka_unit_test(test_restart_between_calls),
+        cmocka_unit_test(test_restarts_with_other_shards),
         cmocka_unit_test(test_keys_go_to_their_shard),
         cmocka_unit_test(test_one_connection_is_one),
         cmocka_unit_test(test_close_ends_what_is_unanswered),
