@@ -20,7 +20,7 @@ static const char *advice(int error)
                "allows "
                "it to members of kernel.io_uring_group), or, in a container, use a seccomp profile "
                "that allows io_uring_setup, io_uring_enter and io_uring_register (Docker: "
-               "--security-opt seccomp=PROFILE; systemd: SystemCallFilter=@io-event)";
+               "--security-opt seccomp=PROFILE; systemd: SystemCallFilter=@aio)";
     case -ENOSYS:
         return "this kernel does not offer io_uring (CONFIG_IO_URING, Linux 6.1 or newer), or a "
                "seccomp profile hides it: allow io_uring_setup, io_uring_enter and "
