@@ -41,14 +41,26 @@ void batch_route(struct shard_thread *thread, struct request *request,
     }
 }
 
-/* Its connection has too much to read already: later. The call is as if it had never been. */
+/* A large write would find the log's staging full. */
+static bool log_is_behind(const struct shard_thread *thread, const struct request *request)
+{
+    return request->op == REQUEST_WRITE && request->body.size > BULK_BYTES_MIN &&
+           !log_writer_has_room(&thread->log, request->body.size);
+}
+
+/* Its connection has too much to read already, or the log too much to write: later. The call is as if it
+ * had never been. */
 static bool put_off(struct shard_thread *thread, const struct batch_item *item)
 {
     if (item->whole.size == 0) {
         return false;
     }
     struct connection *connection = connection_find(thread, item->connection, item->generation);
-    if (connection == NULL || (!connection->stalled && !connection_is_full(thread, connection))) {
+    if (connection == NULL) {
+        return false;
+    }
+    if (!connection->stalled && !connection_is_full(thread, connection) &&
+        !log_is_behind(thread, &item->request)) {
         return false;
     }
     connection->in_flight--;

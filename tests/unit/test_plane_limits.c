@@ -348,6 +348,24 @@ static void test_stop(void **state)
     plane_kit_stop(&kit);
 }
 
+/* Stopping writes out what nobody waited for. */
+static void test_stop_writes_log(void **state)
+{
+    struct plane_client client;
+
+    (void)state;
+    plane_kit_init(&kit, 1);
+    kit.options.limits.log_interval_ms = 60000;
+    plane_kit_start(&kit);
+    plane_client_connect(&client, &kit);
+    plane_client_add_put(&client, text("key"), text("value"), ACK_MEMORY);
+    assert_int_equal(plane_client_status(&client), STATUS_OK);
+    assert_int_equal(plane_kit_stats(&kit).log.device_writes, 0);
+    assert_int_equal(plane_stop(kit.plane), 0);
+    plane_client_close(&client);
+    plane_kit_stop(&kit);
+}
+
 /* The clock, read once at the beginning of each turn, holds up the shard's first and third turn. */
 static struct {
     sem_t holding, release;
@@ -538,13 +556,14 @@ static void test_churn(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_connections),  cmocka_unit_test(test_spread),
-    cmocka_unit_test(test_in_flight),    cmocka_unit_test(test_slow_reader),
-    cmocka_unit_test(test_output_limit), cmocka_unit_test(test_half_frames),
-    cmocka_unit_test(test_disk_full),    cmocka_unit_test(test_log_failed),
-    cmocka_unit_test(test_half_close),   cmocka_unit_test(test_stop),
-    cmocka_unit_test(test_admin),        cmocka_unit_test(test_refusals),
-    cmocka_unit_test(test_churn),        cmocka_unit_test(test_overload),
+    cmocka_unit_test(test_connections),     cmocka_unit_test(test_spread),
+    cmocka_unit_test(test_in_flight),       cmocka_unit_test(test_slow_reader),
+    cmocka_unit_test(test_output_limit),    cmocka_unit_test(test_half_frames),
+    cmocka_unit_test(test_disk_full),       cmocka_unit_test(test_log_failed),
+    cmocka_unit_test(test_half_close),      cmocka_unit_test(test_stop),
+    cmocka_unit_test(test_stop_writes_log), cmocka_unit_test(test_admin),
+    cmocka_unit_test(test_refusals),        cmocka_unit_test(test_churn),
+    cmocka_unit_test(test_overload),
 };
 
 int main(void)
