@@ -153,6 +153,10 @@ static void take_frame(struct link *link, struct bytes input)
         bad_frame(link, rc == -EILSEQ ? "a reply's checksum does not match" : "a damaged reply");
         return;
     }
+    if ((frame.flags & FRAME_REPLY) == 0) {
+        bad_frame(link, "a request in place of a reply");
+        return;
+    }
     if (link->state == LINK_HELLO) {
         hello_answered(link, &frame);
         return;

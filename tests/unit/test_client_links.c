@@ -159,7 +159,15 @@ static void test_busy_beyond_the_deadline(void **state)
     fake_stop(&fake);
 }
 
-enum damage { DAMAGE_CHECKSUM, DAMAGE_TYPE, DAMAGE_SIZE, DAMAGE_ID, DAMAGE_HEAD, DAMAGE_KINDS };
+enum damage {
+    DAMAGE_CHECKSUM,
+    DAMAGE_TYPE,
+    DAMAGE_SIZE,
+    DAMAGE_ID,
+    DAMAGE_HEAD,
+    DAMAGE_FLAGS,
+    DAMAGE_KINDS
+};
 
 /* The first reply is damaged, in a way that the context names. */
 static void handle_damaged(struct fake_connection *connection, const struct frame *frame)
@@ -179,6 +187,9 @@ static void handle_damaged(struct fake_connection *connection, const struct fram
     uint8_t *reply = fake_frame(type, id, &head.base, text("value"), &size);
     if (*damage == DAMAGE_CHECKSUM) {
         reply[size - 1] ^= 1;
+    } else if (*damage == DAMAGE_FLAGS) {
+        struct bytes packed = bytes_of(reply + FRAME_HEADER_BYTES, size - FRAME_HEADER_BYTES - 5);
+        frame_header_put(reply, type, 0, id, packed, bytes_of(packed.data + packed.size, 5));
     } else if (*damage == DAMAGE_SIZE) {
         store_u32(reply + 4, 1u << 30);
     } else if (*damage == DAMAGE_HEAD) {
