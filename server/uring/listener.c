@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -15,7 +16,11 @@
 #include "plane_private.h"
 #include "shard_thread.h"
 
-enum { BACKLOG = 4096 };
+enum {
+    BACKLOG = 4096,
+    IN_USE_TRIES = 100, /* Of IN_USE_MS each: two seconds. */
+    IN_USE_MS = 20,
+};
 
 /* Inherited by accepted sockets. */
 static void set_options(int fd)
@@ -59,6 +64,20 @@ static int listen_on(const struct addrinfo *where, uint16_t *port)
     return fd;
 }
 
+/* A process that was killed leaves its sockets to its io_uring, which the kernel takes apart a moment
+ * after the process is gone (60 ms were seen): who starts it again at once must not fail for that. */
+static int listen_when_free(const struct addrinfo *where, uint16_t *port)
+{
+    const struct timespec pause = {.tv_nsec = IN_USE_MS * 1000000};
+    int fd = listen_on(where, port);
+
+    for (int tries = 0; fd == -EADDRINUSE && tries < IN_USE_TRIES; tries++) {
+        nanosleep(&pause, NULL);
+        fd = listen_on(where, port);
+    }
+    return fd;
+}
+
 int listener_open(const char *address, uint16_t port, uint16_t *bound, char *message,
                   size_t message_size)
 {
@@ -72,7 +91,7 @@ int listener_open(const char *address, uint16_t port, uint16_t *bound, char *mes
         snprintf(message, message_size, "cannot listen on %s: %s", address, gai_strerror(failed));
         return -EADDRNOTAVAIL;
     }
-    int fd = listen_on(found, bound);
+    int fd = listen_when_free(found, bound);
     freeaddrinfo(found);
     if (fd < 0) {
         snprintf(message, message_size, "cannot listen on %s port %u: %s%s", address, port,
