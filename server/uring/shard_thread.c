@@ -308,10 +308,16 @@ static uint64_t accept_again(struct shard_thread *thread)
     return UINT64_MAX;
 }
 
+/* Has stopping taken so long that it ends whatever is left? */
+static bool stop_is_late(const struct shard_thread *thread)
+{
+    return thread->now_us - thread->stop_us >= STOP_MS * 1000;
+}
+
 /* Stopping: close what has been answered, and tell the others when nothing is left. */
 static void wind_up(struct shard_thread *thread)
 {
-    bool late = thread->now_us - thread->stop_us >= STOP_MS * 1000;
+    bool late = stop_is_late(thread);
     bool answered = true;
 
     thread->log.hurry = true;
@@ -387,10 +393,13 @@ static void begin_turn(struct shard_thread *thread)
     arena_reset(&thread->arena);
 }
 
+/* All have answered all. What another shard's last clients wrote here may have come after this one had
+ * nothing left, so its log is asked again. */
 static bool is_over(const struct shard_thread *thread)
 {
     return thread->drained &&
-           atomic_load(&thread->plane->draining) == thread->plane->options.shard_count;
+           atomic_load(&thread->plane->draining) == thread->plane->options.shard_count &&
+           (log_writer_idle(&thread->log) || stop_is_late(thread));
 }
 
 static void *run(void *context)
