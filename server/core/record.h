@@ -197,17 +197,18 @@ struct entry_walk entry_walk(const struct record *record);
 bool entry_next(struct entry_walk *walk, struct entry *entry);
 
 /* Writes a record: first record_write_head(), then every birth in order, then the rest, every entry in
- * order, and the end. All results are in `rc`, which stays at the first error (-ENOMEM, -EBADMSG). */
+ * order, and the end; values must stay where they are until the next call. All results are in `rc`, which stays at the first error (-ENOMEM, -EBADMSG). */
 struct record_writer {
     struct buffer *out;
     int rc;
-    bool pending_set;
+    bool value_set; /* `value` is to be written: with its size, unless it is the last. */
     uint32_t birth_count;
     struct version version; /* As written. */
     size_t version_at, version_end, births_at, births_end;
     struct birth birth_cache[RECORD_BIRTHS_CACHED];
     uint32_t births_written;
-    struct entry pending; /* Written when it is known whether it is the last. */
+    struct bytes value;
+    size_t last_at; /* Head of the last entry; 0: none. */
 };
 
 struct record_head {

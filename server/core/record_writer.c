@@ -94,7 +94,8 @@ void record_write_head(struct record_writer *writer, struct buffer *out,
 
     writer->out = out;
     writer->rc = 0;
-    writer->pending_set = false;
+    writer->value_set = false;
+    writer->last_at = 0;
     writer->birth_count = head->birth_count;
     writer->births_written = 0;
     writer->version.count = 0;
@@ -199,13 +200,12 @@ static enum entry_stamp stamp_form(const struct record_writer *writer, const str
     return ENTRY_STAMPED;
 }
 
-static uint8_t *put_string(uint8_t *to, struct bytes string, bool last)
+static uint8_t *put_bytes(uint8_t *to, struct bytes bytes)
 {
-    to = last ? to : varint_put(to, string.size);
-    if (string.size > 0) {
-        memcpy(to, string.data, string.size);
+    if (bytes.size > 0) {
+        memcpy(to, bytes.data, bytes.size);
     }
-    return to + string.size;
+    return to + bytes.size;
 }
 
 static uint64_t difference(uint64_t value, uint64_t base)
@@ -213,7 +213,7 @@ static uint64_t difference(uint64_t value, uint64_t base)
     return zigzag((int64_t)(value - base));
 }
 
-static uint8_t *put_value(uint8_t *to, const struct entry *entry, bool last)
+static uint8_t *put_value(struct record_writer *writer, uint8_t *to, const struct entry *entry)
 {
     switch (entry->kind) {
     case ENTRY_ABSOLUTE:
@@ -223,7 +223,9 @@ static uint8_t *put_value(uint8_t *to, const struct entry *entry, bool last)
     case ENTRY_SUM:
         return varint_put(to, zigzag(entry->sum));
     default:
-        return put_string(to, entry->value, last);
+        writer->value = entry->value;
+        writer->value_set = true;
+        return to;
     }
 }
 
@@ -236,23 +238,35 @@ static uint8_t *put_sum_base(uint8_t *to, const struct version *version, struct 
     return hlc_put_back(to, version->newest.hlc, base.hlc);
 }
 
-static void put_entry(struct record_writer *writer, const struct entry *entry, bool last)
+/* The value of the entry before, once it is known whether that was the last. */
+static void put_pending(struct record_writer *writer, bool last)
 {
-    size_t size = ENTRY_FIXED_BYTES_MAX + entry->name.size + entry->value.size;
+    if (writer->value_set && room(writer, VARINT_BYTES_MAX + writer->value.size)) {
+        uint8_t *to = at(writer);
+        to = last ? to : varint_put(to, writer->value.size);
+        advance(writer, put_bytes(to, writer->value));
+    }
+    writer->value_set = false;
+}
+
+void record_write_entry(struct record_writer *writer, const struct entry *entry)
+{
     bool blank = entry->kind == ENTRY_FIELD && entry->name.size == 0;
 
-    if (!room(writer, size)) {
+    put_pending(writer, false);
+    if (!room(writer, ENTRY_FIXED_BYTES_MAX + entry->name.size)) {
         return;
     }
     enum entry_stamp form = stamp_form(writer, entry);
     uint32_t birth = entry->gone ? 0 : birth_index(writer, entry->birth.stamp);
     uint8_t *to = at(writer);
+    writer->last_at = writer->out->size;
     *to++ = (uint8_t)((blank ? ENTRY_BLANK : entry->kind) | (int)form << ENTRY_STAMP_SHIFT |
-                      (last ? ENTRY_LAST : 0) | (birth != 0 ? ENTRY_OTHER_BIRTH : 0) |
+                      (birth != 0 ? ENTRY_OTHER_BIRTH : 0) |
                       (entry->deadline_ms != 0 ? ENTRY_UNTIL : 0));
     to = birth != 0 ? varint_put(to, birth) : to;
     if (entry->kind >= ENTRY_FIELD && !blank) {
-        to = put_string(to, entry->name, false);
+        to = put_bytes(varint_put(to, entry->name.size), entry->name);
     }
     if (form == ENTRY_STAMPED) {
         to = stamp_put(to, &writer->version, entry->stamp);
@@ -264,25 +278,16 @@ static void put_entry(struct record_writer *writer, const struct entry *entry, b
         if (entry->deadline_ms != 0) {
             to = varint_put(to, difference(entry->deadline_ms, hlc_ms(entry->stamp.hlc)));
         }
-        to = put_value(to, entry, last);
+        to = put_value(writer, to, entry);
     }
     advance(writer, to);
 }
 
-void record_write_entry(struct record_writer *writer, const struct entry *entry)
-{
-    if (writer->pending_set) {
-        put_entry(writer, &writer->pending, false);
-    }
-    writer->pending = *entry;
-    writer->pending_set = true;
-}
-
 int record_write_end(struct record_writer *writer)
 {
-    if (writer->pending_set) {
-        put_entry(writer, &writer->pending, true);
-        writer->pending_set = false;
+    put_pending(writer, true);
+    if (writer->rc == 0 && writer->last_at != 0) {
+        writer->out->data[writer->last_at] |= ENTRY_LAST;
     }
     return writer->rc;
 }

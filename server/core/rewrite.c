@@ -294,6 +294,12 @@ static size_t delta_bytes_min(const struct edit *edit)
     return bytes;
 }
 
+/* The full record can be taken by everyone: a delta must save a quarter of it. */
+static bool worth_it(size_t delta_bytes, size_t record_bytes)
+{
+    return delta_bytes < record_bytes - record_bytes / 4;
+}
+
 static bool hides_births(const struct edit *edit)
 {
     for (uint32_t i = 0; i < edit->old->birth_count; i++) {
@@ -308,13 +314,12 @@ static bool hides_births(const struct edit *edit)
 int rewrite_delta(const struct edit *edit, const struct rewrite *rewrite, size_t record_bytes,
                   struct buffer *out)
 {
-    enum { WORTH_BYTES = 16 };
     struct record_writer writer;
     struct sink sink = {.writer = &writer};
 
     out->size = 0;
     if (edit->fresh || edit->clears > 0 || edit->view.siblings_hidden > SESSION_SIBLINGS_MAX ||
-        delta_bytes_min(edit) + WORTH_BYTES > record_bytes || hides_births(edit)) {
+        !worth_it(delta_bytes_min(edit), record_bytes) || hides_births(edit)) {
         return 0;
     }
     struct record_head head = {
@@ -333,7 +338,7 @@ int rewrite_delta(const struct edit *edit, const struct rewrite *rewrite, size_t
     record_write_dedup(&writer, rewrite->dedup_delta);
     put_touched(edit, &sink);
     int rc = record_write_end(&writer);
-    if (rc != 0 || out->size >= record_bytes) {
+    if (rc != 0 || !worth_it(out->size, record_bytes)) {
         out->size = 0;
     }
     return rc;

@@ -15,7 +15,7 @@ struct rewrite {
 /* The whole new record. Returns 0, -ENOMEM, -EBADMSG. */
 int rewrite_record(const struct edit *edit, const struct rewrite *rewrite, struct buffer *out);
 
-/* The same as a delta on the present record; left empty where it would save nothing over
+/* The same as a delta on the present record; left empty where it would save little of
  * `record_bytes`, or where more than the touched names changed. Returns 0, -ENOMEM. */
 int rewrite_delta(const struct edit *edit, const struct rewrite *rewrite, size_t record_bytes,
                   struct buffer *out);

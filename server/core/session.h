@@ -66,7 +66,7 @@ struct session_written {
     struct bytes token; /* Of the state after the write; in `record`, `scratch` or the old copy. */
     struct buffer record; /* Set when changed: the whole new record... */
     struct buffer
-        delta; /* ... and the same as a delta on the old one (empty where full is smaller). */
+        delta; /* ... and the same as a delta on the old one (empty where it saves little). */
     struct buffer results; /* One per change (change.h). */
     struct buffer scratch;
 };
