@@ -85,7 +85,7 @@ static void test_allocations(void **state)
     (void)state;
     uint64_t n = loop(true, false);
     print_message("%lu allocations\n", (unsigned long)n);
-    assert_true(n > 20 && n < ROUNDS_MAX);
+    assert_true(n > 10 && n < ROUNDS_MAX);
 }
 
 int main(void)
