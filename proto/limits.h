@@ -18,7 +18,7 @@ enum {
     REQUESTS_IN_FLIGHT_MAX = 1024,              /* Per connection. STATUS_TOO_MANY_IN_FLIGHT. */
     SCAN_COUNT_DEFAULT = 10,
     SCAN_COUNT_MAX = 10000, /* A scan asked for more returns this many. */
-    TTL_MS_MAX_DAYS = 3650, /* Ten years. STATUS_OUT_OF_RANGE. */
+    TTL_MS_MAX_DAYS = 3650, /* Ten years. STATUS_INVALID. */
     TOKEN_BYTES_MAX = 1024, /* A version token. */
 };
 

@@ -58,7 +58,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "0: what the disk has.")                                                                     \
     X(storage, segment_size, SIZE, "0", 0, 4 * CONFIG_GIB,                                         \
       "Size of a file of the log; each shard has at least two. It is raised to hold the largest "  \
-      "session. 0: 128MiB.")
+      "session. 0: 16MiB.")
 
 #define CONFIG_MEMORY_KEYS(X)                                                                      \
     X(memory, limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                              \
