@@ -9,6 +9,10 @@
  * to just this base's stamp (or to nothing, where there is no base), so that concurrent adds all count.
  * The newest of these counted entries says the deadline of the field. All other entries of the name
  * are hidden: siblings.
+ * A sum is all that its actor has added, so a field of sums alone that is deleted while such an actor
+ * adds comes back with the whole of that actor's sum; with a base, the delete or set wins. Sums are
+ * never folded into one another: nobody knows whether an actor's newest sum is here. They are at most
+ * as many as the actors of the version.
  *
  * Memory: all points into the record. Threads: any.
  */
