@@ -2,7 +2,11 @@
  *
  * All goes through the merge, so that order does not matter. A burial leaves its tombstone in the keeper
  * while older records of the session may still come. Once all has come, a tombstone whose newest stamp
- * is that of its burial is dropped; where a later life or a later death came, its stamps are newer. */
+ * is that of its burial is dropped; where a later life or a later death came, its stamps are newer.
+ *
+ * Such a later life was begun over nothing, but here it was merged with the tombstone, and knows more
+ * than the log says after the burial: a delta on it would find no base there. So the first write of a
+ * restored session is then logged in full (shard_write.c). */
 #include "shard_state.h"
 
 struct buried {
@@ -129,6 +133,8 @@ static void drop_leftover(struct shard *shard, const struct buried *buried)
         uint8_t key[KEY_BYTES_MAX];
         memcpy(key, leftover.key.data, leftover.key.size);
         keeper_remove(shard->keeper, buried->position, bytes_of(key, leftover.key.size));
+    } else {
+        shard->revived = true;
     }
 }
 

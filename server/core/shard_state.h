@@ -49,6 +49,7 @@ struct shard {
 
     struct buffer buried; /* While restoring: struct buried, packed. */
     bool idle_restored; /* Sessions with idle timeouts came; they get idle/8 in the first round. */
+    bool revived;       /* A key that was buried came back: see shard_restore_done(). */
     uint64_t restored_hlc; /* Newest of what came from the store. */
     uint64_t restored_ms;  /* When serving began; 0: nothing was restored. */
 };

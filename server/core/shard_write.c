@@ -128,10 +128,21 @@ static bool is_plain(const struct shard *shard, const struct request *request, s
             after.due_ms >= patrol_next_visit_ms(&shard->patrol, request->position));
 }
 
-static enum status log_written(struct shard *shard, const struct request *request)
+/* Is the delta smaller, and all that it builds on in the log? What came with the restart may have more
+ * to it, where a burial lies between (shard_restore.c). */
+static bool delta_will_do(const struct shard *shard, struct bytes before)
 {
     const struct session_written *written = &shard->written;
-    bool is_delta = written->delta.size > 0 && written->delta.size < written->record.size;
+
+    if (written->delta.size == 0 || written->delta.size >= written->record.size) {
+        return false;
+    }
+    return !shard->revived || before.size == 0 || session_newest_hlc(before) > shard->restored_hlc;
+}
+
+static enum status log_written(struct shard *shard, const struct request *request, bool is_delta)
+{
+    const struct session_written *written = &shard->written;
     struct bytes part = buffer_bytes(is_delta ? &written->delta : &written->record);
 
     return shard_append_status(
@@ -151,10 +162,11 @@ static enum status store(struct shard *shard, const struct request *request, str
     if (!is_plain(shard, request, after)) {
         before = shard_glance(shard, record, shard->now_ms);
     }
+    bool delta = delta_will_do(shard, record);
     if (keeper_reserve(shard->keeper, request->position, request->key, made.size) != 0) {
         return STATUS_MEMORY_FULL;
     }
-    enum status status = log_written(shard, request);
+    enum status status = log_written(shard, request, delta);
     if (status != STATUS_OK) {
         return status;
     }

@@ -225,6 +225,72 @@ static void test_restore_drops_buried(void **state)
     world_end();
 }
 
+/* As compaction reads the log: in order, and nothing before a burial counts. */
+static void compact_key(struct buffer *copy)
+{
+    struct buffer next = {.memory = copy->memory};
+
+    for (size_t i = 0; i < world.record_count; i++) {
+        struct bytes body = bytes_of(world.records[i].body, world.records[i].size);
+        next.size = 0;
+        if (world.records[i].kind == LOG_DELTA) {
+            assert_int_equal(session_apply_delta(buffer_bytes(copy), body, &next), 0);
+        } else if (world.records[i].kind == LOG_FULL && copy->size > 0) {
+            assert_int_equal(session_merge(buffer_bytes(copy), body, &next), 0);
+        } else if (world.records[i].kind == LOG_FULL) {
+            assert_int_equal(buffer_append(&next, body), 0);
+        }
+        struct buffer kept = *copy;
+        *copy = next;
+        next = kept;
+    }
+    buffer_fini(&next);
+}
+
+static void restart_as(uint32_t start)
+{
+    shard_destroy(world.shard);
+    world.options.actor.start = start;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    for (size_t i = 0; i < world.record_count; i++) {
+        assert_int_equal(replay(world.shard, &world.records[i]), 0);
+    }
+    shard_restore_done(world.shard, world.now_ms);
+}
+
+/* A key that was buried and lives again, restarted: what is written to it then has its base in the log,
+ * also for who starts after the burial. */
+static void test_restore_of_revived_takes_deltas(void **state)
+{
+    (void)state;
+    static char large[200];
+    struct changes changes = {.size = 0};
+
+    memset(large, 'x', sizeof large - 1);
+    world_begin();
+    assert_int_equal(world_put_until("a", "old life", 1000, 0), STATUS_OK);
+    restart_as(2);
+    world_pass(3000);
+    assert_int_equal(world_logged(LOG_BURY), 1);
+    assert_int_equal(world_put("a", large), STATUS_OK);
+    restart_as(3);
+    for (int i = 0; i < 2; i++) {
+        changes.size = 0;
+        changes_add(&changes, (struct change){.operation = CHANGE_IDLE, .ms = 76000 + 1000 * (uint64_t)i});
+        assert_int_equal(world_run(world_write_of("a", &changes)), STATUS_OK);
+    }
+
+    struct buffer copy = {.memory = &world.memory.memory};
+    struct session_view view;
+    compact_key(&copy);
+    assert_int_equal(session_open(&view, buffer_bytes(&copy), world.now_ms), 0);
+    assert_true(view.live);
+    assert_int_equal(view.idle_ms, 77000);
+    assert_int_equal(world_logged(LOG_DELTA), 1); /* Of the two, the second. */
+    buffer_fini(&copy);
+    world_end();
+}
+
 static void test_restore_refuses_damage(void **state)
 {
     (void)state;
@@ -394,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_restore_in_any_order),
         cmocka_unit_test(test_restore_drops_buried),
+        cmocka_unit_test(test_restore_of_revived_takes_deltas),
         cmocka_unit_test(test_restore_refuses_damage),
         cmocka_unit_test(test_restart_gives_idle_time),
         cmocka_unit_test(test_restart_gives_idle_time_to_all),
