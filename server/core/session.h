@@ -33,7 +33,8 @@ enum {
 
 /* What a policy asks of the sessions under its prefix (the part that writing and showing needs). */
 struct session_rules {
-    uint32_t session_bytes_max; /* Of a whole record. */
+    uint32_t session_bytes_max; /* Of names and values. The record may be larger by what it keeps
+                                 * beside them: a quarter, at most 4 KiB. */
     uint32_t fields_max;
     uint64_t idle_ttl_ms;     /* Given to a session that begins without one; 0: none. */
     uint64_t absolute_ttl_ms; /* The same. */

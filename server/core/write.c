@@ -16,6 +16,8 @@
 #include "rewrite.h"
 #include "token.h"
 
+enum { BESIDE_BYTES_MAX = 4096 };
+
 static enum status status_of_errno(int rc)
 {
     return rc == 0 ? STATUS_OK : rc == -ENOMEM ? STATUS_NO_MEMORY : STATUS_DAMAGED;
@@ -205,6 +207,15 @@ static void remember(const struct session_write *write, struct stamp stamp, stru
     news->floor = dedup->floor;
 }
 
+/* Key, versions, stamps and the dedup window come on top of what the limit is about: a value of
+ * exactly that size is good. */
+static size_t record_bytes_max(const struct session_rules *rules)
+{
+    size_t beside = rules->session_bytes_max / 4;
+
+    return rules->session_bytes_max + (beside < BESIDE_BYTES_MAX ? beside : BESIDE_BYTES_MAX);
+}
+
 /* Check limits: what grows must fit, what shrinks is always let. */
 static enum status check_limits(const struct edit *edit, size_t record_bytes)
 {
@@ -214,7 +225,7 @@ static enum status check_limits(const struct edit *edit, size_t record_bytes)
         edit->fields > (int64_t)edit->view.field_count) {
         return STATUS_TOO_MANY_FIELDS;
     }
-    if (record_bytes > rules->session_bytes_max && record_bytes > edit->write->record.size) {
+    if (record_bytes > record_bytes_max(rules) && record_bytes > edit->write->record.size) {
         return STATUS_SESSION_TOO_LARGE;
     }
     return STATUS_OK;

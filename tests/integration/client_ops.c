@@ -714,7 +714,7 @@ static void test_large_values_and_their_limit(void **state)
     for (size_t i = 0; i < 2 * MIB; i++) {
         value[i] = (unsigned char)(i * 31 + i / 257);
     }
-    struct belay_bytes fits = belay_bytes_of(value, MIB - 1024);
+    struct belay_bytes fits = belay_bytes_of(value, MIB); /* The limit itself. */
     assert_int_equal(belay_put(client, key, fits, NULL), BELAY_OK);
     assert_int_equal(belay_put(client, key, belay_bytes_of(value, 2 * MIB), &result),
                      BELAY_SESSION_TOO_LARGE);

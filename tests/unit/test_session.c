@@ -155,6 +155,24 @@ static void test_many_fields(void **state)
     kit_fini(&kit);
 }
 
+/* The limit is about the value: one of exactly that size is good, whatever is kept beside it. */
+static void test_value_of_the_limit_fits(void **state)
+{
+    enum { LIMIT = 100000 };
+    static char value[2 * LIMIT];
+    struct kit kit;
+
+    (void)state;
+    kit_init(&kit);
+    kit.rules.session_bytes_max = LIMIT;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .value = bytes_of(value, LIMIT))), STATUS_OK);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .value = bytes_of(value, LIMIT + 5000))),
+                     STATUS_SESSION_TOO_LARGE);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(APPEND, .value = text("x"))),
+                     STATUS_SESSION_TOO_LARGE);
+    kit_fini(&kit);
+}
+
 static void test_modes(void **state)
 {
     struct kit kit;
@@ -489,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_blob),
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_many_fields),
+        cmocka_unit_test(test_value_of_the_limit_fits),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_concurrent_numbers),
