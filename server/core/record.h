@@ -197,8 +197,9 @@ struct entry_walk entry_walk(const struct record *record);
 /* Returns true with `entry` set; false at the end, or with `walk->in.bad` set where the bytes are bad. */
 bool entry_next(struct entry_walk *walk, struct entry *entry);
 
-/* Writes a record: first record_write_head(), then every birth in order, then the rest, every entry in
- * order, and the end; values must stay where they are until the next call. All results are in `rc`, which stays at the first error (-ENOMEM, -EBADMSG). */
+/* Writes a record: first record_write_head(), then every birth in order, the dedup window, every entry
+ * in order, and the end. Values must stay where they are until the next call. `rc` keeps the first
+ * error (-ENOMEM, -EBADMSG). */
 struct record_writer {
     struct buffer *out;
     int rc;
