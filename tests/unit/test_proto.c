@@ -111,6 +111,40 @@ static void test_crc32c(void **state)
     }
 }
 
+static uint32_t plain_crc32c(struct bytes data)
+{
+    uint32_t crc = UINT32_MAX;
+
+    for (size_t i = 0; i < data.size; i++) {
+        crc ^= data.data[i];
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (UINT32_C(0x82f63b78) & (0 - (crc & 1)));
+        }
+    }
+    return ~crc;
+}
+
+/* Sizes around those at which several lanes are summed at once, from every alignment. */
+static void test_crc32c_sizes(void **state)
+{
+    static const size_t sizes[] = {503,  504,  505,  511,  512,  1007, 1008, 1009,
+                                   3071, 3072, 3073, 3580, 6144, 6650, 9999};
+    static uint8_t data[10008];
+    uint32_t number = 1;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++) {
+        number = number * 1664525 + 1013904223;
+        data[i] = (uint8_t)(number >> 24);
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (size_t at = 0; at < 8; at++) {
+            struct bytes part = bytes_of(data + at, sizes[i]);
+            assert_int_equal(crc32c(0, part), plain_crc32c(part));
+        }
+    }
+}
+
 static void test_frames(void **state)
 {
     static const uint8_t golden[] = {0xbe, 0x04, 0x00, 0x00, 0x05, 0x00, 0x00, 0x00, 0x07, 0x00,
@@ -273,11 +307,12 @@ static void test_histogram(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_varints),        cmocka_unit_test(test_varints_are_canonical),
-        cmocka_unit_test(test_slots),          cmocka_unit_test(test_slots_of_all_sizes),
-        cmocka_unit_test(test_crc32c),         cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_statuses),       cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_changes_refuse), cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_varints),   cmocka_unit_test(test_varints_are_canonical),
+        cmocka_unit_test(test_slots),     cmocka_unit_test(test_slots_of_all_sizes),
+        cmocka_unit_test(test_crc32c),    cmocka_unit_test(test_crc32c_sizes),
+        cmocka_unit_test(test_frames),    cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_changes),   cmocka_unit_test(test_changes_refuse),
+        cmocka_unit_test(test_histogram),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
