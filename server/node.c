@@ -109,6 +109,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                 .log_interval_ms = (uint32_t)config->storage_log_interval,
             },
         .actor = node->directory.meta.actor,
+        .run = node->directory.meta.run,
         .now_ms = wall_clock_read,
         .clock = node->world.clock,
         .admin = on_admin,

@@ -33,20 +33,21 @@ __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t siz
 
 static size_t meta_print(const struct directory_meta *meta, char text[META_BYTES_MAX])
 {
-    int size =
-        snprintf(text, META_BYTES_MAX,
-                 "belay-data %d\n"
-                 "id %016" PRIx64 "\n"
-                 "seed %016" PRIx64 "\n"
-                 "node %" PRIu32 "\n"
-                 "start %" PRIu32 "\n"
-                 "shards %" PRIu32 "\n"
-                 "generation %" PRIu64 "\n"
-                 "clean %d\n"
-                 "clean-hlc %" PRIu64 "\n"
-                 "inode %" PRIu64 "\n",
-                 DIRECTORY_VERSION, meta->id, meta->seed, meta->actor.node, meta->actor.start,
-                 meta->shards, meta->generation, meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
+    int size = snprintf(text, META_BYTES_MAX,
+                        "belay-data %d\n"
+                        "id %016" PRIx64 "\n"
+                        "seed %016" PRIx64 "\n"
+                        "node %" PRIu32 "\n"
+                        "start %" PRIu32 "\n"
+                        "run %" PRIu32 "\n"
+                        "shards %" PRIu32 "\n"
+                        "generation %" PRIu64 "\n"
+                        "clean %d\n"
+                        "clean-hlc %" PRIu64 "\n"
+                        "inode %" PRIu64 "\n",
+                        DIRECTORY_VERSION, meta->id, meta->seed, meta->actor.node,
+                        meta->actor.start, meta->run, meta->shards, meta->generation,
+                        meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
     assert(size > 0 && size < META_BYTES_MAX - 16);
     uint32_t crc = crc32c(0, bytes_of(text, (size_t)size));
     return (size_t)size +
@@ -68,10 +69,10 @@ static int meta_parse(const char *text, struct directory_meta *meta)
     }
     if (sscanf(text,
                "belay-data %d id %" SCNx64 " seed %" SCNx64 " node %" SCNu32 " start %" SCNu32
-               " shards %" SCNu32 " generation %" SCNu64 " clean %d clean-hlc %" SCNu64
-               " inode %" SCNu64,
-               &version, &found.id, &found.seed, &found.actor.node, &found.actor.start,
-               &found.shards, &found.generation, &clean, &found.clean_hlc, &found.inode) != 10) {
+               " run %" SCNu32 " shards %" SCNu32 " generation %" SCNu64
+               " clean %d clean-hlc %" SCNu64 " inode %" SCNu64,
+               &version, &found.id, &found.seed, &found.actor.node, &found.actor.start, &found.run,
+               &found.shards, &found.generation, &clean, &found.clean_hlc, &found.inode) != 11) {
         return -EBADMSG;
     }
     found.clean = clean != 0;
@@ -247,6 +248,7 @@ static int begin_life(struct directory *directory)
     if (!directory->resumed) {
         meta->actor.start += 1 + (uint32_t)(random % COPY_STARTS);
     }
+    meta->run += 1 + (uint32_t)(random % COPY_STARTS);
     meta->clean = false;
     meta->inode = inode;
     return meta_write(directory);

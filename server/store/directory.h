@@ -29,6 +29,7 @@ struct directory_meta {
     uint64_t id;   /* Random, of this directory. */
     uint64_t seed; /* Of positions; random at creation. */
     struct actor actor;
+    uint32_t run; /* Of the node: unlike its actor's start, another one after a clean stop, too. */
     uint32_t shards;
     uint64_t generation;
     bool clean;         /* The last user stopped cleanly... */

@@ -145,7 +145,8 @@ static void hello(struct shard_thread *thread, struct connection *connection,
     connection->client = asked.client;
     if (connection->client == 0) {
         connection->client =
-            client_id(thread->plane->options.actor, atomic_fetch_add(&thread->plane->clients, 1));
+            client_id(thread->plane->options.actor.node, thread->plane->options.run,
+                      atomic_fetch_add(&thread->plane->clients, 1));
     }
     if (connection->client == 0) {
         native_status(thread, connection, frame->type, frame->request_id, STATUS_UNAVAILABLE,

@@ -36,6 +36,7 @@ struct plane_options {
     uint32_t shard_count;
     struct plane_limits limits;
     struct actor actor;
+    uint32_t run; /* No other start of this node had it: ids of clients are made with it. */
     uint64_t (*now_ms)(void *clock); /* Wall time that never goes back; any thread. */
     void *clock;
     /* A FRAME_ADMIN came; answer with plane_admin_reply(). Called on a shard's thread; must not block

@@ -52,6 +52,17 @@ def test_what_expired_meanwhile_stays_gone():
         check(gone["lost"] == SESSIONS and gone["wrong"] == 0, gone)
 
 
+def test_clients_after_a_clean_stop_are_new():
+    """Else the first write of a new client would pass for the repetition of an old one's."""
+    with Daemon() as daemon:
+        for value in ("one", "two", "three"):
+            daemon.start()
+            daemon.run("belayctl", "session", "put", "key", value)
+            got = daemon.run("belayctl", "session", "get", "key")
+            check(value in got, (value, got))
+            check(daemon.stop() == 0, "stops cleanly")
+
+
 def flip_bytes(path, places):
     with path.open("r+b") as file:
         for place in places:

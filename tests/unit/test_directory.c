@@ -48,6 +48,7 @@ static void test_starts_are_counted(void **state)
     assert_true(directory.created);
     assert_int_equal(directory.meta.actor.node, 7);
     assert_int_equal(directory.meta.actor.start, 1);
+    assert_int_equal(directory.meta.run, 1);
     assert_int_equal(directory.meta.shards, 2);
     uint64_t seed = directory.meta.seed;
     directory_close(&directory);
@@ -61,6 +62,7 @@ static void test_starts_are_counted(void **state)
 
     assert_int_equal(open_directory(&directory, 2), 0); /* After a clean stop: the same actor. */
     assert_int_equal(directory.meta.actor.start, 2);
+    assert_int_equal(directory.meta.run, 3); /* But another run. */
     assert_int_equal(directory.meta.clean_hlc, 12345);
     directory_close(&directory);
 
