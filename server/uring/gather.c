@@ -9,6 +9,7 @@
 #include "limits.h"
 #include "native_answer.h"
 #include "native_door.h"
+#include "plane_private.h"
 #include "shard_thread.h"
 
 struct gather_slice {
@@ -129,6 +130,15 @@ static int join_scan(struct shard_thread *thread, const struct gather *gather, u
     return rc;
 }
 
+/* What a reply may have: fits into a frame, and does not end its connection by its size alone. */
+static size_t answers_bytes_max(const struct shard_thread *thread)
+{
+    uint64_t output = 2 * (uint64_t)thread->plane->options.limits.output_bytes;
+    uint64_t max = output < FRAME_BYTES_MAX ? output : FRAME_BYTES_MAX;
+
+    return max > HEAD_BYTES_MAX ? (size_t)max - HEAD_BYTES_MAX : 0;
+}
+
 static void finish(struct shard_thread *thread, struct gather *gather)
 {
     struct connection *connection = connection_find(thread, gather->connection, gather->generation);
@@ -155,6 +165,12 @@ static void finish(struct shard_thread *thread, struct gather *gather)
         return;
     }
     struct bytes value = buffer_bytes(&thread->scratch);
+    if (gather->frame_type == FRAME_GET_MANY && connection->output.size > 0 &&
+        connection->output.size + value.size > answers_bytes_max(thread)) {
+        native_status(thread, connection, gather->frame_type, gather->request_id, STATUS_BUSY,
+                      "too many replies are waiting to be read");
+        return;
+    }
     uint8_t *to = connection_reserve(thread, connection, native_many_room(value.size));
     if (to != NULL) {
         connection_commit(
@@ -164,14 +180,14 @@ static void finish(struct shard_thread *thread, struct gather *gather)
 }
 
 /* Keep a part's answer, or in its place that there is no room for it. */
-static void add_part(struct gather *gather, uint32_t part, struct bytes answer)
+static void add_part(struct gather *gather, uint32_t part, struct bytes answer, size_t bytes_max)
 {
     uint8_t small[1024];
 
-    if (gather->bytes.size + answer.size > FRAME_BYTES_MAX - HEAD_BYTES_MAX) {
+    if (gather->bytes.size + answer.size > bytes_max) {
         struct native_answer instead;
         native_answer_status(&instead, STATUS_FRAME_TOO_LARGE,
-                             "the answers to all keys together do not fit into a frame",
+                             "the answers to all keys together do not fit into a reply",
                              bytes_of(NULL, 0));
         assert(instead.room <= sizeof small);
         answer = bytes_of(small, native_answer_part(&instead, small));
@@ -188,7 +204,7 @@ void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t pa
                  struct bytes answer)
 {
     assert(part < gather->part_count && gather->left > 0);
-    add_part(gather, part, answer);
+    add_part(gather, part, answer, answers_bytes_max(thread));
     if (--gather->left == 0) {
         finish(thread, gather);
         gather_free(gather);

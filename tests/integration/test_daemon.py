@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import native
 from cases import run_cases
 from daemon import BUILD, Daemon, check, program, wait_for
 
@@ -223,6 +224,20 @@ def test_disk_full_is_not_ready():
 def cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_many_keys_with_more_than_a_reply_takes():
+    """Who asks for more than the output buffer holds is told so for each key; the connection goes on."""
+    with Daemon(settings=["limits.output_buffer=1MiB"]) as daemon:
+        daemon.start()
+        with native.Connection(daemon.native) as connection:
+            for i in range(8):
+                connection.put(b"key-%d" % i, b"x" * 400000)
+            keys = b"".join(native.string(b"key-%d" % i) for i in range(8))
+            _, value = connection.call(native.GET_MANY, {}, keys)
+            check(1000000 < len(value) < 2 << 20, len(value))
+            check(value.count(b"together") == 8 - len(value) // 400000, value[-200:])
+            check(connection.get(b"key-1") is not None, "the connection goes on")
 
 
 def test_idle():
