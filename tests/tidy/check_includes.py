@@ -52,7 +52,7 @@ THIRD_PARTY = {
 
 PURE_FOLDERS = ["proto", "server/core"]
 PURE_HEADERS = {"assert.h", "errno.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h", "string.h",
-                "xxhash.h", "nmmintrin.h"}
+                "xxhash.h", "nmmintrin.h", "wmmintrin.h"}
 PURE_CALLS = re.compile(r"(mem|str|XXH|__mem|__str)\w+|qsort|bsearch|__assert_fail|__cpu_model|"
                         r"__(ubsan|asan|tsan|sanitizer|stack_chk)\w*|_GLOBAL_OFFSET_TABLE_")
 

@@ -276,7 +276,8 @@ static void test_restore_of_revived_takes_deltas(void **state)
     restart_as(3);
     for (int i = 0; i < 2; i++) {
         changes.size = 0;
-        changes_add(&changes, (struct change){.operation = CHANGE_IDLE, .ms = 76000 + 1000 * (uint64_t)i});
+        changes_add(&changes,
+                    (struct change){.operation = CHANGE_IDLE, .ms = 76000 + 1000 * (uint64_t)i});
         assert_int_equal(world_run(world_write_of("a", &changes)), STATUS_OK);
     }
 
