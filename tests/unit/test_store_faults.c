@@ -3,7 +3,7 @@
  * when it is opened again. Once the operation alone fails, once all after it too, as in a killed process. */
 #include "store_kit.h"
 
-enum { SEGMENT = 64 * 1024, KEYS = 200, ROUNDS_MAX = 500 };
+enum { SEGMENT = 64 * 1024, KEYS = 200, ROUNDS_MAX = 2000 };
 
 static struct store_kit kit;
 
@@ -43,7 +43,8 @@ static uint64_t loop(bool memory, bool stay_failed)
         kit.files.fail_at = memory ? 0 : n;
         kit.memory.inner.requests = 0;
         kit.memory.inner.fail_at = memory ? n : 0;
-        bool well = live_with_faults(n % 2 == 1);
+        bool few = n % 2 == 1;
+        bool well = live_with_faults(few);
         store_kit_close(&kit);
         uint64_t reached = memory ? kit.memory.inner.requests : kit.files.operations;
         kit.files.fail_at = kit.memory.inner.fail_at = 0;
@@ -56,8 +57,8 @@ static uint64_t loop(bool memory, bool stay_failed)
         assert_int_equal(store_compact(kit.store), 0);
         kit_reopen_and_check(&kit);
         store_kit_close(&kit);
-        if (reached < n) {
-            assert_true(well);
+        assert_true(well || reached >= n);
+        if (reached < n && !few) { /* A life of few steps reaches less: it does not end the loop. */
             break;
         }
     }
@@ -85,7 +86,7 @@ static void test_allocations(void **state)
     (void)state;
     uint64_t n = loop(true, false);
     print_message("%lu allocations\n", (unsigned long)n);
-    assert_true(n > 10 && n < ROUNDS_MAX);
+    assert_true(n > 20 && n < ROUNDS_MAX);
 }
 
 int main(void)
