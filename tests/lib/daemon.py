@@ -73,9 +73,11 @@ class Daemon:
         return self
 
     def __exit__(self, failure, *_):
-        if failure is not None:
-            print(f"--- log of belayd\n{self.log()[-20000:]}---", flush=True)
-        self.close()
+        try:
+            if failure is not None:
+                print(f"--- log of belayd\n{self.log()[-20000:]}---", flush=True)
+        finally:
+            self.close()
 
     def command(self):
         command = [*self.wrapper, str(BUILD / "belayd")]
