@@ -80,7 +80,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Largest request. A larger one is answered FRAME_TOO_LARGE and ends the connection.")        \
     X(limits, output_buffer, SIZE, "8MiB", 64 * CONFIG_KIB, CONFIG_GIB,                            \
       "Replies that a client has not read: past it nothing more is read from that connection, "    \
-      "past twice as much it is closed.")                                                          \
+      "past twice as much, the largest answer not counted, it is closed.")                         \
     X(limits, queue_delay, DURATION, "100ms", 1, 60000,                                            \
       "A request that has waited longer than this is answered BUSY, with the time after which "    \
       "to try again.")                                                                             \

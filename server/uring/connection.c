@@ -126,6 +126,9 @@ uint8_t *connection_reserve(struct shard_thread *thread, struct connection *conn
 void connection_commit(struct shard_thread *thread, struct connection *connection, size_t size)
 {
     output_commit(&connection->output, size);
+    if (size > connection->answer_bytes_max) {
+        connection->answer_bytes_max = size;
+    }
     connection_mark(thread, connection);
 }
 
@@ -177,6 +180,9 @@ void connection_sent(struct shard_thread *thread, struct connection *connection,
     }
     thread->stats.bytes_out += (uint64_t)result;
     output_sent(&connection->output, &thread->chunks, (size_t)result);
+    if (connection->output.size == 0) {
+        connection->answer_bytes_max = 0;
+    }
 }
 
 /* ---- Ends ---- */
@@ -251,9 +257,17 @@ static bool is_done(const struct connection *connection)
     return connection->output.size == 0 && !connection->sending && connection->in_flight == 0;
 }
 
+/* Its client does not read. One answer may be of any size: it says nothing about the reader. */
+static bool is_flooded(const struct shard_thread *thread, const struct connection *connection)
+{
+    uint64_t limit = thread->plane->options.limits.output_bytes;
+
+    return connection->output.size > 2 * limit + connection->answer_bytes_max;
+}
+
 static void settle_open(struct shard_thread *thread, struct connection *connection)
 {
-    if (connection->output.size > 2 * thread->plane->options.limits.output_bytes) {
+    if (is_flooded(thread, connection)) {
         thread->stats.output_limited++;
         connection_close(thread, connection);
         return;

@@ -81,11 +81,12 @@ struct connection {
     uint64_t skip_bytes; /* Of a request that is not taken. */
     struct chunk_list put_off, backlog;
     struct output output;
-    uint64_t client;       /* The client's id, after its HELLO. */
-    uint64_t move_request; /* MOVING: the HELLO's request id. */
-    uint64_t touched_us;   /* When bytes last came, or lingering began. */
-    uint64_t arrived_us;   /* When what is being fed may have come: queue delay counts from it. */
-    uint64_t received;     /* Bytes so far. */
+    size_t answer_bytes_max; /* The largest answer since the output was last empty. */
+    uint64_t client;         /* The client's id, after its HELLO. */
+    uint64_t move_request;   /* MOVING: the HELLO's request id. */
+    uint64_t touched_us;     /* When bytes last came, or lingering began. */
+    uint64_t arrived_us;     /* When what is being fed may have come: queue delay counts from it. */
+    uint64_t received;       /* Bytes so far. */
     uint64_t
         behind_bytes; /* Those up to here had come by `behind_us`, but there was no time or buffer */
     uint64_t behind_us; /* to receive them. 0: none. */
