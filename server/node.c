@@ -18,7 +18,11 @@ static void on_admin(void *context, uint64_t token, struct bytes command, struct
 {
     struct node *node = context;
 
-    if (!control_post_admin(node->world.control, token, command, argument)) {
+    int rc = control_post_admin(node->world.control, token, command, argument);
+    if (rc == -EMSGSIZE) {
+        plane_admin_reply(node->plane, token, STATUS_INVALID,
+                          "the command or its argument is too long", bytes_of(NULL, 0));
+    } else if (rc != 0) {
         plane_admin_reply(node->plane, token, STATUS_BUSY, NULL, bytes_of(NULL, 0));
     }
 }

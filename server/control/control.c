@@ -98,11 +98,11 @@ static void copy_text(char *to, struct bytes text, size_t size_max)
     to[size] = '\0';
 }
 
-bool control_post_admin(struct control *control, uint64_t token, struct bytes command,
-                        struct bytes argument)
+int control_post_admin(struct control *control, uint64_t token, struct bytes command,
+                       struct bytes argument)
 {
     if (command.size > CONTROL_COMMAND_BYTES || argument.size > CONTROL_ARGUMENT_BYTES) {
-        return false;
+        return -EMSGSIZE;
     }
     pthread_mutex_lock(&control->mutex);
     struct item *item = queue_end(control);
@@ -114,7 +114,7 @@ bool control_post_admin(struct control *control, uint64_t token, struct bytes co
     }
     pthread_mutex_unlock(&control->mutex);
     uv_async_send(&control->wake);
-    return item != NULL;
+    return item != NULL ? 0 : -EAGAIN;
 }
 
 void control_post_trace(struct control *control, uint32_t shard, enum trace_event event, uint64_t a,

@@ -45,10 +45,10 @@ uv_loop_t *control_loop(struct control *control);
 /* Tell the service manager that the node serves, and run until SIGTERM or SIGINT. */
 void control_run(struct control *control, const char *status);
 
-/* From a shard's thread; neither blocks. control_post_admin() returns false when the queue is full or
- * the command too long: the request is not taken then. */
-bool control_post_admin(struct control *control, uint64_t token, struct bytes command,
-                        struct bytes argument);
+/* From a shard's thread; neither blocks. control_post_admin() returns 0; -EMSGSIZE when the command or
+ * its argument is too long, -EAGAIN when the queue is full: the request is not taken then. */
+int control_post_admin(struct control *control, uint64_t token, struct bytes command,
+                       struct bytes argument);
 void control_post_trace(struct control *control, uint32_t shard, enum trace_event event, uint64_t a,
                         struct bytes text);
 

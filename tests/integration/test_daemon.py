@@ -240,6 +240,29 @@ def test_many_keys_with_more_than_a_reply_takes():
             check(connection.get(b"key-1") is not None, "the connection goes on")
 
 
+def test_one_answer_larger_than_the_output_buffer():
+    """A session may be larger than what may wait unread: its reader is no slow one."""
+    settings = ["limits.output_buffer=1MiB", 'policy "".session_max_bytes=8MiB']
+    with Daemon(settings=settings) as daemon:
+        daemon.start()
+        with native.Connection(daemon.native) as connection:
+            large = b"x" * (5 << 20)
+            connection.put(b"large", large)
+            for _ in range(3):
+                check(connection.get(b"large") == large, "the whole value")
+
+
+def test_admin_too_long():
+    """What is too long is said to be wrong, not put off."""
+    with Daemon() as daemon:
+        daemon.start()
+        with native.Connection(daemon.native) as connection:
+            for fields in ({1: b"c" * 4000}, {1: b"config", 2: b"a" * 4000}):
+                head, _ = connection.call(native.ADMIN, fields)
+                check(head.get(1) == native.INVALID, head)
+            check(connection.call(native.ADMIN, {1: b"status"})[0].get(1, 0) == native.OK, "goes on")
+
+
 def test_idle():
     """An idle daemon: at most 64 MiB and 1 % of a core."""
     with Daemon() as daemon:

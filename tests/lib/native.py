@@ -11,7 +11,7 @@ HELLO, PING, GET, WRITE, GET_MANY, WRITE_MANY, SCAN, INSPECT, ADMIN = range(1, 1
 MAGIC = 0xBE
 HEADER = struct.Struct("<BBHIQII")
 
-OK, NOT_FOUND = 0, 1
+OK, NOT_FOUND, INVALID = 0, 1, 16
 
 
 def _crc_table():
