@@ -35,6 +35,11 @@ uint64_t keeper_position(uint64_t seed, struct bytes key)
     return (uint64_t)slot_of_key(key) << (64 - SLOT_BITS) | hash >> SLOT_BITS;
 }
 
+uint64_t keeper_fingerprint(uint64_t seed, struct bytes key)
+{
+    return XXH3_64bits_withSeed(key.data, key.size, ~seed);
+}
+
 static uint64_t position_of(void *context, uint32_t ref)
 {
     const struct keeper *keeper = context;

@@ -41,6 +41,9 @@ struct keeper_stats {
  * with them cursors and checkpoints, stay over restarts; and nobody can aim keys at one bucket. */
 uint64_t keeper_position(uint64_t seed, struct bytes key);
 
+/* A second hash of the key, of another seed: with the position it stands for the key where 128 bits may. */
+uint64_t keeper_fingerprint(uint64_t seed, struct bytes key);
+
 /* `key_of` finds the key in a stored record (session_key()); it is never given bytes that were not put
  * in by keeper_set(). Returns 0 or -ENOMEM. */
 int keeper_create(struct memory *memory, uint64_t seed, struct bytes (*key_of)(struct bytes record),

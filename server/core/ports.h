@@ -15,14 +15,18 @@ struct reply;
 
 /* The shard's write-ahead log. Appends are in memory at once and durable later, in order, reported by
  * shard_log_durable(). A crash keeps a prefix: everything durable, perhaps more. */
+struct log_subject {
+    uint64_t position, fingerprint; /* Of the key: keeper_position(), keeper_fingerprint(). */
+};
+
 struct log_port {
-    /* Append one record of `kind` (log_kind.h), gathered from its parts.
+    /* Append one record of `kind` (log_kind.h) about one session, gathered from its parts.
      * Returns 0 with `lsn` set (never 0, never less than before): the record is durable once
      * shard_log_durable() has reached it; that is not called from here.
      * -ENOSPC: no room on the disk; -EIO: the device failed for good; -EAGAIN: too much is waiting to
      * be written. Nothing is appended then. */
-    int (*append)(struct log_port *log, uint8_t kind, uint64_t position, const struct bytes parts[],
-                  uint32_t part_count, uint64_t *lsn);
+    int (*append)(struct log_port *log, uint8_t kind, struct log_subject subject,
+                  const struct bytes parts[], uint32_t part_count, uint64_t *lsn);
     /* Somebody waits for everything appended so far: write without waiting for the interval. */
     void (*hurry)(struct log_port *log);
 };

@@ -151,7 +151,7 @@ static int bury(struct due *due)
 {
     struct shard *shard = due->shard;
     struct bytes record = buffer_bytes(&shard->scratch), key = session_key(record);
-    int rc = shard_append(shard, LOG_BURY, due->position, &record, 1);
+    int rc = shard_append(shard, LOG_BURY, due->position, key, &record, 1);
 
     if (rc != 0) {
         return rc;

@@ -6,16 +6,20 @@
 
 static const char log_failed_default[] = "writing the log failed; this shard takes no more writes";
 
-int shard_append(struct shard *shard, enum log_kind kind, uint64_t position,
+int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
                  const struct bytes parts[], uint32_t part_count)
 {
     struct log_port *log = shard->options.log;
+    const struct log_subject subject = {
+        .position = position,
+        .fingerprint = keeper_fingerprint(shard->options.seed, key),
+    };
     uint64_t lsn = 0;
 
     if (shard->log_failed) {
         return -EIO;
     }
-    int rc = log->append(log, (uint8_t)kind, position, parts, part_count, &lsn);
+    int rc = log->append(log, (uint8_t)kind, subject, parts, part_count, &lsn);
     if (rc == 0) {
         shard->appended_lsn = lsn;
     }

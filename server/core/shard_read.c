@@ -31,7 +31,7 @@ static void log_touch(struct shard *shard, const struct request *request)
     const uint8_t *end = varint_put(ms, shard->now_ms);
     const struct bytes parts[] = {bytes_of(ms, (size_t)(end - ms)), request->key};
 
-    if (shard_append(shard, LOG_TOUCH, request->position, parts, 2) == 0) {
+    if (shard_append(shard, LOG_TOUCH, request->position, request->key, parts, 2) == 0) {
         shard->stats.touches_logged++;
     }
 }

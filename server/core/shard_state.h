@@ -88,7 +88,7 @@ void shard_inspect(struct shard *shard, const struct request *request, uint64_t 
 void shard_write(struct shard *shard, const struct request *request, uint64_t now_us);
 
 /* Append to the log. Returns 0, -ENOSPC, -EIO, -EAGAIN; keeps the states and traces their changes. */
-int shard_append(struct shard *shard, enum log_kind kind, uint64_t position,
+int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
                  const struct bytes parts[], uint32_t part_count);
 /* The status that answers such an error. */
 enum status shard_append_status(int rc);

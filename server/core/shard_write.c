@@ -145,8 +145,8 @@ static enum status log_written(struct shard *shard, const struct request *reques
     const struct session_written *written = &shard->written;
     struct bytes part = buffer_bytes(is_delta ? &written->delta : &written->record);
 
-    return shard_append_status(
-        shard_append(shard, is_delta ? LOG_DELTA : LOG_FULL, request->position, &part, 1));
+    return shard_append_status(shard_append(shard, is_delta ? LOG_DELTA : LOG_FULL,
+                                            request->position, request->key, &part, 1));
 }
 
 /* Log and store what was written in place of `record`. */

@@ -50,7 +50,7 @@ struct checkpoint_key checkpoint_key(uint64_t seed, uint64_t position, struct by
 {
     return (struct checkpoint_key){
         .position = position,
-        .hash = keeper_position(~seed, session_key),
+        .hash = keeper_fingerprint(seed, session_key),
     };
 }
 

@@ -56,9 +56,9 @@ int log_reader_open(struct log_reader *reader, const char *path, struct log_epoc
         log_reader_close(reader);
         return rc;
     }
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     reader->epoch = epoch;
     reader->window_offset = 0;
+    reader->window_bytes = LOG_WINDOW_BYTES_MIN;
     return 0;
 }
 
@@ -72,7 +72,10 @@ static int view(struct log_reader *reader, uint64_t offset, uint64_t wanted, str
         wanted = left;
     }
     if (offset < reader->window_offset || offset + wanted > reader->window_offset + window->size) {
-        size_t size = wanted > LOG_WINDOW_BYTES ? (size_t)wanted : LOG_WINDOW_BYTES;
+        size_t size = wanted > reader->window_bytes ? (size_t)wanted : reader->window_bytes;
+        if (reader->window_bytes < LOG_WINDOW_BYTES) {
+            reader->window_bytes *= 4;
+        }
         window->size = 0;
         int rc = buffer_reserve(window, size);
         if (rc != 0) {
@@ -262,6 +265,7 @@ int log_reader_walk(struct log_reader *reader, uint64_t *lsn, uint64_t end_lsn,
     if (end_given && known_end > reader->size) {
         return -EINVAL;
     }
+    (void)posix_fadvise(reader->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     while (rc == 0 && (end_given ? offset < known_end : offset < reader->size)) {
         struct log_record record;
         int64_t size = parse_at(reader, offset, &record);

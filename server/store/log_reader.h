@@ -12,7 +12,8 @@
 #include "log_format.h"
 #include "memory.h"
 
-enum { LOG_WINDOW_BYTES = 1024 * 1024 };
+/* A window grows as the reader goes on, so that a look at a file's beginning is cheap. */
+enum { LOG_WINDOW_BYTES_MIN = 16 * 1024, LOG_WINDOW_BYTES = 1024 * 1024 };
 #define LOG_LSN_UNKNOWN UINT64_MAX
 
 /* Private to log_reader.c, but for what is read. */
@@ -24,6 +25,7 @@ struct log_reader {
     uint64_t lsn; /* Of the byte at LOG_HEADER_BYTES; LOG_LSN_UNKNOWN until known. */
     struct buffer window;
     uint64_t window_offset;
+    size_t window_bytes; /* Of the next one. */
 };
 
 /* Damage in the log. */

@@ -1,6 +1,7 @@
 /* The pool of segment files of one shard's log, as the store sees it; the log writer's side is segments.h.
  *
  *   free -> ready -> taken (by the log writer) -> sealed -> compacted into LMDB -> free
+ *                                                   its index is written (segment_index.h)
  *
  * A thread of the store prepares files ahead of time: new ones are written full of zeros, recycled ones
  * keep their old bytes, and each gets a header with a new epoch. A file is named log-NUMBER-SALT.seg
@@ -38,6 +39,11 @@ struct segment_file {
     uint64_t lsn;     /* LOG_LSN_UNKNOWN where it holds no record of its epoch. */
     uint64_t end_lsn; /* Of a sealed one. */
     int fd;           /* Of a ready or taken one, else -1. */
+    bool indexed;     /* Of a sealed one: its index is written, or cannot be. */
+    /* Notes for the index, from when it is prepared until they are written; NULL: none. */
+    struct segment_entry *entries;
+    uint32_t entries_max, entry_count;
+    uint64_t hlc; /* struct segment_end's. */
 };
 
 struct segments_options {
@@ -67,13 +73,19 @@ uint32_t segments_list(struct segments *segments, enum segment_state state,
 /* After a replay: this free file holds the log up to `end_lsn`. */
 void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn);
 
+/* Paths of a segment and of its index. Return 0 or -ENAMETOOLONG. */
+int segments_path(const struct segments *segments, struct log_epoch epoch,
+                  char path[PATH_BYTES_MAX]);
+int segments_index_path(const struct segments *segments, struct log_epoch epoch,
+                        char path[PATH_BYTES_MAX]);
+
 /* The checkpoint covers the log up to `lsn`: sealed files that lie before it are free. */
 void segments_recycle(struct segments *segments, uint64_t lsn);
 
 /* How much of the log is kept as free files for reuse; and what else there is in the directory. */
 void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t other_bytes);
 
-/* Do one step of what is due: prepare a file, or remove one too many.
+/* Do one step of what is due: prepare a file, write an index, or remove a file too many.
  * Returns 1 when something was done, 0 when nothing is due, negative errno (tried again next time). */
 int segments_prepare(struct segments *segments);
 

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "log_reader.h"
+#include "segment_index.h"
 #include "segment_state.h"
 
 enum {
@@ -13,18 +14,9 @@ enum {
     READY_BUSY = 3, /* Prepared ahead while the log writer needs many. */
 };
 
-static int path_of(const struct segments *segments, struct log_epoch epoch,
-                   char path[PATH_BYTES_MAX])
-{
-    char name[SEGMENT_NAME_BYTES];
-
-    segment_name(name, epoch);
-    return path_join(path, segments->options.directory, name);
-}
-
 /* One step that is due; its file, if it has one yet, is busy meanwhile. */
 struct step {
-    enum { STEP_NOTHING, STEP_CREATE, STEP_RECYCLE, STEP_REMOVE } kind;
+    enum { STEP_NOTHING, STEP_CREATE, STEP_RECYCLE, STEP_INDEX, STEP_REMOVE } kind;
     struct segment_file file;
     struct log_epoch epoch; /* The new one. */
 };
@@ -60,7 +52,7 @@ static int write_header(struct segments *segments, int fd, const char *from, str
         rc = files->sync(files, fd);
     }
     if (rc == 0) {
-        rc = path_of(segments, step->epoch, path);
+        rc = segments_path(segments, step->epoch, path);
     }
     if (rc == 0) {
         rc = files->rename(files, from, path);
@@ -79,7 +71,7 @@ static int create(struct segments *segments, struct step *step, uint8_t *zeros)
 
     int rc = path_join(path, segments->options.directory, SEGMENT_TEMPORARY_NAME);
     if (rc == 0) {
-        rc = path_of(segments, step->epoch, made);
+        rc = segments_path(segments, step->epoch, made);
     }
     if (rc != 0) {
         return rc;
@@ -104,15 +96,26 @@ static int create(struct segments *segments, struct step *step, uint8_t *zeros)
     return rc < 0 ? rc : 0;
 }
 
+static void remove_index(struct segments *segments, struct log_epoch epoch)
+{
+    char path[PATH_BYTES_MAX];
+
+    if (segments_index_path(segments, epoch, path) == 0) {
+        (void)segments->options.files->remove(segments->options.files,
+                                              path); /* Or at the next start. */
+    }
+}
+
 static int recycle(struct segments *segments, struct step *step, uint8_t *block)
 {
     struct files *files = segments->options.files;
     char path[PATH_BYTES_MAX];
 
-    int rc = path_of(segments, step->file.epoch, path);
+    int rc = segments_path(segments, step->file.epoch, path);
     if (rc != 0) {
         return rc;
     }
+    remove_index(segments, step->file.epoch);
     int fd = files->open(files, path, O_WRONLY | O_DIRECT | O_DSYNC);
     if (fd < 0) {
         return fd;
@@ -126,13 +129,98 @@ static int recycle(struct segments *segments, struct step *step, uint8_t *block)
     return 0;
 }
 
-static int remove_file(struct segments *segments, const struct step *step)
+static int remove_file(struct segments *segments, struct step *step)
 {
     struct files *files = segments->options.files;
     char path[PATH_BYTES_MAX];
 
-    int rc = path_of(segments, step->file.epoch, path);
-    return rc != 0 ? rc : files->remove(files, path);
+    remove_index(segments, step->file.epoch);
+    int rc = segments_path(segments, step->file.epoch, path);
+    rc = rc != 0 ? rc : files->remove(files, path);
+    if (rc == 0) {
+        segments_forget_entries(segments, &step->file);
+    }
+    return rc;
+}
+
+/* ---- Indexes ---- */
+
+/* As many as there can be records in a file of this size. */
+static uint32_t entries_for(uint64_t size)
+{
+    return (uint32_t)((size - LOG_HEADER_BYTES) / log_record_size(1));
+}
+
+static size_t entries_bytes(uint32_t max)
+{
+    return ((size_t)max * sizeof(struct segment_entry) + LOG_BLOCK_BYTES - 1) &
+           ~(size_t)(LOG_BLOCK_BYTES - 1);
+}
+
+/* Room for the notes, whose pages exist once written. Without it the segment has no index. */
+static void make_entries(struct segments *segments, struct segment_file *file)
+{
+    struct memory *memory = segments->options.memory;
+
+    if (file->entries != NULL) {
+        return; /* Freed before they were written. */
+    }
+    file->entries_max = entries_for(file->size);
+    file->entries = memory->map(memory, entries_bytes(file->entries_max));
+    file->entries_max = file->entries == NULL ? 0 : file->entries_max;
+}
+
+void segments_forget_entries(struct segments *segments, struct segment_file *file)
+{
+    struct memory *memory = segments->options.memory;
+
+    if (file->entries != NULL) {
+        memory->unmap(memory, file->entries, entries_bytes(file->entries_max));
+        file->entries = NULL;
+    }
+    file->entries_max = 0;
+}
+
+static int write_index(struct segments *segments, const struct segment_file *file)
+{
+    const struct segment_index index = {
+        .epoch = file->epoch,
+        .shard = segments->options.shard,
+        .lsn = file->lsn,
+        .end_lsn = file->end_lsn,
+        .hlc = file->hlc,
+        .entries = file->entries,
+        .count = file->entry_count,
+    };
+    char path[PATH_BYTES_MAX];
+
+    int rc = segments_index_path(segments, file->epoch, path);
+    if (rc != 0) {
+        return rc;
+    }
+    segment_entries_sort(file->entries, file->entry_count);
+    rc = segment_index_write(&index, segments->options.files, path);
+    if (rc != 0) {
+        (void)segments->options.files->remove(segments->options.files, path);
+    }
+    return rc;
+}
+
+/* A sealed file without an index. It stays sealed: what is sealed is only read, or left. */
+static bool choose_index(struct segments *segments, struct step *step)
+{
+    for (uint32_t i = 0; i < segments->table_size; i++) {
+        struct segment_file *file = &segments->table[i];
+        if (file->state == SEGMENT_SEALED && !file->indexed) {
+            file->indexed = true;
+            step->file = *file;
+            step->kind = STEP_INDEX;
+            file->entries = NULL; /* They are the step's now. */
+            file->entries_max = 0;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Choose, with the lock held. */
@@ -170,7 +258,8 @@ static int choose(struct segments *segments, struct step *step)
             segments->table[step->file.id].state = SEGMENT_BUSY;
             return 0;
         }
-    } else if (file == NULL || stats.bytes <= segments->kept_bytes) {
+    } else if (choose_index(segments, step) || file == NULL ||
+               stats.bytes <= segments->kept_bytes) {
         return 0;
     }
     step->kind = STEP_REMOVE;
@@ -187,6 +276,14 @@ static int perform(struct segments *segments, struct step *step)
     if (step->kind == STEP_REMOVE) {
         return remove_file(segments, step);
     }
+    if (step->kind == STEP_INDEX) {
+        /* It can be had from the segment as well: where it cannot be written, nothing has failed. */
+        if (step->file.entries != NULL && step->file.entry_count != SEGMENT_NOT_INDEXED) {
+            (void)write_index(segments, &step->file);
+        }
+        segments_forget_entries(segments, &step->file);
+        return 0;
+    }
     if (getrandom(&step->epoch.salt, sizeof step->epoch.salt, 0) != sizeof step->epoch.salt) {
         return -EIO;
     }
@@ -201,6 +298,9 @@ static int perform(struct segments *segments, struct step *step)
         rc = recycle(segments, step, zeros);
     }
     memory->unmap(memory, zeros, ZEROS_BYTES);
+    if (rc == 0) {
+        make_entries(segments, &step->file);
+    }
     return rc;
 }
 
@@ -209,7 +309,7 @@ static void settle(struct segments *segments, struct step *step, int rc)
 {
     struct segment_file *file = &segments->table[step->file.id];
 
-    if (step->kind == STEP_NOTHING) {
+    if (step->kind == STEP_NOTHING || step->kind == STEP_INDEX) {
         return;
     }
     *file = step->file;

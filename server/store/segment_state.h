@@ -30,6 +30,9 @@ int segments_place(struct segments *segments, uint32_t *id);
 /* With the lock held: the file of a state with the lowest epoch, or NULL. */
 struct segment_file *segments_first(struct segments *segments, enum segment_state state);
 
+/* Give back the notes of a file. */
+void segments_forget_entries(struct segments *segments, struct segment_file *file);
+
 /* With the lock held. */
 void segments_count(const struct segments *segments, struct segments_stats *stats);
 

@@ -82,6 +82,27 @@ int segments_place(struct segments *segments, uint32_t *id)
     return 0;
 }
 
+int segments_path(const struct segments *segments, struct log_epoch epoch,
+                  char path[PATH_BYTES_MAX])
+{
+    char name[SEGMENT_NAME_BYTES];
+
+    segment_name(name, epoch);
+    return path_join(path, segments->options.directory, name);
+}
+
+int segments_index_path(const struct segments *segments, struct log_epoch epoch,
+                        char path[PATH_BYTES_MAX])
+{
+    static const char suffix[] = ".idx";
+    int rc = segments_path(segments, epoch, path);
+
+    if (rc == 0) {
+        memcpy(path + strlen(path) - (sizeof suffix - 1), suffix, sizeof suffix);
+    }
+    return rc;
+}
+
 /* ---- Opening ---- */
 
 /* What the file itself says: its epoch, and the LSN at which it begins. */
@@ -152,6 +173,36 @@ static int scan_name(void *context, const char *name)
     return rc;
 }
 
+/* An index whose segment is gone, or lives another life. */
+static int remove_orphan(void *context, const char *name)
+{
+    struct segments *segments = context;
+    char path[PATH_BYTES_MAX], segment[SEGMENT_NAME_BYTES];
+    struct log_epoch epoch;
+    size_t size = strlen(name);
+
+    if (size < 4 || size >= sizeof segment || strcmp(name + size - 4, ".idx") != 0) {
+        return 0;
+    }
+    memcpy(segment, name, size + 1);
+    memcpy(segment + size - 4, ".seg", 4);
+    if (segment_name_parse(segment, &epoch) != 0) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < segments->table_size; i++) {
+        const struct segment_file *file = &segments->table[i];
+        if (file->state != SEGMENT_NONE && file->epoch.number == epoch.number &&
+            file->epoch.salt == epoch.salt) {
+            return 0;
+        }
+    }
+    int rc = path_join(path, segments->options.directory, name);
+    if (rc == 0) {
+        (void)segments->options.files->remove(segments->options.files, path);
+    }
+    return rc;
+}
+
 static int scan_directory(struct segments *segments)
 {
     struct scan scan = {.segments = segments};
@@ -160,6 +211,9 @@ static int scan_directory(struct segments *segments)
     log_reader_init(&scan.reader, segments->options.files, segments->options.memory);
     int rc = files_list(segments->options.directory, scan_name, &scan);
     log_reader_fini(&scan.reader);
+    if (rc == 0) {
+        rc = files_list(segments->options.directory, remove_orphan, segments);
+    }
     if (rc == 0) {
         rc = path_join(path, segments->options.directory, SEGMENT_TEMPORARY_NAME);
     }
@@ -204,6 +258,7 @@ void segments_close(struct segments *segments)
         if (segments->table[i].fd >= 0) {
             segments->options.files->close(segments->options.files, segments->table[i].fd);
         }
+        segments_forget_entries(segments, &segments->table[i]);
     }
     if (segments->table != NULL) {
         memory->resize(memory, segments->table, segments->table_size * sizeof *segments->table, 0);
@@ -246,7 +301,14 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
         file->state = SEGMENT_TAKEN;
         file->lsn = lsn;
         *segment = (struct segment){
-            .fd = file->fd, .id = file->id, .epoch = file->epoch, .size = file->size, .lsn = lsn};
+            .fd = file->fd,
+            .id = file->id,
+            .epoch = file->epoch,
+            .size = file->size,
+            .lsn = lsn,
+            .entries = file->entries,
+            .entries_max = file->entries_max,
+        };
         segments->busy = segments->taken_ms != 0 && now_ms - segments->taken_ms < BUSY_MS;
         segments->taken_ms = now_ms;
         tell_change(segments);
@@ -259,12 +321,16 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     return rc;
 }
 
-void segments_seal(struct segments *segments, uint32_t id, uint64_t end_lsn)
+void segments_seal(struct segments *segments, uint32_t id, const struct segment_end *end)
 {
     pthread_mutex_lock(&segments->lock);
     assert(id < segments->table_size && segments->table[id].state == SEGMENT_TAKEN);
-    segments->table[id].state = SEGMENT_SEALED;
-    segments->table[id].end_lsn = end_lsn;
+    struct segment_file *file = &segments->table[id];
+    file->state = SEGMENT_SEALED;
+    file->end_lsn = end->lsn;
+    file->hlc = end->hlc;
+    file->entry_count = end->entry_count;
+    file->indexed = false;
     tell_change(segments);
     pthread_mutex_unlock(&segments->lock);
 }
@@ -275,6 +341,7 @@ void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn)
     assert(id < segments->table_size && segments->table[id].state == SEGMENT_FREE);
     segments->table[id].state = SEGMENT_SEALED;
     segments->table[id].end_lsn = end_lsn;
+    segments->table[id].indexed = true;
     pthread_mutex_unlock(&segments->lock);
 }
 

@@ -16,12 +16,33 @@
 
 struct segments; /* private to segments.c */
 
+/* What the log writer notes of each record but MARKs; segment_index.h explains it. */
+struct segment_entry {
+    uint64_t position;
+    uint64_t fingerprint;
+    uint32_t place;     /* Offset in the file, divided by LOG_RECORD_ALIGN. */
+    uint32_t size_kind; /* Size of the body << SEGMENT_ENTRY_KIND_BITS | kind. */
+};
+
+enum { SEGMENT_ENTRY_KIND_BITS = 3 };
+#define SEGMENT_NOT_INDEXED UINT32_MAX
+
 struct segment {
     int fd; /* Open for O_DIRECT|O_DSYNC writing; owned by the pool. */
     uint32_t id;
     struct log_epoch epoch;
     uint64_t size; /* Of the file. */
     uint64_t lsn;  /* Of the byte at LOG_HEADER_BYTES. */
+    /* Room for the notes, the pool's; may be NULL with 0. */
+    struct segment_entry *entries;
+    uint32_t entries_max;
+};
+
+/* What a segment holds when it is complete. */
+struct segment_end {
+    uint64_t lsn; /* The first not in it. */
+    uint64_t hlc; /* At or above that of every record in it, below that of every later one. */
+    uint32_t entry_count; /* SEGMENT_NOT_INDEXED where they are not all there. */
 };
 
 /* The next segment to write, whose stream begins at `lsn`. Its header is written and durable; its first
@@ -30,7 +51,7 @@ struct segment {
  * full (ask again later: room may come back); -EIO: preparing failed again and again. */
 int segments_take(struct segments *segments, uint64_t lsn, struct segment *segment);
 
-/* A taken segment is complete and durable; `end_lsn` is the first LSN not in it. */
-void segments_seal(struct segments *segments, uint32_t id, uint64_t end_lsn);
+/* A taken segment is complete and durable. Its entries are the pool's again. */
+void segments_seal(struct segments *segments, uint32_t id, const struct segment_end *end);
 
 #endif

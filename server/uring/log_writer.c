@@ -96,14 +96,22 @@ static int batch_begin(struct log_writer *writer, size_t bytes, struct log_batch
 static void segment_finish(struct log_writer *writer)
 {
     struct log_batch *batch = open_batch(writer);
+    const struct segment_end end = {
+        .lsn = writer->lsn,
+        .hlc = shard_hlc(
+            writer->shard), /* The shard takes a record's for its own once it is appended. */
+        .entry_count = writer->entry_count,
+    };
 
     if (batch != NULL) {
         batch_close(writer, batch);
     }
     if (writer->count > 0) {
-        batch_at(writer, writer->count - 1)->seals = true;
+        batch = batch_at(writer, writer->count - 1);
+        batch->seals = true;
+        batch->segment_end = end;
     } else {
-        segments_seal(writer->segments, writer->segment.id, writer->lsn);
+        segments_seal(writer->segments, writer->segment.id, &end);
     }
     writer->segment_open = false;
 }
@@ -134,6 +142,7 @@ static int segment_switch(struct log_writer *writer)
     assert(next.lsn == writer->lsn && next.size % LOG_BLOCK_BYTES == 0);
     writer->segment = next;
     writer->segment_open = true;
+    writer->entry_count = 0;
     return 0;
 }
 
@@ -193,7 +202,24 @@ static void advance(struct log_writer *writer, struct log_batch *batch, size_t s
     writer->lsn += size;
 }
 
-static int writer_append(struct log_port *port, uint8_t kind, uint64_t position,
+/* Note for the segment's index what is appended next. A batch is about several sessions: its segment
+ * goes without. */
+static void note(struct log_writer *writer, uint8_t kind, struct log_subject subject,
+                 uint64_t body_size)
+{
+    if (writer->entry_count >= writer->segment.entries_max || kind == LOG_BATCH) {
+        writer->entry_count = SEGMENT_NOT_INDEXED;
+        return;
+    }
+    writer->segment.entries[writer->entry_count++] = (struct segment_entry){
+        .position = subject.position,
+        .fingerprint = subject.fingerprint,
+        .place = (uint32_t)(file_offset(writer) / LOG_RECORD_ALIGN),
+        .size_kind = (uint32_t)body_size << SEGMENT_ENTRY_KIND_BITS | kind,
+    };
+}
+
+static int writer_append(struct log_port *port, uint8_t kind, struct log_subject subject,
                          const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
 {
     struct log_writer *writer = container_of(port, struct log_writer, port);
@@ -215,7 +241,8 @@ static int writer_append(struct log_port *port, uint8_t kind, uint64_t position,
         log_mark_put(batch->data + batch->size, batch->segment.epoch, writer->lsn);
         advance(writer, batch, MARK_BYTES);
     }
-    log_record_put(batch->data + batch->size, batch->segment.epoch, kind, position, parts,
+    note(writer, kind, subject, body_size);
+    log_record_put(batch->data + batch->size, batch->segment.epoch, kind, subject.position, parts,
                    part_count);
     advance(writer, batch, size);
     writer->stats.records++;
@@ -299,7 +326,7 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
     histogram_record(&writer->stats.device_write_us, now_us - writer->started_us);
     writer->stats.lsn_durable = batch->end_lsn;
     if (batch->seals) {
-        segments_seal(writer->segments, batch->segment.id, batch->end_lsn);
+        segments_seal(writer->segments, batch->segment.id, &batch->segment_end);
     }
     if (batch->capacity > LOG_STAGING_BYTES) {
         munmap(batch->data, batch->capacity);

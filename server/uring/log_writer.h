@@ -41,6 +41,7 @@ struct log_batch {
     uint64_t end_lsn;
     uint64_t records;
     struct segment segment;
+    struct segment_end segment_end; /* Where it seals. */
 };
 
 struct log_writer {
@@ -52,6 +53,7 @@ struct log_writer {
     uint64_t lsn; /* Of the next record. */
     struct segment segment;
     bool segment_open;
+    uint32_t entry_count; /* Noted of the segment; SEGMENT_NOT_INDEXED: not all of it. */
     bool hurry;
     bool in_flight;
     bool failing;          /* Failed, and the shard was not told yet. */

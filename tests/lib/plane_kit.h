@@ -70,10 +70,10 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     return 0;
 }
 
-void segments_seal(struct segments *segments, uint32_t id, uint64_t end_lsn)
+void segments_seal(struct segments *segments, uint32_t id, const struct segment_end *end)
 {
     assert_true(id < segments->count && segments->seals[id] == 0);
-    segments->seals[id] = end_lsn;
+    segments->seals[id] = end->lsn;
 }
 
 static inline void segments_close(struct segments *segments)

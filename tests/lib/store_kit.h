@@ -192,6 +192,7 @@ struct store_kit {
     uint32_t key_count;
     struct buffer *present, *restored;
     uint32_t segments_taken;
+    uint32_t entry_count; /* Noted of the segment. */
     uint64_t *
         in_segments; /* Of each key: the bits of the segments (by count taken) it was written in. */
     struct session_written written;
@@ -428,7 +429,12 @@ static inline int kit_take_segment(struct store_kit *kit)
     struct segments *segments = store_segments(kit->store);
 
     if (kit->segment_open) {
-        segments_seal(segments, kit->segment.id, kit->lsn);
+        const struct segment_end end = {
+            .lsn = kit->lsn,
+            .hlc = hlc_of_ms(kit->now_ms),
+            .entry_count = kit->entry_count,
+        };
+        segments_seal(segments, kit->segment.id, &end);
         kit->segment_open = false;
     }
     int rc = segments_take(segments, kit->lsn, &kit->segment);
@@ -439,6 +445,7 @@ static inline int kit_take_segment(struct store_kit *kit)
     if (rc == 0) {
         kit->segment_open = true;
         kit->segments_taken++;
+        kit->entry_count = 0;
         kit->tail_size = 0;
     }
     return rc;
@@ -481,6 +488,24 @@ static inline void kit_flush(struct store_kit *kit)
     kit->staged = 0;
 }
 
+/* For the index. */
+static inline void kit_note(struct store_kit *kit, uint32_t kind, uint64_t position,
+                            struct bytes body)
+{
+    uint64_t offset = LOG_HEADER_BYTES + (kit->lsn - kit->segment.lsn);
+
+    if (kind == LOG_BATCH || kit->entry_count >= kit->segment.entries_max) {
+        kit->entry_count = SEGMENT_NOT_INDEXED;
+        return;
+    }
+    kit->segment.entries[kit->entry_count++] = (struct segment_entry){
+        .position = position,
+        .fingerprint = keeper_fingerprint(kit->seed, log_record_key(kind, body)),
+        .place = (uint32_t)(offset / LOG_RECORD_ALIGN),
+        .size_kind = (uint32_t)body.size << SEGMENT_ENTRY_KIND_BITS | kind,
+    };
+}
+
 static inline int kit_append(struct store_kit *kit, uint32_t kind, uint64_t position,
                              struct bytes body)
 {
@@ -496,6 +521,7 @@ static inline int kit_append(struct store_kit *kit, uint32_t kind, uint64_t posi
             return rc;
         }
     }
+    kit_note(kit, kind, position, body);
     log_record_put(kit->staging + kit->staged, kit->segment.epoch, kind, position, &body, 1);
     kit->staged += size;
     kit->lsn += size;

@@ -60,11 +60,11 @@ static struct world world;
 #define OF(type, member, pointer)                                                                  \
     ((struct type *)(void *)((char *)(pointer)-offsetof(struct type, member)))
 
-static int world_append(struct log_port *log, uint8_t kind, uint64_t position,
+static int world_append(struct log_port *log, uint8_t kind, struct log_subject subject,
                         const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
 {
     struct world *w = OF(world, log, log);
-    struct logged record = {.kind = kind, .position = position};
+    struct logged record = {.kind = kind, .position = subject.position};
 
     if (w->log_rc != 0) {
         return w->log_rc;

@@ -10,7 +10,7 @@
 #include "random.h"
 #include "shard.h"
 
-enum { SEGMENTS_MAX = 64, INTERVAL_MS = 10, INTERVAL_US = INTERVAL_MS * 1000 };
+enum { SEGMENTS_MAX = 64, ENTRIES_MAX = 65536, INTERVAL_MS = 10, INTERVAL_US = INTERVAL_MS * 1000 };
 
 struct segments {
     uint64_t bytes;
@@ -19,6 +19,7 @@ struct segments {
     const char *path; /* NULL: a temporary file. */
     int fds[SEGMENTS_MAX];
     uint64_t begins[SEGMENTS_MAX], ends[SEGMENTS_MAX];
+    struct segment_entry entries[SEGMENTS_MAX][ENTRIES_MAX];
 };
 
 static struct segments segments;
@@ -49,15 +50,54 @@ int segments_take(struct segments *pool, uint64_t lsn, struct segment *segment)
         .epoch = {.number = id + 1, .salt = 1000 + id},
         .size = pool->bytes,
         .lsn = lsn,
+        .entries = pool->entries[id],
+        .entries_max = ENTRIES_MAX,
     };
     return 0;
 }
 
-void segments_seal(struct segments *pool, uint32_t id, uint64_t end_lsn)
+/* Every note leads to the record it is about, in the order of the log. */
+static void check_entries(const struct segments *pool, uint32_t id, const struct segment_end *end)
+{
+    uint64_t offset = 0;
+
+    assert_true(end->entry_count > 0 && end->entry_count <= ENTRIES_MAX);
+    for (uint32_t i = 0; i < end->entry_count; i++) {
+        const struct segment_entry *entry = &pool->entries[id][i];
+        uint64_t place = (uint64_t)entry->place * LOG_RECORD_ALIGN;
+        uint8_t header[LOG_RECORD_HEADER_BYTES];
+
+        assert_true(place > offset);
+        offset = place;
+        if (pool->path == NULL) {
+            uint8_t *block = aligned_alloc(LOG_BLOCK_BYTES, 2 * LOG_BLOCK_BYTES);
+            uint64_t from = place / LOG_BLOCK_BYTES * LOG_BLOCK_BYTES;
+            assert_true(pread(pool->fds[id], block, 2 * LOG_BLOCK_BYTES, (off_t)from) > 0);
+            memcpy(header, block + (place - from), sizeof header);
+            free(block);
+            assert_int_equal(load_u32(header + 4), entry->size_kind >> SEGMENT_ENTRY_KIND_BITS);
+            assert_int_equal(load_u32(header + 12), LOG_FULL);
+            assert_int_equal(entry->size_kind & 7, LOG_FULL);
+            assert_int_equal(load_u64(header + 16), entry->position);
+        }
+        assert_int_equal(entry->position, 7);
+        assert_int_equal(entry->fingerprint, 8);
+    }
+}
+
+void segments_seal(struct segments *pool, uint32_t id, const struct segment_end *end)
 {
     assert_true(id < pool->count && pool->ends[id] == 0);
-    assert_true(end_lsn <= durable_lsn || end_lsn == writer.stats.lsn_durable);
-    pool->ends[id] = end_lsn;
+    assert_true(end->lsn <= durable_lsn || end->lsn == writer.stats.lsn_durable);
+    assert_int_equal(end->hlc, 42);
+    check_entries(pool, id, end);
+    pool->ends[id] = end->lsn;
+}
+
+uint64_t shard_hlc(const struct shard *shard)
+{
+    (void)shard;
+    return 42;
 }
 
 void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t at_us)
@@ -106,7 +146,7 @@ static int append(struct bytes body, uint64_t *lsn)
     struct bytes parts[2] = {bytes_of(body.data, body.size / 2),
                              bytes_of(body.data + body.size / 2, body.size - body.size / 2)};
 
-    return writer.port.append(&writer.port, LOG_FULL, 7, parts, 2, lsn);
+    return writer.port.append(&writer.port, LOG_FULL, (struct log_subject){7, 8}, parts, 2, lsn);
 }
 
 /* Wait for the device write in flight. */

@@ -1,0 +1,276 @@
+#include "segment_index.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "crc32c.h"
+#include "keeper.h"
+#include "session.h"
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "entries are written as they lie in memory");
+static_assert(sizeof(struct segment_entry) == 24, "and without gaps");
+static_assert(LOG_BURY < (1 << SEGMENT_ENTRY_KIND_BITS), "a kind has its bits");
+
+enum { ENTRIES_MIN = 1024, HEADER_SUMMED_BYTES = 60 };
+
+static const uint8_t magic[8] = {'B', 'E', 'L', 'A', 'Y', 'I', 'D', 'X'};
+
+void segment_index_init(struct segment_index *index, struct memory *memory)
+{
+    *index = (struct segment_index){.memory = memory};
+}
+
+static size_t entry_bytes(size_t count)
+{
+    return count * sizeof(struct segment_entry);
+}
+
+void segment_index_fini(struct segment_index *index)
+{
+    if (index->entries != NULL) {
+        index->memory->resize(index->memory, index->entries, entry_bytes(index->capacity), 0);
+    }
+    segment_index_init(index, index->memory);
+}
+
+static int reserve(struct segment_index *index, size_t capacity)
+{
+    struct segment_entry *entries = index->memory->resize(
+        index->memory, index->entries, entry_bytes(index->capacity), entry_bytes(capacity));
+
+    if (entries == NULL) {
+        return -ENOMEM;
+    }
+    index->entries = entries;
+    index->capacity = capacity;
+    return 0;
+}
+
+int segment_index_add(struct segment_index *index, const struct segment_entry *entry)
+{
+    if (index->count == index->capacity) {
+        int rc = reserve(index, index->capacity == 0 ? ENTRIES_MIN : index->capacity * 2);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    index->entries[index->count++] = *entry;
+    return 0;
+}
+
+/* ---- Order ---- */
+
+static int compare(const void *left, const void *right)
+{
+    const struct segment_entry *a = left, *b = right;
+
+    if (a->position != b->position) {
+        return a->position < b->position ? -1 : 1;
+    }
+    if (a->fingerprint != b->fingerprint) {
+        return a->fingerprint < b->fingerprint ? -1 : 1;
+    }
+    return (a->place > b->place) - (a->place < b->place);
+}
+
+void segment_entries_sort(struct segment_entry entries[], size_t count)
+{
+    qsort(entries, count, sizeof entries[0], compare);
+}
+
+size_t segment_index_find(const struct segment_index *index, uint64_t position)
+{
+    size_t low = 0, high = index->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (index->entries[middle].position < position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* ---- From the segment itself ---- */
+
+struct indexing {
+    struct log_visitor visitor;
+    struct log_visitor *told;
+    struct segment_index *index;
+    uint64_t seed;
+};
+
+static int note(struct indexing *indexing, uint64_t lsn, uint64_t position, uint32_t kind,
+                size_t size, struct bytes key)
+{
+    const struct segment_entry entry = {
+        .position = position,
+        .fingerprint = keeper_fingerprint(indexing->seed, key),
+        .place = (uint32_t)((LOG_HEADER_BYTES + (lsn - indexing->index->lsn)) / LOG_RECORD_ALIGN),
+        .size_kind = (uint32_t)size << SEGMENT_ENTRY_KIND_BITS | kind,
+    };
+
+    return segment_index_add(indexing->index, &entry);
+}
+
+static int note_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+{
+    struct indexing *indexing = (struct indexing *)(void *)visitor;
+    struct reader reader = reader_of(record->body);
+    struct log_batch_item item;
+    int rc = 0;
+
+    if (record->kind == LOG_MARK) {
+        return 0;
+    }
+    if (record->kind != LOG_BATCH) {
+        struct bytes key = log_record_key(record->kind, record->body);
+        uint64_t hlc = record->kind == LOG_TOUCH ? 0 : session_newest_hlc(record->body);
+        indexing->index->hlc = hlc > indexing->index->hlc ? hlc : indexing->index->hlc;
+        return note(indexing, lsn, record->position, record->kind, record->body.size, key);
+    }
+    while (rc == 0 && log_batch_next(&reader, &item) == 1) {
+        uint64_t hlc = item.kind == LOG_TOUCH ? 0 : session_newest_hlc(item.body);
+        indexing->index->hlc = hlc > indexing->index->hlc ? hlc : indexing->index->hlc;
+        rc = note(indexing, lsn, item.position, LOG_BATCH, record->body.size,
+                  log_record_key(item.kind, item.body));
+    }
+    return rc;
+}
+
+static void pass_damage(struct log_visitor *visitor, const struct log_damage *damage)
+{
+    const struct indexing *indexing = (const struct indexing *)(void *)visitor;
+
+    indexing->told->damage(indexing->told, damage);
+}
+
+static void pass_torn(struct log_visitor *visitor, uint64_t offset)
+{
+    const struct indexing *indexing = (const struct indexing *)(void *)visitor;
+
+    indexing->told->torn(indexing->told, offset);
+}
+
+int segment_index_scan(struct segment_index *index, struct log_reader *reader, uint64_t seed,
+                       uint64_t end_lsn, struct log_visitor *visitor)
+{
+    struct indexing indexing = {
+        .visitor = {.record = note_record, .damage = pass_damage, .torn = pass_torn},
+        .told = visitor,
+        .index = index,
+        .seed = seed,
+    };
+
+    index->lsn = reader->lsn;
+    index->epoch = reader->epoch;
+    index->count = 0;
+    index->hlc = 0;
+    index->end_lsn = reader->lsn;
+    int rc = log_reader_walk(reader, &index->end_lsn, end_lsn, &indexing.visitor);
+    segment_entries_sort(index->entries, index->count);
+    return rc;
+}
+
+/* ---- The file ---- */
+
+int segment_index_write(const struct segment_index *index, struct files *files, const char *path)
+{
+    uint8_t header[SEGMENT_INDEX_HEADER_BYTES];
+    size_t size = entry_bytes(index->count);
+
+    memcpy(header, magic, sizeof magic);
+    store_u32(header + 8, SEGMENT_INDEX_VERSION);
+    store_u32(header + 12, index->shard);
+    store_u32(header + 16, index->epoch.number);
+    store_u32(header + 20, index->epoch.salt);
+    store_u64(header + 24, index->lsn);
+    store_u64(header + 32, index->end_lsn);
+    store_u64(header + 40, index->hlc);
+    store_u64(header + 48, index->count);
+    store_u32(header + 56, crc32c(0, bytes_of((const uint8_t *)index->entries, size)));
+    store_u32(header + 60, crc32c(0, bytes_of(header, HEADER_SUMMED_BYTES)));
+    int fd = files->open(files, path, O_WRONLY | O_CREAT | O_TRUNC);
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = files->write(files, fd, header, sizeof header, 0);
+    if (rc == 0 && size > 0) {
+        rc = files->write(files, fd, index->entries, size, sizeof header);
+    }
+    files->close(files, fd);
+    return rc;
+}
+
+static int header_parse(struct segment_index *index, const uint8_t *header, uint64_t file_bytes)
+{
+    if (memcmp(header, magic, sizeof magic) != 0 ||
+        load_u32(header + 60) != crc32c(0, bytes_of(header, HEADER_SUMMED_BYTES)) ||
+        load_u32(header + 8) != SEGMENT_INDEX_VERSION || load_u32(header + 12) != index->shard ||
+        load_u32(header + 16) != index->epoch.number ||
+        load_u32(header + 20) != index->epoch.salt ||
+        load_u64(header + 48) !=
+            (file_bytes - SEGMENT_INDEX_HEADER_BYTES) / sizeof(struct segment_entry)) {
+        return -EBADMSG;
+    }
+    index->lsn = load_u64(header + 24);
+    index->end_lsn = load_u64(header + 32);
+    index->hlc = load_u64(header + 40);
+    return index->lsn <= index->end_lsn ? 0 : -EBADMSG;
+}
+
+static int read_entries(struct segment_index *index, struct files *files, int fd, size_t count,
+                        uint32_t sum)
+{
+    size_t size = entry_bytes(count);
+
+    if (count == 0) {
+        return sum == crc32c(0, bytes_of(NULL, 0)) ? 0 : -EBADMSG;
+    }
+    int rc = reserve(index, count);
+    if (rc != 0) {
+        return rc;
+    }
+    int64_t got = files->read(files, fd, index->entries, size, SEGMENT_INDEX_HEADER_BYTES);
+    if (got < 0) {
+        return (int)got;
+    }
+    if ((size_t)got != size || sum != crc32c(0, bytes_of((const uint8_t *)index->entries, size))) {
+        return -EBADMSG;
+    }
+    index->count = count;
+    return 0;
+}
+
+int segment_index_read(struct segment_index *index, struct files *files, const char *path)
+{
+    uint8_t header[SEGMENT_INDEX_HEADER_BYTES];
+    uint64_t size = 0;
+
+    int fd = files->open(files, path, O_RDONLY);
+    if (fd < 0) {
+        return fd;
+    }
+    index->count = 0;
+    int rc = files->size(files, fd, &size);
+    if (rc == 0 && size < sizeof header) {
+        rc = -EBADMSG;
+    }
+    if (rc == 0) {
+        int64_t got = files->read(files, fd, header, sizeof header, 0);
+        rc = got < 0 ? (int)got : (size_t)got < sizeof header ? -EBADMSG : 0;
+    }
+    if (rc == 0) {
+        rc = header_parse(index, header, size);
+    }
+    if (rc == 0) {
+        rc = read_entries(index, files, fd, (size_t)load_u64(header + 48), load_u32(header + 56));
+    }
+    files->close(files, fd);
+    return rc;
+}
