@@ -31,6 +31,16 @@ struct log_port {
     void (*hurry)(struct log_port *log);
 };
 
+/* What the store has of sessions and has not given yet, while serving has begun (shard_loading_begin()). It
+ * gives everything by shard_restore_*() in the order of the log, some of it more than once. */
+struct loader_port {
+    /* May something of this position be still to come? Never false while something is. */
+    bool (*pending)(struct loader_port *loader, uint64_t position);
+    /* Give everything of this position before the rest, then call shard_loaded(); not from here. It may
+     * take as long as a disk takes, and for as long as the disk fails. */
+    void (*fetch)(struct loader_port *loader, uint64_t position);
+};
+
 /* Where replies go. A ticket names one request until it is answered, exactly once. */
 struct door {
     /* Answer now (`held` false), or keep the answer until release(). What `reply` points at is valid
@@ -49,6 +59,7 @@ enum trace_event {
     TRACE_LOG_FAILED,
     TRACE_OVERLOAD_BEGIN, /* a: queue delay, ms. */
     TRACE_OVERLOAD_END,
+    TRACE_LOADED, /* a: sessions; all that the store had is in memory. */
 };
 
 struct tracer {

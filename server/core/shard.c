@@ -28,6 +28,8 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->restored_hlc = options->hlc;
     made->scratch.memory = memory;
     made->buried.memory = memory;
+    position_set_init(&made->fetched, memory);
+    parking_init(&made->parking, memory);
     session_written_init(&made->written, memory);
     acks_init(&made->acks, memory);
     overload_init(&made->overload, options->queue_delay_ms);
@@ -53,6 +55,8 @@ void shard_destroy(struct shard *shard)
     acks_fini(&shard->acks);
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);
+    position_set_fini(&shard->fetched);
+    parking_fini(&shard->parking);
     buffer_fini(&shard->scratch);
     shard->memory->resize(shard->memory, shard, sizeof *shard, 0);
 }
@@ -89,7 +93,9 @@ void shard_advance(struct shard *shard, uint64_t now_ms)
         shard->hlc = hlc_of_ms(now_ms);
     }
     wheel_advance(&shard->wheel, now_ms);
-    patrol_advance(&shard->patrol, now_ms);
+    if (!shard->loading) {
+        patrol_advance(&shard->patrol, now_ms);
+    }
 }
 
 void shard_trace(struct shard *shard, enum trace_event event, uint64_t a, struct bytes text)
@@ -245,14 +251,22 @@ static bool begins_session(const struct shard *shard, const struct request *requ
            keeper_find(shard->keeper, request->position, request->key).size == 0;
 }
 
+bool shard_refuse_timeout(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    if (request->timeout_ms == 0 || waited_us(request, now_us) / 1000 < request->timeout_ms) {
+        return false;
+    }
+    shard_answer_error(shard, request, STATUS_TIMEOUT, NULL, now_us);
+    return true;
+}
+
 /* Answers those that waited too long. It comes before all else, as under overload it is what is done
  * most; the look for the session is made only where it decides. */
 static bool refuse_late(struct shard *shard, const struct request *request, uint64_t now_us)
 {
     uint64_t delay_us = waited_us(request, now_us);
 
-    if (request->timeout_ms != 0 && delay_us / 1000 >= request->timeout_ms) {
-        shard_answer_error(shard, request, STATUS_TIMEOUT, NULL, now_us);
+    if (shard_refuse_timeout(shard, request, now_us)) {
         return true;
     }
     struct overload *overload = &shard->overload;
@@ -269,6 +283,24 @@ static bool refuse_late(struct shard *shard, const struct request *request, uint
     return false;
 }
 
+void shard_run(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    switch (request->op) {
+    case REQUEST_GET:
+        shard_get(shard, request, now_us);
+        break;
+    case REQUEST_WRITE:
+        shard_write(shard, request, now_us);
+        break;
+    case REQUEST_SCAN:
+        shard_scan(shard, request, now_us);
+        break;
+    default:
+        shard_inspect(shard, request, now_us);
+        break;
+    }
+}
+
 void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
                    uint64_t now_us)
 {
@@ -278,11 +310,8 @@ void shard_execute(struct shard *shard, const struct request *request, uint64_t 
     if (refuse_late(shard, request, now_us)) {
         return;
     }
-    if (request->op == REQUEST_SCAN) {
-        shard_scan(shard, request, now_us);
-        return;
-    }
-    if (request->key.size == 0 || request->key.size > KEY_BYTES_MAX) {
+    if (request->op != REQUEST_SCAN &&
+        (request->key.size == 0 || request->key.size > KEY_BYTES_MAX)) {
         shard_answer_error(shard, request, STATUS_KEY_TOO_LARGE, NULL, now_us);
         return;
     }
@@ -290,15 +319,9 @@ void shard_execute(struct shard *shard, const struct request *request, uint64_t 
         shard_answer_error(shard, request, STATUS_INVALID, "the version token is too long", now_us);
         return;
     }
-    switch (request->op) {
-    case REQUEST_GET:
-        shard_get(shard, request, now_us);
-        break;
-    case REQUEST_WRITE:
-        shard_write(shard, request, now_us);
-        break;
-    default:
-        shard_inspect(shard, request, now_us);
-        break;
+    if (shard_must_wait(shard, request)) {
+        shard_park(shard, request, now_us);
+        return;
     }
+    shard_run(shard, request, now_us);
 }

@@ -81,6 +81,8 @@ struct shard_stats {
     uint64_t busy, timeouts, refused; /* Answers BUSY; TIMEOUT; other errors of a limit. */
     uint64_t repeated;
     uint64_t touches_logged;
+    uint64_t loading;            /* 1 while the store still gives. */
+    uint64_t fetched;            /* Positions fetched before their turn. */
     uint64_t acks[5];            /* By level reached. */
     uint64_t live;               /* Sessions now. */
     struct histogram latency[4]; /* By request_op, microseconds from arrival to answer. */
@@ -115,7 +117,19 @@ int shard_restore_delta(struct shard *shard, struct bytes delta);   /* LOG_DELTA
 int shard_restore_touch(struct shard *shard, struct bytes body);    /* LOG_TOUCH. */
 int shard_restore_bury(struct shard *shard, struct bytes record);   /* LOG_BURY. */
 
-/* All was given: what was buried and did not come back is dropped, and serving may begin. Sessions with
+/* Serving begins while the store still gives, through the same four. Requests for what is still to come
+ * wait for it, scans for the end. `hlc` is at or above everything that the store has; the clock must have
+ * passed it. Before the first request. */
+void shard_loading_begin(struct shard *shard, struct loader_port *loader, uint64_t hlc,
+                         uint64_t now_ms);
+
+/* All that the store has of a position was given: what waits for it is executed. */
+void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us);
+
+/* All was given; as shard_restore_done(), and what still waits is executed. */
+void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us);
+
+/* Where nothing is served before: all was given, what was buried and did not come back is dropped, and serving may begin. Sessions with
  * an idle timeout get idle/8 more, for the touches that were not logged. */
 void shard_restore_done(struct shard *shard, uint64_t now_ms);
 

@@ -236,8 +236,8 @@ uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
     }
     uint64_t evacuation_ns = budget_ns / 4; /* Its part, whatever else is due. */
     budget_ns -= evacuation_ns;
-    bool patrolled = patrol_step(shard, &budget_ns);
-    bool buried = wheel_step(shard, &budget_ns);
+    bool patrolled = shard->loading || patrol_step(shard, &budget_ns);
+    bool buried = shard->loading || wheel_step(shard, &budget_ns);
     uint32_t bytes = (uint32_t)((evacuation_ns + budget_ns) / EVACUATE_NS);
     bool more = keeper_evacuate(shard->keeper, bytes);
 

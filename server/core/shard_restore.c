@@ -47,6 +47,9 @@ int shard_restore_record(struct shard *shard, struct bytes record)
     }
     struct bytes key = session_key(record);
     uint64_t position = keeper_position(shard->options.seed, key);
+    if (shard_has_fetched(shard, position)) {
+        return 0;
+    }
     struct bytes before = keeper_find(shard->keeper, position, key);
     take_hlc(shard, record);
     if (before.size == 0) {
@@ -66,6 +69,9 @@ int shard_restore_delta(struct shard *shard, struct bytes delta)
     }
     struct bytes key = session_key(delta);
     uint64_t position = keeper_position(shard->options.seed, key);
+    if (shard_has_fetched(shard, position)) {
+        return 0;
+    }
     struct bytes before = keeper_find(shard->keeper, position, key);
     take_hlc(shard, delta);
     int rc = session_apply_delta(before, delta, &shard->scratch);
@@ -83,6 +89,9 @@ int shard_restore_touch(struct shard *shard, struct bytes body)
         return -EBADMSG;
     }
     uint64_t position = keeper_position(shard->options.seed, key);
+    if (shard_has_fetched(shard, position)) {
+        return 0;
+    }
     uint8_t *stored = keeper_find_mutable(shard->keeper, position, key, &size);
     return stored != NULL && session_touch_in_place(stored, size, ms) ? 0 : -ESTALE;
 }
@@ -98,6 +107,9 @@ int shard_restore_bury(struct shard *shard, struct bytes record)
         .position = keeper_position(shard->options.seed, session_key(record)),
         .hlc = session_newest_hlc(record),
     };
+    if (shard_has_fetched(shard, buried.position)) {
+        return 0; /* It came with what was fetched. */
+    }
     /* Without memory for it, the tombstone stays for as long as one of a destroyed session. */
     (void)buffer_append(&shard->buried, bytes_of(&buried, sizeof buried));
     return 0;
@@ -138,7 +150,7 @@ static void drop_leftover(struct shard *shard, const struct buried *buried)
     }
 }
 
-void shard_restore_done(struct shard *shard, uint64_t now_ms)
+void shard_drop_buried(struct shard *shard)
 {
     for (size_t at = 0; at < shard->buried.size; at += sizeof(struct buried)) {
         struct buried buried;
@@ -146,6 +158,11 @@ void shard_restore_done(struct shard *shard, uint64_t now_ms)
         drop_leftover(shard, &buried);
     }
     buffer_fini(&shard->buried);
+}
+
+void shard_restore_done(struct shard *shard, uint64_t now_ms)
+{
+    shard_drop_buried(shard);
     shard->restored_hlc = shard->hlc;
     shard->restored_ms = now_ms;
     shard_advance(shard, now_ms);

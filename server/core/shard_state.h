@@ -6,6 +6,7 @@
  *   shard_log.c      the log as the shard sees it: full, resumed, failed, durable
  *   shard_expiry.c   patrol, wheel, burials
  *   shard_restore.c  what the store gives at a start
+ *   shard_loading.c  serving while it still gives
  */
 #ifndef SHARD_STATE_H
 #define SHARD_STATE_H
@@ -13,12 +14,15 @@
 #include "acks.h"
 #include "log_kind.h"
 #include "overload.h"
+#include "parking.h"
 #include "patrol.h"
+#include "position_set.h"
 #include "shard.h"
 #include "wheel.h"
 
 enum {
     RETRY_LOG_MS = 50,        /* BUSY because too much waits to be written. */
+    RETRY_LOADING_MS = 100,   /* BUSY because too much waits to be loaded. */
     MEMORY_RESERVE_PART = 16, /* What sessions may grow beyond memory_max: this part of it. */
     FAILED_TEXT_BYTES_MAX = 128,
 };
@@ -52,6 +56,11 @@ struct shard {
     bool revived;       /* A key that was buried came back: see shard_restore_done(). */
     uint64_t restored_hlc; /* Newest of what came from the store. */
     uint64_t restored_ms;  /* When serving began; 0: nothing was restored. */
+
+    bool loading; /* Serving has begun, and the store still gives. */
+    struct loader_port *loader;
+    struct position_set fetched; /* What it gave before its turn. */
+    struct parking parking;
 };
 
 /* A key's record and what it says at a time. */
@@ -86,6 +95,22 @@ void shard_get(struct shard *shard, const struct request *request, uint64_t now_
 void shard_scan(struct shard *shard, const struct request *request, uint64_t now_us);
 void shard_inspect(struct shard *shard, const struct request *request, uint64_t now_us);
 void shard_write(struct shard *shard, const struct request *request, uint64_t now_us);
+
+/* Answer a request that has waited for longer than its client does. Returns whether it has. */
+bool shard_refuse_timeout(struct shard *shard, const struct request *request, uint64_t now_us);
+
+/* Execute a request that nothing holds back. */
+void shard_run(struct shard *shard, const struct request *request, uint64_t now_us);
+
+/* While loading: must this request wait? Then park it. */
+bool shard_must_wait(const struct shard *shard, const struct request *request);
+void shard_park(struct shard *shard, const struct request *request, uint64_t now_us);
+
+/* While loading: was all of this position given before its turn? */
+bool shard_has_fetched(const struct shard *shard, uint64_t position);
+
+/* At the end of a restore: forget what was buried and did not come back. */
+void shard_drop_buried(struct shard *shard);
 
 /* Append to the log. Returns 0, -ENOSPC, -EIO, -EAGAIN; keeps the states and traces their changes. */
 int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,

@@ -284,6 +284,51 @@ void checkpoint_read_end(struct checkpoint *checkpoint)
     let_go(checkpoint);
 }
 
+static int visit_position(MDB_cursor *cursor, uint64_t position,
+                          int (*visit)(void *context, struct bytes record), void *context)
+{
+    uint8_t bytes[CHECKPOINT_KEY_BYTES];
+    MDB_val key = {.mv_size = sizeof bytes, .mv_data = bytes}, value;
+    struct bytes record;
+
+    checkpoint_key_put(bytes, (struct checkpoint_key){.position = position});
+    int rc = checkpoint_error(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+    while (rc == 0 && key.mv_size == CHECKPOINT_KEY_BYTES &&
+           load_u64_big(key.mv_data) == position) {
+        if (checkpoint_value_parse(&key, &value, &record) == 0) {
+            rc = visit(context, record);
+        }
+        if (rc == 0) {
+            rc = checkpoint_error(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+        }
+    }
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int checkpoint_read_at(struct checkpoint *checkpoint, uint64_t position,
+                       int (*visit)(void *context, struct bytes record), void *context)
+{
+    MDB_cursor *cursor;
+    bool reading = checkpoint->txn != NULL;
+
+    if (checkpoint->number == 0) {
+        return 0;
+    }
+    int rc = reading ? 0 : checkpoint_read_begin(checkpoint);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = checkpoint_error(mdb_cursor_open(checkpoint->txn, checkpoint->dbi, &cursor));
+    if (rc == 0) {
+        rc = visit_position(cursor, position, visit, context);
+        mdb_cursor_close(cursor);
+    }
+    if (!reading) {
+        checkpoint_read_end(checkpoint);
+    }
+    return rc;
+}
+
 int checkpoint_make_name_sure(struct checkpoint *checkpoint)
 {
     struct files *files = checkpoint->options.files;

@@ -49,6 +49,7 @@ struct checkpoint_info {
     uint64_t sessions;
     uint64_t record_bytes; /* Of session records. */
     uint64_t file_bytes;
+    uint64_t hlc; /* At or above everything in it. */
 };
 
 /* Seeded, as the position is, so that nobody can aim keys at one entry. */
@@ -81,6 +82,11 @@ int checkpoint_read_begin(struct checkpoint *checkpoint);
 int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *key,
                          struct bytes *record);
 void checkpoint_read_end(struct checkpoint *checkpoint);
+
+/* Visit the sessions of one position, before, during or after a reading in order. What is damaged is left
+ * out. Returns 0, what `visit` returned if that was not 0, or negative errno. */
+int checkpoint_read_at(struct checkpoint *checkpoint, uint64_t position,
+                       int (*visit)(void *context, struct bytes record), void *context);
 
 /* ---- Changing in place ---- */
 

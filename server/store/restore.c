@@ -1,175 +1,40 @@
-/* A restart: the checkpoint, then the log after it, into the sink.
- *
- * The files of the log form a chain by their LSNs. Each but the last ends where the next one begins; the
- * last one ends as log_format.h says. What a crash cut short was found to end at some LSN by the start
- * after it, which went on from there in a new file: so that file's beginning is the proof. */
+#include "restore.h"
+
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
+#include "checkpoint.h"
 #include "session.h"
 #include "store_state.h"
 
-struct restoring {
+struct giving {
     struct log_visitor visitor;
-    struct store *store;
+    struct restore *restore;
     struct store_sink *sink;
     char name[SEGMENT_NAME_BYTES]; /* Of the present file. */
+    bool quiet;
 };
 
-static void tell(const struct restoring *restoring, struct store_report report)
+static void tell(const struct restore *restore, struct store_report report)
 {
-    struct reporter *reporter = restoring->store->options.reporter;
+    struct reporter *reporter = restore->store->options.reporter;
 
-    report.shard = restoring->store->options.shard;
+    report.shard = restore->store->options.shard;
     reporter->report(reporter, &report);
 }
 
-/* ---- Into the sink ---- */
+/* ---- Preparing ---- */
 
-static int give(struct restoring *restoring, uint64_t lsn, uint32_t kind, struct bytes body)
-{
-    struct store_sink *sink = restoring->sink;
-    int rc = 0;
-
-    if (sink == NULL) {
-        return 0;
-    }
-    switch (kind) {
-    case LOG_FULL:
-        rc = sink->record(sink, body);
-        break;
-    case LOG_DELTA:
-        rc = sink->delta(sink, body);
-        break;
-    case LOG_TOUCH:
-        rc = sink->touch(sink, body);
-        break;
-    case LOG_BURY:
-        rc = sink->bury(sink, body);
-        break;
-    default:
-        return 0;
-    }
-    if (rc == -ESTALE && kind == LOG_TOUCH) {
-        return 0; /* Of a session that is gone: nothing is lost with it. */
-    }
-    if (rc == -ESTALE || rc == -EBADMSG) {
-        tell(restoring, (struct store_report){
-                            .event = rc == -ESTALE ? STORE_LOG_BASELESS : STORE_LOG_DAMAGED,
-                            .file = restoring->name,
-                            .lsn = lsn,
-                            .size = body.size,
-                            .key = log_record_key(kind, body),
-                            .error = rc,
-                        });
-        return 0;
-    }
-    return rc;
-}
-
-static int take_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
-{
-    struct restoring *restoring = (struct restoring *)(void *)visitor;
-
-    if (record->kind != LOG_BATCH) {
-        return give(restoring, lsn, record->kind, record->body);
-    }
-    struct reader reader = reader_of(record->body);
-    struct log_batch_item item;
-    int rc = 0;
-    while (rc == 0 && log_batch_next(&reader, &item) == 1) {
-        rc = give(restoring, lsn, item.kind, item.body);
-    }
-    return rc;
-}
-
-static void take_damage(struct log_visitor *visitor, const struct log_damage *damage)
-{
-    const struct restoring *restoring = (const struct restoring *)(void *)visitor;
-
-    tell(restoring, (struct store_report){
-                        .event = STORE_LOG_DAMAGED,
-                        .file = restoring->name,
-                        .offset = damage->offset,
-                        .size = damage->size,
-                        .key = log_record_key(damage->kind, damage->body),
-                    });
-}
-
-static void take_torn(struct log_visitor *visitor, uint64_t offset)
-{
-    const struct restoring *restoring = (const struct restoring *)(void *)visitor;
-
-    tell(restoring,
-         (struct store_report){.event = STORE_LOG_TORN, .file = restoring->name, .offset = offset});
-}
-
-static int give_checkpoint(struct restoring *restoring)
-{
-    struct checkpoint *checkpoint = restoring->store->checkpoint;
-    struct checkpoint_key key;
-    struct bytes record;
-
-    if (restoring->sink == NULL) {
-        return 0;
-    }
-    int rc = checkpoint_read_begin(checkpoint);
-    if (rc != 0) {
-        return rc;
-    }
-    while ((rc = checkpoint_read_next(checkpoint, &key, &record)) == 1) {
-        rc = restoring->sink->record(restoring->sink, record);
-        if (rc == -EBADMSG) {
-            tell(restoring, (struct store_report){.event = STORE_CHECKPOINT_DAMAGED,
-                                                  .size = record.size,
-                                                  .key = session_key(record)});
-        } else if (rc != 0) {
-            break;
-        }
-    }
-    checkpoint_read_end(checkpoint);
-    checkpoint_rest(checkpoint);
-    return rc;
-}
-
-/* ---- The chain of files ---- */
-
-static void tell_missing(const struct restoring *restoring, uint64_t lsn, uint64_t end_lsn)
+static void tell_missing(const struct restore *restore, uint64_t lsn, uint64_t end_lsn)
 {
     if (lsn < end_lsn) {
-        tell(restoring, (struct store_report){.event = STORE_LOG_MISSING,
-                                              .lsn = lsn,
-                                              .end_lsn = end_lsn,
-                                              .size = end_lsn - lsn});
+        tell(restore, (struct store_report){.event = STORE_LOG_MISSING,
+                                            .lsn = lsn,
+                                            .end_lsn = end_lsn,
+                                            .size = end_lsn - lsn});
     }
-}
-
-/* Walk one file from `lsn` on; `next_lsn` is where the next one begins, if there is one. */
-static int walk_file(struct restoring *restoring, struct log_reader *reader,
-                     const struct segment_file *file, uint64_t next_lsn, uint64_t *lsn)
-{
-    struct store *store = restoring->store;
-    uint64_t capacity = file->size - LOG_HEADER_BYTES;
-    bool ends_known = next_lsn != LOG_LSN_UNKNOWN && next_lsn - file->lsn <= capacity;
-    char path[PATH_BYTES_MAX];
-
-    segment_name(restoring->name, file->epoch);
-    int rc = path_join(path, store->directory, restoring->name);
-    if (rc == 0) {
-        rc = log_reader_open(reader, path, file->epoch);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    reader->lsn = file->lsn;
-    if (ends_known && *lsn > next_lsn) {
-        return 0;
-    }
-    rc = log_reader_walk(reader, lsn, ends_known ? next_lsn : LOG_LSN_UNKNOWN, &restoring->visitor);
-    if (rc == 0) {
-        segments_adopt(store->segments, file->id, *lsn);
-    }
-    return rc;
 }
 
 /* Of the files in order of epoch, keep those that hold log from `lsn` on, in a chain. */
@@ -194,56 +59,412 @@ static uint32_t choose_chain(struct segment_file files[], uint32_t count, uint64
     return kept - first;
 }
 
-static int give_log(struct restoring *restoring, struct segment_file files[], uint32_t count,
-                    uint64_t *lsn)
-{
-    struct store *store = restoring->store;
-    struct log_reader reader;
-    int rc = 0;
+/* The end of the log is where the scan says; damage is told when it is given. */
+struct scanning {
+    struct log_visitor visitor;
+    struct restore *restore;
+    const char *name;
+};
 
+static void pass_damage(struct log_visitor *visitor, const struct log_damage *damage)
+{
+    (void)visitor;
+    (void)damage;
+}
+
+static void tell_torn(struct log_visitor *visitor, uint64_t offset)
+{
+    const struct scanning *scanning = (const struct scanning *)(void *)visitor;
+
+    tell(scanning->restore,
+         (struct store_report){.event = STORE_LOG_TORN, .file = scanning->name, .offset = offset});
+}
+
+/* The index of a run from its segment, whose records go on to `end_lsn`, if that is known. */
+static int scan_run(struct restore *restore, struct restore_run *run, uint64_t end_lsn)
+{
+    struct store *store = restore->store;
+    char path[PATH_BYTES_MAX], name[SEGMENT_NAME_BYTES];
+    struct scanning scanning = {
+        .visitor = {.damage = pass_damage, .torn = tell_torn}, .restore = restore, .name = name};
+    struct log_reader reader;
+
+    segment_name(name, run->file.epoch);
+    int rc = path_join(path, store->directory, name);
     log_reader_init(&reader, store->options.files, store->options.memory);
-    for (uint32_t i = 0; i < count && rc == 0; i++) {
-        uint64_t next_lsn = i + 1 < count ? files[i + 1].lsn : LOG_LSN_UNKNOWN;
-        if (*lsn < files[i].lsn) {
-            tell_missing(restoring, *lsn, files[i].lsn);
-            *lsn = files[i].lsn;
-        }
-        rc = walk_file(restoring, &reader, &files[i], next_lsn, lsn);
+    if (rc == 0) {
+        rc = log_reader_open(&reader, path, run->file.epoch);
+    }
+    if (rc == 0) {
+        reader.lsn = run->file.lsn;
+        uint64_t from_lsn = restore->end_lsn > run->file.lsn ? restore->end_lsn : run->file.lsn;
+        rc = segment_index_scan(&run->index, &reader, store->options.seed, from_lsn, end_lsn,
+                                &scanning.visitor);
     }
     log_reader_fini(&reader);
     return rc;
 }
 
-int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn)
+/* `next_lsn` is where the next file begins, if there is one. */
+static int prepare_run(struct restore *restore, struct restore_run *run, uint64_t next_lsn)
 {
-    struct restoring restoring = {
-        .visitor = {.record = take_record, .damage = take_damage, .torn = take_torn},
-        .store = store,
-        .sink = sink,
-    };
+    struct store *store = restore->store;
+    uint64_t capacity = run->file.size - LOG_HEADER_BYTES;
+    bool end_known = next_lsn != LOG_LSN_UNKNOWN && next_lsn - run->file.lsn <= capacity;
+    char path[PATH_BYTES_MAX];
+
+    tell_missing(restore, restore->end_lsn, run->file.lsn);
+    run->index.epoch = run->file.epoch;
+    run->index.shard = store->options.shard;
+    int rc = segments_index_path(store->segments, run->file.epoch, path);
+    if (rc == 0) {
+        rc = segment_index_read(&run->index, store->options.files, path);
+    }
+    if (rc == 0 && (run->index.lsn != run->file.lsn || run->index.end_lsn < restore->end_lsn ||
+                    (end_known && run->index.end_lsn != next_lsn))) {
+        rc = -EBADMSG;
+    }
+    if (rc == -ENOENT || rc == -EBADMSG) {
+        rc = scan_run(restore, run, end_known ? next_lsn : LOG_LSN_UNKNOWN);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    restore->hlc = run->index.hlc > restore->hlc ? run->index.hlc : restore->hlc;
+    restore->end_lsn = run->index.end_lsn;
+    segments_adopt(store->segments, run->file.id, restore->end_lsn);
+    return 0;
+}
+
+static int prepare_runs(struct restore *restore, const struct segment_file files[], uint32_t count)
+{
+    struct memory *memory = restore->store->options.memory;
+    int rc = 0;
+
+    if (count == 0) {
+        return 0;
+    }
+    restore->runs = memory->resize(memory, NULL, 0, count * sizeof *restore->runs);
+    if (restore->runs == NULL) {
+        return -ENOMEM;
+    }
+    restore->run_capacity = count;
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        struct restore_run *run = &restore->runs[restore->run_count++];
+        *run = (struct restore_run){.file = files[i]};
+        segment_index_init(&run->index, memory);
+        rc = prepare_run(restore, run, i + 1 < count ? files[i + 1].lsn : LOG_LSN_UNKNOWN);
+    }
+    return rc;
+}
+
+int restore_prepare(struct restore *restore, struct store *store)
+{
     struct memory *memory = store->options.memory;
     struct checkpoint_info info;
-    struct segment_file *files = NULL;
     uint32_t count = segments_list(store->segments, SEGMENT_FREE, NULL, 0);
-    size_t size = count * sizeof *files;
+    size_t size = count * sizeof(struct segment_file);
 
     checkpoint_info(store->checkpoint, &info);
-    uint64_t at = info.lsn;
-    int rc = give_checkpoint(&restoring);
-    if (rc == 0 && count > 0) {
-        files = memory->resize(memory, NULL, 0, size);
-        rc = files == NULL ? -ENOMEM : 0;
+    *restore = (struct restore){
+        .store = store,
+        .from_lsn = info.lsn,
+        .lsn = info.lsn,
+        .end_lsn = info.lsn,
+        .hlc = info.hlc,
+        .has_checkpoint = info.sessions > 0,
+    };
+    if (count == 0) {
+        return 0;
     }
-    if (rc == 0 && count > 0) {
-        segments_list(store->segments, SEGMENT_FREE, files, count);
-        count = choose_chain(files, count, at);
-        rc = give_log(&restoring, files, count, &at);
+    struct segment_file *files = memory->resize(memory, NULL, 0, size);
+    if (files == NULL) {
+        return -ENOMEM;
     }
-    if (files != NULL) {
-        memory->resize(memory, files, size, 0);
+    segments_list(store->segments, SEGMENT_FREE, files, count);
+    count = choose_chain(files, count, info.lsn);
+    int rc = prepare_runs(restore, files, count);
+    memory->resize(memory, files, size, 0);
+    if (rc != 0) {
+        restore_fini(restore);
+    }
+    return rc;
+}
+
+void restore_fini(struct restore *restore)
+{
+    for (uint32_t i = 0; i < restore->run_count; i++) {
+        segment_index_fini(&restore->runs[i].index);
+    }
+    if (restore->runs != NULL) {
+        struct memory *memory = restore->store->options.memory;
+        memory->resize(memory, restore->runs, restore->run_capacity * sizeof *restore->runs, 0);
+    }
+    restore->runs = NULL;
+    restore->run_count = 0;
+}
+
+/* ---- Giving ---- */
+
+/* What the sink says of one thing given: damage is told, and the rest goes on. */
+static int judge(const struct giving *giving, int rc, struct store_report report)
+{
+    if (rc != -ESTALE && rc != -EBADMSG) {
+        return rc;
+    }
+    if (!giving->quiet) {
+        report.error = rc;
+        tell(giving->restore, report);
+    }
+    return 0;
+}
+
+static int give(struct giving *giving, uint64_t lsn, uint32_t kind, struct bytes body)
+{
+    struct store_sink *sink = giving->sink;
+    int rc = 0;
+
+    switch (kind) {
+    case LOG_FULL:
+        rc = sink->record(sink, body);
+        break;
+    case LOG_DELTA:
+        rc = sink->delta(sink, body);
+        break;
+    case LOG_TOUCH:
+        rc = sink->touch(sink, body);
+        rc = rc == -ESTALE ? 0 : rc; /* Of a session that is gone: nothing is lost with it. */
+        break;
+    case LOG_BURY:
+        rc = sink->bury(sink, body);
+        break;
+    default:
+        break;
+    }
+    return judge(giving, rc,
+                 (struct store_report){
+                     .event = rc == -ESTALE ? STORE_LOG_BASELESS : STORE_LOG_DAMAGED,
+                     .file = giving->name,
+                     .lsn = lsn,
+                     .size = body.size,
+                     .key = log_record_key(kind, body),
+                 });
+}
+
+static int give_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+{
+    struct giving *giving = (struct giving *)(void *)visitor;
+    struct reader reader = reader_of(record->body);
+    struct log_batch_item item;
+    int rc = 0;
+
+    giving->restore->lsn = lsn;
+    if (record->kind != LOG_BATCH) {
+        return give(giving, lsn, record->kind, record->body);
+    }
+    while (rc == 0 && log_batch_next(&reader, &item) == 1) {
+        rc = give(giving, lsn, item.kind, item.body);
+    }
+    return rc;
+}
+
+static void give_damage(struct log_visitor *visitor, const struct log_damage *damage)
+{
+    const struct giving *giving = (const struct giving *)(void *)visitor;
+
+    tell(giving->restore, (struct store_report){
+                              .event = STORE_LOG_DAMAGED,
+                              .file = giving->name,
+                              .offset = damage->offset,
+                              .size = damage->size,
+                              .key = log_record_key(damage->kind, damage->body),
+                          });
+}
+
+static int give_stored(const struct giving *giving, struct bytes record)
+{
+    return judge(giving, giving->sink->record(giving->sink, record),
+                 (struct store_report){.event = STORE_CHECKPOINT_DAMAGED,
+                                       .size = record.size,
+                                       .key = session_key(record)});
+}
+
+static int give_checkpoint(struct giving *giving)
+{
+    struct checkpoint *checkpoint = giving->restore->store->checkpoint;
+    struct checkpoint_key key;
+    struct bytes record;
+
+    int rc = checkpoint_read_begin(checkpoint);
+    if (rc != 0) {
+        return rc;
+    }
+    while ((rc = checkpoint_read_next(checkpoint, &key, &record)) == 1) {
+        giving->restore->position = key.position;
+        rc = give_stored(giving, record);
+        if (rc != 0) {
+            break;
+        }
+    }
+    checkpoint_read_end(checkpoint);
+    checkpoint_rest(checkpoint);
+    return rc;
+}
+
+static int give_run(struct giving *giving, struct log_reader *reader, const struct restore_run *run)
+{
+    struct restore *restore = giving->restore;
+    uint64_t lsn = restore->lsn > run->file.lsn ? restore->lsn : run->file.lsn;
+    char path[PATH_BYTES_MAX];
+
+    if (lsn >= run->index.end_lsn) {
+        return 0;
+    }
+    segment_name(giving->name, run->file.epoch);
+    int rc = path_join(path, restore->store->directory, giving->name);
+    if (rc == 0) {
+        rc = log_reader_open(reader, path, run->file.epoch);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    reader->lsn = run->file.lsn;
+    rc = log_reader_walk(reader, &lsn, run->index.end_lsn, &giving->visitor);
+    restore->lsn = lsn;
+    return rc;
+}
+
+int restore_give(struct restore *restore, struct store_sink *sink)
+{
+    struct store *store = restore->store;
+    struct giving giving = {
+        .visitor = {.record = give_record, .damage = give_damage},
+        .restore = restore,
+        .sink = sink,
+    };
+    struct log_reader reader;
+
+    if (!restore->checkpoint_given) {
+        int rc = give_checkpoint(&giving);
+        if (rc != 0) {
+            return rc;
+        }
+        restore->checkpoint_given = true;
+    }
+    log_reader_init(&reader, store->options.files, store->options.memory);
+    int rc = 0;
+    for (uint32_t i = 0; i < restore->run_count && rc == 0; i++) {
+        rc = give_run(&giving, &reader, &restore->runs[i]);
+    }
+    log_reader_fini(&reader);
+    if (rc == 0) {
+        restore->lsn = restore->end_lsn;
+    }
+    return rc;
+}
+
+/* ---- One position ---- */
+
+static int give_stored_at(void *context, struct bytes record)
+{
+    return give_stored(context, record);
+}
+
+/* A record whose checksum is wrong is passed over, as if it were not there. */
+static int give_entry(struct giving *giving, const struct restore_run *run, int fd,
+                      const struct segment_entry *entry, struct buffer *buffer)
+{
+    struct files *files = giving->restore->store->options.files;
+    uint64_t offset = segment_entry_offset(entry);
+    uint64_t lsn = run->file.lsn + (offset - LOG_HEADER_BYTES);
+    size_t size = (size_t)log_record_size(segment_entry_size(entry));
+    struct log_record record;
+
+    buffer->size = 0;
+    int rc = buffer_reserve(buffer, size);
+    if (rc != 0) {
+        return rc;
+    }
+    int64_t got = files->read(files, fd, buffer->data, size, offset);
+    if (got < 0) {
+        return (int)got;
+    }
+    if (log_record_parse(bytes_of(buffer->data, (size_t)got), run->file.epoch, &record) <= 0) {
+        return 0;
+    }
+    if (record.kind != LOG_BATCH) {
+        return give(giving, lsn, record.kind, record.body);
+    }
+    struct reader reader = reader_of(record.body);
+    struct log_batch_item item;
+    while (rc == 0 && log_batch_next(&reader, &item) == 1) {
+        rc = item.position == entry->position ? give(giving, lsn, item.kind, item.body) : 0;
+    }
+    return rc;
+}
+
+static int give_run_position(struct giving *giving, const struct restore_run *run,
+                             uint64_t position, struct buffer *buffer)
+{
+    const struct restore *restore = giving->restore;
+    struct files *files = restore->store->options.files;
+    const struct segment_index *index = &run->index;
+    char path[PATH_BYTES_MAX];
+    int fd = -1, rc = 0;
+
+    for (size_t i = segment_index_find(index, position);
+         rc == 0 && i < index->count && index->entries[i].position == position; i++) {
+        uint64_t offset = segment_entry_offset(&index->entries[i]);
+        if (run->file.lsn + (offset - LOG_HEADER_BYTES) < restore->from_lsn) {
+            continue;
+        }
+        if (fd < 0) {
+            rc = segments_path(restore->store->segments, run->file.epoch, path);
+            fd = rc == 0 ? files->open(files, path, O_RDONLY) : rc;
+            rc = fd < 0 ? fd : 0;
+        }
+        if (rc == 0) {
+            rc = give_entry(giving, run, fd, &index->entries[i], buffer);
+        }
+    }
+    if (fd >= 0) {
+        files->close(files, fd);
+    }
+    return rc;
+}
+
+int restore_give_position(struct restore *restore, uint64_t position, struct store_sink *sink)
+{
+    struct giving giving = {.restore = restore, .sink = sink, .quiet = true};
+    struct buffer buffer = {.memory = restore->store->options.memory};
+    int rc = 0;
+
+    if (!restore->checkpoint_given) {
+        rc = checkpoint_read_at(restore->store->checkpoint, position, give_stored_at, &giving);
+    }
+    for (uint32_t i = 0; i < restore->run_count && rc == 0; i++) {
+        if (restore->runs[i].index.end_lsn > restore->lsn) {
+            rc = give_run_position(&giving, &restore->runs[i], position, &buffer);
+        }
+    }
+    buffer_fini(&buffer);
+    return rc;
+}
+
+int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn)
+{
+    struct restore restore;
+
+    int rc = restore_prepare(&restore, store);
+    if (rc != 0) {
+        return rc;
+    }
+    if (sink != NULL) {
+        rc = restore_give(&restore, sink);
     }
     if (rc == 0) {
-        *lsn = at;
+        *lsn = restore.end_lsn;
     }
+    restore_fini(&restore);
     return rc;
 }

@@ -158,7 +158,7 @@ static void pass_torn(struct log_visitor *visitor, uint64_t offset)
 }
 
 int segment_index_scan(struct segment_index *index, struct log_reader *reader, uint64_t seed,
-                       uint64_t end_lsn, struct log_visitor *visitor)
+                       uint64_t from_lsn, uint64_t end_lsn, struct log_visitor *visitor)
 {
     struct indexing indexing = {
         .visitor = {.record = note_record, .damage = pass_damage, .torn = pass_torn},
@@ -171,7 +171,7 @@ int segment_index_scan(struct segment_index *index, struct log_reader *reader, u
     index->epoch = reader->epoch;
     index->count = 0;
     index->hlc = 0;
-    index->end_lsn = reader->lsn;
+    index->end_lsn = from_lsn;
     int rc = log_reader_walk(reader, &index->end_lsn, end_lsn, &indexing.visitor);
     segment_entries_sort(index->entries, index->count);
     return rc;

@@ -43,7 +43,8 @@ static void scan(const struct segment_file *file, struct segment_index *index)
     assert_int_equal(log_reader_open(&reader, path, file->epoch), 0);
     assert_int_equal(log_reader_locate(&reader), 0);
     index->shard = kit.options.shard;
-    assert_int_equal(segment_index_scan(index, &reader, kit.seed, file->end_lsn, &visitor), 0);
+    assert_int_equal(
+        segment_index_scan(index, &reader, kit.seed, file->lsn, file->end_lsn, &visitor), 0);
     log_reader_fini(&reader);
 }
 

@@ -1,0 +1,57 @@
+/* What a restart has to give: the checkpoint, then the log after it.
+ *
+ * The files of the log form a chain by their LSNs. Each but the last ends where the next one begins; the
+ * last one ends as log_format.h says. What a crash cut short was found to end at some LSN by the start
+ * after it, which went on from there in a new file: so that file's beginning is the proof.
+ *
+ * Preparing finds the chain, its end and the index of each of its segments, and reads only those segments that
+ * have none. Giving goes through everything in order: the checkpoint's in order of position, then the log.
+ * It may be interrupted at any record and goes on from there.
+ *
+ * Memory: the indexes, from the store's port. Threads: one at a time; what preparing found may be read by
+ * others while giving.
+ */
+#ifndef RESTORE_H
+#define RESTORE_H
+
+#include "segment_index.h"
+#include "segment_pool.h"
+#include "store.h"
+
+/* One segment of the chain. */
+struct restore_run {
+    struct segment_file file;
+    struct segment_index index;
+};
+
+struct restore {
+    struct store *store;
+    struct restore_run *runs;
+    uint32_t run_count, run_capacity;
+    uint64_t from_lsn; /* The checkpoint has what is before. */
+    uint64_t end_lsn;
+    uint64_t hlc; /* At or above everything that is given. */
+    bool has_checkpoint;
+    /* How far giving has come: all before is given. */
+    bool checkpoint_given;
+    uint64_t position; /* In the checkpoint. */
+    uint64_t lsn;
+};
+
+/* Returns 0 or negative errno. */
+int restore_prepare(struct restore *restore, struct store *store);
+void restore_fini(struct restore *restore);
+
+static inline bool restore_is_empty(const struct restore *restore)
+{
+    return !restore->has_checkpoint && restore->from_lsn == restore->end_lsn;
+}
+
+/* Give everything from where the last call stopped. Returns 0 at the end, what the sink returned, or negative errno. */
+int restore_give(struct restore *restore, struct store_sink *sink);
+
+/* Give what the checkpoint and the log hold of one position, without a report of damage: that comes when all
+ * is given. Between two records that restore_give() gives, or when it does not run. Returns as it. */
+int restore_give_position(struct restore *restore, uint64_t position, struct store_sink *sink);
+
+#endif
