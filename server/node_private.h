@@ -19,7 +19,8 @@ struct node_shard {
     uint64_t lsn; /* Where the log goes on. */
 
     /* Of the restore, which has a thread for each shard. */
-    struct store_sink sink;
+    uint64_t hlc; /* At or above everything in the store. */
+    bool loads;   /* Sessions come while it serves. */
     pthread_t thread;
     bool thread_runs;
     int rc;
@@ -44,7 +45,7 @@ struct node {
     struct node_shard *shards;
 };
 
-/* Restore all shards at the same time, each on a thread of its own.
+/* Find what all shards have stored, at the same time, each on a thread of its own, and begin to bring it in.
  * Returns 0, or negative errno with `message` set. */
 int node_restore(struct node *node, char *message, size_t message_size);
 

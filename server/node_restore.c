@@ -1,42 +1,16 @@
-/* Bringing the sessions back: each shard's store gives its checkpoint and its log to the shard. */
+/* Bringing the sessions back: each shard's store finds its checkpoint and its log, and its loader gives them to
+ * the shard while that serves. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "container.h"
 #include "node_private.h"
 
-static int restore_record(struct store_sink *sink, struct bytes record)
-{
-    return shard_restore_record(container_of(sink, struct node_shard, sink)->shard, record);
-}
-
-static int restore_delta(struct store_sink *sink, struct bytes delta)
-{
-    return shard_restore_delta(container_of(sink, struct node_shard, sink)->shard, delta);
-}
-
-static int restore_touch(struct store_sink *sink, struct bytes body)
-{
-    return shard_restore_touch(container_of(sink, struct node_shard, sink)->shard, body);
-}
-
-static int restore_bury(struct store_sink *sink, struct bytes record)
-{
-    return shard_restore_bury(container_of(sink, struct node_shard, sink)->shard, record);
-}
-
-static void *restore_shard(void *context)
+static void *prepare_shard(void *context)
 {
     struct node_shard *shard = context;
 
-    shard->sink = (struct store_sink){
-        .record = restore_record,
-        .delta = restore_delta,
-        .touch = restore_touch,
-        .bury = restore_bury,
-    };
-    shard->rc = store_restore(shard->store, &shard->sink, &shard->lsn);
+    shard->rc = store_prepare(shard->store, &shard->lsn, &shard->hlc, &shard->loads);
     return NULL;
 }
 
@@ -53,37 +27,41 @@ static int join(struct node *node, char *message, size_t message_size)
         shard->thread_runs = false;
         if (rc == 0 && shard->rc != 0) {
             rc = shard->rc;
-            snprintf(message, message_size, "restoring shard %u: %s%s", i, strerror(-rc),
-                     rc == -ENOMEM ? "; the sessions stored here need more memory" : "");
+            snprintf(message, message_size, "restoring shard %u: %s", i, strerror(-rc));
         }
     }
     return rc;
 }
 
 /* The clock goes on after the newest time of any session, and only then what has expired is known. */
-static void finish(struct node *node)
+static void begin(struct node *node)
 {
     uint64_t hlc = node->directory.meta.clean_hlc;
 
     for (uint32_t i = 0; i < node->shard_count; i++) {
-        uint64_t newest = shard_hlc(node->shards[i].shard);
-        hlc = newest > hlc ? newest : hlc;
+        hlc = node->shards[i].hlc > hlc ? node->shards[i].hlc : hlc;
     }
     wall_clock_floor(node->world.clock, hlc_ms(hlc));
     for (uint32_t i = 0; i < node->shard_count; i++) {
-        shard_restore_done(node->shards[i].shard, wall_clock_now_ms(node->world.clock));
+        struct node_shard *shard = &node->shards[i];
+        uint64_t now_ms = wall_clock_now_ms(node->world.clock);
+        if (shard->loads) {
+            shard_loading_begin(shard->shard, store_loader(shard->store), shard->hlc, now_ms);
+            plane_attach_loader(node->plane, i, store_loader(shard->store));
+        } else {
+            shard_restore_done(shard->shard, now_ms);
+        }
     }
 }
 
 int node_restore(struct node *node, char *message, size_t message_size)
 {
     uint64_t begin_ms = wall_clock_now_ms(node->world.clock);
-    uint64_t sessions = 0;
     int failed = 0;
 
     for (uint32_t i = 0; i < node->shard_count && failed == 0; i++) {
         struct node_shard *shard = &node->shards[i];
-        failed = pthread_create(&shard->thread, NULL, restore_shard, shard);
+        failed = pthread_create(&shard->thread, NULL, prepare_shard, shard);
         shard->thread_runs = failed == 0;
     }
     int rc = join(node, message, message_size);
@@ -95,11 +73,8 @@ int node_restore(struct node *node, char *message, size_t message_size)
         return rc;
     }
     uint64_t took_ms = wall_clock_now_ms(node->world.clock) - begin_ms;
-    finish(node);
-    for (uint32_t i = 0; i < node->shard_count; i++) {
-        sessions += shard_stats(node->shards[i].shard)->live;
-    }
-    logger_write(node->world.logger, LOG_LEVEL_INFO, "restored", LOG_NUMBER("sessions", sessions),
+    begin(node);
+    logger_write(node->world.logger, LOG_LEVEL_INFO, "prepared",
                  LOG_NUMBER("shards", node->shard_count), LOG_NUMBER("took_ms", took_ms));
     return 0;
 }

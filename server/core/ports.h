@@ -11,6 +11,7 @@
 #include "bytes.h"
 #include "status.h"
 
+struct load_block;
 struct reply;
 
 /* The shard's write-ahead log. Appends are in memory at once and durable later, in order, reported by
@@ -32,13 +33,28 @@ struct log_port {
 };
 
 /* What the store has of sessions and has not given yet, while serving has begun (shard_loading_begin()). It
- * gives everything by shard_restore_*() in the order of the log, some of it more than once. */
+ * gives everything in the order of the log, some of it more than once. Where the disk fails it tells whoever
+ * should know and goes on trying: nobody may be told that a session is not there. */
 struct loader_port {
-    /* May something of this position be still to come? Never false while something is. */
+    /* For the shard: may something of this position be still to come? Never false while something is. */
     bool (*pending)(struct loader_port *loader, uint64_t position);
-    /* Give everything of this position before the rest, then call shard_loaded(); not from here. It may
-     * take as long as a disk takes, and for as long as the disk fails. */
+    /* For the shard: everything of this position is wanted before the rest, and shard_loaded() then; not from
+     * here. It may take as long as a disk takes. */
     void (*fetch)(struct loader_port *loader, uint64_t position);
+
+    /* For whoever runs the shard; he takes block after block, takes in its records (shard_restore_*()), gives it
+     * back, and after one that was fetched calls shard_loaded(). `wake` is called, from any thread, when
+     * there is something to take after there was nothing. Returns 0 or negative errno. */
+    int (*start)(struct loader_port *loader, void (*wake)(void *context), void *context);
+    /* End early. What is asked for is not given any more. */
+    void (*stop)(struct loader_port *loader);
+    /* The next block, or NULL; `over` says that there will be none: then shard_loading_end(), and finish. */
+    struct load_block *(*take)(struct loader_port *loader, bool *over);
+    void (*give_back)(struct loader_port *loader, struct load_block *block);
+    /* A record could not be taken in, and will not be: it is damaged (-EBADMSG) or has no base (-ESTALE). */
+    void (*tell)(struct loader_port *loader, uint32_t kind, struct bytes body, int error);
+    /* Everything was taken in: what it came from may go. Nothing is called after it. */
+    void (*finish)(struct loader_port *loader);
 };
 
 /* Where replies go. A ticket names one request until it is answered, exactly once. */

@@ -119,6 +119,7 @@ int store_open(const struct store_options *options, struct store **store, char *
         return -ENOMEM;
     }
     *made = (struct store){.options = *options};
+    loader_init(&made->loader, options);
     int rc = snprintf(made->directory, sizeof made->directory, "%s", options->directory);
     assert(rc >= 0 && rc < (int)sizeof made->directory);
     fill_defaults(made);
@@ -148,6 +149,7 @@ void store_close(struct store *store)
     }
     struct memory *memory = store->options.memory;
     store_stop(store);
+    loader_fini(&store->loader);
     segments_close(store->segments);
     checkpoint_close(store->checkpoint);
     pthread_mutex_destroy(&store->lock);
@@ -162,6 +164,21 @@ struct segments *store_segments(struct store *store)
 struct checkpoint *store_checkpoint(struct store *store)
 {
     return store->checkpoint;
+}
+
+int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work)
+{
+    int rc = loader_prepare(&store->loader, store, lsn, hlc);
+
+    if (rc == 0) {
+        *work = loader_has_work(&store->loader);
+    }
+    return rc;
+}
+
+struct loader_port *store_loader(struct store *store)
+{
+    return &store->loader.port;
 }
 
 /* ---- Compaction ---- */
@@ -243,6 +260,9 @@ static bool is_due(struct store *store)
     struct segments_stats stats;
 
     uint64_t due_bytes = set_kept(store);
+    if (loader_is_busy(&store->loader)) {
+        return false; /* It reads what is sealed. */
+    }
     segments_stats(store->segments, &stats);
     return stats.sealed_bytes >= due_bytes || (stats.full && stats.sealed_bytes > 0);
 }
@@ -316,6 +336,7 @@ void store_stop(struct store *store)
     if (store->segments == NULL) {
         return;
     }
+    loader_stop(&store->loader);
     atomic_store(&store->stopping, true);
     segments_wake(store->segments);
     if (store->preparing) {

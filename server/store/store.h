@@ -4,6 +4,9 @@
  *   store_open() -> store_restore() -> store_start() -> (the log writer takes and seals segments) ->
  *   store_stop() -> store_close()
  *
+ * or, to serve while sessions are still brought in, store_prepare() in place of store_restore(), and its loader
+ * (loader.h). Nothing is compacted before the loader has finished.
+ *
  * The shard is never asked for anything: what is compacted is the log. One thread prepares segments, so
  * that one is always ready; another, of lower priority, compacts once the sealed log is larger than
  * the live data (and log_bytes_min), which keeps the log under about twice the live data.
@@ -19,6 +22,7 @@
 
 #include "files.h"
 #include "memory.h"
+#include "ports.h"
 #include "report.h"
 #include "segment_pool.h"
 
@@ -60,6 +64,12 @@ void store_close(struct store *store);
  * to where the log goes on, in the next segment taken. Once, before store_start().
  * Returns 0 or negative errno. */
 int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
+
+/* Find what store_loader() will give. `lsn` is where the log goes on, `hlc` at or above all that it has;
+ * `work` whether there is anything. In place of store_restore(). Returns 0 or negative errno. */
+int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work);
+
+struct loader_port *store_loader(struct store *store);
 
 /* Make a segment ready, then start the threads. Where that fails for want of room, serving may begin all
  * the same: segments_take() says -ENOSPC until there is some. Returns 0 or negative errno. */

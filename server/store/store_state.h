@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "compaction.h"
+#include "loader.h"
 #include "store.h"
 
 struct store {
@@ -14,6 +15,7 @@ struct store {
     struct segments *segments;
     struct checkpoint *checkpoint;
     struct compaction compaction;
+    struct loader loader;
     pthread_t preparer, compactor;
     bool preparing, compacting; /* The threads exist. */
     atomic_bool stopping;

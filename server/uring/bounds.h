@@ -65,9 +65,11 @@ enum {
     BUSY_RETRY_MS = 50, /* What BUSY advises where the shard itself was not asked. */
 
     TICK_BUDGET_US = 500,
-    IDLE_WAIT_MS = 10000, /* Longest sleep. */
-    LINGER_MS = 2000,     /* A connection we close has this long to read the error that says why. */
-    CHECK_MS = 1000,      /* How often those two are looked for. */
+    LOADING_TURN_US = 500,  /* Of a turn, while sessions are being loaded. */
+    LOADING_RETRY_MS = 100, /* After there was no memory for one. */
+    IDLE_WAIT_MS = 10000,   /* Longest sleep. */
+    LINGER_MS = 2000, /* A connection we close has this long to read the error that says why. */
+    CHECK_MS = 1000,  /* How often those two are looked for. */
     HALF_FRAME_MS = 30000, /* A frame that does not grow for so long closes its connection. */
     ACCEPT_RETRY_MS = 100,
     STOP_MS = 5000, /* plane_stop() waits so long for answers to be read. */

@@ -120,6 +120,11 @@ void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
     log_writer_attach(&plane->threads[index].log, shard, segments, lsn);
 }
 
+void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader)
+{
+    plane->threads[index].loader = loader;
+}
+
 static void stop_threads(struct plane *plane)
 {
     for (uint32_t i = 0; i < plane->started; i++) {

@@ -77,10 +77,14 @@ struct log_port *plane_log_port(struct plane *plane, uint32_t index);
 struct door *plane_door(struct plane *plane, uint32_t index);
 struct tracer *plane_tracer(struct plane *plane, uint32_t index);
 
-/* Give the shard (whose restore is done) and its log: segments and the LSN to go on from. The plane
+/* Give the shard (whose restore is done, or see below) and its log: segments and the LSN to go on from. The plane
  * does not own them. */
 void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
                   struct segments *segments, uint64_t lsn);
+
+/* Serving begins before the shard's sessions are here, after shard_loading_begin(): this loader brings them.
+ * It is started with the thread. */
+void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader);
 
 /* Start the threads and serve. Returns 0 or negative errno. */
 int plane_start(struct plane *plane);

@@ -12,6 +12,7 @@
 #include "gather.h"
 #include "heap.h"
 #include "listener.h"
+#include "loading.h"
 #include "native_door.h"
 #include "plane_private.h"
 
@@ -348,8 +349,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static uint64_t end_of_turn(struct shard_thread *thread)
 {
+    uint64_t wait_us = least(IDLE_WAIT_MS * 1000, loading_turn(thread));
     uint64_t now_us = monotonic_us();
-    uint64_t wait_us = IDLE_WAIT_MS * 1000;
 
     connections_turn(thread);
     wait_us = least(wait_us, tick(thread, now_us));
@@ -428,10 +429,20 @@ static void *run(void *context)
 int shard_thread_start(struct shard_thread *thread)
 {
     assert(thread->shard != NULL);
-    return -pthread_create(&thread->thread, NULL, run, thread);
+    int rc =
+        thread->loader != NULL ? thread->loader->start(thread->loader, loading_wake, thread) : 0;
+    if (rc != 0) {
+        return rc;
+    }
+    rc = -pthread_create(&thread->thread, NULL, run, thread);
+    if (rc != 0 && thread->loader != NULL) {
+        thread->loader->stop(thread->loader);
+    }
+    return rc;
 }
 
 void shard_thread_join(struct shard_thread *thread)
 {
     pthread_join(thread->thread, NULL);
+    loading_drop(thread);
 }

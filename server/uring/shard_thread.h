@@ -51,6 +51,9 @@ struct shard_thread {
     struct chunk_pool chunks;
     struct chunk *spent; /* Executed from; given back after the batch. */
     struct hop_block *spent_blocks;
+    struct loader_port *loader; /* While it brings sessions; else NULL. */
+    struct load_block *loading; /* What is being taken in. */
+    uint64_t loading_us;        /* Not before. */
     struct arena arena;
     struct buffer scratch, frame;
     struct native_answer answer; /* Between answer_room() and answer_put(). */

@@ -1,0 +1,455 @@
+#include "loader.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "log_kind.h"
+
+static struct loader *loader_of_port(struct loader_port *port)
+{
+    return (struct loader *)(void *)((uint8_t *)port - offsetof(struct loader, port));
+}
+
+static struct loader *loader_of_sink(struct store_sink *sink)
+{
+    return (struct loader *)(void *)((uint8_t *)sink - offsetof(struct loader, sink));
+}
+
+static void block_free(struct loader *loader, struct load_block *block)
+{
+    if (block != NULL) {
+        loader->memory->resize(loader->memory, block, sizeof *block + block->capacity, 0);
+    }
+}
+
+/* ---- Blocks, on the loader's thread ---- */
+
+/* Put a block into the queue. */
+static void publish(struct loader *loader, struct load_block *block)
+{
+    pthread_mutex_lock(&loader->lock);
+    bool was_empty = loader->first == NULL;
+    if (was_empty) {
+        loader->first = block;
+    } else {
+        loader->last->next = block;
+    }
+    loader->last = block;
+    loader->block_count++;
+    pthread_mutex_unlock(&loader->lock);
+    if (was_empty) {
+        loader->wake(loader->context);
+    }
+}
+
+/* What was collected so far goes out. */
+static void flush(struct loader *loader)
+{
+    struct load_block *block = loader->filling;
+
+    if (block != NULL) {
+        loader->filling = NULL;
+        block->lsn = loader->restore.lsn;
+        block->position = loader->restore.position;
+        block->checkpoint_given = loader->restore.checkpoint_given;
+        publish(loader, block);
+    }
+}
+
+static int collect(struct loader *loader, uint32_t kind, struct bytes body)
+{
+    size_t size = LOAD_ITEM_HEADER_BYTES + body.size;
+    struct load_block *block = loader->filling;
+
+    if (block != NULL && block->capacity - block->size < size) {
+        flush(loader);
+        block = NULL;
+    }
+    if (block == NULL) {
+        size_t capacity = size > LOADER_BLOCK_BYTES ? size : LOADER_BLOCK_BYTES;
+        block = loader->memory->resize(loader->memory, NULL, 0, sizeof *block + capacity);
+        if (block == NULL) {
+            return -ENOMEM;
+        }
+        *block = (struct load_block){.capacity = capacity};
+        loader->filling = block;
+    }
+    load_put(block, kind, body);
+    return 0;
+}
+
+/* ---- What was asked for ---- */
+
+struct fetching {
+    struct store_sink sink;
+    struct loader *loader;
+};
+
+static int fetch_as(struct store_sink *sink, uint32_t kind, struct bytes body)
+{
+    return collect(((struct fetching *)(void *)sink)->loader, kind, body);
+}
+
+static int fetch_record(struct store_sink *sink, struct bytes record)
+{
+    return fetch_as(sink, LOG_FULL, record);
+}
+
+static int fetch_delta(struct store_sink *sink, struct bytes delta)
+{
+    return fetch_as(sink, LOG_DELTA, delta);
+}
+
+static int fetch_touch(struct store_sink *sink, struct bytes body)
+{
+    return fetch_as(sink, LOG_TOUCH, body);
+}
+
+static int fetch_bury(struct store_sink *sink, struct bytes record)
+{
+    return fetch_as(sink, LOG_BURY, record);
+}
+
+/* Blocks with all of a position; the last of them says so. */
+static int fetch_one(struct loader *loader, uint64_t position)
+{
+    struct fetching fetching = {.sink = {fetch_record, fetch_delta, fetch_touch, fetch_bury},
+                                .loader = loader};
+    size_t size = 0;
+
+    flush(loader);
+    int rc = restore_give_position(&loader->restore, position, &fetching.sink);
+    if (rc == 0 && loader->filling == NULL) {
+        rc = collect(loader, LOG_MARK,
+                     bytes_of(NULL, 0)); /* Nothing is there: a block that says so. */
+        size = loader->filling != NULL ? loader->filling->size : 0;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    struct load_block *block = loader->filling;
+    loader->filling = NULL;
+    block->size -= size;
+    block->fetched = true;
+    block->position = position;
+    publish(loader, block);
+    return 0;
+}
+
+/* Returns 0, or negative errno: what is left is asked for still. */
+static int fetch_all(struct loader *loader)
+{
+    int rc = 0;
+
+    while (rc == 0 && atomic_load_explicit(&loader->asked, memory_order_relaxed)) {
+        uint64_t position;
+        pthread_mutex_lock(&loader->lock);
+        memcpy(&position, loader->wanted.data, sizeof position);
+        pthread_mutex_unlock(&loader->lock);
+        rc = fetch_one(loader, position);
+        if (rc != 0) {
+            break;
+        }
+        pthread_mutex_lock(&loader->lock);
+        loader->wanted.size -= sizeof position;
+        memmove(loader->wanted.data, loader->wanted.data + sizeof position, loader->wanted.size);
+        atomic_store(&loader->asked, loader->wanted.size > 0);
+        pthread_mutex_unlock(&loader->lock);
+    }
+    return rc;
+}
+
+/* ---- Everything ---- */
+
+static bool is_full(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    while (loader->block_count >= LOADER_BLOCKS_MAX && loader->wanted.size == 0 &&
+           !atomic_load(&loader->stopping)) {
+        pthread_cond_wait(&loader->changed, &loader->lock);
+    }
+    bool full = loader->block_count >= LOADER_BLOCKS_MAX;
+    pthread_mutex_unlock(&loader->lock);
+    return full;
+}
+
+/* One record of all that there is. First what is asked for, and room. */
+static int give(struct store_sink *sink, uint32_t kind, struct bytes body)
+{
+    struct loader *loader = loader_of_sink(sink);
+    const struct load_block *block = loader->filling;
+    bool fits =
+        block != NULL && block->capacity - block->size >= LOAD_ITEM_HEADER_BYTES + body.size;
+    int rc = 0;
+
+    if (atomic_load_explicit(&loader->asked, memory_order_relaxed)) {
+        rc = fetch_all(loader);
+        fits = false;
+    }
+    while (rc == 0 && !fits && is_full(loader)) {
+        rc = atomic_load(&loader->stopping) ? -ECANCELED : fetch_all(loader);
+    }
+    if (rc == 0 && !fits && atomic_load(&loader->stopping)) {
+        rc = -ECANCELED;
+    }
+    return rc != 0 ? rc : collect(loader, kind, body);
+}
+
+static int give_record(struct store_sink *sink, struct bytes record)
+{
+    return give(sink, LOG_FULL, record);
+}
+
+static int give_delta(struct store_sink *sink, struct bytes delta)
+{
+    return give(sink, LOG_DELTA, delta);
+}
+
+static int give_touch(struct store_sink *sink, struct bytes body)
+{
+    return give(sink, LOG_TOUCH, body);
+}
+
+static int give_bury(struct store_sink *sink, struct bytes record)
+{
+    return give(sink, LOG_BURY, record);
+}
+
+static void tell_failure(const struct loader *loader, int error)
+{
+    const struct store_report report = {
+        .event = STORE_FAILED,
+        .shard = loader->shard,
+        .error = error,
+        .text = "loading the sessions",
+    };
+
+    loader->reporter->report(loader->reporter, &report);
+}
+
+/* Wait before the next try. */
+static void rest(struct loader *loader)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LOADER_RETRY_MS / 1000;
+    pthread_mutex_lock(&loader->lock);
+    int rc = 0;
+    while (rc == 0 && !atomic_load(&loader->stopping)) {
+        rc = pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
+    }
+    pthread_mutex_unlock(&loader->lock);
+}
+
+static void *loader_main(void *context)
+{
+    struct loader *loader = context;
+    int rc, told = 0;
+
+    while ((rc = restore_give(&loader->restore, &loader->sink)) != 0 &&
+           !atomic_load(&loader->stopping)) {
+        if (rc != told) {
+            tell_failure(loader, rc);
+            told = rc;
+        }
+        rest(loader);
+    }
+    if (rc == 0) {
+        flush(loader);
+        pthread_mutex_lock(&loader->lock);
+        loader->over = true;
+        bool was_empty = loader->first == NULL;
+        pthread_mutex_unlock(&loader->lock);
+        if (was_empty) {
+            loader->wake(loader->context);
+        }
+    }
+    return NULL;
+}
+
+/* ---- For the shard, and whoever runs it ---- */
+
+static bool port_pending(struct loader_port *port, uint64_t position)
+{
+    const struct loader *loader = loader_of_port(port);
+    const struct restore *restore = &loader->restore;
+
+    if (!loader->checkpoint_given && restore->has_checkpoint && position >= loader->position) {
+        return true;
+    }
+    for (uint32_t i = 0; i < restore->run_count; i++) {
+        const struct restore_run *run = &restore->runs[i];
+        if (run->index.end_lsn <= loader->lsn) {
+            continue;
+        }
+        for (size_t at = segment_index_find(&run->index, position);
+             at < run->index.count && run->index.entries[at].position == position; at++) {
+            uint64_t offset = segment_entry_offset(&run->index.entries[at]);
+            if (run->file.lsn + (offset - LOG_HEADER_BYTES) >= loader->lsn) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void port_fetch(struct loader_port *port, uint64_t position)
+{
+    struct loader *loader = loader_of_port(port);
+
+    pthread_mutex_lock(&loader->lock);
+    /* Without memory for it the request waits for its turn in what is given anyway. */
+    (void)buffer_append(&loader->wanted, bytes_of(&position, sizeof position));
+    atomic_store(&loader->asked, loader->wanted.size > 0);
+    pthread_cond_signal(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+}
+
+static int port_start(struct loader_port *port, void (*wake)(void *context), void *context)
+{
+    struct loader *loader = loader_of_port(port);
+
+    assert(!loader->running);
+    if (!loader->preparing) {
+        return 0;
+    }
+    loader->wake = wake;
+    loader->context = context;
+    int rc = -pthread_create(&loader->thread, NULL, loader_main, loader);
+    loader->running = rc == 0;
+    return rc;
+}
+
+static void port_stop(struct loader_port *port)
+{
+    loader_stop(loader_of_port(port));
+}
+
+static struct load_block *port_take(struct loader_port *port, bool *over)
+{
+    struct loader *loader = loader_of_port(port);
+
+    pthread_mutex_lock(&loader->lock);
+    struct load_block *block = loader->first;
+    if (block != NULL) {
+        loader->first = block->next;
+        loader->block_count--;
+        if (loader->block_count == LOADER_BLOCKS_MAX / 2) {
+            pthread_cond_signal(&loader->changed);
+        }
+    }
+    *over = block == NULL && loader->over;
+    pthread_mutex_unlock(&loader->lock);
+    return block;
+}
+
+static void port_give_back(struct loader_port *port, struct load_block *block)
+{
+    struct loader *loader = loader_of_port(port);
+
+    if (!block->fetched) {
+        loader->checkpoint_given = block->checkpoint_given;
+        loader->position = block->position;
+        loader->lsn = block->lsn > loader->lsn ? block->lsn : loader->lsn;
+    }
+    block_free(loader, block);
+}
+
+static void port_tell(struct loader_port *port, uint32_t kind, struct bytes body, int error)
+{
+    const struct loader *loader = loader_of_port(port);
+
+    if (kind == LOG_TOUCH && error == -ESTALE) {
+        return; /* Of a session that is gone: nothing is lost with it. */
+    }
+    const struct store_report report = {
+        .event = error == -ESTALE ? STORE_LOG_BASELESS : STORE_LOG_DAMAGED,
+        .shard = loader->shard,
+        .size = body.size,
+        .key = log_record_key(kind, body),
+        .error = error,
+    };
+    loader->reporter->report(loader->reporter, &report);
+}
+
+static void port_finish(struct loader_port *port)
+{
+    struct loader *loader = loader_of_port(port);
+
+    loader_stop(loader);
+    restore_fini(&loader->restore);
+    atomic_store(&loader->finished, true);
+}
+
+/* ---- Its life ---- */
+
+void loader_init(struct loader *loader, const struct store_options *options)
+{
+    pthread_condattr_t attributes;
+
+    *loader = (struct loader){
+        .port = {port_pending, port_fetch, port_start, port_stop, port_take, port_give_back,
+                 port_tell, port_finish},
+        .memory = options->memory,
+        .reporter = options->reporter,
+        .shard = options->shard,
+        .wanted = {.memory = options->memory},
+        .sink = {give_record, give_delta, give_touch, give_bury},
+    };
+    pthread_mutex_init(&loader->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&loader->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void loader_fini(struct loader *loader)
+{
+    loader_stop(loader);
+    while (loader->first != NULL) {
+        struct load_block *next = loader->first->next;
+        block_free(loader, loader->first);
+        loader->first = next;
+    }
+    block_free(loader, loader->filling);
+    buffer_fini(&loader->wanted);
+    restore_fini(&loader->restore);
+    pthread_cond_destroy(&loader->changed);
+    pthread_mutex_destroy(&loader->lock);
+}
+
+int loader_prepare(struct loader *loader, struct store *store, uint64_t *lsn, uint64_t *hlc)
+{
+    int rc = restore_prepare(&loader->restore, store);
+
+    if (rc != 0) {
+        return rc;
+    }
+    loader->preparing = !restore_is_empty(&loader->restore);
+    loader->lsn = loader->restore.from_lsn;
+    *lsn = loader->restore.end_lsn;
+    *hlc = loader->restore.hlc;
+    return 0;
+}
+
+bool loader_has_work(const struct loader *loader)
+{
+    return loader->preparing;
+}
+
+void loader_stop(struct loader *loader)
+{
+    if (!loader->running) {
+        return;
+    }
+    pthread_mutex_lock(&loader->lock);
+    atomic_store(&loader->stopping, true);
+    pthread_cond_broadcast(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+    pthread_join(loader->thread, NULL);
+    loader->running = false;
+}

@@ -1,0 +1,88 @@
+/* The loader: brings a restart's sessions into the shard while that serves already.
+ *
+ * A thread of the store reads everything in order (restore.h) into blocks of records, which the shard's thread
+ * takes one after the other. What the shard asks for (loader_port.fetch) is read before the rest and put into a
+ * block of its own, with its position. Blocks come in the order in which they were read, so
+ * that what was read of a position before it was asked for is always there before it.
+ *
+ *   loader's thread: read -> block -> queue of LOADER_BLOCKS_MAX -> wake the shard's thread
+ *   shard's thread:  take -> records -> shard_restore_*() -> give_back -> ...
+ *                    -> take says it is over -> shard_loading_end(), finish (loader_port)
+ *
+ * Where reading fails it is told (STORE_FAILED) and tried again, from where it stopped, until it works: what
+ * is asked for meanwhile waits, as nobody may be told that a session is not there.
+ *
+ * Memory: the queue's blocks, LOADER_BLOCK_BYTES each (or one record, if that is larger), from the port, which
+ * both threads use; the indexes of restore.h until it has finished.
+ * Threads: as above; the rest from one thread.
+ */
+#ifndef LOADER_H
+#define LOADER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "load.h"
+#include "ports.h"
+#include "restore.h"
+
+enum {
+    LOADER_BLOCK_BYTES = 64 * 1024,
+    LOADER_BLOCKS_MAX = 16, /* Then reading waits; what is asked for does not. */
+    LOADER_RETRY_MS = 1000,
+};
+
+/* Private to loader.c. */
+struct loader {
+    struct loader_port port;
+    struct restore restore;
+    struct memory *memory;
+    struct reporter *reporter;
+    uint32_t shard;
+    void (*wake)(void *context);
+    void *context;
+    pthread_t thread;
+    bool running;         /* The thread exists. */
+    bool preparing;       /* loader_prepare() found something to give. */
+    atomic_bool finished; /* The segments are nobody's but the store's again. */
+    atomic_bool stopping;
+    atomic_bool asked; /* `wanted` is not empty. */
+
+    pthread_mutex_t lock; /* Of what follows. */
+    pthread_cond_t changed;
+    struct load_block *first, *last;
+    uint32_t block_count; /* In the queue. */
+    struct buffer wanted; /* Positions to fetch. */
+    bool over;            /* The last block is in the queue. */
+
+    /* The loader thread's. */
+    struct store_sink sink;
+    struct load_block *filling;
+
+    /* The shard thread's: up to where everything has been taken in. */
+    bool checkpoint_given;
+    uint64_t position, lsn;
+};
+
+void loader_init(struct loader *loader, const struct store_options *options);
+/* Ends the thread, if there is one. */
+void loader_fini(struct loader *loader);
+
+/* Find what there is to give. `lsn` is where the log goes on, `hlc` at or above everything in it.
+ * Returns 0 or negative errno. */
+int loader_prepare(struct loader *loader, struct store *store, uint64_t *lsn, uint64_t *hlc);
+
+/* Is there anything to give? */
+bool loader_has_work(const struct loader *loader);
+
+/* End the thread. */
+void loader_stop(struct loader *loader);
+
+/* Are the segments still needed? Any thread. */
+static inline bool loader_is_busy(const struct loader *loader)
+{
+    return loader->preparing && !atomic_load(&loader->finished);
+}
+
+#endif

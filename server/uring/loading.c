@@ -1,0 +1,111 @@
+#include "loading.h"
+
+#include <errno.h>
+
+#include "bounds.h"
+#include "load.h"
+#include "log_kind.h"
+#include "mailbox.h"
+#include "plane_private.h"
+#include "shard_thread.h"
+
+enum { LOADING_STEP = 32 /* Records between two looks at the clock. */ };
+
+void loading_wake(void *context)
+{
+    struct shard_thread *thread = context;
+
+    mailbox_wake(&thread->mailbox);
+}
+
+/* Returns as shard_restore_*(). */
+static int take_in(struct shard *shard, uint32_t kind, struct bytes body)
+{
+    switch (kind) {
+    case LOG_FULL:
+        return shard_restore_record(shard, body);
+    case LOG_DELTA:
+        return shard_restore_delta(shard, body);
+    case LOG_TOUCH:
+        return shard_restore_touch(shard, body);
+    case LOG_BURY:
+        return shard_restore_bury(shard, body);
+    default:
+        return 0;
+    }
+}
+
+/* Take in records of the present block until `until_us`. Returns whether all of it is done. */
+static bool take_in_block(struct shard_thread *thread, uint64_t until_us)
+{
+    struct load_block *block = thread->loading;
+    struct bytes body;
+    uint32_t kind;
+
+    for (uint32_t i = 1; load_next(block, &kind, &body); i++) {
+        int rc = take_in(thread->shard, kind, body);
+        if (rc == -ENOMEM) {
+            load_unnext(block, body);
+            thread->loading_us = thread->now_us + LOADING_RETRY_MS * 1000;
+            return false;
+        }
+        if (rc != 0) {
+            thread->loader->tell(thread->loader, kind, body, rc);
+        }
+        if (i % LOADING_STEP == 0 && monotonic_us() >= until_us) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void end_block(struct shard_thread *thread)
+{
+    struct load_block *block = thread->loading;
+    bool fetched = block->fetched;
+    uint64_t position = block->position;
+
+    thread->loading = NULL;
+    thread->loader->give_back(thread->loader, block);
+    if (fetched) {
+        shard_loaded(thread->shard, position, thread->now_ms, monotonic_us());
+    }
+}
+
+uint64_t loading_turn(struct shard_thread *thread)
+{
+    bool over = false;
+
+    if (thread->loader == NULL) {
+        return UINT64_MAX;
+    }
+    if (thread->now_us < thread->loading_us) {
+        return thread->loading_us - thread->now_us;
+    }
+    uint64_t until_us = monotonic_us() + LOADING_TURN_US;
+    do {
+        if (thread->loading == NULL) {
+            thread->loading = thread->loader->take(thread->loader, &over);
+        }
+        if (over) {
+            shard_loading_end(thread->shard, thread->now_ms, monotonic_us());
+            thread->loader->finish(thread->loader);
+            thread->loader = NULL;
+        }
+        if (thread->loading == NULL) {
+            return UINT64_MAX; /* The loader wakes us. */
+        }
+        if (take_in_block(thread, until_us)) {
+            end_block(thread);
+        }
+    } while (thread->now_us >= thread->loading_us && monotonic_us() < until_us);
+    return thread->now_us < thread->loading_us ? LOADING_RETRY_MS * 1000 : 0;
+}
+
+void loading_drop(struct shard_thread *thread)
+{
+    if (thread->loading != NULL) {
+        thread->loader->give_back(thread->loader, thread->loading);
+        thread->loading = NULL;
+    }
+}
