@@ -51,6 +51,11 @@
 
 #define METRICS_SESSION_TABLE(X)                                                                   \
     X(belay_sessions, GAUGE, SHARD, "", "Live sessions.", s->shard.live)                           \
+    X(belay_loading, GAUGE, SHARD, "",                                                             \
+      "1 while a restart's sessions are still brought into memory; they are served all the same.", \
+      s->shard.loading)                                                                            \
+    X(belay_sessions_fetched_total, COUNTER, SHARD, "",                                            \
+      "Sessions that a request needed before a restart had come to them.", s->shard.fetched)       \
     X(belay_records, GAUGE, SHARD, "", "Records in memory: sessions and tombstones.",              \
       s->keeper.records)                                                                           \
     X(belay_session_bytes, GAUGE, SHARD, "", "Bytes of the records.", s->keeper.record_bytes)      \

@@ -37,6 +37,7 @@ static void add_shard(struct metrics_shard *sum, const struct metrics_shard *sha
     sum->shard.timeouts += shard->shard.timeouts;
     sum->shard.refused += shard->shard.refused;
     sum->shard.live += shard->shard.live;
+    sum->shard.loading += shard->shard.loading;
     sum->keeper.record_bytes += shard->keeper.record_bytes;
     sum->keeper.memory_bytes += shard->keeper.memory_bytes;
     sum->connections += shard->connections;
@@ -69,16 +70,17 @@ static json_t *node_part(const struct status_page *page, const struct metrics_sh
     const struct metrics *metrics = page->metrics;
 
     return json_pack(
-        "{s:s, s:s, s:I, s:o, s:b, s:s, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:s, s:s, s:I, s:o, s:b, s:s, s:{s:s, s:s}, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
         "node", metrics->node_name, "version", metrics->version, "pid", (json_int_t)page->pid,
         "uptime_ms", number(metrics->uptime_ms), "ready", (int)(page->reason[0] == '\0'), "reason",
         page->reason, "listen", "native", page->native, "http", page->http, "data_dir",
-        page->data_dir, "sessions", number(sum->shard.live), "session_bytes",
-        number(sum->keeper.record_bytes), "session_memory_bytes", number(sum->keeper.memory_bytes),
-        "memory_limit", number(metrics->memory_limit), "resident_bytes",
-        number(metrics->process_resident_bytes), "cpu_ms", number(metrics->process_cpu_us / 1000),
-        "disk_free_bytes", number(metrics->disk_free_bytes), "connections",
-        number(sum->connections));
+        page->data_dir, "loading", (int)(sum->shard.loading > 0), "sessions",
+        number(sum->shard.live), "session_bytes", number(sum->keeper.record_bytes),
+        "session_memory_bytes", number(sum->keeper.memory_bytes), "memory_limit",
+        number(metrics->memory_limit), "resident_bytes", number(metrics->process_resident_bytes),
+        "cpu_ms", number(metrics->process_cpu_us / 1000), "disk_free_bytes",
+        number(metrics->disk_free_bytes), "connections", number(sum->connections));
 }
 
 static json_t *request_part(const struct shard_stats *sum)

@@ -63,6 +63,39 @@ def test_clients_after_a_clean_stop_are_new():
             check(daemon.stop() == 0, "stops cleanly")
 
 
+def loading(daemon):
+    return json.loads(daemon.run("belayctl", "status", "--json"))["loading"]
+
+
+def test_serves_while_it_loads():
+    """From the ready line on everything is there, read and written, however often it is killed meanwhile."""
+    sessions = 20 * SESSIONS
+    whole = ("--sessions", sessions, "--value-bytes", 300)
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        daemon.run("belay-bench", "fill", *whole, "--ack", "disk")
+        seen = 0
+        for round_number in range(4):
+            daemon.kill()
+            daemon.start()
+            seen += loading(daemon)
+            daemon.run("belayctl", "session", "put", f"new:{round_number}", "value", "--ack", "disk")
+            for other in range(round_number):
+                check("value" in daemon.run("belayctl", "session", "get", f"new:{other}"), other)
+            daemon.run("belayctl", "session", "get", "absent", expect=1)
+        check(seen > 0, "no round saw the node load; make it larger")
+        check(daemon.http("/readyz")[0] == 200, "ready while it loads")
+        daemon.run("belay-bench", "check", *whole)
+        wait_for("all is loaded", lambda: not loading(daemon))
+        count = json.loads(daemon.run("belayctl", "status", "--json"))["sessions"]
+        check(count == sessions + 4, count)
+        check(daemon.stop() == 0, "stops cleanly")
+        daemon.start()
+        check(daemon.stop() == 0, "stops cleanly while it loads")
+        daemon.start()
+        daemon.run("belay-bench", "check", *whole)
+
+
 def flip_bytes(path, places):
     with path.open("r+b") as file:
         for place in places:
@@ -84,6 +117,7 @@ def test_flipped_bytes_are_named_and_cost_only_their_sessions():
         daemon.start()
         left = check_all(daemon, expect=1)
         check(0 < left["lost"] <= 20 and left["wrong"] == 0 and left["unread"] == 0, left)
+        wait_for("all is loaded", lambda: not loading(daemon))
         check("damage" in daemon.log(), daemon.log())
         check(segment.name in daemon.log(), "the log names the file")
         daemon.run("belayctl", "session", "put", "after", "damage")

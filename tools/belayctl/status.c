@@ -56,7 +56,7 @@ static void print_sessions(const json_t *page)
     if (limit_bytes != 0) {
         printf(" of %s", show_size(limit_bytes, limit, sizeof limit));
     }
-    putchar('\n');
+    printf("%s\n", json_is_true(json_object_get(page, "loading")) ? "; more are being loaded" : "");
     print_name("");
     printf("%s created", show_count(number_of(page, NULL, "created"), count, sizeof count));
     printf(", %s deleted", show_count(number_of(page, "ended", "destroyed"), count, sizeof count));

@@ -1,0 +1,279 @@
+/* The loader on a real directory: everything comes, what is asked for comes whole and before the rest, whatever
+ * the log and its indexes look like. */
+#include <stdatomic.h>
+
+#include "load.h"
+#include "segment_pool.h"
+#include "store_kit.h"
+
+enum { SEGMENT = 256 * 1024 };
+
+static struct store_kit kit;
+static struct loader_port *loader;
+static _Atomic uint32_t wakes;
+
+static void wake(void *context)
+{
+    (void)context;
+    atomic_fetch_add(&wakes, 1);
+}
+
+static uint64_t position_of(uint32_t number)
+{
+    char text[16];
+
+    return keeper_position(kit.seed, kit_key(number, text));
+}
+
+/* What the shard does with a record, but for what it has fetched. */
+static void take_in(struct load_block *block, const bool fetched[])
+{
+    struct bytes body;
+    uint32_t kind;
+
+    while (load_next(block, &kind, &body)) {
+        uint32_t number = kit_number(&kit, log_record_key(kind, body));
+        assert_true(number < kit.key_count);
+        if (fetched[number]) {
+            continue;
+        }
+        int rc = kind == LOG_FULL    ? kit.sink.record(&kit.sink, body)
+                 : kind == LOG_DELTA ? kit.sink.delta(&kit.sink, body)
+                 : kind == LOG_TOUCH ? kit.sink.touch(&kit.sink, body)
+                                     : kit.sink.bury(&kit.sink, body);
+        if (rc != 0) {
+            loader->tell(loader, kind, body, rc);
+        }
+    }
+}
+
+static bool is_as_written(uint32_t number)
+{
+    return bytes_equal(buffer_bytes(&kit.present[number]), buffer_bytes(&kit.restored[number]));
+}
+
+/* Open, and load everything, asking for one key in `every` on the way. */
+static void load_all(uint32_t every)
+{
+    static bool fetched[STORE_KIT_KEYS_MAX];
+    char message[256];
+    uint64_t hlc = 0;
+    bool work = false, over = false;
+    uint32_t asked = 0, came = 0;
+
+    memset(fetched, 0, sizeof fetched);
+    store_kit_close(&kit);
+    kit_forget_restored(&kit);
+    kit.tail_size = kit.staged = 0;
+    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
+    assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
+    assert_true(work);
+    loader = store_loader(kit.store);
+    assert_int_equal(loader->start(loader, wake, NULL), 0);
+    for (uint32_t number = 0; !over;) {
+        if (every != 0 && number < kit.key_count && random_below(&kit.random, 2) == 0) {
+            if (loader->pending(loader, position_of(number))) {
+                loader->fetch(loader, position_of(number));
+                asked++;
+            } else {
+                assert_true(fetched[number] || is_as_written(number));
+            }
+            number += every;
+        }
+        struct load_block *block = loader->take(loader, &over);
+        if (block == NULL) {
+            usleep(100);
+            continue;
+        }
+        take_in(block, fetched);
+        if (block->fetched) {
+            came++;
+            for (uint32_t i = 0; i < kit.key_count; i++) {
+                if (position_of(i) == block->position) {
+                    assert_true(is_as_written(i));
+                    fetched[i] = true;
+                }
+            }
+        }
+        loader->give_back(loader, block);
+    }
+    for (uint32_t i = 0; i < kit.key_count; i++) {
+        assert_false(loader->pending(loader, position_of(i)));
+        assert_true(session_newest_hlc(buffer_bytes(&kit.present[i])) <= hlc);
+    }
+    assert_true(asked >= came && (every == 0 || came > 0));
+    assert_true(atomic_load(&wakes) > 0);
+    loader->finish(loader);
+    assert_int_equal(kit_differences(&kit), 0);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 1000, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    store_kit_fini(&kit);
+    return 0;
+}
+
+static void write_indexes(void)
+{
+    while (segments_prepare(store_segments(kit.store)) == 1) {
+    }
+}
+
+static void expect_no_reports(void)
+{
+    for (enum store_event event = 0; event <= STORE_LOG_BASELESS; event++) {
+        assert_int_equal(kit.reports[event], 0);
+    }
+}
+
+static void test_log_alone(void **state)
+{
+    (void)state;
+    kit_live(&kit, 20000);
+    load_all(0);
+    load_all(3);
+    expect_no_reports();
+}
+
+static void test_log_with_indexes(void **state)
+{
+    (void)state;
+    kit_live(&kit, 20000);
+    write_indexes();
+    load_all(1);
+    expect_no_reports();
+}
+
+/* A checkpoint, and log before and after it in one segment. */
+static void test_checkpoint_and_log(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        kit.options.records_max = 3000; /* It ends within a segment. */
+        kit_live(&kit, 8000);
+        write_indexes();
+        store_kit_close(&kit);
+        assert_int_equal(kit_open_store(&kit), 0);
+        assert_int_equal(store_compact(kit.store), 0);
+        kit_live(&kit, 3000);
+        write_indexes();
+        load_all(2);
+        load_all(0);
+    }
+    expect_no_reports();
+}
+
+/* Changes the first byte of every index. */
+static int damage_index(void *context, const char *name)
+{
+    char path[PATH_BYTES_MAX];
+    size_t size = strlen(name);
+
+    if (size > 4 && strcmp(name + size - 4, ".idx") == 0) {
+        snprintf(path, sizeof path, "%s/%s", kit.directory, name);
+        int fd = open(path, O_WRONLY);
+        assert_int_equal(pwrite(fd, "?", 1, 0), 1);
+        close(fd);
+        ++*(uint32_t *)context;
+    }
+    return 0;
+}
+
+static void test_damaged_indexes_cost_time_only(void **state)
+{
+    uint32_t damaged = 0;
+
+    (void)state;
+    kit_live(&kit, 20000);
+    write_indexes();
+    assert_int_equal(files_list(kit.directory, damage_index, &damaged), 0);
+    assert_true(damaged > 2);
+    load_all(2);
+    expect_no_reports();
+}
+
+/* The disk fails once: it is told, and everything comes all the same. */
+static void test_a_failed_read_is_tried_again(void **state)
+{
+    char message[256];
+    uint64_t hlc;
+    bool work, over = false;
+    static const bool none[STORE_KIT_KEYS_MAX];
+
+    (void)state;
+    kit_live(&kit, 20000);
+    write_indexes();
+    store_kit_close(&kit);
+    kit_forget_restored(&kit);
+    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
+    assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
+    loader = store_loader(kit.store);
+    kit.files.fail_at = kit.files.operations + 3;
+    assert_int_equal(loader->start(loader, wake, NULL), 0);
+    while (!over) {
+        struct load_block *block = loader->take(loader, &over);
+        if (block != NULL) {
+            take_in(block, none);
+            loader->give_back(loader, block);
+        } else {
+            usleep(1000);
+        }
+    }
+    loader->finish(loader);
+    assert_int_equal(kit.reports[STORE_FAILED], 1);
+    assert_int_equal(kit_differences(&kit), 0);
+}
+
+/* Given up at any time, with blocks taken and blocks in the queue. */
+static void test_stopped_early(void **state)
+{
+    (void)state;
+    kit_live(&kit, 20000);
+    for (int round = 0; round < 20; round++) {
+        char message[256];
+        uint64_t hlc;
+        bool work, over = false;
+        store_kit_close(&kit);
+        assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
+        assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
+        loader = store_loader(kit.store);
+        assert_int_equal(loader->start(loader, wake, NULL), 0);
+        for (int i = 0; i < round; i++) {
+            loader->fetch(loader, position_of((uint32_t)i));
+            struct load_block *block = loader->take(loader, &over);
+            if (block != NULL) {
+                loader->give_back(loader, block);
+            }
+        }
+        assert_int_equal(store_start(kit.store), 0); /* Compacts nothing meanwhile. */
+        usleep((useconds_t)random_below(&kit.random, 2000));
+        store_stop(kit.store);
+        struct store_stats stats;
+        store_stats(kit.store, &stats);
+        assert_int_equal(stats.checkpoints, 0);
+    }
+    load_all(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_log_alone, begin, end),
+        cmocka_unit_test_setup_teardown(test_log_with_indexes, begin, end),
+        cmocka_unit_test_setup_teardown(test_checkpoint_and_log, begin, end),
+        cmocka_unit_test_setup_teardown(test_damaged_indexes_cost_time_only, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_failed_read_is_tried_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_stopped_early, begin, end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
