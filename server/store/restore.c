@@ -415,8 +415,8 @@ static int give_run_position(struct giving *giving, const struct restore_run *ru
     for (size_t i = segment_index_find(index, position);
          rc == 0 && i < index->count && index->entries[i].position == position; i++) {
         uint64_t offset = segment_entry_offset(&index->entries[i]);
-        if (run->file.lsn + (offset - LOG_HEADER_BYTES) < restore->from_lsn) {
-            continue;
+        if (run->file.lsn + (offset - LOG_HEADER_BYTES) < restore->lsn) {
+            continue; /* It was given: once more, it might find what a burial has left. */
         }
         if (fd < 0) {
             rc = segments_path(restore->store->segments, run->file.epoch, path);

@@ -224,6 +224,23 @@ static int header_parse(struct segment_index *index, const uint8_t *header, uint
     return index->lsn <= index->end_lsn ? 0 : -EBADMSG;
 }
 
+/* In order, each a record within the segment: what is looked for in it must be found. */
+static bool entries_are_right(const struct segment_index *index, size_t count)
+{
+    uint64_t end = LOG_HEADER_BYTES + (index->end_lsn - index->lsn);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct segment_entry *entry = &index->entries[i];
+        uint64_t offset = segment_entry_offset(entry), size = segment_entry_size(entry);
+        if (offset < LOG_HEADER_BYTES || offset + log_record_size(size) > end ||
+            segment_entry_kind(entry) < LOG_FULL || segment_entry_kind(entry) > LOG_BURY ||
+            (i > 0 && compare(entry - 1, entry) > 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int read_entries(struct segment_index *index, struct files *files, int fd, size_t count,
                         uint32_t sum)
 {
@@ -240,7 +257,8 @@ static int read_entries(struct segment_index *index, struct files *files, int fd
     if (got < 0) {
         return (int)got;
     }
-    if ((size_t)got != size || sum != crc32c(0, bytes_of((const uint8_t *)index->entries, size))) {
+    if ((size_t)got != size || sum != crc32c(0, bytes_of((const uint8_t *)index->entries, size)) ||
+        !entries_are_right(index, count)) {
         return -EBADMSG;
     }
     index->count = count;

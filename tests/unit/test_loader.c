@@ -69,8 +69,14 @@ static void load_all(uint32_t every)
     assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
     assert_true(work);
     loader = store_loader(kit.store);
+    uint32_t number = 0;
+    if (every != 0) { /* One at least comes before its turn, however fast the rest is. */
+        loader->fetch(loader, position_of(number));
+        asked++;
+        number += every;
+    }
     assert_int_equal(loader->start(loader, wake, NULL), 0);
-    for (uint32_t number = 0; !over;) {
+    while (!over) {
         if (every != 0 && number < kit.key_count && random_below(&kit.random, 2) == 0) {
             if (loader->pending(loader, position_of(number))) {
                 loader->fetch(loader, position_of(number));

@@ -174,11 +174,15 @@ static void test_golden_bytes(void **state)
 /* No byte can be another without being noticed, and no length. */
 static void test_damage(void **state)
 {
-    struct segment_entry entries[3] = {{.position = 1}, {.position = 2}, {.position = 3}};
+    struct segment_entry entries[3] = {
+        {.position = 1, .place = 4096 / 8, .size_kind = 1 << 3 | LOG_FULL},
+        {.position = 2, .place = 4096 / 8 + 4, .size_kind = 1 << 3 | LOG_FULL},
+        {.position = 3, .place = 4096 / 8 + 8, .size_kind = 1 << 3 | LOG_FULL},
+    };
     struct segment_index index = {.epoch = {.number = 5, .salt = 6},
                                   .shard = 3,
                                   .lsn = 8,
-                                  .end_lsn = 16,
+                                  .end_lsn = 8 + 3 * 32,
                                   .entries = entries,
                                   .count = 3};
     struct segment_index read;
@@ -219,6 +223,38 @@ static void test_damage(void **state)
     segment_index_fini(&read);
 }
 
+/* Whole, but not what an index can be: out of order, or about what is no record of the segment. */
+static void test_nonsense(void **state)
+{
+    const struct segment_entry right[2] = {
+        {.position = 1, .place = 4096 / 8, .size_kind = 1 << 3 | LOG_FULL},
+        {.position = 2, .place = 4096 / 8 + 4, .size_kind = 1 << 3 | LOG_FULL},
+    };
+    char path[PATH_BYTES_MAX];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/nonsense.idx", kit.directory);
+    for (int what = 0; what < 5; what++) {
+        struct segment_entry entries[2] = {right[0], right[1]};
+        struct segment_index index = {.epoch = {.number = 5, .salt = 6},
+                                      .shard = 3,
+                                      .end_lsn = 64,
+                                      .entries = entries,
+                                      .count = 2};
+        struct segment_index read;
+        entries[0].position += what == 1 ? 2 : 0;
+        entries[0].place -= what == 2;
+        entries[1].place += what == 3;
+        entries[1].size_kind -= what == 4 ? LOG_FULL : 0;
+        segment_index_init(&read, &kit.own.memory);
+        read.epoch = index.epoch;
+        read.shard = 3;
+        assert_int_equal(segment_index_write(&index, files_system(), path), 0);
+        assert_int_equal(segment_index_read(&read, files_system(), path), what == 0 ? 0 : -EBADMSG);
+        segment_index_fini(&read);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +262,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_index_goes_with_its_segment, begin, end),
         cmocka_unit_test_setup_teardown(test_golden_bytes, begin, end),
         cmocka_unit_test_setup_teardown(test_damage, begin, end),
+        cmocka_unit_test_setup_teardown(test_nonsense, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
