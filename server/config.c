@@ -41,7 +41,7 @@ static const struct config_key keys[] = {CONFIG_TABLE(KEY_ROW)};
 static const struct config_key policy_keys[] = {CONFIG_POLICY_TABLE(POLICY_ROW)};
 
 enum {
-    KEYS = sizeof keys / sizeof keys[0],
+    KEYS = CONFIG_KEY_COUNT,
     POLICY_KEYS = sizeof policy_keys / sizeof policy_keys[0],
     LINE_BYTES_MAX = 190, /* inih's buffer is of 200 bytes. */
 };
@@ -51,10 +51,9 @@ struct parse {
     const char *name;
     struct bytes left;
     uint32_t line;
-    char section[16];             /* Empty before the first header. */
-    struct config_policy *policy; /* Not NULL in a policy's section. */
-    uint32_t seen[KEYS];          /* The line that set a key. */
-    uint32_t seen_in_policy[POLICY_KEYS];
+    char section[16];                     /* Empty before the first header. */
+    struct config_policy *policy;         /* Not NULL in a policy's section. */
+    uint32_t seen_in_policy[POLICY_KEYS]; /* The line that set a key. */
     int rc;
     char *message;
     size_t message_size;
@@ -314,7 +313,7 @@ static int take_value(void *user, const char *section, const char *name, const c
     bool policy = parse->policy != NULL;
     const struct config_key *table = policy ? policy_keys : keys;
     uint32_t count = policy ? POLICY_KEYS : KEYS;
-    uint32_t *seen = policy ? parse->seen_in_policy : parse->seen;
+    uint32_t *seen = policy ? parse->seen_in_policy : parse->config->lines;
     void *base = policy ? (void *)parse->policy : (void *)parse->config;
 
     (void)section; /* parse->section is whole. */
@@ -435,6 +434,7 @@ static int set_in_section(struct config *config, char *name, const char *value, 
         unknown_key(keys, KEYS, name, dot + 1, message, message_size);
         return -EINVAL;
     }
+    config->lines[key - keys] = 0;
     return config_value_parse(key, value, (char *)config + key->offset, message, message_size);
 }
 

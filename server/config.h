@@ -71,11 +71,21 @@ struct config_policy {
 #undef CONFIG_MEMBER
 };
 
+/* The keys by number: CONFIG_KEY_listen_port, and so on. */
+enum {
+#define CONFIG_MEMBER(section, key, ...) CONFIG_KEY_##section##_##key,
+    CONFIG_TABLE(CONFIG_MEMBER)
+#undef CONFIG_MEMBER
+        CONFIG_KEY_COUNT
+};
+
 /* `listen_port` is [listen] port, and so on. */
 struct config {
 #define CONFIG_MEMBER(section, key, kind, ...) CONFIG_MEMBER_##kind(section##_##key)
     CONFIG_TABLE(CONFIG_MEMBER)
 #undef CONFIG_MEMBER
+    uint32_t
+        lines[CONFIG_KEY_COUNT];   /* Of the file, that set each key; 0: none, or --set over it. */
     char file[CONFIG_VALUE_BYTES]; /* As given to config_read_file(); empty: none. */
     uint32_t policy_count;
     struct config_policy policies[POLICIES_MAX];

@@ -3,53 +3,109 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
+#include "log_format.h"
+#include "segment_pool.h"
 
 enum {
     FRAME_OVERHEAD = 64 * 1024, /* A head, and the change list around the values. */
     FILES_BESIDES = 512,        /* Open files that are no connections of clients. */
     CONNECTIONS_STANDARD = 50000,
+    SEGMENTS_PER_SHARD_MIN = 3, /* One is written, one compacted, and as much for the checkpoint. */
 };
 
-static int check_ports(const struct config *config, char *message, size_t message_size)
+/* What a check of several keys found. */
+struct finding {
+    uint32_t line; /* Of the file; 0: none, the value is a default or the command line's. */
+    char text[CONFIG_MESSAGE_BYTES - 64];
+};
+
+__attribute__((format(printf, 3, 4))) static int found(struct finding *finding, uint32_t line,
+                                                       const char *format, ...)
 {
+    va_list arguments;
+
+    finding->line = line;
+    va_start(arguments, format);
+    vsnprintf(finding->text, sizeof finding->text, format, arguments);
+    va_end(arguments);
+    return -EINVAL;
+}
+
+static int check_ports(const struct config *config, struct finding *finding)
+{
+    static const uint32_t keys[] = {CONFIG_KEY_listen_port, CONFIG_KEY_listen_cluster_port,
+                                    CONFIG_KEY_listen_peer_port, CONFIG_KEY_listen_http_port};
     const uint64_t ports[] = {config->listen_port, config->listen_cluster_port,
                               config->listen_peer_port, config->listen_http_port};
-    static const char *const names[] = {"port", "cluster_port", "peer_port", "http_port"};
 
     for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j < i; j++) {
             if (ports[i] != 0 && ports[i] == ports[j]) {
-                snprintf(message, message_size, "listen.%s and listen.%s are both %" PRIu64,
-                         names[j], names[i], ports[i]);
-                return -EINVAL;
+                uint32_t a = config->lines[keys[i]], b = config->lines[keys[j]];
+                return found(finding, a > b ? a : b, "listen.%s and listen.%s are both %" PRIu64,
+                             config_key(keys[j])->name, config_key(keys[i])->name, ports[i]);
             }
         }
     }
     return 0;
 }
 
-static int check_sizes(const struct config *config, uint32_t *line, char *message,
-                       size_t message_size)
+static int check_sizes(const struct config *config, struct finding *finding)
 {
     for (uint32_t i = 0; i < config->policy_count; i++) {
         const struct config_policy *policy = &config->policies[i];
         if (policy->session_max_bytes + FRAME_OVERHEAD > config->limits_frame) {
-            snprintf(message, message_size,
-                     "policy \"%s\": session_max_bytes is %" PRIu64
-                     ", and limits.frame with %" PRIu64
-                     " bytes leaves no room for such a session: raise it to at least %" PRIu64,
-                     policy->prefix, policy->session_max_bytes, config->limits_frame,
-                     policy->session_max_bytes + FRAME_OVERHEAD);
-            *line = policy->line;
-            return -EINVAL;
+            return found(finding, policy->line,
+                         "policy \"%s\": session_max_bytes is %" PRIu64
+                         ", and limits.frame with %" PRIu64
+                         " bytes leaves no room for such a session: raise it to at least %" PRIu64,
+                         policy->prefix, policy->session_max_bytes, config->limits_frame,
+                         policy->session_max_bytes + FRAME_OVERHEAD);
         }
     }
     return 0;
+}
+
+/* With less, a shard could not go on writing while its log is compacted. */
+static int check_disk_limit(const struct config *config, struct finding *finding)
+{
+    uint64_t least = SEGMENTS_PER_SHARD_MIN * config->node_shards * config->storage_segment_size;
+    char limit[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES], segment[CONFIG_VALUE_BYTES];
+    const struct config_key *key = config_key(CONFIG_KEY_storage_disk_limit);
+
+    if (config->storage_disk_limit == 0 || config->storage_disk_limit >= least) {
+        return 0;
+    }
+    config_value_print(key, &config->storage_disk_limit, limit);
+    config_value_print(key, &least, wanted);
+    config_value_print(key, &config->storage_segment_size, segment);
+    return found(finding, config->lines[CONFIG_KEY_storage_disk_limit],
+                 "storage.disk_limit is %.30s, and the shards (node.shards is %" PRIu64
+                 ") need at least %.30s: %d files of the log for each, of %.30s",
+                 limit, config->node_shards, wanted, SEGMENTS_PER_SHARD_MIN, segment);
+}
+
+/* Whole blocks, and room for the largest session. */
+static uint64_t segment_size_for(const struct config *config)
+{
+    struct config_policy standard;
+    uint64_t most;
+
+    config_policy_init(&standard);
+    most = standard.session_max_bytes;
+    for (uint32_t i = 0; i < config->policy_count; i++) {
+        uint64_t bytes = config->policies[i].session_max_bytes;
+        most = bytes > most ? bytes : most;
+    }
+    uint64_t least = segments_size_for(most);
+    uint64_t wanted = config->storage_segment_size / LOG_BLOCK_BYTES * LOG_BLOCK_BYTES;
+    return wanted > least ? wanted : least;
 }
 
 static uint64_t connections_for(uint64_t open_files)
@@ -62,7 +118,7 @@ static uint64_t connections_for(uint64_t open_files)
 int config_finish(struct config *config, const struct config_machine *machine, char *message,
                   size_t message_size)
 {
-    char cause[CONFIG_MESSAGE_BYTES];
+    struct finding finding;
 
     if (config->node_name[0] == '\0') {
         snprintf(config->node_name, sizeof config->node_name, "%s", machine->host_name);
@@ -80,17 +136,19 @@ int config_finish(struct config *config, const struct config_machine *machine, c
         config->node_weight = config->memory_limit * 100 >> 30;
         config->node_weight += config->node_weight == 0;
     }
-    uint32_t line = 0;
-    int rc = check_ports(config, cause, sizeof cause);
+    config->storage_segment_size = segment_size_for(config);
+    int rc = check_ports(config, &finding);
     if (rc == 0) {
-        rc = check_sizes(config, &line, cause, sizeof cause);
+        rc = check_sizes(config, &finding);
     }
-    if (rc != 0 && line != 0) {
-        snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, line, cause);
+    if (rc == 0) {
+        rc = check_disk_limit(config, &finding);
+    }
+    if (rc != 0 && finding.line != 0) {
+        snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, finding.line,
+                 finding.text);
     } else if (rc != 0) {
-        bool file = config->file[0] != '\0';
-        snprintf(message, message_size, "%s%s%s", file ? config->file : "", file ? ": " : "",
-                 cause);
+        snprintf(message, message_size, "%s", finding.text);
     }
     return rc;
 }

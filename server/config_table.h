@@ -55,10 +55,10 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "process loses of writes acknowledged at `memory`.")                                         \
     X(storage, disk_limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                        \
       "Most bytes that the data directory may take; past it writes are refused and reads go on. "  \
-      "0: what the disk has.")                                                                     \
+      "At least three times `storage.segment_size` for each shard. 0: what the disk has.")         \
     X(storage, segment_size, SIZE, "0", 0, 4 * CONFIG_GIB,                                         \
-      "Size of a file of the log; each shard has at least two. It is raised to hold the largest "  \
-      "session. 0: 16MiB.")
+      "Size of a file of the log; each shard has at least two. It is raised to 16MiB, and to "     \
+      "what the largest session needs. 0: as small as that allows.")
 
 #define CONFIG_MEMORY_KEYS(X)                                                                      \
     X(memory, limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                              \

@@ -140,18 +140,13 @@ static int open_store(struct node *node, struct node_shard *shard, char *message
                  config->storage_dir, shard->index, strerror(-rc));
         return rc;
     }
-    uint64_t segment_bytes = config->storage_segment_size;
-    uint64_t segment_bytes_min = segments_size_for(node->record_bytes_max);
-    if (segment_bytes != 0 && segment_bytes < segment_bytes_min) {
-        segment_bytes = segment_bytes_min;
-    }
     const struct store_options options = {
         .directory = path,
         .shard = shard->index,
         .actor = meta->actor,
         .seed = meta->seed,
         .record_bytes_max = node->record_bytes_max,
-        .segment_bytes = segment_bytes / LOG_BLOCK_BYTES * LOG_BLOCK_BYTES,
+        .segment_bytes = config->storage_segment_size,
         .bytes_max = config->storage_disk_limit / node->shard_count,
         .memory = &node->memory,
         .reporter = &node->reporter,

@@ -116,7 +116,7 @@ static void segment_finish(struct log_writer *writer)
     writer->segment_open = false;
 }
 
-/* Go on in a new segment. Returns 0, -EAGAIN, -ENOSPC or -EIO; the old segment then stays. */
+/* Go on in a new segment. Returns 0; -EAGAIN or -EIO: the old segment stays; -ENOSPC: there is none. */
 static int segment_switch(struct log_writer *writer)
 {
     struct segment next;
@@ -127,6 +127,9 @@ static int segment_switch(struct log_writer *writer)
     writer->tried_us = writer->now_us;
     int rc = segments_take(writer->segments, writer->lsn, &next);
     writer->stats.full = rc == -ENOSPC;
+    if (rc == -ENOSPC && writer->segment_open) {
+        segment_finish(writer); /* It may be the only one that a compaction can free. */
+    }
     if (rc == -ENOSPC || rc == -EAGAIN) {
         return rc;
     }

@@ -2,6 +2,7 @@
 once a checkpoint has made room. Nothing that was acknowledged is lost, also not by a kill right then."""
 
 import json
+import subprocess
 
 import native
 from cases import run_cases
@@ -66,6 +67,29 @@ def test_kill_while_full():
         daemon.run("belay-bench", "check", "--sessions", KEYS, "--value-bytes", 1000, "--prefix",
                    "kept:")
         wait_for("writes are taken", lambda: overwrite(daemon, 100)[0] > 0, 120)
+
+
+def test_smallest_limit():
+    """The least that is allowed, and live data that fill it: writes go on and on, with pauses."""
+    with Daemon(settings=["storage.disk_limit=96MiB"], shards=2) as daemon:
+        daemon.start()
+        daemon.run("belay-bench", "fill", "--sessions", KEYS, "--value-bytes", 1000, "--prefix",
+                   "kept:")
+        for _ in range(3):
+            wait_for("the disk is full", lambda: refused(daemon), 120)
+            wait_for("writes resume", lambda: overwrite(daemon, 100)[0] > 0, 120)
+        daemon.run("belay-bench", "check", "--sessions", KEYS, "--value-bytes", 1000, "--prefix",
+                   "kept:")
+
+
+def test_limit_too_small():
+    """A limit below what the shards need is refused at once, and how much they need is said."""
+    for arguments in ([], ["--check-config"]):
+        with Daemon(settings=["storage.disk_limit=48MiB"], shards=2) as daemon:
+            done = subprocess.run([*daemon.command(), *arguments], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            check(done.returncode == 2 and "need at least 96MiB" in done.stderr, done)
+            check(not daemon.data.exists(), "nothing is made")
 
 
 if __name__ == "__main__":

@@ -249,7 +249,10 @@ static void test_several_keys(void **state)
     (void)state;
     assert_int_equal(read_lines("[listen]\nport = 7\nhttp_port = 7\n"), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
-    assert_string_equal(message, "listen.port and listen.http_port are both 7");
+    assert_string_equal(message, ":3: listen.port and listen.http_port are both 7");
+    assert_int_equal(config_set(&config, "listen.http_port=7", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_string_equal(message, ":2: listen.port and listen.http_port are both 7");
     assert_int_equal(read_lines("[listen]\nport = 0\nhttp_port = 0\n"), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
     assert_int_equal(read_lines("[node]\n[policy \"a\"]\nsession_max_bytes = 16MiB\n"), 0);
@@ -257,6 +260,35 @@ static void test_several_keys(void **state)
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
     assert_int_equal(strncmp(message, "a.conf:2: policy \"a\"", 20), 0);
     assert_int_equal(config_set(&config, "limits.frame=17MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+}
+
+/* Three segments for each shard, whatever they are raised to. */
+static void test_disk_limit(void **state)
+{
+    (void)state;
+    assert_int_equal(read_lines("[storage]\n\ndisk_limit = 191MiB\n"), 0);
+    snprintf(config.file, sizeof config.file, "a.conf");
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_string_equal(message,
+                        "a.conf:3: storage.disk_limit is 191MiB, and the shards (node.shards is 4) "
+                        "need at least 192MiB: 3 files of the log for each, of 16MiB");
+    assert_int_equal(config_set(&config, "storage.disk_limit=192MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(config.storage_segment_size, 16 << 20);
+    assert_int_equal(config_set(&config, "storage.segment_size=17MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_int_equal(strncmp(message, "storage.disk_limit is 192MiB,", 29), 0);
+    assert_non_null(strstr(message, "at least 204MiB"));
+    assert_int_equal(config_set(&config, "node.shards=1", message, sizeof message), 0);
+    assert_int_equal(
+        config_set(&config, "policy \"a\".session_max_bytes=63MiB", message, sizeof message), 0);
+    assert_int_equal(config_set(&config, "limits.frame=64MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(config.storage_segment_size, 64 << 20);
+    assert_int_equal(config_set(&config, "node.shards=2", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_int_equal(config_set(&config, "storage.disk_limit=0", message, sizeof message), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
 
@@ -330,6 +362,7 @@ static void test_example(void **state)
     assert_int_equal(read_lines(example), 0);
     assert_int_equal(config.policy_count, 1);
     config.policies[0].line = 0;
+    memset(config.lines, 0, sizeof config.lines);
     assert_memory_equal(&config, &plain, sizeof config);
     free(stored);
     free(example);
@@ -361,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_prefix_limits),
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
+        cmocka_unit_test(test_disk_limit),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_print_parse),
         cmocka_unit_test(test_example),

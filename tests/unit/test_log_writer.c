@@ -309,7 +309,8 @@ static void test_bounded(void **state)
     }
 }
 
-/* No room on the disk: refused, what was taken is written, and it goes on by itself. */
+/* No room on the disk: refused, what was taken is written, the segment is sealed so that it can be freed,
+ * and it goes on by itself. */
 static void test_full(void **state)
 {
     static uint8_t body[100000];
@@ -324,18 +325,40 @@ static void test_full(void **state)
     }
     assert_int_equal(rc, -ENOSPC);
     assert_true(writer.stats.full);
-    assert_int_equal(append(text("small enough for what is left"), &lsn), 0);
     write_all();
-    assert_int_equal(durable_lsn, lsn);
+    assert_int_equal(durable_lsn, taken);
+    assert_int_equal(segments.ends[0], taken);
+    assert_int_equal(append(text("one"), &lsn), -ENOSPC);
     assert_true(log_writer_turn(&writer, now_us) <= LOG_RETRY_MS * 1000);
     segments.error = 0;
     now_us += LOG_RETRY_MS * 1000;
     (void)log_writer_turn(&writer, now_us);
     assert_false(writer.stats.full);
-    assert_int_equal(segments.ends[0], lsn);
+    assert_int_equal(segments.ends[0], taken);
+    assert_int_equal(segments.begins[1], taken);
     assert_int_equal(append(bytes_of(body, sizeof body), &taken), 0);
     write_all();
     assert_int_equal(durable_lsn, taken);
+}
+
+/* The same where everything was durable when it became full. */
+static void test_full_when_idle(void **state)
+{
+    static uint8_t body[600000];
+    uint64_t taken, lsn;
+
+    (void)state;
+    assert_int_equal(append(bytes_of(body, sizeof body), &taken), 0);
+    write_all();
+    segments.error = -ENOSPC;
+    assert_int_equal(append(bytes_of(body, sizeof body), &lsn), -ENOSPC);
+    assert_int_equal(segments.ends[0], taken);
+    segments.error = 0;
+    now_us += LOG_RETRY_MS * 1000;
+    (void)log_writer_turn(&writer, now_us);
+    assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
 }
 
 /* None ready: BUSY, and as before once there is one. */
@@ -411,9 +434,9 @@ static void test_preparing_fails(void **state)
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
-    LOG_TEST(test_pace),        LOG_TEST(test_content),         LOG_TEST(test_bounded),
-    LOG_TEST(test_full),        LOG_TEST(test_none_ready),      LOG_TEST(test_device_failure),
-    LOG_TEST(test_short_write), LOG_TEST(test_preparing_fails),
+    LOG_TEST(test_pace),           LOG_TEST(test_content),        LOG_TEST(test_bounded),
+    LOG_TEST(test_full),           LOG_TEST(test_full_when_idle), LOG_TEST(test_none_ready),
+    LOG_TEST(test_device_failure), LOG_TEST(test_short_write),    LOG_TEST(test_preparing_fails),
 };
 
 int main(void)

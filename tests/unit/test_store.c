@@ -208,11 +208,10 @@ static void test_log_stays_small(void **state)
 }
 
 /* storage.disk_limit: refused at it, and taken again once compaction made room. */
-static void test_disk_limit(void **state)
+static void check_disk_limit(uint64_t bytes_max)
 {
-    (void)state;
     store_kit_init(&kit, 50, SEGMENT);
-    kit.options.bytes_max = 6 * SEGMENT;
+    kit.options.bytes_max = bytes_max;
     kit.value_bytes = 1000;
     assert_int_equal(kit_open_store(&kit), 0);
     int rc = 0;
@@ -238,6 +237,20 @@ static void test_disk_limit(void **state)
     assert_int_equal(kit.reports[STORE_DISK_ROOM], 1);
     kit_reopen_and_check(&kit);
     store_kit_fini(&kit);
+}
+
+static void test_disk_limit(void **state)
+{
+    (void)state;
+    check_disk_limit(6 * SEGMENT);
+}
+
+/* Only one segment finds room: it is sealed, and becomes the next one. */
+static void test_disk_limit_of_one_segment(void **state)
+{
+    (void)state;
+    check_disk_limit(3 * SEGMENT / 2);
+    assert_int_equal(kit.segments_taken, 2);
 }
 
 /* The file system itself has no room; later it has. */
@@ -275,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_log_stays_small),
         cmocka_unit_test(test_disk_limit),
+        cmocka_unit_test(test_disk_limit_of_one_segment),
         cmocka_unit_test(test_no_space),
     };
 
