@@ -1,5 +1,6 @@
 /* What a node tells about itself: readiness, metrics, status. The numbers come from the shards' threads
  * by message, so that each shard's are consistent. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,8 @@ static void copy_log(const struct plane_log_stats *from, struct metrics_log *to)
     to->device_write_us = from->device_write_us;
     to->failed = from->failed;
     to->full = from->full;
+    static_assert(sizeof to->failure == sizeof from->failure, "the same text");
+    memcpy(to->failure, from->failure, sizeof to->failure);
 }
 
 static void copy_plane(const struct plane_shard_stats *from, struct metrics_shard *to)
@@ -139,11 +142,11 @@ static bool judge(const struct metrics *metrics, char *reason, size_t reason_siz
     for (uint32_t i = 0; i < metrics->shard_count; i++) {
         const struct metrics_shard *shard = &metrics->shards[i];
         const char *cause = !shard->responding  ? "does not answer"
-                            : shard->log.failed ? "cannot write its log: the device failed"
+                            : shard->log.failed ? "takes no more writes: "
                             : shard->log.full   ? "has no room on the disk for its log"
                                                 : NULL;
         if (cause != NULL) {
-            snprintf(reason, reason_size, "shard %u %s", i, cause);
+            snprintf(reason, reason_size, "shard %u %s%s", i, cause, shard->log.failure);
             return false;
         }
     }

@@ -167,6 +167,7 @@ int serve(const struct config *config)
     char message[NODE_MESSAGE_BYTES] = "";
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* A limit of file sizes is a failed write, told as such. */
     wall_clock_init(&server.clock, NULL, NULL);
     logger_init(&server.logger, STDERR_FILENO, (enum log_form)config->log_format,
                 (enum log_level)config->log_level, wall_clock_read, &server.clock);

@@ -20,6 +20,7 @@ struct metrics_log {
     uint64_t records, bytes, device_writes, device_bytes;
     struct histogram device_write_us;
     bool failed, full;
+    char failure[160]; /* What failed, and how; empty: nothing did. */
 };
 
 struct metrics_store {

@@ -134,7 +134,7 @@ static int segment_switch(struct log_writer *writer)
         return rc;
     }
     if (rc != 0) {
-        snprintf(writer->failure, sizeof writer->failure, "cannot prepare a log segment: %s",
+        snprintf(writer->stats.failure, LOG_FAILURE_BYTES, "cannot prepare a log segment: %s",
                  strerror(-rc));
         writer->stats.failed = writer->failing = true;
         return -EIO;
@@ -293,16 +293,16 @@ static void tell_failure(struct log_writer *writer)
 {
     writer->failing = false;
     writer->count = 0;
-    shard_log_failed(writer->shard, writer->failure);
+    shard_log_failed(writer->shard, writer->stats.failure);
 }
 
 static void fail_write(struct log_writer *writer, int32_t result, size_t wanted)
 {
     if (result < 0) {
-        snprintf(writer->failure, sizeof writer->failure, "writing the log failed: %s",
+        snprintf(writer->stats.failure, LOG_FAILURE_BYTES, "writing the log failed: %s",
                  strerror(-result));
     } else {
-        snprintf(writer->failure, sizeof writer->failure,
+        snprintf(writer->stats.failure, LOG_FAILURE_BYTES,
                  "writing the log failed: the device took %d of %zu bytes", result, wanted);
     }
     writer->stats.failed = true;

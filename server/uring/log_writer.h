@@ -61,7 +61,6 @@ struct log_writer {
     struct log_batch batches[LOG_BATCHES];
     uint8_t tail[LOG_BLOCK_BYTES]; /* The block in which the next batch begins. */
     uint64_t now_us, since_us, started_us, tried_us;
-    char failure[160];
     struct plane_log_stats stats;
 };
 

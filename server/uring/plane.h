@@ -48,11 +48,14 @@ struct plane_options {
     void *context;
 };
 
+enum { LOG_FAILURE_BYTES = 160 };
+
 struct plane_log_stats {
     uint64_t lsn_appended, lsn_durable;
     uint64_t records, bytes, device_writes, device_bytes;
     struct histogram device_write_us;
     bool failed, full;
+    char failure[LOG_FAILURE_BYTES]; /* What failed, and how. */
 };
 
 struct plane_shard_stats {

@@ -2,6 +2,7 @@
 once a checkpoint has made room. Nothing that was acknowledged is lost, also not by a kill right then."""
 
 import json
+import resource
 import subprocess
 
 import native
@@ -10,6 +11,7 @@ from daemon import Daemon, check, wait_for
 
 KEYS = 20000
 DISK_FULL = 34
+LOG_FAILED = 35
 
 
 def overwrite(daemon, keys=KEYS):
@@ -90,6 +92,54 @@ def test_limit_too_small():
                                   timeout=60, check=False)
             check(done.returncode == 2 and "need at least 96MiB" in done.stderr, done)
             check(not daemon.data.exists(), "nothing is made")
+
+
+def put_on_shard(connection, size, count):
+    """Writes at `disk` to keys of their own. Returns the keys that were acknowledged, and what was said of
+    the others."""
+    good, refusals = [], set()
+    for i in range(count):
+        key = b"session-%d" % i
+        head, _ = connection.call(native.WRITE, {1: key, 3: 1, 5: 3},
+                                  b"\x01\x00" + native.string(b"x" * size))
+        if head.get(1, 0) == native.OK:
+            good.append(key)
+        else:
+            refusals.add((head[1], head.get(2, b"").decode()))
+    return good, refusals
+
+
+def test_failed_device_write():
+    """A device write that fails is never retried: the shard stops acknowledging, everything says why, reads go
+    on. A limit of file sizes stands for the device: the kernel refuses what lies past it."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        with native.Connection(daemon.native) as connection:
+            good, refusals = put_on_shard(connection, 100000, 20)
+            check(5 <= len(good) <= 10 and len(refusals) == 1, (len(good), refusals))
+            status, text = refusals.pop()
+            check(status == LOG_FAILED and text.startswith("writing the log failed: "), (status, text))
+            # The device is well again: what it holds of the failed write is not known, so nothing is taken.
+            resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE,
+                             (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            check(write_status(connection, b"one more") == (LOG_FAILED, text), "it takes writes again")
+            for key in good:
+                check(connection.get(key) == b"x" * 100000, f"reads go on: {key}")
+        reason = f"shard 0 takes no more writes: {text}"
+        check(daemon.http("/readyz")[:2] == (503, reason + "\n"), daemon.http("/readyz"))
+        check(daemon.http("/healthz")[0] == 200, "it lives, and reads are answered")
+        check('belay_log_failed{shard="0"} 1' in daemon.http("/metrics")[1], daemon.http("/metrics")[1])
+        check(f"not ready, {reason}\n" in daemon.run("belayctl", "status"), "status names the cause")
+        status = json.loads(daemon.run("belayctl", "--json", "status"))
+        check(not status["ready"] and status["reason"] == reason and status["log"]["failed"], status)
+        check(f'log-failed shard=0 cause="{text}"' in daemon.log(), daemon.log())
+        daemon.stop()
+        daemon.start()
+        with native.Connection(daemon.native) as connection:
+            for key in good:
+                check(connection.get(key) == b"x" * 100000, f"acknowledged, and lost: {key}")
+            check(write_status(connection, b"one more")[0] == native.OK, "a restart takes writes")
 
 
 if __name__ == "__main__":
