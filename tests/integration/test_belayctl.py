@@ -247,6 +247,7 @@ def test_manual_names_every_key():
             "An error": asked(daemon, "session", "get", "absent", expect=1),
             "session put": put,
             "session get": shown,
+            "completion bash": asked("nowhere", "completion", "bash"),
             "session inspect": asked(daemon, "session", "inspect", "m"),
             "status": asked(daemon, "status"),
             "session del, session touch, session list":
@@ -269,6 +270,18 @@ def commands():
     printed = subprocess.run([program("belayctl"), "--help"], capture_output=True, text=True,
                              check=True).stdout
     return [match.group(1) for match in re.finditer(r"^  ([a-z]+(?: [a-z]+)?)  ", printed, re.M)]
+
+
+def test_completion_script():
+    """What is printed is what is installed, and a shell can read it."""
+    completion = (TREE / "tools/completion/belayctl.bash").read_text()
+    check(belayctl("nowhere", "completion", "bash")[0].decode() == completion, "not the same text")
+    check(asked("nowhere", "completion", "bash") == {"shell": "bash", "script": completion}, "JSON")
+    belayctl("nowhere", "completion", "fish", expect=2)
+    script = (f"source <({program('belayctl')} completion bash) && complete -p belayctl; "
+              "COMP_WORDS=(belayctl c); COMP_CWORD=1; _belayctl; echo \"${COMPREPLY[@]}\"")
+    printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    check(printed.stdout == "complete -F _belayctl belayctl\nconfig completion\n", printed)
 
 
 def test_help_manual_and_completion_agree():

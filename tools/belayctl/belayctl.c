@@ -49,6 +49,8 @@ const struct command commands[] = {
      log_dump_run},
     {"data dump", "DIR", "Show a data directory: its shards, their log and checkpointed sessions",
      "The server must be stopped. Nothing is changed.\n", data_dump_run},
+    {"completion bash", "", "Print what bash needs to complete command lines",
+     "For this shell:  source <(belayctl completion bash)\n", completion_bash_run},
 };
 
 const size_t command_count = sizeof commands / sizeof commands[0];

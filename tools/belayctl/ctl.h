@@ -47,6 +47,7 @@ int session_touch_run(struct ctl *ctl, int argc, char **argv);
 int session_inspect_run(struct ctl *ctl, int argc, char **argv);
 int session_list_run(struct ctl *ctl, int argc, char **argv);
 int config_get_run(struct ctl *ctl, int argc, char **argv);
+int completion_bash_run(struct ctl *ctl, int argc, char **argv);
 int log_dump_run(struct ctl *ctl, int argc, char **argv);
 int data_dump_run(struct ctl *ctl, int argc, char **argv);
 

@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session log data config"
+    local groups="status session log data config completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | log | data | config)
+        status | session | log | data | config | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -39,7 +39,7 @@ _belayctl()
         esac
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
-            "session list" | "log dump" | "data dump" | "config get")
+            "session list" | "log dump" | "data dump" | "config get" | "completion bash")
             if [[ -z $command ]]; then
                 command="$group $word"
             fi
@@ -80,6 +80,7 @@ _belayctl()
     /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
     session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect list" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
+    completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
     "log/log dump") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
