@@ -9,13 +9,24 @@ from daemon import BUILD, SLOWNESS, Daemon, check
 PROGRAMS = BUILD / "tests" / "integration"
 
 
-def test_every_operation():
+def run_operations(name):
     with Daemon() as daemon:
         daemon.start()
-        done = subprocess.run([PROGRAMS / "client_ops", daemon.native], check=False,
-                              timeout=120 * SLOWNESS)
-        check(done.returncode == 0, f"client_ops: exit {done.returncode}\n{daemon.log()}")
+        done = subprocess.run([PROGRAMS / name, daemon.native], check=False, timeout=120 * SLOWNESS)
+        check(done.returncode == 0, f"{name}: exit {done.returncode}\n{daemon.log()}")
         check(daemon.stop() == 0, daemon.log())
+
+
+def test_sessions():
+    run_operations("client_sessions")
+
+
+def test_values():
+    run_operations("client_values")
+
+
+def test_calls():
+    run_operations("client_calls")
 
 
 def test_example():

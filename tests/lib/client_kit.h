@@ -67,4 +67,11 @@ static inline void handle_echo(struct fake_connection *connection, const struct 
     fake_reply(connection, frame, STATUS_OK, text(key));
 }
 
+/* Answers nothing. */
+static inline void handle_nothing(struct fake_connection *connection, const struct frame *frame)
+{
+    (void)connection;
+    (void)frame;
+}
+
 #endif
