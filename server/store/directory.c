@@ -138,7 +138,7 @@ static int lock(struct directory *directory, bool make, char *message, size_t me
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         int64_t size = files->read(files, fd, pid, sizeof pid - 1, 0);
         pid[size > 0 ? size : 0] = '\0';
-        pid[strcspn(pid, "\n")] = '\0';
+        pid[strcspn(pid, " \n")] = '\0';
         tell(message, message_size, "%s is in use by process %s; stop that one first",
              directory->path, pid[0] != '\0' ? pid : "(unknown)");
         files->close(files, fd);

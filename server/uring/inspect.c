@@ -1,6 +1,7 @@
 #include "inspect.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -118,7 +119,19 @@ static int put_facts(struct session_view *view, struct buffer *out)
     return put_text(out, facts);
 }
 
-static int put_field(const struct session_field *field, bool first, struct buffer *out)
+/* A zset's value: "score":1.5; what JSON has no number for is "score":"inf" or "-inf". */
+static int put_score(struct buffer *out, struct bytes value)
+{
+    char text[64];
+    uint64_t bits = load_u64(value.data);
+    double score;
+
+    memcpy(&score, &bits, sizeof score);
+    snprintf(text, sizeof text, isinf(score) ? "\"score\":\"%.17g\"" : "\"score\":%.17g", score);
+    return put_text(out, text);
+}
+
+static int put_field(const struct session_field *field, bool scored, bool first, struct buffer *out)
 {
     char facts[64];
     int rc = put_text(out, first ? "{" : ",{");
@@ -130,7 +143,9 @@ static int put_field(const struct session_field *field, bool first, struct buffe
         rc = put_text(out, ",");
     }
     if (rc == 0) {
-        rc = put_string(out, "value", field->value, false);
+        rc = scored && field->value.size == sizeof(double)
+                 ? put_score(out, field->value)
+                 : put_string(out, "value", field->value, false);
     }
     snprintf(facts, sizeof facts, ",\"deadline_ms\":%" PRIu64 ",\"sibling\":%s}",
              field->deadline_ms, field->sibling ? "true" : "false");
@@ -163,7 +178,7 @@ int inspect_json(struct session_view *view, struct bytes token, struct buffer *o
     }
     session_rewind(view);
     while (rc == 0 && view->live && session_next(view, true, &field)) {
-        rc = put_field(&field, first, out);
+        rc = put_field(&field, view->type == SESSION_ZSET, first, out);
         first = false;
     }
     return rc == 0 ? put_text(out, "]}") : rc;

@@ -49,8 +49,10 @@ def test_put_and_get():
         check(shown[-4:] == ["", "  cart  ", "  eq    a=b", "  user  ada"], shown)
         shown = lines(daemon, "session", "get", "web:1", "user", "none")
         check(shown[-2:] == ["  user  ada", "  none  (no such field)"], shown)
+        check("type         map of 3" in shown, shown) # The size of two fields is not the session's.
         check(belayctl(daemon, "session", "get", "web:1", "eq", "--raw")[0] == b"a=b", "raw field")
         belayctl(daemon, "session", "get", "web:1", "none", "--raw", expect=1)
+        belayctl(daemon, "session", "get", "web:1", "--raw", expect=2)
         check(len(lines(daemon, "session", "get", "web:1", "--meta")) == len(shown) - 3, "meta")
 
         said = lines(daemon, "session", "put", "web:1", "--add", "n=2", "--delete", "cart")
@@ -87,6 +89,25 @@ def test_sets():
         check(asked(daemon, "session", "get", "z")["fields"] ==
               [{"name": "a=b", "score": -2.0}, {"name": "m", "score": 1.5}], "zset")
         check("  m    1.5" in lines(daemon, "session", "get", "z"), "zset")
+        check(belayctl(daemon, "session", "get", "z", "m", "--raw")[0] == b"1.5", "raw score")
+        _, err = belayctl(daemon, "session", "get", "z", "--raw", expect=2)
+        check("z is a zset" in err, err)
+
+
+def test_inspect():
+    """JSON whatever the session holds: scores, which JSON has no infinity for, zero bytes, no text at all."""
+    with Daemon() as daemon:
+        daemon.start()
+        belayctl(daemon, "session", "put", "z", "a=1", "b=2.5", "c=inf", "d=-inf", "--type", "zset")
+        scores = [1, 2.5, "inf", "-inf"]
+        for shown in (asked(daemon, "session", "inspect", "z"), asked(daemon, "session", "get", "z")):
+            check([field["score"] for field in shown["fields"]] == scores, shown)
+        check(json.loads(belayctl(daemon, "session", "inspect", "z")[0])["type"] == "zset", "for people")
+        for value in (b"a\0b", b"\0", b"\xff\0", b""):
+            belayctl(daemon, "session", "put", "b", "-", stdin=value)
+            field = asked(daemon, "session", "inspect", "b")["fields"][0]
+            check(field.get("value", "").encode() == value or field.get("value_hex") == value.hex(),
+                  (value, field))
 
 
 def test_refusals():
@@ -197,7 +218,7 @@ def test_dumps():
         check(rows[-1]["what"] == "end" and rows[-1]["records"] == len(rows) - 2, rows[-1])
 
         _, err = belayctl(daemon, "data", "dump", str(daemon.data), expect=1)
-        check(f"in use by process {daemon.pid}" in err, err)
+        check(f"in use by process {daemon.pid}; stop that one first" in err, err)
         check(daemon.stop() == 0, daemon.log())
         shown = lines("nowhere", "data", "dump", str(daemon.data))
         check(shown[0].startswith(f"directory path={daemon.data} "), shown)
@@ -248,7 +269,8 @@ def test_manual_names_every_key():
             "session put": put,
             "session get": shown,
             "completion bash": asked("nowhere", "completion", "bash"),
-            "session inspect": asked(daemon, "session", "inspect", "m"),
+            "session inspect": [asked(daemon, "session", "inspect", "m"),
+                                asked(daemon, "session", "inspect", "z")],
             "status": asked(daemon, "status"),
             "session del, session touch, session list":
                 [asked(daemon, "session", "touch", "b"), asked(daemon, "session", "list"),

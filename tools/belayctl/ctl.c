@@ -164,7 +164,7 @@ int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t
         return ctl_failed(ctl, NULL, status, result);
     }
     struct belay_bytes text = belay_result_value(result);
-    *document = json_loadb(text.data, text.size, 0, &error);
+    *document = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
     belay_result_destroy(result);
     if (*document == NULL) {
         fprintf(stderr, "belayctl: %s: the server's answer is no JSON: %s\n", ctl->command->words,

@@ -1,5 +1,6 @@
 /* belayctl session get|del|touch|inspect|list */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,12 @@ static void set_number(json_t *object, const char *name, uint64_t value)
     json_object_set_new(object, name, json_integer((json_int_t)value));
 }
 
+/* JSON has no number for infinity. */
+static json_t *score_json(double score)
+{
+    return isinf(score) ? json_string(score > 0 ? "inf" : "-inf") : json_real(score);
+}
+
 static json_t *field_json(const struct belay_result *result, const struct belay_field *field)
 {
     json_t *object = json_object();
@@ -21,7 +28,7 @@ static json_t *field_json(const struct belay_result *result, const struct belay_
     if (!field->present) {
         json_object_set_new(object, "present", json_false());
     } else if (belay_result_type(result) == BELAY_ZSET) {
-        json_object_set_new(object, "score", json_real(field->score));
+        json_object_set_new(object, "score", score_json(field->score));
     } else if (belay_result_type(result) != BELAY_SET) {
         json_set_bytes(object, "value", field->value);
     }
@@ -80,7 +87,7 @@ static void print_time(const char *name, uint64_t time_ms)
     }
 }
 
-static void print_facts(const char *key, struct belay_result *result)
+static void print_facts(const char *key, struct belay_result *result, bool whole)
 {
     struct belay_bytes owner = belay_result_owner(result);
     char text[100], size[32];
@@ -93,8 +100,8 @@ static void print_facts(const char *key, struct belay_result *result)
     if (belay_result_type(result) == BELAY_BLOB) {
         printf("%-12s blob of %s\n", "type", size);
     } else {
-        printf("%-12s %s of %" PRIu32 ", %s\n", "type", belay_type_name(belay_result_type(result)),
-               belay_result_field_count(result), size);
+        printf("%-12s %s of %" PRIu32 "%s%s\n", "type", belay_type_name(belay_result_type(result)),
+               belay_result_field_count(result), whole ? ", " : "", whole ? size : "");
     }
     if (owner.size > 0) {
         printf("%-12s ", "owner");
@@ -145,9 +152,10 @@ static void print_fields(struct belay_result *result)
     }
 }
 
-static void print_session(const char *key, struct belay_result *result, bool meta, bool listed)
+static void print_session(const char *key, struct belay_result *result, bool meta, bool listed,
+                          bool chosen)
 {
-    print_facts(key, result);
+    print_facts(key, result, !chosen);
     if (meta) {
         return;
     }
@@ -161,24 +169,27 @@ static void print_session(const char *key, struct belay_result *result, bool met
     }
 }
 
-/* The bytes and nothing else: a blob, or the one field asked for. */
-static int print_raw(struct ctl *ctl, const char *key, struct belay_result *result)
+/* The bytes and nothing else: a blob, or the one field that was chosen. */
+static int print_raw(struct ctl *ctl, const char *key, struct belay_result *result, bool chosen)
 {
     struct belay_bytes value = belay_result_value(result);
     struct belay_field field;
     size_t position = 0;
 
-    if (belay_result_field(result, &position, &field)) {
-        if (!field.present) {
-            fprintf(stderr, "belayctl: %s: %s has no such field\n", ctl->command->words, key);
-            return CTL_REFUSED;
-        }
-        value = field.value;
-    } else if (belay_result_type(result) != BELAY_BLOB) {
+    if (!chosen && belay_result_type(result) != BELAY_BLOB) {
         return ctl_usage(ctl, "--raw prints a blob or one field; %s is a %s", key,
                          belay_type_name(belay_result_type(result)));
     }
-    fwrite(value.data, 1, value.size, stdout);
+    if (chosen && (!belay_result_field(result, &position, &field) || !field.present)) {
+        fprintf(stderr, "belayctl: %s: %s has no such field\n", ctl->command->words, key);
+        return CTL_REFUSED;
+    }
+    if (chosen && belay_result_type(result) == BELAY_ZSET) {
+        printf("%.17g", field.score);
+    } else {
+        value = chosen ? field.value : value;
+        fwrite(value.data, 1, value.size, stdout);
+    }
     return fflush(stdout) == 0 ? CTL_OK : CTL_REFUSED;
 }
 
@@ -221,11 +232,11 @@ int session_get_run(struct ctl *ctl, int argc, char **argv)
     }
     bool listed = siblings || operands.count > 1;
     if (raw) {
-        rc = print_raw(ctl, key, result);
+        rc = print_raw(ctl, key, result, operands.count == 2);
     } else if (ctl->json) {
         rc = print_session_json(key, result, meta, listed);
     } else {
-        print_session(key, result, meta, listed);
+        print_session(key, result, meta, listed, operands.count > 1);
     }
     belay_result_destroy(result);
     return rc;
@@ -315,7 +326,7 @@ int session_inspect_run(struct ctl *ctl, int argc, char **argv)
         return ctl_failed(ctl, key, status, result);
     }
     struct belay_bytes text = belay_result_value(result);
-    json_t *document = json_loadb(text.data, text.size, 0, &error);
+    json_t *document = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
     belay_result_destroy(result);
     if (document == NULL) {
         fprintf(stderr, "belayctl: session inspect: the server's answer is no JSON: %s\n",

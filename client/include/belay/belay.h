@@ -480,6 +480,7 @@ uint64_t belay_result_idle_ms(const struct belay_result *result);        /* Dura
 uint64_t belay_result_deadline_ms(const struct belay_result *result);
 struct belay_bytes belay_result_owner(const struct belay_result *result);
 uint32_t belay_result_field_count(const struct belay_result *result);
+/* Of all values; where fields were chosen, of those that are there. */
 uint32_t belay_result_value_bytes(const struct belay_result *result);
 /* Values of concurrent writes that the view hides. */
 uint32_t belay_result_siblings_hidden(const struct belay_result *result);
