@@ -29,6 +29,10 @@ def test_calls():
     run_operations("client_calls")
 
 
+def test_loops():
+    run_operations("client_loops")
+
+
 def test_example():
     with Daemon() as daemon:
         daemon.start()
