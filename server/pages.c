@@ -4,18 +4,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { HUGE_BYTES = 2 * 1024 * 1024 };
+#include "heap.h"
 
-static void *resize_block(struct memory *memory, void *block, size_t old_size, size_t new_size)
-{
-    (void)memory;
-    (void)old_size;
-    if (new_size == 0) {
-        free(block);
-        return NULL;
-    }
-    return realloc(block, new_size);
-}
+enum { HUGE_BYTES = 2 * 1024 * 1024 };
 
 static uint8_t *map_anywhere(size_t size)
 {
@@ -83,7 +74,7 @@ static void release_part(struct memory *memory, void *part, size_t size)
 void pages_init(struct memory *memory)
 {
     *memory = (struct memory){
-        .resize = resize_block,
+        .resize = heap_resize,
         .map = map_area,
         .unmap = unmap_area,
         .release = release_part,

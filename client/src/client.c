@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "client.h"
+#include "heap.h"
 #include "status.h"
 
 /* The library's numbers are the wire's. */
@@ -32,18 +33,7 @@ static_assert((int)BELAY_SCORE_NX == (int)SCORE_NX && (int)BELAY_SCORE_XX == (in
                   (int)BELAY_SCORE_GT == (int)SCORE_GT && (int)BELAY_SCORE_LT == (int)SCORE_LT,
               "belay.h and change.h differ");
 
-static void *client_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
-{
-    (void)memory;
-    (void)old_size;
-    if (new_size == 0) {
-        free(block);
-        return NULL;
-    }
-    return realloc(block, new_size);
-}
-
-struct memory client_memory = {.resize = client_resize};
+struct memory client_memory = {.resize = heap_resize};
 
 const char *belay_status_name(enum belay_status status)
 {

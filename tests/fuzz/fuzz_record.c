@@ -6,23 +6,12 @@
  * take writes whose results it accepts again.
  */
 #include <assert.h>
-#include <stdlib.h>
 
 #include "fuzz.h"
+#include "heap.h"
 #include "session.h"
 
-static void *resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
-{
-    (void)memory;
-    (void)old_size;
-    if (new_size == 0) {
-        free(block);
-        return NULL;
-    }
-    return realloc(block, new_size);
-}
-
-static struct memory memory = {.resize = resize};
+static struct memory memory = {.resize = heap_resize};
 
 /* Read all that can be read. */
 static void walk(struct bytes record)

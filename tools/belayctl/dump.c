@@ -11,6 +11,7 @@
 
 #include "ctl.h"
 #include "dump.h"
+#include "heap.h"
 
 enum { LINE_BYTES_MAX = 8192 }; /* Keys are at most 512 bytes, four characters each; a path 4096. */
 
@@ -22,17 +23,6 @@ struct lines {
     size_t size;
     struct progress progress;
 };
-
-static void *dump_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
-{
-    (void)memory;
-    (void)old_size;
-    if (new_size == 0) {
-        free(block);
-        return NULL;
-    }
-    return realloc(block, new_size);
-}
 
 static int digit_of(char character)
 {
@@ -176,13 +166,12 @@ typedef int (*dump_function)(struct memory *memory, const char *path, FILE *out,
 static int dump_to(struct lines *lines, dump_function dump, const char *path, char *message,
                    size_t message_size)
 {
-    struct memory memory = {.resize = dump_resize};
     FILE *out = fopencookie(lines, "w", (cookie_io_functions_t){.write = lines_write});
 
     if (out == NULL) {
         return -errno;
     }
-    int rc = dump(&memory, path, out, message, message_size);
+    int rc = dump(heap_memory(), path, out, message, message_size);
     if (fclose(out) != 0 && rc == 0) {
         rc = -EIO;
     }

@@ -1,0 +1,32 @@
+/* The port to memory on the C library's heap, for all that stands around the pure code; that itself gets
+ * its port from its caller.
+ *
+ * Only resize(): for single buffers, not for a keeper. Threads: any.
+ */
+#ifndef HEAP_H
+#define HEAP_H
+
+#include <stdlib.h>
+
+#include "memory.h"
+
+static inline void *heap_resize(struct memory *memory, void *block, size_t old_size,
+                                size_t new_size)
+{
+    (void)memory;
+    (void)old_size;
+    if (new_size == 0) {
+        free(block);
+        return NULL;
+    }
+    return realloc(block, new_size);
+}
+
+static inline struct memory *heap_memory(void)
+{
+    static struct memory heap = {.resize = heap_resize};
+
+    return &heap;
+}
+
+#endif
