@@ -56,17 +56,26 @@ static int check_ports(const struct config *config, struct finding *finding)
     return 0;
 }
 
+/* As it would stand in the file. */
+static const char *size_text(uint64_t bytes, char text[CONFIG_VALUE_BYTES])
+{
+    config_value_print(config_key(CONFIG_KEY_limits_frame), &bytes, text);
+    return text;
+}
+
 static int check_sizes(const struct config *config, struct finding *finding)
 {
+    char session[CONFIG_VALUE_BYTES], frame[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES];
+
     for (uint32_t i = 0; i < config->policy_count; i++) {
         const struct config_policy *policy = &config->policies[i];
         if (policy->session_max_bytes + FRAME_OVERHEAD > config->limits_frame) {
             return found(finding, policy->line,
-                         "policy \"%s\": session_max_bytes is %" PRIu64
-                         ", and limits.frame with %" PRIu64
-                         " bytes leaves no room for such a session: raise it to at least %" PRIu64,
-                         policy->prefix, policy->session_max_bytes, config->limits_frame,
-                         policy->session_max_bytes + FRAME_OVERHEAD);
+                         "policy \"%s\": session_max_bytes is %.30s, and limits.frame with %.30s "
+                         "leaves no room for such a session: raise it to at least %.30s",
+                         policy->prefix, size_text(policy->session_max_bytes, session),
+                         size_text(config->limits_frame, frame),
+                         size_text(policy->session_max_bytes + FRAME_OVERHEAD, wanted));
         }
     }
     return 0;
@@ -77,18 +86,16 @@ static int check_disk_limit(const struct config *config, struct finding *finding
 {
     uint64_t least = SEGMENTS_PER_SHARD_MIN * config->node_shards * config->storage_segment_size;
     char limit[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES], segment[CONFIG_VALUE_BYTES];
-    const struct config_key *key = config_key(CONFIG_KEY_storage_disk_limit);
 
     if (config->storage_disk_limit == 0 || config->storage_disk_limit >= least) {
         return 0;
     }
-    config_value_print(key, &config->storage_disk_limit, limit);
-    config_value_print(key, &least, wanted);
-    config_value_print(key, &config->storage_segment_size, segment);
     return found(finding, config->lines[CONFIG_KEY_storage_disk_limit],
                  "storage.disk_limit is %.30s, and the shards (node.shards is %" PRIu64
                  ") need at least %.30s: %d files of the log for each, of %.30s",
-                 limit, config->node_shards, wanted, SEGMENTS_PER_SHARD_MIN, segment);
+                 size_text(config->storage_disk_limit, limit), config->node_shards,
+                 size_text(least, wanted), SEGMENTS_PER_SHARD_MIN,
+                 size_text(config->storage_segment_size, segment));
 }
 
 /* Whole blocks, and room for the largest session. */

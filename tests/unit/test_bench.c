@@ -121,6 +121,13 @@ static void test_older_value_is_stale(void **state)
 
     evidence.found = 4;
     assert_int_equal(verdict_of(&evidence), VERDICT_STALE);
+    char text[VERDICT_TEXT_BYTES];
+    verdict_describe(&evidence, VERDICT_STALE, text);
+    assert_non_null(strstr(text, " is stale: found write "));
+    evidence.readable = false;
+    verdict_describe(&evidence, VERDICT_WRONG, text);
+    assert_non_null(strstr(text, " is wrong: found what no run with --record wrote to it, "));
+    evidence.readable = true;
     evidence.found = 5;
     assert_int_equal(verdict_of(&evidence), VERDICT_GOOD);
     evidence.present = false;

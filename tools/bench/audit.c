@@ -142,11 +142,9 @@ static void judge(struct audit *audit, struct evidence *evidence)
         enum verdict verdict = verdict_of(evidence);
         audit->verdicts[level][verdict]++;
         if (level == ALL_LEVELS && verdict != VERDICT_GOOD) {
-            fprintf(stderr,
-                    "belay-bench: key %" PRIu64 " is %s: found %" PRIu64 "%s, acknowledged %" PRIu64
-                    ", sent %" PRIu64 "\n",
-                    evidence->key, verdict_name(verdict), evidence->found,
-                    evidence->present ? "" : " (nothing)", evidence->acked, evidence->sent);
+            char text[VERDICT_TEXT_BYTES];
+            verdict_describe(evidence, verdict, text);
+            fprintf(stderr, "belay-bench: %s\n", text);
         }
     }
 }

@@ -1,5 +1,8 @@
 #include "verdict.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "content.h"
 
 /* Is one of the writes after `after` up to `last` a delete? */
@@ -52,4 +55,21 @@ const char *verdict_name(enum verdict verdict)
     };
 
     return names[verdict];
+}
+
+void verdict_describe(const struct evidence *evidence, enum verdict verdict,
+                      char text[VERDICT_TEXT_BYTES])
+{
+    char found[80];
+
+    if (!evidence->present) {
+        snprintf(found, sizeof found, "nothing");
+    } else if (!evidence->readable) {
+        snprintf(found, sizeof found, "what no run with --record wrote to it");
+    } else {
+        snprintf(found, sizeof found, "write %" PRIu64, evidence->found);
+    }
+    snprintf(text, VERDICT_TEXT_BYTES,
+             "key %" PRIu64 " is %s: found %s, acknowledged %" PRIu64 ", sent %" PRIu64,
+             evidence->key, verdict_name(verdict), found, evidence->acked, evidence->sent);
 }

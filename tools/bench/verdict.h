@@ -35,4 +35,10 @@ enum verdict verdict_of(const struct evidence *evidence);
 /* "good", "lost", ... */
 const char *verdict_name(enum verdict verdict);
 
+enum { VERDICT_TEXT_BYTES = 200 };
+
+/* What is wrong with a key, for people: "key 7 is stale: found write 3, acknowledged 5, sent 6". */
+void verdict_describe(const struct evidence *evidence, enum verdict verdict,
+                      char text[VERDICT_TEXT_BYTES]);
+
 #endif

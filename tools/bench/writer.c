@@ -1,7 +1,6 @@
 #include "writer.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,9 +150,8 @@ void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
     enum verdict verdict = verdict_of(&evidence);
     writer->verdicts[verdict]++;
     if (verdict != VERDICT_GOOD) {
-        fprintf(stderr,
-                "belay-bench: read of key %" PRIu64 " is %s: found %" PRIu64
-                ", acknowledged %" PRIu64 ", sent %" PRIu64 "\n",
-                key, verdict_name(verdict), evidence.found, evidence.acked, evidence.sent);
+        char text[VERDICT_TEXT_BYTES];
+        verdict_describe(&evidence, verdict, text);
+        fprintf(stderr, "belay-bench: read: %s\n", text);
     }
 }
