@@ -78,7 +78,9 @@ static int compare(const void *left, const void *right)
 
 void segment_entries_sort(struct segment_entry entries[], size_t count)
 {
-    qsort(entries, count, sizeof entries[0], compare);
+    if (count > 0) { /* Without any, there need be no table. */
+        qsort(entries, count, sizeof entries[0], compare);
+    }
 }
 
 size_t segment_index_find(const struct segment_index *index, uint64_t position)
