@@ -202,7 +202,8 @@ static int start_stores(struct node *node, char *message, size_t message_size)
             snprintf(message, message_size, "the store of shard %u: %s", i, strerror(-rc));
             return rc;
         }
-        plane_attach(node->plane, i, shard->shard, store_segments(shard->store), shard->lsn);
+        plane_attach(node->plane, i, shard->shard, store_segments(shard->store),
+                     store_staging(shard->store), shard->lsn);
     }
     return 0;
 }

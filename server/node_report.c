@@ -28,6 +28,8 @@ static const struct store_line store_lines[] = {
     [STORE_CHECKPOINT_DAMAGED] = {LOG_LEVEL_ERROR, true},
     [STORE_CHECKPOINT_DONE] = {LOG_LEVEL_INFO, false},
     [STORE_FAILED] = {LOG_LEVEL_ERROR, false},
+    [STORE_STAGING_REFUSED] = {LOG_LEVEL_WARN, false},
+    [STORE_STAGING_TAKEN] = {LOG_LEVEL_INFO, false},
     [STORE_DISK_FULL] = {LOG_LEVEL_ERROR, false},
     [STORE_DISK_ROOM] = {LOG_LEVEL_INFO, false},
 };

@@ -14,16 +14,19 @@
 struct load_block;
 struct reply;
 
-/* The shard's write-ahead log. Appends are in memory at once and durable later, in order, reported by
- * shard_log_durable(). A crash keeps a prefix: everything durable, perhaps more. */
+/* The key of a session, to the log. */
 struct log_subject {
-    uint64_t position, fingerprint; /* Of the key: keeper_position(), keeper_fingerprint(). */
+    uint64_t position, fingerprint; /* keeper_position(), keeper_fingerprint(). */
 };
 
+/* The shard's write-ahead log. Appends are in memory at once and durable later, in order, reported by
+ * shard_log_durable(). When the machine goes down a prefix is kept: everything durable, perhaps more. When
+ * only the process dies, everything is. */
 struct log_port {
     /* Append one record of `kind` (log_kind.h) about one session, gathered from its parts.
      * Returns 0 with `lsn` set (never 0, never less than before): the record is durable once
      * shard_log_durable() has reached it; that is not called from here.
+     * 1: the same, but until then it would die with the process: its acknowledgement must wait.
      * -ENOSPC: no room on the disk; -EIO: the device failed for good; -EAGAIN: too much is waiting to
      * be written. Nothing is appended then. */
     int (*append)(struct log_port *log, uint8_t kind, struct log_subject subject,

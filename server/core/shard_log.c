@@ -20,8 +20,10 @@ int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, str
         return -EIO;
     }
     int rc = log->append(log, (uint8_t)kind, subject, parts, part_count, &lsn);
-    if (rc == 0) {
+    if (rc >= 0) {
         shard->appended_lsn = lsn;
+        shard->fragile_lsn = rc == 1 ? lsn : shard->fragile_lsn;
+        rc = 0;
     }
     if (rc == -EIO) {
         shard->log_failed = true;

@@ -43,6 +43,7 @@ struct shard {
 
     struct acks acks;
     uint64_t appended_lsn, durable_lsn;
+    uint64_t fragile_lsn; /* Appended up to here, not all would outlive the process. */
     bool log_full, log_failed;
     char failed_text[FAILED_TEXT_BYTES_MAX];
 

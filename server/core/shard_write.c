@@ -194,7 +194,9 @@ static void answer(struct shard *shard, const struct request *request, enum ack_
     };
 
     shard->stats.repeated += written->repeated;
-    if (level == ACK_DISK && shard->appended_lsn > shard->durable_lsn) {
+    if (shard->appended_lsn > shard->durable_lsn &&
+        (level == ACK_DISK || shard->fragile_lsn > shard->durable_lsn)) {
+        reply.ack = ACK_DISK;
         shard_answer_held(shard, request, &reply);
     } else {
         shard_answer(shard, request, &reply, now_us);
@@ -231,7 +233,7 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
         answer_error(shard, request, STATUS_LOG_FAILED, now_us);
         return;
     }
-    int rc = level == ACK_DISK ? acks_reserve(&shard->acks) : 0;
+    int rc = acks_reserve(&shard->acks);
     if (rc != 0) {
         answer_error(shard, request, rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL, now_us);
         return;

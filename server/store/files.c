@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -122,6 +123,17 @@ static int system_commit(struct files *files)
     return 0;
 }
 
+static int system_map(struct files *files, int fd, size_t size, void **area)
+{
+    (void)files;
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        return -errno;
+    }
+    *area = mapped;
+    return 0;
+}
+
 struct files *files_system(void)
 {
     static struct files files = {
@@ -137,6 +149,7 @@ struct files *files_system(void)
         .remove = system_remove,
         .make_directory = system_make_directory,
         .commit = system_commit,
+        .map = system_map,
     };
     return &files;
 }

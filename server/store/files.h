@@ -17,7 +17,8 @@ struct files {
     int64_t (*read)(struct files *files, int fd, void *to, size_t size, uint64_t offset);
     /* Write all of it. */
     int (*write)(struct files *files, int fd, const void *from, size_t size, uint64_t offset);
-    /* Reserve blocks up to `size`, which becomes the file's size. */
+    /* Reserve blocks up to `size`, which becomes the file's size where it was less. Waits for direct writes
+     * of other descriptors that are under way (ext4, XFS): also of a process that is dead. */
     int (*allocate)(struct files *files, int fd, uint64_t size);
     int (*size)(struct files *files, int fd, uint64_t *size);
     int (*sync)(struct files *files, int fd);
@@ -26,6 +27,8 @@ struct files {
     int (*remove)(struct files *files, const char *path);
     int (*make_directory)(struct files *files, const char *path);
     int (*commit)(struct files *files);
+    /* Map the first `size` bytes, shared and writable; munmap() ends it. */
+    int (*map)(struct files *files, int fd, size_t size, void **area);
 };
 
 /* The real one. */

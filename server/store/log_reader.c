@@ -21,6 +21,25 @@ struct bytes log_record_key(uint32_t kind, struct bytes body)
     return key.size <= KEY_BYTES_MAX ? key : bytes_of(key.data, 0);
 }
 
+uint64_t log_record_hlc(uint32_t kind, struct bytes body)
+{
+    struct reader reader = reader_of(body);
+    struct log_batch_item item;
+    uint64_t newest = 0;
+
+    if (kind == LOG_MARK || kind == LOG_TOUCH) {
+        return 0;
+    }
+    if (kind != LOG_BATCH) {
+        return session_newest_hlc(body);
+    }
+    while (log_batch_next(&reader, &item) == 1) {
+        uint64_t hlc = item.kind == LOG_TOUCH ? 0 : session_newest_hlc(item.body);
+        newest = hlc > newest ? hlc : newest;
+    }
+    return newest;
+}
+
 void log_reader_init(struct log_reader *reader, struct files *files, struct memory *memory)
 {
     *reader = (struct log_reader){

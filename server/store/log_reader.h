@@ -47,6 +47,9 @@ struct log_visitor {
 /* Key of the session that a record is about; of bytes that are damaged anything, perhaps empty. */
 struct bytes log_record_key(uint32_t kind, struct bytes body);
 
+/* The newest stamp in a record (of a batch: in all of it); 0 where it has none. */
+uint64_t log_record_hlc(uint32_t kind, struct bytes body);
+
 void log_reader_init(struct log_reader *reader, struct files *files, struct memory *memory);
 void log_reader_fini(struct log_reader *reader);
 

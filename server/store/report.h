@@ -27,8 +27,12 @@
                                                    bytes of log gone through. */    \
     X(FAILED, "store-failed")             /* Work in the background failed and will be tried  \
                                                    again: error, text. */    \
-    X(DISK_FULL, "disk-full")             /* No room for more log. */                              \
-    X(DISK_ROOM, "disk-room")             /* Room again. */
+    X(STAGING_REFUSED, "staging-refused") /* No file for the log's staging: error. */              \
+    X(STAGING_TAKEN,                                                                               \
+      "staging-taken")        /* The log goes on with what a killed process left in the    \
+                                                   staging: lsn, size. */       \
+    X(DISK_FULL, "disk-full") /* No room for more log. */                                          \
+    X(DISK_ROOM, "disk-room") /* Room again. */
 
 enum store_event {
 #define STORE_EVENT_ENUM(name, text) STORE_##name,

@@ -136,26 +136,80 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
     return 0;
 }
 
+/* ---- What was left in the staging ---- */
+
+/* Of records that lie in memory. They have the LSNs that settling gives them: a MARK, then one by one. */
+static const struct log_epoch left_epoch = {.number = 1};
+
+struct leaving {
+    struct log_visitor visitor;
+    struct restore *restore;
+    struct restore_run *run;
+};
+
+static uint64_t left_offset(size_t at)
+{
+    return LOG_HEADER_BYTES + LOG_RECORD_HEADER_BYTES + at;
+}
+
+static int keep_left(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+{
+    struct leaving *leaving = (struct leaving *)(void *)visitor;
+    struct restore *restore = leaving->restore;
+    struct buffer *left = &restore->left;
+    size_t size = (size_t)log_record_size(record->body.size);
+
+    (void)lsn;
+    int rc = buffer_reserve(left, size);
+    if (rc == 0) {
+        rc = segment_index_note(&leaving->run->index, restore->store->options.seed,
+                                left_offset(left->size), record);
+    }
+    if (rc == 0) {
+        log_record_put(left->data + left->size, left_epoch, record->kind, record->position,
+                       &record->body, 1);
+        left->size += size;
+    }
+    return rc;
+}
+
+static int prepare_left(struct restore *restore)
+{
+    struct store *store = restore->store;
+    struct restore_run *last =
+        restore->run_count > 0 ? &restore->runs[restore->run_count - 1] : NULL;
+    struct restore_run *run = &restore->runs[restore->run_count];
+    struct leaving leaving = {.visitor = {.record = keep_left}, .restore = restore, .run = run};
+
+    *run = (struct restore_run){.left = true, .file = {.lsn = restore->end_lsn}};
+    segment_index_init(&run->index, store->options.memory);
+    restore->run_count++;
+    run->index.lsn = restore->end_lsn;
+    int rc = leftover_take(&store->leftover, last != NULL ? last->file.epoch.number : 0,
+                           &restore->end_lsn, &leaving.visitor);
+    segment_entries_sort(run->index.entries, run->index.count);
+    run->index.end_lsn = restore->end_lsn;
+    restore->hlc = run->index.hlc > restore->hlc ? run->index.hlc : restore->hlc;
+    return rc;
+}
+
 static int prepare_runs(struct restore *restore, const struct segment_file files[], uint32_t count)
 {
     struct memory *memory = restore->store->options.memory;
     int rc = 0;
 
-    if (count == 0) {
-        return 0;
-    }
-    restore->runs = memory->resize(memory, NULL, 0, count * sizeof *restore->runs);
+    restore->runs = memory->resize(memory, NULL, 0, (count + 1) * sizeof *restore->runs);
     if (restore->runs == NULL) {
         return -ENOMEM;
     }
-    restore->run_capacity = count;
+    restore->run_capacity = count + 1;
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         struct restore_run *run = &restore->runs[restore->run_count++];
         *run = (struct restore_run){.file = files[i]};
         segment_index_init(&run->index, memory);
         rc = prepare_run(restore, run, i + 1 < count ? files[i + 1].lsn : LOG_LSN_UNKNOWN);
     }
-    return rc;
+    return rc != 0 ? rc : prepare_left(restore);
 }
 
 int restore_prepare(struct restore *restore, struct store *store)
@@ -173,18 +227,21 @@ int restore_prepare(struct restore *restore, struct store *store)
         .end_lsn = info.lsn,
         .hlc = info.hlc,
         .has_checkpoint = info.sessions > 0,
+        .left = {.memory = memory},
     };
-    if (count == 0) {
-        return 0;
+    struct segment_file *files = NULL;
+    if (count > 0) {
+        files = memory->resize(memory, NULL, 0, size);
+        if (files == NULL) {
+            return -ENOMEM;
+        }
+        segments_list(store->segments, SEGMENT_FREE, files, count);
+        count = choose_chain(files, count, info.lsn);
     }
-    struct segment_file *files = memory->resize(memory, NULL, 0, size);
-    if (files == NULL) {
-        return -ENOMEM;
-    }
-    segments_list(store->segments, SEGMENT_FREE, files, count);
-    count = choose_chain(files, count, info.lsn);
     int rc = prepare_runs(restore, files, count);
-    memory->resize(memory, files, size, 0);
+    if (files != NULL) {
+        memory->resize(memory, files, size, 0);
+    }
     if (rc != 0) {
         restore_fini(restore);
     }
@@ -202,6 +259,7 @@ void restore_fini(struct restore *restore)
     }
     restore->runs = NULL;
     restore->run_count = 0;
+    buffer_fini(&restore->left);
 }
 
 /* ---- Giving ---- */
@@ -311,6 +369,24 @@ static int give_checkpoint(struct giving *giving)
     return rc;
 }
 
+static int give_left(struct giving *giving, const struct restore_run *run)
+{
+    struct restore *restore = giving->restore;
+    struct log_record record;
+    int rc = 0;
+
+    memcpy(giving->name, STAGING_NAME, sizeof STAGING_NAME);
+    for (size_t at = 0; rc == 0 && at < restore->left.size;) {
+        uint64_t lsn = run->file.lsn + (left_offset(at) - LOG_HEADER_BYTES);
+        int64_t size = log_record_parse(bytes_of(restore->left.data + at, restore->left.size - at),
+                                        left_epoch, &record);
+        assert(size > 0);
+        rc = lsn < restore->lsn ? 0 : give_record(&giving->visitor, lsn, &record);
+        at += (size_t)size;
+    }
+    return rc;
+}
+
 static int give_run(struct giving *giving, struct log_reader *reader, const struct restore_run *run)
 {
     struct restore *restore = giving->restore;
@@ -319,6 +395,9 @@ static int give_run(struct giving *giving, struct log_reader *reader, const stru
 
     if (lsn >= run->index.end_lsn) {
         return 0;
+    }
+    if (run->left) {
+        return give_left(giving, run);
     }
     segment_name(giving->name, run->file.epoch);
     int rc = path_join(path, restore->store->directory, giving->name);
@@ -370,16 +449,19 @@ static int give_stored_at(void *context, struct bytes record)
     return give_stored(context, record);
 }
 
-/* A record whose checksum is wrong is passed over, as if it were not there. */
-static int give_entry(struct giving *giving, const struct restore_run *run, int fd,
-                      const struct segment_entry *entry, struct buffer *buffer)
+/* Returns 1 with `record` set, in `buffer`; 0: its checksum is wrong; negative errno. */
+static int read_entry(const struct restore *restore, const struct restore_run *run, int fd,
+                      const struct segment_entry *entry, struct buffer *buffer,
+                      struct log_record *record)
 {
-    struct files *files = giving->restore->store->options.files;
+    struct files *files = restore->store->options.files;
     uint64_t offset = segment_entry_offset(entry);
-    uint64_t lsn = run->file.lsn + (offset - LOG_HEADER_BYTES);
     size_t size = (size_t)log_record_size(segment_entry_size(entry));
-    struct log_record record;
 
+    if (run->left) {
+        struct bytes from = bytes_of(restore->left.data + (offset - left_offset(0)), size);
+        return log_record_parse(from, left_epoch, record) > 0;
+    }
     buffer->size = 0;
     int rc = buffer_reserve(buffer, size);
     if (rc != 0) {
@@ -389,9 +471,21 @@ static int give_entry(struct giving *giving, const struct restore_run *run, int 
     if (got < 0) {
         return (int)got;
     }
-    if (log_record_parse(bytes_of(buffer->data, (size_t)got), run->file.epoch, &record) <= 0) {
-        return 0;
+    return log_record_parse(bytes_of(buffer->data, (size_t)got), run->file.epoch, record) > 0;
+}
+
+/* A record whose checksum is wrong is passed over, as if it were not there. */
+static int give_entry(struct giving *giving, const struct restore_run *run, int fd,
+                      const struct segment_entry *entry, struct buffer *buffer)
+{
+    uint64_t lsn = run->file.lsn + (segment_entry_offset(entry) - LOG_HEADER_BYTES);
+    struct log_record record;
+
+    int rc = read_entry(giving->restore, run, fd, entry, buffer, &record);
+    if (rc <= 0) {
+        return rc;
     }
+    rc = 0;
     if (record.kind != LOG_BATCH) {
         return give(giving, lsn, record.kind, record.body);
     }
@@ -418,7 +512,7 @@ static int give_run_position(struct giving *giving, const struct restore_run *ru
         if (run->file.lsn + (offset - LOG_HEADER_BYTES) < restore->lsn) {
             continue; /* It was given: once more, it might find what a burial has left. */
         }
-        if (fd < 0) {
+        if (fd < 0 && !run->left) {
             rc = segments_path(restore->store->segments, run->file.epoch, path);
             fd = rc == 0 ? files->open(files, path, O_RDONLY) : rc;
             rc = fd < 0 ? fd : 0;

@@ -2,7 +2,8 @@
  *
  * The files of the log form a chain by their LSNs. Each but the last ends where the next one begins; the
  * last one ends as log_format.h says. What a crash cut short was found to end at some LSN by the start
- * after it, which went on from there in a new file: so that file's beginning is the proof.
+ * after it, which went on from there in a new file: so that file's beginning is the proof. Behind the end
+ * comes what a killed process left in the staging.
  *
  * Preparing finds the chain, its end and the index of each of its segments, and reads only those segments that
  * have none. Giving goes through everything in order: the checkpoint's in order of position, then the log.
@@ -18,10 +19,12 @@
 #include "segment_pool.h"
 #include "store.h"
 
-/* One segment of the chain. */
+/* One segment of the chain; or, as the last one, what a killed process left in the staging (leftover.h), which
+ * lies in memory. */
 struct restore_run {
-    struct segment_file file;
+    struct segment_file file; /* Of what was left only its LSN. */
     struct segment_index index;
+    bool left;
 };
 
 struct restore {
@@ -32,6 +35,7 @@ struct restore {
     uint64_t end_lsn;
     uint64_t hlc; /* At or above everything that is given. */
     bool has_checkpoint;
+    struct buffer left; /* Records as of epoch {1, 0}, without MARKs. */
     /* How far giving has come: all before is given. */
     bool checkpoint_given;
     uint64_t position; /* In the checkpoint. */

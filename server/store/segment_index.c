@@ -107,42 +107,47 @@ struct indexing {
     uint64_t seed;
 };
 
-static int note(struct indexing *indexing, uint64_t lsn, uint64_t position, uint32_t kind,
-                size_t size, struct bytes key)
+static int note(struct segment_index *index, uint64_t seed, uint64_t offset,
+                const struct log_batch_item *item, uint32_t kind, size_t size)
 {
     const struct segment_entry entry = {
-        .position = position,
-        .fingerprint = keeper_fingerprint(indexing->seed, key),
-        .place = (uint32_t)((LOG_HEADER_BYTES + (lsn - indexing->index->lsn)) / LOG_RECORD_ALIGN),
+        .position = item->position,
+        .fingerprint = keeper_fingerprint(seed, log_record_key(item->kind, item->body)),
+        .place = (uint32_t)(offset / LOG_RECORD_ALIGN),
         .size_kind = (uint32_t)size << SEGMENT_ENTRY_KIND_BITS | kind,
     };
+    uint64_t hlc = log_record_hlc(item->kind, item->body);
 
-    return segment_index_add(indexing->index, &entry);
+    index->hlc = hlc > index->hlc ? hlc : index->hlc;
+    return segment_index_add(index, &entry);
 }
 
-static int note_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+int segment_index_note(struct segment_index *index, uint64_t seed, uint64_t offset,
+                       const struct log_record *record)
 {
-    struct indexing *indexing = (struct indexing *)(void *)visitor;
+    struct log_batch_item item = {
+        .kind = (uint8_t)record->kind, .position = record->position, .body = record->body};
     struct reader reader = reader_of(record->body);
-    struct log_batch_item item;
     int rc = 0;
 
     if (record->kind == LOG_MARK) {
         return 0;
     }
     if (record->kind != LOG_BATCH) {
-        struct bytes key = log_record_key(record->kind, record->body);
-        uint64_t hlc = record->kind == LOG_TOUCH ? 0 : session_newest_hlc(record->body);
-        indexing->index->hlc = hlc > indexing->index->hlc ? hlc : indexing->index->hlc;
-        return note(indexing, lsn, record->position, record->kind, record->body.size, key);
+        return note(index, seed, offset, &item, record->kind, record->body.size);
     }
     while (rc == 0 && log_batch_next(&reader, &item) == 1) {
-        uint64_t hlc = item.kind == LOG_TOUCH ? 0 : session_newest_hlc(item.body);
-        indexing->index->hlc = hlc > indexing->index->hlc ? hlc : indexing->index->hlc;
-        rc = note(indexing, lsn, item.position, LOG_BATCH, record->body.size,
-                  log_record_key(item.kind, item.body));
+        rc = note(index, seed, offset, &item, LOG_BATCH, record->body.size);
     }
     return rc;
+}
+
+static int note_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+{
+    struct indexing *indexing = (struct indexing *)(void *)visitor;
+    uint64_t offset = LOG_HEADER_BYTES + (lsn - indexing->index->lsn);
+
+    return segment_index_note(indexing->index, indexing->seed, offset, record);
 }
 
 static void pass_damage(struct log_visitor *visitor, const struct log_damage *damage)

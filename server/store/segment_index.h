@@ -82,6 +82,10 @@ void segment_index_fini(struct segment_index *index);
  * Returns 0 or -ENOMEM. */
 int segment_index_add(struct segment_index *index, const struct segment_entry *entry);
 
+/* Add those of a record at `offset`, and its hlc. `seed` is that of positions. Returns 0 or -ENOMEM. */
+int segment_index_note(struct segment_index *index, uint64_t seed, uint64_t offset,
+                       const struct log_record *record);
+
 void segment_entries_sort(struct segment_entry entries[], size_t count);
 
 /* The first entry of a position, or where it would be. */

@@ -79,6 +79,10 @@ int segments_path(const struct segments *segments, struct log_epoch epoch,
 int segments_index_path(const struct segments *segments, struct log_epoch epoch,
                         char path[PATH_BYTES_MAX]);
 
+/* The next segment taken is one that begins at `lsn`: whoever asks for another finds none ready.
+ * LOG_LSN_UNKNOWN: any, as in the beginning. */
+void segments_await(struct segments *segments, uint64_t lsn);
+
 /* The checkpoint covers the log up to `lsn`: sealed files that lie before it are free. */
 void segments_recycle(struct segments *segments, uint64_t lsn);
 

@@ -120,7 +120,11 @@ static int recycle(struct segments *segments, struct step *step, uint8_t *block)
     if (fd < 0) {
         return fd;
     }
-    rc = write_header(segments, fd, path, step, block);
+    /* A device write of a process that was killed may still be on its way to this file. */
+    rc = files->allocate(files, fd, step->file.size);
+    if (rc == 0) {
+        rc = write_header(segments, fd, path, step, block);
+    }
     if (rc != 0) {
         files->close(files, fd);
         return rc;

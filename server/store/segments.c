@@ -233,7 +233,8 @@ int segments_open(const struct segments_options *options, struct segments **segm
     if (made == NULL) {
         return -ENOMEM;
     }
-    *made = (struct segments){.options = *options, .next_number = 1};
+    *made =
+        (struct segments){.options = *options, .next_number = 1, .awaited_lsn = LOG_LSN_UNKNOWN};
     pthread_mutex_init(&made->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -297,7 +298,8 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
 
     pthread_mutex_lock(&segments->lock);
     struct segment_file *file = segments_first(segments, SEGMENT_READY);
-    if (file != NULL) {
+    bool others = segments->awaited_lsn != LOG_LSN_UNKNOWN && segments->awaited_lsn != lsn;
+    if (file != NULL && !others) {
         file->state = SEGMENT_TAKEN;
         file->lsn = lsn;
         *segment = (struct segment){
@@ -342,6 +344,13 @@ void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn)
     segments->table[id].state = SEGMENT_SEALED;
     segments->table[id].end_lsn = end_lsn;
     segments->table[id].indexed = true;
+    pthread_mutex_unlock(&segments->lock);
+}
+
+void segments_await(struct segments *segments, uint64_t lsn)
+{
+    pthread_mutex_lock(&segments->lock);
+    segments->awaited_lsn = lsn;
     pthread_mutex_unlock(&segments->lock);
 }
 

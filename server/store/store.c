@@ -108,6 +108,30 @@ static void set_compaction(struct store *store)
     };
 }
 
+static int open_staging(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    const struct staging_options staging = {
+        .directory = store->directory,
+        .shard = options->shard,
+        .files = options->files,
+        .memory = options->memory,
+        .reporter = options->reporter,
+    };
+
+    int rc = staging_open(&staging, &store->staging);
+    store->leftover = (struct leftover){
+        .shard = options->shard,
+        .staging = &store->staging,
+        .segments = store->segments,
+        .files = options->files,
+        .memory = options->memory,
+        .reporter = options->reporter,
+        .records = {.memory = options->memory},
+    };
+    return rc;
+}
+
 int store_open(const struct store_options *options, struct store **store, char *message,
                size_t message_size)
 {
@@ -118,7 +142,7 @@ int store_open(const struct store_options *options, struct store **store, char *
         snprintf(message, message_size, "%s: out of memory", options->directory);
         return -ENOMEM;
     }
-    *made = (struct store){.options = *options};
+    *made = (struct store){.options = *options, .staging = {.fd = -1}};
     loader_init(&made->loader, options);
     int rc = snprintf(made->directory, sizeof made->directory, "%s", options->directory);
     assert(rc >= 0 && rc < (int)sizeof made->directory);
@@ -128,6 +152,10 @@ int store_open(const struct store_options *options, struct store **store, char *
     if (rc == 0) {
         part = "the log";
         rc = open_segments(made);
+    }
+    if (rc == 0) {
+        part = "the log's staging";
+        rc = open_staging(made);
     }
     if (rc != 0) {
         snprintf(message, message_size, "%s: cannot open %s: %s", options->directory, part,
@@ -150,6 +178,8 @@ void store_close(struct store *store)
     struct memory *memory = store->options.memory;
     store_stop(store);
     loader_fini(&store->loader);
+    leftover_fini(&store->leftover);
+    staging_close(&store->staging);
     segments_close(store->segments);
     checkpoint_close(store->checkpoint);
     pthread_mutex_destroy(&store->lock);
@@ -159,6 +189,11 @@ void store_close(struct store *store)
 struct segments *store_segments(struct store *store)
 {
     return store->segments;
+}
+
+struct staging *store_staging(struct store *store)
+{
+    return &store->staging;
 }
 
 struct checkpoint *store_checkpoint(struct store *store)
@@ -205,7 +240,7 @@ static uint64_t set_kept(struct store *store)
                              ? store->options.log_bytes_min
                              : info.record_bytes;
     segments_set_kept(store->segments, due_bytes + 2 * store->options.segment_bytes,
-                      info.file_bytes);
+                      info.file_bytes + STAGING_FILE_BYTES);
     return due_bytes;
 }
 
@@ -249,8 +284,13 @@ int store_compact(struct store *store)
 {
     int rc;
 
-    while ((rc = compact_once(store)) == 1) {
-    }
+    do { /* It may make the room that settling lacked. */
+        while ((rc = compact_once(store)) == 1) {
+        }
+        if (rc == 0) {
+            rc = leftover_settle(&store->leftover);
+        }
+    } while (rc == 1);
     return rc;
 }
 
@@ -290,6 +330,14 @@ static void *compactor_main(void *context)
     return NULL;
 }
 
+/* What a killed process left comes first. */
+static int prepare(struct store *store)
+{
+    int rc = leftover_settle(&store->leftover);
+
+    return rc != 0 ? rc : segments_prepare(store->segments);
+}
+
 static void *preparer_main(void *context)
 {
     struct store *store = context;
@@ -297,7 +345,7 @@ static void *preparer_main(void *context)
     int told = 0;
 
     while (!atomic_load(&store->stopping)) {
-        int rc = segments_prepare(store->segments);
+        int rc = prepare(store);
         if (rc < 0 && rc != -ENOSPC && rc != told) {
             report_failure(store, "preparing a segment of the log", rc);
         }
@@ -315,7 +363,7 @@ int store_start(struct store *store)
     publish(store);
     set_kept(store);
     atomic_store(&store->stopping, false);
-    int rc = segments_prepare(store->segments);
+    int rc = prepare(store);
     if (rc < 0 && rc != -ENOSPC) {
         return rc;
     }

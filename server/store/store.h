@@ -60,7 +60,8 @@ int store_open(const struct store_options *options, struct store **store, char *
 void store_close(struct store *store);
 
 /* Give everything to the sink: the checkpoint in order of position, then the log after it in its own
- * order. A sink of NULL only finds where the log ends. Damage is reported, the rest is given. Sets `lsn`
+ * order, and what a killed process left in the staging (leftover.h). A sink of NULL only finds where the
+ * log ends. Damage is reported, the rest is given. Sets `lsn`
  * to where the log goes on, in the next segment taken. Once, before store_start().
  * Returns 0 or negative errno. */
 int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
@@ -80,6 +81,7 @@ void store_stop(struct store *store);
 
 /* For the log writer. */
 struct segments *store_segments(struct store *store);
+struct staging *store_staging(struct store *store);
 
 struct store_stats {
     uint64_t log_bytes;    /* Of all segment files. */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "compaction.h"
+#include "leftover.h"
 #include "loader.h"
 #include "store.h"
 
@@ -16,6 +17,8 @@ struct store {
     struct checkpoint *checkpoint;
     struct compaction compaction;
     struct loader loader;
+    struct staging staging;
+    struct leftover leftover;
     pthread_t preparer, compactor;
     bool preparing, compacting; /* The threads exist. */
     atomic_bool stopping;

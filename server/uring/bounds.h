@@ -6,6 +6,7 @@
 
 #include "frame.h"
 #include "limits.h"
+#include "staging.h"
 
 enum {
     SHARDS_MAX = 255, /* plane_create() refuses more. */
@@ -58,7 +59,7 @@ enum {
     HOP_SPARE_BYTES = HOP_BYTES / 4, /* Requests leave this much for answers. */
 
     LOG_STAGING_BYTES =
-        2 * 1024 * 1024,              /* Of one device write; larger only for one large record. */
+        STAGING_AREA_BYTES,           /* Of one device write; larger only for one large record. */
     LOG_WRITE_BYTES_MIN = 256 * 1024, /* Written without waiting for the interval. */
     LOG_RETRY_MS = 100,
 

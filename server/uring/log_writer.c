@@ -35,25 +35,34 @@ static struct log_batch *open_batch(struct log_writer *writer)
     return last == NULL || last->closed ? NULL : last;
 }
 
-/* Room for `size` bytes in whole blocks. Returns 0, or -ENOMEM with nothing changed. */
-static int batch_reserve(struct log_batch *batch, size_t size)
+/* Room for `size` bytes in whole blocks: the batch's area, or its own memory. Returns 0 or -ENOMEM. */
+static int batch_reserve(struct log_writer *writer, struct log_batch *batch, size_t size)
 {
-    size_t capacity = round_to_block(size < LOG_STAGING_BYTES ? LOG_STAGING_BYTES : size);
-
-    if (batch->capacity >= capacity) {
+    assert(batch->own_bytes == 0);
+    if (size <= LOG_STAGING_BYTES) {
+        batch->area = &writer->staging->areas[batch - writer->batches];
+        batch->data = batch->area->data;
         return 0;
     }
-    void *data = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size = round_to_block(size);
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) {
         return -ENOMEM;
     }
-    if (batch->data != NULL) {
-        memcpy(data, batch->data, batch->size);
-        munmap(batch->data, batch->capacity);
-    }
+    batch->area = NULL;
     batch->data = data;
-    batch->capacity = capacity;
+    batch->own_bytes = size;
     return 0;
+}
+
+/* Its records are durable, or given up. */
+static void batch_free(struct log_batch *batch)
+{
+    if (batch->own_bytes > 0) {
+        munmap(batch->data, batch->own_bytes);
+    }
+    batch->data = NULL;
+    batch->own_bytes = 0;
 }
 
 static void batch_close(struct log_writer *writer, struct log_batch *batch)
@@ -77,13 +86,16 @@ static int batch_begin(struct log_writer *writer, size_t bytes, struct log_batch
     uint64_t offset = file_offset(writer);
     size_t tail = (size_t)(offset % LOG_BLOCK_BYTES);
     batch->size = 0;
-    if (batch_reserve(batch, tail + bytes) != 0) {
+    if (batch_reserve(writer, batch, tail + bytes) != 0) {
         return -EAGAIN;
     }
     memcpy(batch->data, writer->tail, tail);
     batch->size = tail;
     batch->offset = offset - tail;
     batch->segment = writer->segment;
+    if (batch->area != NULL) {
+        staging_begin(batch->area, batch->segment.epoch, writer->lsn, (uint32_t)tail);
+    }
     batch->closed = batch->seals = false;
     batch->records = 0;
     writer->count++;
@@ -198,8 +210,12 @@ static int find_batch(struct log_writer *writer, size_t bytes, struct log_batch 
     return rc;
 }
 
+/* The record at the batch's end is whole. */
 static void advance(struct log_writer *writer, struct log_batch *batch, size_t size)
 {
+    if (batch->area != NULL) {
+        staging_extend(batch->area, batch->data + batch->size, size);
+    }
     batch->size += size;
     batch->records++;
     writer->lsn += size;
@@ -252,7 +268,10 @@ static int writer_append(struct log_port *port, uint8_t kind, struct log_subject
     writer->stats.bytes += size;
     writer->stats.lsn_appended = writer->lsn;
     *lsn = writer->lsn;
-    return 0;
+    if (batch->area == NULL) {
+        writer->fragile_lsn = writer->lsn;
+    }
+    return writer->fragile_lsn > writer->stats.lsn_durable ? 1 : 0;
 }
 
 static void writer_hurry(struct log_port *port)
@@ -272,19 +291,18 @@ void log_writer_init(struct log_writer *writer, struct ring *ring, uint32_t inte
 void log_writer_fini(struct log_writer *writer)
 {
     for (uint32_t i = 0; i < LOG_BATCHES; i++) {
-        if (writer->batches[i].data != NULL) {
-            munmap(writer->batches[i].data, writer->batches[i].capacity);
-        }
-        writer->batches[i] = (struct log_batch){0};
+        batch_free(&writer->batches[i]);
     }
 }
 
 void log_writer_attach(struct log_writer *writer, struct shard *shard, struct segments *segments,
-                       uint64_t lsn)
+                       struct staging *staging, uint64_t lsn)
 {
     assert(lsn % LOG_RECORD_ALIGN == 0);
     writer->shard = shard;
     writer->segments = segments;
+    writer->staging = staging;
+    writer->fragile_lsn = staging->kept ? 0 : UINT64_MAX;
     writer->lsn = lsn;
     writer->stats.lsn_appended = writer->stats.lsn_durable = lsn;
 }
@@ -331,11 +349,10 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
     if (batch->seals) {
         segments_seal(writer->segments, batch->segment.id, &batch->segment_end);
     }
-    if (batch->capacity > LOG_STAGING_BYTES) {
-        munmap(batch->data, batch->capacity);
-        batch->data = NULL;
-        batch->capacity = 0;
+    if (batch->area != NULL) {
+        staging_empty(batch->area);
     }
+    batch_free(batch);
     writer->first = (writer->first + 1) % LOG_BATCHES;
     writer->count--;
     shard_log_durable(writer->shard, writer->stats.lsn_durable, now_us);

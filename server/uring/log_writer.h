@@ -1,6 +1,6 @@
 /* The log writer: the shard's log port on its ring.
  *
- * Appends are encoded into staging memory at once. One device write (O_DIRECT|O_DSYNC) is in flight at
+ * Appends are encoded into the staging (staging.h) at once, and so outlive the process at once. One device write (O_DIRECT|O_DSYNC) is in flight at
  * a time, and what is appended meanwhile goes into the next one: group commit that clocks itself. With
  * nobody waiting (no hurry) a write begins once LOG_WRITE_BYTES_MIN are there or the interval is over.
  *
@@ -13,8 +13,14 @@
  * before an LSN. A device write that fails, or writes less than asked, is never tried again: what the
  * device then holds is unknown (after a failed fsync the kernel may forget dirty pages).
  *
- * Memory: three staging areas of LOG_STAGING_BYTES, whose pages exist once used; a larger record gets
- * its own for the time of its write. Threads: its shard's.
+ * A batch that failed stays in the staging, and the next start takes it up; in this life nothing that
+ * waited for it is acknowledged.
+ *
+ * A record too large for an area of the staging gets memory of its own for the time of its write. Until that
+ * is done, what dies with the process is this record and, because the log has no gaps, all after it: append
+ * says so (ports.h). Where the staging is not kept it always does.
+ *
+ * Memory: the staging is the store's. Threads: its shard's.
  */
 #ifndef LOG_WRITER_H
 #define LOG_WRITER_H
@@ -27,17 +33,19 @@
 #include "ports.h"
 #include "ring.h"
 #include "segments.h"
+#include "staging.h"
 
-enum { LOG_BATCHES = 3 };
+enum { LOG_BATCHES = STAGING_AREAS };
 
 /* One device write, past, present or to come. Private to log_writer.c. */
 struct log_batch {
     uint8_t *data;
-    size_t capacity;
-    size_t size;     /* With the copied tail; before padding. */
-    bool closed;     /* Takes no more records. */
-    bool seals;      /* With it its segment is complete. */
-    uint64_t offset; /* In the file. */
+    struct staging_area *area; /* NULL: data is its own memory... */
+    size_t own_bytes;          /* ... of this size. */
+    size_t size;               /* With the copied tail; before padding. */
+    bool closed;               /* Takes no more records. */
+    bool seals;                /* With it its segment is complete. */
+    uint64_t offset;           /* In the file. */
     uint64_t end_lsn;
     uint64_t records;
     struct segment segment;
@@ -49,6 +57,8 @@ struct log_writer {
     struct ring *ring;
     struct shard *shard;
     struct segments *segments;
+    struct staging *staging;
+    uint64_t fragile_lsn; /* Up to here not all is in the staging. */
     uint64_t interval_us;
     uint64_t lsn; /* Of the next record. */
     struct segment segment;
@@ -69,7 +79,7 @@ void log_writer_fini(struct log_writer *writer);
 
 /* Before the first append. */
 void log_writer_attach(struct log_writer *writer, struct shard *shard, struct segments *segments,
-                       uint64_t lsn);
+                       struct staging *staging, uint64_t lsn);
 
 /* The device write completed with `result` (bytes or negative errno): tells the shard. */
 void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_us);

@@ -114,10 +114,10 @@ struct tracer *plane_tracer(struct plane *plane, uint32_t index)
 }
 
 void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
-                  struct segments *segments, uint64_t lsn)
+                  struct segments *segments, struct staging *staging, uint64_t lsn)
 {
     plane->threads[index].shard = shard;
-    log_writer_attach(&plane->threads[index].log, shard, segments, lsn);
+    log_writer_attach(&plane->threads[index].log, shard, segments, staging, lsn);
 }
 
 void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader)

@@ -16,6 +16,7 @@
 #include "policy.h"
 #include "segments.h"
 #include "shard.h"
+#include "staging.h"
 
 struct plane; /* private to plane.c */
 
@@ -80,10 +81,10 @@ struct log_port *plane_log_port(struct plane *plane, uint32_t index);
 struct door *plane_door(struct plane *plane, uint32_t index);
 struct tracer *plane_tracer(struct plane *plane, uint32_t index);
 
-/* Give the shard (whose restore is done, or see below) and its log: segments and the LSN to go on from. The plane
- * does not own them. */
+/* Give the shard (whose restore is done, or see below) and its log: segments, staging and the LSN to go on from.
+ * The plane does not own them. */
 void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
-                  struct segments *segments, uint64_t lsn);
+                  struct segments *segments, struct staging *staging, uint64_t lsn);
 
 /* Serving begins before the shard's sessions are here, after shard_loading_begin(): this loader brings them.
  * It is started with the thread. */

@@ -22,6 +22,7 @@
 #include "check.h"
 #include "frame.h"
 #include "plane.h"
+#include "staging_kit.h"
 
 enum { PLANE_KIT_SHARDS_MAX = 4, PLANE_KIT_SEGMENTS_MAX = 64 };
 
@@ -92,6 +93,7 @@ struct plane_kit {
     struct test_memory memory[PLANE_KIT_SHARDS_MAX];
     struct shard *shards[PLANE_KIT_SHARDS_MAX];
     struct segments segments[PLANE_KIT_SHARDS_MAX];
+    struct staging staging[PLANE_KIT_SHARDS_MAX];
     _Atomic int64_t skew_ms;
 };
 
@@ -156,7 +158,8 @@ static inline void plane_kit_start(struct plane_kit *kit)
         };
         assert_int_equal(shard_create(&options, &kit->shards[i]), 0);
         shard_restore_done(kit->shards[i], plane_kit_now_ms(kit));
-        plane_attach(kit->plane, i, kit->shards[i], &kit->segments[i], 0);
+        staging_kit_open(&kit->staging[i]);
+        plane_attach(kit->plane, i, kit->shards[i], &kit->segments[i], &kit->staging[i], 0);
     }
     assert_int_equal(plane_start(kit->plane), 0);
 }
@@ -169,6 +172,7 @@ static inline void plane_kit_stop(struct plane_kit *kit)
         shard_destroy(kit->shards[i]);
         assert_int_equal(kit->memory[i].outstanding_bytes, 0);
         segments_close(&kit->segments[i]);
+        staging_close(&kit->staging[i]);
     }
 }
 

@@ -53,6 +53,7 @@ struct faulty_files {
     int error;
     uint64_t sizes_left; /* Bytes that allocate() may still give, if `limited`. */
     bool limited;
+    int map_error; /* What map() says. */
 };
 
 static inline int faulty(struct files *files)
@@ -99,12 +100,14 @@ static inline int faulty_write(struct files *files, int fd, const void *from, si
 static inline int faulty_allocate(struct files *files, int fd, uint64_t size)
 {
     struct faulty_files *faulty_port = (struct faulty_files *)(void *)files;
+    uint64_t had = 0;
     int rc = faulty(files);
-    if (rc == 0 && faulty_port->limited) {
-        if (faulty_port->sizes_left < size) {
+    if (rc == 0 && faulty_port->limited && files_system()->size(files_system(), fd, &had) == 0 &&
+        had < size) {
+        if (faulty_port->sizes_left < size - had) {
             return -ENOSPC;
         }
-        faulty_port->sizes_left -= size;
+        faulty_port->sizes_left -= size - had;
     }
     return rc != 0 ? rc : files_system()->allocate(files_system(), fd, size);
 }
@@ -148,6 +151,15 @@ static inline int faulty_make_directory(struct files *files, const char *path)
 static inline int faulty_commit(struct files *files)
 {
     return faulty(files);
+}
+
+/* Also what the file system, not the disk, may refuse. */
+static inline int faulty_map(struct files *files, int fd, size_t size, void **area)
+{
+    const struct faulty_files *faulty_port = (const struct faulty_files *)(void *)files;
+    int rc = faulty(files);
+    rc = rc == 0 ? faulty_port->map_error : rc;
+    return rc != 0 ? rc : files_system()->map(files_system(), fd, size, area);
 }
 
 #endif

@@ -21,6 +21,7 @@
 #include "log_reader.h"
 #include "random.h"
 #include "session.h"
+#include "staging.h"
 #include "store.h"
 #include "store_faults.h"
 
@@ -39,7 +40,8 @@ struct store_kit {
     struct store_options options;
     struct store *store;
     uint64_t lsn;
-    /* The writer. */
+    /* The writer; or a test's own, which sets `lsn` as well. */
+    int (*append)(struct store_kit *kit, uint32_t kind, uint64_t position, struct bytes body);
     struct segment segment;
     bool segment_open;
     uint8_t *staging; /* Of one device write. */
@@ -173,7 +175,7 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
         .own = test_memory(),
         .files = {.files = {faulty_open, faulty_close, faulty_read, faulty_write, faulty_allocate,
                             faulty_size, faulty_sync, faulty_sync_directory, faulty_rename,
-                            faulty_remove, faulty_make_directory, faulty_commit},
+                            faulty_remove, faulty_make_directory, faulty_commit, faulty_map},
                   .error = -EIO},
         .key_count = key_count,
         .rules = {.session_bytes_max = 1 << 20, .fields_max = 64, .tombstone_keep_ms = 1000},
@@ -369,6 +371,9 @@ static inline int kit_append(struct store_kit *kit, uint32_t kind, uint64_t posi
 {
     size_t size = (size_t)log_record_size(body.size);
 
+    if (kit->append != NULL) {
+        return kit->append(kit, kind, position, body);
+    }
     if (kit->staged != 0 && (kit->staged + size > STORE_KIT_BATCH_BYTES ||
                              kit->staged_offset + kit->staged + size > kit->segment.size)) {
         kit_flush(kit);
