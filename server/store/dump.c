@@ -1,6 +1,7 @@
 #include "dump.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "log_reader.h"
 #include "segment_pool.h"
 #include "session.h"
+#include "staging.h"
 
 struct dump {
     struct log_visitor visitor;
@@ -111,6 +113,74 @@ static int open_file(struct log_reader *reader, const char *path, FILE *out)
     return rc;
 }
 
+/* ---- The staging ---- */
+
+static int dump_area(struct dump *dump, const struct staging_note *note, uint32_t area,
+                     struct bytes from, bool records)
+{
+    uint64_t lsn = note->lsn;
+    int rc = 0;
+
+    fprintf(dump->out,
+            "area index=%" PRIu32 " epoch=%" PRIu32 " lsn=%" PRIu64 " bytes=%" PRIu32 " holds=%s\n",
+            area, note->epoch.number, note->lsn, note->size,
+            staging_note_holds(note, from) ? "yes" : "no");
+    dump->lsn_to_offset = staging_note_offset(note, area) - note->lsn;
+    while (records && rc == 0) {
+        struct log_record record;
+        int64_t size = log_record_parse(from, note->epoch, &record);
+        if (size <= 0) {
+            break;
+        }
+        rc = dump_record(&dump->visitor, lsn, &record);
+        lsn += (uint64_t)size;
+        from = bytes_of(from.data + size, from.size - (size_t)size);
+    }
+    return rc;
+}
+
+static int dump_areas(struct dump *dump, struct memory *memory, int fd, bool records)
+{
+    struct files *files = files_system();
+    uint8_t header[STAGING_HEADER_BYTES];
+    struct staging_note note;
+    uint32_t shard;
+
+    int64_t got = files->read(files, fd, header, sizeof header, 0);
+    int rc = got < 0 ? (int)got : staging_header_parse(bytes_of(header, (size_t)got), &shard);
+    if (rc != 0) {
+        return rc;
+    }
+    fprintf(dump->out, "staging file=%s shard=%" PRIu32 "\n", STAGING_NAME, shard);
+    for (uint32_t i = 0; i < STAGING_AREAS && rc == 0; i++) {
+        if (!staging_note_get(bytes_of(header, sizeof header), i, &note)) {
+            continue;
+        }
+        uint8_t *from = memory->resize(memory, NULL, 0, note.size);
+        if (from == NULL) {
+            return -ENOMEM;
+        }
+        got = files->read(files, fd, from, note.size, staging_note_offset(&note, i));
+        rc = got < 0 ? (int)got : dump_area(dump, &note, i, bytes_of(from, (size_t)got), records);
+        memory->resize(memory, from, note.size, 0);
+    }
+    return rc;
+}
+
+/* Returns 0; -EBADMSG: it is something else; -ENODATA: never used; negative errno. */
+static int dump_staging(struct dump *dump, struct memory *memory, const char *path, bool records)
+{
+    struct files *files = files_system();
+    int fd = files->open(files, path, O_RDONLY);
+
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = dump_areas(dump, memory, fd, records);
+    files->close(files, fd);
+    return rc;
+}
+
 static void tell(char *message, size_t size, const char *path, int rc)
 {
     const char *text = rc == -EBADMSG           ? "no segment of Belay's log"
@@ -128,8 +198,16 @@ int dump_log(struct memory *memory, const char *path, FILE *out, char *message, 
     struct log_reader reader;
     uint64_t lsn = 0;
 
+    int rc = dump_staging(&dump, memory, path, true);
+    if (rc == 0) {
+        return 0;
+    }
+    if (rc == -EPROTONOSUPPORT) {
+        tell(message, message_size, path, rc);
+        return rc;
+    }
     log_reader_init(&reader, files_system(), memory);
-    int rc = open_file(&reader, path, out);
+    rc = open_file(&reader, path, out);
     if (rc == 0) {
         lsn = reader.lsn;
         dump.lsn_to_offset = LOG_HEADER_BYTES - lsn;
@@ -170,12 +248,21 @@ static int dump_segment(void *context, const char *name)
     struct log_epoch epoch;
     char path[PATH_BYTES_MAX];
 
-    if (segment_name_parse(name, &epoch) != 0) {
+    bool staging = strcmp(name, STAGING_NAME) == 0;
+
+    if (!staging && segment_name_parse(name, &epoch) != 0) {
         return 0;
     }
     int rc = path_join(path, segment->directory, name);
     if (rc != 0) {
         return rc;
+    }
+    if (staging) {
+        rc = dump_staging(segment->dump, segment->memory, path, false);
+        if (rc == -EBADMSG) {
+            fprintf(segment->dump->out, "staging file=%s header=damaged\n", STAGING_NAME);
+        }
+        return rc == -ENODATA || rc == -EBADMSG ? 0 : rc;
     }
     log_reader_init(&reader, files_system(), segment->memory);
     rc = open_file(&reader, path, segment->dump->out);

@@ -12,14 +12,17 @@
 
 #include "memory.h"
 
-/* One segment file: `segment ...`, then each record as
+/* One segment file, or a staging. A segment: `segment ...`, then each record as
  * `record offset=N lsn=N kind=NAME position=HEX bytes=N key="..."`, `damaged offset=N bytes=N`,
  * `torn offset=N`, and last `end lsn=N records=N`.
+ * A staging: `staging file=NAME shard=N`, and for what no device write took yet
+ * `area index=N epoch=N lsn=N bytes=N holds=yes|no` and its records.
  * Returns 0; negative errno with `message` saying what is wrong. */
 int dump_log(struct memory *memory, const char *path, FILE *out, char *message,
              size_t message_size);
 
-/* A data directory: `directory ...`, for each shard `shard ...`, `segment ...` for its files and
+/* A data directory: `directory ...`, for each shard `shard ...`, `segment ...` for its files,
+ * `staging ...` and `area ...`, and
  * `session shard=N position=HEX bytes=N key="..."` for each session of its checkpoint.
  * Returns 0; negative errno (-EBUSY: in use) with `message` saying what is wrong. */
 int dump_data(struct memory *memory, const char *path, FILE *out, char *message,

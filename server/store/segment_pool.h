@@ -34,6 +34,7 @@ enum segment_state {
 struct segment_file {
     uint32_t id;
     enum segment_state state;
+    bool inherited; /* From an earlier process, and not prepared by this one yet. */
     struct log_epoch epoch;
     uint64_t size;
     uint64_t lsn;     /* LOG_LSN_UNKNOWN where it holds no record of its epoch. */

@@ -121,7 +121,7 @@ static int recycle(struct segments *segments, struct step *step, uint8_t *block)
         return fd;
     }
     /* A device write of a process that was killed may still be on its way to this file. */
-    rc = files->allocate(files, fd, step->file.size);
+    rc = step->file.inherited ? files->allocate(files, fd, step->file.size) : 0;
     if (rc == 0) {
         rc = write_header(segments, fd, path, step, block);
     }
@@ -320,6 +320,7 @@ static void settle(struct segments *segments, struct step *step, int rc)
     if (rc == 0 && step->kind != STEP_REMOVE) {
         file->state = SEGMENT_READY;
         file->lsn = LOG_LSN_UNKNOWN;
+        file->inherited = false;
     } else if (rc != 0 && step->kind != STEP_CREATE) {
         file->state = SEGMENT_FREE;
     } else {

@@ -153,7 +153,8 @@ static int scan_name(void *context, const char *name)
 {
     struct scan *scan = context;
     struct segments *segments = scan->segments;
-    struct segment_file found = {.state = SEGMENT_FREE, .lsn = LOG_LSN_UNKNOWN, .fd = -1};
+    struct segment_file found = {
+        .state = SEGMENT_FREE, .inherited = true, .lsn = LOG_LSN_UNKNOWN, .fd = -1};
     uint32_t id = 0;
 
     if (segment_name_parse(name, &found.epoch) != 0) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "crc32c.h"
 
@@ -135,7 +136,12 @@ static void tell(const struct staging_options *options, enum store_event event, 
     options->reporter->report(options->reporter, &report);
 }
 
-/* With all its blocks, also where a copy of the directory made holes. */
+/* A copy of the directory may have some. */
+static bool has_holes(int fd)
+{
+    return lseek(fd, 0, SEEK_HOLE) < STAGING_FILE_BYTES;
+}
+
 static int open_file(const struct staging_options *options, struct staging *staging)
 {
     struct files *files = options->files;
@@ -162,7 +168,10 @@ static int open_file(const struct staging_options *options, struct staging *stag
     if (rc == -EBADMSG || rc == -ENODATA) {
         return make(options, staging->fd);
     }
-    return rc != 0 ? rc : files->allocate(files, staging->fd, STAGING_FILE_BYTES);
+    if (rc == 0 && has_holes(staging->fd)) {
+        rc = files->allocate(files, staging->fd, STAGING_FILE_BYTES);
+    }
+    return rc;
 }
 
 static bool is_refusal(int rc)

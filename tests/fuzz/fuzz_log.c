@@ -1,4 +1,4 @@
-/* Log records and segment headers: any bytes as they come, and again with the epoch and the checksum put
+/* Log records, segment headers and stagings: any bytes as they come, and again with the epoch and the checksum put
  * right, so that the parts behind them are reached. What was accepted is encoded again: same bytes. */
 #include <assert.h>
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include "crc32c.h"
 #include "fuzz.h"
 #include "log_format.h"
+#include "staging.h"
 
 static const struct log_epoch epoch = {.number = 7, .salt = 0x5a17};
 
@@ -66,10 +67,39 @@ static void check_header(struct bytes input)
     }
 }
 
+/* The input is the note of an area and its records. */
+static void check_staging(struct bytes input)
+{
+    enum { NOTE_BYTES = 64 };
+    static uint8_t header[STAGING_HEADER_BYTES];
+    struct staging_note note;
+    uint32_t shard = 0;
+
+    if (input.size < NOTE_BYTES) {
+        return;
+    }
+    staging_header_put(header, 7);
+    assert(staging_header_parse(bytes_of(header, sizeof header), &shard) == 0 && shard == 7);
+    memcpy(header + NOTE_BYTES, input.data, NOTE_BYTES);
+    for (int i = 0; i < 2; i++) {
+        if (staging_note_get(bytes_of(header, sizeof header), 0, &note)) {
+            struct bytes records = bytes_of(input.data + NOTE_BYTES, input.size - NOTE_BYTES);
+            assert(note.start + note.size <= STAGING_AREA_BYTES);
+            assert(!staging_note_holds(&note, records) || records.size == note.size);
+            note.size = (uint32_t)records.size;
+            (void)staging_note_holds(&note, records);
+        }
+        store_u32(header + NOTE_BYTES + 20, crc32c(0, bytes_of(header + NOTE_BYTES, 20)));
+    }
+    memcpy(header, input.data, NOTE_BYTES);
+    (void)staging_header_parse(bytes_of(header, sizeof header), &shard);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_record(bytes_of(data, size));
     check_header(bytes_of(data, size));
+    check_staging(bytes_of(data, size));
     size_t whole = size - size % LOG_RECORD_ALIGN;
     if (whole < LOG_RECORD_HEADER_BYTES) {
         return 0;

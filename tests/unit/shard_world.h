@@ -43,7 +43,7 @@ struct world {
 
     struct logged *records;
     size_t record_count;
-    int log_rc; /* What append() says. */
+    int log_rc; /* What append() says; 1: appended all the same. */
     uint64_t hurries;
 
     struct answer answer;
@@ -66,7 +66,7 @@ static int world_append(struct log_port *log, uint8_t kind, struct log_subject s
     struct world *w = OF(world, log, log);
     struct logged record = {.kind = kind, .position = subject.position};
 
-    if (w->log_rc != 0) {
+    if (w->log_rc < 0) {
         return w->log_rc;
     }
     for (uint32_t i = 0; i < part_count; i++) {
@@ -80,7 +80,7 @@ static int world_append(struct log_port *log, uint8_t kind, struct log_subject s
     }
     w->records[w->record_count++] = record;
     *lsn = record.lsn;
-    return 0;
+    return w->log_rc;
 }
 
 static void world_hurry(struct log_port *log)

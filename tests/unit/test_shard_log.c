@@ -136,6 +136,32 @@ static void test_log_behind(void **state)
     world_end();
 }
 
+/* What would die with the process is acknowledged when it is durable, and so is all after it. */
+static void test_log_is_fragile(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    assert_int_equal(world.answer.reply.ack, ACK_MEMORY);
+    assert_false(world.answer.held);
+    world.log_rc = 1;
+    assert_int_equal(world_put("a", "2"), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    assert_int_equal(world.hurries, 1);
+    world.log_rc = 0;
+    struct request nothing = world_one_of("none", (struct change){.operation = CHANGE_DESTROY});
+    assert_int_equal(world_run(nothing), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(world.releases, 0);
+    shard_log_durable(world.shard, world.record_count, world.now_us);
+    assert_int_equal(world.releases, 2);
+    assert_int_equal(world_put("a", "3"), STATUS_OK);
+    assert_int_equal(world.answer.reply.ack, ACK_MEMORY);
+    assert_false(world.answer.held);
+    world_end();
+}
+
 static void test_log_failed(void **state)
 {
     (void)state;
@@ -171,7 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ack_disk),   cmocka_unit_test(test_ack_policy),
         cmocka_unit_test(test_log_full),   cmocka_unit_test(test_log_behind),
-        cmocka_unit_test(test_log_failed),
+        cmocka_unit_test(test_log_is_fragile), cmocka_unit_test(test_log_failed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "crc32c.h"
+#include "dump.h"
 #include "log_writer.h"
 #include "shard.h"
 #include "store_kit.h"
@@ -119,11 +120,24 @@ static void check_reports(void)
                      0);
 }
 
+/* What was taken up is elsewhere now, or waits for room. */
+static void check_emptied(void)
+{
+    uint8_t header[STAGING_HEADER_BYTES];
+    struct staging_note note;
+
+    assert_int_equal(staging_read_header(store_staging(kit.store), header), 0);
+    for (uint32_t i = 0; i < STAGING_AREAS && !kit.files.limited; i++) {
+        assert_false(staging_note_get(bytes_of(header, sizeof header), i, &note));
+    }
+}
+
 static void restart(void)
 {
     assert_int_equal(kit_open_store(&kit), 0);
     assert_int_equal(kit_differences(&kit), 0);
     check_reports();
+    check_emptied();
     attach();
 }
 
@@ -235,13 +249,25 @@ static void delay_write(void)
     late.pending = true;
 }
 
+/* While it is in flight. */
+static void append_more(void)
+{
+    kit.value_bytes = 50;
+    for (uint32_t i = random_below(&kit.random, 60); i > 0; i--) {
+        int rc = kit_step(&kit);
+        assert_true(rc == 0 || rc == -EAGAIN);
+    }
+}
+
 static void die(enum dying dying)
 {
     if (dying == DEATH_UNTOLD && writer.count > 0) {
         begin_write();
+        append_more();
         reap(false);
     } else if (dying != DEATH_BEFORE_SUBMIT && writer.count > 0) {
         begin_write();
+        append_more();
         if (dying == DEATH_TORN) {
             tear_write();
         } else {
@@ -303,6 +329,7 @@ static void test_all_was_written(void **state)
     begin(SEGMENT);
     live(2000);
     write_all();
+    check_emptied();
     kill_process();
     restart();
     assert_int_equal(kit.reports[STORE_STAGING_TAKEN], 0);
@@ -369,7 +396,7 @@ static void fault_loop(bool memory, bool stay_failed)
     for (bool reached = true; reached; n++) {
         assert_true(n < 500);
         live(100);
-        die((enum dying)random_below(&kit.random, DEATHS));
+        die(random_below(&kit.random, 2) == 0 ? DEATH_UNTOLD : DEATH_LATE);
         kit.files.operations = kit.memory.inner.requests = 0;
         kit.files.fail_at = memory ? 0 : n;
         kit.memory.inner.fail_at = memory ? n : 0;
@@ -384,6 +411,7 @@ static void fault_loop(bool memory, bool stay_failed)
     }
     print_message("%lu\n", (unsigned long)n);
     assert_true(n > 10);
+    assert_int_equal(kit.reports[STORE_LOG_TORN], 0); /* Nothing was taken up twice. */
     end();
 }
 
@@ -425,6 +453,8 @@ static void test_full_disk(void **state)
         assert_true(rc == -ENOSPC || rc == -EAGAIN);
     }
     kit.files.limited = false;
+    assert_int_equal(segments_prepare(store_segments(kit.store)), 1);
+    assert_true(kit_set(&kit, 5) < 0); /* What is left comes first. */
     assert_int_equal(store_start(kit.store), 0);
     while ((rc = kit_set(&kit, 5)) != 0) {
         assert_true(rc == -ENOSPC || rc == -EAGAIN);
@@ -529,6 +559,28 @@ static void check_crash(void)
     check_reports();
 }
 
+/* Touches are records of one size, so that those of another age begin where these do. */
+static void power_step(bool touch)
+{
+    uint32_t number = random_below(&kit.random, KEYS);
+
+    kit.value_bytes = 20 + random_below(&kit.random, 3000);
+    if (touch && kit.present[number].size > 0) {
+        assert_int_equal(kit_touch(&kit, number), 0);
+        kit.now_ms++;
+    } else if (kit_step(&kit) == -EAGAIN) {
+        write_all();
+        history_durable = history_count;
+        return;
+    }
+    history[history_count++] = sum_of(kit.present);
+    assert_true(history_count < HISTORY_MAX);
+    if (kit.lsn - durable_lsn > SEGMENT / 2) {
+        write_all();
+        history_durable = history_count;
+    }
+}
+
 static void test_power_fails(void **state)
 {
     enum { LIVES = 150 };
@@ -541,31 +593,23 @@ static void test_power_fails(void **state)
     begin(SEGMENT);
     kit.random = 4711;
     for (uint32_t life = 0; life < LIVES; life++) {
-        uint32_t ages = 0;
         history_count = 0;
         history[history_count++] = sum_of(kit.present);
         history_durable = 1;
         uint32_t parts = SNAPSHOTS + random_below(&kit.random, 5);
         for (uint32_t part = 0; part < parts; part++) {
-            for (uint32_t i = random_below(&kit.random, 60); i > 0; i--) {
-                /* Records of one size, so that those of another age begin where these do. */
-                kit.value_bytes = life % 2 == 0 ? 64 : 20 + random_below(&kit.random, 3000);
-                if (kit_step(&kit) == -EAGAIN) {
-                    break;
-                }
-                history[history_count++] = sum_of(kit.present);
-                assert_true(history_count < HISTORY_MAX);
+            bool touches = random_below(&kit.random, 2) == 0;
+            for (uint32_t i = random_below(&kit.random, touches ? 1500 : 60); i > 0; i--) {
+                power_step(touches);
             }
-            if (random_below(&kit.random, 2) == 0) {
+            if (life % 4 != 0 && random_below(&kit.random, 3) == 0) {
                 write_all();
                 history_durable = history_count;
             }
-            if (ages < SNAPSHOTS) {
-                take_snapshot(ages++);
-            }
+            take_snapshot(part % SNAPSHOTS);
         }
         die(random_below(&kit.random, 2) == 0 ? DEATH_BEFORE_SUBMIT : DEATH_TORN);
-        mix_pages(ages, life % 3 == 0);
+        mix_pages(SNAPSHOTS, life % 3 == 0);
         assert_int_equal(kit_open_store(&kit), 0);
         check_crash();
         attach();
@@ -657,6 +701,28 @@ static void test_header_refuses(void **state)
                      -EPROTONOSUPPORT);
 }
 
+static void test_dump(void **state)
+{
+    char path[PATH_BYTES_MAX], message[256] = "";
+    char *printed = NULL;
+    size_t size = 0;
+
+    (void)state;
+    begin(SEGMENT);
+    assert_int_equal(kit_set(&kit, 7), 0);
+    staging_path(path);
+    FILE *out = open_memstream(&printed, &size); /* While the log writer has it mapped. */
+    assert_int_equal(dump_log(&kit.memory.memory, path, out, message, sizeof message), 0);
+    fclose(out);
+    assert_non_null(
+        strstr(printed, "staging file=staging shard=3\narea index=0 epoch=1 lsn=0 bytes="));
+    assert_non_null(strstr(printed, "holds=yes\nrecord offset=4096 lsn=0 kind=mark"));
+    assert_non_null(strstr(printed, "record offset=4120 lsn=24 kind=full"));
+    assert_non_null(strstr(printed, "key=\"key-00007\"\n"));
+    free(printed);
+    end();
+}
+
 static void write_header(const uint8_t *header, size_t size)
 {
     char path[PATH_BYTES_MAX];
@@ -715,7 +781,7 @@ int main(void)
         cmocka_unit_test(test_allocation_fails),    cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_no_mapping),          cmocka_unit_test(test_power_fails),
         cmocka_unit_test(test_bytes_are_pinned),    cmocka_unit_test(test_header_refuses),
-        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_other_files),         cmocka_unit_test(test_dump),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
