@@ -51,8 +51,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(storage, dir, TEXT, "/var/lib/belay", 1, CONFIG_TEXT_MAX,                                    \
       "Data directory: log, checkpoint and identity of this node. One belayd at a time uses it.")  \
     X(storage, log_interval, DURATION, "10ms", 1, 10000,                                           \
-      "At most this long after a write the log is written to the disk. It bounds what a killed "   \
-      "process loses of writes acknowledged at `memory`.")                                         \
+      "At most this long after a write the log is written to the disk, or when the write to the "  \
+      "disk before is done. It bounds what a machine that loses power loses of writes "            \
+      "acknowledged at `memory`; a process that is killed loses none.")                            \
     X(storage, disk_limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                        \
       "Most bytes that the data directory may take; past it writes are refused and reads go on. "  \
       "At least three times `storage.segment_size` for each shard. 0: what the disk has.")         \

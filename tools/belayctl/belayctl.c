@@ -44,7 +44,7 @@ const struct command commands[] = {
      session_list_run},
     {"config get", "[KEY]", "Show the configuration in force, or the value of one key",
      "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY.\n", config_get_run},
-    {"log dump", "FILE", "Show a segment of the log, record by record",
+    {"log dump", "FILE", "Show a segment of the log or its staging, record by record",
      "A line for each record, and for what is damaged or torn. The server may be running.\n",
      log_dump_run},
     {"data dump", "DIR", "Show a data directory: its shards, their log and checkpointed sessions",
