@@ -61,7 +61,7 @@ static void test_all_was_written(void **state)
 
 static void test_every_death(void **state)
 {
-    enum { LIVES = 150 };
+    enum { LIVES = 60 };
 
     (void)state;
     begin(SEGMENT);

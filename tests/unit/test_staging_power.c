@@ -81,7 +81,7 @@ static void power_step(bool touch)
 
 static void test_power_fails(void **state)
 {
-    enum { LIVES = 150 };
+    enum { LIVES = 60 };
 
     (void)state;
     for (uint32_t i = 0; i < SNAPSHOTS; i++) {
