@@ -28,6 +28,12 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t at_us)
     durable_lsn = lsn;
 }
 
+uint64_t shard_hlc(const struct shard *shard)
+{
+    (void)shard;
+    return hlc_of_ms(kit.now_ms);
+}
+
 void shard_log_failed(struct shard *shard, const char *text)
 {
     (void)shard;
@@ -76,10 +82,14 @@ static inline int staged_append(struct store_kit *unused, uint32_t kind, uint64_
 {
     (void)unused;
     struct log_port *port = &writer.port;
-    int rc = port->append(port, (uint8_t)kind, position, &body, 1, &kit.lsn);
+    const struct log_subject subject = {
+        .position = position,
+        .fingerprint = keeper_fingerprint(kit.seed, log_record_key(kind, body)),
+    };
+    int rc = port->append(port, (uint8_t)kind, subject, &body, 1, &kit.lsn);
     for (int tries = 0; rc == -EAGAIN && tries < 3; tries++) {
         (void)segments_prepare(store_segments(kit.store));
-        rc = port->append(port, (uint8_t)kind, position, &body, 1, &kit.lsn);
+        rc = port->append(port, (uint8_t)kind, subject, &body, 1, &kit.lsn);
     }
     appended_rc = rc;
     return rc > 0 ? 0 : rc;
