@@ -279,6 +279,13 @@ def test_manual_names_every_key():
         directory = str(daemon.data)
         dumped = [asked(daemon, "log", "dump", str(path)) for path in daemon.data.rglob("*.seg")]
         daemon.stop()
+        daemon.settings.append("storage.log_interval=10s")
+        daemon.start()
+        belayctl(daemon, "session", "put", "b", "staged")
+        staged = [asked(daemon, "log", "dump", str(path)) for path in daemon.data.rglob("staging")]
+        check("b" in [row.get("key") for document in staged for row in document["lines"]], staged)
+        dumped += staged
+        daemon.kill()
         found["log dump, data dump"] = [*dumped, asked("nowhere", "data", "dump", directory)]
         manual["log dump, data dump"] -= {"what", "error"} - keys_of(dumped)
         for part, documents in found.items():

@@ -28,7 +28,7 @@ def stop_round(daemon, scratch, number):
     check(" is " not in said, f"a read during the run was wrong:\n{said}")
     check(took < 10 * SLOWNESS, f"the stop took {took} s")
     daemon.start()
-    acked = audit(daemon, record, 0)
+    acked = audit(daemon, record)
     print(f"round {number}: {acked} acknowledged writes, stopped in {took:.3f} s", flush=True)
     os.unlink(record)
 
