@@ -7,7 +7,7 @@
 #define LOG_KIND_H
 
 enum log_kind {
-    LOG_FULL = 1,  /* A whole session record: shard_restore_record(). */
+    LOG_FULL = 1,  /* A whole session record: see below. shard_restore_record(). */
     LOG_DELTA = 2, /* A delta of one: shard_restore_delta(). */
     LOG_BATCH = 3, /* Several, applied together: each kind (1), position (8), varint size, body. */
     LOG_MARK = 4,  /* Of the store's own (log_format.h); no body. */
@@ -15,7 +15,10 @@ enum log_kind {
     LOG_BURY = 6,  /* A session left the shard: see below. shard_restore_bury(). */
 };
 
-/* LOG_BURY: body as in FULL, a tombstone. The shard keeps nothing of this key any more, so that a
+/* LOG_FULL: all that the shard has of this session, whatever is in the log before; so a compaction needs
+ * nothing older of the key.
+ *
+ * LOG_BURY: body as in FULL, a tombstone. The shard keeps nothing of this key any more, so that a
  * compaction may forget the key once nothing older than this record can be replayed. */
 
 #endif

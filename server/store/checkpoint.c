@@ -244,10 +244,9 @@ int checkpoint_read_begin(struct checkpoint *checkpoint)
     return rc;
 }
 
-int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *key,
-                         struct bytes *record)
+int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *key)
 {
-    MDB_val found_key, value;
+    MDB_val found = {0};
 
     if (checkpoint->number == 0) {
         return 0;
@@ -256,21 +255,45 @@ int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *k
         let_go(checkpoint);
     }
     for (;;) {
-        int rc = checkpoint_error(mdb_cursor_get(checkpoint->cursor, &found_key, &value, MDB_NEXT));
+        MDB_val *value = &checkpoint->value;
+        int rc = checkpoint_error(mdb_cursor_get(checkpoint->cursor, &found, value, MDB_NEXT));
         if (rc != 0) {
             return rc == -ENOENT ? 0 : rc;
         }
-        if (found_key.mv_size == CHECKPOINT_META_KEY_BYTES) {
+        if (found.mv_size == CHECKPOINT_META_KEY_BYTES) {
             continue;
         }
-        saw(checkpoint, &value);
-        if (checkpoint_value_parse(&found_key, &value, record) == 0) {
-            const uint8_t *bytes = found_key.mv_data;
-            *key = (struct checkpoint_key){load_u64_big(bytes), load_u64_big(bytes + 8)};
+        saw(checkpoint, value);
+        if (found.mv_size == CHECKPOINT_KEY_BYTES) {
+            memcpy(checkpoint->key, found.mv_data, CHECKPOINT_KEY_BYTES);
+            *key = (struct checkpoint_key){load_u64_big(checkpoint->key),
+                                           load_u64_big(checkpoint->key + 8)};
             return 1;
         }
-        checkpoint_report_damage(checkpoint, *record);
+        checkpoint_report_damage(checkpoint, bytes_of(NULL, 0));
     }
+}
+
+bool checkpoint_read_record(struct checkpoint *checkpoint, struct bytes *record)
+{
+    const MDB_val key = {.mv_size = CHECKPOINT_KEY_BYTES, .mv_data = checkpoint->key};
+
+    if (checkpoint_value_parse(&key, &checkpoint->value, record) == 0) {
+        return true;
+    }
+    checkpoint_report_damage(checkpoint, *record);
+    return false;
+}
+
+int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *key,
+                         struct bytes *record)
+{
+    int rc;
+
+    do {
+        rc = checkpoint_read_key(checkpoint, key);
+    } while (rc == 1 && !checkpoint_read_record(checkpoint, record));
+    return rc;
 }
 
 void checkpoint_read_end(struct checkpoint *checkpoint)

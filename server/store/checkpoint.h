@@ -3,7 +3,16 @@
  * LMDB's key is the position (8 bytes, big-endian) and a seeded hash of the session's key (8, the same):
  * one short size for all, where whole keys could pass LMDB's limit of 511 bytes. The value is a
  * CRC-32C over both and the session record, which holds the key itself. One more entry, "\0", sorts
- * before them all and says which LSN this is.
+ * before them all and says which LSN this is:
+ *
+ *   offset size
+ *        0    4  version of all this, CHECKPOINT_VERSION
+ *        4    4  shard
+ *        8    8  LSN: the log before it is in here
+ *       16    8  bytes of all session records
+ *       24    8  an hlc at or above that of every record in here
+ *       32    4  zeros
+ *       36    4  CRC-32C of the bytes 0 to 35
  *
  * It changes in one of two ways, each atomic: in place, in one synchronous transaction; or as a fresh
  * environment beside the old one, filled in order (ten times cheaper for each session, and without holes),
@@ -46,10 +55,10 @@ struct checkpoint_key {
 
 struct checkpoint_info {
     uint64_t lsn; /* The log before it is in here. */
+    uint64_t hlc; /* At or above that of every record in here. */
     uint64_t sessions;
     uint64_t record_bytes; /* Of session records. */
     uint64_t file_bytes;
-    uint64_t hlc; /* At or above everything in it. */
 };
 
 /* Seeded, as the position is, so that nobody can aim keys at one entry. */
@@ -81,6 +90,10 @@ int checkpoint_read_begin(struct checkpoint *checkpoint);
  * until the next call), 0 at the end, negative errno. */
 int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *key,
                          struct bytes *record);
+/* The same in two steps, for who does not need every record: the next key, and the record of that key;
+ * false where it is damaged, which is reported. */
+int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *key);
+bool checkpoint_read_record(struct checkpoint *checkpoint, struct bytes *record);
 void checkpoint_read_end(struct checkpoint *checkpoint);
 
 /* Visit the sessions of one position, before, during or after a reading in order. What is damaged is left
@@ -97,14 +110,15 @@ int checkpoint_change_get(struct checkpoint *checkpoint, struct checkpoint_key k
 /* Store; or, with an empty record, remove. `old_bytes` is the size of the record there is. */
 int checkpoint_change_put(struct checkpoint *checkpoint, struct checkpoint_key key,
                           struct bytes record, size_t old_bytes);
-/* All of it becomes durable, with the LSN. */
-int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn);
+/* All of it becomes durable, with the LSN and the hlc. */
+int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn, uint64_t hlc);
 void checkpoint_change_abort(struct checkpoint *checkpoint);
 
 /* ---- Building afresh; reading the old one may go on meanwhile ---- */
 
 /* `bytes` is about how large it will be. */
-int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t bytes);
+int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t hlc,
+                           uint64_t bytes);
 /* In ascending order of keys. */
 int checkpoint_build_put(struct checkpoint *checkpoint, struct checkpoint_key key,
                          struct bytes record);

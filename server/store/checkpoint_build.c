@@ -2,6 +2,7 @@
  * parts so that the log's writes are not held up, and renamed once all of it is durable. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 
 #include "checkpoint_state.h"
 
@@ -17,6 +18,17 @@ static int slice_begin(struct checkpoint *checkpoint)
     return checkpoint_error(mdb_txn_begin(checkpoint->new_env, NULL, 0, &checkpoint->new_txn));
 }
 
+/* What is on the device is not needed in the page cache: the next part takes the same pages, where new
+ * ones would cost more than all the rest of the build (and push out what others have there). */
+static void let_go(struct checkpoint *checkpoint)
+{
+    int fd;
+
+    if (mdb_env_get_fd(checkpoint->new_env, &fd) == MDB_SUCCESS) {
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    }
+}
+
 static int slice_end(struct checkpoint *checkpoint)
 {
     int rc = checkpoint_error(mdb_txn_commit(checkpoint->new_txn));
@@ -26,11 +38,13 @@ static int slice_end(struct checkpoint *checkpoint)
     if (rc == 0 && checkpoint->unsynced_bytes >= SYNC_BYTES) {
         checkpoint->unsynced_bytes = 0;
         rc = checkpoint_error(mdb_env_sync(checkpoint->new_env, 1));
+        let_go(checkpoint);
     }
     return rc;
 }
 
-int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t bytes)
+int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t hlc,
+                           uint64_t bytes)
 {
     struct files *files = checkpoint->options.files;
     char path[PATH_BYTES_MAX];
@@ -54,7 +68,7 @@ int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t
     if (rc != 0) {
         return rc;
     }
-    checkpoint->new_info = (struct checkpoint_info){.lsn = lsn};
+    checkpoint->new_info = (struct checkpoint_info){.lsn = lsn, .hlc = hlc};
     checkpoint->unsynced_bytes = 0;
     rc = slice_begin(checkpoint);
     if (rc != 0) {

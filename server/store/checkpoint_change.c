@@ -8,7 +8,7 @@ int checkpoint_change_begin(struct checkpoint *checkpoint)
 {
     assert(checkpoint->txn == NULL);
     if (checkpoint->number == 0) {
-        int rc = checkpoint_build_begin(checkpoint, 0, 0);
+        int rc = checkpoint_build_begin(checkpoint, 0, 0, 0);
         if (rc == 0) {
             rc = checkpoint_build_commit(checkpoint);
         }
@@ -60,12 +60,13 @@ int checkpoint_change_put(struct checkpoint *checkpoint, struct checkpoint_key k
     return rc == -ENOENT ? 0 : rc;
 }
 
-int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn)
+int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn, uint64_t hlc)
 {
     struct checkpoint_info info = checkpoint->info;
     MDB_stat stat;
 
     info.lsn = lsn;
+    info.hlc = hlc;
     info.record_bytes = checkpoint->changed_bytes;
     int rc = checkpoint_meta_put(checkpoint, checkpoint->txn, checkpoint->dbi, &info, 0);
     if (rc == 0) {

@@ -11,7 +11,7 @@
 #include "keeper.h"
 
 enum {
-    CHECKPOINT_VERSION = 1,
+    CHECKPOINT_VERSION = 2,
     SUM_BYTES = 4,
     META_BYTES = 40,
     SIZE_SLACK_BYTES = 1024 * 1024,
@@ -109,6 +109,7 @@ int checkpoint_meta_put(const struct checkpoint *checkpoint, MDB_txn *txn, MDB_d
     store_u32(bytes + 4, checkpoint->options.shard);
     store_u64(bytes + 8, info->lsn);
     store_u64(bytes + 16, info->record_bytes);
+    store_u64(bytes + 24, info->hlc);
     store_u32(bytes + META_BYTES - 4, crc32c(0, bytes_of(bytes, META_BYTES - 4)));
     return checkpoint_error(mdb_put(txn, dbi, &key, &value, flags));
 }
@@ -135,6 +136,7 @@ int checkpoint_meta_get(const struct checkpoint *checkpoint, MDB_txn *txn, MDB_d
     }
     info->lsn = load_u64(bytes + 8);
     info->record_bytes = load_u64(bytes + 16);
+    info->hlc = load_u64(bytes + 24);
     return 0;
 }
 

@@ -19,6 +19,8 @@ struct checkpoint {
     MDB_dbi dbi;
     MDB_txn *txn; /* Reading or changing. */
     MDB_cursor *cursor;
+    uint8_t key[CHECKPOINT_KEY_BYTES]; /* Where the cursor is, and its value. */
+    MDB_val value;
     uint8_t *seen_low, *seen_high; /* Of the map, since pages were let go. */
     size_t seen_bytes;
     uint64_t changed_bytes; /* record_bytes of the change under way. */

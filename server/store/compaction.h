@@ -1,17 +1,22 @@
 /* Compaction: sealed log becomes checkpoint.
  *
- * A run goes through as much of the sealed log as its table of records holds, sorts the table by key, and
- * brings each key's records, in the order of the log, together with what the checkpoint has of it. Where
- * few keys changed it does so in place, in transactions of IN_PLACE_MAX records of log each; else by
- * building a fresh checkpoint in one pass over the old one. Either way a commit says up to which LSN
+ * A run takes the sealed segments, merges their indexes (segment_index.h) as streams, and so meets each key
+ * with all of its records, in the order of the log. Of these it reads the ones that still count: what
+ * lies before a burial does not, and neither does what lies before a LOG_FULL, which is the whole session
+ * (log_kind.h); often the checkpoint's own copy need not be looked at either. Each record is checked
+ * when it is read; where a LOG_FULL is damaged, what came before it counts after all.
+ *
+ * Where few keys changed, they are changed in place, in transactions of IN_PLACE_MAX records of log each;
+ * else a fresh checkpoint is built in one pass over the old one. Either way a commit says up to which LSN
  * it goes, and only then is that part of the log free.
  *
  * A key is forgotten exactly when the shard said so (LOG_BURY): the checkpoint needs neither clock nor
  * policy, and whatever the log still has of a session finds its base.
  *
- * Memory: COMPACTION_RECORDS_MIN (or a quarter of the sessions, if more) times 40 bytes, twice while they
- * are sorted, and the largest record three times; all given back after each run. Session records are
- * read one at a time. Threads: one.
+ * Memory: for each segment a window of COMPACTION_WINDOW entries of its index, or, where that is
+ * missing, the whole index, made again; the present key's entries; the largest record three times. All
+ * is given back after each run. The segments pass through the page cache, so that a run takes no more
+ * of them than a quarter of the machine's memory. Threads: one.
  */
 #ifndef COMPACTION_H
 #define COMPACTION_H
@@ -20,9 +25,13 @@
 #include "log_reader.h"
 #include "segment_pool.h"
 
-enum { COMPACTION_RECORDS_MIN = 512 * 1024, COMPACTION_IN_PLACE_MAX = 2000 };
+enum {
+    COMPACTION_SEGMENTS_MAX = 1024, /* Of a run: it holds their files open. */
+    COMPACTION_WINDOW = 1024,
+    COMPACTION_IN_PLACE_MAX = 2000,
+};
 
-struct compaction_entry;
+struct compaction_segment;
 
 struct compaction {
     /* Set by the owner. */
@@ -35,18 +44,19 @@ struct compaction {
     struct checkpoint *checkpoint;
     struct segments *segments;
     uint64_t bytes_max;   /* Of log and checkpoint together; 0: no limit. */
-    uint32_t records_max; /* Of a run; 0: as above. */
+    uint32_t records_max; /* A run ends with the segment that reaches it; 0: no limit. */
     /* Called every few hundred records; returns whether to give up. */
     bool (*breathe)(void *context);
     void *context;
 
-    /* private to compaction.c */
-    struct segment_file *sealed;
-    int *fds;
+    /* private to compaction*.c */
+    struct compaction_segment *sealed;
     uint32_t sealed_count, sealed_capacity;
-    struct buffer entries;
-    uint64_t from_lsn, to_lsn, body_bytes;
-    uint32_t limit, breath;
+    uint32_t *losers; /* compaction_merge.c's tree. */
+    uint64_t from_lsn, to_lsn, hlc;
+    uint64_t record_count, made_count, log_bytes;
+    uint32_t breath;
+    struct buffer group; /* Entries of the present key. */
     struct buffer records[2], body;
 };
 

@@ -24,7 +24,7 @@ struct conversion {
     uint32_t source_count;
     uint64_t generation;
     uint32_t shards;
-    uint64_t bytes; /* Of all old checkpoints. */
+    uint64_t bytes, hlc; /* Of all old checkpoints. */
     char *message;
     size_t message_size;
 };
@@ -71,6 +71,7 @@ static int open_source(struct conversion *conversion, uint32_t index)
     }
     checkpoint_info(store_checkpoint(source->store), &info);
     conversion->bytes += info.file_bytes;
+    conversion->hlc = info.hlc > conversion->hlc ? info.hlc : conversion->hlc;
     return rc;
 }
 
@@ -135,7 +136,7 @@ static int fill(struct conversion *conversion, struct checkpoint *to, uint32_t s
 
 static int build(struct conversion *conversion, struct checkpoint *to, uint32_t shard)
 {
-    int rc = checkpoint_build_begin(to, 0, conversion->bytes);
+    int rc = checkpoint_build_begin(to, 0, conversion->hlc, conversion->bytes);
     if (rc != 0) {
         return rc;
     }

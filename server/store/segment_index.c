@@ -14,7 +14,11 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 static_assert(sizeof(struct segment_entry) == 24, "and without gaps");
 static_assert(LOG_BURY < (1 << SEGMENT_ENTRY_KIND_BITS), "a kind has its bits");
 
-enum { ENTRIES_MIN = 1024, HEADER_SUMMED_BYTES = 60 };
+enum {
+    ENTRIES_MIN = 1024,
+    PART_ENTRIES = 1024, /* Of a file that is checked. */
+    HEADER_SUMMED_BYTES = 60,
+};
 
 static const uint8_t magic[8] = {'B', 'E', 'L', 'A', 'Y', 'I', 'D', 'X'};
 
@@ -232,11 +236,11 @@ static int header_parse(struct segment_index *index, const uint8_t *header, uint
 }
 
 /* In order, each a record within the segment: what is looked for in it must be found. */
-static bool entries_are_right(const struct segment_index *index, size_t count)
+static bool entries_are_right(const struct segment_index *index)
 {
     uint64_t end = LOG_HEADER_BYTES + (index->end_lsn - index->lsn);
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < index->count; i++) {
         const struct segment_entry *entry = &index->entries[i];
         uint64_t offset = segment_entry_offset(entry), size = segment_entry_size(entry);
         if (offset < LOG_HEADER_BYTES || offset + log_record_size(size) > end ||
@@ -248,33 +252,39 @@ static bool entries_are_right(const struct segment_index *index, size_t count)
     return true;
 }
 
-static int read_entries(struct segment_index *index, struct files *files, int fd, size_t count,
-                        uint32_t sum)
+/* Read entries in place of those that the index holds. */
+static int read_entries(struct segment_index *index, struct files *files, int fd, uint64_t first,
+                        size_t count)
 {
-    size_t size = entry_bytes(count);
-
+    index->count = 0;
     if (count == 0) {
-        return sum == crc32c(0, bytes_of(NULL, 0)) ? 0 : -EBADMSG;
+        return 0;
     }
-    int rc = reserve(index, count);
+    int rc = index->capacity < count ? reserve(index, count) : 0;
     if (rc != 0) {
         return rc;
     }
-    int64_t got = files->read(files, fd, index->entries, size, SEGMENT_INDEX_HEADER_BYTES);
+    int64_t got = files->read(files, fd, index->entries, entry_bytes(count),
+                              SEGMENT_INDEX_HEADER_BYTES + first * sizeof(struct segment_entry));
     if (got < 0) {
         return (int)got;
     }
-    if ((size_t)got != size || sum != crc32c(0, bytes_of((const uint8_t *)index->entries, size)) ||
-        !entries_are_right(index, count)) {
+    if ((size_t)got != entry_bytes(count)) {
         return -EBADMSG;
     }
     index->count = count;
     return 0;
 }
 
-int segment_index_read(struct segment_index *index, struct files *files, const char *path)
+static struct bytes entries_of(const struct segment_index *index)
 {
-    uint8_t header[SEGMENT_INDEX_HEADER_BYTES];
+    return bytes_of((const uint8_t *)index->entries, entry_bytes(index->count));
+}
+
+/* Open the file and take its header in. Returns the fd or negative errno. */
+static int open_file(struct segment_index *index, struct files *files, const char *path,
+                     uint8_t header[SEGMENT_INDEX_HEADER_BYTES])
+{
     uint64_t size = 0;
 
     int fd = files->open(files, path, O_RDONLY);
@@ -283,19 +293,77 @@ int segment_index_read(struct segment_index *index, struct files *files, const c
     }
     index->count = 0;
     int rc = files->size(files, fd, &size);
-    if (rc == 0 && size < sizeof header) {
+    if (rc == 0 && size < SEGMENT_INDEX_HEADER_BYTES) {
         rc = -EBADMSG;
     }
     if (rc == 0) {
-        int64_t got = files->read(files, fd, header, sizeof header, 0);
-        rc = got < 0 ? (int)got : (size_t)got < sizeof header ? -EBADMSG : 0;
+        int64_t got = files->read(files, fd, header, SEGMENT_INDEX_HEADER_BYTES, 0);
+        rc = got < 0 ? (int)got : got < SEGMENT_INDEX_HEADER_BYTES ? -EBADMSG : 0;
     }
     if (rc == 0) {
         rc = header_parse(index, header, size);
     }
-    if (rc == 0) {
-        rc = read_entries(index, files, fd, (size_t)load_u64(header + 48), load_u32(header + 56));
+    if (rc != 0) {
+        files->close(files, fd);
     }
+    return rc != 0 ? rc : fd;
+}
+
+int segment_index_read(struct segment_index *index, struct files *files, const char *path)
+{
+    uint8_t header[SEGMENT_INDEX_HEADER_BYTES];
+
+    int fd = open_file(index, files, path, header);
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = read_entries(index, files, fd, 0, (size_t)load_u64(header + 48));
+    files->close(files, fd);
+    if (rc == 0 &&
+        (load_u32(header + 56) != crc32c(0, entries_of(index)) || !entries_are_right(index))) {
+        index->count = 0;
+        rc = -EBADMSG;
+    }
+    return rc;
+}
+
+int segment_index_check(struct segment_index *index, struct files *files, const char *path,
+                        uint64_t *entry_count)
+{
+    uint8_t header[SEGMENT_INDEX_HEADER_BYTES];
+    uint32_t sum = 0;
+    int rc = 0;
+
+    int fd = open_file(index, files, path, header);
+    if (fd < 0) {
+        return fd;
+    }
+    uint64_t count = load_u64(header + 48);
+    for (uint64_t at = 0; at < count && rc == 0; at += index->count) {
+        rc = read_entries(index, files, fd, at,
+                          count - at < PART_ENTRIES ? (size_t)(count - at) : PART_ENTRIES);
+        sum = crc32c(sum, entries_of(index));
+        rc = rc == 0 && !entries_are_right(index) ? -EBADMSG : rc;
+    }
+    files->close(files, fd);
+    index->count = 0;
+    if (rc == 0 && load_u32(header + 56) != sum) {
+        rc = -EBADMSG;
+    }
+    if (rc == 0) {
+        *entry_count = count;
+    }
+    return rc;
+}
+
+int segment_index_part(struct segment_index *index, struct files *files, const char *path,
+                       uint64_t first, size_t max)
+{
+    int fd = files->open(files, path, O_RDONLY);
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = read_entries(index, files, fd, first, max);
     files->close(files, fd);
     return rc;
 }

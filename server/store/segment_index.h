@@ -106,4 +106,12 @@ int segment_index_write(const struct segment_index *index, struct files *files, 
  * negative errno. */
 int segment_index_read(struct segment_index *index, struct files *files, const char *path);
 
+/* The same without keeping the entries, which are checked through a small window: `entry_count` says how
+ * many there are. segment_index_part() then reads up to `max` of them from number `first` on, in place of
+ * those that the index holds. Returns 0 or negative errno. */
+int segment_index_check(struct segment_index *index, struct files *files, const char *path,
+                        uint64_t *entry_count);
+int segment_index_part(struct segment_index *index, struct files *files, const char *path,
+                       uint64_t first, size_t max);
+
 #endif

@@ -52,6 +52,8 @@ struct faulty_files {
     bool stay_failed;
     int error;
     uint64_t sizes_left; /* Bytes that allocate() may still give, if `limited`. */
+    bool hold_commits;   /* LMDB's commits wait for as long as it is set... */
+    int commit_error;    /* ... or fail with this. */
     bool limited;
     int map_error; /* What map() says. */
 };
@@ -150,7 +152,13 @@ static inline int faulty_make_directory(struct files *files, const char *path)
 
 static inline int faulty_commit(struct files *files)
 {
-    return faulty(files);
+    struct faulty_files *faulty_port = (struct faulty_files *)(void *)files;
+
+    while (__atomic_load_n(&faulty_port->hold_commits, __ATOMIC_RELAXED)) {
+        usleep(1000);
+    }
+    int error = __atomic_load_n(&faulty_port->commit_error, __ATOMIC_RELAXED);
+    return error != 0 ? error : faulty(files);
 }
 
 /* Also what the file system, not the disk, may refuse. */

@@ -39,6 +39,7 @@ struct store_kit {
     char directory[256];
     struct store_options options;
     struct store *store;
+    bool started; /* Its own thread prepares segments. */
     uint64_t lsn;
     /* The writer; or a test's own, which sets `lsn` as well. */
     int (*append)(struct store_kit *kit, uint32_t kind, uint64_t position, struct bytes body);
@@ -263,6 +264,18 @@ static inline int kit_open_store(struct store_kit *kit)
     return rc;
 }
 
+static inline void kit_start(struct store_kit *kit)
+{
+    kit->started = true;
+    assert_int_equal(store_start(kit->store), 0);
+}
+
+static inline void kit_stop(struct store_kit *kit)
+{
+    store_stop(kit->store);
+    kit->started = false;
+}
+
 /* How many keys differ from the model. */
 static inline uint32_t kit_differences(struct store_kit *kit)
 {
@@ -298,7 +311,7 @@ static inline int kit_take_segment(struct store_kit *kit)
         kit->segment_open = false;
     }
     int rc = segments_take(segments, kit->lsn, &kit->segment);
-    for (int tries = 0; rc == -EAGAIN && tries < 10; tries++) {
+    for (int tries = 0; rc == -EAGAIN && !kit->started && tries < 10; tries++) {
         (void)segments_prepare(segments);
         rc = segments_take(segments, kit->lsn, &kit->segment);
     }

@@ -1,0 +1,372 @@
+/* The log that a compaction reads: segments, their indexes, single records. */
+#include "compaction_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    FETCH_BYTES = 1024 * 1024,      /* Read ahead at once; two are on their way. */
+    MADE_ENTRIES_MAX = 1024 * 1024, /* Of indexes made again, which lie in memory: 24 MiB. */
+    MEMORY_PART = 4,
+};
+
+/* ---- Indexes ---- */
+
+struct making {
+    struct log_visitor visitor;
+    struct compaction *compaction;
+    char name[SEGMENT_NAME_BYTES];
+};
+
+static void report_damage(const struct compaction *compaction, const char *name,
+                          const struct log_damage *damage)
+{
+    const struct store_report report = {
+        .event = STORE_LOG_DAMAGED,
+        .shard = compaction->shard,
+        .file = name,
+        .offset = damage->offset,
+        .size = damage->size,
+        .key = log_record_key(damage->kind, damage->body),
+    };
+
+    compaction->reporter->report(compaction->reporter, &report);
+}
+
+static void making_damage(struct log_visitor *visitor, const struct log_damage *damage)
+{
+    const struct making *making = (const struct making *)(void *)visitor;
+
+    report_damage(making->compaction, making->name, damage);
+}
+
+/* Where a segment ends is known, so that nothing in it is torn. */
+static void making_torn(struct log_visitor *visitor, uint64_t offset)
+{
+    (void)visitor;
+    (void)offset;
+}
+
+/* Make the index again from the segment. */
+static int make_index(struct compaction *compaction, struct compaction_segment *segment)
+{
+    struct making making = {.visitor = {.damage = making_damage, .torn = making_torn},
+                            .compaction = compaction};
+    struct log_reader reader;
+    char path[PATH_BYTES_MAX];
+
+    segment_name(making.name, segment->file.epoch);
+    log_reader_init(&reader, compaction->files, compaction->memory);
+    int rc = segments_path(compaction->segments, segment->file.epoch, path);
+    if (rc == 0) {
+        rc = log_reader_open(&reader, path, segment->file.epoch);
+    }
+    if (rc == 0) {
+        reader.lsn = segment->file.lsn;
+        rc = segment_index_scan(&segment->index, &reader, compaction->seed, segment->file.lsn,
+                                segment->file.end_lsn, &making.visitor);
+    }
+    log_reader_fini(&reader);
+    segment->streamed = false;
+    segment->entry_count = segment->index.count;
+    compaction->made_count += segment->index.count;
+    return rc;
+}
+
+/* The index says where the segment begins and ends; one that knows other places is not of this life. */
+static bool is_of(const struct segment_index *index, const struct segment_file *file)
+{
+    return index->lsn == file->lsn && index->end_lsn == file->end_lsn;
+}
+
+static int open_index(struct compaction *compaction, struct compaction_segment *segment)
+{
+    char path[PATH_BYTES_MAX];
+
+    segment->index.epoch = segment->file.epoch;
+    segment->index.shard = compaction->shard;
+    int rc = segments_index_path(compaction->segments, segment->file.epoch, path);
+    if (rc == 0) {
+        rc = segment_index_check(&segment->index, compaction->files, path, &segment->entry_count);
+    }
+    if (rc == -ENOENT || rc == -EBADMSG || (rc == 0 && !is_of(&segment->index, &segment->file))) {
+        return make_index(compaction, segment);
+    }
+    segment->streamed = true;
+    return rc;
+}
+
+static int next_window(struct compaction *compaction, struct compaction_segment *segment)
+{
+    char path[PATH_BYTES_MAX];
+    uint64_t left = segment->entry_count - segment->next;
+    size_t count = left < COMPACTION_WINDOW ? (size_t)left : COMPACTION_WINDOW;
+
+    segment->at = 0;
+    int rc = segments_index_path(compaction->segments, segment->file.epoch, path);
+    if (rc == 0) {
+        rc = segment_index_part(&segment->index, compaction->files, path, segment->next, count);
+    }
+    segment->next += rc == 0 ? count : 0;
+    return rc;
+}
+
+/* Go on to an entry that the checkpoint does not cover. */
+static int skip_covered(struct compaction *compaction, struct compaction_segment *segment)
+{
+    for (;;) {
+        while (segment->at < segment->index.count) {
+            const struct segment_entry *entry = &segment->index.entries[segment->at];
+            if (compaction_lsn(segment, entry->place) >= compaction->from_lsn) {
+                return 0;
+            }
+            segment->at++;
+        }
+        if (!segment->streamed || segment->next == segment->entry_count) {
+            return 0;
+        }
+        int rc = next_window(compaction, segment);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+}
+
+int compaction_first(struct compaction *compaction, struct compaction_segment *segment)
+{
+    segment->at = 0;
+    if (segment->streamed) {
+        segment->next = 0;
+        segment->index.count = 0;
+    }
+    return skip_covered(compaction, segment);
+}
+
+int compaction_next(struct compaction *compaction, struct compaction_segment *segment)
+{
+    segment->at++;
+    return skip_covered(compaction, segment);
+}
+
+int compaction_whole_index(struct compaction *compaction, struct compaction_segment *segment)
+{
+    char path[PATH_BYTES_MAX];
+
+    if (!segment->streamed) {
+        return 0;
+    }
+    int rc = segments_index_path(compaction->segments, segment->file.epoch, path);
+    if (rc == 0) {
+        rc = segment_index_part(&segment->index, compaction->files, path, 0,
+                                (size_t)segment->entry_count);
+    }
+    segment->streamed = rc != 0;
+    return rc;
+}
+
+/* ---- Choosing ---- */
+
+static uint64_t log_bytes_max(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes / MEMORY_PART
+                                       : UINT64_MAX;
+}
+
+static int list_sealed(struct compaction *compaction, struct segment_file **files, uint32_t *count)
+{
+    struct memory *memory = compaction->memory;
+
+    *count = segments_list(compaction->segments, SEGMENT_SEALED, NULL, 0);
+    *files = NULL;
+    if (*count == 0) {
+        return 0;
+    }
+    *files = memory->resize(memory, NULL, 0, *count * sizeof **files);
+    if (*files == NULL) {
+        return -ENOMEM;
+    }
+    segments_list(compaction->segments, SEGMENT_SEALED, *files, *count);
+    return 0; /* More may be sealed by now: the next run's. */
+}
+
+/* Take one more segment. Returns 0 or negative errno. */
+static int add_segment(struct compaction *compaction, const struct segment_file *file)
+{
+    struct compaction_segment *segment = &compaction->sealed[compaction->sealed_count++];
+    char path[PATH_BYTES_MAX];
+
+    *segment = (struct compaction_segment){.file = *file, .fd = -1};
+    segment_index_init(&segment->index, compaction->memory);
+    int rc = segments_path(compaction->segments, file->epoch, path);
+    if (rc == 0) {
+        rc = compaction->files->open(compaction->files, path, O_RDONLY);
+        segment->fd = rc;
+    }
+    if (rc >= 0) {
+        rc = open_index(compaction, segment);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    compaction->to_lsn = file->end_lsn; /* What is missing before was reported at the start. */
+    compaction->log_bytes += file->end_lsn - file->lsn;
+    compaction->record_count += segment->entry_count;
+    if (segment->index.hlc > compaction->hlc) {
+        compaction->hlc = segment->index.hlc;
+    }
+    return 0;
+}
+
+static void drop_last(struct compaction *compaction)
+{
+    struct compaction_segment *segment = &compaction->sealed[--compaction->sealed_count];
+
+    if (segment->fd >= 0) {
+        compaction->files->close(compaction->files, segment->fd);
+    }
+    segment_index_fini(&segment->index);
+}
+
+static bool has_enough(const struct compaction *compaction, uint64_t bytes_max)
+{
+    return compaction->sealed_count == COMPACTION_SEGMENTS_MAX ||
+           compaction->made_count >= MADE_ENTRIES_MAX || compaction->log_bytes >= bytes_max ||
+           (compaction->records_max != 0 && compaction->record_count >= compaction->records_max);
+}
+
+static int choose(struct compaction *compaction, const struct segment_file files[], uint32_t count)
+{
+    const uint64_t bytes_max = log_bytes_max();
+    int rc = 0;
+
+    for (uint32_t i = 0; i < count && rc == 0 && !has_enough(compaction, bytes_max); i++) {
+        if (compaction->breathe(compaction->context)) {
+            return -ECANCELED;
+        }
+        if (files[i].end_lsn > compaction->from_lsn) {
+            rc = add_segment(compaction, &files[i]);
+        }
+    }
+    if (rc == -EMFILE && compaction->sealed_count > 1) {
+        drop_last(compaction); /* Then with those that are open. */
+        rc = 0;
+    }
+    return rc;
+}
+
+int compaction_segments_init(struct compaction *compaction)
+{
+    struct memory *memory = compaction->memory;
+    struct segment_file *files;
+    uint32_t count;
+
+    compaction->sealed_count = compaction->sealed_capacity = 0;
+    int rc = list_sealed(compaction, &files, &count);
+    if (rc != 0 || count == 0) {
+        return rc;
+    }
+    uint32_t capacity = count < COMPACTION_SEGMENTS_MAX ? count : COMPACTION_SEGMENTS_MAX;
+    compaction->sealed = memory->resize(memory, NULL, 0, capacity * sizeof *compaction->sealed);
+    if (compaction->sealed == NULL) {
+        rc = -ENOMEM;
+    } else {
+        compaction->sealed_capacity = capacity;
+        rc = choose(compaction, files, count);
+    }
+    memory->resize(memory, files, count * sizeof *files, 0);
+    return rc;
+}
+
+void compaction_segments_fini(struct compaction *compaction)
+{
+    struct memory *memory = compaction->memory;
+
+    for (uint32_t i = 0; i < compaction->sealed_count; i++) {
+        struct compaction_segment *segment = &compaction->sealed[i];
+        if (segment->fd >= 0) {
+            (void)posix_fadvise(segment->fd, 0, 0, POSIX_FADV_DONTNEED);
+            compaction->files->close(compaction->files, segment->fd);
+        }
+        segment_index_fini(&segment->index);
+    }
+    if (compaction->sealed != NULL) {
+        memory->resize(memory, compaction->sealed,
+                       compaction->sealed_capacity * sizeof *compaction->sealed, 0);
+    }
+    compaction->sealed = NULL;
+    compaction->sealed_count = compaction->sealed_capacity = 0;
+}
+
+/* ---- Records ---- */
+
+/* Records are read in the order of keys, that is anywhere: from the disk each would cost a read of its
+ * own. So all comes in before, in order, as the device does it best, but never so much at once that a write
+ * of the log would wait for it. */
+int compaction_fetch(struct compaction *compaction, struct compaction_segment *segment)
+{
+    uint64_t end = LOG_HEADER_BYTES + (segment->file.end_lsn - segment->file.lsn);
+    uint8_t byte;
+
+    for (uint64_t at = 0; at < end; at += FETCH_BYTES) {
+        if (compaction->breathe(compaction->context)) {
+            return -ECANCELED;
+        }
+        (void)posix_fadvise(segment->fd, (off_t)at, FETCH_BYTES, POSIX_FADV_WILLNEED);
+        if (at > 0) { /* Waits until what came before is there. */
+            (void)compaction->files->read(compaction->files, segment->fd, &byte, 1, at - 1);
+        }
+    }
+    (void)posix_fadvise(segment->fd, 0, 0, POSIX_FADV_RANDOM); /* Nothing more ahead. */
+    return 0;
+}
+
+static void report_record(const struct compaction *compaction, const struct compaction_entry *entry)
+{
+    const struct bytes found = buffer_bytes(&compaction->body);
+    struct log_damage damage = {
+        .offset = (uint64_t)entry->place * LOG_RECORD_ALIGN,
+        .size = log_record_size(entry->size_kind >> SEGMENT_ENTRY_KIND_BITS),
+    };
+    char name[SEGMENT_NAME_BYTES];
+
+    if (found.size > LOG_RECORD_HEADER_BYTES) {
+        damage.kind = load_u32(found.data + 12);
+        damage.body =
+            bytes_of(found.data + LOG_RECORD_HEADER_BYTES, found.size - LOG_RECORD_HEADER_BYTES);
+    }
+    segment_name(name, compaction->sealed[entry->segment].file.epoch);
+    report_damage(compaction, name, &damage);
+}
+
+int compaction_read(struct compaction *compaction, const struct compaction_entry *entry,
+                    struct log_record *record)
+{
+    const struct compaction_segment *segment = &compaction->sealed[entry->segment];
+    const uint32_t body_bytes = entry->size_kind >> SEGMENT_ENTRY_KIND_BITS;
+    const uint32_t kind = entry->size_kind & ((1U << SEGMENT_ENTRY_KIND_BITS) - 1);
+    const size_t size = (size_t)log_record_size(body_bytes);
+    struct buffer *body = &compaction->body;
+
+    body->size = 0;
+    int rc = buffer_reserve(body, size);
+    if (rc != 0) {
+        return rc;
+    }
+    int64_t got = compaction->files->read(compaction->files, segment->fd, body->data, size,
+                                          (uint64_t)entry->place * LOG_RECORD_ALIGN);
+    if (got < 0) {
+        return (int)got;
+    }
+    body->size = (size_t)got;
+    if (log_record_parse(buffer_bytes(body), segment->file.epoch, record) != (int64_t)size ||
+        record->kind != kind || record->body.size != body_bytes) {
+        report_record(compaction, entry);
+        return -EBADMSG;
+    }
+    return 0;
+}
