@@ -7,6 +7,9 @@
  * keep their old bytes, and each gets a header with a new epoch. A file is named log-NUMBER-SALT.seg
  * after its epoch, so that names sort in the order of the log and a damaged header loses nothing.
  *
+ * The log has a bound, segments_set_bound(): at it no file is made until compaction has freed one, so that
+ * the log writer is told to wait (-EAGAIN), and those who write are slowed down to what compaction does.
+ *
  * Threads: any; a lock is held for as long as it takes to change a few words. Only one at a time calls
  * segments_prepare().
  */
@@ -90,6 +93,10 @@ void segments_recycle(struct segments *segments, uint64_t lsn);
 /* How much of the log is kept as free files for reuse; and what else there is in the directory. */
 void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t other_bytes);
 
+/* All files with their indexes take at most `bytes`; 0: no bound. `error` is why the last compaction failed, 0
+ * where it did not: at the bound -ENOSPC means that the disk is full, not that compaction is slow. */
+void segments_set_bound(struct segments *segments, uint64_t bytes, int error);
+
 /* Do one step of what is due: prepare a file, write an index, or remove a file too many.
  * Returns 1 when something was done, 0 when nothing is due, negative errno (tried again next time). */
 int segments_prepare(struct segments *segments);
@@ -100,10 +107,11 @@ void segments_wait(struct segments *segments, uint64_t *seen, uint32_t timeout_m
 void segments_wake(struct segments *segments);
 
 struct segments_stats {
-    uint64_t bytes;        /* Of all files. */
+    uint64_t bytes;        /* Of all files, and the indexes of sealed ones. */
     uint64_t sealed_bytes; /* Of records in sealed files. */
     uint32_t files, ready;
-    bool full;
+    bool full;     /* Of the disk. */
+    bool at_bound; /* No file can be made because of segments_set_bound(). */
 };
 
 void segments_stats(struct segments *segments, struct segments_stats *stats);

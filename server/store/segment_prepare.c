@@ -227,48 +227,61 @@ static bool choose_index(struct segments *segments, struct step *step)
     return false;
 }
 
-/* Choose, with the lock held. */
+/* Another file, made of the free one where there is one that will do. */
+static int choose_another(struct segments *segments, const struct segments_stats *stats,
+                          struct segment_file *free, struct step *step)
+{
+    const struct segments_options *options = &segments->options;
+
+    step->epoch.number = segments->next_number++;
+    if (free != NULL) {
+        step->kind = STEP_RECYCLE;
+        step->file = *free;
+        free->state = SEGMENT_BUSY;
+        return 0;
+    }
+    if (stats->at_bound ||
+        (options->bytes_max != 0 &&
+         stats->bytes + segments->other_bytes + options->segment_bytes > options->bytes_max)) {
+        return -ENOSPC;
+    }
+    int rc = segments_place(segments, &step->file.id);
+    if (rc != 0) {
+        return rc;
+    }
+    step->kind = STEP_CREATE;
+    step->file.size = options->segment_bytes;
+    step->file.lsn = LOG_LSN_UNKNOWN;
+    step->file.fd = -1;
+    segments->table[step->file.id] = step->file;
+    segments->table[step->file.id].state = SEGMENT_BUSY;
+    return 0;
+}
+
+/* Choose, with the lock held. At the bound of the log compaction is waited for, unless that waits for the disk
+ * itself. */
 static int choose(struct segments *segments, struct step *step)
 {
     struct segments_stats stats;
     const struct segments_options *options = &segments->options;
-    struct segment_file *file = segments_first(segments, SEGMENT_FREE);
+    struct segment_file *free = segments_first(segments, SEGMENT_FREE);
 
     segments_count(segments, &stats);
     *step = (struct step){.kind = STEP_NOTHING};
-    if (stats.ready < (segments->busy ? READY_BUSY : 1)) {
-        step->epoch.number = segments->next_number++;
-        if (file != NULL && file->size >= options->segment_bytes &&
-            file->size % LOG_BLOCK_BYTES == 0) {
-            step->kind = STEP_RECYCLE;
-            step->file = *file;
-            file->state = SEGMENT_BUSY;
-            return 0;
+    bool waits = stats.at_bound && segments->bound_error != -ENOSPC;
+    bool fits =
+        free == NULL || (free->size >= options->segment_bytes && free->size % LOG_BLOCK_BYTES == 0);
+    if (stats.ready < (segments->busy ? READY_BUSY : 1) && !waits) {
+        if (fits) {
+            return choose_another(segments, &stats, free, step);
         }
-        if (file == NULL) {
-            if (options->bytes_max != 0 &&
-                stats.bytes + segments->other_bytes + options->segment_bytes > options->bytes_max) {
-                return -ENOSPC;
-            }
-            int rc = segments_place(segments, &step->file.id);
-            if (rc != 0) {
-                return rc;
-            }
-            step->kind = STEP_CREATE;
-            step->file.size = options->segment_bytes;
-            step->file.lsn = LOG_LSN_UNKNOWN;
-            step->file.fd = -1;
-            segments->table[step->file.id] = step->file;
-            segments->table[step->file.id].state = SEGMENT_BUSY;
-            return 0;
-        }
-    } else if (choose_index(segments, step) || file == NULL ||
+    } else if (choose_index(segments, step) || free == NULL ||
                stats.bytes <= segments->kept_bytes) {
         return 0;
     }
     step->kind = STEP_REMOVE;
-    step->file = *file;
-    file->state = SEGMENT_BUSY;
+    step->file = *free;
+    free->state = SEGMENT_BUSY;
     return 0;
 }
 

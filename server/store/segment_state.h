@@ -18,10 +18,12 @@ struct segments {
     uint32_t next_number;
     uint64_t kept_bytes, other_bytes;
     uint64_t awaited_lsn; /* LOG_LSN_UNKNOWN: none. */
-    uint64_t taken_ms;    /* When the last one was taken; 0: never. */
-    bool busy;            /* The last two were taken within BUSY_MS. */
-    int error;            /* Of the last preparation. */
-    uint32_t failures;    /* In a row. */
+    uint64_t bound_bytes; /* 0: none. */
+    int bound_error;
+    uint64_t taken_ms; /* When the last one was taken; 0: never. */
+    bool busy;         /* The last two were taken within BUSY_MS. */
+    int error;         /* Of the last preparation. */
+    uint32_t failures; /* In a row. */
     bool full_told;
 };
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "log_reader.h"
+#include "segment_index.h"
 
 enum {
     /* The log writer needs a segment in a shorter time than this: more than one is prepared ahead. */
@@ -417,16 +418,42 @@ void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t 
     pthread_mutex_unlock(&segments->lock);
 }
 
+void segments_set_bound(struct segments *segments, uint64_t bytes, int error)
+{
+    pthread_mutex_lock(&segments->lock);
+    if (segments->bound_bytes != bytes || segments->bound_error != error) {
+        segments->bound_bytes = bytes;
+        segments->bound_error = error;
+        tell_change(segments);
+    }
+    pthread_mutex_unlock(&segments->lock);
+}
+
+static uint64_t index_bytes(const struct segment_file *file)
+{
+    return file->entry_count == SEGMENT_NOT_INDEXED
+               ? 0
+               : SEGMENT_INDEX_HEADER_BYTES + file->entry_count * sizeof(struct segment_entry);
+}
+
 void segments_count(const struct segments *segments, struct segments_stats *stats)
 {
+    bool free = false;
+
     *stats = (struct segments_stats){.full = segments->error == -ENOSPC};
     for (uint32_t i = 0; i < segments->table_size; i++) {
         const struct segment_file *file = &segments->table[i];
         stats->files += file->state != SEGMENT_NONE;
         stats->bytes += file->state != SEGMENT_NONE ? file->size : 0;
         stats->ready += file->state == SEGMENT_READY;
-        stats->sealed_bytes += file->state == SEGMENT_SEALED ? file->end_lsn - file->lsn : 0;
+        free = free || file->state == SEGMENT_FREE;
+        if (file->state == SEGMENT_SEALED) {
+            stats->sealed_bytes += file->end_lsn - file->lsn;
+            stats->bytes += index_bytes(file);
+        }
     }
+    stats->at_bound = segments->bound_bytes != 0 && !free &&
+                      stats->bytes + segments->options.segment_bytes > segments->bound_bytes;
 }
 
 void segments_stats(struct segments *segments, struct segments_stats *stats)

@@ -13,6 +13,8 @@
 
 enum {
     LOG_BYTES_MIN_DEFAULT = 64 * 1024 * 1024,
+    BOUND_PART = 4, /* Of log_bytes_min, beside twice the live data. */
+    BOUND_SEGMENTS_MIN = 4,
     MAP_BYTES_DEFAULT = 1024 * 1024 * 1024,
     WAIT_MS = 1000,
     RETRY_MS = 200, /* After a failure. */
@@ -28,10 +30,26 @@ static uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Nice to those who serve, until they wait for it. Where it may not be less nice again (without the right to
+ * it), it stays as it is. */
+static void be_nice(struct store *store)
+{
+    struct segments_stats stats;
+
+    segments_stats(store->segments, &stats);
+    if (stats.at_bound == store->compactor_nice) {
+        store->compactor_nice = !stats.at_bound;
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), stats.at_bound ? 0 : COMPACTOR_NICE);
+    }
+}
+
 static bool breathe(void *context)
 {
-    const struct store *store = context;
+    struct store *store = context;
 
+    if (store->in_compactor) {
+        be_nice(store);
+    }
     return atomic_load_explicit(&store->stopping, memory_order_relaxed);
 }
 
@@ -230,18 +248,22 @@ static void publish(struct store *store)
     pthread_mutex_unlock(&store->lock);
 }
 
-/* Free files are kept up to what is sealed before the next compaction: they will be needed. */
-static uint64_t set_kept(struct store *store)
+/* How large the log may grow, by the live data: compaction is due at half as much again as that, and the
+ * files may take twice as much; free ones are kept for what will be needed before the next compaction.
+ * Returns the bytes of sealed log at which it is due. */
+static uint64_t set_sizes(struct store *store)
 {
+    const struct store_options *options = &store->options;
+    const uint64_t least = BOUND_SEGMENTS_MIN * options->segment_bytes;
     struct checkpoint_info info;
 
     checkpoint_info(store->checkpoint, &info);
-    uint64_t due_bytes = info.record_bytes < store->options.log_bytes_min
-                             ? store->options.log_bytes_min
-                             : info.record_bytes;
-    segments_set_kept(store->segments, due_bytes + 2 * store->options.segment_bytes,
+    uint64_t due = info.record_bytes + info.record_bytes / 2 + options->log_bytes_min;
+    uint64_t bound = 2 * info.record_bytes + BOUND_PART * options->log_bytes_min;
+    segments_set_kept(store->segments, due + 2 * options->segment_bytes,
                       info.file_bytes + STAGING_FILE_BYTES);
-    return due_bytes;
+    segments_set_bound(store->segments, bound < least ? least : bound, store->compaction_error);
+    return due;
 }
 
 static void report_failure(struct store *store, const char *what, int error)
@@ -266,8 +288,9 @@ static int compact_once(struct store *store)
     store->published.compacting = true;
     pthread_mutex_unlock(&store->lock);
     int rc = compaction_run(&store->compaction);
+    store->compaction_error = rc < 0 && rc != -ECANCELED ? rc : 0;
     publish(store);
-    set_kept(store);
+    set_sizes(store);
     pthread_mutex_lock(&store->lock);
     store->published.compacting = false;
     store->published.checkpoint_ms = clock_ms() - begin_ms;
@@ -294,17 +317,18 @@ int store_compact(struct store *store)
     return rc;
 }
 
-/* The log is due once it outgrew the data; any of it is when the disk is full. */
+/* The log is due once it outgrew the data; any of it is when there is no room for more. */
 static bool is_due(struct store *store)
 {
     struct segments_stats stats;
 
-    uint64_t due_bytes = set_kept(store);
+    uint64_t due_bytes = set_sizes(store);
     if (loader_is_busy(&store->loader)) {
         return false; /* It reads what is sealed. */
     }
     segments_stats(store->segments, &stats);
-    return stats.sealed_bytes >= due_bytes || (stats.full && stats.sealed_bytes > 0);
+    return stats.sealed_bytes >= due_bytes ||
+           ((stats.full || stats.at_bound) && stats.sealed_bytes > 0);
 }
 
 static void *compactor_main(void *context)
@@ -312,9 +336,11 @@ static void *compactor_main(void *context)
     struct store *store = context;
     uint64_t seen = 0;
 
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), COMPACTOR_NICE);
+    store->in_compactor = true;
+    store->compactor_nice = false;
     while (!atomic_load(&store->stopping)) {
         int rc = 0;
+        be_nice(store);
         if (is_due(store)) {
             rc = compact_once(store);
         }
@@ -327,6 +353,7 @@ static void *compactor_main(void *context)
             segments_wait(store->segments, &seen, WAIT_MS);
         }
     }
+    store->in_compactor = false;
     return NULL;
 }
 
@@ -361,7 +388,7 @@ int store_start(struct store *store)
 {
     assert(!store->preparing && !store->compacting);
     publish(store);
-    set_kept(store);
+    set_sizes(store);
     atomic_store(&store->stopping, false);
     int rc = prepare(store);
     if (rc < 0 && rc != -ENOSPC) {

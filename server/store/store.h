@@ -8,8 +8,10 @@
  * (loader.h). Nothing is compacted before the loader has finished.
  *
  * The shard is never asked for anything: what is compacted is the log. One thread prepares segments, so
- * that one is always ready; another, of lower priority, compacts once the sealed log is larger than
- * the live data (and log_bytes_min), which keeps the log under about twice the live data.
+ * that one is always ready; another, of lower priority, compacts once the sealed log is larger than one
+ * and a half times the live data and log_bytes_min. All of the log never takes more than twice the live data
+ * and four times log_bytes_min: where compaction cannot keep up, the log writer has to wait for it, and it
+ * is no longer of lower priority.
  *
  * Threads: calls from one thread at a time, except segments_take() and segments_seal() (the log
  * writer's) and store_stats() (any). The port to memory is used by all of the store's threads.
@@ -35,7 +37,7 @@ struct store_options {
     uint64_t seed;             /* Of positions: the data directory's. */
     uint64_t record_bytes_max; /* The largest session_max_bytes of any policy. */
     uint64_t segment_bytes;    /* 0: SEGMENT_BYTES_DEFAULT, or what such records need. */
-    uint64_t log_bytes_min;    /* Compact nothing below it. 0: 64 MiB. */
+    uint64_t log_bytes_min;    /* See above. 0: 64 MiB. */
     uint64_t bytes_max;        /* This shard's part of storage.disk_limit; 0: no limit. */
     uint64_t map_bytes;        /* LMDB's map to begin with; it grows. 0: 1 GiB. */
     uint32_t records_max;      /* Of a compaction's run; 0: compaction.h's own. */

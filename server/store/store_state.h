@@ -20,7 +20,9 @@ struct store {
     struct staging staging;
     struct leftover leftover;
     pthread_t preparer, compactor;
-    bool preparing, compacting; /* The threads exist. */
+    bool preparing, compacting;        /* The threads exist. */
+    bool in_compactor, compactor_nice; /* The compactor's own. */
+    int compaction_error;              /* Of the last run; whoever compacts. */
     atomic_bool stopping;
     pthread_mutex_t lock; /* Of `published`. */
     struct store_stats published;
