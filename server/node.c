@@ -168,6 +168,7 @@ static int open_shard(struct node *node, struct node_shard *shard, char *message
         .seed = node->directory.meta.seed,
         .actor = node->directory.meta.actor,
         .hlc = node->directory.meta.clean_hlc,
+        .gone_hlc = node->directory.created ? 0 : hlc_of_ms(wall_clock_now_ms(node->world.clock)),
         .memory_max = config->memory_limit / node->shard_count,
         .queue_delay_ms = (uint32_t)config->limits_queue_delay,
         .policies = &node->policies,

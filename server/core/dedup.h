@@ -5,6 +5,10 @@
  * the newest items of the union above both floors, and the floor that follows; it is associative
  * because whoever left the window of a part is below the floor of the whole.
  *
+ * A key that is let go whole (an expired session's burial, a tombstone's end) takes its window along. The
+ * shard remembers only how new the newest write was that went so: a repeated write whose first try may
+ * be one of those, and that must not be done twice, is answered MAYBE_APPLIED.
+ *
  * A coordinator also lets go what is older than DEDUP_KEEP_MS: no client retries that long, and items
  * are most of what small sessions would remember.
  *

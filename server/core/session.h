@@ -55,6 +55,8 @@ struct session_write {
     struct bytes changes;      /* A list that change_check() has accepted. */
     uint64_t client, sequence; /* Or 0, 0. */
     uint64_t retry_hlc; /* Nonzero: repeated; what the client had seen before its first try. */
+    uint64_t
+        gone_hlc; /* Writes up to here may have been forgotten with all of their key; 0: none. */
 };
 
 struct session_written {

@@ -26,6 +26,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->memory = memory;
     made->hlc = options->hlc;
     made->restored_hlc = options->hlc;
+    made->gone_hlc = options->gone_hlc;
     made->scratch.memory = memory;
     made->buried.memory = memory;
     position_set_init(&made->fetched, memory);

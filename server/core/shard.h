@@ -92,7 +92,9 @@ struct shard_options {
     uint32_t index;
     uint64_t seed; /* Of positions. */
     struct actor actor;
-    uint64_t hlc;        /* Newest that the store has seen. */
+    uint64_t hlc;      /* Newest that the store has seen. */
+    uint64_t gone_hlc; /* What was written up to here may have been forgotten since, with all of its
+                            key; 0: there was nothing before. */
     uint64_t memory_max; /* Bytes for sessions; 0: no limit. New sessions are refused at it, growth
                             of others a little above it. */
     uint32_t queue_delay_ms; /* Who waited longer is answered BUSY; 0: never. */

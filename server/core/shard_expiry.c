@@ -104,9 +104,10 @@ static bool patrol_step(struct shard *shard, uint64_t *budget_ns)
 struct due {
     struct shard *shard;
     uint64_t position;
-    bool found;   /* One is to be buried: what to log of it is in shard->scratch. */
-    bool expired; /* It was a session, not a tombstone. */
-    int rc;       /* Of making that. */
+    bool found;          /* One is to be buried: what to log of it is in shard->scratch. */
+    bool expired;        /* It was a session, not a tombstone. */
+    uint64_t newest_hlc; /* Of it, before that. */
+    int rc;              /* Of making that. */
 };
 
 /* Make the record to log: of a session its tombstone, of a tombstone itself. */
@@ -142,6 +143,7 @@ static bool due_visit(void *context, uint64_t position, struct bytes record)
     }
     due->found = true;
     due->expired = glance.expired;
+    due->newest_hlc = session_newest_hlc(record);
     due->rc = make_burial(due, record);
     return false;
 }
@@ -157,6 +159,8 @@ static int bury(struct due *due)
         return rc;
     }
     keeper_remove(shard->keeper, due->position, key);
+    /* Its dedup window goes with it: from here on nobody can tell whether such a write was done. */
+    shard->gone_hlc = due->newest_hlc > shard->gone_hlc ? due->newest_hlc : shard->gone_hlc;
     if (due->expired) {
         shard->stats.expired++;
         shard->stats.live--;

@@ -56,6 +56,7 @@ struct shard {
     bool idle_restored; /* Sessions with idle timeouts came; they get idle/8 in the first round. */
     bool revived;       /* A key that was buried came back: see shard_restore_done(). */
     uint64_t restored_hlc; /* Newest of what came from the store. */
+    uint64_t gone_hlc;     /* Newest write of all keys that were let go whole. */
     uint64_t restored_ms;  /* When serving began; 0: nothing was restored. */
 
     bool loading; /* Serving has begun, and the store still gives. */

@@ -52,6 +52,12 @@ static bool memory_is_full(const struct shard *shard, bool begins)
     return stats.memory_bytes > (begins ? max : max + max / MEMORY_RESERVE_PART);
 }
 
+/* What was let go before a restart is not known, but that it was no newer than what came back. */
+static uint64_t gone_hlc(const struct shard *shard)
+{
+    return shard->gone_hlc > shard->restored_hlc ? shard->gone_hlc : shard->restored_hlc;
+}
+
 static enum status apply(struct shard *shard, const struct request *request,
                          const struct policy *policy, struct bytes record)
 {
@@ -69,6 +75,7 @@ static enum status apply(struct shard *shard, const struct request *request,
         .client = request->client,
         .sequence = request->sequence,
         .retry_hlc = request->retry_hlc,
+        .gone_hlc = gone_hlc(shard),
     };
 
     enum status status = session_write(&write, &shard->written);

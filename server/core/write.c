@@ -87,17 +87,63 @@ static enum status set_token(const struct record *record, struct session_written
     return status_of_errno(rc);
 }
 
+/* Does it matter whether the write is done once or twice? Setting and removing the same again does not. */
+static bool counts_twice(const struct session_write *write)
+{
+    struct reader list = reader_of(write->changes);
+    struct change change;
+
+    if (write->if_version.size > 0) {
+        return true;
+    }
+    while (change_next(&list, &change) > 0) {
+        if (change.operation == CHANGE_ADD || change.operation == CHANGE_APPEND ||
+            change.operation == CHANGE_ADD_SCORE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Has nothing been here since before `ms`? What was here then, and its window, may be gone. */
+static bool began_after(const struct record *record, uint64_t ms)
+{
+    uint64_t hlc = record->version.death.hlc;
+
+    if (record->birth_count > 0) {
+        hlc = record_birth(record, 0).stamp.hlc; /* The oldest. */
+    }
+    return hlc == 0 || hlc_ms(hlc) >= ms;
+}
+
+/* A repeated write that the window does not know: may its first try have been here? What is gone is
+ * compared by time, not by stamp: what the client had seen may be of another shard, with another
+ * counter. */
+static bool may_have_left(const struct session_write *write, const struct record *record,
+                          const struct dedup *dedup)
+{
+    uint64_t ms = hlc_ms(write->retry_hlc);
+
+    if (write->retry_hlc == 0) {
+        return false;
+    }
+    if (dedup->floor > write->retry_hlc) {
+        return true;
+    }
+    return write->gone_hlc != 0 && hlc_ms(write->gone_hlc) >= ms && began_after(record, ms) &&
+           counts_twice(write);
+}
+
 /* Returns OK when the write is to be done; otherwise its answer, OK with `repeated` set included. */
-static enum status check_repeated(const struct session_write *write, const struct dedup *dedup,
-                                  struct session_written *written)
+static enum status check_repeated(const struct session_write *write, const struct record *record,
+                                  const struct dedup *dedup, struct session_written *written)
 {
     if (write->client == 0) {
         return STATUS_OK;
     }
     const struct dedup_item *item = dedup_find(dedup, write->client, write->sequence);
     if (item == NULL) {
-        bool may_have_left = write->retry_hlc != 0 && dedup->floor > write->retry_hlc;
-        return may_have_left ? STATUS_MAYBE_APPLIED : STATUS_OK;
+        return may_have_left(write, record, dedup) ? STATUS_MAYBE_APPLIED : STATUS_OK;
     }
     written->repeated = true;
     written->stamp = item->stamp;
@@ -380,7 +426,7 @@ static enum status do_write(struct edit *edit, struct session_written *written)
     struct dedup dedup;
 
     record_dedup(edit->old, &dedup);
-    enum status status = check_repeated(write, &dedup, written);
+    enum status status = check_repeated(write, edit->old, &dedup, written);
     if (status != STATUS_OK || written->repeated) {
         return status != STATUS_OK ? status : set_token(edit->old, written);
     }
