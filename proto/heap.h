@@ -29,4 +29,15 @@ static inline struct memory *heap_memory(void)
     return &heap;
 }
 
+/* A block of its own from a port, and back. */
+static inline void *heap_take(struct memory *memory, size_t size)
+{
+    return memory->resize(memory, NULL, 0, size);
+}
+
+static inline void heap_give(struct memory *memory, void *block, size_t size)
+{
+    (void)memory->resize(memory, block, size, 0);
+}
+
 #endif

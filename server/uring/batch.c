@@ -1,9 +1,8 @@
 #include "batch.h"
 
-#include <stdlib.h>
-
 #include "cross.h"
 #include "door.h"
+#include "heap.h"
 #include "plane_private.h"
 #include "shard_thread.h"
 #include "slot.h"
@@ -91,7 +90,7 @@ static void give_back(struct shard_thread *thread)
     }
     while (thread->spent_blocks != NULL) {
         struct hop_block *next = thread->spent_blocks->next;
-        free(thread->spent_blocks);
+        heap_give(thread->memory, thread->spent_blocks, sizeof *next + thread->spent_blocks->size);
         thread->spent_blocks = next;
     }
 }

@@ -57,6 +57,9 @@ enum {
     HOP_BYTES = 256 * 1024, /* A power of two. */
     HOP_MESSAGE_MAX = 16 * 1024,
     HOP_SPARE_BYTES = HOP_BYTES / 4, /* Requests leave this much for answers. */
+    /* Answers that found the queue full. Requests of that shard: BUSY above, not executed. */
+    OWED_BYTES_MAX = 16 * 1024 * 1024,
+    REFUSED_MAX = 1024, /* Such refusals themselves; above, that shard's queue is left alone. */
 
     LOG_STAGING_BYTES =
         STAGING_AREA_BYTES,           /* Of one device write; larger only for one large record. */

@@ -2,25 +2,30 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bounds.h"
+#include "heap.h"
 
 enum { TICKET_INDEX_MASK = 0xffffff };
 
 static_assert((int)TICKETS_MAX <= (int)TICKET_INDEX_MASK, "an index fits its bits");
 static_assert(SHARDS_MAX <= 255, "a shard fits its bits");
 
-void calls_init(struct calls *calls, uint32_t shard)
+void calls_init(struct calls *calls, uint32_t shard, struct memory *memory)
 {
-    *calls = (struct calls){.shard = shard};
+    *calls = (struct calls){.shard = shard, .memory = memory};
+}
+
+static void held_free(struct calls *calls, struct held *held)
+{
+    heap_give(calls->memory, held, sizeof *held + held->capacity);
 }
 
 static void held_give(struct calls *calls, struct held *held)
 {
     if (held->capacity != HELD_BYTES || calls->held_free_count >= HELD_KEPT) {
-        free(held);
+        held_free(calls, held);
         return;
     }
     held->next = calls->held_free;
@@ -31,15 +36,17 @@ static void held_give(struct calls *calls, struct held *held)
 void calls_fini(struct calls *calls)
 {
     for (uint32_t i = 0; i < calls->size; i++) {
-        free(calls->table[i].held);
+        if (calls->table[i].held != NULL) {
+            held_free(calls, calls->table[i].held);
+        }
     }
     while (calls->held_free != NULL) {
         struct held *next = calls->held_free->next;
-        free(calls->held_free);
+        held_free(calls, calls->held_free);
         calls->held_free = next;
     }
-    free(calls->table);
-    *calls = (struct calls){0};
+    heap_give(calls->memory, calls->table, calls->capacity * sizeof *calls->table);
+    *calls = (struct calls){.memory = calls->memory};
 }
 
 static bool grow(struct calls *calls)
@@ -49,7 +56,8 @@ static bool grow(struct calls *calls)
     if (calls->capacity >= TICKETS_MAX) {
         return false;
     }
-    struct call *table = realloc(calls->table, capacity * sizeof *table);
+    struct call *table = calls->memory->resize(
+        calls->memory, calls->table, calls->capacity * sizeof *table, capacity * sizeof *table);
     if (table == NULL) {
         return false;
     }
@@ -64,7 +72,7 @@ uint64_t calls_take(struct calls *calls, struct call **taken)
 
     if (calls->free != 0) {
         index = calls->free - 1;
-        calls->free = calls->table[index].next_free;
+        calls->free = calls->table[index].next;
         generation = calls->table[index].generation + 1;
     } else {
         if (calls->size == calls->capacity && !grow(calls)) {
@@ -99,7 +107,7 @@ void calls_give(struct calls *calls, struct call *call)
         call->held = NULL;
     }
     call->generation++;
-    call->next_free = calls->free;
+    call->next = calls->free;
     calls->free = (uint32_t)(call - calls->table) + 1;
     calls->used--;
 }
@@ -114,7 +122,7 @@ int calls_hold(struct calls *calls, struct call *call, struct bytes answer)
         calls->held_free_count--;
     } else {
         size_t capacity = answer.size > HELD_BYTES ? answer.size : HELD_BYTES;
-        held = malloc(sizeof *held + capacity);
+        held = heap_take(calls->memory, sizeof *held + capacity);
         if (held == NULL) {
             return -ENOMEM;
         }
@@ -123,6 +131,5 @@ int calls_hold(struct calls *calls, struct call *call, struct bytes answer)
     held->size = (uint32_t)answer.size;
     memcpy(held->data, answer.data, answer.size);
     call->held = held;
-    call->held_back = true;
     return 0;
 }

@@ -11,6 +11,9 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "frame.h"
+#include "memory.h"
+#include "status.h"
 
 struct gather;
 struct protocol;
@@ -30,13 +33,13 @@ struct held {
 
 struct call {
     uint32_t generation; /* Odd while in use. */
-    uint32_t next_free;
-    uint8_t form;       /* enum call_form. */
-    uint8_t frame_type; /* Of the request. */
-    uint8_t flags;      /* GET's, as asked for. */
-    bool remote;        /* Another shard's: the bytes go there. */
-    uint8_t origin;     /* That shard. */
-    bool held_back;     /* `held` is the answer, and waits for its release. */
+    uint32_t next;       /* Index + 1, in the list of free ones or of owed ones (cross.h). */
+    uint8_t form;        /* enum call_form. */
+    uint8_t frame_type;  /* Of the request. */
+    uint8_t flags;       /* GET's, as asked for. */
+    bool remote;         /* Another shard's: the bytes go there. */
+    uint8_t origin;      /* That shard. */
+    bool held_back;      /* The answer waits for its release, in `held` where there was memory. */
     uint32_t connection, connection_generation;
     uint32_t part;
     uint64_t request_id;
@@ -47,6 +50,7 @@ struct call {
 };
 
 struct calls {
+    struct memory *memory;
     struct call *table;
     uint32_t size, capacity, free; /* `free`: index + 1 of the first free one. */
     uint32_t used, shard;
@@ -54,7 +58,7 @@ struct calls {
     uint32_t held_free_count;
 };
 
-void calls_init(struct calls *calls, uint32_t shard);
+void calls_init(struct calls *calls, uint32_t shard, struct memory *memory);
 void calls_fini(struct calls *calls);
 
 /* A new call, zeroed but for its own fields; `taken` is good until the next take.
@@ -67,6 +71,14 @@ void calls_give(struct calls *calls, struct call *call);
 
 /* Keep a copy of the answer. Returns 0 or -ENOMEM. */
 int calls_hold(struct calls *calls, struct call *call, struct bytes answer);
+
+/* What to say where there is no memory for the answer to a request that was executed. */
+static inline enum status calls_lost_status(const struct call *call)
+{
+    bool write = call->frame_type == FRAME_WRITE || call->frame_type == FRAME_WRITE_MANY;
+
+    return write ? STATUS_MAYBE_APPLIED : STATUS_BUSY;
+}
 
 static inline uint32_t ticket_shard(uint64_t ticket)
 {

@@ -2,9 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "bounds.h"
+#include "heap.h"
 
 struct chunk *chunk_take(struct chunk_pool *pool, size_t capacity)
 {
@@ -15,7 +16,7 @@ struct chunk *chunk_take(struct chunk_pool *pool, size_t capacity)
         pool->free_count--;
     } else {
         capacity = capacity < CHUNK_BYTES ? CHUNK_BYTES : capacity;
-        chunk = malloc(sizeof *chunk + capacity);
+        chunk = heap_take(pool->memory, sizeof *chunk + capacity);
         if (chunk == NULL) {
             return NULL;
         }
@@ -32,7 +33,7 @@ void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
     assert(pool->bytes_out >= chunk->capacity);
     pool->bytes_out -= chunk->capacity;
     if (chunk->capacity != CHUNK_BYTES || pool->free_count >= CHUNKS_KEPT) {
-        free(chunk);
+        heap_give(pool->memory, chunk, sizeof *chunk + chunk->capacity);
         return;
     }
     chunk->next = pool->free;
@@ -44,10 +45,10 @@ void chunk_pool_fini(struct chunk_pool *pool)
 {
     while (pool->free != NULL) {
         struct chunk *next = pool->free->next;
-        free(pool->free);
+        heap_give(pool->memory, pool->free, sizeof *next + CHUNK_BYTES);
         pool->free = next;
     }
-    *pool = (struct chunk_pool){0};
+    *pool = (struct chunk_pool){.memory = pool->memory};
 }
 
 int chunk_list_append(struct chunk_list *list, struct chunk_pool *pool, struct bytes bytes)

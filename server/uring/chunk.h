@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "bytes.h"
+#include "memory.h"
 
 struct chunk {
     struct chunk *next;
@@ -20,6 +21,7 @@ struct chunk {
 };
 
 struct chunk_pool {
+    struct memory *memory;
     struct chunk *free;
     uint32_t free_count;
     uint64_t bytes_out; /* Capacity of all chunks in use. */

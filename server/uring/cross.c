@@ -1,7 +1,6 @@
 #include "cross.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "batch.h"
@@ -14,7 +13,7 @@
 #include "receive.h"
 #include "shard_thread.h"
 
-enum cross_kind { CROSS_REQUEST = 1, CROSS_ANSWER, CROSS_SOCKET, CROSS_MOVED };
+enum cross_kind { CROSS_REQUEST = 1, CROSS_ANSWER, CROSS_NO_ANSWER, CROSS_SOCKET, CROSS_MOVED };
 
 /* Of every message. Its bytes follow the message's struct, or lie in the block. */
 struct cross_head {
@@ -34,6 +33,13 @@ struct cross_answer_message {
     uint64_t ticket;
 };
 
+/* In place of an answer: there was no memory for it, or for the call. */
+struct cross_no_answer_message {
+    struct cross_head head;
+    uint64_t ticket;
+    uint32_t status;
+};
+
 struct cross_socket_message {
     struct cross_head head;
     int fd;
@@ -41,11 +47,12 @@ struct cross_socket_message {
     const struct protocol *protocol;
 };
 
-/* An answer that found the queue full. */
-struct hop_kept {
-    struct hop_kept *next;
-    struct cross_answer_message message;
-};
+static void free_block(struct shard_thread *thread, struct hop_block *block)
+{
+    if (block != NULL) {
+        heap_give(thread->memory, block, sizeof *block + block->size);
+    }
+}
 
 /* Room for a message and `size` bytes after it. Returns where the bytes go, NULL when there is none. */
 static uint8_t *begin(struct shard_thread *thread, uint32_t shard, size_t message_size, size_t size,
@@ -54,7 +61,7 @@ static uint8_t *begin(struct shard_thread *thread, uint32_t shard, size_t messag
     struct hop_block *block = NULL;
 
     if (message_size + size > HOP_MESSAGE_MAX) {
-        block = malloc(sizeof *block + size);
+        block = heap_take(thread->memory, sizeof *block + size);
         if (block == NULL) {
             return NULL;
         }
@@ -63,7 +70,7 @@ static uint8_t *begin(struct shard_thread *thread, uint32_t shard, size_t messag
     size_t whole = message_size + (block == NULL ? size : 0);
     *head = hop_send(thread->hops_out[shard], (uint32_t)whole, spare);
     if (*head == NULL) {
-        free(block);
+        free_block(thread, block);
         return NULL;
     }
     **head = (struct cross_head){.size = (uint32_t)size, .block = block};
@@ -98,52 +105,112 @@ bool cross_request(struct shard_thread *thread, uint32_t shard, const struct req
     return true;
 }
 
-/* Try to send the answer whose bytes are in `block`. */
-static bool send_kept(struct shard_thread *thread, uint32_t shard, struct hop_kept *kept)
-{
-    struct cross_answer_message *message = hop_send(thread->hops_out[shard], sizeof *message, 0);
+/* ---- Answers ---- */
 
-    if (message != NULL) {
-        *message = kept->message;
-    }
-    return message != NULL;
-}
-
-static void keep_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
+static bool send_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
                         struct bytes answer)
-{
-    struct hop_kept *kept = malloc(sizeof *kept);
-    struct hop_block *block = malloc(sizeof *block + answer.size);
-
-    if (kept == NULL || block == NULL) {
-        /* The request stays unanswered; the client's own deadline ends it. */
-        free(kept);
-        free(block);
-        return;
-    }
-    block->size = answer.size;
-    put(block->data, answer);
-    *kept = (struct hop_kept){
-        .next = thread->hops_kept[shard],
-        .message = {.head = {.kind = CROSS_ANSWER, .size = (uint32_t)answer.size, .block = block},
-                    .ticket = ticket},
-    };
-    thread->hops_kept[shard] = kept;
-}
-
-void cross_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket, struct bytes answer)
 {
     struct cross_head *head;
     uint8_t *to = begin(thread, shard, sizeof(struct cross_answer_message), answer.size, 0, &head);
-    thread->crossed_bytes += answer.size;
+
     if (to == NULL) {
-        keep_answer(thread, shard, ticket, answer);
-        return;
+        return false;
     }
     head->kind = CROSS_ANSWER;
     ((struct cross_answer_message *)head)->ticket = ticket;
     put(to, answer);
+    return true;
 }
+
+/* This needs room in the queue only. */
+static bool send_no_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
+                           enum status status)
+{
+    struct cross_no_answer_message *message = hop_send(thread->hops_out[shard], sizeof *message, 0);
+
+    if (message != NULL) {
+        *message = (struct cross_no_answer_message){
+            .head = {.kind = CROSS_NO_ANSWER},
+            .ticket = ticket,
+            .status = status,
+        };
+    }
+    return message != NULL;
+}
+
+/* Send the answer in `held`, or that there was no memory for it. */
+static bool send_owed(struct shard_thread *thread, uint32_t shard, const struct call *call)
+{
+    const struct held *held = call->held;
+
+    return (held != NULL &&
+            send_answer(thread, shard, call->origin_ticket, bytes_of(held->data, held->size))) ||
+           (held == NULL &&
+            send_no_answer(thread, shard, call->origin_ticket, calls_lost_status(call)));
+}
+
+static void owe(struct shard_thread *thread, struct call *call, struct bytes answer)
+{
+    struct owed *owed = &thread->owed[call->origin];
+    uint32_t index = (uint32_t)(call - thread->calls.table) + 1;
+
+    if (call->held == NULL) {
+        (void)calls_hold(&thread->calls, call, answer); /* Else it is lost, which will be said. */
+    }
+    owed->bytes += call->held == NULL ? 0 : call->held->size;
+    call->next = 0;
+    if (owed->last == 0) {
+        owed->first = index;
+    } else {
+        thread->calls.table[owed->last - 1].next = index;
+    }
+    owed->last = index;
+}
+
+bool cross_answer(struct shard_thread *thread, struct call *call, struct bytes answer)
+{
+    thread->crossed_bytes += answer.size;
+    if (thread->owed[call->origin].first == 0 &&
+        send_answer(thread, call->origin, call->origin_ticket, answer)) {
+        return true;
+    }
+    owe(thread, call, answer);
+    return false;
+}
+
+/* Pay what is owed, in order, as far as the queue takes it. */
+static void pay(struct shard_thread *thread, uint32_t shard)
+{
+    struct owed *owed = &thread->owed[shard];
+
+    while (owed->first != 0) {
+        struct call *call = &thread->calls.table[owed->first - 1];
+        if (!send_owed(thread, shard, call)) {
+            break;
+        }
+        owed->bytes -= call->held == NULL ? 0 : call->held->size;
+        owed->first = call->next;
+        owed->last = owed->first == 0 ? 0 : owed->last;
+        calls_give(&thread->calls, call);
+    }
+    while (owed->refused_count > 0 &&
+           send_no_answer(thread, shard, owed->refused[owed->refused_count - 1], STATUS_BUSY)) {
+        owed->refused_count--;
+    }
+}
+
+/* A request of another shard that is not taken: the call there ends with BUSY. */
+static void refuse(struct shard_thread *thread, uint32_t from, uint64_t ticket)
+{
+    struct owed *owed = &thread->owed[from];
+
+    if (!send_no_answer(thread, from, ticket, STATUS_BUSY)) {
+        assert(owed->refused_count < REFUSED_MAX); /* had_enough() looked. */
+        owed->refused[owed->refused_count++] = ticket;
+    }
+}
+
+/* ---- Sockets ---- */
 
 bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd)
 {
@@ -159,7 +226,7 @@ bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd)
 
 void cross_move(struct shard_thread *thread, struct connection *connection)
 {
-    struct buffer rest = {.memory = heap_memory()};
+    struct buffer rest = {.memory = thread->memory};
     struct cross_head *head;
     uint32_t shard = connection->move_to;
     uint8_t *to = NULL;
@@ -185,23 +252,7 @@ void cross_move(struct shard_thread *thread, struct connection *connection)
     connection_forget(thread, connection);
 }
 
-/* Too many calls here: the sender's call ends with BUSY. */
-static void refuse(struct shard_thread *thread, uint32_t from, const struct call *call,
-                   uint64_t ticket)
-{
-    struct reply reply = {
-        .op = call->form == CALL_SCAN_PART ? REQUEST_SCAN : REQUEST_GET,
-        .status = STATUS_BUSY,
-        .retry_after_ms = BUSY_RETRY_MS,
-    };
-    size_t room = call->protocol->answer_room(thread, call, &reply);
-
-    thread->frame.size = 0;
-    if (buffer_reserve(&thread->frame, room) == 0) {
-        size_t size = call->protocol->answer_put(thread, call, &reply, thread->frame.data);
-        cross_answer(thread, from, ticket, bytes_of(thread->frame.data, size));
-    }
-}
+/* ---- Receiving ---- */
 
 static void take_request(struct shard_thread *thread, uint32_t from,
                          const struct cross_request_message *message, const uint8_t *at)
@@ -212,9 +263,10 @@ static void take_request(struct shard_thread *thread, uint32_t from,
     request.key.data = at;
     request.version.data = at + request.key.size;
     request.body.data = request.version.data + request.version.size;
-    uint64_t ticket = calls_take(&thread->calls, &call);
+    bool owes_much = thread->owed[from].bytes > OWED_BYTES_MAX;
+    uint64_t ticket = owes_much ? 0 : calls_take(&thread->calls, &call);
     if (ticket == 0) {
-        refuse(thread, from, &message->call, request.ticket);
+        refuse(thread, from, request.ticket);
         return;
     }
     uint32_t generation = call->generation;
@@ -228,6 +280,16 @@ static void take_request(struct shard_thread *thread, uint32_t from,
     request.ticket = ticket;
     shard_prepare(thread->shard, &request);
     batch_add(thread, &request, NULL, bytes_of(NULL, 0));
+}
+
+static void take_no_answer(struct shard_thread *thread,
+                           const struct cross_no_answer_message *message)
+{
+    bool busy = message->status == STATUS_BUSY;
+
+    door_refuse(thread, message->ticket, (enum status)message->status,
+                busy ? "the session's shard has no memory for this now"
+                     : "no memory for the answer");
 }
 
 static void take_socket(struct shard_thread *thread, const struct cross_socket_message *message,
@@ -255,6 +317,7 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
     static const size_t sizes[] = {
         [CROSS_REQUEST] = sizeof(struct cross_request_message),
         [CROSS_ANSWER] = sizeof(struct cross_answer_message),
+        [CROSS_NO_ANSWER] = sizeof(struct cross_no_answer_message),
         [CROSS_SOCKET] = sizeof(struct cross_socket_message),
         [CROSS_MOVED] = sizeof(struct cross_socket_message),
     };
@@ -270,6 +333,9 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
         door_deliver(thread, ((const struct cross_answer_message *)(const void *)head)->ticket,
                      bytes_of(at, head->size));
         break;
+    case CROSS_NO_ANSWER:
+        take_no_answer(thread, (const void *)head);
+        break;
     case CROSS_SOCKET:
     case CROSS_MOVED:
         take_socket(thread, (const void *)head, bytes_of(at, head->size));
@@ -282,12 +348,13 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
 }
 
 /* Answers to other shards' requests have no connection here whose pace would hold them back. */
-static bool had_enough(struct shard_thread *thread)
+static bool had_enough(struct shard_thread *thread, uint32_t from)
 {
     if (thread->batch.count >= PREFETCH_MAX) {
         batch_run(thread);
     }
-    return thread->crossed_bytes > BULK_TURN_BYTES;
+    return thread->crossed_bytes > BULK_TURN_BYTES ||
+           thread->owed[from].refused_count == REFUSED_MAX;
 }
 
 void cross_receive(struct shard_thread *thread)
@@ -300,7 +367,7 @@ void cross_receive(struct shard_thread *thread)
             continue;
         }
         for (;;) {
-            if (had_enough(thread)) {
+            if (had_enough(thread, from)) {
                 thread->again = true;
                 thread->cross_first = from + 1;
                 return;
@@ -327,7 +394,8 @@ bool cross_waiting(const struct shard_thread *thread)
 {
     for (uint32_t shard = 0; shard < thread->plane->options.shard_count; shard++) {
         if (shard != thread->index &&
-            (hop_waiting(thread->hops_in[shard]) || thread->hops_kept[shard] != NULL)) {
+            (hop_waiting(thread->hops_in[shard]) || thread->owed[shard].first != 0 ||
+             thread->owed[shard].refused_count > 0)) {
             return true;
         }
     }
@@ -354,12 +422,7 @@ void cross_flush(struct shard_thread *thread)
         if (shard == thread->index) {
             continue;
         }
-        while (thread->hops_kept[shard] != NULL &&
-               send_kept(thread, shard, thread->hops_kept[shard])) {
-            struct hop_kept *sent = thread->hops_kept[shard];
-            thread->hops_kept[shard] = sent->next;
-            free(sent);
-        }
+        pay(thread, shard);
         if (hop_publish(thread->hops_out[shard])) {
             wake(thread, shard);
         }
@@ -377,7 +440,7 @@ static void drop(struct shard_thread *thread, uint32_t from)
         if (head->kind == CROSS_SOCKET || head->kind == CROSS_MOVED) {
             close(((const struct cross_socket_message *)(const void *)head)->fd);
         }
-        free(head->block);
+        free_block(thread, head->block);
     }
 }
 
@@ -389,11 +452,5 @@ void cross_fini(struct shard_thread *thread)
         }
         (void)hop_publish(thread->plane->threads[shard].hops_out[thread->index]);
         drop(thread, shard);
-        while (thread->hops_kept[shard] != NULL) {
-            struct hop_kept *next = thread->hops_kept[shard]->next;
-            free(thread->hops_kept[shard]->message.head.block);
-            free(thread->hops_kept[shard]);
-            thread->hops_kept[shard] = next;
-        }
     }
 }

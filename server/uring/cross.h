@@ -1,7 +1,9 @@
 /* What crosses from one shard's thread to another: requests for its sessions, their answers, sockets.
  *
  * Messages lie in the hop queues (hop.h); what is larger than HOP_MESSAGE_MAX travels as a pointer. A
- * full queue refuses requests (BUSY) before answers, and keeps an answer until there is room.
+ * full queue refuses requests (BUSY) before answers. An answer that finds it full stays with its call, in
+ * the order of making, and goes when there is room; where there is no memory to keep it, that it is lost
+ * is what goes, and that needs none. So every request is answered.
  */
 #ifndef CROSS_H
 #define CROSS_H
@@ -14,13 +16,14 @@
 struct shard_thread;
 struct connection;
 struct request;
+struct call;
 
 /* Send a request, whose ticket is a call here. Returns false when the queue is full. */
 bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request);
 
-/* Send the answer to such a request back. */
-void cross_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
-                  struct bytes answer);
+/* Send the answer to such a request back. Returns whether it has gone, and with it the call; else both go
+ * later, by themselves. */
+bool cross_answer(struct shard_thread *thread, struct call *call, struct bytes answer);
 
 /* Give a fresh socket away; it is counted there already. Returns false when the queue is full. */
 bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd);

@@ -13,8 +13,11 @@ enum { SCRATCH_KEPT_BYTES = 1024 * 1024 };
 /* Bytes where they belong; the call is over. */
 static void deliver(struct shard_thread *thread, struct call *call, struct bytes answer)
 {
+    if (call->remote && !cross_answer(thread, call, answer)) {
+        return; /* It goes later, and the call is over then. */
+    }
     if (call->remote) {
-        cross_answer(thread, call->origin, call->origin_ticket, answer);
+        /* Gone to where its connection is. */
     } else if (call->form == CALL_FRAME) {
         struct connection *connection =
             connection_find(thread, call->connection, call->connection_generation);
@@ -49,16 +52,35 @@ static void answer_here(struct shard_thread *thread, struct call *call, const st
     calls_give(&thread->calls, call);
 }
 
-/* Into the shard's own buffer. Where there is no memory for the answer, an error takes its place. */
+/* What is said where there is no memory for all of `reply`: never that a write was not done which was. */
+static struct reply shortened(const struct call *call, const struct reply *reply)
+{
+    struct reply instead = {
+        .op = reply->op,
+        .status = reply->status,
+        .text = reply->text,
+        .retry_after_ms = reply->retry_after_ms,
+    };
+
+    if (reply->status == STATUS_OK) {
+        instead.status = calls_lost_status(call);
+        instead.text = "no memory for the answer";
+        instead.retry_after_ms = instead.status == STATUS_BUSY ? BUSY_RETRY_MS : 0;
+    }
+    return instead;
+}
+
+/* Into the shard's own buffer. */
 static struct bytes answer_bytes(struct shard_thread *thread, const struct call *call,
                                  const struct reply *reply)
 {
-    static const struct reply no_memory = {.status = STATUS_BUSY, .text = "no memory"};
+    struct reply instead;
     size_t room = call->protocol->answer_room(thread, call, reply);
 
     thread->frame.size = 0;
     if (buffer_reserve(&thread->frame, room) != 0) {
-        reply = &no_memory;
+        instead = shortened(call, reply);
+        reply = &instead;
         room = call->protocol->answer_room(thread, call, reply);
         int rc = buffer_reserve(&thread->frame, room);
         assert(rc == 0); /* shard_thread_init() made it large enough for this. */
@@ -70,9 +92,11 @@ static struct bytes answer_bytes(struct shard_thread *thread, const struct call 
 /* A large answer may have left much in the buffers. */
 static void trim(struct buffer *buffer)
 {
-    if (buffer->capacity > SCRATCH_KEPT_BYTES) {
+    struct buffer small = {.memory = buffer->memory};
+
+    if (buffer->capacity > SCRATCH_KEPT_BYTES && buffer_reserve(&small, FRAME_BUFFER_BYTES) == 0) {
         buffer_fini(buffer);
-        (void)buffer_reserve(buffer, 4096);
+        *buffer = small;
     }
 }
 
@@ -83,8 +107,12 @@ static void answer(struct shard_thread *thread, struct call *call, const struct 
         answer_here(thread, call, reply);
     } else {
         struct bytes bytes = answer_bytes(thread, call, reply);
-        if (!held || calls_hold(&thread->calls, call, bytes) != 0) {
+        if (!held) {
             deliver(thread, call, bytes);
+        } else {
+            call->held_back = true;
+            (void)calls_hold(&thread->calls, call,
+                             bytes); /* Else door_release() says what is left. */
         }
         trim(&thread->frame);
     }
@@ -106,9 +134,14 @@ static void door_release(struct door *door, uint64_t ticket, enum status status,
     struct call *call = calls_find(&thread->calls, ticket);
 
     assert(call != NULL && call->held_back);
-    if (status == STATUS_OK) {
+    call->held_back = false;
+    if (status == STATUS_OK && call->held != NULL) {
         deliver(thread, call, bytes_of(call->held->data, call->held->size));
         return;
+    }
+    if (status == STATUS_OK) {
+        status = calls_lost_status(call);
+        text = "no memory for the answer";
     }
     struct reply reply = {.op = REQUEST_WRITE, .status = status, .text = text};
     answer(thread, call, &reply, false);

@@ -15,7 +15,8 @@ struct shard_thread;
 
 void door_init(struct shard_thread *thread);
 
-/* Answer a call that never reached the shard. */
+/* Answer a call that has no answer from the shard: it never came there, or the answer was lost on its
+ * way. */
 void door_refuse(struct shard_thread *thread, uint64_t ticket, enum status status,
                  const char *text);
 

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <stdbool.h>
-#include <stdlib.h>
 
 #include "connection.h"
 #include "heap.h"
@@ -26,12 +25,16 @@ struct gather {
     struct gather_slice slices[];
 };
 
+static size_t gather_bytes(uint32_t part_count)
+{
+    return sizeof(struct gather) + part_count * sizeof(struct gather_slice);
+}
+
 struct gather *gather_open(struct shard_thread *thread, struct connection *connection,
                            uint8_t frame_type, uint64_t request_id, uint32_t part_count)
 {
-    struct gather *gather = malloc(sizeof *gather + part_count * sizeof gather->slices[0]);
+    struct gather *gather = heap_take(thread->memory, gather_bytes(part_count));
 
-    (void)thread;
     assert(part_count > 0);
     if (gather == NULL) {
         return NULL;
@@ -43,7 +46,7 @@ struct gather *gather_open(struct shard_thread *thread, struct connection *conne
         .frame_type = frame_type,
         .part_count = part_count,
         .left = part_count,
-        .bytes = {.memory = heap_memory()},
+        .bytes = {.memory = thread->memory},
     };
     connection->in_flight++;
     return gather;
@@ -51,8 +54,10 @@ struct gather *gather_open(struct shard_thread *thread, struct connection *conne
 
 static void gather_free(struct gather *gather)
 {
+    struct memory *memory = gather->bytes.memory;
+
     buffer_fini(&gather->bytes);
-    free(gather);
+    heap_give(memory, gather, gather_bytes(gather->part_count));
 }
 
 void gather_abandon(struct gather *gather)
@@ -143,6 +148,7 @@ static void finish(struct shard_thread *thread, struct gather *gather)
 {
     struct connection *connection = connection_find(thread, gather->connection, gather->generation);
     enum status status = STATUS_OK;
+    const char *text = NULL;
     uint64_t cursor = 0;
     int rc;
 
@@ -158,10 +164,11 @@ static void finish(struct shard_thread *thread, struct gather *gather)
         rc = join(gather, &thread->scratch);
     }
     if (rc != 0 || gather->failed) {
-        status = STATUS_BUSY;
+        status = gather->frame_type == FRAME_WRITE_MANY ? STATUS_MAYBE_APPLIED : STATUS_BUSY;
+        text = "no memory for the answers";
     }
     if (status != STATUS_OK) {
-        native_status(thread, connection, gather->frame_type, gather->request_id, status, NULL);
+        native_status(thread, connection, gather->frame_type, gather->request_id, status, text);
         return;
     }
     struct bytes value = buffer_bytes(&thread->scratch);
@@ -185,8 +192,9 @@ static void add_part(struct gather *gather, uint32_t part, struct bytes answer, 
     uint8_t small[1024];
 
     if (gather->bytes.size + answer.size > bytes_max) {
+        bool write = gather->frame_type == FRAME_WRITE_MANY;
         struct native_answer instead;
-        native_answer_status(&instead, STATUS_FRAME_TOO_LARGE,
+        native_answer_status(&instead, write ? STATUS_MAYBE_APPLIED : STATUS_FRAME_TOO_LARGE,
                              "the answers to all keys together do not fit into a reply",
                              bytes_of(NULL, 0));
         assert(instead.room <= sizeof small);

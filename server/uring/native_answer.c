@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "bounds.h"
 #include "frame.h"
 #include "inspect.h"
 #include "limits.h"
@@ -171,6 +172,12 @@ void native_answer(struct native_answer *answer, const struct reply *reply, uint
         answer->head.created = reply->created;
         answer->head.repeated = reply->repeated;
     }
+    if (answer->value.size > FRAME_BYTES_MAX - HEAD_BYTES_MAX && reply->op == REQUEST_WRITE) {
+        native_answer_status(answer, STATUS_MAYBE_APPLIED,
+                             "the write was applied; its results do not fit into a frame",
+                             bytes_of(NULL, 0));
+        return;
+    }
     if (rc == 0 && answer->value.size > FRAME_BYTES_MAX - HEAD_BYTES_MAX) {
         native_answer_status(answer, STATUS_FRAME_TOO_LARGE,
                              "the answer does not fit into a frame; ask for fewer fields",
@@ -178,7 +185,9 @@ void native_answer(struct native_answer *answer, const struct reply *reply, uint
         return;
     }
     if (rc != 0) {
+        /* Of reads only: the value of a write's answer is there already. */
         native_answer_status(answer, STATUS_BUSY, "no memory for the answer", bytes_of(NULL, 0));
+        answer->head.retry_after_ms = BUSY_RETRY_MS;
         return;
     }
     answer->head.ack = reply->ack;

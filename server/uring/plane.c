@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cross.h"
+#include "heap.h"
 #include "listener.h"
 #include "plane_private.h"
 
@@ -72,6 +73,9 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
         return -ENOMEM;
     }
     plane->options = *options;
+    if (plane->options.memory == NULL) {
+        plane->options.memory = heap_memory();
+    }
     plane->listen_fd = -1;
     plane->node_name = strdup(options->node_name);
     plane->options.node_name = plane->node_name;

@@ -10,13 +10,12 @@
 #include "cross.h"
 #include "door.h"
 #include "gather.h"
-#include "heap.h"
 #include "listener.h"
 #include "loading.h"
 #include "native_door.h"
 #include "plane_private.h"
 
-enum { FRAME_BUFFER_BYTES = 4096, STOP_POLL_US = 10 * 1000, TICK_SHARE = 8 };
+enum { STOP_POLL_US = 10 * 1000, TICK_SHARE = 8 };
 
 static uint64_t clock_us(clockid_t clock)
 {
@@ -49,8 +48,8 @@ static int make_hops(struct shard_thread *thread)
 
     thread->hops_in = calloc(count, sizeof(struct hop *));
     thread->hops_out = calloc(count, sizeof(struct hop *));
-    thread->hops_kept = calloc(count, sizeof(struct hop_kept *));
-    if (thread->hops_in == NULL || thread->hops_out == NULL || thread->hops_kept == NULL) {
+    thread->owed = calloc(count, sizeof *thread->owed);
+    if (thread->hops_in == NULL || thread->hops_out == NULL || thread->owed == NULL) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -76,10 +75,12 @@ int shard_thread_init(struct shard_thread *thread, struct plane *plane, uint32_t
 {
     *thread = (struct shard_thread){.plane = plane, .index = index, .mailbox = {.wake_fd = -1}};
     thread->tracer.event = trace;
-    thread->scratch.memory = thread->frame.memory = heap_memory();
+    thread->memory = plane->options.memory;
+    thread->scratch.memory = thread->frame.memory = thread->memory;
     door_init(thread);
     arena_init(&thread->arena);
-    calls_init(&thread->calls, index);
+    calls_init(&thread->calls, index, thread->memory);
+    thread->chunks.memory = thread->memory;
     int rc = ring_create(&thread->ring, message, message_size);
     if (rc != 0) {
         return rc;
@@ -119,7 +120,7 @@ static void free_hops(struct shard_thread *thread)
     }
     free(thread->hops_in);
     free(thread->hops_out);
-    free(thread->hops_kept);
+    free(thread->owed);
 }
 
 void shard_thread_fini(struct shard_thread *thread)

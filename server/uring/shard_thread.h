@@ -28,8 +28,6 @@
 #include "ring.h"
 #include "shard.h"
 
-struct hop_kept;
-
 /* A request's bytes that were too large for the queue between two shards. */
 struct hop_block {
     struct hop_block *next;
@@ -37,11 +35,23 @@ struct hop_block {
     uint8_t data[];
 };
 
+/* Answers to one other shard that wait for room in the queue to it: calls whose answer is made (in `held`,
+ * or lost for want of memory), and requests that found no call. */
+struct owed {
+    uint32_t first, last; /* Index + 1 of calls. */
+    uint64_t bytes;       /* Of their answers. */
+    uint32_t refused_count;
+    uint64_t refused[REFUSED_MAX]; /* Tickets there. */
+};
+
+enum { FRAME_BUFFER_BYTES = 4096 }; /* Always there for an answer without a value. */
+
 struct shard_thread {
     struct door door;
     struct tracer tracer;
     struct plane *plane;
     uint32_t index;
+    struct memory *memory; /* Of the plane: any thread's. */
     struct shard *shard;
     struct ring ring;
     struct log_writer log;
@@ -60,7 +70,7 @@ struct shard_thread {
 
     /* From and to the other shards, by their number; NULL for itself. */
     struct hop **hops_in, **hops_out;
-    struct hop_kept **hops_kept; /* Answers that found the queue full. */
+    struct owed *owed; /* Answers that found a queue full (cross.c). */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */
     struct mailbox mailbox;
