@@ -9,7 +9,8 @@
  *       16    4  head size, at most HEAD_BYTES_MAX; the head is a message of belay.proto
  *       20    4  CRC-32C of the 20 bytes before it and of the body
  *
- * Integers are little-endian. Any number of requests may be in flight; replies come in any order.
+ * Integers are little-endian. Any number of requests may be in flight; replies come in any order, but the
+ * requests of one connection for one key, alone or among many, are executed in the order they were sent.
  * The value follows the head and belongs to no message: its form depends on the type (belay.proto).
  * A body size over the server's limit cannot be skipped safely and ends the connection after an
  * error reply; every other bad frame is answered and the connection goes on.

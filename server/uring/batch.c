@@ -8,7 +8,7 @@
 #include "slot.h"
 
 void batch_add(struct shard_thread *thread, const struct request *request,
-               const struct connection *connection, struct bytes whole)
+               struct connection *connection, struct bytes whole)
 {
     struct batch *batch = &thread->batch;
 
@@ -20,10 +20,13 @@ void batch_add(struct shard_thread *thread, const struct request *request,
     item->whole = whole;
     item->connection = connection == NULL ? UINT32_MAX : connection->index;
     item->generation = connection == NULL ? 0 : connection->generation;
+    if (connection != NULL) {
+        connection->batched++;
+    }
 }
 
 void batch_route(struct shard_thread *thread, struct request *request,
-                 const struct connection *connection, struct bytes whole)
+                 struct connection *connection, struct bytes whole)
 {
     uint32_t shards = thread->plane->options.shard_count;
     uint32_t owner = thread->index;
@@ -51,11 +54,13 @@ static bool log_is_behind(const struct shard_thread *thread, const struct reques
  * had never been. */
 static bool put_off(struct shard_thread *thread, const struct batch_item *item)
 {
-    if (item->whole.size == 0) {
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+
+    if (connection == NULL) {
         return false;
     }
-    struct connection *connection = connection_find(thread, item->connection, item->generation);
-    if (connection == NULL) {
+    connection->batched--;
+    if (item->whole.size == 0) {
         return false;
     }
     if (!connection->stalled && !connection_is_full(thread, connection) &&

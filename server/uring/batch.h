@@ -28,13 +28,14 @@ struct batch {
 };
 
 /* Take a request, whose call has the ticket in it, to the shard that owns its key: into this batch, or
- * over to another thread. `connection` and `whole`: it may be put off (connection.h); else NULL. */
+ * over to another thread. `connection`: whose it is, NULL where that is another shard's; `whole`: it may be
+ * put off (connection.h), else empty. */
 void batch_route(struct shard_thread *thread, struct request *request,
-                 const struct connection *connection, struct bytes whole);
+                 struct connection *connection, struct bytes whole);
 
 /* Into this shard's batch. */
 void batch_add(struct shard_thread *thread, const struct request *request,
-               const struct connection *connection, struct bytes whole);
+               struct connection *connection, struct bytes whole);
 
 /* Execute all of it. What the requests point at may be given back afterwards. */
 void batch_run(struct shard_thread *thread);

@@ -36,6 +36,9 @@ enum {
     /* A connection with more unsent answers than this gets no request executed until half is gone: large
      * answers are made one by one as they leave, not all in one turn. */
     OUTPUT_PACE_BYTES = 512 * 1024,
+    /* Replies to many keys, and scans, that are being put together for one connection. The next one waits,
+     * and all that follows it. */
+    GATHERS_MAX = 4,
     /* Of requests larger than BULK_BYTES_MIN, so many bytes are served in a turn (at least one). */
     BULK_TURN_BYTES = 1024 * 1024,
 

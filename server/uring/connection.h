@@ -15,6 +15,7 @@
  * place. `input` exists only while a request is incomplete. Of a large one the rest is received
  * straight into `input`. STALLED (too many unsent answers): nothing is read. What was received already
  * waits, in this order: `put_off` (whole requests that were about to be executed), `input`, `backlog`.
+ * Replies go out in any order, but requests of one connection for one key are executed as they came.
  * Sending: all answers of a turn in one send, one under way at a time.
  *
  * Memory: about 200 bytes and what is under way. Threads: its shard's.
@@ -74,6 +75,8 @@ struct connection {
     bool sending, dirty, stalled, ended; /* ended: the client has sent all it will. */
     uint8_t move_to;                     /* MOVING: the shard. */
     uint32_t in_flight;                  /* Requests not answered. */
+    uint32_t batched;                    /* Of them and of their parts, in the batch. */
+    uint32_t gathers;                    /* Of them, replies that are being put together. */
     uint32_t next;                       /* In the list of dirty ones, or of free ones. */
     const struct protocol *protocol;     /* NULL before the first byte. */
     struct chunk *input;
@@ -129,7 +132,8 @@ void connection_commit(struct shard_thread *thread, struct connection *connectio
 void connection_write(struct shard_thread *thread, struct connection *connection,
                       struct bytes bytes);
 
-/* A whole request was taken apart but is not to be executed now, nor is what follows it. */
+/* A whole request was taken apart but is not to be executed now, nor is what follows it for the same
+ * shard. Those of the batch that came before it were put off or executed before. */
 void connection_put_off(struct shard_thread *thread, struct connection *connection,
                         struct bytes request);
 

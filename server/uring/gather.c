@@ -49,6 +49,7 @@ struct gather *gather_open(struct shard_thread *thread, struct connection *conne
         .bytes = {.memory = thread->memory},
     };
     connection->in_flight++;
+    connection->gathers++;
     return gather;
 }
 
@@ -156,6 +157,7 @@ static void finish(struct shard_thread *thread, struct gather *gather)
         return;
     }
     connection->in_flight--;
+    connection->gathers--;
     connection_mark(thread, connection);
     if (gather->frame_type == FRAME_SCAN) {
         cursor = scan_stop(gather, &status);

@@ -234,10 +234,26 @@ static uint64_t take_part(struct shard_thread *thread, struct gather *gather, ui
     return ticket;
 }
 
+/* Requests for many keys are begun whole or not at all. Those before them come first: they are executed now,
+ * and where one is put off this one is, too. Nor are more begun than a connection's answers may take. */
+static bool must_wait(struct shard_thread *thread, struct connection *connection)
+{
+    if (connection->batched > 0) {
+        batch_run(thread);
+    }
+    return connection->stalled || connection->gathers >= GATHERS_MAX ||
+           connection_is_full(thread, connection);
+}
+
 static void many(struct shard_thread *thread, struct connection *connection,
-                 const struct frame *frame)
+                 const struct frame *frame, struct bytes whole)
 {
     struct native_many list;
+
+    if (must_wait(thread, connection)) {
+        connection_put_off(thread, connection, whole);
+        return;
+    }
     enum status status = native_many(frame, &thread->arena, &list);
 
     if (status != STATUS_OK) {
@@ -265,17 +281,22 @@ static void many(struct shard_thread *thread, struct connection *connection,
         request.ticket = take_part(thread, gather, part, frame, CALL_PART, request.flags);
         request.received_us = connection->arrived_us;
         if (request.ticket != 0) {
-            batch_route(thread, &request, NULL, bytes_of(NULL, 0));
+            batch_route(thread, &request, connection, bytes_of(NULL, 0));
         }
     }
 }
 
 /* Every shard is asked from the same cursor on; gather.h tells how the answers join. */
 static void scan(struct shard_thread *thread, struct connection *connection,
-                 const struct frame *frame)
+                 const struct frame *frame, struct bytes whole)
 {
     uint32_t shards = thread->plane->options.shard_count;
     struct request request;
+
+    if (must_wait(thread, connection)) {
+        connection_put_off(thread, connection, whole);
+        return;
+    }
     enum status status = native_request(frame, &thread->arena, &request);
     struct gather *gather = NULL;
 
@@ -296,7 +317,7 @@ static void scan(struct shard_thread *thread, struct connection *connection,
         }
         if (shard == thread->index) {
             shard_prepare(thread->shard, &request);
-            batch_add(thread, &request, NULL, bytes_of(NULL, 0));
+            batch_add(thread, &request, connection, bytes_of(NULL, 0));
         } else if (!cross_request(thread, shard, &request)) {
             door_refuse(thread, request.ticket, STATUS_BUSY, NULL);
         }
@@ -337,10 +358,10 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         break;
     case FRAME_GET_MANY:
     case FRAME_WRITE_MANY:
-        many(thread, connection, frame);
+        many(thread, connection, frame, whole);
         break;
     case FRAME_SCAN:
-        scan(thread, connection, frame);
+        scan(thread, connection, frame, whole);
         break;
     case FRAME_ADMIN:
         admin(thread, connection, frame);

@@ -113,87 +113,6 @@ static void test_in_flight(void **state)
     plane_kit_stop(&kit);
 }
 
-/* Who asks for much and reads nothing is no longer read from; memory stays bounded, and nothing is lost
- * when it reads at last. */
-static void test_slow_reader(void **state)
-{
-    enum { COUNT = 300, BYTES = 300000 };
-    struct plane_client slow, other;
-    struct frame frame;
-    uint8_t *value = calloc(1, BYTES);
-    uint64_t most = 0;
-
-    (void)state;
-    assert_non_null(value);
-    plane_kit_init(&kit, 1);
-    plane_kit_start(&kit);
-    plane_client_connect(&slow, &kit);
-    plane_client_connect(&other, &kit);
-    plane_client_add_put(&slow, text("key"), bytes_of(value, BYTES), ACK_MEMORY);
-    assert_int_equal(plane_client_status(&slow), STATUS_OK);
-    for (int i = 0; i < COUNT; i++) {
-        plane_client_add_get(&slow, text("key"));
-    }
-    plane_client_flush(&slow);
-    for (int i = 0; i < 20; i++) {
-        ping(&other);
-        uint64_t bytes = plane_kit_stats(&kit).buffer_bytes;
-        most = bytes > most ? bytes : most;
-    }
-    assert_true(most > 0 && most < 2 * 1024 * 1024);
-    for (int i = 0; i < COUNT; i++) {
-        assert_true(plane_client_receive(&slow, &frame));
-        assert_int_equal(frame.type, FRAME_GET);
-        assert_int_equal(frame.request_id, 2 + i);
-        assert_int_equal(frame.value.size, BYTES);
-    }
-    ping(&slow);
-    wait_until(plane_kit_stats(&kit).buffer_bytes == 0);
-    plane_client_close(&slow);
-    plane_client_close(&other);
-    plane_kit_stop(&kit);
-    free(value);
-}
-
-/* Answers that come anyhow (here from another shard) and are not read end the connection at twice the
- * limit. */
-static void test_output_limit(void **state)
-{
-    enum { COUNT = 200, BYTES = 300000 };
-    struct plane_client slow, other;
-    struct frame frame;
-    uint8_t *value = calloc(1, BYTES);
-    char key[16];
-
-    (void)state;
-    assert_non_null(value);
-    plane_kit_init(&kit, 4);
-    kit.options.limits.output_bytes = 1024 * 1024;
-    plane_kit_start(&kit);
-    plane_client_connect(&slow, &kit);
-    plane_client_connect(&other, &kit);
-    for (int i = 0; i < 8; i++) {
-        snprintf(key, sizeof key, "key-%d", i);
-        plane_client_add_put(&other, text(key), bytes_of(value, BYTES), ACK_MEMORY);
-        assert_int_equal(plane_client_status(&other), STATUS_OK);
-    }
-    for (int i = 0; i < COUNT; i++) {
-        snprintf(key, sizeof key, "key-%d", i % 8);
-        plane_client_add_get(&slow, text(key));
-    }
-    plane_client_flush(&slow);
-    wait_until(plane_kit_stats(&kit).output_limited == 1);
-    for (int i = 0; i < COUNT && plane_client_receive(&slow, &frame); i++) {
-        assert_true(i < COUNT - 1);
-    }
-    ping(&other);
-    plane_client_close(&slow);
-    plane_client_close(&other);
-    wait_until(plane_kit_stats(&kit).buffer_bytes == 0);
-    plane_kit_stop(&kit);
-    free(value);
-}
-
 /* Half frames of many connections: their memory is bounded, the one too many is skipped and told. */
 static void test_half_frames(void **state)
 {
@@ -557,8 +476,7 @@ static void test_churn(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_connections),     cmocka_unit_test(test_spread),
-    cmocka_unit_test(test_in_flight),       cmocka_unit_test(test_slow_reader),
-    cmocka_unit_test(test_output_limit),    cmocka_unit_test(test_half_frames),
+    cmocka_unit_test(test_in_flight),       cmocka_unit_test(test_half_frames),
     cmocka_unit_test(test_disk_full),       cmocka_unit_test(test_log_failed),
     cmocka_unit_test(test_half_close),      cmocka_unit_test(test_stop),
     cmocka_unit_test(test_stop_writes_log), cmocka_unit_test(test_admin),
