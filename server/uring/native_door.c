@@ -377,7 +377,12 @@ static void native_serve(struct shard_thread *thread, struct connection *connect
 {
     struct frame frame;
     enum status status = STATUS_OK;
+    uint64_t began_us = whole.size > BULK_BYTES_MIN ? monotonic_us() : 0;
     int rc = frame_parse(whole, &frame);
+
+    if (began_us != 0) {
+        connection->arrived_us += monotonic_us() - began_us; /* Being checked is not waiting. */
+    }
 
     if (rc == -EILSEQ) {
         status = STATUS_CORRUPT_FRAME;

@@ -89,6 +89,7 @@ static inline void segments_close(struct segments *segments)
 struct plane_kit {
     struct plane_options options;
     struct plane *plane;
+    struct policy policy; /* Of all keys. */
     struct policies policies;
     struct test_memory memory[PLANE_KIT_SHARDS_MAX];
     struct shard *shards[PLANE_KIT_SHARDS_MAX];
@@ -129,6 +130,7 @@ static inline void plane_kit_init(struct plane_kit *kit, uint32_t shards)
                 .now_ms = plane_kit_now_ms,
             },
     };
+    policy_defaults(&kit->policy);
     for (uint32_t i = 0; i < shards; i++) {
         kit->segments[i].segment_bytes = 64 * 1024 * 1024;
     }
@@ -139,7 +141,7 @@ static inline void plane_kit_start(struct plane_kit *kit)
     char message[512] = "";
 
     kit->options.clock = kit;
-    assert_int_equal(policies_init(&kit->policies, NULL, 0), 0);
+    assert_int_equal(policies_init(&kit->policies, &kit->policy, 1), 0);
     if (plane_create(&kit->options, &kit->plane, message, sizeof message) != 0) {
         fail_msg("%s", message);
     }
