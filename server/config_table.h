@@ -80,8 +80,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(limits, frame, SIZE, "16MiB", 64 * CONFIG_KIB, FRAME_BYTES_MAX,                              \
       "Largest request. A larger one is answered FRAME_TOO_LARGE and ends the connection.")        \
     X(limits, output_buffer, SIZE, "8MiB", 64 * CONFIG_KIB, CONFIG_GIB,                            \
-      "Replies that a client has not read: past it nothing more is read from that connection, "    \
-      "past twice as much, the largest answer not counted, it is closed.")                         \
+      "Replies that a client has not read: past it, or 512KiB, its requests wait. Past twice as "  \
+      "much, the largest answer not counted, OUTPUT_LIMIT is its last one and it is closed.")      \
     X(limits, queue_delay, DURATION, "100ms", 1, 60000,                                            \
       "A request that has waited longer than this is answered BUSY, with the time after which "    \
       "to try again.")                                                                             \

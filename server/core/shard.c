@@ -231,6 +231,11 @@ void shard_prefetch(struct shard *shard, const struct request *request)
     }
 }
 
+size_t shard_record_bytes(const struct shard *shard, const struct request *request)
+{
+    return keeper_find(shard->keeper, request->position, request->key).size;
+}
+
 static void refuse_busy(struct shard *shard, const struct request *request, uint64_t now_us)
 {
     struct reply reply = {

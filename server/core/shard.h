@@ -139,6 +139,9 @@ void shard_restore_done(struct shard *shard, uint64_t now_ms);
 void shard_prepare(struct shard *shard, struct request *request);
 void shard_prefetch(struct shard *shard, const struct request *request);
 
+/* Size of the record that a prepared request is about; 0 where there is none. */
+size_t shard_record_bytes(const struct shard *shard, const struct request *request);
+
 /* Execute. Answers through the door exactly once: now, or held and released later. Key, version, change
  * list and the rest are checked here. Neither clock goes back: `now_ms` is since 1970 and decides what
  * has expired, `now_us` has any origin and measures waiting (read it for each batch or request: the

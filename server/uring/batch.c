@@ -25,6 +25,13 @@ void batch_add(struct shard_thread *thread, const struct request *request,
     }
 }
 
+/* The call is as if it had never been. */
+static void forget(struct shard_thread *thread, struct connection *connection, uint64_t ticket)
+{
+    connection->in_flight--;
+    calls_give(&thread->calls, calls_find(&thread->calls, ticket));
+}
+
 void batch_route(struct shard_thread *thread, struct request *request,
                  struct connection *connection, struct bytes whole)
 {
@@ -37,9 +44,14 @@ void batch_route(struct shard_thread *thread, struct request *request,
     }
     if (owner == thread->index) {
         batch_add(thread, request, connection, whole);
+    } else if (whole.size > 0 && (connection->stalled || connection_is_full(thread, connection))) {
+        forget(thread, connection, request->ticket);
+        connection_put_off(thread, connection, whole);
     } else if (!cross_request(thread, owner, request)) {
         door_refuse(thread, request->ticket, STATUS_BUSY,
                     "the queue to the session's shard is full");
+    } else if (whole.size > 0) {
+        connection_awaits(connection, calls_find(&thread->calls, request->ticket), true);
     }
 }
 
@@ -50,8 +62,7 @@ static bool log_is_behind(const struct shard_thread *thread, const struct reques
            !log_writer_has_room(&thread->log, request->body.size);
 }
 
-/* Its connection has too much to read already, or the log too much to write: later. The call is as if it
- * had never been. */
+/* Its connection has too much to read already, or the log too much to write: later. */
 static bool put_off(struct shard_thread *thread, const struct batch_item *item)
 {
     struct connection *connection = connection_find(thread, item->connection, item->generation);
@@ -67,10 +78,18 @@ static bool put_off(struct shard_thread *thread, const struct batch_item *item)
         !log_is_behind(thread, &item->request)) {
         return false;
     }
-    connection->in_flight--;
-    calls_give(&thread->calls, calls_find(&thread->calls, item->request.ticket));
+    forget(thread, connection, item->request.ticket);
     connection_put_off(thread, connection, item->whole);
     return true;
+}
+
+/* Not now: put off where its connection is ours, turned back to where it is another shard's. */
+static bool is_deferred(struct shard_thread *thread, const struct batch_item *item)
+{
+    if (item->connection != UINT32_MAX) {
+        return put_off(thread, item);
+    }
+    return turned_back(thread, calls_find(&thread->calls, item->request.ticket), &item->request);
 }
 
 static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
@@ -80,7 +99,7 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
     }
     uint64_t now_us = monotonic_us();
     for (uint32_t i = 0; i < count; i++) {
-        if (!put_off(thread, &items[i])) {
+        if (!is_deferred(thread, &items[i])) {
             shard_execute(thread->shard, &items[i].request, thread->now_ms, now_us);
         }
     }

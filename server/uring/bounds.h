@@ -36,6 +36,8 @@ enum {
     /* A connection with more unsent answers than this gets no request executed until half is gone: large
      * answers are made one by one as they leave, not all in one turn. */
     OUTPUT_PACE_BYTES = 512 * 1024,
+    /* An answer that another shard gives without having been asked how large it will be. */
+    UNASKED_BYTES_MAX = 4 * 1024,
     /* Replies to many keys, and scans, that are being put together for one connection. The next one waits,
      * and all that follows it. */
     GATHERS_MAX = 4,
@@ -79,6 +81,7 @@ enum {
     CHECK_MS = 1000,  /* How often those two are looked for. */
     HALF_FRAME_MS = 30000, /* A frame that does not grow for so long closes its connection. */
     ACCEPT_RETRY_MS = 100,
+    CUT_MS = 10000, /* So long a client has to read what came before OUTPUT_LIMIT. */
     STOP_MS = 5000, /* plane_stop() waits so long for answers to be read. */
 };
 

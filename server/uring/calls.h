@@ -39,9 +39,12 @@ struct call {
     uint8_t flags;       /* GET's, as asked for. */
     bool remote;         /* Another shard's: the bytes go there. */
     uint8_t origin;      /* That shard. */
+    bool awaited;        /* Sent to another shard: counted in its connection's awaited_bytes. */
     bool held_back;      /* The answer waits for its release, in `held` where there was memory. */
     uint32_t connection, connection_generation;
     uint32_t part;
+    uint32_t
+        granted_bytes; /* Another shard may give an answer so large (turned.h); 0: a small one. */
     uint64_t request_id;
     uint64_t origin_ticket;
     const struct protocol *protocol;

@@ -100,6 +100,7 @@ void connection_forget(struct shard_thread *thread, struct connection *connectio
     all->free = connection->index + 1;
     all->open--;
     atomic_fetch_sub(&thread->connection_count, 1);
+    turned_drop(thread, connection);
 }
 
 static void release(struct shard_thread *thread, struct connection *connection)
@@ -112,7 +113,8 @@ static void release(struct shard_thread *thread, struct connection *connection)
 
 uint8_t *connection_reserve(struct shard_thread *thread, struct connection *connection, size_t size)
 {
-    if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_LINGERING) {
+    if (connection->cut || connection->state == CONNECTION_CLOSING ||
+        connection->state == CONNECTION_LINGERING) {
         return NULL;
     }
     uint8_t *room = output_reserve(&connection->output, &thread->chunks, size);
@@ -233,7 +235,7 @@ static void linger(struct shard_thread *thread, struct connection *connection)
 
 /* ---- End of a turn ---- */
 
-static uint64_t pace_bytes(const struct shard_thread *thread)
+uint64_t connection_pace_bytes(const struct shard_thread *thread)
 {
     uint64_t limit = thread->plane->options.limits.output_bytes;
 
@@ -242,19 +244,31 @@ static uint64_t pace_bytes(const struct shard_thread *thread)
 
 bool connection_is_full(const struct shard_thread *thread, const struct connection *connection)
 {
-    return connection->output.size > pace_bytes(thread);
+    return connection->output.size + connection->awaited_bytes > connection_pace_bytes(thread);
+}
+
+void connection_awaits(struct connection *connection, struct call *call, bool awaits)
+{
+    uint64_t bytes = call->granted_bytes > 0 ? call->granted_bytes : UNASKED_BYTES_MAX;
+
+    if (call->awaited != awaits) {
+        call->awaited = awaits;
+        connection->awaited_bytes += awaits ? bytes : -bytes;
+    }
 }
 
 /* Half of the answers are gone, and the log takes a record of any size. */
 static bool may_resume(const struct shard_thread *thread, const struct connection *connection)
 {
-    return connection->output.size <= pace_bytes(thread) / 2 &&
-           log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
+    return connection->output.size + connection->awaited_bytes <=
+               connection_pace_bytes(thread) / 2 &&
+           connection->turned.first == NULL && log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
 }
 
 static bool is_done(const struct connection *connection)
 {
-    return connection->output.size == 0 && !connection->sending && connection->in_flight == 0;
+    return connection->output.size == 0 && !connection->sending &&
+           (connection->in_flight == 0 || connection->cut);
 }
 
 /* Its client does not read. One answer may be of any size: it says nothing about the reader. */
@@ -265,12 +279,22 @@ static bool is_flooded(const struct shard_thread *thread, const struct connectio
     return connection->output.size > 2 * limit + connection->answer_bytes_max;
 }
 
+static void cut(struct shard_thread *thread, struct connection *connection)
+{
+    thread->stats.output_limited++;
+    connection->protocol->complain(thread, connection, STATUS_OUTPUT_LIMIT);
+    connection->cut = true;
+    connection->touched_us = thread->now_us;
+    connection_drain(thread, connection);
+}
+
 static void settle_open(struct shard_thread *thread, struct connection *connection)
 {
-    if (is_flooded(thread, connection)) {
-        thread->stats.output_limited++;
-        connection_close(thread, connection);
-        return;
+    if (!connection->cut && is_flooded(thread, connection)) {
+        cut(thread, connection);
+    }
+    if (!connection->cut) {
+        turned_resume(thread, connection);
     }
     if (connection->output.size > 0 && !connection->sending) {
         send_output(thread, connection);
@@ -354,7 +378,9 @@ void connections_check(struct shard_thread *thread)
         bool dawdles = connection->state == CONNECTION_OPEN && !connection->stalled &&
                        connection->input != NULL && !receive_has_request(connection) &&
                        age_ms >= HALF_FRAME_MS;
-        if (lingers || dawdles) {
+        bool unread =
+            connection->state == CONNECTION_DRAINING && connection->cut && age_ms >= CUT_MS;
+        if (lingers || dawdles || unread) {
             connection_close(thread, connection);
         }
     }

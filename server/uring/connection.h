@@ -14,9 +14,12 @@
  * Receiving: multishot into the shard's shared buffers; requests that lie whole in one are used in
  * place. `input` exists only while a request is incomplete. Of a large one the rest is received
  * straight into `input`. STALLED (too many unsent answers): nothing is read. What was received already
- * waits, in this order: `put_off` (whole requests that were about to be executed), `input`, `backlog`.
+ * waits, in this order: `turned` (sent back by other shards), `put_off` (whole requests that were about to be executed), `input`, `backlog`.
  * Replies go out in any order, but requests of one connection for one key are executed as they came.
- * Sending: all answers of a turn in one send, one under way at a time.
+ * Sending: all answers of a turn in one send, one under way at a time. Requests wait while as much as
+ * OUTPUT_PACE_BYTES waits to be read. Where answers come anyhow (those held for the log) and pass twice
+ * limits.output_buffer, OUTPUT_LIMIT is the last one and the connection is *cut*: DRAINING, and what else
+ * would be answered is dropped.
  *
  * Memory: about 200 bytes and what is under way. Threads: its shard's.
  */
@@ -29,6 +32,8 @@
 
 #include "bytes.h"
 #include "chunk.h"
+#include "status.h"
+#include "turned.h"
 
 struct shard_thread;
 struct connection;
@@ -47,6 +52,9 @@ struct protocol {
     /* There is no memory for a request that begins so; it will be skipped: answer that. */
     void (*skipped)(struct shard_thread *thread, struct connection *connection,
                     struct bytes request_start);
+    /* Say why the connection ends; nothing follows. */
+    void (*complain)(struct shard_thread *thread, struct connection *connection,
+                     enum status status);
     /* Bytes of an answer: how many at most, then the bytes. The second follows the first at once. */
     size_t (*answer_room)(struct shard_thread *thread, const struct call *call,
                           const struct reply *reply);
@@ -76,6 +84,7 @@ struct connection {
     uint8_t move_to;                     /* MOVING: the shard. */
     uint32_t in_flight;                  /* Requests not answered. */
     uint32_t batched;                    /* Of them and of their parts, in the batch. */
+    uint64_t awaited_bytes;              /* Of them, answers of other shards at their largest. */
     uint32_t gathers;                    /* Of them, replies that are being put together. */
     uint32_t next;                       /* In the list of dirty ones, or of free ones. */
     const struct protocol *protocol;     /* NULL before the first byte. */
@@ -83,6 +92,9 @@ struct connection {
     size_t input_wanted; /* Size of the request in `input`, 0: not known yet. */
     uint64_t skip_bytes; /* Of a request that is not taken. */
     struct chunk_list put_off, backlog;
+    struct turned_list
+        turned; /* Other shards sent them back until there is room for the answers. */
+    bool cut;   /* OUTPUT_LIMIT was its last answer. */
     struct output output;
     size_t answer_bytes_max; /* The largest answer since the output was last empty. */
     uint64_t client;         /* The client's id, after its HELLO. */
@@ -137,7 +149,13 @@ void connection_write(struct shard_thread *thread, struct connection *connection
 void connection_put_off(struct shard_thread *thread, struct connection *connection,
                         struct bytes request);
 
-/* More answers wait to be sent than it is wise to add to. */
+/* What may wait to be read before requests are put off. */
+uint64_t connection_pace_bytes(const struct shard_thread *thread);
+
+/* An answer of another shard is awaited, or not any more. */
+void connection_awaits(struct connection *connection, struct call *call, bool awaits);
+
+/* More answers wait to be sent, or are awaited, than it is wise to add to. */
 bool connection_is_full(const struct shard_thread *thread, const struct connection *connection);
 
 /* Take no more requests, answer, close. */

@@ -13,7 +13,14 @@
 #include "receive.h"
 #include "shard_thread.h"
 
-enum cross_kind { CROSS_REQUEST = 1, CROSS_ANSWER, CROSS_NO_ANSWER, CROSS_SOCKET, CROSS_MOVED };
+enum cross_kind {
+    CROSS_REQUEST = 1,
+    CROSS_ANSWER,
+    CROSS_NO_ANSWER,
+    CROSS_TURNED,
+    CROSS_SOCKET,
+    CROSS_MOVED
+};
 
 /* Of every message. Its bytes follow the message's struct, or lie in the block. */
 struct cross_head {
@@ -25,7 +32,8 @@ struct cross_head {
 struct cross_request_message {
     struct cross_head head;
     struct request request; /* Of its strings only the sizes count. */
-    struct call call;       /* Of the sender: how to answer. */
+    struct call call;       /* REQUEST: of the sender, how to answer. */
+    uint32_t answer_bytes;  /* TURNED: how large the answer would be. */
 };
 
 struct cross_answer_message {
@@ -85,28 +93,58 @@ static uint8_t *put(uint8_t *to, struct bytes bytes)
     return to + bytes.size;
 }
 
-bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request)
+/* The request as a message of `kind`, but for what only that kind has. NULL where there is no room. */
+static struct cross_request_message *send_request(struct shard_thread *thread, uint32_t shard,
+                                                  enum cross_kind kind,
+                                                  const struct request *request, uint32_t spare)
 {
     size_t size = request->key.size + request->version.size + request->body.size;
-    uint64_t began_us = size > BULK_BYTES_MIN ? monotonic_us() : 0;
     struct cross_head *head;
-    uint8_t *to =
-        begin(thread, shard, sizeof(struct cross_request_message), size, HOP_SPARE_BYTES, &head);
+    uint8_t *to = begin(thread, shard, sizeof(struct cross_request_message), size, spare, &head);
+
     if (to == NULL) {
-        return false;
+        return NULL;
     }
     struct cross_request_message *message = (struct cross_request_message *)head;
-    head->kind = CROSS_REQUEST;
+    head->kind = kind;
     message->request = *request;
-    message->call = *calls_find(&thread->calls, request->ticket);
     to = put(to, request->key);
     to = put(to, request->version);
     put(to, request->body);
+    return message;
+}
+
+bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request)
+{
+    uint64_t began_us = request->body.size > BULK_BYTES_MIN ? monotonic_us() : 0;
+    struct cross_request_message *message =
+        send_request(thread, shard, CROSS_REQUEST, request, HOP_SPARE_BYTES);
+
+    if (message == NULL) {
+        return false;
+    }
+    message->call = *calls_find(&thread->calls, request->ticket);
     if (began_us != 0) {
         message->request.received_us +=
             monotonic_us() - began_us; /* Being copied is not waiting. */
     }
     thread->stats.hops++;
+    return true;
+}
+
+bool cross_turn_back(struct shard_thread *thread, const struct call *call,
+                     const struct request *request, uint32_t answer_bytes)
+{
+    struct cross_request_message *message =
+        thread->owed[call->origin].first != 0
+            ? NULL
+            : send_request(thread, call->origin, CROSS_TURNED, request, 0);
+
+    if (message == NULL) {
+        return false;
+    }
+    message->request.ticket = call->origin_ticket;
+    message->answer_bytes = answer_bytes;
     return true;
 }
 
@@ -259,15 +297,22 @@ void cross_move(struct shard_thread *thread, struct connection *connection)
 
 /* ---- Receiving ---- */
 
-static void take_request(struct shard_thread *thread, uint32_t from,
-                         const struct cross_request_message *message, const uint8_t *at)
+static struct request request_of(const struct cross_request_message *message, const uint8_t *at)
 {
     struct request request = message->request;
-    struct call *call;
 
     request.key.data = at;
     request.version.data = at + request.key.size;
     request.body.data = request.version.data + request.version.size;
+    return request;
+}
+
+static void take_request(struct shard_thread *thread, uint32_t from,
+                         const struct cross_request_message *message, const uint8_t *at)
+{
+    struct request request = request_of(message, at);
+    struct call *call;
+
     bool owes_much = thread->owed[from].bytes > OWED_BYTES_MAX;
     uint64_t ticket = owes_much ? 0 : calls_take(&thread->calls, &call);
     if (ticket == 0) {
@@ -282,9 +327,18 @@ static void take_request(struct shard_thread *thread, uint32_t from,
     call->origin_ticket = request.ticket;
     call->gather = NULL;
     call->held = NULL;
+    call->awaited = false;
     request.ticket = ticket;
     shard_prepare(thread->shard, &request);
     batch_add(thread, &request, NULL, bytes_of(NULL, 0));
+}
+
+static void take_turned(struct shard_thread *thread, uint32_t from,
+                        const struct cross_request_message *message, const uint8_t *at)
+{
+    struct request request = request_of(message, at);
+
+    turned_take(thread, from, &request, message->answer_bytes);
 }
 
 static void take_no_answer(struct shard_thread *thread,
@@ -322,6 +376,7 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
     static const size_t sizes[] = {
         [CROSS_REQUEST] = sizeof(struct cross_request_message),
         [CROSS_ANSWER] = sizeof(struct cross_answer_message),
+        [CROSS_TURNED] = sizeof(struct cross_request_message),
         [CROSS_NO_ANSWER] = sizeof(struct cross_no_answer_message),
         [CROSS_SOCKET] = sizeof(struct cross_socket_message),
         [CROSS_MOVED] = sizeof(struct cross_socket_message),
@@ -337,6 +392,9 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
     case CROSS_ANSWER:
         door_deliver(thread, ((const struct cross_answer_message *)(const void *)head)->ticket,
                      bytes_of(at, head->size));
+        break;
+    case CROSS_TURNED:
+        take_turned(thread, from, (const void *)head, at);
         break;
     case CROSS_NO_ANSWER:
         take_no_answer(thread, (const void *)head);

@@ -21,6 +21,10 @@ struct call;
 /* Send a request, whose ticket is a call here. Returns false when the queue is full. */
 bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request);
 
+/* Send such a request back unexecuted (turned.h); the call stays. Returns false when that is impossible. */
+bool cross_turn_back(struct shard_thread *thread, const struct call *call,
+                     const struct request *request, uint32_t answer_bytes);
+
 /* Send the answer to such a request back. Returns whether it has gone, and with it the call; else both go
  * later, by themselves. */
 bool cross_answer(struct shard_thread *thread, struct call *call, struct bytes answer);

@@ -152,6 +152,18 @@ void door_init(struct shard_thread *thread)
     thread->door = (struct door){.reply = door_reply, .release = door_release};
 }
 
+/* The answer of another shard, or that there will be none. */
+static void has_come(struct shard_thread *thread, struct call *call)
+{
+    struct connection *connection =
+        call->awaited ? connection_find(thread, call->connection, call->connection_generation)
+                      : NULL;
+
+    if (connection != NULL) {
+        connection_awaits(connection, call, false);
+    }
+}
+
 void door_refuse(struct shard_thread *thread, uint64_t ticket, enum status status, const char *text)
 {
     struct call *call = calls_find(&thread->calls, ticket);
@@ -162,6 +174,7 @@ void door_refuse(struct shard_thread *thread, uint64_t ticket, enum status statu
         .retry_after_ms = status == STATUS_BUSY ? BUSY_RETRY_MS : 0,
     };
 
+    has_come(thread, call);
     answer(thread, call, &reply, false);
 }
 
@@ -170,5 +183,6 @@ void door_deliver(struct shard_thread *thread, uint64_t ticket, struct bytes ans
     struct call *call = calls_find(&thread->calls, ticket);
 
     assert(call != NULL && !call->remote);
+    has_come(thread, call);
     deliver(thread, call, answer);
 }

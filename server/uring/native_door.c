@@ -91,6 +91,12 @@ static void native_skipped(struct shard_thread *thread, struct connection *conne
                   "too many large requests are being received");
 }
 
+static void native_complain(struct shard_thread *thread, struct connection *connection,
+                            enum status status)
+{
+    native_status(thread, connection, 0, 0, status, NULL);
+}
+
 /* ---- HELLO ---- */
 
 void native_hello_answer(struct shard_thread *thread, struct connection *connection,
@@ -206,8 +212,9 @@ static void one(struct shard_thread *thread, struct connection *connection,
 }
 
 /* A part of a gathered request. Returns its ticket, or 0 when there are too many: it is answered. */
-static uint64_t take_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
-                          const struct frame *frame, enum call_form form, uint32_t flags)
+static uint64_t take_part(struct shard_thread *thread, const struct connection *connection,
+                          struct gather *gather, uint32_t part, const struct frame *frame,
+                          enum call_form form, uint32_t flags)
 {
     struct call *call;
     uint64_t ticket = calls_take(&thread->calls, &call);
@@ -231,6 +238,8 @@ static uint64_t take_part(struct shard_thread *thread, struct gather *gather, ui
     call->protocol = &native_protocol;
     call->gather = gather;
     call->part = part;
+    call->connection = connection->index;
+    call->connection_generation = connection->generation;
     return ticket;
 }
 
@@ -278,7 +287,8 @@ static void many(struct shard_thread *thread, struct connection *connection,
     for (uint32_t part = 0; part < list.count; part++) {
         struct request request;
         native_many_next(&list, &request);
-        request.ticket = take_part(thread, gather, part, frame, CALL_PART, request.flags);
+        request.ticket =
+            take_part(thread, connection, gather, part, frame, CALL_PART, request.flags);
         request.received_us = connection->arrived_us;
         if (request.ticket != 0) {
             batch_route(thread, &request, connection, bytes_of(NULL, 0));
@@ -311,7 +321,7 @@ static void scan(struct shard_thread *thread, struct connection *connection,
     request.count = (request.count + shards - 1) / shards;
     request.received_us = connection->arrived_us;
     for (uint32_t shard = 0; shard < shards; shard++) {
-        request.ticket = take_part(thread, gather, shard, frame, CALL_SCAN_PART, 0);
+        request.ticket = take_part(thread, connection, gather, shard, frame, CALL_SCAN_PART, 0);
         if (request.ticket == 0) {
             continue;
         }
@@ -436,6 +446,7 @@ const struct protocol native_protocol = {
     .measure = native_measure,
     .serve = native_serve,
     .skipped = native_skipped,
+    .complain = native_complain,
     .answer_room = native_room,
     .answer_put = native_put,
     .start_bytes = FRAME_HEADER_BYTES,

@@ -24,7 +24,7 @@ struct plane_limits {
     uint32_t connections;     /* All shards together. */
     uint32_t in_flight;       /* Requests per connection. */
     uint32_t frame_bytes;     /* Largest body of a frame. */
-    uint64_t output_bytes;    /* Unread replies per connection before it is not read from; twice
+    uint64_t output_bytes;    /* Unread replies per connection before its requests wait; twice
                                       as much closes it. */
     uint32_t queue_delay_ms;  /* BUSY above it. */
     uint32_t log_interval_ms; /* storage.log_interval. */

@@ -49,7 +49,9 @@ static int make_hops(struct shard_thread *thread)
     thread->hops_in = calloc(count, sizeof(struct hop *));
     thread->hops_out = calloc(count, sizeof(struct hop *));
     thread->owed = calloc(count, sizeof *thread->owed);
-    if (thread->hops_in == NULL || thread->hops_out == NULL || thread->owed == NULL) {
+    thread->turned_marks = calloc(count, sizeof *thread->turned_marks);
+    if (thread->hops_in == NULL || thread->hops_out == NULL || thread->owed == NULL ||
+        thread->turned_marks == NULL) {
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -135,6 +137,7 @@ void shard_thread_fini(struct shard_thread *thread)
     buffer_fini(&thread->frame);
     log_writer_fini(&thread->log);
     free_hops(thread);
+    turned_marks_fini(thread);
     if (thread->mailbox.wake_fd >= 0) {
         mailbox_fini(&thread->mailbox);
     }

@@ -27,6 +27,7 @@
 #include "ports.h"
 #include "ring.h"
 #include "shard.h"
+#include "turned.h"
 
 /* A request's bytes that were too large for the queue between two shards. */
 struct hop_block {
@@ -70,6 +71,7 @@ struct shard_thread {
 
     /* From and to the other shards, by their number; NULL for itself. */
     struct hop **hops_in, **hops_out;
+    struct turned_marks *turned_marks;
     struct owed *owed; /* Answers that found a queue full (cross.c). */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */
