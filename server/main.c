@@ -10,6 +10,7 @@
 #include "config_print.h"
 #include "machine.h"
 #include "metrics.h"
+#include "pages.h"
 #include "serve.h"
 
 enum exit_code { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -152,8 +153,9 @@ static int run(const struct command_line *line, struct config *config)
 int main(int argument_count, char **arguments)
 {
     struct command_line line = {.config_file = NULL};
-    struct config *config = malloc(sizeof *config);
 
+    pages_bound_heap();
+    struct config *config = malloc(sizeof *config);
     line.settings = calloc((size_t)argument_count, sizeof *line.settings);
     if (config == NULL || line.settings == NULL) {
         fputs("belayd: not enough memory to start\n", stderr);

@@ -1,12 +1,18 @@
 #include "pages.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "heap.h"
 
-enum { HUGE_BYTES = 2 * 1024 * 1024 };
+enum {
+    HUGE_BYTES = 2 * 1024 * 1024,
+    /* Larger blocks get a mapping of their own, and so much may lie free at the end of a heap. Sessions of
+     * 1 MiB, with the copies that a request makes of them, stay below: a mapping costs page faults. */
+    HEAP_BYTES = 4 * 1024 * 1024,
+};
 
 static uint8_t *map_anywhere(size_t size)
 {
@@ -79,4 +85,15 @@ void pages_init(struct memory *memory)
         .unmap = unmap_area,
         .release = release_part,
     };
+}
+
+void pages_bound_heap(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_BYTES);
+}
+
+void pages_trim_heap(void)
+{
+    (void)malloc_trim(0);
 }

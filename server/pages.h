@@ -11,4 +11,14 @@
 
 void pages_init(struct memory *memory);
 
+/* Make malloc() give memory back: glibc otherwise raises its thresholds to the largest block that was ever
+ * freed, and each thread's heap keeps twice as much (measured: 37 MiB after a million sessions came and 70 %
+ * expired). Once, before there are threads. */
+void pages_bound_heap(void);
+
+/* Give back what lies free in malloc()'s heaps between blocks in use, whole pages of it: free() gives back
+ * only what is at a heap's end. It holds one heap's lock at a time, for microseconds to about a millisecond:
+ * call it now and then, from a thread that nobody waits for. */
+void pages_trim_heap(void);
+
 #endif

@@ -14,9 +14,10 @@
 #include "http.h"
 #include "logger.h"
 #include "node.h"
+#include "pages.h"
 #include "wall_clock.h"
 
-enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000 };
+enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, TRIM_TICKS = 10 };
 
 struct server {
     const struct config *config;
@@ -27,6 +28,7 @@ struct server {
     struct http *http;
     bool served;
     bool clock_off; /* It was reported, and is still so. */
+    uint32_t ticks; /* Since memory was last given back. */
 };
 
 /* "127.0.0.1:7400", "[::1]:7400". */
@@ -91,6 +93,10 @@ static void on_tick(void *context)
                      LOG_TEXT("effect", "none until a restart: deadlines go by elapsed time"));
     }
     server->clock_off = off;
+    if (++server->ticks == TRIM_TICKS) {
+        server->ticks = 0;
+        pages_trim_heap();
+    }
 }
 
 static bool on_alive(void *context)
