@@ -276,7 +276,12 @@ static int writer_append(struct log_port *port, uint8_t kind, struct log_subject
 
 static void writer_hurry(struct log_port *port)
 {
-    container_of(port, struct log_writer, port)->hurry = true;
+    struct log_writer *writer = container_of(port, struct log_writer, port);
+
+    if (!writer->hurry) {
+        writer->hurry = true;
+        writer->hurry_us = writer->now_us;
+    }
 }
 
 void log_writer_init(struct log_writer *writer, struct ring *ring, uint32_t interval_ms)
@@ -358,6 +363,20 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
     shard_log_durable(writer->shard, writer->stats.lsn_durable, now_us);
 }
 
+/* How long this batch, which somebody waits for, may yet gather more. (What is known of the thread is as
+ * old as the device write before.) */
+static uint64_t delay_us(const struct log_writer *writer, const struct log_batch *batch)
+{
+    uint64_t waited_us = writer->now_us - writer->hurry_us;
+    bool company = writer->company && writer->now_us - writer->started_us < writer->interval_us;
+
+    if (!writer->hurry || !company || batch->closed || batch->size >= LOG_WRITE_BYTES_MIN ||
+        waited_us >= LOG_COMMIT_DELAY_US) {
+        return 0;
+    }
+    return LOG_COMMIT_DELAY_US - waited_us;
+}
+
 uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
 {
     writer->now_us = now_us;
@@ -383,6 +402,10 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
         age_us < writer->interval_us) {
         uint64_t left_us = writer->interval_us - age_us;
         return left_us < next_us ? left_us : next_us;
+    }
+    uint64_t more_us = delay_us(writer, batch);
+    if (more_us > 0) {
+        return more_us < next_us ? more_us : next_us;
     }
     if (!batch->closed) {
         batch_close(writer, batch);
