@@ -195,8 +195,8 @@ static void test_log_failed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ack_disk),   cmocka_unit_test(test_ack_policy),
-        cmocka_unit_test(test_log_full),   cmocka_unit_test(test_log_behind),
+        cmocka_unit_test(test_ack_disk),       cmocka_unit_test(test_ack_policy),
+        cmocka_unit_test(test_log_full),       cmocka_unit_test(test_log_behind),
         cmocka_unit_test(test_log_is_fragile), cmocka_unit_test(test_log_failed),
     };
 
