@@ -114,6 +114,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
             },
         .actor = node->directory.meta.actor,
         .run = node->directory.meta.run,
+        .memory = &node->memory,
         .now_ms = wall_clock_read,
         .clock = node->world.clock,
         .admin = on_admin,

@@ -2,7 +2,6 @@
 
 #include "cross.h"
 #include "door.h"
-#include "heap.h"
 #include "plane_private.h"
 #include "shard_thread.h"
 #include "slot.h"
@@ -112,11 +111,6 @@ static void give_back(struct shard_thread *thread)
         struct chunk *next = thread->spent->next;
         chunk_give(&thread->chunks, thread->spent);
         thread->spent = next;
-    }
-    while (thread->spent_blocks != NULL) {
-        struct hop_block *next = thread->spent_blocks->next;
-        heap_give(thread->memory, thread->spent_blocks, sizeof *next + thread->spent_blocks->size);
-        thread->spent_blocks = next;
     }
 }
 

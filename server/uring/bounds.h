@@ -28,7 +28,7 @@ enum {
 
     /* Memory for frames and replies under way comes in chunks; what is larger gets its own. */
     CHUNK_BYTES = 16 * 1024 - 64,
-    CHUNKS_KEPT = 64, /* Free ones kept by a shard. */
+    LARGE_KEPT_BYTES = 8 * 1024 * 1024, /* Of free large ones, while they are used. */
 
     /* Half received frames of a shard. A frame that would pass it is skipped and answered BUSY. */
     INPUT_BYTES_MAX = 2 * FRAME_BYTES_MAX,

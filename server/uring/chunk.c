@@ -5,48 +5,229 @@
 #include <string.h>
 
 #include "bounds.h"
-#include "heap.h"
+
+enum {
+    SLAB_BYTES = 1024 * 1024,
+    SLOT_BYTES = 16 * 1024,
+    SLAB_CHUNKS = SLAB_BYTES / SLOT_BYTES - 1,
+    PAGE_BYTES = 4096,
+};
+
+static_assert(sizeof(struct chunk) + CHUNK_BYTES <= SLOT_BYTES, "a chunk fits its slot");
+static_assert(sizeof(struct chunk_slab) <= SLOT_BYTES, "a slab's own part fits a slot");
+
+/* ---- Slabs ---- */
+
+static struct chunk_slab *slab_of(struct chunk *chunk)
+{
+    return (struct chunk_slab *)(void *)((uint8_t *)chunk - ((uintptr_t)chunk & (SLAB_BYTES - 1)));
+}
+
+static void slab_link(struct chunk_pool *pool, struct chunk_slab *slab)
+{
+    slab->previous = NULL;
+    slab->next = pool->slabs;
+    if (slab->next != NULL) {
+        slab->next->previous = slab;
+    }
+    pool->slabs = slab;
+}
+
+static void slab_unlink(struct chunk_pool *pool, struct chunk_slab *slab)
+{
+    if (slab->previous == NULL) {
+        pool->slabs = slab->next;
+    } else {
+        slab->previous->next = slab->next;
+    }
+    if (slab->next != NULL) {
+        slab->next->previous = slab->previous;
+    }
+}
+
+static struct chunk_slab *slab_add(struct chunk_pool *pool)
+{
+    struct chunk_slab *slab = pool->memory->map(pool->memory, SLAB_BYTES);
+
+    if (slab == NULL) {
+        return NULL;
+    }
+    assert(((uintptr_t)slab & (SLAB_BYTES - 1)) == 0);
+    slab->free = NULL;
+    slab->fresh = 1;
+    slab->free_count = SLAB_CHUNKS; /* Chunks not used yet are cut as they are wanted. */
+    slab_link(pool, slab);
+    pool->empty_slabs++;
+    return slab;
+}
+
+/* Of the free chunks those that were used before come first: their pages are there. */
+static struct chunk *slab_take(struct chunk_pool *pool, struct chunk_slab *slab)
+{
+    struct chunk *chunk = slab->free;
+
+    pool->empty_slabs -= slab->free_count == SLAB_CHUNKS;
+    if (chunk != NULL) {
+        slab->free = chunk->next;
+    } else {
+        chunk = (struct chunk *)(void *)((uint8_t *)slab + (size_t)slab->fresh * SLOT_BYTES);
+        slab->fresh++;
+    }
+    slab->free_count--;
+    if (slab->free_count == 0) {
+        slab_unlink(pool, slab);
+    }
+    chunk->capacity = CHUNK_BYTES;
+    return chunk;
+}
+
+/* One empty slab is kept. */
+static void slab_give(struct chunk_pool *pool, struct chunk *chunk)
+{
+    struct chunk_slab *slab = slab_of(chunk);
+
+    chunk->next = slab->free;
+    slab->free = chunk;
+    slab->free_count++;
+    if (slab->free_count == 1) {
+        slab_link(pool, slab);
+    }
+    if (slab->free_count == SLAB_CHUNKS) {
+        pool->empty_slabs++;
+        if (pool->empty_slabs > 1) {
+            pool->empty_slabs--;
+            slab_unlink(pool, slab);
+            pool->memory->unmap(pool->memory, slab, SLAB_BYTES);
+        }
+    }
+}
+
+/* ---- Large chunks ---- */
+
+static size_t large_size(size_t capacity)
+{
+    return (sizeof(struct chunk) + capacity + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+}
+
+static void large_forget(struct chunk_pool *pool, struct chunk **link)
+{
+    struct chunk *chunk = *link;
+
+    *link = chunk->next;
+    pool->large_bytes -= chunk->capacity;
+    if (pool->large_bytes < pool->large_unused_bytes) {
+        pool->large_unused_bytes = pool->large_bytes;
+    }
+}
+
+/* One of those kept, if it is not much larger; else a new one. */
+static struct chunk *large_take(struct chunk_pool *pool, size_t capacity)
+{
+    for (struct chunk **link = &pool->large; *link != NULL; link = &(*link)->next) {
+        struct chunk *chunk = *link;
+        if (chunk->capacity >= capacity && chunk->capacity / 2 <= capacity) {
+            large_forget(pool, link);
+            return chunk;
+        }
+    }
+    size_t size = large_size(capacity);
+    struct chunk *chunk = pool->memory->map(pool->memory, size);
+    if (chunk != NULL) {
+        chunk->capacity = size - sizeof *chunk;
+    }
+    return chunk;
+}
+
+void chunk_free(struct memory *memory, struct chunk *chunk)
+{
+    memory->unmap(memory, chunk, large_size(chunk->capacity));
+}
+
+static void large_give(struct chunk_pool *pool, struct chunk *chunk)
+{
+    if (pool->large_bytes + chunk->capacity > LARGE_KEPT_BYTES) {
+        chunk_free(pool->memory, chunk);
+        return;
+    }
+    chunk->next = pool->large;
+    pool->large = chunk;
+    pool->large_bytes += chunk->capacity;
+}
+
+/* ---- Both ---- */
 
 struct chunk *chunk_take(struct chunk_pool *pool, size_t capacity)
 {
-    struct chunk *chunk = pool->free;
+    struct chunk *chunk = NULL;
 
-    if (capacity <= CHUNK_BYTES && chunk != NULL) {
-        pool->free = chunk->next;
-        pool->free_count--;
+    if (capacity > CHUNK_BYTES) {
+        chunk = large_take(pool, capacity);
     } else {
-        capacity = capacity < CHUNK_BYTES ? CHUNK_BYTES : capacity;
-        chunk = heap_take(pool->memory, sizeof *chunk + capacity);
-        if (chunk == NULL) {
-            return NULL;
-        }
-        chunk->capacity = capacity;
+        struct chunk_slab *slab = pool->slabs != NULL ? pool->slabs : slab_add(pool);
+        chunk = slab == NULL ? NULL : slab_take(pool, slab);
     }
-    chunk->next = NULL;
-    chunk->size = 0;
-    pool->bytes_out += chunk->capacity;
+    if (chunk != NULL) {
+        chunk->next = NULL;
+        chunk->size = 0;
+        pool->bytes_out += chunk->capacity;
+    }
     return chunk;
+}
+
+void chunk_leave(struct chunk_pool *pool, struct chunk *chunk)
+{
+    assert(pool->bytes_out >= chunk->capacity);
+    pool->bytes_out -= chunk->capacity;
+}
+
+void chunk_enter(struct chunk_pool *pool, struct chunk *chunk)
+{
+    assert(chunk->capacity > CHUNK_BYTES);
+    pool->bytes_out += chunk->capacity;
 }
 
 void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
 {
-    assert(pool->bytes_out >= chunk->capacity);
-    pool->bytes_out -= chunk->capacity;
-    if (chunk->capacity != CHUNK_BYTES || pool->free_count >= CHUNKS_KEPT) {
-        heap_give(pool->memory, chunk, sizeof *chunk + chunk->capacity);
-        return;
+    chunk_leave(pool, chunk);
+    if (chunk->capacity > CHUNK_BYTES) {
+        large_give(pool, chunk);
+    } else {
+        slab_give(pool, chunk);
     }
-    chunk->next = pool->free;
-    pool->free = chunk;
-    pool->free_count++;
 }
 
+bool chunk_pool_trim(struct chunk_pool *pool)
+{
+    uint64_t unused = pool->large_unused_bytes;
+    struct chunk **link = &pool->large;
+
+    /* The last ones of the list are those that were used least. */
+    for (uint64_t kept = pool->large_bytes - unused; *link != NULL;) {
+        if ((*link)->capacity <= kept) {
+            kept -= (*link)->capacity;
+            link = &(*link)->next;
+        } else {
+            struct chunk *chunk = *link;
+            large_forget(pool, link);
+            chunk_free(pool->memory, chunk);
+        }
+    }
+    pool->large_unused_bytes = pool->large_bytes;
+    return pool->large_bytes > 0;
+}
+
+/* All chunks have been given. */
 void chunk_pool_fini(struct chunk_pool *pool)
 {
-    while (pool->free != NULL) {
-        struct chunk *next = pool->free->next;
-        heap_give(pool->memory, pool->free, sizeof *next + CHUNK_BYTES);
-        pool->free = next;
+    while (pool->slabs != NULL) {
+        struct chunk_slab *slab = pool->slabs;
+        slab_unlink(pool, slab);
+        pool->memory->unmap(pool->memory, slab, SLAB_BYTES);
+    }
+    while (pool->large != NULL) {
+        struct chunk *chunk = pool->large;
+        large_forget(pool, &pool->large);
+        chunk_free(pool->memory, chunk);
     }
     *pool = (struct chunk_pool){.memory = pool->memory};
 }

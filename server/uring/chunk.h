@@ -1,12 +1,17 @@
-/* Memory for bytes under way: frames being received, replies being sent.
+/* Memory for bytes under way: frames being received, replies being sent, what crosses between shards.
  *
- * Chunks of one size come from a shard's small pool, so that an idle connection has none and a busy
- * one costs no malloc(); what does not fit gets a chunk of its own size from the heap.
- * Threads: a pool belongs to its shard's.
+ * Chunks of one size are cut from slabs of a shard's pool, so that an idle connection has none and a busy
+ * one costs no malloc(); what does not fit gets a chunk of its own size. Nothing of it is the C library's
+ * heap, which keeps what it once had wherever something small still lies behind it: an empty slab goes
+ * back to the system, and so does a large chunk, but for a few that are used all the time. So memory falls
+ * with the load.
+ *
+ * Threads: a pool belongs to its shard's; a large chunk may pass from one pool to another.
  */
 #ifndef CHUNK_H
 #define CHUNK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -20,16 +25,37 @@ struct chunk {
     uint8_t data[];
 };
 
-struct chunk_pool {
-    struct memory *memory;
+/* SLAB_BYTES, aligned to them: this, in the place of the first chunk, and the others. */
+struct chunk_slab {
+    struct chunk_slab *next, *previous; /* Among those with a free chunk. */
     struct chunk *free;
     uint32_t free_count;
-    uint64_t bytes_out; /* Capacity of all chunks in use. */
+    uint32_t fresh; /* The first place that was never used. */
+};
+
+struct chunk_pool {
+    struct memory *memory;
+    struct chunk_slab *slabs; /* Those with a free chunk. */
+    uint32_t empty_slabs;     /* Of them, with nothing else. */
+    struct chunk *large;      /* Kept for the next that wants one. */
+    uint64_t large_bytes;
+    uint64_t large_unused_bytes; /* The least there was of them since chunk_pool_trim(). */
+    uint64_t bytes_out;          /* Capacity of all chunks in use. */
 };
 
 /* A chunk with room for at least `capacity`. Returns NULL where there is no memory. */
 struct chunk *chunk_take(struct chunk_pool *pool, size_t capacity);
 void chunk_give(struct chunk_pool *pool, struct chunk *chunk);
+
+/* A large chunk (capacity above CHUNK_BYTES) leaves the pool, or comes from another one. */
+void chunk_leave(struct chunk_pool *pool, struct chunk *chunk);
+void chunk_enter(struct chunk_pool *pool, struct chunk *chunk);
+
+/* Give back what was kept and not used since the last time. Returns whether anything is kept still. */
+bool chunk_pool_trim(struct chunk_pool *pool);
+
+/* A chunk that belongs to no pool. */
+void chunk_free(struct memory *memory, struct chunk *chunk);
 void chunk_pool_fini(struct chunk_pool *pool);
 
 /* Bytes that wait, in order. */

@@ -7,7 +7,6 @@
 #include "calls.h"
 #include "connection.h"
 #include "door.h"
-#include "heap.h"
 #include "native_door.h"
 #include "plane_private.h"
 #include "receive.h"
@@ -26,7 +25,7 @@ enum cross_kind {
 struct cross_head {
     uint32_t kind;
     uint32_t size;
-    struct hop_block *block;
+    struct chunk *block; /* A large one, of no pool meanwhile. */
 };
 
 struct cross_request_message {
@@ -55,31 +54,29 @@ struct cross_socket_message {
     const struct protocol *protocol;
 };
 
-static void free_block(struct shard_thread *thread, struct hop_block *block)
-{
-    if (block != NULL) {
-        heap_give(thread->memory, block, sizeof *block + block->size);
-    }
-}
-
 /* Room for a message and `size` bytes after it. Returns where the bytes go, NULL when there is none. */
 static uint8_t *begin(struct shard_thread *thread, uint32_t shard, size_t message_size, size_t size,
                       uint32_t spare, struct cross_head **head)
 {
-    struct hop_block *block = NULL;
+    struct chunk *block = NULL;
 
     if (message_size + size > HOP_MESSAGE_MAX) {
-        block = heap_take(thread->memory, sizeof *block + size);
+        /* One that may pass between pools, however small. */
+        block = chunk_take(&thread->chunks, size > CHUNK_BYTES ? size : CHUNK_BYTES + 1);
         if (block == NULL) {
             return NULL;
         }
-        block->size = size;
     }
     size_t whole = message_size + (block == NULL ? size : 0);
     *head = hop_send(thread->hops_out[shard], (uint32_t)whole, spare);
     if (*head == NULL) {
-        free_block(thread, block);
+        if (block != NULL) {
+            chunk_give(&thread->chunks, block);
+        }
         return NULL;
+    }
+    if (block != NULL) {
+        chunk_leave(&thread->chunks, block);
     }
     **head = (struct cross_head){.size = (uint32_t)size, .block = block};
     return block == NULL ? (uint8_t *)*head + message_size : block->data;
@@ -405,8 +402,9 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
         break;
     }
     if (head->block != NULL) {
-        head->block->next = thread->spent_blocks;
-        thread->spent_blocks = head->block;
+        chunk_enter(&thread->chunks, head->block);
+        head->block->next = thread->spent;
+        thread->spent = head->block;
     }
 }
 
@@ -503,7 +501,9 @@ static void drop(struct shard_thread *thread, uint32_t from)
         if (head->kind == CROSS_SOCKET || head->kind == CROSS_MOVED) {
             close(((const struct cross_socket_message *)(const void *)head)->fd);
         }
-        free_block(thread, head->block);
+        if (head->block != NULL) {
+            chunk_free(thread->memory, head->block);
+        }
     }
 }
 

@@ -37,7 +37,7 @@ struct plane_options {
     uint32_t shard_count;
     struct plane_limits limits;
     struct actor actor;
-    struct memory *memory; /* For what is under way; resize() from any thread. NULL: the heap. */
+    struct memory *memory; /* For what is under way; used by any thread. NULL: the heap. */
     uint32_t run; /* No other start of this node had it: ids of clients are made with it. */
     uint64_t (*now_ms)(void *clock); /* Wall time that never goes back; any thread. */
     void *clock;

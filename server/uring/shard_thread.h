@@ -29,13 +29,6 @@
 #include "shard.h"
 #include "turned.h"
 
-/* A request's bytes that were too large for the queue between two shards. */
-struct hop_block {
-    struct hop_block *next;
-    size_t size;
-    uint8_t data[];
-};
-
 /* Answers to one other shard that wait for room in the queue to it: calls whose answer is made (in `held`,
  * or lost for want of memory), and requests that found no call. */
 struct owed {
@@ -61,7 +54,6 @@ struct shard_thread {
     struct batch batch;
     struct chunk_pool chunks;
     struct chunk *spent; /* Executed from; given back after the batch. */
-    struct hop_block *spent_blocks;
     struct loader_port *loader; /* While it brings sessions; else NULL. */
     struct load_block *loading; /* What is being taken in. */
     uint64_t loading_us;        /* Not before. */

@@ -15,14 +15,18 @@ static struct {
     _Atomic int64_t outstanding_bytes;
 } faulty;
 
+static bool fails(void)
+{
+    int64_t left = atomic_fetch_sub(&faulty.until, 1);
+
+    return left <= 0 && left > -faulty.in_a_row;
+}
+
 static void *faulty_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
 {
     (void)memory;
-    if (new_size > 0) {
-        int64_t left = atomic_fetch_sub(&faulty.until, 1);
-        if (left <= 0 && left > -faulty.in_a_row) {
-            return NULL;
-        }
+    if (new_size > 0 && fails()) {
+        return NULL;
     }
     void *moved = new_size == 0 ? (free(block), NULL) : realloc(block, new_size);
     if (new_size == 0 || moved != NULL) {
@@ -33,6 +37,24 @@ static void *faulty_resize(struct memory *memory, void *block, size_t old_size, 
 
 static uint32_t maybes; /* Answers MAYBE_APPLIED so far. */
 
+static void *faulty_map(struct memory *memory, size_t size)
+{
+    (void)memory;
+    void *area = fails() ? NULL : aligned_alloc(size & (~size + 1), size);
+    if (area != NULL) {
+        memset(area, 0, size);
+        atomic_fetch_add(&faulty.outstanding_bytes, (int64_t)size);
+    }
+    return area;
+}
+
+static void faulty_unmap(struct memory *memory, void *area, size_t size)
+{
+    (void)memory;
+    free(area);
+    atomic_fetch_sub(&faulty.outstanding_bytes, (int64_t)size);
+}
+
 static void arm(int64_t until)
 {
     atomic_store(&faulty.until, until);
@@ -41,6 +63,8 @@ static void arm(int64_t until)
 static void begin(uint32_t shards)
 {
     faulty.memory.resize = faulty_resize;
+    faulty.memory.map = faulty_map;
+    faulty.memory.unmap = faulty_unmap;
     arm(INT64_MAX);
     plane_kit_init(&kit, shards);
     kit.options.memory = &faulty.memory;
