@@ -149,6 +149,7 @@ static int open_store(struct node *node, struct node_shard *shard, char *message
         .record_bytes_max = node->record_bytes_max,
         .segment_bytes = config->storage_segment_size,
         .bytes_max = config->storage_disk_limit / node->shard_count,
+        .load_bytes_max = config->memory_limit / node->shard_count / 2,
         .memory = &node->memory,
         .reporter = &node->reporter,
     };
@@ -175,6 +176,7 @@ static int open_shard(struct node *node, struct node_shard *shard, char *message
         .policies = &node->policies,
         .memory = &node->memory,
         .log = plane_log_port(node->plane, shard->index),
+        .loader = store_loader(shard->store),
         .door = plane_door(node->plane, shard->index),
         .tracer = plane_tracer(node->plane, shard->index),
     };

@@ -47,10 +47,10 @@ static void begin(struct node *node)
         uint64_t now_ms = wall_clock_now_ms(node->world.clock);
         if (shard->loads) {
             shard_loading_begin(shard->shard, store_loader(shard->store), shard->hlc, now_ms);
-            plane_attach_loader(node->plane, i, store_loader(shard->store));
         } else {
             shard_restore_done(shard->shard, now_ms);
         }
+        plane_attach_loader(node->plane, i, store_loader(shard->store), shard->loads);
     }
 }
 

@@ -55,7 +55,18 @@
       "1 while a restart's sessions are still brought into memory; they are served all the same.", \
       s->shard.loading)                                                                            \
     X(belay_sessions_fetched_total, COUNTER, SHARD, "",                                            \
-      "Sessions that a request needed before a restart had come to them.", s->shard.fetched)       \
+      "Sessions asked of the store: before a restart had come to them, or as they were cold.",     \
+      s->shard.fetched)                                                                            \
+    X(belay_sessions_cold, GAUGE, SHARD, "",                                                       \
+      "Live sessions whose fields are on the disk only (memory.limit).", s->shard.cold)            \
+    X(belay_session_moves_total, COUNTER, SHARD, "to=disk|memory",                                 \
+      "Sessions whose fields left memory, or came back.",                                          \
+      i == 0 ? s->shard.frozen : s->shard.thawed)                                                  \
+    X(belay_cold_requests_total, COUNTER, SHARD, "",                                               \
+      "Requests that waited for fields to come back; all others found them in memory.",            \
+      s->shard.cold_requests)                                                                      \
+    X(belay_fetch_duration_seconds, HISTOGRAM, SHARD, "",                                          \
+      "From a request to the fields that it needs being in memory.", &s->shard.fetch_us)           \
     X(belay_records, GAUGE, SHARD, "", "Records in memory: sessions and tombstones.",              \
       s->keeper.records)                                                                           \
     X(belay_session_bytes, GAUGE, SHARD, "", "Bytes of the records.", s->keeper.record_bytes)      \

@@ -38,6 +38,11 @@ static void add_shard(struct metrics_shard *sum, const struct metrics_shard *sha
     sum->shard.refused += shard->shard.refused;
     sum->shard.live += shard->shard.live;
     sum->shard.loading += shard->shard.loading;
+    sum->shard.cold += shard->shard.cold;
+    sum->shard.frozen += shard->shard.frozen;
+    sum->shard.thawed += shard->shard.thawed;
+    sum->shard.cold_requests += shard->shard.cold_requests;
+    histogram_add(&sum->shard.fetch_us, &shard->shard.fetch_us);
     sum->keeper.record_bytes += shard->keeper.record_bytes;
     sum->keeper.memory_bytes += shard->keeper.memory_bytes;
     sum->connections += shard->connections;
@@ -105,6 +110,13 @@ static json_t *request_part(const struct shard_stats *sum)
         number(sum->acks[ACK_ARCHIVE]));
 }
 
+static json_t *cold_part(const struct shard_stats *sum)
+{
+    return json_pack("{s:{s:o, s:o, s:o, s:o, s:o}}", "cold", "sessions", number(sum->cold),
+                     "moved_out", number(sum->frozen), "moved_in", number(sum->thawed), "requests",
+                     number(sum->cold_requests), "fetch_us", latency(&sum->fetch_us));
+}
+
 static json_t *storage_part(const struct metrics_shard *sum)
 {
     const struct metrics_log *log = &sum->log;
@@ -162,7 +174,7 @@ char *status_page_json(const struct status_page *page)
         }
     }
     if (join(root, node_part(page, sum)) == 0 && join(root, request_part(&sum->shard)) == 0 &&
-        join(root, storage_part(sum)) == 0 &&
+        join(root, cold_part(&sum->shard)) == 0 && join(root, storage_part(sum)) == 0 &&
         json_object_set_new(root, "shards", shard_part(page->metrics)) == 0) {
         text = json_dumps(root, JSON_INDENT(2));
     }

@@ -5,6 +5,7 @@
  *   listen {native http}  data_dir             ADDR:PORT
  *   sessions session_bytes session_memory_bytes memory_limit resident_bytes cpu_ms disk_free_bytes
  *   connections
+ *   cold {sessions moved_out moved_in requests fetch_us {...}}  whose fields are on the disk only
  *   requests {get write scan inspect}
  *   latency_us {get write scan inspect}        each {count p50 p99 p999 max}
  *   reads {hit miss}  ended {destroyed expired}  created siblings_hidden repeated

@@ -167,6 +167,7 @@ int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record)
     }
     memcpy(slab_data(slab, ref), record.data, record.size);
     if (found) {
+        slab_mark(slab, ref, slab_is_marked(slab, *probe_ref(&probe)));
         slab_free(slab, *probe_ref(&probe));
         *probe_ref(&probe) = ref;
         return 0;
@@ -253,6 +254,46 @@ uint64_t keeper_scan(struct keeper *keeper, uint64_t cursor,
     }
 }
 
+struct bytes keeper_use(struct keeper *keeper, uint64_t position, struct bytes key)
+{
+    struct probe probe;
+
+    if (!find(keeper, position, key, &probe)) {
+        return bytes_of(NULL, 0);
+    }
+    slab_mark(&keeper->slab, *probe_ref(&probe), true);
+    return slab_at(&keeper->slab, *probe_ref(&probe));
+}
+
+uint64_t keeper_sweep(struct keeper *keeper, uint64_t cursor, uint32_t max,
+                      void (*visit)(void *context, uint64_t position, struct bytes record),
+                      void *context, uint32_t *marked)
+{
+    const struct slab *slab = &keeper->slab;
+    struct scan_item items[SEGMENT_SLOTS_MAX];
+
+    for (uint32_t seen = 0;;) {
+        struct span span = index_span(&keeper->index, cursor);
+        uint32_t count = span.segment == NULL ? 0 : collect(keeper, &span, cursor, items);
+        for (uint32_t i = 0; i < count; i++, seen++) {
+            uint32_t ref = items[i].ref;
+            if (seen >= max && i > 0 && items[i].position != items[i - 1].position) {
+                return items[i].position;
+            }
+            if (slab_is_marked(slab, ref)) {
+                slab_mark(slab, ref, false);
+                ++*marked;
+            } else {
+                visit(context, items[i].position, slab_at(slab, ref));
+            }
+        }
+        cursor = span.last + 1;
+        if (seen >= max || cursor == 0) {
+            return cursor;
+        }
+    }
+}
+
 /* Move these records to other pages. Returns the bytes moved. */
 static uint64_t move_records(struct keeper *keeper, const uint32_t refs[], uint32_t count)
 {
@@ -269,6 +310,7 @@ static uint64_t move_records(struct keeper *keeper, const uint32_t refs[], uint3
         int rc = slab_alloc(slab, record.size, &ref);
         assert(rc == 0); /* slab_next_victims() saw that there is room. */
         memcpy(slab_data(slab, ref), record.data, record.size);
+        slab_mark(slab, ref, slab_is_marked(slab, refs[i]));
         struct probe probe = index_probe(&keeper->index, positions[i]);
         bool found = probe_next(&probe);
         while (found && *probe_ref(&probe) != refs[i]) {
@@ -303,6 +345,8 @@ void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats)
         .record_bytes = keeper->slab.record_bytes,
         .memory_bytes = slab_bytes(&keeper->slab) + keeper->index.table_bytes + sizeof *keeper -
                         sizeof keeper->slab,
+        .used_bytes = slab_used_bytes(&keeper->slab) + keeper->index.table_bytes + sizeof *keeper -
+                      sizeof keeper->slab,
         .moved = keeper->moved,
     };
 }

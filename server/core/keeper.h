@@ -33,7 +33,8 @@ struct keeper; /* private to keeper.c */
 struct keeper_stats {
     uint64_t records;      /* Live sessions and tombstones. */
     uint64_t record_bytes; /* Of the records themselves. */
-    uint64_t memory_bytes; /* All that the keeper holds: pages, index, tables. */
+    uint64_t memory_bytes; /* All that the keeper holds: pages, index, tables... */
+    uint64_t used_bytes;   /* ... but for what evacuation can give back. */
     uint64_t moved;        /* Records moved by evacuation so far. */
 };
 
@@ -90,6 +91,17 @@ void keeper_visit(struct keeper *keeper, uint64_t position,
 uint64_t keeper_scan(struct keeper *keeper, uint64_t cursor,
                      bool (*visit)(void *context, uint64_t position, struct bytes record),
                      void *context);
+
+/* The clock (second chance): records in use are marked, a hand goes round and clears the marks, and those it
+ * finds clear have not been used for a round. A record that is set anew keeps its mark; moving keeps it, too.
+ * As keeper_find(), and marks what it finds. */
+struct bytes keeper_use(struct keeper *keeper, uint64_t position, struct bytes key);
+
+/* Move the hand over about `max` records from `cursor` on: those that are not marked are visited, as by
+ * keeper_scan(), which tells more; marks are cleared, and counted into `marked`. */
+uint64_t keeper_sweep(struct keeper *keeper, uint64_t cursor, uint32_t max,
+                      void (*visit)(void *context, uint64_t position, struct bytes record),
+                      void *context, uint32_t *marked);
 
 /* Do a little of the evacuation: move about `bytes` of records (16 records or one page at least), or tidy
  * a few segments of the index. Returns true while more is due. */

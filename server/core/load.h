@@ -1,7 +1,7 @@
-/* Blocks of records on their way from the store to the shard, at a restart (loader_port in ports.h).
+/* Blocks of records on their way from the store to the shard (loader_port in ports.h).
  *
- * Records are in the order of the log, as shard_restore_*() take them. A block that was fetched holds all that
- * there was still to come of one position.
+ * Records are in the order of the log, as shard_restore_*() take them. Blocks that were fetched, one as a rule,
+ * hold all that is stored of one position; the last of them is complete.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -14,7 +14,7 @@
 
 struct load_block {
     struct load_block *next; /* The loader's. */
-    bool fetched;
+    bool fetched, complete;
     uint64_t position;     /* Of what was fetched; else the loader's: how far it has come... */
     uint64_t lsn;          /* ... as is this... */
     bool checkpoint_given; /* ... and this. */
@@ -23,7 +23,10 @@ struct load_block {
     uint8_t bytes[]; /* Of each record: kind (4), size (4), body. */
 };
 
-enum { LOAD_ITEM_HEADER_BYTES = 8 };
+enum {
+    LOAD_ITEM_HEADER_BYTES = 8,
+    LOAD_STORED = 64, /* A kind beside those of log_kind.h: a record of the checkpoint. */
+};
 
 /* Add a record, for which there must be room. */
 void load_put(struct load_block *block, uint32_t kind, struct bytes body);

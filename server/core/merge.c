@@ -317,7 +317,7 @@ int session_bury(struct bytes record, struct stamp stamp, struct buffer *out)
     struct dedup dedup;
     struct death death = {stamp.hlc, stamp.hlc};
 
-    if (record_open(&opened, record, RECORD_FORMAT) != 0) {
+    if (record_open(&opened, record, record_format(record)) != 0) {
         return -EBADMSG;
     }
     if (stamp.hlc <= record_newest(&opened)) {

@@ -139,6 +139,14 @@ struct parked *parking_take(struct parking *parking, uint64_t position)
     return taken.first;
 }
 
+struct parked *parking_take_scans(struct parking *parking)
+{
+    struct parked *first = parking->scans.first;
+
+    parking->scans = (struct parking_chain){0};
+    return first;
+}
+
 struct parked *parking_take_all(struct parking *parking)
 {
     struct parking_chain all = parking->scans;

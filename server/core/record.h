@@ -13,7 +13,7 @@
  * The bytes. All integers are little-endian; varint, zigzag and `string` (varint size, bytes) are as
  * in bytes.h; `back` is as in version.h. In order:
  *
- *   1        format: 0x10, or for a delta 0x20, plus flags: 1 last access, 2 dedup window, 4 its floor,
+ *   1        format: 0x10, for a delta 0x20, for a cold record 0x30, plus flags: 1 last access, 2 dedup window, 4 its floor,
  *            8 not exactly one birth
  *   6        if flagged: milliseconds of the last access; fixed, so that reads slide it in place
  *   string   key
@@ -46,6 +46,9 @@
  * A delta holds, for each name that a write touched, all entries it has now; a name without any is
  * written as `gone`, with its name and nothing more. Its births are those its entries refer to.
  *
+ * A cold record (cold.h) has format 0x30 and neither dedup window nor users' entries; its births are still
+ * all that the whole one has. It exists in memory only.
+ *
  * The form is canonical: of two ways to write the same, only the first given above is right. Equal
  * states have equal bytes.
  *
@@ -67,6 +70,7 @@
 enum {
     RECORD_FORMAT = 0x10,
     RECORD_DELTA = 0x20,
+    RECORD_COLD = 0x30,
     RECORD_BIRTHS_CACHED = 4, /* Births at hand without reading them again. */
     RECORD_ACCESS_BYTES = 6,
 };
@@ -133,12 +137,24 @@ int entry_compare(const struct entry *a, const struct entry *b);
 /* Order of what a write replaces at once: a kind, or for a user's a name. */
 int entry_compare_names(const struct entry *a, const struct entry *b);
 
+/* Is this a cold record? Of bytes that were checked once. */
+static inline bool record_is_cold(struct bytes record)
+{
+    return record.size > 0 && (record.data[0] & 0xf0) == RECORD_COLD;
+}
+
+/* The format of a record that is whole or cold. */
+static inline uint8_t record_format(struct bytes record)
+{
+    return record_is_cold(record) ? RECORD_COLD : RECORD_FORMAT;
+}
+
 /* A record or delta opened for reading. It points into the bytes. */
 struct record {
     struct bytes key;
     struct bytes token; /* The encoded version. */
     struct version version;
-    uint8_t format; /* RECORD_FORMAT or RECORD_DELTA. */
+    uint8_t format; /* RECORD_FORMAT, RECORD_DELTA or RECORD_COLD. */
     uint8_t flags;
     uint32_t birth_count;
     uint64_t last_access_ms;                 /* 0: not kept. */

@@ -1,6 +1,7 @@
 /* The view of a session, and what else is asked of a whole record. */
 #include "session.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -91,11 +92,12 @@ static void hide(struct session_view *view)
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms)
 {
     struct group_walk *groups = &view->groups_;
-    int rc = record_open(&view->record_, record, RECORD_FORMAT);
+    int rc = record_open(&view->record_, record, record_format(record));
 
     if (rc != 0) {
         return rc;
     }
+    view->cold = view->record_.format == RECORD_COLD;
     leader_find(&view->record_, &view->leader_);
     view->record = record;
     view->now_ms = now_ms;
@@ -197,6 +199,7 @@ bool session_next(struct session_view *view, bool all_siblings, struct session_f
 {
     struct group group;
 
+    assert(!view->cold);
     if (!view->walking_) {
         view->walk_ = view->groups_;
         view->walking_ = true;
@@ -227,6 +230,7 @@ bool session_find(const struct session_view *view, struct bytes name, struct ses
     struct group_walk walk = view->groups_;
     struct group group;
 
+    assert(!view->cold);
     while (walk.next_set) {
         int order = bytes_compare(walk.next.name, name);
         if (order > 0) {
@@ -252,7 +256,7 @@ struct bytes session_key(struct bytes record)
     uint8_t first = read_u8(&from);
     uint8_t format = first & 0xf0;
 
-    if (format != RECORD_FORMAT && format != RECORD_DELTA) {
+    if (format != RECORD_FORMAT && format != RECORD_DELTA && format != RECORD_COLD) {
         return bytes_of(record.data, 0);
     }
     read_bytes(&from, (first & RECORD_ACCESS) != 0 ? RECORD_ACCESS_BYTES : 0);
@@ -274,7 +278,7 @@ int session_token(struct bytes record, struct buffer *out)
 {
     struct record opened;
 
-    if (record.size == 0 || record_open_head(&opened, record, RECORD_FORMAT) != 0) {
+    if (record.size == 0 || record_open_head(&opened, record, record_format(record)) != 0) {
         return 0;
     }
     return token_put(out, &opened);
@@ -285,7 +289,7 @@ int session_covers(struct bytes record, struct bytes token)
     struct record opened;
 
     record_init(&opened, record);
-    if (record.size != 0 && record_open_head(&opened, record, RECORD_FORMAT) != 0) {
+    if (record.size != 0 && record_open_head(&opened, record, record_format(record)) != 0) {
         return 0;
     }
     return token_covered(&opened, token);
@@ -293,8 +297,10 @@ int session_covers(struct bytes record, struct bytes token)
 
 bool session_touch_in_place(uint8_t *record, size_t record_size, uint64_t now_ms)
 {
-    if (record_size < 1 + RECORD_ACCESS_BYTES || (record[0] & 0xf0) != RECORD_FORMAT ||
-        (record[0] & RECORD_ACCESS) == 0) {
+    uint8_t format = record_size > 0 ? record[0] & 0xf0 : 0;
+
+    if (record_size < 1 + RECORD_ACCESS_BYTES ||
+        (format != RECORD_FORMAT && format != RECORD_COLD) || (record[0] & RECORD_ACCESS) == 0) {
         return false;
     }
     uint64_t was_ms = load_u32(record + 1) | (uint64_t)load_u16(record + 5) << 32;

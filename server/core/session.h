@@ -86,7 +86,7 @@ void session_written_fini(struct session_written *written);
  * unless the policy says no_resurrect: it then leaves a tombstone all the same. */
 enum status session_write(const struct session_write *write, struct session_written *written);
 
-/* Bury an expired session: a tombstone with death at `hlc` and every version seen.
+/* Bury an expired session, whole or cold: a tombstone with death at `hlc` and every version seen.
  * Returns 0 with `out` set, -ENOMEM, -EBADMSG. */
 int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
 
@@ -105,10 +105,10 @@ int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *
 int session_check(struct bytes record);
 int session_check_delta(struct bytes delta);
 
-/* Key of a record or delta. Cheap: the key lies near the start. Of a damaged record: empty. */
+/* Key of a record, whole or cold, or delta. Cheap: the key lies near the start. Of a damaged record: empty. */
 struct bytes session_key(struct bytes record);
 
-/* Newest hlc anywhere in a record or delta: what a node's clock must pass when it takes it in. */
+/* Newest hlc anywhere in a record, whole or cold, or delta: what a node's clock must pass when it takes it in. */
 uint64_t session_newest_hlc(struct bytes record);
 
 /* ---- The view: what a client sees at a time ---- */
@@ -119,6 +119,7 @@ struct session_view {
     bool live; /* There is a session, not past its deadline. Else the fields up to `owner` are 0. */
     bool tombstone; /* Not live, and remembers a death. */
     bool expired;   /* Not live only because its deadline has passed. */
+    bool cold;      /* The fields are not here (cold.h): what is told of them is nothing. */
     enum session_type type;
     uint64_t created_ms;
     uint64_t absolute_ms;    /* 0: none. */
@@ -142,7 +143,7 @@ struct session_view {
     struct stamp told_;       /* The sibling told last; hlc 0: all are. */
 };
 
-/* Take the view. The record must have passed session_check() once. Returns 0 or -EBADMSG. */
+/* Take the view of a whole or a cold record. It have passed session_check() once. Returns 0 or -EBADMSG. */
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms);
 
 struct session_field {
@@ -154,7 +155,7 @@ struct session_field {
 };
 
 /* Walk the shown fields in byte order of their names, siblings (newest first) where asked for.
- * Returns true with `field` set, false at the end. session_rewind() starts again. */
+ * Not of a cold one. Returns true with `field` set, false at the end. session_rewind() starts again. */
 bool session_next(struct session_view *view, bool all_siblings, struct session_field *field);
 void session_rewind(struct session_view *view);
 

@@ -29,7 +29,11 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->gone_hlc = options->gone_hlc;
     made->scratch.memory = memory;
     made->buried.memory = memory;
+    made->loader = options->loader;
+    made->cold.shrinks = true;
     position_set_init(&made->fetched, memory);
+    position_set_init(&made->wanted, memory);
+    position_set_init(&made->cold.damaged, memory);
     parking_init(&made->parking, memory);
     session_written_init(&made->written, memory);
     acks_init(&made->acks, memory);
@@ -57,6 +61,8 @@ void shard_destroy(struct shard *shard)
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);
     position_set_fini(&shard->fetched);
+    position_set_fini(&shard->wanted);
+    position_set_fini(&shard->cold.damaged);
     parking_fini(&shard->parking);
     buffer_fini(&shard->scratch);
     shard->memory->resize(shard->memory, shard, sizeof *shard, 0);
@@ -136,7 +142,8 @@ struct glance shard_glance(struct shard *shard, struct bytes record, uint64_t no
 
 struct bytes shard_find(struct shard *shard, uint64_t position, struct bytes key)
 {
-    struct bytes record = keeper_find(shard->keeper, position, key);
+    struct bytes record = shard->cold.marks ? keeper_use(shard->keeper, position, key)
+                                            : keeper_find(shard->keeper, position, key);
 
     if (shard->idle_restored && patrol_is_ahead(&shard->patrol, position) &&
         shard_glance(shard, record, shard->now_ms).expired) {

@@ -82,7 +82,11 @@ struct shard_stats {
     uint64_t repeated;
     uint64_t touches_logged;
     uint64_t loading;            /* 1 while the store still gives. */
-    uint64_t fetched;            /* Positions fetched before their turn. */
+    uint64_t fetched;            /* Positions that were asked of the store. */
+    uint64_t cold;               /* Sessions whose fields are not in memory now. */
+    uint64_t frozen, thawed;     /* Sessions whose fields left memory, came back. */
+    uint64_t cold_requests;      /* Requests that waited for that. */
+    struct histogram fetch_us;   /* From the request to the fields being there. */
     uint64_t acks[5];            /* By level reached. */
     uint64_t live;               /* Sessions now. */
     struct histogram latency[4]; /* By request_op, microseconds from arrival to answer. */
@@ -95,12 +99,14 @@ struct shard_options {
     uint64_t hlc;      /* Newest that the store has seen. */
     uint64_t gone_hlc; /* What was written up to here may have been forgotten since, with all of its
                             key; 0: there was nothing before. */
-    uint64_t memory_max; /* Bytes for sessions; 0: no limit. New sessions are refused at it, growth
-                            of others a little above it. */
+    uint64_t memory_max; /* Bytes for sessions; 0: no limit. At it the coldest leave memory, where
+                            there is a loader; new sessions wait for that (BUSY), or are refused
+                            (MEMORY_FULL); growth of others a little above it. */
     uint32_t queue_delay_ms; /* Who waited longer is answered BUSY; 0: never. */
     const struct policies *policies;
     struct memory *memory;
     struct log_port *log;
+    struct loader_port *loader; /* NULL: sessions stay in memory. */
     struct door *door;
     struct tracer *tracer;
 };
@@ -119,14 +125,21 @@ int shard_restore_delta(struct shard *shard, struct bytes delta);   /* LOG_DELTA
 int shard_restore_touch(struct shard *shard, struct bytes body);    /* LOG_TOUCH. */
 int shard_restore_bury(struct shard *shard, struct bytes record);   /* LOG_BURY. */
 
-/* Serving begins while the store still gives, through the same four. Requests for what is still to come
- * wait for it, scans for the end. `hlc` is at or above everything that the store has; the clock must have
- * passed it. Before the first request. */
+/* Serving begins while the store still gives, through the same four and the one below. Requests for what is
+ * still to come wait for it, scans for the end. `hlc` is at or above everything that the store has; the clock
+ * must have passed it. Before the first request. */
 void shard_loading_begin(struct shard *shard, struct loader_port *loader, uint64_t hlc,
                          uint64_t now_ms);
 
-/* All that the store has of a position was given: what waits for it is executed. */
+/* A record of the checkpoint, with all before the log, or one that was fetched: then also after the end. It may
+ * be taken in cold. Returns as the four. */
+int shard_restore_stored(struct shard *shard, struct bytes record, bool fetched);
+
+/* All that the store has of a position, and was fetched, was given: what waits for it is executed. */
 void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us);
+
+/* All but what was asked for was given. Returns whether that was too, and it may end. */
+bool shard_loading_over(struct shard *shard);
 
 /* All was given; as shard_restore_done(), and what still waits is executed. */
 void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us);

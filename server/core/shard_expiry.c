@@ -6,6 +6,7 @@
  *
  * Work is counted, not timed: the core has no clock. The costs below are what it took on the machine of
  * the measurements, rounded up. */
+#include "record.h"
 #include "shard_state.h"
 
 enum {
@@ -105,7 +106,8 @@ struct due {
     struct shard *shard;
     uint64_t position;
     bool found;          /* One is to be buried: what to log of it is in shard->scratch. */
-    bool expired;        /* It was a session, not a tombstone. */
+    bool expired;        /* It was a session, not a tombstone... */
+    bool cold;           /* ... whose fields were not in memory. */
     uint64_t newest_hlc; /* Of it, before that. */
     int rc;              /* Of making that. */
 };
@@ -144,6 +146,7 @@ static bool due_visit(void *context, uint64_t position, struct bytes record)
     due->found = true;
     due->expired = glance.expired;
     due->newest_hlc = session_newest_hlc(record);
+    due->cold = record_is_cold(record);
     due->rc = make_burial(due, record);
     return false;
 }
@@ -161,6 +164,7 @@ static int bury(struct due *due)
     keeper_remove(shard->keeper, due->position, key);
     /* Its dedup window goes with it: from here on nobody can tell whether such a write was done. */
     shard->gone_hlc = due->newest_hlc > shard->gone_hlc ? due->newest_hlc : shard->gone_hlc;
+    shard->stats.cold -= due->cold;
     if (due->expired) {
         shard->stats.expired++;
         shard->stats.live--;
@@ -240,10 +244,14 @@ uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
     }
     uint64_t evacuation_ns = budget_ns / 4; /* Its part, whatever else is due. */
     budget_ns -= evacuation_ns;
+    uint64_t freezing_ns = budget_ns / 2; /* The same. */
+    budget_ns -= freezing_ns;
+    bool freezes = shard_freeze(shard, &freezing_ns);
+    budget_ns += freezing_ns;
     bool patrolled = shard->loading || patrol_step(shard, &budget_ns);
     bool buried = shard->loading || wheel_step(shard, &budget_ns);
     uint32_t bytes = (uint32_t)((evacuation_ns + budget_ns) / EVACUATE_NS);
     bool more = keeper_evacuate(shard->keeper, bytes);
 
-    return patrolled && buried && !more ? pause_ms(shard) : 0;
+    return patrolled && buried && !freezes && !more ? pause_ms(shard) : 0;
 }

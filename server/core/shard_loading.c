@@ -5,6 +5,10 @@
  * then it is executed as if it had just come. What was fetched and is given once more later is passed
  * over, although the merge would find nothing new in it.
  *
+ * Where not all has room, what the checkpoint has is taken in cold (shard_cold.c). Most of what the log still
+ * has of such a session says all of it, and takes its place; a delta does not: then the position is
+ * fetched as a whole, and what comes of it meanwhile is passed over.
+ *
  * Nothing is buried before the end of it: a burial says that nothing older is to come. */
 #include "shard_state.h"
 
@@ -17,6 +21,7 @@ void shard_loading_begin(struct shard *shard, struct loader_port *loader, uint64
 {
     assert(!shard->loading && shard->now_ms == 0);
     shard->loader = loader;
+    shard_set_load_mark(shard);
     shard->loading = true;
     shard->stats.loading = 1;
     shard->idle_restored = true;
@@ -44,14 +49,39 @@ bool shard_must_wait(const struct shard *shard, const struct request *request)
             shard->loader->pending(shard->loader, request->position));
 }
 
+static int fetch(struct shard *shard, uint64_t position)
+{
+    int rc = shard->loader->fetch(shard->loader, position);
+
+    if (rc == 0) {
+        shard->stats.fetched++;
+        shard->fetches++;
+    }
+    return rc;
+}
+
+int shard_want(struct shard *shard, uint64_t position)
+{
+    if (position_set_has(&shard->wanted, position)) {
+        return 0;
+    }
+    int rc = fetch(shard, position);
+    if (rc == 0) {
+        (void)position_set_add(&shard->wanted, position); /* Else it is fetched once more. */
+    }
+    return rc;
+}
+
 void shard_park(struct shard *shard, const struct request *request, uint64_t now_us)
 {
     bool first = false;
     int rc = parking_add(&shard->parking, request, &first);
 
     if (rc == 0 && first && request->op != REQUEST_SCAN) {
-        shard->stats.fetched++;
-        shard->loader->fetch(shard->loader, request->position);
+        rc = fetch(shard, request->position);
+        if (rc != 0) {
+            parking_free(&shard->parking, parking_take(&shard->parking, request->position));
+        }
     }
     if (rc != 0) {
         struct reply reply = {
@@ -74,10 +104,32 @@ static void run(struct shard *shard, struct parked *parked, uint64_t now_us)
 
 void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us)
 {
+    struct parked *parked = parking_take(&shard->parking, position);
+
     shard_advance(shard, now_ms);
-    /* Without memory for it, the position is fetched once more for the next request. */
-    (void)position_set_add(&shard->fetched, position);
-    run(shard, parking_take(&shard->parking, position), now_us);
+    shard->fetches_answered++;
+    if (shard->loading) {
+        /* Without memory for it, the position is fetched once more for the next request. */
+        (void)position_set_add(&shard->fetched, position);
+    }
+    shard_check_fetched(shard, position);
+    if (parked != NULL) {
+        uint64_t since_us = parked->request.received_us;
+        histogram_record(&shard->stats.fetch_us, now_us > since_us ? now_us - since_us : 0);
+    }
+    shard->cold.answering = true;
+    run(shard, parked, now_us);
+    shard->cold.answering = false;
+    shard_refreeze(shard, position);
+}
+
+bool shard_loading_over(struct shard *shard)
+{
+    assert(shard->loading);
+    if (shard->last_fetch == 0) {
+        shard->last_fetch = shard->fetches;
+    }
+    return shard->fetches_answered >= shard->last_fetch;
 }
 
 void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us)
@@ -87,9 +139,9 @@ void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us)
     shard->loading = false;
     shard->stats.loading = 0;
     position_set_fini(&shard->fetched);
+    position_set_fini(&shard->wanted);
     shard_advance(shard, now_ms);
     patrol_advance(&shard->patrol, shard->now_ms); /* It begins. */
     shard_trace(shard, TRACE_LOADED, shard->stats.live, bytes_of(NULL, 0));
-    run(shard, parking_take_all(&shard->parking), now_us);
-    parking_fini(&shard->parking);
+    run(shard, parking_take_scans(&shard->parking), now_us);
 }

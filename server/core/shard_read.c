@@ -153,6 +153,8 @@ void shard_get(struct shard *shard, const struct request *request, uint64_t now_
         shard_answer_error(shard, request, STATUS_DAMAGED, NULL, now_us);
     } else if (!shard->view.live) {
         get_miss(shard, request, now_us);
+    } else if (shard->view.cold) {
+        shard_await(shard, request, now_us);
     } else {
         get_hit(shard, request, now_us);
     }
@@ -245,6 +247,10 @@ void shard_inspect(struct shard *shard, const struct request *request, uint64_t 
     }
     if (session_open(&shard->view, record, shard->now_ms) != 0) {
         shard_answer_error(shard, request, STATUS_DAMAGED, NULL, now_us);
+        return;
+    }
+    if (shard->view.cold) {
+        shard_await(shard, request, now_us);
         return;
     }
     shard->scratch.size = 0;

@@ -7,6 +7,8 @@
  * Such a later life was begun over nothing, but here it was merged with the tombstone, and knows more
  * than the log says after the burial: a delta on it would find no base there. So the first write of a
  * restored session is then logged in full (shard_write.c). */
+#include "cold.h"
+#include "record.h"
 #include "shard_state.h"
 
 struct buried {
@@ -26,18 +28,62 @@ static void take_hlc(struct shard *shard, struct bytes part)
 /* Nothing has expired before it is known what time it is. */
 static int set(struct shard *shard, uint64_t position, struct bytes before, struct bytes after)
 {
-    bool was_counted = shard_glance(shard, before, 0).counted;
+    bool was_counted = shard_glance(shard, before, 0).counted, was_cold = record_is_cold(before);
     int rc = keeper_set(shard->keeper, position, after);
 
     if (rc != 0) {
         return -ENOMEM;
     }
     shard->stats.live -= was_counted;
+    shard->stats.cold -= was_cold;
+    shard->stats.cold += record_is_cold(after);
     if (shard_glance(shard, after, 0).counted) {
         shard->stats.live++;
         shard->idle_restored = shard->idle_restored || shard->view.idle_ms > 0;
     }
     return 0;
+}
+
+/* A whole record of the log, where a cold one is: nearly always it was written on that, or that on it. */
+static int replace_cold(struct shard *shard, uint64_t position, struct bytes cold,
+                        struct bytes record)
+{
+    struct record opened, left;
+
+    if (record_open_head(&opened, record, RECORD_FORMAT) != 0 ||
+        record_open_head(&left, cold, RECORD_COLD) != 0) {
+        return -EBADMSG;
+    }
+    if (version_covers_all(&left.version, &opened.version)) {
+        return 0;
+    }
+    if (!version_covers_all(&opened.version, &left.version)) {
+        return shard_want(shard, position);
+    }
+    shard->scratch.size = 0;
+    int rc = buffer_append(&shard->scratch, record);
+    if (rc == 0) {
+        session_touch_in_place(shard->scratch.data, shard->scratch.size, left.last_access_ms);
+        rc = set(shard, position, cold, buffer_bytes(&shard->scratch));
+    }
+    return rc;
+}
+
+/* Take in a whole record that was checked. */
+static int join(struct shard *shard, uint64_t position, struct bytes before, struct bytes record)
+{
+    take_hlc(shard, record);
+    if (before.size == 0) {
+        return set(shard, position, before, record);
+    }
+    if (record_is_cold(before)) {
+        return replace_cold(shard, position, before, record);
+    }
+    if (bytes_equal(before, record)) {
+        return 0;
+    }
+    int rc = session_merge(before, record, &shard->scratch);
+    return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
 }
 
 int shard_restore_record(struct shard *shard, struct bytes record)
@@ -50,16 +96,41 @@ int shard_restore_record(struct shard *shard, struct bytes record)
     if (shard_has_fetched(shard, position)) {
         return 0;
     }
+    return join(shard, position, keeper_find(shard->keeper, position, key), record);
+}
+
+/* The newest stamp that the checkpoint has: whatever was stamped before is in it. */
+static void take_stored_hlc(struct shard *shard, struct bytes record)
+{
+    struct record opened;
+
+    if (record_open_head(&opened, record, RECORD_FORMAT) == 0 &&
+        opened.version.newest.hlc > shard->cold.stored_hlc) {
+        shard->cold.stored_hlc = opened.version.newest.hlc;
+    }
+}
+
+int shard_restore_stored(struct shard *shard, struct bytes record, bool fetched)
+{
+    if (session_check(record) != 0) {
+        return -EBADMSG;
+    }
+    struct bytes key = session_key(record);
+    uint64_t position = keeper_position(shard->options.seed, key);
     struct bytes before = keeper_find(shard->keeper, position, key);
-    take_hlc(shard, record);
-    if (before.size == 0) {
-        return set(shard, position, before, record);
+    if (record_is_cold(before)) {
+        int rc = fetched ? shard_thaw(shard, position, before, record) : 0;
+        return rc == -ESTALE ? 0 : rc; /* shard_check_fetched() will find it. */
     }
-    if (bytes_equal(before, record)) {
-        return 0;
+    if (!shard->loading || shard_has_fetched(shard, position)) {
+        return 0; /* It was written anew, or ended, meanwhile. */
     }
-    int rc = session_merge(before, record, &shard->scratch);
-    return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
+    take_stored_hlc(shard, record);
+    if (before.size == 0 && !fetched && shard_takes_cold(shard, record)) {
+        take_hlc(shard, record);
+        return set(shard, position, before, buffer_bytes(&shard->scratch));
+    }
+    return join(shard, position, before, record);
 }
 
 int shard_restore_delta(struct shard *shard, struct bytes delta)
@@ -74,6 +145,9 @@ int shard_restore_delta(struct shard *shard, struct bytes delta)
     }
     struct bytes before = keeper_find(shard->keeper, position, key);
     take_hlc(shard, delta);
+    if (record_is_cold(before)) {
+        return shard_want(shard, position);
+    }
     int rc = session_apply_delta(before, delta, &shard->scratch);
     return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
 }

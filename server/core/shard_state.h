@@ -7,11 +7,13 @@
  *   shard_expiry.c   patrol, wheel, burials
  *   shard_restore.c  what the store gives at a start
  *   shard_loading.c  serving while it still gives
+ *   shard_cold.c     sessions whose fields leave memory and come back
  */
 #ifndef SHARD_STATE_H
 #define SHARD_STATE_H
 
 #include "acks.h"
+#include "load.h"
 #include "log_kind.h"
 #include "overload.h"
 #include "parking.h"
@@ -23,8 +25,25 @@
 enum {
     RETRY_LOG_MS = 50,        /* BUSY because too much waits to be written. */
     RETRY_LOADING_MS = 100,   /* BUSY because too much waits to be loaded. */
+    RETRY_MEMORY_MS = 50,     /* BUSY because sessions have to leave memory first. */
     MEMORY_RESERVE_PART = 16, /* What sessions may grow beyond memory_max: this part of it. */
     FAILED_TEXT_BYTES_MAX = 128,
+};
+
+struct cold_state {
+    uint64_t hand; /* Of the clock: where it goes on. */
+    uint64_t round_frozen, round_marked, round_uncovered;
+    bool marks;           /* Use is marked. */
+    bool freezes;         /* Memory is above the mark, and not yet down at the other. */
+    bool stalled;         /* A round found nothing to do: wait until the checkpoint has more. */
+    bool shrinks;         /* Something may still go. */
+    bool answering;       /* What was parked for a fetch that is over is executed. */
+    uint64_t covered_lsn; /* The checkpoint has the log before it... */
+    uint64_t covered_hlc; /* ... and every record whose newest stamp is not above this. */
+    uint64_t stored_hlc;  /* The newest stamp that the checkpoint gave while loading. */
+    uint64_t pressed_lsn; /* Up to here the log was asked to be compacted. */
+    uint64_t load_mark;   /* While loading: with more used than this, sessions are taken in cold. */
+    struct position_set damaged; /* Fetched in vain. */
 };
 
 struct shard {
@@ -59,10 +78,14 @@ struct shard {
     uint64_t gone_hlc;     /* Newest write of all keys that were let go whole. */
     uint64_t restored_ms;  /* When serving began; 0: nothing was restored. */
 
-    bool loading; /* Serving has begun, and the store still gives. */
-    struct loader_port *loader;
-    struct position_set fetched; /* What it gave before its turn. */
+    struct loader_port *loader;         /* NULL: there is no store. */
+    bool loading;                       /* Serving has begun, and the store still gives. */
+    struct position_set fetched;        /* What it gave before its turn... */
+    struct position_set wanted;         /* ... and what of it a record that came had to wait for. */
+    uint64_t fetches, fetches_answered; /* In order. */
+    uint64_t last_fetch;                /* All is given once this one is answered. */
     struct parking parking;
+    struct cold_state cold;
 };
 
 /* A key's record and what it says at a time. */
@@ -110,6 +133,37 @@ void shard_park(struct shard *shard, const struct request *request, uint64_t now
 
 /* While loading: was all of this position given before its turn? */
 bool shard_has_fetched(const struct shard *shard, uint64_t position);
+
+/* While loading: fetch what is stored of a position, for a record that builds on it. Returns 0, -ENOMEM. */
+int shard_want(struct shard *shard, uint64_t position);
+
+/* ---- Sessions whose fields leave memory and come back ---- */
+
+/* Is there a store that could give them back? */
+bool shard_can_freeze(const struct shard *shard);
+
+/* Is the shard's memory used up, for a session that begins, or for one that is there and grows? Then this
+ * answers who wants more: BUSY, with a text, or MEMORY_FULL. */
+bool shard_memory_is_full(const struct shard *shard, bool begins);
+enum status shard_full_status(const struct shard *shard, const char **text);
+
+/* The tick's part. Returns whether there is more to do now. */
+bool shard_freeze(struct shard *shard, uint64_t *budget_ns);
+
+/* The request needs the fields of a cold session: park it until they are here. */
+void shard_await(struct shard *shard, const struct request *request, uint64_t now_us);
+
+/* Put the whole session in the place of the cold one. Returns 0, -ESTALE, -EBADMSG, -ENOMEM. */
+int shard_thaw(struct shard *shard, uint64_t position, struct bytes cold, struct bytes stored);
+
+/* While loading: is this record of the checkpoint to be taken in cold? Then that is in shard->scratch. */
+bool shard_takes_cold(struct shard *shard, struct bytes record);
+void shard_set_load_mark(struct shard *shard);
+
+/* A fetch is over: what is still cold was not there. And when what waited was executed: back, if memory
+ * is full. */
+void shard_check_fetched(struct shard *shard, uint64_t position);
+void shard_refreeze(struct shard *shard, uint64_t position);
 
 /* At the end of a restore: forget what was buried and did not come back. */
 void shard_drop_buried(struct shard *shard);

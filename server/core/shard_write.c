@@ -4,6 +4,7 @@
  * wait is reserved, then room in the keeper; the log takes the record, or refuses it and nothing has
  * changed; after that nothing can fail. A write that changed nothing and is to be answered at `disk`
  * still waits for all that was appended before it: what it found may not be durable yet. */
+#include "record.h"
 #include "shard_state.h"
 
 #include <assert.h>
@@ -37,19 +38,6 @@ static enum ack_level level_of(const struct request *request, const struct polic
 static bool is_destroy(const struct request *request)
 {
     return request->body.size > 0 && request->body.data[0] == CHANGE_DESTROY;
-}
-
-/* Is the shard's memory used up, for a session that begins, or for one that is there and grows? */
-static bool memory_is_full(const struct shard *shard, bool begins)
-{
-    uint64_t max = shard->options.memory_max;
-
-    if (max == 0) {
-        return false;
-    }
-    struct keeper_stats stats;
-    keeper_stats(shard->keeper, &stats);
-    return stats.memory_bytes > (begins ? max : max + max / MEMORY_RESERVE_PART);
 }
 
 /* What was let go before a restart is not known, but that it was no newer than what came back. */
@@ -91,7 +79,7 @@ static bool passes_memory(const struct shard *shard, const struct request *reque
     if (is_destroy(request) || (!written->created && written->record.size <= before.size)) {
         return true;
     }
-    return !memory_is_full(shard, written->created);
+    return !shard_memory_is_full(shard, written->created);
 }
 
 /* Counters and events of a write that was stored. */
@@ -157,13 +145,14 @@ static enum status log_written(struct shard *shard, const struct request *reques
 }
 
 /* Log and store what was written in place of `record`. */
-static enum status store(struct shard *shard, const struct request *request, struct bytes record)
+static enum status store(struct shard *shard, const struct request *request, struct bytes record,
+                         const char **text)
 {
     struct session_written *written = &shard->written;
     struct bytes made = buffer_bytes(&written->record);
 
     if (!passes_memory(shard, request, record)) {
-        return STATUS_MEMORY_FULL;
+        return shard_full_status(shard, text);
     }
     struct glance after = shard_glance(shard, made, shard->now_ms), before = after;
     if (!is_plain(shard, request, after)) {
@@ -182,6 +171,7 @@ static enum status store(struct shard *shard, const struct request *request, str
     if (written->stamp.hlc > shard->hlc) {
         shard->hlc = written->stamp.hlc;
     }
+    shard->cold.shrinks = true; /* It may go in its turn. */
     account(shard, request, before, after);
     arm(shard, request, before, after);
     return STATUS_OK;
@@ -211,11 +201,13 @@ static void answer(struct shard *shard, const struct request *request, enum ack_
 }
 
 static void answer_error(struct shard *shard, const struct request *request, enum status status,
-                         uint64_t now_us)
+                         const char *text, uint64_t now_us)
 {
-    struct reply reply = {.status = status};
+    struct reply reply = {.status = status, .text = text};
 
-    if (status == STATUS_BUSY) {
+    if (status == STATUS_BUSY && text != NULL) {
+        reply.retry_after_ms = RETRY_MEMORY_MS;
+    } else if (status == STATUS_BUSY) {
         reply.text = "the log cannot keep up; try again later";
         reply.retry_after_ms = RETRY_LOG_MS;
     } else if (status == STATUS_LOG_FAILED) {
@@ -237,26 +229,33 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
         return;
     }
     if (shard->log_failed) {
-        answer_error(shard, request, STATUS_LOG_FAILED, now_us);
+        answer_error(shard, request, STATUS_LOG_FAILED, NULL, now_us);
         return;
     }
     int rc = acks_reserve(&shard->acks);
     if (rc != 0) {
-        answer_error(shard, request, rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL, now_us);
+        status = rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL;
+        answer_error(shard, request, status, NULL, now_us);
         return;
     }
     struct bytes record = shard_find(shard, request->position, request->key);
+    if (record_is_cold(record)) {
+        shard_await(shard, request, now_us);
+        return;
+    }
+    text = NULL;
     if (record.size == 0 && request->mode != WRITE_UPDATE && !is_destroy(request) &&
-        memory_is_full(shard, true)) {
-        answer_error(shard, request, STATUS_MEMORY_FULL, now_us);
+        shard_memory_is_full(shard, true)) {
+        status = shard_full_status(shard, &text);
+        answer_error(shard, request, status, text, now_us);
         return;
     }
     status = apply(shard, request, policy, record);
     if (status == STATUS_OK && shard->written.changed) {
-        status = store(shard, request, record);
+        status = store(shard, request, record, &text);
     }
     if (status != STATUS_OK) {
-        answer_error(shard, request, status, now_us);
+        answer_error(shard, request, status, text, now_us);
         return;
     }
     answer(shard, request, level, now_us);

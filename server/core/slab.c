@@ -16,17 +16,19 @@ enum {
 static_assert(sizeof(struct slab_page) == 32, "two to a cache line");
 static_assert(SLAB_PAGE_BYTES / SLAB_CELL_BYTES_MIN <= SLAB_CELLS_MAX, "every cell has a number");
 
-static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t size)
+static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t size, uint8_t mark)
 {
     uint32_t unused = class->cell_bytes - class->prefix_bytes - (uint32_t)size;
+    uint32_t first = class->prefix_bytes == 2 ? unused >> 8 : unused;
 
-    if (class->prefix_bytes == 1) {
-        cell[0] = (uint8_t)unused;
-    } else if (class->prefix_bytes == 2) {
-        cell[0] = (uint8_t)(unused >> 8);
+    if (class->prefix_bytes == 0) {
+        return;
+    }
+    assert(first < (CELL_FREE & ~SLAB_MARK));
+    cell[0] = (uint8_t)(first | mark);
+    if (class->prefix_bytes == 2) {
         cell[1] = (uint8_t)unused;
     }
-    assert(class->prefix_bytes == 0 || cell[0] != CELL_FREE);
 }
 
 /* ---- pages ---- */
@@ -324,7 +326,7 @@ int slab_alloc(struct slab *slab, size_t size, uint32_t *ref)
 
     if (rc == 0) {
         if (class != SLAB_LARGE) {
-            set_prefix(&slab->classes[class], slab_cell(slab, *ref), size);
+            set_prefix(&slab->classes[class], slab_cell(slab, *ref), size, 0);
         }
         slab->record_bytes += size;
     }
@@ -387,7 +389,8 @@ bool slab_refit(struct slab *slab, uint32_t ref, size_t size)
     if (slab_class_of(slab, size) != page->class) {
         return false;
     }
-    set_prefix(&slab->classes[page->class], slab_cell(slab, ref), size);
+    uint8_t *cell = slab_cell(slab, ref);
+    set_prefix(&slab->classes[page->class], cell, size, cell[0] & SLAB_MARK);
     slab->record_bytes += size - old_size;
     return true;
 }
@@ -528,4 +531,9 @@ uint64_t slab_bytes(const struct slab *slab)
 {
     return ground_bytes(&slab->ground) + ground_bytes(&slab->big_ground) + slab->large_bytes +
            slab->chunk_count * CHUNK_BYTES + sizeof *slab;
+}
+
+uint64_t slab_used_bytes(const struct slab *slab)
+{
+    return slab->cell_bytes + slab->chunk_count * CHUNK_BYTES + sizeof *slab;
 }

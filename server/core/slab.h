@@ -4,7 +4,8 @@
  *   page table entry -> base of the page -> cell: prefix, record, a few unused bytes
  *
  * A cell's size is its class's, so that the record's own size costs only a prefix of one byte (how many
- * bytes at the end are unused; two bytes in classes above 1 KiB; 0xff first: the cell is free). Classes
+ * bytes at the end are unused; two bytes in classes above 1 KiB; 0xff first: the cell is free). The top bit
+ * of the first byte is the caller's mark of a record in use (slab_mark()). Classes
  * are the sizes that fill a page exactly, about 8 bytes apart up to 1 KiB and 6 % apart up to 32 KiB;
  * pages have 64 KiB, above 4 KiB per cell 512 KiB; larger records (at most 4 GiB) are blocks of their own.
  *
@@ -38,6 +39,8 @@ enum {
     SLAB_LARGE = SLAB_CLASSES_MAX, /* The "class" of a block of its own. */
     SLAB_LISTS = 4,                /* Pages with free cells, by quarters of fullness. */
 
+    SLAB_MARK = 0x80, /* In the first byte of the prefix. */
+
     /* Two classes without prefix, aligned to 1 KiB, for the index; never evacuated from here. */
     SLAB_BLOCK_2K = 0,
     SLAB_BLOCK_3K = 1,
@@ -60,7 +63,7 @@ struct slab_page {
     uint16_t fresh; /* Cells from here on were never used, so that memory is not touched early. */
     uint16_t free_cell; /* Head of the chain of freed cells. */
     uint8_t class;
-    uint8_t list;
+    uint8_t list; /* SLAB_LARGE: SLAB_MARK. */
 };
 
 struct slab_class {
@@ -127,8 +130,9 @@ uint32_t slab_compact(struct slab *slab);
 bool slab_is_sparse(const struct slab *slab, uint32_t ref);
 bool slab_has_sparse_blocks(const struct slab *slab);
 
-/* Everything held. */
+/* Everything held; and what of it cells in use take, with the tables. */
 uint64_t slab_bytes(const struct slab *slab);
+uint64_t slab_used_bytes(const struct slab *slab);
 
 /* The class for a record of `size` bytes; SLAB_LARGE where it is larger than all. (slab_classes.c) */
 uint32_t slab_class_of(const struct slab *slab, size_t size);
@@ -180,10 +184,33 @@ static inline struct bytes slab_at(const struct slab *slab, uint32_t ref)
     const struct slab_class *class = &slab->classes[page->class];
     const uint8_t *cell = page->base + (size_t)(ref & (SLAB_CELLS_MAX - 1)) * class->cell_bytes;
     if (class->prefix_bytes == 1) {
-        return bytes_of(cell + 1, class->cell_bytes - 1 - cell[0]);
+        return bytes_of(cell + 1, class->cell_bytes - 1 - (cell[0] & (SLAB_MARK - 1)));
     }
-    uint32_t unused = (uint32_t)cell[0] << 8 | cell[1];
+    uint32_t unused = (uint32_t)(cell[0] & (SLAB_MARK - 1)) << 8 | cell[1];
     return bytes_of(cell + 2, class->cell_bytes - 2 - unused);
+}
+
+/* A record's mark: clear in a new cell, kept by slab_refit(), not copied by anybody. */
+static inline uint8_t *slab_mark_byte(const struct slab *slab, uint32_t ref)
+{
+    struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+
+    return page->class == SLAB_LARGE ? &page->list : slab_cell(slab, ref);
+}
+
+static inline bool slab_is_marked(const struct slab *slab, uint32_t ref)
+{
+    return (*slab_mark_byte(slab, ref) & SLAB_MARK) != 0;
+}
+
+/* Written only where it changes: the cache line stays clean. */
+static inline void slab_mark(const struct slab *slab, uint32_t ref, bool mark)
+{
+    uint8_t *byte = slab_mark_byte(slab, ref);
+
+    if (((*byte & SLAB_MARK) != 0) != mark) {
+        *byte ^= SLAB_MARK;
+    }
 }
 
 /* The same bytes, for writing. */

@@ -56,7 +56,8 @@ static enum status open_present(const struct session_write *write, struct edit *
     }
     if (write->record.size != 0) {
         int rc = session_open(view, write->record, write->now_ms);
-        return rc == 0 && bytes_equal(view->record_.key, write->key) ? STATUS_OK : STATUS_DAMAGED;
+        bool good = rc == 0 && !view->cold && bytes_equal(view->record_.key, write->key);
+        return good ? STATUS_OK : STATUS_DAMAGED;
     }
     record_init(&view->record_, write->key);
     view->live = view->expired = view->tombstone = false;

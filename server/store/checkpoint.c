@@ -55,44 +55,65 @@ static int read_info(struct checkpoint *checkpoint)
     return rc;
 }
 
-/* Open the environment where it rests. What it says of itself counts, also after a failed commit. */
-int checkpoint_awake(struct checkpoint *checkpoint)
+int checkpoint_open_environment(struct checkpoint *checkpoint)
 {
     char path[PATH_BYTES_MAX];
 
-    assert(checkpoint->number != 0);
     if (checkpoint->env != NULL) {
         return 0;
     }
     int rc = checkpoint_path(checkpoint, checkpoint->number, false, path);
     if (rc == 0) {
-        rc = checkpoint_environment_open(path, checkpoint->map_bytes, 0, &checkpoint->env,
+        unsigned flags = checkpoint->options.inspect ? MDB_NOLOCK : 0;
+        rc = checkpoint_environment_open(path, checkpoint->map_bytes, flags, &checkpoint->env,
                                          &checkpoint->dbi);
     }
-    if (rc != 0) {
-        return rc;
-    }
-    rc = read_info(checkpoint);
-    if (rc != 0) {
+    checkpoint->info_read = false;
+    checkpoint->fetched_low = checkpoint->fetched_high = NULL;
+    checkpoint->fetched_bytes = 0;
+    return rc;
+}
+
+void checkpoint_close_environment(struct checkpoint *checkpoint)
+{
+    if (checkpoint->env != NULL) {
         mdb_env_close(checkpoint->env);
         checkpoint->env = NULL;
     }
+}
+
+/* Open the environment where it rests. What it says of itself counts, also after a failed commit. */
+int checkpoint_awake(struct checkpoint *checkpoint)
+{
+    assert(checkpoint->number != 0);
+    pthread_rwlock_wrlock(&checkpoint->lock);
+    int rc = checkpoint_open_environment(checkpoint);
+    if (rc == 0 && !checkpoint->info_read) {
+        rc = read_info(checkpoint);
+        checkpoint->info_read = rc == 0;
+        if (rc != 0) {
+            checkpoint_close_environment(checkpoint);
+        }
+    }
+    pthread_rwlock_unlock(&checkpoint->lock);
     return rc;
 }
 
 void checkpoint_rest(struct checkpoint *checkpoint)
 {
     assert(checkpoint->txn == NULL && checkpoint->new_env == NULL);
-    if (checkpoint->env != NULL) {
-        mdb_env_close(checkpoint->env);
-        checkpoint->env = NULL;
-    }
+    pthread_rwlock_wrlock(&checkpoint->lock);
+    checkpoint_close_environment(checkpoint);
+    pthread_rwlock_unlock(&checkpoint->lock);
 }
 
 int checkpoint_grow(struct checkpoint *checkpoint)
 {
+    assert(checkpoint->txn == NULL && checkpoint->new_env == NULL);
+    pthread_rwlock_wrlock(&checkpoint->lock);
     checkpoint->map_bytes *= 2;
-    checkpoint_rest(checkpoint);
+    checkpoint_close_environment(checkpoint);
+    pthread_rwlock_unlock(&checkpoint->lock);
     return 0;
 }
 
@@ -164,6 +185,17 @@ static int load(struct checkpoint *checkpoint)
     return files_list(checkpoint->options.directory, remove_others, checkpoint);
 }
 
+/* Who wants to change the environment comes before who fetches next: fetches never end. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attributes;
+
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+}
+
 int checkpoint_open(const struct checkpoint_options *options, struct checkpoint **checkpoint)
 {
     struct checkpoint *made = options->memory->resize(options->memory, NULL, 0, sizeof *made);
@@ -175,6 +207,7 @@ int checkpoint_open(const struct checkpoint_options *options, struct checkpoint 
         .options = *options,
         .map_bytes = options->map_bytes < MAP_BYTES_MIN ? MAP_BYTES_MIN : options->map_bytes,
     };
+    init_lock(&made->lock);
     int rc = load(made);
     if (rc != 0) {
         checkpoint_close(made);
@@ -191,6 +224,7 @@ void checkpoint_close(struct checkpoint *checkpoint)
     }
     struct memory *memory = checkpoint->options.memory;
     checkpoint_rest(checkpoint);
+    pthread_rwlock_destroy(&checkpoint->lock);
     memory->resize(memory, checkpoint, sizeof *checkpoint, 0);
 }
 
@@ -305,51 +339,6 @@ void checkpoint_read_end(struct checkpoint *checkpoint)
         checkpoint->cursor = NULL;
     }
     let_go(checkpoint);
-}
-
-static int visit_position(MDB_cursor *cursor, uint64_t position,
-                          int (*visit)(void *context, struct bytes record), void *context)
-{
-    uint8_t bytes[CHECKPOINT_KEY_BYTES];
-    MDB_val key = {.mv_size = sizeof bytes, .mv_data = bytes}, value;
-    struct bytes record;
-
-    checkpoint_key_put(bytes, (struct checkpoint_key){.position = position});
-    int rc = checkpoint_error(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
-    while (rc == 0 && key.mv_size == CHECKPOINT_KEY_BYTES &&
-           load_u64_big(key.mv_data) == position) {
-        if (checkpoint_value_parse(&key, &value, &record) == 0) {
-            rc = visit(context, record);
-        }
-        if (rc == 0) {
-            rc = checkpoint_error(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
-        }
-    }
-    return rc == -ENOENT ? 0 : rc;
-}
-
-int checkpoint_read_at(struct checkpoint *checkpoint, uint64_t position,
-                       int (*visit)(void *context, struct bytes record), void *context)
-{
-    MDB_cursor *cursor;
-    bool reading = checkpoint->txn != NULL;
-
-    if (checkpoint->number == 0) {
-        return 0;
-    }
-    int rc = reading ? 0 : checkpoint_read_begin(checkpoint);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = checkpoint_error(mdb_cursor_open(checkpoint->txn, checkpoint->dbi, &cursor));
-    if (rc == 0) {
-        rc = visit_position(cursor, position, visit, context);
-        mdb_cursor_close(cursor);
-    }
-    if (!reading) {
-        checkpoint_read_end(checkpoint);
-    }
-    return rc;
 }
 
 int checkpoint_make_name_sure(struct checkpoint *checkpoint)

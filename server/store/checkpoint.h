@@ -18,9 +18,13 @@
  * environment beside the old one, filled in order (ten times cheaper for each session, and without holes),
  * synchronised, then renamed. Directories are named checkpoint-N; the greatest N is valid.
  *
- * Only one thread uses it at a time, and nobody else has it open: LMDB's own locking is off, and growing
- * the map is safe. The environment is open from the first use until checkpoint_rest(), so that an idle
- * node holds none of its pages.
+ * Threads: one uses it at a time; another one may call checkpoint_fetch() beside it. LMDB's table of readers
+ * keeps what is being fetched from being overwritten, and a lock is held by who closes, grows or replaces the
+ * environment, or fetches: not while a change is written or synchronised, so that a fetch waits for
+ * nothing but its pages. No other process has it open (the data directory is locked), so that what a
+ * process that died left in LMDB's lock file is made anew.
+ * The environment is open from the first use until checkpoint_rest(), so that an idle node holds none of
+ * its pages.
  *
  * Errors: negative errno; -EXFULL: the map is full, call checkpoint_grow() and do the whole change
  * again; -EBADMSG: LMDB's structure is damaged.
@@ -96,10 +100,12 @@ int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *ke
 bool checkpoint_read_record(struct checkpoint *checkpoint, struct bytes *record);
 void checkpoint_read_end(struct checkpoint *checkpoint);
 
-/* Visit the sessions of one position, before, during or after a reading in order. What is damaged is left
- * out. Returns 0, what `visit` returned if that was not 0, or negative errno. */
-int checkpoint_read_at(struct checkpoint *checkpoint, uint64_t position,
-                       int (*visit)(void *context, struct bytes record), void *context);
+/* ---- Reading one position, beside all else ---- */
+
+/* Visit its sessions, as the last commit left them. What is damaged is left out. Of one thread at a time, any.
+ * Returns 0, what `visit` returned if that was not 0, or negative errno. (checkpoint_fetch.c) */
+int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
+                     int (*visit)(void *context, struct bytes record), void *context);
 
 /* ---- Changing in place ---- */
 

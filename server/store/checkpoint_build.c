@@ -58,11 +58,13 @@ int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t
     if (rc == 0) {
         rc = files->make_directory(files, path);
     }
+    pthread_rwlock_wrlock(&checkpoint->lock);
     while (checkpoint->map_bytes < bytes + bytes / 2) {
         checkpoint->map_bytes *= 2;
     }
+    pthread_rwlock_unlock(&checkpoint->lock);
     if (rc == 0) {
-        rc = checkpoint_environment_open(path, checkpoint->map_bytes, MDB_NOSYNC,
+        rc = checkpoint_environment_open(path, checkpoint->map_bytes, MDB_NOSYNC | MDB_NOLOCK,
                                          &checkpoint->new_env, &checkpoint->new_dbi);
     }
     if (rc != 0) {
@@ -148,9 +150,11 @@ int checkpoint_build_commit(struct checkpoint *checkpoint)
     }
     /* From here the new one is what the next start finds; the log is given up only once that is sure. */
     checkpoint_read_end(checkpoint);
-    checkpoint_rest(checkpoint);
+    pthread_rwlock_wrlock(&checkpoint->lock);
+    checkpoint_close_environment(checkpoint);
     bool had_old = checkpoint->number != 0;
     checkpoint->number++;
+    pthread_rwlock_unlock(&checkpoint->lock);
     checkpoint->info = checkpoint->new_info;
     checkpoint->name_unsure = true;
     rc = checkpoint_make_name_sure(checkpoint);

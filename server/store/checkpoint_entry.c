@@ -190,7 +190,7 @@ int checkpoint_environment_open(const char *path, uint64_t map_bytes, unsigned f
     }
     rc = checkpoint_error(mdb_env_set_mapsize(made, (size_t)map_bytes));
     if (rc == 0) {
-        rc = checkpoint_error(mdb_env_open(made, path, flags | MDB_NOTLS | MDB_NOLOCK, 0640));
+        rc = checkpoint_error(mdb_env_open(made, path, flags | MDB_NOTLS, 0640));
     }
     if (rc == 0) {
         rc = check_size(made);

@@ -1,9 +1,10 @@
-/* The inside of a checkpoint, for checkpoint.c (opening, reading), checkpoint_change.c (in place),
- * checkpoint_build.c (afresh) and checkpoint_entry.c (keys, values, environments). */
+/* The inside of a checkpoint, for checkpoint.c (opening, reading), checkpoint_fetch.c (one position),
+ * checkpoint_change.c (in place), checkpoint_build.c (afresh) and checkpoint_entry.c (keys, values, environments). */
 #ifndef CHECKPOINT_STATE_H
 #define CHECKPOINT_STATE_H
 
 #include <lmdb.h>
+#include <pthread.h>
 
 #include "checkpoint.h"
 
@@ -11,13 +12,18 @@ enum { CHECKPOINT_KEY_BYTES = 16, CHECKPOINT_META_KEY_BYTES = 1 };
 
 struct checkpoint {
     struct checkpoint_options options;
+    pthread_rwlock_t
+        lock;        /* Of number, map_bytes, env and dbi: held by who fetches, or changes them. */
     uint64_t number; /* Of its directory; 0: there is none yet. */
     uint64_t map_bytes;
     bool name_unsure; /* The directory's entry may not be durable yet. */
     struct checkpoint_info info;
     MDB_env *env;
     MDB_dbi dbi;
-    MDB_txn *txn; /* Reading or changing. */
+    bool info_read;                      /* Since the environment was opened. */
+    uint8_t *fetched_low, *fetched_high; /* Of the map, since it was opened: by who fetches... */
+    size_t fetched_bytes;                /* ... and since pages were let go. */
+    MDB_txn *txn;                        /* Reading or changing. */
     MDB_cursor *cursor;
     uint8_t key[CHECKPOINT_KEY_BYTES]; /* Where the cursor is, and its value. */
     MDB_val value;
@@ -60,6 +66,10 @@ void checkpoint_environment_size(MDB_env *env, uint64_t *bytes);
 
 /* Open the environment where it rests. What it says of itself counts, also after a failed commit. */
 int checkpoint_awake(struct checkpoint *checkpoint);
+
+/* With the lock held for changing: open it, close it. */
+int checkpoint_open_environment(struct checkpoint *checkpoint);
+void checkpoint_close_environment(struct checkpoint *checkpoint);
 
 /* Make the name of the valid environment durable, if that is not sure yet. */
 int checkpoint_make_name_sure(struct checkpoint *checkpoint);

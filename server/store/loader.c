@@ -7,6 +7,8 @@
 #include <time.h>
 
 #include "log_kind.h"
+#include "session.h"
+#include "store_state.h"
 
 static struct loader *loader_of_port(struct loader_port *port)
 {
@@ -55,6 +57,7 @@ static void flush(struct loader *loader)
         block->lsn = loader->restore.lsn;
         block->position = loader->restore.position;
         block->checkpoint_given = loader->restore.checkpoint_given;
+        block->fetched = loader->fetching;
         publish(loader, block);
     }
 }
@@ -69,7 +72,8 @@ static int collect(struct loader *loader, uint32_t kind, struct bytes body)
         block = NULL;
     }
     if (block == NULL) {
-        size_t capacity = size > LOADER_BLOCK_BYTES ? size : LOADER_BLOCK_BYTES;
+        size_t capacity = loader->fetching ? LOADER_FETCHED_BYTES : LOADER_BLOCK_BYTES;
+        capacity = size > capacity ? size : capacity;
         block = loader->memory->resize(loader->memory, NULL, 0, sizeof *block + capacity);
         if (block == NULL) {
             return -ENOMEM;
@@ -113,14 +117,20 @@ static int fetch_bury(struct store_sink *sink, struct bytes record)
     return fetch_as(sink, LOG_BURY, record);
 }
 
-/* Blocks with all of a position; the last of them says so. */
-static int fetch_one(struct loader *loader, uint64_t position)
+static int fetch_stored(struct store_sink *sink, struct bytes record)
 {
-    struct fetching fetching = {.sink = {fetch_record, fetch_delta, fetch_touch, fetch_bury},
-                                .loader = loader};
+    return fetch_as(sink, LOAD_STORED, record);
+}
+
+/* Blocks with all of a position. */
+static int fetch_blocks(struct loader *loader, uint64_t position)
+{
+    struct fetching fetching = {
+        .sink = {fetch_record, fetch_delta, fetch_touch, fetch_bury, fetch_stored},
+        .loader = loader,
+    };
     size_t size = 0;
 
-    flush(loader);
     int rc = restore_give_position(&loader->restore, position, &fetching.sink);
     if (rc == 0 && loader->filling == NULL) {
         rc = collect(loader, LOG_MARK,
@@ -133,10 +143,41 @@ static int fetch_one(struct loader *loader, uint64_t position)
     struct load_block *block = loader->filling;
     loader->filling = NULL;
     block->size -= size;
-    block->fetched = true;
+    block->fetched = block->complete = true;
     block->position = position;
     publish(loader, block);
     return 0;
+}
+
+static int fetch_one(struct loader *loader, uint64_t position)
+{
+    flush(loader);
+    loader->fetching = true;
+    int rc = fetch_blocks(loader, position);
+    if (rc != 0) {
+        flush(loader); /* It comes again. */
+    }
+    loader->fetching = false;
+    return rc;
+}
+
+/* Returns 0, or negative errno: it is asked for still. */
+static int fetch_first(struct loader *loader)
+{
+    uint64_t position;
+
+    pthread_mutex_lock(&loader->lock);
+    memcpy(&position, loader->wanted.data, sizeof position);
+    pthread_mutex_unlock(&loader->lock);
+    int rc = fetch_one(loader, position);
+    if (rc == 0) {
+        pthread_mutex_lock(&loader->lock);
+        loader->wanted.size -= sizeof position;
+        memmove(loader->wanted.data, loader->wanted.data + sizeof position, loader->wanted.size);
+        atomic_store(&loader->asked, loader->wanted.size > 0);
+        pthread_mutex_unlock(&loader->lock);
+    }
+    return rc;
 }
 
 /* Returns 0, or negative errno: what is left is asked for still. */
@@ -145,19 +186,7 @@ static int fetch_all(struct loader *loader)
     int rc = 0;
 
     while (rc == 0 && atomic_load_explicit(&loader->asked, memory_order_relaxed)) {
-        uint64_t position;
-        pthread_mutex_lock(&loader->lock);
-        memcpy(&position, loader->wanted.data, sizeof position);
-        pthread_mutex_unlock(&loader->lock);
-        rc = fetch_one(loader, position);
-        if (rc != 0) {
-            break;
-        }
-        pthread_mutex_lock(&loader->lock);
-        loader->wanted.size -= sizeof position;
-        memmove(loader->wanted.data, loader->wanted.data + sizeof position, loader->wanted.size);
-        atomic_store(&loader->asked, loader->wanted.size > 0);
-        pthread_mutex_unlock(&loader->lock);
+        rc = fetch_first(loader);
     }
     return rc;
 }
@@ -196,6 +225,11 @@ static int give(struct store_sink *sink, uint32_t kind, struct bytes body)
         rc = -ECANCELED;
     }
     return rc != 0 ? rc : collect(loader, kind, body);
+}
+
+static int give_stored(struct store_sink *sink, struct bytes record)
+{
+    return give(sink, LOAD_STORED, record);
 }
 
 static int give_record(struct store_sink *sink, struct bytes record)
@@ -245,9 +279,9 @@ static void rest(struct loader *loader)
     pthread_mutex_unlock(&loader->lock);
 }
 
-static void *loader_main(void *context)
+/* All that a restart has. Returns false when stopped before the end. */
+static bool give_all(struct loader *loader)
 {
-    struct loader *loader = context;
     int rc, told = 0;
 
     while ((rc = restore_give(&loader->restore, &loader->sink)) != 0 &&
@@ -258,15 +292,68 @@ static void *loader_main(void *context)
         }
         rest(loader);
     }
-    if (rc == 0) {
-        flush(loader);
-        pthread_mutex_lock(&loader->lock);
-        loader->over = true;
-        bool was_empty = loader->first == NULL;
-        pthread_mutex_unlock(&loader->lock);
-        if (was_empty) {
-            loader->wake(loader->context);
+    if (rc != 0) {
+        return false;
+    }
+    flush(loader);
+    pthread_mutex_lock(&loader->lock);
+    loader->over = true;
+    bool was_empty = loader->first == NULL;
+    pthread_mutex_unlock(&loader->lock);
+    if (was_empty) {
+        loader->wake(loader->context);
+    }
+    return true;
+}
+
+/* Wait for something to do. Returns whether something was asked for, and there is room. */
+static bool is_asked(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    for (;;) {
+        bool finish = atomic_load(&loader->finishing) && !atomic_load(&loader->finished);
+        bool asked = loader->wanted.size > 0 && loader->block_count < LOADER_FETCHED_MAX;
+        if (atomic_load(&loader->stopping) || finish || asked) {
+            pthread_mutex_unlock(&loader->lock);
+            return asked;
         }
+        pthread_cond_wait(&loader->changed, &loader->lock);
+    }
+}
+
+/* What the restart needed is the store's again. */
+static void finish(struct loader *loader)
+{
+    if (atomic_load(&loader->finishing) && !atomic_load(&loader->finished)) {
+        restore_fini(&loader->restore);
+        atomic_store(&loader->finished, true);
+        segments_wake(loader->store->segments);
+    }
+}
+
+static void serve(struct loader *loader)
+{
+    int told = 0;
+
+    while (!atomic_load(&loader->stopping)) {
+        finish(loader);
+        int rc = is_asked(loader) ? fetch_first(loader) : 0;
+        if (rc != 0 && rc != told) {
+            tell_failure(loader, rc);
+        }
+        told = rc;
+        if (rc != 0) {
+            rest(loader);
+        }
+    }
+}
+
+static void *loader_main(void *context)
+{
+    struct loader *loader = context;
+
+    if (!loader->preparing || give_all(loader)) {
+        serve(loader);
     }
     return NULL;
 }
@@ -297,16 +384,36 @@ static bool port_pending(struct loader_port *port, uint64_t position)
     return false;
 }
 
-static void port_fetch(struct loader_port *port, uint64_t position)
+static int port_fetch(struct loader_port *port, uint64_t position)
 {
     struct loader *loader = loader_of_port(port);
 
     pthread_mutex_lock(&loader->lock);
-    /* Without memory for it the request waits for its turn in what is given anyway. */
-    (void)buffer_append(&loader->wanted, bytes_of(&position, sizeof position));
+    int rc = buffer_append(&loader->wanted, bytes_of(&position, sizeof position));
     atomic_store(&loader->asked, loader->wanted.size > 0);
     pthread_cond_signal(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
+    return rc;
+}
+
+static void port_covered(struct loader_port *port, uint64_t *lsn, uint64_t *hlc)
+{
+    struct store *store = loader_of_port(port)->store;
+
+    *lsn = atomic_load(&store->covered_lsn);
+    *hlc = atomic_load(&store->covered_hlc);
+}
+
+static void port_hurry(struct loader_port *port, uint64_t lsn)
+{
+    const struct loader *loader = loader_of_port(port);
+    struct store *store = loader->store;
+
+    lsn = lsn != 0 ? lsn : loader->end_lsn;
+    if (lsn > atomic_load(&store->hurried_lsn)) {
+        atomic_store(&store->hurried_lsn, lsn);
+        segments_wake(store->segments);
+    }
 }
 
 static int port_start(struct loader_port *port, void (*wake)(void *context), void *context)
@@ -314,9 +421,6 @@ static int port_start(struct loader_port *port, void (*wake)(void *context), voi
     struct loader *loader = loader_of_port(port);
 
     assert(!loader->running);
-    if (!loader->preparing) {
-        return 0;
-    }
     loader->wake = wake;
     loader->context = context;
     int rc = -pthread_create(&loader->thread, NULL, loader_main, loader);
@@ -338,11 +442,12 @@ static struct load_block *port_take(struct loader_port *port, bool *over)
     if (block != NULL) {
         loader->first = block->next;
         loader->block_count--;
-        if (loader->block_count == LOADER_BLOCKS_MAX / 2) {
+        if (loader->block_count == LOADER_BLOCKS_MAX / 2 ||
+            loader->block_count == LOADER_FETCHED_MAX / 2) {
             pthread_cond_signal(&loader->changed);
         }
     }
-    *over = block == NULL && loader->over;
+    *over = block == NULL && loader->over && !atomic_load(&loader->finishing);
     pthread_mutex_unlock(&loader->lock);
     return block;
 }
@@ -366,11 +471,14 @@ static void port_tell(struct loader_port *port, uint32_t kind, struct bytes body
     if (kind == LOG_TOUCH && error == -ESTALE) {
         return; /* Of a session that is gone: nothing is lost with it. */
     }
+    bool stored = kind == LOAD_STORED;
     const struct store_report report = {
-        .event = error == -ESTALE ? STORE_LOG_BASELESS : STORE_LOG_DAMAGED,
+        .event = stored             ? STORE_CHECKPOINT_DAMAGED
+                 : error == -ESTALE ? STORE_LOG_BASELESS
+                                    : STORE_LOG_DAMAGED,
         .shard = loader->shard,
         .size = body.size,
-        .key = log_record_key(kind, body),
+        .key = stored ? session_key(body) : log_record_key(kind, body),
         .error = error,
     };
     loader->reporter->report(loader->reporter, &report);
@@ -380,25 +488,40 @@ static void port_finish(struct loader_port *port)
 {
     struct loader *loader = loader_of_port(port);
 
-    loader_stop(loader);
-    restore_fini(&loader->restore);
-    atomic_store(&loader->finished, true);
+    pthread_mutex_lock(&loader->lock);
+    atomic_store(&loader->finishing, true);
+    pthread_cond_signal(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
 }
 
 /* ---- Its life ---- */
 
-void loader_init(struct loader *loader, const struct store_options *options)
+void loader_init(struct loader *loader, struct store *store)
 {
+    const struct store_options *options = &store->options;
     pthread_condattr_t attributes;
 
     *loader = (struct loader){
-        .port = {port_pending, port_fetch, port_start, port_stop, port_take, port_give_back,
-                 port_tell, port_finish},
+        .port =
+            {
+                .pending = port_pending,
+                .fetch = port_fetch,
+                .covered = port_covered,
+                .hurry = port_hurry,
+                .start = port_start,
+                .stop = port_stop,
+                .take = port_take,
+                .give_back = port_give_back,
+                .tell = port_tell,
+                .finish = port_finish,
+            },
+        .store = store,
+        .restore = {.store = store},
         .memory = options->memory,
         .reporter = options->reporter,
         .shard = options->shard,
         .wanted = {.memory = options->memory},
-        .sink = {give_record, give_delta, give_touch, give_bury},
+        .sink = {give_record, give_delta, give_touch, give_bury, give_stored},
     };
     pthread_mutex_init(&loader->lock, NULL);
     pthread_condattr_init(&attributes);
@@ -422,18 +545,34 @@ void loader_fini(struct loader *loader)
     pthread_mutex_destroy(&loader->lock);
 }
 
-int loader_prepare(struct loader *loader, struct store *store, uint64_t *lsn, uint64_t *hlc)
+/* What there is to give, as the restore says. */
+static void look_at_work(struct loader *loader)
 {
-    int rc = restore_prepare(&loader->restore, store);
+    const struct restore *restore = &loader->restore;
+
+    loader->preparing = !restore_is_empty(restore);
+    loader->lsn = restore->from_lsn;
+    loader->end_lsn = restore->end_lsn;
+    loader->port.log_bytes = restore->end_lsn - restore->from_lsn;
+}
+
+int loader_prepare(struct loader *loader, uint64_t *lsn, uint64_t *hlc)
+{
+    int rc = restore_prepare(&loader->restore, loader->store);
 
     if (rc != 0) {
         return rc;
     }
-    loader->preparing = !restore_is_empty(&loader->restore);
-    loader->lsn = loader->restore.from_lsn;
+    look_at_work(loader);
     *lsn = loader->restore.end_lsn;
     *hlc = loader->restore.hlc;
     return 0;
+}
+
+void loader_compacted(struct loader *loader)
+{
+    restore_compacted(&loader->restore);
+    look_at_work(loader);
 }
 
 bool loader_has_work(const struct loader *loader)

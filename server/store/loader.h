@@ -1,4 +1,5 @@
-/* The loader: brings a restart's sessions into the shard while that serves already.
+/* The loader: brings a restart's sessions into the shard while that serves already, and then those whose fields
+ * have left memory when they are used.
  *
  * A thread of the store reads everything in order (restore.h) into blocks of records, which the shard's thread
  * takes one after the other. What the shard asks for (loader_port.fetch) is read before the rest and put into a
@@ -9,11 +10,14 @@
  *   shard's thread:  take -> records -> shard_restore_*() -> give_back -> ...
  *                    -> take says it is over -> shard_loading_end(), finish (loader_port)
  *
+ * Its thread lives on, asleep, and answers what is asked for from the checkpoint, one after the other.
+ *
  * Where reading fails it is told (STORE_FAILED) and tried again, from where it stopped, until it works: what
  * is asked for meanwhile waits, as nobody may be told that a session is not there.
  *
- * Memory: the queue's blocks, LOADER_BLOCK_BYTES each (or one record, if that is larger), from the port, which
- * both threads use; the indexes of restore.h until it has finished.
+ * Memory: the queue's blocks, LOADER_BLOCK_BYTES each (or one record, if that is larger), and of what was asked
+ * for at most LOADER_FETCHED_MAX, as large as they need be, from the port, which both threads use; the
+ * indexes of restore.h until it has finished.
  * Threads: as above; the rest from one thread.
  */
 #ifndef LOADER_H
@@ -29,13 +33,16 @@
 
 enum {
     LOADER_BLOCK_BYTES = 64 * 1024,
-    LOADER_BLOCKS_MAX = 16, /* Then reading waits; what is asked for does not. */
+    LOADER_BLOCKS_MAX = 16,   /* Then reading waits; what is asked for does not... */
+    LOADER_FETCHED_MAX = 256, /* ... before there are so many. */
+    LOADER_FETCHED_BYTES = 2 * 1024,
     LOADER_RETRY_MS = 1000,
 };
 
 /* Private to loader.c. */
 struct loader {
     struct loader_port port;
+    struct store *store;
     struct restore restore;
     struct memory *memory;
     struct reporter *reporter;
@@ -43,9 +50,11 @@ struct loader {
     void (*wake)(void *context);
     void *context;
     pthread_t thread;
-    bool running;         /* The thread exists. */
-    bool preparing;       /* loader_prepare() found something to give. */
-    atomic_bool finished; /* The segments are nobody's but the store's again. */
+    bool running;          /* The thread exists. */
+    bool preparing;        /* loader_prepare() found something to give... */
+    uint64_t end_lsn;      /* ... and that the log ends here. */
+    atomic_bool finished;  /* The segments are nobody's but the store's again. */
+    atomic_bool finishing; /* They may be. */
     atomic_bool stopping;
     atomic_bool asked; /* `wanted` is not empty. */
 
@@ -59,19 +68,23 @@ struct loader {
     /* The loader thread's. */
     struct store_sink sink;
     struct load_block *filling;
+    bool fetching; /* It is of what was asked for. */
 
     /* The shard thread's: up to where everything has been taken in. */
     bool checkpoint_given;
     uint64_t position, lsn;
 };
 
-void loader_init(struct loader *loader, const struct store_options *options);
+void loader_init(struct loader *loader, struct store *store);
 /* Ends the thread, if there is one. */
 void loader_fini(struct loader *loader);
 
 /* Find what there is to give. `lsn` is where the log goes on, `hlc` at or above everything in it.
  * Returns 0 or negative errno. */
-int loader_prepare(struct loader *loader, struct store *store, uint64_t *lsn, uint64_t *hlc);
+int loader_prepare(struct loader *loader, uint64_t *lsn, uint64_t *hlc);
+
+/* After it: the log was compacted. */
+void loader_compacted(struct loader *loader);
 
 /* Is there anything to give? */
 bool loader_has_work(const struct loader *loader);

@@ -132,7 +132,7 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
     }
     restore->hlc = run->index.hlc > restore->hlc ? run->index.hlc : restore->hlc;
     restore->end_lsn = run->index.end_lsn;
-    segments_adopt(store->segments, run->file.id, restore->end_lsn);
+    segments_adopt(store->segments, run->file.id, restore->end_lsn, run->index.hlc);
     return 0;
 }
 
@@ -341,7 +341,10 @@ static void give_damage(struct log_visitor *visitor, const struct log_damage *da
 
 static int give_stored(const struct giving *giving, struct bytes record)
 {
-    return judge(giving, giving->sink->record(giving->sink, record),
+    struct store_sink *sink = giving->sink;
+    int rc = sink->stored != NULL ? sink->stored(sink, record) : sink->record(sink, record);
+
+    return judge(giving, rc,
                  (struct store_report){.event = STORE_CHECKPOINT_DAMAGED,
                                        .size = record.size,
                                        .key = session_key(record)});
@@ -509,8 +512,8 @@ static int give_run_position(struct giving *giving, const struct restore_run *ru
     for (size_t i = segment_index_find(index, position);
          rc == 0 && i < index->count && index->entries[i].position == position; i++) {
         uint64_t offset = segment_entry_offset(&index->entries[i]);
-        if (run->file.lsn + (offset - LOG_HEADER_BYTES) < restore->lsn) {
-            continue; /* It was given: once more, it might find what a burial has left. */
+        if (run->file.lsn + (offset - LOG_HEADER_BYTES) < restore->from_lsn) {
+            continue;
         }
         if (fd < 0 && !run->left) {
             rc = segments_path(restore->store->segments, run->file.epoch, path);
@@ -531,18 +534,32 @@ int restore_give_position(struct restore *restore, uint64_t position, struct sto
 {
     struct giving giving = {.restore = restore, .sink = sink, .quiet = true};
     struct buffer buffer = {.memory = restore->store->options.memory};
-    int rc = 0;
 
-    if (!restore->checkpoint_given) {
-        rc = checkpoint_read_at(restore->store->checkpoint, position, give_stored_at, &giving);
-    }
+    int rc = checkpoint_fetch(restore->store->checkpoint, position, give_stored_at, &giving);
     for (uint32_t i = 0; i < restore->run_count && rc == 0; i++) {
-        if (restore->runs[i].index.end_lsn > restore->lsn) {
-            rc = give_run_position(&giving, &restore->runs[i], position, &buffer);
-        }
+        rc = give_run_position(&giving, &restore->runs[i], position, &buffer);
     }
     buffer_fini(&buffer);
     return rc;
+}
+
+void restore_compacted(struct restore *restore)
+{
+    struct checkpoint_info info;
+    uint32_t kept = 0;
+
+    checkpoint_info(restore->store->checkpoint, &info);
+    restore->from_lsn = restore->lsn = info.lsn;
+    restore->has_checkpoint = info.sessions > 0;
+    for (uint32_t i = 0; i < restore->run_count; i++) {
+        struct restore_run *run = &restore->runs[i];
+        if (run->index.end_lsn <= info.lsn) {
+            segment_index_fini(&run->index);
+        } else {
+            restore->runs[kept++] = *run;
+        }
+    }
+    restore->run_count = kept;
 }
 
 int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn)

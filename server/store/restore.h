@@ -54,8 +54,13 @@ static inline bool restore_is_empty(const struct restore *restore)
 /* Give everything from where the last call stopped. Returns 0 at the end, what the sink returned, or negative errno. */
 int restore_give(struct restore *restore, struct store_sink *sink);
 
-/* Give what is still to be given of one position, without a report of damage: that comes when all
- * is given. Between two records that restore_give() gives, or when it does not run. Returns as it. */
+/* Give what the checkpoint and the log hold of one position, all of it, without a report of damage: that comes
+ * when all is given. Between two records that restore_give() gives, or when it does not run; also after
+ * restore_fini(), when there is only the checkpoint. Returns as it. */
 int restore_give_position(struct restore *restore, uint64_t position, struct store_sink *sink);
+
+/* Before anything is given: the log was compacted, and what is in the checkpoint now need not be given from
+ * it. */
+void restore_compacted(struct restore *restore);
 
 #endif

@@ -74,8 +74,8 @@ void segments_close(struct segments *segments);
 uint32_t segments_list(struct segments *segments, enum segment_state state,
                        struct segment_file found[], uint32_t max);
 
-/* After a replay: this free file holds the log up to `end_lsn`. */
-void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn);
+/* After a replay: this free file holds the log up to `end_lsn`, with `hlc` as in struct segment_end. */
+void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn, uint64_t hlc);
 
 /* Paths of a segment and of its index. Return 0 or -ENAMETOOLONG. */
 int segments_path(const struct segments *segments, struct log_epoch epoch,
@@ -112,6 +112,9 @@ struct segments_stats {
     uint32_t files, ready;
     bool full;     /* Of the disk. */
     bool at_bound; /* No file can be made because of segments_set_bound(). */
+    /* The greatest hlc (struct segment_end) of those recycled since the start: every record stamped at or below
+     * it is in the checkpoint, as stamps grow along the log. */
+    uint64_t recycled_hlc;
 };
 
 void segments_stats(struct segments *segments, struct segments_stats *stats);

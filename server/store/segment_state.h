@@ -20,6 +20,7 @@ struct segments {
     uint64_t awaited_lsn; /* LOG_LSN_UNKNOWN: none. */
     uint64_t bound_bytes; /* 0: none. */
     int bound_error;
+    uint64_t recycled_hlc;
     uint64_t taken_ms; /* When the last one was taken; 0: never. */
     bool busy;         /* The last two were taken within BUSY_MS. */
     int error;         /* Of the last preparation. */

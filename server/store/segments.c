@@ -339,12 +339,13 @@ void segments_seal(struct segments *segments, uint32_t id, const struct segment_
     pthread_mutex_unlock(&segments->lock);
 }
 
-void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn)
+void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn, uint64_t hlc)
 {
     pthread_mutex_lock(&segments->lock);
     assert(id < segments->table_size && segments->table[id].state == SEGMENT_FREE);
     segments->table[id].state = SEGMENT_SEALED;
     segments->table[id].end_lsn = end_lsn;
+    segments->table[id].hlc = hlc;
     segments->table[id].indexed = true;
     pthread_mutex_unlock(&segments->lock);
 }
@@ -367,6 +368,9 @@ void segments_recycle(struct segments *segments, uint64_t lsn)
             struct segment_file *file = &segments->table[i];
             if (file->state == SEGMENT_SEALED && file->end_lsn <= lsn) {
                 file->state = SEGMENT_FREE;
+                if (file->hlc > segments->recycled_hlc) {
+                    segments->recycled_hlc = file->hlc;
+                }
                 closing = file->fd;
                 file->fd = -1;
             }
@@ -440,7 +444,10 @@ void segments_count(const struct segments *segments, struct segments_stats *stat
 {
     bool free = false;
 
-    *stats = (struct segments_stats){.full = segments->error == -ENOSPC};
+    *stats = (struct segments_stats){
+        .full = segments->error == -ENOSPC,
+        .recycled_hlc = segments->recycled_hlc,
+    };
     for (uint32_t i = 0; i < segments->table_size; i++) {
         const struct segment_file *file = &segments->table[i];
         stats->files += file->state != SEGMENT_NONE;

@@ -161,7 +161,7 @@ int store_open(const struct store_options *options, struct store **store, char *
         return -ENOMEM;
     }
     *made = (struct store){.options = *options, .staging = {.fd = -1}};
-    loader_init(&made->loader, options);
+    loader_init(&made->loader, made);
     int rc = snprintf(made->directory, sizeof made->directory, "%s", options->directory);
     assert(rc >= 0 && rc < (int)sizeof made->directory);
     fill_defaults(made);
@@ -221,8 +221,14 @@ struct checkpoint *store_checkpoint(struct store *store)
 
 int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work)
 {
-    int rc = loader_prepare(&store->loader, store, lsn, hlc);
+    int rc = loader_prepare(&store->loader, lsn, hlc);
 
+    if (rc == 0 && store->options.load_bytes_max != 0 &&
+        store->loader.port.log_bytes > store->options.load_bytes_max) {
+        rc = store_compact(store);
+        loader_compacted(&store->loader);
+        rc = rc == -ENOSPC ? 0 : rc; /* Then it is given as it is. */
+    }
     if (rc == 0) {
         *work = loader_has_work(&store->loader);
     }
@@ -239,8 +245,12 @@ struct loader_port *store_loader(struct store *store)
 static void publish(struct store *store)
 {
     struct checkpoint_info info;
+    struct segments_stats stats;
 
     checkpoint_info(store->checkpoint, &info);
+    segments_stats(store->segments, &stats);
+    atomic_store(&store->covered_hlc, stats.recycled_hlc);
+    atomic_store(&store->covered_lsn, info.lsn);
     pthread_mutex_lock(&store->lock);
     store->published.checkpoint_lsn = info.lsn;
     store->published.checkpoint_sessions = info.sessions;
@@ -317,7 +327,7 @@ int store_compact(struct store *store)
     return rc;
 }
 
-/* The log is due once it outgrew the data; any of it is when there is no room for more. */
+/* The log is due once it outgrew the data; any of it is when there is no room for more, or memory is full. */
 static bool is_due(struct store *store)
 {
     struct segments_stats stats;
@@ -327,8 +337,9 @@ static bool is_due(struct store *store)
         return false; /* It reads what is sealed. */
     }
     segments_stats(store->segments, &stats);
+    bool hurried = atomic_load(&store->hurried_lsn) > atomic_load(&store->covered_lsn);
     return stats.sealed_bytes >= due_bytes ||
-           ((stats.full || stats.at_bound) && stats.sealed_bytes > 0);
+           ((stats.full || stats.at_bound || hurried) && stats.sealed_bytes > 0);
 }
 
 static void *compactor_main(void *context)

@@ -5,7 +5,8 @@
  *   store_stop() -> store_close()
  *
  * or, to serve while sessions are still brought in, store_prepare() in place of store_restore(), and its loader
- * (loader.h). Nothing is compacted before the loader has finished.
+ * (loader.h). Nothing is compacted before the loader has finished; but where there is more log than memory would
+ * have room for, which is whole sessions where the checkpoint's may be cold, it is compacted first.
  *
  * The shard is never asked for anything: what is compacted is the log. One thread prepares segments, so
  * that one is always ready; another, of lower priority, compacts once the sealed log is larger than one
@@ -41,6 +42,7 @@ struct store_options {
     uint64_t bytes_max;        /* This shard's part of storage.disk_limit; 0: no limit. */
     uint64_t map_bytes;        /* LMDB's map to begin with; it grows. 0: 1 GiB. */
     uint32_t records_max;      /* Of a compaction's run; 0: compaction.h's own. */
+    uint64_t load_bytes_max;   /* More log than this is compacted before it is given; 0: never. */
     struct files *files;       /* NULL: the system's. */
     struct memory *memory;     /* Any thread may use it. */
     struct reporter *reporter;
@@ -54,6 +56,8 @@ struct store_sink {
     int (*delta)(struct store_sink *sink, struct bytes delta);
     int (*touch)(struct store_sink *sink, struct bytes body);
     int (*bury)(struct store_sink *sink, struct bytes record);
+    int (*stored)(struct store_sink *sink, struct bytes record); /* Of the checkpoint; NULL: as
+                                                                     record(). */
 };
 
 /* Open; `message` says what is wrong where it fails. Returns 0 or negative errno. */
@@ -69,7 +73,7 @@ void store_close(struct store *store);
 int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
 
 /* Find what store_loader() will give. `lsn` is where the log goes on, `hlc` at or above all that it has;
- * `work` whether there is anything. In place of store_restore(). Returns 0 or negative errno. */
+ * `work` whether there is anything. With much log it takes a compaction's time. In place of store_restore(). Returns 0 or negative errno. */
 int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work);
 
 struct loader_port *store_loader(struct store *store);

@@ -24,6 +24,9 @@ struct store {
     bool in_compactor, compactor_nice; /* The compactor's own. */
     int compaction_error;              /* Of the last run; whoever compacts. */
     atomic_bool stopping;
+    atomic_uint_fast64_t hurried_lsn; /* Compact up to here, however little it is. */
+    /* What the checkpoint has (loader_port's covered). */
+    atomic_uint_fast64_t covered_lsn, covered_hlc;
     pthread_mutex_t lock; /* Of `published`. */
     struct store_stats published;
 };

@@ -15,12 +15,21 @@ void loading_wake(void *context)
 {
     struct shard_thread *thread = context;
 
+    atomic_store(&thread->load_ready, true);
     mailbox_wake(&thread->mailbox);
 }
 
 /* Returns as shard_restore_*(). */
-static int take_in(struct shard *shard, uint32_t kind, struct bytes body)
+static int take_in(struct shard_thread *thread, uint32_t kind, struct bytes body)
 {
+    struct shard *shard = thread->shard;
+
+    if (kind == LOAD_STORED) {
+        return shard_restore_stored(shard, body, thread->loading->fetched);
+    }
+    if (!thread->loads) {
+        return 0; /* It was given already; only the checkpoint counts now. */
+    }
     switch (kind) {
     case LOG_FULL:
         return shard_restore_record(shard, body);
@@ -43,7 +52,7 @@ static bool take_in_block(struct shard_thread *thread, uint64_t until_us)
     uint32_t kind;
 
     for (uint32_t i = 1; load_next(block, &kind, &body); i++) {
-        int rc = take_in(thread->shard, kind, body);
+        int rc = take_in(thread, kind, body);
         if (rc == -ENOMEM) {
             load_unnext(block, body);
             thread->loading_us = thread->now_us + LOADING_RETRY_MS * 1000;
@@ -62,13 +71,23 @@ static bool take_in_block(struct shard_thread *thread, uint64_t until_us)
 static void end_block(struct shard_thread *thread)
 {
     struct load_block *block = thread->loading;
-    bool fetched = block->fetched;
+    bool complete = block->complete;
     uint64_t position = block->position;
 
     thread->loading = NULL;
     thread->loader->give_back(thread->loader, block);
-    if (fetched) {
+    if (complete) {
         shard_loaded(thread->shard, position, thread->now_ms, monotonic_us());
+    }
+}
+
+/* All was given: once what was asked for has come too, that is the end of it. */
+static void end_loading(struct shard_thread *thread)
+{
+    if (shard_loading_over(thread->shard)) {
+        shard_loading_end(thread->shard, thread->now_ms, monotonic_us());
+        thread->loader->finish(thread->loader);
+        thread->loads = false;
     }
 }
 
@@ -76,8 +95,8 @@ uint64_t loading_turn(struct shard_thread *thread)
 {
     bool over = false;
 
-    if (thread->loader == NULL) {
-        return UINT64_MAX;
+    if (thread->loading == NULL && !atomic_load(&thread->load_ready)) {
+        return UINT64_MAX; /* The loader wakes us. */
     }
     if (thread->now_us < thread->loading_us) {
         return thread->loading_us - thread->now_us;
@@ -85,16 +104,16 @@ uint64_t loading_turn(struct shard_thread *thread)
     uint64_t until_us = monotonic_us() + LOADING_TURN_US;
     do {
         if (thread->loading == NULL) {
+            atomic_store(&thread->load_ready, false);
             thread->loading = thread->loader->take(thread->loader, &over);
         }
         if (over) {
-            shard_loading_end(thread->shard, thread->now_ms, monotonic_us());
-            thread->loader->finish(thread->loader);
-            thread->loader = NULL;
+            end_loading(thread);
         }
         if (thread->loading == NULL) {
-            return UINT64_MAX; /* The loader wakes us. */
+            return UINT64_MAX;
         }
+        atomic_store(&thread->load_ready, true); /* Perhaps there are more. */
         if (take_in_block(thread, until_us)) {
             end_block(thread);
         }

@@ -1,4 +1,5 @@
-/* Taking in what the loader brings, while requests are served: a little in each turn.
+/* Taking in what the loader brings, while requests are served: a little in each turn. After a restart that is
+ * everything; from then on, sessions that left memory and are used again.
  *
  * Threads: the shard's.
  */

@@ -284,10 +284,20 @@ static void writer_hurry(struct log_port *port)
     }
 }
 
+/* A segment that holds nothing yet stays. */
+static void writer_seal(struct log_port *port)
+{
+    struct log_writer *writer = container_of(port, struct log_writer, port);
+
+    if (writer->segment_open && !writer->stats.failed && writer->lsn > writer->segment.lsn) {
+        segment_finish(writer);
+    }
+}
+
 void log_writer_init(struct log_writer *writer, struct ring *ring, uint32_t interval_ms)
 {
     *writer = (struct log_writer){
-        .port = {.append = writer_append, .hurry = writer_hurry},
+        .port = {.append = writer_append, .hurry = writer_hurry, .seal = writer_seal},
         .ring = ring,
         .interval_us = (uint64_t)interval_ms * 1000,
     };

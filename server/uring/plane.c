@@ -124,9 +124,11 @@ void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
     log_writer_attach(&plane->threads[index].log, shard, segments, staging, lsn);
 }
 
-void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader)
+void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader,
+                         bool loads)
 {
     plane->threads[index].loader = loader;
+    plane->threads[index].loads = loads;
 }
 
 static void stop_threads(struct plane *plane)

@@ -87,9 +87,10 @@ struct tracer *plane_tracer(struct plane *plane, uint32_t index);
 void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
                   struct segments *segments, struct staging *staging, uint64_t lsn);
 
-/* Serving begins before the shard's sessions are here, after shard_loading_begin(): this loader brings them.
- * It is started with the thread. */
-void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader);
+/* Give the shard's loader, which is started with the thread. `loads`: serving begins before the shard's sessions
+ * are here, after shard_loading_begin(), and it brings them. */
+void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader,
+                         bool loads);
 
 /* Start the threads and serve. Returns 0 or negative errno. */
 int plane_start(struct plane *plane);

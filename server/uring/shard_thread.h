@@ -53,8 +53,10 @@ struct shard_thread {
     struct calls calls;
     struct batch batch;
     struct chunk_pool chunks;
-    struct chunk *spent; /* Executed from; given back after the batch. */
-    struct loader_port *loader; /* While it brings sessions; else NULL. */
+    struct chunk *spent;        /* Executed from; given back after the batch. */
+    struct loader_port *loader; /* Brings sessions; NULL: there is none. */
+    bool loads;                 /* Not all that a restart has is here yet. */
+    atomic_bool load_ready;     /* It has something, perhaps. */
     struct load_block *loading; /* What is being taken in. */
     uint64_t loading_us;        /* Not before. */
     struct arena arena;

@@ -44,7 +44,7 @@ struct world {
     struct logged *records;
     size_t record_count;
     int log_rc; /* What append() says; 1: appended all the same. */
-    uint64_t hurries;
+    uint64_t hurries, seals;
 
     struct answer answer;
     uint64_t answers, releases;
@@ -86,6 +86,11 @@ static int world_append(struct log_port *log, uint8_t kind, struct log_subject s
 static void world_hurry(struct log_port *log)
 {
     OF(world, log, log)->hurries++;
+}
+
+static void world_seal(struct log_port *log)
+{
+    OF(world, log, log)->seals++;
 }
 
 static struct bytes world_keep(struct answer *answer, size_t *used, struct bytes part)
@@ -154,7 +159,7 @@ static void world_trace(struct tracer *tracer, enum trace_event event, uint64_t 
 static void world_prepare(void)
 {
     memset(&world, 0, sizeof world);
-    world.log = (struct log_port){.append = world_append, .hurry = world_hurry};
+    world.log = (struct log_port){.append = world_append, .hurry = world_hurry, .seal = world_seal};
     world.door = (struct door){.reply = world_reply, .release = world_release};
     world.tracer = (struct tracer){.event = world_trace};
     world.memory = test_memory();

@@ -429,12 +429,96 @@ static void test_memory_goes_back(void **state)
     finish();
 }
 
+/* ---- The clock ---- */
+
+static bool used[KEYS], swept[KEYS];
+
+static void sweep_visit(void *context, uint64_t position, struct bytes record)
+{
+    uint32_t number = number_of(record);
+    uint64_t *last = context;
+
+    assert_true(position >= *last && position == models[number].position);
+    *last = position;
+    assert_false(swept[number]);
+    swept[number] = true;
+}
+
+/* One round of the hand, in steps; returns how many marks it found. */
+static uint32_t sweep_round(uint32_t step)
+{
+    uint64_t cursor = 0, last = 0;
+    uint32_t marked = 0;
+
+    memset(swept, 0, sizeof swept);
+    do {
+        cursor = keeper_sweep(keeper, cursor, step, sweep_visit, &last, &marked);
+    } while (cursor != 0);
+    return marked;
+}
+
+/* Marks stay with their records through changes of size, moves and other records' ends. */
+static void test_clock(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {20, 200, 900, 1500, 9000, 60000};
+    uint64_t random = 5;
+
+    start(1, "key-%u");
+    for (uint32_t i = 0; i < KEYS; i++) {
+        uint32_t size = sizes[random_below(&random, 6)];
+        assert_int_equal(keeper_set(keeper, models[i].position, make_record(i, size, 1)), 0);
+    }
+    for (uint32_t round = 0; round < 6; round++) {
+        uint32_t marked = 0, there = 0;
+        memset(used, 0, sizeof used);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            bool lives = keeper_find(keeper, models[i].position, key(i)).size > 0;
+            if (lives && random_below(&random, 2) == 0) {
+                assert_true(keeper_use(keeper, models[i].position, key(i)).size > 0);
+                used[i] = true;
+            }
+        }
+        for (uint32_t i = 0; i < KEYS; i++) {
+            uint32_t size = sizes[random_below(&random, 6)];
+            if (random_below(&random, 5) == 0) {
+                keeper_remove(keeper, models[i].position, key(i));
+                used[i] = false;
+            } else if (random_below(&random, 2) == 0) {
+                struct bytes record = make_record(i, size, 2);
+                assert_int_equal(keeper_set(keeper, models[i].position, record), 0);
+            }
+        }
+        while (keeper_evacuate(keeper, 1 << 20)) {
+        }
+        for (uint32_t i = 0; i < KEYS; i++) {
+            there += keeper_find(keeper, models[i].position, key(i)).size > 0;
+            marked += used[i];
+        }
+        assert_int_equal(sweep_round(1 + random_below(&random, 700)), marked);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            bool lives = keeper_find(keeper, models[i].position, key(i)).size > 0;
+            assert_int_equal(swept[i], lives && !used[i]);
+        }
+        assert_int_equal(sweep_round(KEYS), 0);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            there -= swept[i];
+        }
+        assert_int_equal(there, 0);
+    }
+    struct keeper_stats stats;
+    keeper_stats(keeper, &stats);
+    assert_in_range(stats.used_bytes, stats.record_bytes, stats.memory_bytes);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_position),        cmocka_unit_test(test_random_work),
         cmocka_unit_test(test_faults),          cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_equal_positions), cmocka_unit_test(test_memory_goes_back),
+        cmocka_unit_test(test_clock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,11 +17,12 @@ static bool fake_pending(struct loader_port *port, uint64_t position)
     return !loader.nothing && position >= loader.done;
 }
 
-static void fake_fetch(struct loader_port *port, uint64_t position)
+static int fake_fetch(struct loader_port *port, uint64_t position)
 {
     (void)port;
     assert_true(loader.wanted_count < WANTED_MAX);
     loader.wanted[loader.wanted_count++] = position;
+    return 0;
 }
 
 /* What an earlier life logged. */

@@ -56,6 +56,10 @@ static void print_sessions(const json_t *page)
     if (limit_bytes != 0) {
         printf(" of %s", show_size(limit_bytes, limit, sizeof limit));
     }
+    if (number_of(page, "cold", "sessions") != 0) {
+        printf("; %s on the disk only",
+               show_count(number_of(page, "cold", "sessions"), count, sizeof count));
+    }
     printf("%s\n", json_is_true(json_object_get(page, "loading")) ? "; more are being loaded" : "");
     print_name("");
     printf("%s created", show_count(number_of(page, NULL, "created"), count, sizeof count));

@@ -1,0 +1,29 @@
+/* Cold records: what stays in memory of a session whose fields have left it (record.h has the bytes).
+ *
+ * A cold record has all that is asked of a session without its value: key, version, births, last access,
+ * owner and deadlines. So it expires, is buried, scanned and found missing without a disk. It has a format
+ * of its own: session_write(), session_merge() and all else that needs the whole record refuse it, and
+ * can never take it for a session without fields. Only session_open() and what asks for key, version, token
+ * or last access take both.
+ *
+ * What is left out is wherever the whole record was stored; whoever freezes knows that it is there.
+ * Cold records are never stored, logged or sent.
+ *
+ * Memory, threads: as session.h.
+ */
+#ifndef COLD_H
+#define COLD_H
+
+#include "session.h"
+
+/* Make the cold record of a whole one. Returns 0 with `out` set, -EBADMSG, -ENOMEM. */
+int session_freeze(struct bytes record, struct buffer *out);
+
+/* Make the whole record again, from the cold one and what was stored: for every record r, and every
+ * s that differs from r by an earlier last access or by less that is known of earlier lives,
+ * thaw(freeze(r), s) == r.
+ * Returns 0 with `out` set; -ESTALE when what was stored is another state of the session; -EBADMSG, also
+ * when the keys differ; -ENOMEM. */
+int session_thaw(struct bytes cold, struct bytes stored, struct buffer *out);
+
+#endif
