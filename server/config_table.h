@@ -65,10 +65,10 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(memory, limit, SIZE, "0", 0, 1024 * CONFIG_TIB,                                              \
       "Most memory for sessions. At it those not used for longest keep only their keys and "       \
       "deadlines in memory, and are read back from the checkpoint when they are used; new ones "   \
-      "wait for that (BUSY), or are refused (MEMORY_FULL) where the keys alone fill it. The "      \
-      "process needs up to 128MiB more. Give each shard at least 16MiB. 0: three quarters of "     \
-      "what "                                                                                      \
-      "the machine (or the control group of the process) has.")
+      "wait for that (BUSY), or are refused (MEMORY_FULL) where the keys alone fill it. Beside "   \
+      "it each shard needs up to 100MiB while its log is compacted. At least 16MiB for each "      \
+      "shard is wise. 0: three quarters of what the machine (or the control group of the "         \
+      "process) has.")
 
 #define CONFIG_CLUSTER_KEYS(X)                                                                     \
     X(cluster, tombstone_keep, DURATION, "1h", 1000, CONFIG_TTL_MAX,                               \

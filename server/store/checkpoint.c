@@ -69,7 +69,9 @@ int checkpoint_open_environment(struct checkpoint *checkpoint)
                                          &checkpoint->dbi);
     }
     checkpoint->info_read = false;
-    checkpoint->fetched_low = checkpoint->fetched_high = NULL;
+    if (rc == 0) {
+        checkpoint->map = checkpoint_environment_map(checkpoint->env, checkpoint->dbi);
+    }
     checkpoint->fetched_bytes = 0;
     return rc;
 }
@@ -115,6 +117,16 @@ int checkpoint_grow(struct checkpoint *checkpoint)
     checkpoint_close_environment(checkpoint);
     pthread_rwlock_unlock(&checkpoint->lock);
     return 0;
+}
+
+void checkpoint_let_go(struct checkpoint *checkpoint)
+{
+    uint64_t bytes;
+
+    if (checkpoint->map != NULL) {
+        checkpoint_environment_size(checkpoint->env, &bytes);
+        (void)madvise(checkpoint->map, (size_t)bytes, MADV_DONTNEED);
+    }
 }
 
 void checkpoint_info(const struct checkpoint *checkpoint, struct checkpoint_info *info)

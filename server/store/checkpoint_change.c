@@ -89,6 +89,7 @@ int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn, uint64
     info.sessions = stat.ms_entries - 1;
     checkpoint_environment_size(checkpoint->env, &info.file_bytes);
     checkpoint->info = info;
+    checkpoint_let_go(checkpoint);
     return 0;
 }
 

@@ -15,7 +15,9 @@ enum {
     SUM_BYTES = 4,
     META_BYTES = 40,
     SIZE_SLACK_BYTES = 1024 * 1024,
+    PAGE_HEAD_BYTES = 16,
 };
+#define LMDB_MARK UINT32_C(0xbeefc0de)
 
 /* The one place that knows LMDB's codes. */
 int checkpoint_error(int code)
@@ -150,6 +152,33 @@ void checkpoint_environment_size(MDB_env *env, uint64_t *bytes)
     mdb_env_info(env, &info);
     mdb_env_stat(env, &stat);
     *bytes = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+/* LMDB does not tell where it maps its file. But every page begins with its own number, and the first one has
+ * LMDB's mark after that head: so the page of a value that is there says where the first one is. */
+uint8_t *checkpoint_environment_map(MDB_env *env, MDB_dbi dbi)
+{
+    uint8_t key_bytes[CHECKPOINT_META_KEY_BYTES] = {0}, *map = NULL;
+    MDB_val key = {.mv_size = sizeof key_bytes, .mv_data = key_bytes}, value;
+    MDB_envinfo info;
+    MDB_stat stat;
+    MDB_txn *txn;
+
+    mdb_env_info(env, &info);
+    mdb_env_stat(env, &stat);
+    if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0) {
+        return NULL;
+    }
+    if (mdb_get(txn, dbi, &key, &value) == 0) {
+        uint8_t *page = (uint8_t *)value.mv_data - (uintptr_t)value.mv_data % stat.ms_psize;
+        uint64_t number = load_u64(page);
+        map = number <= info.me_last_pgno ? page - number * stat.ms_psize : NULL;
+    }
+    if (map != NULL && load_u32(map + PAGE_HEAD_BYTES) != LMDB_MARK) {
+        map = NULL;
+    }
+    mdb_txn_abort(txn);
+    return map;
 }
 
 /* A page that is not in the file would end in SIGBUS. LMDB may leave out the last pages where they are

@@ -1,7 +1,5 @@
 /* Reading one position of a checkpoint, on a thread of its own, beside whatever is done with it. */
 #include <errno.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "checkpoint_state.h"
 
@@ -10,32 +8,6 @@ enum {
     FETCH_TREE_BYTES = 64 * 1024,
     FETCH_SLICE_BYTES = 4 * 1024 * 1024, /* Pages of the map are let go after so much. */
 };
-
-static void saw(struct checkpoint *checkpoint, const MDB_val *value)
-{
-    uint8_t *low = value->mv_data, *high = low + value->mv_size;
-
-    if (checkpoint->fetched_low == NULL || low < checkpoint->fetched_low) {
-        checkpoint->fetched_low = low;
-    }
-    if (high > checkpoint->fetched_high) {
-        checkpoint->fetched_high = high;
-    }
-    checkpoint->fetched_bytes += value->mv_size + FETCH_TREE_BYTES;
-}
-
-/* Pages of the map count as this process's memory until they are let go. Those of the tree lie between the
- * sessions. They stay in the system's cache. */
-static void let_go(struct checkpoint *checkpoint)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-    if (checkpoint->fetched_bytes >= FETCH_SLICE_BYTES) {
-        uint8_t *low = checkpoint->fetched_low - (uintptr_t)checkpoint->fetched_low % page;
-        (void)madvise(low, (size_t)(checkpoint->fetched_high - low), MADV_DONTNEED);
-        checkpoint->fetched_bytes = 0;
-    }
-}
 
 static int visit_position(struct checkpoint *checkpoint, MDB_cursor *cursor, uint64_t position,
                           int (*visit)(void *context, struct bytes record), void *context)
@@ -48,7 +20,7 @@ static int visit_position(struct checkpoint *checkpoint, MDB_cursor *cursor, uin
     int rc = checkpoint_error(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
     while (rc == 0 && key.mv_size == CHECKPOINT_KEY_BYTES &&
            load_u64_big(key.mv_data) == position) {
-        saw(checkpoint, &value);
+        checkpoint->fetched_bytes += value.mv_size + FETCH_TREE_BYTES;
         if (checkpoint_value_parse(&key, &value, &record) == 0) {
             rc = visit(context, record);
         }
@@ -75,7 +47,10 @@ static int fetch(struct checkpoint *checkpoint, uint64_t position,
         mdb_cursor_close(cursor);
     }
     mdb_txn_abort(txn);
-    let_go(checkpoint);
+    if (checkpoint->fetched_bytes >= FETCH_SLICE_BYTES) {
+        checkpoint->fetched_bytes = 0;
+        checkpoint_let_go(checkpoint);
+    }
     return rc;
 }
 

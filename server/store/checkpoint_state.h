@@ -20,10 +20,10 @@ struct checkpoint {
     struct checkpoint_info info;
     MDB_env *env;
     MDB_dbi dbi;
-    bool info_read;                      /* Since the environment was opened. */
-    uint8_t *fetched_low, *fetched_high; /* Of the map, since it was opened: by who fetches... */
-    size_t fetched_bytes;                /* ... and since pages were let go. */
-    MDB_txn *txn;                        /* Reading or changing. */
+    bool info_read;       /* Since the environment was opened. */
+    uint8_t *map;         /* Where the file is mapped; NULL: unknown. */
+    size_t fetched_bytes; /* By who fetches, since pages of the map were let go. */
+    MDB_txn *txn;         /* Reading or changing. */
     MDB_cursor *cursor;
     uint8_t key[CHECKPOINT_KEY_BYTES]; /* Where the cursor is, and its value. */
     MDB_val value;
@@ -63,6 +63,13 @@ int checkpoint_path(const struct checkpoint *checkpoint, uint64_t number, bool b
 int checkpoint_environment_open(const char *path, uint64_t map_bytes, unsigned flags, MDB_env **env,
                                 MDB_dbi *dbi);
 void checkpoint_environment_size(MDB_env *env, uint64_t *bytes);
+
+/* Where the file of an environment that has the entry with the LSN is mapped; NULL where that is unsure. */
+uint8_t *checkpoint_environment_map(MDB_env *env, MDB_dbi dbi);
+
+/* Pages of the map count as this process's memory until they are let go; they stay in the system's cache.
+ * Whoever reads them meanwhile finds the same again. */
+void checkpoint_let_go(struct checkpoint *checkpoint);
 
 /* Open the environment where it rests. What it says of itself counts, also after a failed commit. */
 int checkpoint_awake(struct checkpoint *checkpoint);

@@ -11,8 +11,9 @@ MIB = 1 << 20
 LIMIT_MIB = 64
 VALUE_BYTES = 4096
 SESSIONS = 100_000 if SLOWNESS == 1 else 30_000
-# What the process needs beside the sessions: staging, the compaction's tables and pages, code.
-ALLOWANCE_MIB = 128 if SLOWNESS == 1 else 1024
+# What the process needs beside the sessions: for each of two shards staging, the compaction's tables, pages of
+# the checkpoint's map.
+ALLOWANCE_MIB = 192 if SLOWNESS == 1 else 1024
 WHOLE = ("--sessions", SESSIONS, "--value-bytes", VALUE_BYTES)
 
 
