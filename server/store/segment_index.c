@@ -17,6 +17,8 @@ static_assert(LOG_BURY < (1 << SEGMENT_ENTRY_KIND_BITS), "a kind has its bits");
 enum {
     ENTRIES_MIN = 1024,
     PART_ENTRIES = 1024, /* Of a file that is checked. */
+    PARTS = 4096,        /* Of a sort: a segment of small sessions has 30,000 records. */
+    FEW = 48,            /* That are sorted by insertion. */
     HEADER_SUMMED_BYTES = 60,
 };
 
@@ -80,10 +82,64 @@ static int compare(const void *left, const void *right)
     return (a->place > b->place) - (a->place < b->place);
 }
 
+static void sort_few(struct segment_entry entries[], size_t count)
+{
+    if (count > FEW) { /* A key that is in many records. */
+        qsort(entries, count, sizeof entries[0], compare);
+        return;
+    }
+    for (size_t i = 1; i < count; i++) {
+        struct segment_entry entry = entries[i];
+        size_t at = i;
+        for (; at > 0 && compare(&entries[at - 1], &entry) > 0; at--) {
+            entries[at] = entries[at - 1];
+        }
+        entries[at] = entry;
+    }
+}
+
+/* Positions are hashes: cut into equal parts of the range that they lie in, each part has a few. */
 void segment_entries_sort(struct segment_entry entries[], size_t count)
 {
-    if (count > 0) { /* Without any, there need be no table. */
-        qsort(entries, count, sizeof entries[0], compare);
+    uint32_t next[PARTS], end[PARTS] = {0};
+    uint64_t low = UINT64_MAX, high = 0;
+    unsigned shift = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        low = entries[i].position < low ? entries[i].position : low;
+        high = entries[i].position > high ? entries[i].position : high;
+    }
+    if (count <= FEW || count > UINT32_MAX) {
+        sort_few(entries, count);
+        return;
+    }
+    while ((high - low) >> shift >= PARTS) {
+        shift++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        end[(entries[i].position - low) >> shift]++;
+    }
+    for (uint32_t part = 0, at = 0; part < PARTS; part++) {
+        next[part] = at;
+        at += end[part];
+        end[part] = at;
+    }
+    /* Each goes to its part, in place: what it finds there is the next to go. */
+    for (uint32_t part = 0; part < PARTS; part++) {
+        while (next[part] < end[part]) {
+            struct segment_entry entry = entries[next[part]];
+            uint32_t to = (uint32_t)((entry.position - low) >> shift);
+            while (to != part) {
+                struct segment_entry found = entries[next[to]];
+                entries[next[to]++] = entry;
+                entry = found;
+                to = (uint32_t)((entry.position - low) >> shift);
+            }
+            entries[next[part]++] = entry;
+        }
+    }
+    for (uint32_t part = 0, at = 0; part < PARTS; at = end[part++]) {
+        sort_few(entries + at, end[part] - at);
     }
 }
 

@@ -30,16 +30,17 @@ static uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Nice to those who serve, until they wait for it. Where it may not be less nice again (without the right to
- * it), it stays as it is. */
+/* Nice to those who serve, until they will soon have to wait for it. Where it may not be less nice again
+ * (without the right to it), it stays as it is. */
 static void be_nice(struct store *store)
 {
     struct segments_stats stats;
 
     segments_stats(store->segments, &stats);
-    if (stats.at_bound == store->compactor_nice) {
-        store->compactor_nice = !stats.at_bound;
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), stats.at_bound ? 0 : COMPACTOR_NICE);
+    bool nice = stats.bytes < store->urgent_bytes && !stats.at_bound;
+    if (nice != store->compactor_nice) {
+        store->compactor_nice = nice;
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), nice ? COMPACTOR_NICE : 0);
     }
 }
 
@@ -270,9 +271,11 @@ static uint64_t set_sizes(struct store *store)
     checkpoint_info(store->checkpoint, &info);
     uint64_t due = info.record_bytes + info.record_bytes / 2 + options->log_bytes_min;
     uint64_t bound = 2 * info.record_bytes + BOUND_PART * options->log_bytes_min;
+    bound = bound < least ? least : bound;
     segments_set_kept(store->segments, due + 2 * options->segment_bytes,
                       info.file_bytes + STAGING_FILE_BYTES);
-    segments_set_bound(store->segments, bound < least ? least : bound, store->compaction_error);
+    segments_set_bound(store->segments, bound, store->compaction_error);
+    store->urgent_bytes = bound - (bound < due ? 0 : (bound - due) / 2);
     return due;
 }
 

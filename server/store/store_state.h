@@ -21,6 +21,7 @@ struct store {
     struct leftover leftover;
     pthread_t preparer, compactor;
     bool preparing, compacting;        /* The threads exist. */
+    uint64_t urgent_bytes;             /* Of log, at which compaction is nice no more. */
     bool in_compactor, compactor_nice; /* The compactor's own. */
     int compaction_error;              /* Of the last run; whoever compacts. */
     atomic_bool stopping;

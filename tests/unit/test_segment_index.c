@@ -141,6 +141,51 @@ static void test_an_index_goes_with_its_segment(void **state)
     }
 }
 
+static int compare_slowly(const void *left, const void *right)
+{
+    const struct segment_entry *a = left, *b = right;
+
+    if (a->position != b->position) {
+        return a->position < b->position ? -1 : 1;
+    }
+    if (a->fingerprint != b->fingerprint) {
+        return a->fingerprint < b->fingerprint ? -1 : 1;
+    }
+    return (a->place > b->place) - (a->place < b->place);
+}
+
+/* Against the library's, for every kind of distribution: all alike, few values, a narrow range, ends. */
+static void test_order(void **state)
+{
+    static struct segment_entry entries[20000], expected[20000];
+    uint64_t random = 3;
+
+    (void)state;
+    for (uint32_t round = 0; round < 200; round++) {
+        size_t count = round < 60 ? round : random_below(&random, 20000);
+        unsigned bits = round % 8 == 7 ? 64 : (round % 8) * 9;
+        uint64_t base = round % 3 == 0 ? 0 : random_next(&random);
+        for (size_t i = 0; i < count; i++) {
+            uint64_t part = bits == 64 ? random_next(&random)
+                                       : random_next(&random) & ((UINT64_C(1) << bits) - 1);
+            entries[i] = (struct segment_entry){
+                .position = base + part,
+                .fingerprint = random_below(&random, 3),
+                .place = (uint32_t)i,
+                .size_kind = (uint32_t)i,
+            };
+        }
+        if (count > 3) {
+            entries[1].position = 0;
+            entries[2].position = UINT64_MAX;
+        }
+        memcpy(expected, entries, sizeof entries);
+        qsort(expected, count, sizeof expected[0], compare_slowly);
+        segment_entries_sort(entries, count);
+        assert_memory_equal(entries, expected, count * sizeof entries[0]);
+    }
+}
+
 /* Written down in segment_index.h. */
 static void test_golden_bytes(void **state)
 {
@@ -271,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_notes_file_and_scan_agree, begin, end),
         cmocka_unit_test_setup_teardown(test_an_index_goes_with_its_segment, begin, end),
+        cmocka_unit_test(test_order),
         cmocka_unit_test_setup_teardown(test_golden_bytes, begin, end),
         cmocka_unit_test_setup_teardown(test_damage, begin, end),
         cmocka_unit_test_setup_teardown(test_nonsense, begin, end),
