@@ -81,9 +81,15 @@ struct connection *connection_open(struct shard_thread *thread, int fd)
 void connection_mark(struct shard_thread *thread, struct connection *connection)
 {
     if (!connection->dirty) {
+        struct connections *all = &thread->connections;
         connection->dirty = true;
-        connection->next = thread->connections.dirty;
-        thread->connections.dirty = connection->index + 1;
+        connection->next = 0;
+        if (all->dirty == 0) {
+            all->dirty = connection->index + 1;
+        } else {
+            connection_at(thread, all->dirty_last - 1)->next = connection->index + 1;
+        }
+        all->dirty_last = connection->index + 1;
     }
 }
 
@@ -359,7 +365,7 @@ void connections_turn(struct shard_thread *thread)
     }
     batch_run(thread);
     uint32_t dirty = all->dirty;
-    all->dirty = 0;
+    all->dirty = all->dirty_last = 0;
     while (dirty != 0) {
         struct connection *connection = connection_at(thread, dirty - 1);
         dirty = connection->next;

@@ -81,6 +81,7 @@ struct connection {
     uint8_t state;                       /* enum connection_state. */
     uint8_t receive;                     /* enum receive_state. */
     bool sending, dirty, stalled, ended; /* ended: the client has sent all it will. */
+    bool waits;                          /* Its large request is whole, and waits for its turn. */
     uint8_t move_to;                     /* MOVING: the shard. */
     uint32_t in_flight;                  /* Requests not answered. */
     uint32_t batched;                    /* Of them and of their parts, in the batch. */
@@ -110,8 +111,9 @@ struct connection {
 struct connections {
     struct connection **blocks; /* Of CONNECTIONS_PER_BLOCK each: addresses never change. */
     uint32_t block_count, size;
-    uint32_t free;  /* Index + 1. */
-    uint32_t dirty; /* Index + 1: first of the list. */
+    uint32_t free;              /* Index + 1. */
+    uint32_t dirty, dirty_last; /* Index + 1: the list, in order of marking. */
+    uint32_t waiting;           /* Connections whose `waits` is set. */
     uint32_t open;
     uint32_t lingering;
     uint64_t input_bytes; /* Received of large requests that are not whole yet. */

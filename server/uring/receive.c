@@ -50,6 +50,14 @@ static bool is_large(const struct connection *connection)
     return connection->input_wanted > CHUNK_BYTES;
 }
 
+static void set_waits(struct shard_thread *thread, struct connection *connection, bool waits)
+{
+    if (connection->waits != waits) {
+        connection->waits = waits;
+        thread->connections.waiting += waits ? 1 : -1U;
+    }
+}
+
 static void drop_input(struct shard_thread *thread, struct connection *connection)
 {
     if (connection->input != NULL) {
@@ -59,6 +67,7 @@ static void drop_input(struct shard_thread *thread, struct connection *connectio
         chunk_give(&thread->chunks, connection->input);
         connection->input = NULL;
         connection->input_wanted = 0;
+        set_waits(thread, connection, false);
     }
 }
 
@@ -72,17 +81,22 @@ static void skip_input(struct shard_thread *thread, struct connection *connectio
     drop_input(thread, connection);
 }
 
-/* A large request waits where this turn had enough of them, or the log is behind: it would be refused. */
-static bool must_wait(struct shard_thread *thread, size_t size)
+/* A large request waits where this turn had enough of them, or the log is behind: it would be refused. And
+ * behind all that wait already: their order is that of the dirty list. */
+static bool must_wait(struct shard_thread *thread, const struct connection *connection, size_t size)
 {
     if (size <= BULK_BYTES_MIN) {
         return false;
     }
+    if (thread->bulk_over || (!connection->waits && thread->connections.waiting > 0)) {
+        return true;
+    }
     if (!log_writer_has_room(&thread->log, size)) {
+        thread->bulk_over = true;
         return true;
     }
     if (thread->bulk_bytes > 0 && thread->bulk_bytes + size > BULK_TURN_BYTES) {
-        thread->again = true;
+        thread->bulk_over = thread->again = true;
         return true;
     }
     thread->bulk_bytes += size;
@@ -95,10 +109,12 @@ static void serve_input(struct shard_thread *thread, struct connection *connecti
     struct chunk *input = connection->input;
     size_t size = connection->input_wanted;
 
-    if (must_wait(thread, size)) {
+    if (must_wait(thread, connection, size)) {
+        set_waits(thread, connection, true);
         connection_mark(thread, connection);
         return;
     }
+    set_waits(thread, connection, false);
     if (is_large(connection)) {
         thread->connections.input_bytes -= input->size;
     }

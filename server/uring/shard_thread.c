@@ -410,7 +410,7 @@ static void begin_turn(struct shard_thread *thread)
     /* What we read now came at some time during the turn before. */
     thread->waited_us = thread->turn_us / 2;
     thread->bulk_bytes = thread->crossed_bytes = 0;
-    thread->again = false;
+    thread->again = thread->bulk_over = false;
     arena_reset(&thread->arena);
 }
 

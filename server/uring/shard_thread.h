@@ -79,6 +79,7 @@ struct shard_thread {
     uint64_t written_cpu_us;    /* ... and what this thread had used by then. */
     uint32_t executed;          /* Requests since then. */
     uint64_t bulk_bytes;        /* Of large requests served in this turn. */
+    bool bulk_over;             /* It serves no more of them. */
     uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
     uint32_t cross_first;       /* The shard whose requests come first. */
     bool again;                 /* There is more to do: do not wait. */

@@ -367,48 +367,6 @@ static void test_overload(void **state)
     sem_destroy(&brake.release);
 }
 
-/* What takes long to be received has not waited meanwhile: it waits from when it is whole. */
-static void test_slow_sender(void **state)
-{
-    enum { DELAY_MS = 100, BYTES = 62 * 1024 * 1024, PAUSES = 4 };
-    struct plane_client client;
-    uint8_t *value = calloc(1, BYTES);
-    char key[16];
-
-    (void)state;
-    assert_non_null(value);
-    for (uint32_t shards = 1; shards <= 2; shards++) {
-        plane_kit_init(&kit, shards);
-        kit.options.limits.queue_delay_ms = DELAY_MS;
-        kit.options.limits.frame_bytes = FRAME_BYTES_MAX;
-        kit.policy.rules.session_bytes_max = SESSION_BYTES_MAX;
-        for (uint32_t i = 0; i < shards; i++) {
-            kit.segments[i].segment_bytes = 128 * 1024 * 1024;
-        }
-        plane_kit_start(&kit);
-        plane_client_connect(&client, &kit);
-        for (int i = 0; i < 6; i++) {
-            snprintf(key, sizeof key, "key-%d", i);
-            plane_client_add_put(&client, text(key), bytes_of(value, BYTES), ACK_MEMORY);
-            if (i % 2 != 0) {
-                struct bytes all = buffer_bytes(&client.out);
-                size_t part = all.size / PAUSES;
-                for (size_t at = 0; at + part <= all.size; at += part) {
-                    bool last = at + 2 * part > all.size;
-                    plane_client_send(&client,
-                                      bytes_of(all.data + at, last ? all.size - at : part));
-                    usleep(2 * DELAY_MS * 1000 / PAUSES);
-                }
-                client.out.size = 0;
-            }
-            assert_int_equal(plane_client_status(&client), STATUS_OK);
-        }
-        plane_client_close(&client);
-        plane_kit_stop(&kit);
-    }
-    free(value);
-}
-
 static void admin(void *context, uint64_t token, struct bytes command, struct bytes argument)
 {
     struct plane_kit *own = context;
@@ -523,7 +481,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_half_close),      cmocka_unit_test(test_stop),
     cmocka_unit_test(test_stop_writes_log), cmocka_unit_test(test_admin),
     cmocka_unit_test(test_refusals),        cmocka_unit_test(test_churn),
-    cmocka_unit_test(test_overload),        cmocka_unit_test(test_slow_sender),
+    cmocka_unit_test(test_overload),
 };
 
 int main(void)

@@ -313,10 +313,54 @@ static void test_reads(void **state)
     }
 }
 
+/* Storms of connections with much under way: their memory goes back when they have gone, each time. */
+static void test_storms(void **state)
+{
+    enum { CLIENTS = 300, STORMS = 4, LARGE = 100000, KEPT = 4 * 1024 * 1024 };
+    static struct plane_client clients[CLIENTS];
+    static uint8_t value[LARGE];
+    int64_t after_first = 0;
+
+    (void)state;
+    begin(2);
+    for (int storm = 0; storm < STORMS; storm++) {
+        uint64_t before = plane_kit_stats(&kit).bytes_in, sent = 0;
+        for (int i = 0; i < CLIENTS; i++) {
+            struct plane_client *client = &clients[i];
+            plane_client_connect(client, &kit);
+            for (int j = 0; j < 4; j++) {
+                plane_client_add_put(client, key_of(j), bytes_of(value, 512), ACK_MEMORY);
+            }
+            plane_client_add_put(client, key_of(5), bytes_of(value, LARGE), ACK_MEMORY);
+            sent += client->out.size - LARGE / 2;
+            plane_client_send(client, bytes_of(client->out.data, client->out.size - LARGE / 2));
+        }
+        for (int tries = 0; plane_kit_stats(&kit).bytes_in < before + sent; tries++) {
+            assert_true(tries < 2000);
+            usleep(5000);
+        }
+        assert_true(atomic_load(&faulty.outstanding_bytes) > (int64_t)CLIENTS * LARGE);
+        for (int i = 0; i < CLIENTS; i++) {
+            plane_client_close(&clients[i]);
+        }
+        for (int tries = 0;
+             plane_kit_stats(&kit).connections > 0 || atomic_load(&faulty.outstanding_bytes) > KEPT;
+             tries++) {
+            assert_true(tries < 2000);
+            usleep(5000);
+        }
+        int64_t left = atomic_load(&faulty.outstanding_bytes);
+        after_first = storm == 0 ? left : after_first;
+        assert_in_range(left, 0, after_first + KEPT / 2);
+    }
+    end();
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_writes),
     cmocka_unit_test(test_write_many),
     cmocka_unit_test(test_reads),
+    cmocka_unit_test(test_storms),
 };
 
 int main(void)

@@ -1,0 +1,99 @@
+/* Large requests: how long they wait, and for whom. */
+#include "plane_kit.h"
+
+static struct plane_kit kit;
+
+/* What takes long to be received has not waited meanwhile: it waits from when it is whole. */
+static void test_slow_sender(void **state)
+{
+    enum { DELAY_MS = 100, BYTES = 62 * 1024 * 1024, PAUSES = 4 };
+    struct plane_client client;
+    uint8_t *value = calloc(1, BYTES);
+    char key[16];
+
+    (void)state;
+    assert_non_null(value);
+    for (uint32_t shards = 1; shards <= 2; shards++) {
+        plane_kit_init(&kit, shards);
+        kit.options.limits.queue_delay_ms = DELAY_MS;
+        kit.options.limits.frame_bytes = FRAME_BYTES_MAX;
+        kit.policy.rules.session_bytes_max = SESSION_BYTES_MAX;
+        for (uint32_t i = 0; i < shards; i++) {
+            kit.segments[i].segment_bytes = 128 * 1024 * 1024;
+        }
+        plane_kit_start(&kit);
+        plane_client_connect(&client, &kit);
+        for (int i = 0; i < 6; i++) {
+            snprintf(key, sizeof key, "key-%d", i);
+            plane_client_add_put(&client, text(key), bytes_of(value, BYTES), ACK_MEMORY);
+            if (i % 2 != 0) {
+                struct bytes all = buffer_bytes(&client.out);
+                size_t part = all.size / PAUSES;
+                for (size_t at = 0; at + part <= all.size; at += part) {
+                    bool last = at + 2 * part > all.size;
+                    plane_client_send(&client,
+                                      bytes_of(all.data + at, last ? all.size - at : part));
+                    usleep(2 * DELAY_MS * 1000 / PAUSES);
+                }
+                client.out.size = 0;
+            }
+            assert_int_equal(plane_client_status(&client), STATUS_OK);
+        }
+        plane_client_close(&client);
+        plane_kit_stop(&kit);
+    }
+    free(value);
+}
+
+/* Large requests are served in the order in which they became whole, however many are sent. */
+static void test_large_are_fair(void **state)
+{
+    enum { CLIENTS = 64, BYTES = 100000, EACH = 30, LEAST = EACH * 2 / 3 };
+    static struct plane_client clients[CLIENTS];
+    struct pollfd ready[CLIENTS];
+    uint32_t counts[CLIENTS] = {0};
+    uint8_t *value = calloc(1, BYTES);
+    char key[16];
+
+    (void)state;
+    assert_non_null(value);
+    plane_kit_init(&kit, 1);
+    plane_kit_start(&kit);
+    for (int i = 0; i < CLIENTS; i++) {
+        plane_client_connect(&clients[i], &kit);
+        ready[i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
+        snprintf(key, sizeof key, "key-%d", i);
+        plane_client_add_put(&clients[i], text(key), bytes_of(value, BYTES), ACK_MEMORY);
+        plane_client_flush(&clients[i]);
+    }
+    for (int answered = 0; answered < CLIENTS * EACH;) {
+        assert_true(poll(ready, CLIENTS, 20000) > 0 || errno == EINTR);
+        for (int i = 0; i < CLIENTS; i++) {
+            struct frame frame;
+            if ((ready[i].revents & POLLIN) != 0) {
+                assert_true(plane_client_receive(&clients[i], &frame));
+                snprintf(key, sizeof key, "key-%d", i);
+                plane_client_add_put(&clients[i], text(key), bytes_of(value, BYTES), ACK_MEMORY);
+                plane_client_flush(&clients[i]);
+                counts[i]++;
+                answered++;
+            }
+        }
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_in_range(counts[i], LEAST, CLIENTS * EACH);
+        plane_client_close(&clients[i]);
+    }
+    plane_kit_stop(&kit);
+    free(value);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_slow_sender),
+    cmocka_unit_test(test_large_are_fair),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
