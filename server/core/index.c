@@ -49,12 +49,6 @@ int index_resize_table(struct index *index, struct table **link, uint32_t bits)
     return 0;
 }
 
-/* The entry of a table for a position of which `used` bits chose the tables above. */
-static uint32_t table_entry(const struct table *table, uint64_t position, uint32_t used)
-{
-    return table->bits == 0 ? 0 : (uint32_t)(position << used >> (64 - table->bits));
-}
-
 int index_init(struct index *index, struct memory *memory, struct slab *slab,
                uint64_t (*position_of)(void *context, uint32_t ref), void *context)
 {
@@ -99,7 +93,7 @@ void index_walk(struct index *index, uint64_t position, struct path *path)
 
     for (path->last = 0;; path->last++) {
         assert(path->last < INDEX_DEPTH_MAX);
-        uint32_t entry = table_entry(*link, position, used);
+        uint32_t entry = index_entry(*link, position, used);
         struct region *region = &(*link)->regions[entry];
         path->links[path->last] = link;
         path->entries[path->last] = entry;
@@ -109,22 +103,6 @@ void index_walk(struct index *index, uint64_t position, struct path *path)
         used += (*link)->bits;
         link = &region->table;
     }
-}
-
-/* The same without the way; `depth` is the number of bits that chose the region. */
-static inline const struct region *find_region(const struct index *index, uint64_t position,
-                                               uint32_t *depth)
-{
-    const struct table *table = index->root;
-    const struct region *region = &table->regions[table_entry(table, position, 0)];
-
-    for (*depth = 0; region->kind == REGION_TABLE;) {
-        *depth += table->bits;
-        table = region->table;
-        region = &table->regions[table_entry(table, position, *depth)];
-    }
-    *depth += region->depth;
-    return region;
 }
 
 void index_put_region(const struct path *path, struct region region)
@@ -139,11 +117,6 @@ void index_put_region(const struct path *path, struct region region)
 }
 
 /* ---- segments ---- */
-
-struct bucket *index_segment(const struct index *index, const struct region *region)
-{
-    return (struct bucket *)(void *)slab_cell(index->slab, region->ref);
-}
 
 int index_new_segment(struct index *index, uint32_t width, struct region *region,
                       struct bucket **segment)
@@ -167,29 +140,6 @@ void index_free_segment(struct index *index, const struct region *region)
 {
     index->slots -= region_width(region) * BUCKET_SLOTS;
     slab_free(index->slab, region->ref);
-}
-
-struct probe index_probe(const struct index *index, uint64_t position)
-{
-    uint32_t depth;
-    const struct region *region = find_region(index, position, &depth);
-
-    if (region->kind == REGION_EMPTY) {
-        return (struct probe){.width = 0};
-    }
-    return segment_probe(index_segment(index, region), region_width(region),
-                         segment_hash(position));
-}
-
-void index_prefetch(const struct index *index, uint64_t position)
-{
-    uint32_t depth;
-    const struct region *region = find_region(index, position, &depth);
-
-    if (region->kind != REGION_EMPTY) {
-        uint32_t home = segment_home(region_width(region), segment_hash(position));
-        __builtin_prefetch(index_segment(index, region) + home);
-    }
 }
 
 void index_erase(struct index *index, const struct probe *probe)
@@ -444,7 +394,7 @@ int index_insert(struct index *index, uint64_t position, uint32_t ref)
         return rc;
     }
     uint32_t depth;
-    const struct region *region = find_region(index, position, &depth);
+    const struct region *region = index_region(index, position, &depth);
     bool inserted = segment_insert(index_segment(index, region), region_width(region),
                                    segment_hash(position), ref);
     assert(inserted);
@@ -458,7 +408,7 @@ int index_insert(struct index *index, uint64_t position, uint32_t ref)
 struct span index_span(const struct index *index, uint64_t position)
 {
     uint32_t depth;
-    const struct region *region = find_region(index, position, &depth);
+    const struct region *region = index_region(index, position, &depth);
     uint64_t below = depth == 64 ? 0 : UINT64_MAX >> depth;
     bool empty = region->kind == REGION_EMPTY;
 

@@ -73,17 +73,74 @@ struct span {
     uint32_t width;
 };
 
+/* ---- A look-up: inline, as it is most of what is done ---- */
+
+/* The entry of a table for a position of which `used` bits chose the tables above. */
+static inline uint32_t index_entry(const struct table *table, uint64_t position, uint32_t used)
+{
+    return table->bits == 0 ? 0 : (uint32_t)(position << used >> (64 - table->bits));
+}
+
+/* The region of a position; `depth` is the number of bits that chose it. */
+static inline const struct region *index_region(const struct index *index, uint64_t position,
+                                                uint32_t *depth)
+{
+    const struct table *table = index->root;
+    const struct region *region = &table->regions[index_entry(table, position, 0)];
+
+    for (*depth = 0; region->kind == REGION_TABLE;) {
+        *depth += table->bits;
+        table = region->table;
+        region = &table->regions[index_entry(table, position, *depth)];
+    }
+    *depth += region->depth;
+    return region;
+}
+
+static inline struct bucket *index_segment(const struct index *index, const struct region *region)
+{
+    return (struct bucket *)(void *)slab_cell(index->slab, region->ref);
+}
+
+static inline uint32_t region_width(const struct region *region)
+{
+    return region->kind == REGION_WIDE ? SEGMENT_WIDE : SEGMENT_NARROW;
+}
+
+/* Begin to look for a position: probe_next() gives what may be there. */
+static inline struct probe index_probe(const struct index *index, uint64_t position)
+{
+    uint32_t depth;
+    const struct region *region = index_region(index, position, &depth);
+
+    if (region->kind == REGION_EMPTY) {
+        return (struct probe){.width = 0};
+    }
+    return segment_probe(index_segment(index, region), region_width(region),
+                         segment_hash(position));
+}
+
+/* (Not merely inline: gcc 12 drops calls of functions that do nothing but prefetch.) */
+__attribute__((always_inline)) static inline void index_prefetch(const struct index *index,
+                                                                 uint64_t position)
+{
+    uint32_t depth;
+    const struct region *region = index_region(index, position, &depth);
+
+    if (region->kind != REGION_EMPTY) {
+        uint32_t home = segment_home(region_width(region), segment_hash(position));
+        __builtin_prefetch(index_segment(index, region) + home);
+    }
+}
+
+/* ---- All else ---- */
+
 /* Returns 0 or -ENOMEM. */
 int index_init(struct index *index, struct memory *memory, struct slab *slab,
                uint64_t (*position_of)(void *context, uint32_t ref), void *context);
 
 /* Gives the tables back; segments go with the slab. */
 void index_fini(struct index *index);
-
-/* Begin to look for a position: probe_next() gives what may be there. */
-struct probe index_probe(const struct index *index, uint64_t position);
-
-void index_prefetch(const struct index *index, uint64_t position);
 
 /* Make sure that the next index_insert(), if it is at `position`, cannot fail. Returns as it does. */
 int index_reserve(struct index *index, uint64_t position);
@@ -121,11 +178,6 @@ static inline struct region *path_region(const struct path *path)
     return &path_table(path)->regions[path->entries[path->last]];
 }
 
-static inline uint32_t region_width(const struct region *region)
-{
-    return region->kind == REGION_WIDE ? SEGMENT_WIDE : SEGMENT_NARROW;
-}
-
 void index_walk(struct index *index, uint64_t position, struct path *path);
 
 /* Write the whole region that the path leads to. */
@@ -136,8 +188,6 @@ int index_new_segment(struct index *index, uint32_t width, struct region *region
                       struct bucket **segment);
 
 void index_free_segment(struct index *index, const struct region *region);
-
-struct bucket *index_segment(const struct index *index, const struct region *region);
 
 void index_free_table(struct index *index, struct table *table);
 
