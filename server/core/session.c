@@ -9,14 +9,6 @@
 #include "number.h"
 #include "token.h"
 
-static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
-{
-    if (a_ms == 0 || b_ms == 0) {
-        return a_ms + b_ms;
-    }
-    return a_ms < b_ms ? a_ms : b_ms;
-}
-
 /* Entries of one kind come in order of their stamps: the last shown one counts. */
 static void take_entry(struct session_view *view, const struct entry *entry)
 {
@@ -48,7 +40,7 @@ static void take_deadline(struct session_view *view)
                                    : view->created_ms;
         idle_end_ms = view->last_access_ms + view->idle_ms;
     }
-    view->deadline_ms = earlier(view->absolute_ms, idle_end_ms);
+    view->deadline_ms = earlier_ms(view->absolute_ms, idle_end_ms);
     view->next_ms = view->deadline_ms;
 }
 
@@ -75,7 +67,7 @@ static void count_groups(struct session_view *view)
         view->siblings_hidden += group.hidden;
         if (group_shown_at(&group, view->now_ms)) {
             view->field_count++;
-            view->next_ms = earlier(view->next_ms, group.deadline_ms);
+            view->next_ms = earlier_ms(view->next_ms, group.deadline_ms);
         }
     }
     view->groups_.entries.in.bad |= walk.entries.in.bad;

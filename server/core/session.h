@@ -60,11 +60,13 @@ struct session_write {
 };
 
 struct session_written {
-    bool changed;   /* There is a new record to store and to log; else the copy is as it was. */
-    bool created;   /* An incarnation began. */
-    bool destroyed; /* One ended. */
-    bool repeated;  /* The dedup window knew this write: results are those of the first time (none
+    bool changed;     /* There is a new record to store and to log; else the copy is as it was. */
+    bool created;     /* An incarnation began. */
+    bool destroyed;   /* One ended. */
+    bool repeated;    /* The dedup window knew this write: results are those of the first time (none
                        where they were larger than DEDUP_RESULT_BYTES_MAX). */
+    uint64_t next_ms; /* Set when changed and neither created nor destroyed: before this (0: ever)
+                         nothing happens to the session by itself. The view may say later. */
     struct stamp stamp;
     struct bytes token; /* Of the state after the write; in `record`, `scratch` or the old copy. */
     struct buffer record; /* Set when changed: the whole new record... */

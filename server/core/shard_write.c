@@ -113,14 +113,14 @@ static void arm(struct shard *shard, const struct request *request, struct glanc
 }
 
 /* A write within the life of a session, with nothing due soon, changes nothing of what is known of it:
- * nearly all are, and the old copy need not be looked at. */
-static bool is_plain(const struct shard *shard, const struct request *request, struct glance after)
+ * nearly all are, and neither the new copy nor the old one need be looked at. */
+static bool is_plain(const struct shard *shard, const struct request *request)
 {
     const struct session_written *written = &shard->written;
 
-    return !written->created && after.counted &&
-           (after.due_ms == 0 ||
-            after.due_ms >= patrol_next_visit_ms(&shard->patrol, request->position));
+    return !written->created && !written->destroyed && !is_destroy(request) &&
+           (written->next_ms == 0 ||
+            written->next_ms >= patrol_next_visit_ms(&shard->patrol, request->position));
 }
 
 /* Is the delta smaller, and all that it builds on in the log? What came with the restart may have more
@@ -154,11 +154,12 @@ static enum status store(struct shard *shard, const struct request *request, str
     if (!passes_memory(shard, request, record)) {
         return shard_full_status(shard, text);
     }
-    struct glance after = shard_glance(shard, made, shard->now_ms), before = after;
-    if (!is_plain(shard, request, after)) {
+    bool plain = is_plain(shard, request), delta = delta_will_do(shard, record);
+    struct glance before = {.there = false}, after = before;
+    if (!plain) {
         before = shard_glance(shard, record, shard->now_ms);
+        after = shard_glance(shard, made, shard->now_ms);
     }
-    bool delta = delta_will_do(shard, record);
     if (keeper_reserve(shard->keeper, request->position, request->key, made.size) != 0) {
         return STATUS_MEMORY_FULL;
     }
@@ -172,8 +173,10 @@ static enum status store(struct shard *shard, const struct request *request, str
         shard->hlc = written->stamp.hlc;
     }
     shard->cold.shrinks = true; /* It may go in its turn. */
-    account(shard, request, before, after);
-    arm(shard, request, before, after);
+    if (!plain) {
+        account(shard, request, before, after);
+        arm(shard, request, before, after);
+    }
     return STATUS_OK;
 }
 

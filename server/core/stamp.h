@@ -58,4 +58,13 @@ static inline int stamp_compare(struct stamp a, struct stamp b)
     return actor_compare(a.actor, b.actor);
 }
 
+/* Of two times, where 0 is never. */
+static inline uint64_t earlier_ms(uint64_t a_ms, uint64_t b_ms)
+{
+    if (a_ms == 0 || b_ms == 0) {
+        return a_ms + b_ms;
+    }
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 #endif

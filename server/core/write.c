@@ -292,6 +292,25 @@ static enum status finish(struct session_written *written)
     return status_of_errno(rc);
 }
 
+/* From what was known before and what the edit sets, without a look at the new record. */
+static uint64_t next_ms(const struct edit *edit, uint64_t last_access_ms)
+{
+    const struct attribute *absolute = &edit->attributes[ENTRY_ABSOLUTE];
+    const struct attribute *idle = &edit->attributes[ENTRY_IDLE];
+    uint64_t ms = edit->view.next_ms;
+
+    if (absolute->touched && absolute->present) {
+        ms = earlier_ms(ms, absolute->ms);
+    }
+    if (idle->touched && idle->present) {
+        ms = earlier_ms(ms, last_access_ms + idle->ms);
+    }
+    for (uint32_t i = 0; i < edit->slot_count; i++) {
+        ms = earlier_ms(ms, edit->slots[i].deadline_ms);
+    }
+    return ms;
+}
+
 static enum status write_out(struct edit *edit, struct dedup *dedup,
                              struct session_written *written)
 {
@@ -332,6 +351,7 @@ static enum status write_out(struct edit *edit, struct dedup *dedup,
         return status_of_errno(rc);
     }
     written->created = edit->fresh;
+    written->next_ms = edit->fresh ? 0 : next_ms(edit, rewrite.last_access_ms);
     return finish(written);
 }
 
@@ -446,6 +466,7 @@ enum status session_write(const struct session_write *write, struct session_writ
     struct edit edit;
 
     written->changed = written->created = written->destroyed = written->repeated = false;
+    written->next_ms = 0;
     written->stamp = (struct stamp){0, {0, 0}};
     written->token = bytes_of(write->key.data, 0);
     written->record.size = written->delta.size = written->results.size = 0;

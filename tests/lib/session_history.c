@@ -1,4 +1,5 @@
 #include "session_history.h"
+#include "written_check.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -253,6 +254,7 @@ static void step_write(struct history *history, struct replica *replica)
     assert_int_equal(history->written.changed, changed);
     assert_int_equal(history->written.repeated, repeated);
     assert_bytes_equal(buffer_bytes(&history->written.results), buffer_bytes(&history->results));
+    assert_true(written_next_is_sound(&history->written, write.now_ms));
     totals.refused += status != STATUS_OK;
     totals.repeated += repeated;
     if (!changed) {

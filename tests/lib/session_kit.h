@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "session.h"
+#include "written_check.h"
 
 struct kit {
     struct test_memory memory;
@@ -94,6 +95,7 @@ static inline enum status kit_write(struct kit *kit)
     if (kit->written.changed) {
         struct bytes record = buffer_bytes(&kit->written.record);
         assert_int_equal(session_check(record), 0);
+        assert_true(written_next_is_sound(&kit->written, kit->now_ms));
         if (kit->written.delta.size > 0) {
             assert_int_equal(session_check_delta(buffer_bytes(&kit->written.delta)), 0);
             assert_int_equal(session_apply_delta(buffer_bytes(&kit->record),
