@@ -194,19 +194,21 @@ static inline uint64_t read_u64(struct reader *reader)
 /* A varint in its shortest form only: one value, one encoding, so that digests may cover bytes. */
 static inline uint64_t read_varint(struct reader *reader)
 {
+    const uint8_t *at = reader->at;
     uint64_t value = 0;
 
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-        uint8_t byte = read_u8(reader);
+    for (unsigned shift = 0; shift < 70 && at < reader->end && !reader->bad; shift += 7) {
+        uint8_t byte = *at++;
         if (shift == 63 && byte > 1) {
             break;
         }
-        value |= (uint64_t)(byte & 0x7f) << (shift & 63);
+        value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80) {
             if (byte == 0 && shift > 0) {
                 break;
             }
-            return reader->bad ? 0 : value;
+            reader->at = at;
+            return value;
         }
     }
     reader->bad = true;

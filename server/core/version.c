@@ -194,18 +194,18 @@ bool version_next(struct version_walk *walk, struct version_item *item)
     return true;
 }
 
-struct version_item version_item(const struct version *version, uint32_t index)
+struct version_item version_rest_item(const struct version *version, uint32_t index)
 {
     struct version_item item = {{0, 0}, 0};
 
-    if (index < VERSION_CACHED) {
-        return index < version->count ? version->items[index] : item;
+    if (index >= version->count) {
+        return item;
     }
     struct version_walk walk = version_walk(version);
     walk.index = VERSION_CACHED;
     while (walk.index <= index && version_next(&walk, &item)) {
     }
-    return index < version->count ? item : (struct version_item){{0, 0}, 0};
+    return item;
 }
 
 uint32_t version_index(const struct version *version, struct actor actor)

@@ -94,8 +94,19 @@ struct version_walk {
 struct version_walk version_walk(const struct version *version);
 bool version_next(struct version_walk *walk, struct version_item *item);
 
-/* The actor of an index below `count`; nobody for others. And the index of an actor, or `count`. */
-struct version_item version_item(const struct version *version, uint32_t index);
+/* One of those that are not cached. */
+struct version_item version_rest_item(const struct version *version, uint32_t index);
+
+/* The actor of an index below `count`; nobody for others. */
+static inline struct version_item version_item(const struct version *version, uint32_t index)
+{
+    if (index < VERSION_CACHED && index < version->count) {
+        return version->items[index];
+    }
+    return version_rest_item(version, index);
+}
+
+/* The index of an actor, or `count`. */
 uint32_t version_index(const struct version *version, struct actor actor);
 
 /* The newest hlc seen of an actor; 0: none. */
@@ -161,7 +172,7 @@ static inline uint8_t *hlc_put_back(uint8_t *to, uint64_t newest, uint64_t hlc)
 static inline uint64_t hlc_read_back(struct reader *from, uint64_t newest)
 {
     uint64_t back = quick_varint(from);
-    uint64_t counter = (back & 1) != 0 ? read_varint(from) : 0;
+    uint64_t counter = (back & 1) != 0 ? quick_varint(from) : 0;
     uint64_t ms = hlc_ms(newest) - (back >> 1);
     uint64_t hlc = hlc_of_ms(ms) + counter;
 
