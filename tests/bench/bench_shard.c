@@ -48,12 +48,12 @@ static void sink(struct bytes bytes)
     bench.sunk += bytes.size;
 }
 
-static int append(struct log_port *log, uint8_t kind, uint64_t position, const struct bytes parts[],
-                  uint32_t part_count, uint64_t *lsn)
+static int append(struct log_port *log, uint8_t kind, struct log_subject subject,
+                  const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
 {
     (void)log;
     (void)kind;
-    (void)position;
+    (void)subject;
     for (uint32_t i = 0; i < part_count; i++) {
         sink(parts[i]);
     }
