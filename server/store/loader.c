@@ -92,43 +92,15 @@ struct fetching {
     struct loader *loader;
 };
 
-static int fetch_as(struct store_sink *sink, uint32_t kind, struct bytes body)
+static int fetch_give(struct store_sink *sink, uint32_t kind, struct bytes body)
 {
     return collect(((struct fetching *)(void *)sink)->loader, kind, body);
-}
-
-static int fetch_record(struct store_sink *sink, struct bytes record)
-{
-    return fetch_as(sink, LOG_FULL, record);
-}
-
-static int fetch_delta(struct store_sink *sink, struct bytes delta)
-{
-    return fetch_as(sink, LOG_DELTA, delta);
-}
-
-static int fetch_touch(struct store_sink *sink, struct bytes body)
-{
-    return fetch_as(sink, LOG_TOUCH, body);
-}
-
-static int fetch_bury(struct store_sink *sink, struct bytes record)
-{
-    return fetch_as(sink, LOG_BURY, record);
-}
-
-static int fetch_stored(struct store_sink *sink, struct bytes record)
-{
-    return fetch_as(sink, LOAD_STORED, record);
 }
 
 /* Blocks with all of a position. */
 static int fetch_blocks(struct loader *loader, uint64_t position)
 {
-    struct fetching fetching = {
-        .sink = {fetch_record, fetch_delta, fetch_touch, fetch_bury, fetch_stored},
-        .loader = loader,
-    };
+    struct fetching fetching = {.sink = {fetch_give}, .loader = loader};
     size_t size = 0;
 
     int rc = restore_give_position(&loader->restore, position, &fetching.sink);
@@ -225,31 +197,6 @@ static int give(struct store_sink *sink, uint32_t kind, struct bytes body)
         rc = -ECANCELED;
     }
     return rc != 0 ? rc : collect(loader, kind, body);
-}
-
-static int give_stored(struct store_sink *sink, struct bytes record)
-{
-    return give(sink, LOAD_STORED, record);
-}
-
-static int give_record(struct store_sink *sink, struct bytes record)
-{
-    return give(sink, LOG_FULL, record);
-}
-
-static int give_delta(struct store_sink *sink, struct bytes delta)
-{
-    return give(sink, LOG_DELTA, delta);
-}
-
-static int give_touch(struct store_sink *sink, struct bytes body)
-{
-    return give(sink, LOG_TOUCH, body);
-}
-
-static int give_bury(struct store_sink *sink, struct bytes record)
-{
-    return give(sink, LOG_BURY, record);
 }
 
 static void tell_failure(const struct loader *loader, int error)
@@ -521,7 +468,7 @@ void loader_init(struct loader *loader, struct store *store)
         .reporter = options->reporter,
         .shard = options->shard,
         .wanted = {.memory = options->memory},
-        .sink = {give_record, give_delta, give_touch, give_bury, give_stored},
+        .sink = {give},
     };
     pthread_mutex_init(&loader->lock, NULL);
     pthread_condattr_init(&attributes);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "load.h"
 #include "session.h"
 #include "store_state.h"
 
@@ -279,25 +280,10 @@ static int judge(const struct giving *giving, int rc, struct store_report report
 
 static int give(struct giving *giving, uint64_t lsn, uint32_t kind, struct bytes body)
 {
-    struct store_sink *sink = giving->sink;
-    int rc = 0;
+    int rc = kind == LOG_MARK ? 0 : giving->sink->give(giving->sink, kind, body);
 
-    switch (kind) {
-    case LOG_FULL:
-        rc = sink->record(sink, body);
-        break;
-    case LOG_DELTA:
-        rc = sink->delta(sink, body);
-        break;
-    case LOG_TOUCH:
-        rc = sink->touch(sink, body);
-        rc = rc == -ESTALE ? 0 : rc; /* Of a session that is gone: nothing is lost with it. */
-        break;
-    case LOG_BURY:
-        rc = sink->bury(sink, body);
-        break;
-    default:
-        break;
+    if (rc == -ESTALE && kind == LOG_TOUCH) {
+        return 0; /* Of a session that is gone: nothing is lost with it. */
     }
     return judge(giving, rc,
                  (struct store_report){
@@ -341,10 +327,7 @@ static void give_damage(struct log_visitor *visitor, const struct log_damage *da
 
 static int give_stored(const struct giving *giving, struct bytes record)
 {
-    struct store_sink *sink = giving->sink;
-    int rc = sink->stored != NULL ? sink->stored(sink, record) : sink->record(sink, record);
-
-    return judge(giving, rc,
+    return judge(giving, giving->sink->give(giving->sink, LOAD_STORED, record),
                  (struct store_report){.event = STORE_CHECKPOINT_DAMAGED,
                                        .size = record.size,
                                        .key = session_key(record)});

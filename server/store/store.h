@@ -48,16 +48,12 @@ struct store_options {
     struct reporter *reporter;
 };
 
-/* Where a restart's sessions go: shard_restore_*() of server/core/shard.h. Bodies are valid during the
- * call. Each returns 0; -EBADMSG: damaged, which is reported; -ESTALE: without its base, which is
- * reported; any other error ends the restore. */
+/* Where a restart's sessions go: shard_restore_*() of server/core/shard.h. `kind` is one of log_kind.h, of a
+ * record of the checkpoint LOAD_STORED (load.h); the body is valid during the call.
+ * Returns 0; -EBADMSG: damaged, which is reported; -ESTALE: without its base, which is reported (but not of
+ * a touch); any other error ends the restore. */
 struct store_sink {
-    int (*record)(struct store_sink *sink, struct bytes record); /* LOG_FULL, a checkpoint's. */
-    int (*delta)(struct store_sink *sink, struct bytes delta);
-    int (*touch)(struct store_sink *sink, struct bytes body);
-    int (*bury)(struct store_sink *sink, struct bytes record);
-    int (*stored)(struct store_sink *sink, struct bytes record); /* Of the checkpoint; NULL: as
-                                                                     record(). */
+    int (*give)(struct store_sink *sink, uint32_t kind, struct bytes body);
 };
 
 /* Open; `message` says what is wrong where it fails. Returns 0 or negative errno. */

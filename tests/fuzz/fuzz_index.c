@@ -7,6 +7,7 @@
 
 #include "crc32c.h"
 #include "fuzz.h"
+#include "heap.h"
 #include "segment_index.h"
 
 struct one_file {
@@ -62,20 +63,8 @@ static int file_write(struct files *files, int fd, const void *from, size_t size
     return 0;
 }
 
-static void *resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
-{
-    (void)memory;
-    (void)old_size;
-    if (new_size == 0) {
-        free(block);
-        return NULL;
-    }
-    return realloc(block, new_size);
-}
-
 static void check_index(const uint8_t *data, size_t size)
 {
-    struct memory memory = {.resize = resize};
     struct one_file file = {.files = {.open = file_open,
                                       .close = file_close,
                                       .size = file_size,
@@ -85,7 +74,7 @@ static void check_index(const uint8_t *data, size_t size)
                             .size = size};
     struct segment_index index;
 
-    segment_index_init(&index, &memory);
+    segment_index_init(&index, heap_memory());
     if (size >= SEGMENT_INDEX_HEADER_BYTES) {
         index.shard = load_u32(data + 12);
         index.epoch = (struct log_epoch){load_u32(data + 16), load_u32(data + 20)};

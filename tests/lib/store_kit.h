@@ -111,9 +111,8 @@ static inline int kit_replace(struct buffer *to, struct bytes record)
     return 0;
 }
 
-static inline int sink_record(struct store_sink *sink, struct bytes record)
+static inline int sink_record(struct store_kit *kit, struct bytes record)
 {
-    struct store_kit *kit = kit_of_sink(sink);
 
     assert_int_equal(session_check(record), 0);
     uint32_t number = kit_number(kit, session_key(record));
@@ -126,9 +125,8 @@ static inline int sink_record(struct store_sink *sink, struct bytes record)
     return rc != 0 ? rc : kit_replace(to, buffer_bytes(&kit->scratch));
 }
 
-static inline int sink_delta(struct store_sink *sink, struct bytes delta)
+static inline int sink_delta(struct store_kit *kit, struct bytes delta)
 {
-    struct store_kit *kit = kit_of_sink(sink);
 
     assert_int_equal(session_check_delta(delta), 0);
     struct buffer *to = &kit->restored[kit_number(kit, session_key(delta))];
@@ -136,9 +134,8 @@ static inline int sink_delta(struct store_sink *sink, struct bytes delta)
     return rc != 0 ? rc : kit_replace(to, buffer_bytes(&kit->scratch));
 }
 
-static inline int sink_touch(struct store_sink *sink, struct bytes body)
+static inline int sink_touch(struct store_kit *kit, struct bytes body)
 {
-    struct store_kit *kit = kit_of_sink(sink);
     struct reader reader = reader_of(body);
     uint64_t ms = read_varint(&reader);
     uint32_t number = kit_number(kit, read_bytes(&reader, reader_left(&reader)));
@@ -152,13 +149,22 @@ static inline int sink_touch(struct store_sink *sink, struct bytes body)
     return 0;
 }
 
-static inline int sink_bury(struct store_sink *sink, struct bytes record)
+static inline int sink_bury(struct store_kit *kit, struct bytes record)
 {
-    struct store_kit *kit = kit_of_sink(sink);
 
     assert_int_equal(session_check(record), 0);
     kit->restored[kit_number(kit, session_key(record))].size = 0;
     return 0;
+}
+
+static inline int sink_give(struct store_sink *sink, uint32_t kind, struct bytes body)
+{
+    struct store_kit *kit = kit_of_sink(sink);
+
+    return kind == LOG_DELTA   ? sink_delta(kit, body)
+           : kind == LOG_TOUCH ? sink_touch(kit, body)
+           : kind == LOG_BURY  ? sink_bury(kit, body)
+                               : sink_record(kit, body);
 }
 
 /* ---- Life ---- */
@@ -169,7 +175,7 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
 
     *kit = (struct store_kit){
         .reporter = {.report = kit_report},
-        .sink = {sink_record, sink_delta, sink_touch, sink_bury},
+        .sink = {sink_give},
         .memory = {.memory = {.resize = shared_resize, .map = shared_map, .unmap = shared_unmap},
                    .inner = test_memory(),
                    .lock = PTHREAD_MUTEX_INITIALIZER},

@@ -32,17 +32,16 @@ static void take_in(struct load_block *block, const bool fetched[])
     uint32_t kind;
 
     while (load_next(block, &kind, &body)) {
-        bool whole = kind == LOG_FULL || kind == LOAD_STORED;
         uint32_t number =
             kit_number(&kit, log_record_key(kind == LOAD_STORED ? LOG_FULL : kind, body));
         assert_true(number < kit.key_count);
         if (fetched[number]) {
             continue;
         }
-        int rc = whole               ? kit.sink.record(&kit.sink, body)
-                 : kind == LOG_DELTA ? kit.sink.delta(&kit.sink, body)
-                 : kind == LOG_TOUCH ? kit.sink.touch(&kit.sink, body)
-                                     : kit.sink.bury(&kit.sink, body);
+        int rc = kit.sink.give(&kit.sink, kind, body);
+        if (rc == -ESTALE && block->fetched) {
+            continue; /* Given once more after its burial, which the shard remembers to the end. */
+        }
         if (rc != 0) {
             loader->tell(loader, kind, body, rc);
         }
