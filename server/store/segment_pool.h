@@ -107,7 +107,7 @@ void segments_wait(struct segments *segments, uint64_t *seen, uint32_t timeout_m
 void segments_wake(struct segments *segments);
 
 struct segments_stats {
-    uint64_t bytes;        /* Of all files, and the indexes of sealed ones. */
+    uint64_t bytes;        /* Of all files and their indexes. */
     uint64_t sealed_bytes; /* Of records in sealed files. */
     uint32_t files, ready;
     bool full;     /* Of the disk. */

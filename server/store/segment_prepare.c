@@ -334,6 +334,7 @@ static void settle(struct segments *segments, struct step *step, int rc)
         file->state = SEGMENT_READY;
         file->lsn = LOG_LSN_UNKNOWN;
         file->inherited = false;
+        file->entry_count = 0;
     } else if (rc != 0 && step->kind != STEP_CREATE) {
         file->state = SEGMENT_FREE;
     } else {

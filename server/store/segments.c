@@ -433,9 +433,10 @@ void segments_set_bound(struct segments *segments, uint64_t bytes, int error)
     pthread_mutex_unlock(&segments->lock);
 }
 
+/* It stays until its segment is taken anew. */
 static uint64_t index_bytes(const struct segment_file *file)
 {
-    return file->entry_count == SEGMENT_NOT_INDEXED
+    return file->entry_count == 0 || file->entry_count == SEGMENT_NOT_INDEXED
                ? 0
                : SEGMENT_INDEX_HEADER_BYTES + file->entry_count * sizeof(struct segment_entry);
 }
@@ -454,9 +455,9 @@ void segments_count(const struct segments *segments, struct segments_stats *stat
         stats->bytes += file->state != SEGMENT_NONE ? file->size : 0;
         stats->ready += file->state == SEGMENT_READY;
         free = free || file->state == SEGMENT_FREE;
+        stats->bytes += file->state != SEGMENT_NONE ? index_bytes(file) : 0;
         if (file->state == SEGMENT_SEALED) {
             stats->sealed_bytes += file->end_lsn - file->lsn;
-            stats->bytes += index_bytes(file);
         }
     }
     stats->at_bound = segments->bound_bytes != 0 && !free &&

@@ -13,7 +13,7 @@
 
 enum {
     LOG_BYTES_MIN_DEFAULT = 64 * 1024 * 1024,
-    BOUND_PART = 4, /* Of log_bytes_min, beside twice the live data. */
+    BOUND_PART = 3, /* Of log_bytes_min, beside the part of the live data. */
     BOUND_SEGMENTS_MIN = 4,
     MAP_BYTES_DEFAULT = 1024 * 1024 * 1024,
     WAIT_MS = 1000,
@@ -259,9 +259,10 @@ static void publish(struct store *store)
     pthread_mutex_unlock(&store->lock);
 }
 
-/* How large the log may grow, by the live data: compaction is due at half as much again as that, and the
- * files may take twice as much; free ones are kept for what will be needed before the next compaction.
- * Returns the bytes of sealed log at which it is due. */
+/* How large the log may grow, by the live data (and log_bytes_min, 64 MiB). What is promised is twice the
+ * data and 256 MiB; the data counts here with what records keep beside it, and so the files with their
+ * indexes take a little less. Compaction is due early enough to end before. Free files are kept for what will
+ * be needed until it is due again. Returns the bytes of sealed log at which it is. */
 static uint64_t set_sizes(struct store *store)
 {
     const struct store_options *options = &store->options;
@@ -269,8 +270,9 @@ static uint64_t set_sizes(struct store *store)
     struct checkpoint_info info;
 
     checkpoint_info(store->checkpoint, &info);
-    uint64_t due = info.record_bytes + info.record_bytes / 2 + options->log_bytes_min;
-    uint64_t bound = 2 * info.record_bytes + BOUND_PART * options->log_bytes_min;
+    uint64_t live = info.record_bytes;
+    uint64_t due = live + live / 4 + options->log_bytes_min;
+    uint64_t bound = live + live / 4 * 3 + BOUND_PART * options->log_bytes_min;
     bound = bound < least ? least : bound;
     segments_set_kept(store->segments, due + 2 * options->segment_bytes,
                       info.file_bytes + STAGING_FILE_BYTES);

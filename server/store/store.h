@@ -9,9 +9,9 @@
  * have room for, which is whole sessions where the checkpoint's may be cold, it is compacted first.
  *
  * The shard is never asked for anything: what is compacted is the log. One thread prepares segments, so
- * that one is always ready; another, of lower priority, compacts once the sealed log is larger than one
- * and a half times the live data and log_bytes_min. All of the log never takes more than twice the live data
- * and four times log_bytes_min: where compaction cannot keep up, the log writer has to wait for it, and it
+ * that one is always ready; another, of lower priority, compacts once the sealed log is larger than 5/4 of
+ * the live data and log_bytes_min. All of the log never takes more than 7/4 of the live data and three times
+ * log_bytes_min: where compaction cannot keep up, the log writer has to wait for it, and it
  * is no longer of lower priority.
  *
  * Threads: calls from one thread at a time, except segments_take() and segments_seal() (the log

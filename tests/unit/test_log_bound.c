@@ -5,7 +5,7 @@
 
 #include "store_kit.h"
 
-enum { SEGMENT = 128 * 1024, LOG_MIN = 4 * SEGMENT, BOUND = 4 * LOG_MIN };
+enum { SEGMENT = 128 * 1024, LOG_MIN = 4 * SEGMENT, BOUND = 3 * LOG_MIN };
 
 static struct store_kit kit;
 
@@ -145,8 +145,8 @@ static void test_free_files_are_within(void **state)
     for (uint32_t i = 0; i < kit.key_count; i++) {
         live += kit.present[i].size;
     }
-    assert_true(most <= 2 * live + BOUND);
-    assert_true(log_bytes() <= 3 * live / 2 + LOG_MIN + 4 * SEGMENT);
+    assert_true(most <= 7 * live / 4 + BOUND);
+    assert_true(log_bytes() <= 5 * live / 4 + LOG_MIN + 4 * SEGMENT);
     for (uint32_t i = 0; i < kit.key_count; i++) {
         assert_int_equal(kit_bury(&kit, i), 0);
     }
