@@ -108,8 +108,9 @@ static bool freeze_visit(void *context, uint64_t position, struct bytes record)
 {
     struct freezing *freezing = context;
 
-    (void)position;
+    /* What the checkpoint once had not is not left to it again. */
     freezing->found = !record_is_cold(record) && is_covered(freezing->shard, record) &&
+                      !position_set_has(&freezing->shard->cold.damaged, position) &&
                       make_cold(freezing->shard, record);
     return !freezing->found;
 }
@@ -212,7 +213,9 @@ static void press(struct shard *shard)
 {
     struct cold_state *cold = &shard->cold;
     uint64_t ahead = shard->options.memory_max / AHEAD_PART;
-    bool due = cold->freezes && cold->stalled && cold->shrinks;
+    /* Reading cold sessions keeps the hand from stalling; that must not keep writers waiting. */
+    bool due =
+        cold->freezes && cold->shrinks && (cold->stalled || shard_memory_is_full(shard, true));
 
     if ((due || shard->appended_lsn > cold->covered_lsn + ahead) &&
         cold->covered_lsn >= cold->pressed_lsn) {

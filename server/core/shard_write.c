@@ -242,11 +242,17 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
         return;
     }
     struct bytes record = shard_find(shard, request->position, request->key);
+    text = NULL;
+    if ((record_is_cold(record) || shard->cold.answering) && !is_destroy(request) &&
+        shard_memory_is_full(shard, false)) {
+        status = shard_full_status(shard, &text); /* With its fields it would need more. */
+        answer_error(shard, request, status, text, now_us);
+        return;
+    }
     if (record_is_cold(record)) {
         shard_await(shard, request, now_us);
         return;
     }
-    text = NULL;
     if (record.size == 0 && request->mode != WRITE_UPDATE && !is_destroy(request) &&
         shard_memory_is_full(shard, true)) {
         status = shard_full_status(shard, &text);

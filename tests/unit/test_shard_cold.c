@@ -687,6 +687,109 @@ static void test_random_lives(void **state)
     assert_true(fetches > LIVES * STEPS / 20 && good > LIVES * STEPS / 4);
 }
 
+/* A write to a cold session brings all of it in: at the limit it waits, however small it makes the session. */
+static void test_writes_to_cold_sessions_keep_the_limit(void **state)
+{
+    enum { COUNT = 10000, LIMIT = 4 * 1024 * 1024 };
+    char key[16];
+    struct keeper_stats keeper;
+    int busy = 0;
+
+    (void)state;
+    begin(UINT64_C(1) << 40);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_put(key, big), STATUS_OK);
+    }
+    store_compact();
+    store_freeze();
+    world.shard->options.memory_max = LIMIT;
+    world_pass(2000);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        struct request update = world_put_of(key, big + 8);
+        update.mode = WRITE_UPDATE;
+        enum status status = store_run(update);
+        assert_true(status == STATUS_OK || status == STATUS_BUSY);
+        busy += status == STATUS_BUSY;
+        if (i % 100 == 0) {
+            world_pass(20);
+        }
+    }
+    keeper_stats(world.shard->keeper, &keeper);
+    assert_true(busy > 0);
+    assert_true(keeper.memory_bytes <= LIMIT + 3 * 1024 * 1024); /* Areas have 2 MiB. */
+    end();
+}
+
+/* What was damaged once and began again is as any other. */
+static void test_a_damaged_key_begins_again(void **state)
+{
+    (void)state;
+    begin_roomy();
+    assert_int_equal(world_put_until("a", big, 5000, 0), STATUS_OK);
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 1);
+    store_replace(&store.all[0], bytes_of(NULL, 0));
+    assert_int_equal(store_run(get_of("a")), STATUS_DAMAGED);
+    world_pass(80000);
+    assert_int_equal(stats()->live, 0);
+    assert_int_equal(world_put("a", big), STATUS_OK);
+    store_compact();
+    store_freeze();
+    assert_int_equal(store_run(get_of("a")), STATUS_OK);
+    assert_int_equal(store_run(world_one_of("a", (struct change){.operation = CHANGE_DESTROY})),
+                     STATUS_OK);
+    end();
+}
+
+static struct request field_of(const char *key, const char *name, const char *value)
+{
+    struct request request = world_one_of(
+        key, (struct change){.operation = CHANGE_SET, .name = text(name), .value = text(value)});
+
+    request.type = SESSION_MAP;
+    return request;
+}
+
+/* Memory is full of what small changes made new, and others go on reading cold sessions: the store is asked to
+ * compact all the same. */
+static void test_reads_do_not_keep_writers_waiting(void **state)
+{
+    enum { COUNT = 10000, CHANGED = 6000, LIMIT = 8 * 1024 * 1024 };
+    char key[16];
+    bool hurried = false;
+
+    (void)state;
+    begin(UINT64_C(1) << 40);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_run(field_of(key, "f", big)), STATUS_OK);
+    }
+    store_compact();
+    store_freeze();
+    world.shard->options.memory_max = LIMIT;
+    world_pass(2000);
+    for (int i = 0; i < CHANGED; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        if (store_run(field_of(key, "g", "x")) != STATUS_OK) {
+            break;
+        }
+    }
+    store.hurries = 0;
+    for (int n = 0; n < 2000 && !hurried; n++) {
+        snprintf(key, sizeof key, "k%d", CHANGED + n % (COUNT - CHANGED));
+        (void)store_run(get_of(key));
+        snprintf(key, sizeof key, "n%d", n);
+        (void)world_run(field_of(key, "f", big));
+        world_pass(10);
+        hurried = store.hurries > 0;
+    }
+    assert_true(hurried);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -708,6 +811,9 @@ int main(void)
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_restart_with_more_than_memory),
         cmocka_unit_test(test_random_lives),
+        cmocka_unit_test(test_writes_to_cold_sessions_keep_the_limit),
+        cmocka_unit_test(test_a_damaged_key_begins_again),
+        cmocka_unit_test(test_reads_do_not_keep_writers_waiting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
