@@ -76,10 +76,13 @@ static int make_index(struct compaction *compaction, struct compaction_segment *
     return rc;
 }
 
-/* The index says where the segment begins and ends; one that knows other places is not of this life. */
-static bool is_of(const struct segment_index *index, const struct segment_file *file)
+/* The index says where the segment begins and ends; one that knows other places is not of this life. One
+ * without entries says that nothing counts: the segment itself is asked whether that is so. */
+static bool is_of(const struct segment_index *index, uint64_t entry_count,
+                  const struct segment_file *file)
 {
-    return index->lsn == file->lsn && index->end_lsn == file->end_lsn;
+    return index->lsn == file->lsn && index->end_lsn == file->end_lsn &&
+           (entry_count > 0 || file->end_lsn == file->lsn);
 }
 
 static int open_index(struct compaction *compaction, struct compaction_segment *segment)
@@ -92,7 +95,8 @@ static int open_index(struct compaction *compaction, struct compaction_segment *
     if (rc == 0) {
         rc = segment_index_check(&segment->index, compaction->files, path, &segment->entry_count);
     }
-    if (rc == -ENOENT || rc == -EBADMSG || (rc == 0 && !is_of(&segment->index, &segment->file))) {
+    if (rc == -ENOENT || rc == -EBADMSG ||
+        (rc == 0 && !is_of(&segment->index, segment->entry_count, &segment->file))) {
         return make_index(compaction, segment);
     }
     segment->streamed = true;
@@ -202,6 +206,11 @@ static int add_segment(struct compaction *compaction, const struct segment_file 
 
     *segment = (struct compaction_segment){.file = *file, .fd = -1};
     segment_index_init(&segment->index, compaction->memory);
+    /* A part of the log that is not here, and was not missing at the start, is not to be passed over: the
+     * checkpoint would say that it has it. */
+    if (file->lsn > compaction->to_lsn && !file->after_gap) {
+        return -EILSEQ;
+    }
     int rc = segments_path(compaction->segments, file->epoch, path);
     if (rc == 0) {
         rc = compaction->files->open(compaction->files, path, O_RDONLY);
@@ -213,7 +222,7 @@ static int add_segment(struct compaction *compaction, const struct segment_file 
     if (rc < 0) {
         return rc;
     }
-    compaction->to_lsn = file->end_lsn; /* What is missing before was reported at the start. */
+    compaction->to_lsn = file->end_lsn;
     compaction->log_bytes += file->end_lsn - file->lsn;
     compaction->record_count += segment->entry_count;
     if (segment->index.hlc > compaction->hlc) {

@@ -114,6 +114,7 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
     bool end_known = next_lsn != LOG_LSN_UNKNOWN && next_lsn - run->file.lsn <= capacity;
     char path[PATH_BYTES_MAX];
 
+    bool after_gap = restore->end_lsn < run->file.lsn;
     tell_missing(restore, restore->end_lsn, run->file.lsn);
     run->index.epoch = run->file.epoch;
     run->index.shard = store->options.shard;
@@ -122,8 +123,10 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
         rc = segment_index_read(&run->index, store->options.files, path);
     }
     if (rc == 0 && (run->index.lsn != run->file.lsn || run->index.end_lsn < restore->end_lsn ||
-                    (end_known && run->index.end_lsn != next_lsn))) {
-        rc = -EBADMSG;
+                    (end_known && run->index.end_lsn != next_lsn) ||
+                    (run->index.count == 0 && run->index.end_lsn > run->index.lsn))) {
+        rc =
+            -EBADMSG; /* Nor is one right that has nothing to say of a segment that holds something. */
     }
     if (rc == -ENOENT || rc == -EBADMSG) {
         rc = scan_run(restore, run, end_known ? next_lsn : LOG_LSN_UNKNOWN);
@@ -133,7 +136,8 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
     }
     restore->hlc = run->index.hlc > restore->hlc ? run->index.hlc : restore->hlc;
     restore->end_lsn = run->index.end_lsn;
-    segments_adopt(store->segments, run->file.id, restore->end_lsn, run->index.hlc);
+    const struct segment_end end = {.lsn = restore->end_lsn, .hlc = run->index.hlc};
+    segments_adopt(store->segments, run->file.id, &end, after_gap);
     return 0;
 }
 

@@ -44,6 +44,7 @@ struct segment_file {
     uint64_t end_lsn; /* Of a sealed one. */
     int fd;           /* Of a ready or taken one, else -1. */
     bool indexed;     /* Of a sealed one: its index is written, or cannot be. */
+    bool after_gap;   /* The log before it is missing, which was told at the start. */
     /* Notes for the index, from when it is prepared until they are written; NULL: none. */
     struct segment_entry *entries;
     uint32_t entries_max, entry_count;
@@ -74,8 +75,10 @@ void segments_close(struct segments *segments);
 uint32_t segments_list(struct segments *segments, enum segment_state state,
                        struct segment_file found[], uint32_t max);
 
-/* After a replay: this free file holds the log up to `end_lsn`, with `hlc` as in struct segment_end. */
-void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn, uint64_t hlc);
+/* After a replay: this free file holds the log up to `end->lsn` (of `end` only LSN and hlc count). `after_gap`:
+ * what is before it is missing. */
+void segments_adopt(struct segments *segments, uint32_t id, const struct segment_end *end,
+                    bool after_gap);
 
 /* Paths of a segment and of its index. Return 0 or -ENAMETOOLONG. */
 int segments_path(const struct segments *segments, struct log_epoch epoch,

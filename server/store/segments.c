@@ -334,19 +334,22 @@ void segments_seal(struct segments *segments, uint32_t id, const struct segment_
     file->end_lsn = end->lsn;
     file->hlc = end->hlc;
     file->entry_count = end->entry_count;
-    file->indexed = false;
+    file->indexed = file->after_gap = false;
     tell_change(segments);
     pthread_mutex_unlock(&segments->lock);
 }
 
-void segments_adopt(struct segments *segments, uint32_t id, uint64_t end_lsn, uint64_t hlc)
+void segments_adopt(struct segments *segments, uint32_t id, const struct segment_end *end,
+                    bool after_gap)
 {
     pthread_mutex_lock(&segments->lock);
     assert(id < segments->table_size && segments->table[id].state == SEGMENT_FREE);
-    segments->table[id].state = SEGMENT_SEALED;
-    segments->table[id].end_lsn = end_lsn;
-    segments->table[id].hlc = hlc;
-    segments->table[id].indexed = true;
+    struct segment_file *file = &segments->table[id];
+    file->state = SEGMENT_SEALED;
+    file->end_lsn = end->lsn;
+    file->hlc = end->hlc;
+    file->indexed = true;
+    file->after_gap = after_gap;
     pthread_mutex_unlock(&segments->lock);
 }
 

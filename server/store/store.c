@@ -313,7 +313,11 @@ static int compact_once(struct store *store)
     store->published.checkpoint_failures += rc < 0 && rc != -ECANCELED;
     pthread_mutex_unlock(&store->lock);
     if (rc < 0 && rc != -ECANCELED) {
-        report_failure(store, "compacting the log", rc);
+        report_failure(store,
+                       rc == -EILSEQ
+                           ? "compacting the log: a part of it is missing; the rest is kept"
+                           : "compacting the log",
+                       rc);
     }
     return rc;
 }
