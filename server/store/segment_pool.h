@@ -71,7 +71,7 @@ int segments_open(const struct segments_options *options, struct segments **segm
 void segments_close(struct segments *segments);
 
 /* Copy out the files in one state, in the order of their epochs. Returns how many there are, of which
- * at most `max` were written. */
+ * the oldest `max` were written: what was sealed since somebody counted is never put before what is older. */
 uint32_t segments_list(struct segments *segments, enum segment_state state,
                        struct segment_file found[], uint32_t max);
 

@@ -393,6 +393,23 @@ static int compare_epochs(const void *left, const void *right)
     return (a->epoch.number > b->epoch.number) - (a->epoch.number < b->epoch.number);
 }
 
+/* Put one into its place among the `count` oldest so far, of which at most `max` are kept. */
+static void insert_by_epoch(struct segment_file found[], uint32_t count, uint32_t max,
+                            const struct segment_file *file)
+{
+    uint32_t at = count < max ? count : max;
+
+    while (at > 0 && compare_epochs(&found[at - 1], file) > 0) {
+        if (at < max) {
+            found[at] = found[at - 1];
+        }
+        at--;
+    }
+    if (at < max) {
+        found[at] = *file;
+    }
+}
+
 uint32_t segments_list(struct segments *segments, enum segment_state state,
                        struct segment_file found[], uint32_t max)
 {
@@ -401,16 +418,11 @@ uint32_t segments_list(struct segments *segments, enum segment_state state,
     pthread_mutex_lock(&segments->lock);
     for (uint32_t i = 0; i < segments->table_size; i++) {
         if (segments->table[i].state == state) {
-            if (count < max) {
-                found[count] = segments->table[i];
-            }
+            insert_by_epoch(found, count, max, &segments->table[i]);
             count++;
         }
     }
     pthread_mutex_unlock(&segments->lock);
-    if (max > 0) {
-        qsort(found, count < max ? count : max, sizeof found[0], compare_epochs);
-    }
     return count;
 }
 

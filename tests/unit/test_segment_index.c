@@ -3,6 +3,7 @@
 #include "segment_index.h"
 
 #include "segment_pool.h"
+#include "segment_state.h"
 #include "store_kit.h"
 
 enum { SEGMENT = 256 * 1024 };
@@ -311,12 +312,43 @@ static void test_nonsense(void **state)
     }
 }
 
+/* Exchange two files' places in the pool's table. */
+static void exchange(struct segments *pool, uint32_t a, uint32_t b)
+{
+    struct segment_file file = pool->table[a];
+
+    pool->table[a] = pool->table[b];
+    pool->table[b] = file;
+    pool->table[a].id = a;
+    pool->table[b].id = b;
+}
+
+/* With room for fewer than there are, the oldest: a compaction counts what is sealed, then lists as many, and
+ * one whose place in the table comes first may be sealed in between. */
+static void test_the_oldest_are_listed(void **state)
+{
+    struct segment_file files[64], some[64];
+    struct segments *pool = store_segments(kit.store);
+    uint32_t count = live(files, 64);
+
+    (void)state;
+    exchange(pool, files[0].id, files[count - 1].id);
+    for (uint32_t max = 0; max <= count; max++) {
+        assert_int_equal(segments_list(pool, SEGMENT_SEALED, some, max), count);
+        for (uint32_t i = 0; i < max; i++) {
+            assert_int_equal(some[i].epoch.number, files[i].epoch.number);
+        }
+    }
+    exchange(pool, files[0].id, files[count - 1].id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_notes_file_and_scan_agree, begin, end),
         cmocka_unit_test_setup_teardown(test_an_index_goes_with_its_segment, begin, end),
         cmocka_unit_test(test_order),
+        cmocka_unit_test_setup_teardown(test_the_oldest_are_listed, begin, end),
         cmocka_unit_test_setup_teardown(test_golden_bytes, begin, end),
         cmocka_unit_test_setup_teardown(test_damage, begin, end),
         cmocka_unit_test_setup_teardown(test_nonsense, begin, end),
