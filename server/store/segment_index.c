@@ -281,6 +281,7 @@ static int header_parse(struct segment_index *index, const uint8_t *header, uint
         load_u32(header + 8) != SEGMENT_INDEX_VERSION || load_u32(header + 12) != index->shard ||
         load_u32(header + 16) != index->epoch.number ||
         load_u32(header + 20) != index->epoch.salt ||
+        (file_bytes - SEGMENT_INDEX_HEADER_BYTES) % sizeof(struct segment_entry) != 0 ||
         load_u64(header + 48) !=
             (file_bytes - SEGMENT_INDEX_HEADER_BYTES) / sizeof(struct segment_entry)) {
         return -EBADMSG;
