@@ -23,20 +23,20 @@ static struct chunk_slab *slab_of(struct chunk *chunk)
     return (struct chunk_slab *)(void *)((uint8_t *)chunk - ((uintptr_t)chunk & (SLAB_BYTES - 1)));
 }
 
-static void slab_link(struct chunk_pool *pool, struct chunk_slab *slab)
+static void slab_link(struct chunk_slab **list, struct chunk_slab *slab)
 {
     slab->previous = NULL;
-    slab->next = pool->slabs;
+    slab->next = *list;
     if (slab->next != NULL) {
         slab->next->previous = slab;
     }
-    pool->slabs = slab;
+    *list = slab;
 }
 
-static void slab_unlink(struct chunk_pool *pool, struct chunk_slab *slab)
+static void slab_unlink(struct chunk_slab **list, struct chunk_slab *slab)
 {
     if (slab->previous == NULL) {
-        pool->slabs = slab->next;
+        *list = slab->next;
     } else {
         slab->previous->next = slab->next;
     }
@@ -45,7 +45,7 @@ static void slab_unlink(struct chunk_pool *pool, struct chunk_slab *slab)
     }
 }
 
-static struct chunk_slab *slab_add(struct chunk_pool *pool)
+static struct chunk_slab *slab_new(struct chunk_pool *pool)
 {
     struct chunk_slab *slab = pool->memory->map(pool->memory, SLAB_BYTES);
 
@@ -56,9 +56,37 @@ static struct chunk_slab *slab_add(struct chunk_pool *pool)
     slab->free = NULL;
     slab->fresh = 1;
     slab->free_count = SLAB_CHUNKS; /* Chunks not used yet are cut as they are wanted. */
-    slab_link(pool, slab);
-    pool->empty_slabs++;
     return slab;
+}
+
+static void slab_drop(struct chunk_pool *pool, struct chunk_slab *slab)
+{
+    pool->memory->unmap(pool->memory, slab, SLAB_BYTES);
+}
+
+/* One of those that are empty. */
+static struct chunk_slab *empty_take(struct chunk_pool *pool)
+{
+    struct chunk_slab *slab = pool->empty;
+
+    slab_unlink(&pool->empty, slab);
+    pool->empty_count--;
+    if (pool->empty_count < pool->empty_unused) {
+        pool->empty_unused = pool->empty_count;
+    }
+    return slab;
+}
+
+/* A slab with a free chunk, among `pool->slabs`. Returns NULL where there is no memory. */
+static struct chunk_slab *slab_find(struct chunk_pool *pool)
+{
+    if (pool->slabs == NULL) {
+        struct chunk_slab *slab = pool->empty != NULL ? empty_take(pool) : slab_new(pool);
+        if (slab != NULL) {
+            slab_link(&pool->slabs, slab);
+        }
+    }
+    return pool->slabs;
 }
 
 /* Of the free chunks those that were used before come first: their pages are there. */
@@ -66,7 +94,6 @@ static struct chunk *slab_take(struct chunk_pool *pool, struct chunk_slab *slab)
 {
     struct chunk *chunk = slab->free;
 
-    pool->empty_slabs -= slab->free_count == SLAB_CHUNKS;
     if (chunk != NULL) {
         slab->free = chunk->next;
     } else {
@@ -75,13 +102,12 @@ static struct chunk *slab_take(struct chunk_pool *pool, struct chunk_slab *slab)
     }
     slab->free_count--;
     if (slab->free_count == 0) {
-        slab_unlink(pool, slab);
+        slab_unlink(&pool->slabs, slab);
     }
     chunk->capacity = CHUNK_BYTES;
     return chunk;
 }
 
-/* One empty slab is kept. */
 static void slab_give(struct chunk_pool *pool, struct chunk *chunk)
 {
     struct chunk_slab *slab = slab_of(chunk);
@@ -90,16 +116,22 @@ static void slab_give(struct chunk_pool *pool, struct chunk *chunk)
     slab->free = chunk;
     slab->free_count++;
     if (slab->free_count == 1) {
-        slab_link(pool, slab);
+        slab_link(&pool->slabs, slab);
     }
     if (slab->free_count == SLAB_CHUNKS) {
-        pool->empty_slabs++;
-        if (pool->empty_slabs > 1) {
-            pool->empty_slabs--;
-            slab_unlink(pool, slab);
-            pool->memory->unmap(pool->memory, slab, SLAB_BYTES);
-        }
+        slab_unlink(&pool->slabs, slab);
+        slab_link(&pool->empty, slab);
+        pool->empty_count++;
     }
+}
+
+/* Those that lay empty all the time since the last look. */
+static void empty_trim(struct chunk_pool *pool)
+{
+    for (uint32_t unused = pool->empty_unused; unused > 0; unused--) {
+        slab_drop(pool, empty_take(pool));
+    }
+    pool->empty_unused = pool->empty_count;
 }
 
 /* ---- Large chunks ---- */
@@ -163,7 +195,7 @@ struct chunk *chunk_take(struct chunk_pool *pool, size_t capacity)
     if (capacity > CHUNK_BYTES) {
         chunk = large_take(pool, capacity);
     } else {
-        struct chunk_slab *slab = pool->slabs != NULL ? pool->slabs : slab_add(pool);
+        struct chunk_slab *slab = slab_find(pool);
         chunk = slab == NULL ? NULL : slab_take(pool, slab);
     }
     if (chunk != NULL) {
@@ -196,7 +228,7 @@ void chunk_give(struct chunk_pool *pool, struct chunk *chunk)
     }
 }
 
-bool chunk_pool_trim(struct chunk_pool *pool)
+void chunk_pool_trim(struct chunk_pool *pool)
 {
     uint64_t unused = pool->large_unused_bytes;
     struct chunk **link = &pool->large;
@@ -213,7 +245,7 @@ bool chunk_pool_trim(struct chunk_pool *pool)
         }
     }
     pool->large_unused_bytes = pool->large_bytes;
-    return pool->large_bytes > 0;
+    empty_trim(pool);
 }
 
 /* All chunks have been given. */
@@ -221,8 +253,11 @@ void chunk_pool_fini(struct chunk_pool *pool)
 {
     while (pool->slabs != NULL) {
         struct chunk_slab *slab = pool->slabs;
-        slab_unlink(pool, slab);
-        pool->memory->unmap(pool->memory, slab, SLAB_BYTES);
+        slab_unlink(&pool->slabs, slab);
+        slab_drop(pool, slab);
+    }
+    while (pool->empty != NULL) {
+        slab_drop(pool, empty_take(pool));
     }
     while (pool->large != NULL) {
         struct chunk *chunk = pool->large;

@@ -2,9 +2,9 @@
  *
  * Chunks of one size are cut from slabs of a shard's pool, so that an idle connection has none and a busy
  * one costs no malloc(); what does not fit gets a chunk of its own size. Nothing of it is the C library's
- * heap, which keeps what it once had wherever something small still lies behind it: an empty slab goes
- * back to the system, and so does a large chunk, but for a few that are used all the time. So memory falls
- * with the load.
+ * heap, which keeps what it once had wherever something small still lies behind it: empty slabs and large
+ * chunks go back to the system, but for those that are used all the time (a page given back in every turn
+ * is zeroed in every turn). So memory falls with the load.
  *
  * Threads: a pool belongs to its shard's; a large chunk may pass from one pool to another.
  */
@@ -35,9 +35,12 @@ struct chunk_slab {
 
 struct chunk_pool {
     struct memory *memory;
-    struct chunk_slab *slabs; /* Those with a free chunk. */
-    uint32_t empty_slabs;     /* Of them, with nothing else. */
-    struct chunk *large;      /* Kept for the next that wants one. */
+    struct chunk_slab *slabs; /* Those with some free chunks... */
+    struct chunk_slab
+        *empty; /* ... and those with nothing else, kept for the next that wants one. */
+    uint32_t empty_count;
+    uint32_t empty_unused; /* The least there was of them since chunk_pool_trim(). */
+    struct chunk *large;   /* Kept for the next that wants one. */
     uint64_t large_bytes;
     uint64_t large_unused_bytes; /* The least there was of them since chunk_pool_trim(). */
     uint64_t bytes_out;          /* Capacity of all chunks in use. */
@@ -51,8 +54,14 @@ void chunk_give(struct chunk_pool *pool, struct chunk *chunk);
 void chunk_leave(struct chunk_pool *pool, struct chunk *chunk);
 void chunk_enter(struct chunk_pool *pool, struct chunk *chunk);
 
-/* Give back what was kept and not used since the last time. Returns whether anything is kept still. */
-bool chunk_pool_trim(struct chunk_pool *pool);
+/* Give back what was kept and not used since the last time. */
+void chunk_pool_trim(struct chunk_pool *pool);
+
+/* Is nothing in use or kept? */
+static inline bool chunk_pool_is_empty(const struct chunk_pool *pool)
+{
+    return pool->bytes_out == 0 && pool->empty_count == 0 && pool->large_bytes == 0;
+}
 
 /* A chunk that belongs to no pool. */
 void chunk_free(struct memory *memory, struct chunk *chunk);

@@ -303,13 +303,12 @@ static uint64_t check(struct shard_thread *thread)
 {
     const struct connections *connections = &thread->connections;
 
-    if (connections->lingering == 0 && thread->chunks.bytes_out == 0 &&
-        thread->chunks.large_bytes == 0) {
+    if (connections->lingering == 0 && chunk_pool_is_empty(&thread->chunks)) {
         return UINT64_MAX;
     }
     if (thread->now_us >= thread->check_us) {
         connections_check(thread);
-        (void)chunk_pool_trim(&thread->chunks);
+        chunk_pool_trim(&thread->chunks);
         thread->check_us = thread->now_us + CHECK_MS * 1000;
     }
     return thread->check_us - thread->now_us;
