@@ -96,7 +96,6 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
     for (uint32_t i = 0; i < count; i++) {
         shard_prefetch(thread->shard, &items[i].request);
     }
-    thread->executed += count;
     uint64_t now_us = monotonic_us();
     for (uint32_t i = 0; i < count; i++) {
         if (!is_deferred(thread, &items[i])) {

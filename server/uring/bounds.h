@@ -69,11 +69,6 @@ enum {
     LOG_STAGING_BYTES =
         STAGING_AREA_BYTES,           /* Of one device write; larger only for one large record. */
     LOG_WRITE_BYTES_MIN = 256 * 1024, /* Written without waiting for the interval. */
-    /* Group commit under load, when since the device write before the thread worked for BUSY_PERCENT of the
-     * time, on so many requests: how long the first who waits for one may wait for more to join. */
-    LOG_COMMIT_DELAY_US = 400,
-    BUSY_PERCENT = 70,
-    COMPANY_MIN = 16,
     LOG_RETRY_MS = 100,
 
     BUSY_RETRY_MS = 50, /* What BUSY advises where the shard itself was not asked. */

@@ -278,10 +278,7 @@ static void writer_hurry(struct log_port *port)
 {
     struct log_writer *writer = container_of(port, struct log_writer, port);
 
-    if (!writer->hurry) {
-        writer->hurry = true;
-        writer->hurry_us = writer->now_us;
-    }
+    writer->hurry = true;
 }
 
 /* A segment that holds nothing yet stays. */
@@ -373,20 +370,6 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
     shard_log_durable(writer->shard, writer->stats.lsn_durable, now_us);
 }
 
-/* How long this batch, which somebody waits for, may yet gather more. (What is known of the thread is as
- * old as the device write before.) */
-static uint64_t delay_us(const struct log_writer *writer, const struct log_batch *batch)
-{
-    uint64_t waited_us = writer->now_us - writer->hurry_us;
-    bool company = writer->company && writer->now_us - writer->started_us < writer->interval_us;
-
-    if (!writer->hurry || !company || batch->closed || batch->size >= LOG_WRITE_BYTES_MIN ||
-        waited_us >= LOG_COMMIT_DELAY_US) {
-        return 0;
-    }
-    return LOG_COMMIT_DELAY_US - waited_us;
-}
-
 uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
 {
     writer->now_us = now_us;
@@ -412,10 +395,6 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
         age_us < writer->interval_us) {
         uint64_t left_us = writer->interval_us - age_us;
         return left_us < next_us ? left_us : next_us;
-    }
-    uint64_t more_us = delay_us(writer, batch);
-    if (more_us > 0) {
-        return more_us < next_us ? more_us : next_us;
     }
     if (!batch->closed) {
         batch_close(writer, batch);

@@ -1,11 +1,10 @@
 /* The log writer: the shard's log port on its ring.
  *
- * Appends are encoded into the staging (staging.h) at once, and so outlive the process at once. One device write (O_DIRECT|O_DSYNC) is in flight at
- * a time, and what is appended meanwhile goes into the next one: group commit that clocks itself. With
- * nobody waiting (no hurry) a write begins once LOG_WRITE_BYTES_MIN are there or the interval is over.
- * Where the thread is busy (`company`) a write waits until its first waiter has waited LOG_COMMIT_DELAY_US,
- * so that it serves more: each costs about as much processor time as three to ten requests. Who writes
- * alone never waits for others.
+ * Appends are encoded into the staging (staging.h) at once, and so outlive the process at once. One device
+ * write (O_DIRECT|O_DSYNC) is in flight at a time, and what is appended meanwhile goes into the next one:
+ * group commit that clocks itself. With nobody waiting (no hurry) a write begins once LOG_WRITE_BYTES_MIN are
+ * there or the interval is over. (To let the first waiter wait for others to join, as PostgreSQL's
+ * commit_delay does, was tried: the turns become smaller, which costs more than the writes that it saves.)
  *
  *   batch: [tail of the block before][MARK][record][record]...[zeros to the end of the block]
  *
@@ -68,13 +67,12 @@ struct log_writer {
     bool segment_open;
     uint32_t entry_count; /* Noted of the segment; SEGMENT_NOT_INDEXED: not all of it. */
     bool hurry;
-    bool company; /* From the thread: it is busy, so others will write soon. */
     bool in_flight;
     bool failing;          /* Failed, and the shard was not told yet. */
     uint32_t first, count; /* Of batches, a ring; only the last may be open. */
     struct log_batch batches[LOG_BATCHES];
     uint8_t tail[LOG_BLOCK_BYTES]; /* The block in which the next batch begins. */
-    uint64_t now_us, since_us, hurry_us, started_us, tried_us;
+    uint64_t now_us, since_us, started_us, tried_us;
     struct plane_log_stats stats;
 };
 

@@ -218,20 +218,6 @@ static void wake_failed(struct shard_thread *thread, uint32_t shard)
     mailbox_wake(&thread->plane->threads[shard].mailbox);
 }
 
-/* How busy was the thread from the device write before to this one? */
-static void log_written(struct shard_thread *thread, int32_t result)
-{
-    uint64_t cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
-    uint64_t elapsed_us = thread->now_us - thread->written_us;
-
-    thread->log.company = thread->executed >= COMPANY_MIN &&
-                          (cpu_us - thread->written_cpu_us) * 100 >= elapsed_us * BUSY_PERCENT;
-    thread->executed = 0;
-    thread->written_us = thread->now_us;
-    thread->written_cpu_us = cpu_us;
-    log_writer_written(&thread->log, result, thread->now_us);
-}
-
 static void complete(struct shard_thread *thread, const struct io_uring_cqe *cqe)
 {
     struct ring_tag tag = ring_tag_unpack(cqe->user_data);
@@ -247,7 +233,7 @@ static void complete(struct shard_thread *thread, const struct io_uring_cqe *cqe
         connection_received_bulk(thread, connection_at(thread, tag.index), cqe->res);
         break;
     case RING_LOG_WRITE:
-        log_written(thread, cqe->res);
+        log_writer_written(&thread->log, cqe->res, thread->now_us);
         break;
     case RING_ACCEPT:
         listener_accepted(thread, cqe);

@@ -75,9 +75,6 @@ struct shard_thread {
     uint64_t waited_us;         /* How long what is read now may have waited in the socket. */
     uint64_t turn_us;           /* How long the turn before took, without waiting. */
     uint64_t tick_us, check_us; /* When next. */
-    uint64_t written_us;        /* When the last device write completed... */
-    uint64_t written_cpu_us;    /* ... and what this thread had used by then. */
-    uint32_t executed;          /* Requests since then. */
     uint64_t bulk_bytes;        /* Of large requests served in this turn. */
     bool bulk_over;             /* It serves no more of them. */
     uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */

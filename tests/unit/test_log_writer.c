@@ -245,46 +245,6 @@ static void check_segment(uint32_t id, uint32_t *next, uint32_t *marks)
     free(file);
 }
 
-/* In company a write waits for others, not for longer than its first waiter may; alone it never waits. */
-static void test_company(void **state)
-{
-    struct bytes body = bytes_of_string("a session");
-    uint64_t lsn;
-
-    (void)state;
-    for (int round = 0; round < 3; round++) {
-        writer.company = round > 0;
-        assert_int_equal(append(body, &lsn), 0);
-        writer.port.hurry(&writer.port);
-        if (round == 1) {
-            assert_int_equal(log_writer_turn(&writer, now_us), LOG_COMMIT_DELAY_US);
-            assert_false(writer.in_flight);
-            now_us += LOG_COMMIT_DELAY_US - 1;
-            assert_int_equal(append(body, &lsn), 0);
-            writer.port.hurry(&writer.port);
-            assert_int_equal(log_writer_turn(&writer, now_us), 1);
-            assert_false(writer.in_flight);
-            now_us += 1;
-        } else if (round == 2) {
-            now_us += 100;
-            assert_int_equal(log_writer_turn(&writer, now_us), LOG_COMMIT_DELAY_US - 100);
-            now_us += INTERVAL_US; /* A turn that late: nothing is known of company any more. */
-        }
-        (void)log_writer_turn(&writer, now_us);
-        assert_true(writer.in_flight);
-        complete();
-        assert_int_equal(durable_lsn, lsn);
-    }
-    /* Long after the last device write, nothing waits either. */
-    now_us += INTERVAL_US;
-    writer.now_us = now_us;
-    assert_int_equal(append(body, &lsn), 0);
-    writer.port.hurry(&writer.port);
-    (void)log_writer_turn(&writer, now_us);
-    assert_true(writer.in_flight);
-    complete();
-}
-
 /* Records of all sizes over many segments come back as they were appended. */
 static void test_content(void **state)
 {
@@ -482,11 +442,9 @@ static void test_preparing_fails(void **state)
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
-    LOG_TEST(test_pace),        LOG_TEST(test_company),
-    LOG_TEST(test_content),     LOG_TEST(test_bounded),
-    LOG_TEST(test_full),        LOG_TEST(test_full_when_idle),
-    LOG_TEST(test_none_ready),  LOG_TEST(test_device_failure),
-    LOG_TEST(test_short_write), LOG_TEST(test_preparing_fails),
+    LOG_TEST(test_pace),           LOG_TEST(test_content),        LOG_TEST(test_bounded),
+    LOG_TEST(test_full),           LOG_TEST(test_full_when_idle), LOG_TEST(test_none_ready),
+    LOG_TEST(test_device_failure), LOG_TEST(test_short_write),    LOG_TEST(test_preparing_fails),
 };
 
 int main(void)
