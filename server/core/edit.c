@@ -360,10 +360,7 @@ enum status edit_run(struct edit *edit, struct buffer *results)
     struct change change;
     enum status status = STATUS_OK;
 
-    if (edit->change_count == 1) {
-        return run_change(edit, 0, &edit->first, results);
-    }
-    for (uint32_t i = 0; status == STATUS_OK && change_next(&from, &change) == 1; i++) {
+    for (uint32_t i = 0; status == STATUS_OK && edit_next(edit, i, &from, &change); i++) {
         status = run_change(edit, i, &change, results);
     }
     for (uint32_t i = 0; i < edit->slot_count; i++) {

@@ -11,6 +11,8 @@
 
 #include "session.h"
 
+enum { EDIT_FEW = 4 };
+
 enum slot_state {
     SLOT_SAME = 0,   /* The present entries stay as they are. */
     SLOT_ABSENT = 1, /* They go. */
@@ -57,12 +59,16 @@ struct edit {
     struct slot *slots;
     uint32_t *slot_of_change;
     uint32_t slot_count, change_count;
-    struct change first; /* The first change: most lists have no other. */
+    struct change few[EDIT_FEW]; /* The changes, where there are no more than that. */
 };
 
 /* Make slots for the changes of edit->write->changes and find what is there now.
  * Returns 0, -ENOMEM, -EBADMSG. */
 int edit_prepare(struct edit *edit, struct buffer *scratch);
+
+/* The next change of a list that edit_prepare() has seen. Returns false at its end. */
+bool edit_next(const struct edit *edit, uint32_t number, struct reader *list,
+               struct change *change);
 
 /* Work through the changes, with their results appended. The edit knows the type in birth.type.
  * Returns a status: OK; WRONG_TYPE, NOT_A_NUMBER, OUT_OF_RANGE, SESSION_TOO_LARGE, NO_MEMORY. */

@@ -67,17 +67,31 @@ static size_t aligned(size_t bytes)
 static int count_changes(struct edit *edit, uint32_t *names)
 {
     struct reader from = reader_of(edit->write->changes);
-    struct change change;
-    int rc = change_next(&from, &edit->first);
+    struct change more;
 
-    edit->change_count = rc == 1;
-    *names = rc == 1 && has_name(edit->first.operation);
-    while (rc == 1 && reader_left(&from) > 0) {
-        rc = change_next(&from, &change);
+    edit->change_count = *names = 0;
+    for (;;) {
+        struct change *change =
+            edit->change_count < EDIT_FEW ? &edit->few[edit->change_count] : &more;
+        int rc = change_next(&from, change);
+        if (rc <= 0) {
+            return rc;
+        }
         edit->change_count++;
-        *names += has_name(change.operation);
+        *names += has_name(change->operation);
     }
-    return rc < 0 ? rc : 0;
+}
+
+bool edit_next(const struct edit *edit, uint32_t number, struct reader *list, struct change *change)
+{
+    if (edit->change_count > EDIT_FEW) {
+        return change_next(list, change) == 1;
+    }
+    if (number == edit->change_count) {
+        return false;
+    }
+    *change = edit->few[number];
+    return true;
 }
 
 static struct mention mention_of(const struct change *change, uint32_t index)
@@ -96,12 +110,7 @@ static void collect_mentions(struct edit *edit, struct mention *mentions)
     struct change change;
     uint32_t count = 0;
 
-    if (edit->change_count == 1) {
-        edit->slot_of_change[0] = NO_SLOT;
-        mentions[0] = mention_of(&edit->first, 0);
-        return;
-    }
-    for (uint32_t i = 0; change_next(&from, &change) == 1; i++) {
+    for (uint32_t i = 0; edit_next(edit, i, &from, &change); i++) {
         edit->slot_of_change[i] = NO_SLOT;
         if (has_name(change.operation)) {
             mentions[count++] = mention_of(&change, i);

@@ -83,20 +83,28 @@ static void open_births(struct record *record, struct reader *from)
     }
 }
 
-static void skip_dedup(struct record *record, struct reader *from)
+/* The items go to `to`, which may have room for DEDUP_ITEMS_MAX or be NULL. */
+static void read_dedup(const struct record *record, struct reader *from, struct dedup *to)
 {
-    struct dedup_item item;
+    struct dedup_item passed;
     bool more = (record->flags & RECORD_DEDUP) != 0;
+    uint64_t floor = 0;
+    uint32_t count = 0;
 
-    record->dedup = from->at;
     if ((record->flags & RECORD_FLOOR) != 0) {
-        hlc_read_back(from, record->version.newest.hlc);
+        floor = hlc_read_back(from, record->version.newest.hlc);
     }
-    for (uint32_t i = 0; more; i++) {
-        if (i == DEDUP_ITEMS_MAX) {
+    while (more) {
+        if (count == DEDUP_ITEMS_MAX) {
             fail(from);
+            break;
         }
-        more = dedup_read_item(from, &record->version, &item);
+        more = dedup_read_item(from, &record->version, to != NULL ? &to->items[count] : &passed);
+        count++;
+    }
+    if (to != NULL) {
+        to->floor = floor;
+        to->count = count;
     }
 }
 
@@ -131,7 +139,8 @@ int record_open_head(struct record *record, struct bytes bytes, uint8_t format)
     return from.bad ? -EBADMSG : 0;
 }
 
-int record_open(struct record *record, struct bytes bytes, uint8_t format)
+int record_open_dedup(struct record *record, struct bytes bytes, uint8_t format,
+                      struct dedup *dedup)
 {
     struct reader from = reader_of(bytes);
 
@@ -141,10 +150,16 @@ int record_open(struct record *record, struct bytes bytes, uint8_t format)
         record->base = skip_base(&from, &record->version);
     }
     open_births(record, &from);
-    skip_dedup(record, &from);
+    record->dedup = from.at;
+    read_dedup(record, &from, dedup);
     record->entries = from.at;
     record->end = from.end;
     return from.bad ? -EBADMSG : 0;
+}
+
+int record_open(struct record *record, struct bytes bytes, uint8_t format)
+{
+    return record_open_dedup(record, bytes, format, NULL);
 }
 
 void record_init(struct record *record, struct bytes key)
@@ -175,17 +190,8 @@ struct birth record_birth_read(const struct record *record, uint32_t index)
 void record_dedup(const struct record *record, struct dedup *dedup)
 {
     struct reader from = {.at = record->dedup, .end = record->entries};
-    bool more = (record->flags & RECORD_DEDUP) != 0;
 
-    dedup->count = 0;
-    dedup->floor = 0;
-    if ((record->flags & RECORD_FLOOR) != 0) {
-        dedup->floor = hlc_read_back(&from, record->version.newest.hlc);
-    }
-    while (more && dedup->count < DEDUP_ITEMS_MAX) {
-        more = dedup_read_item(&from, &record->version, &dedup->items[dedup->count]);
-        dedup->count++;
-    }
+    read_dedup(record, &from, dedup);
 }
 
 int entry_compare_names(const struct entry *a, const struct entry *b)

@@ -167,6 +167,10 @@ struct record {
 /* Returns 0, or -EBADMSG when this is no `format`. Looks at all before the entries. */
 int record_open(struct record *record, struct bytes bytes, uint8_t format);
 
+/* The same, and reads the dedup window on the way (NULL: passes over it). */
+int record_open_dedup(struct record *record, struct bytes bytes, uint8_t format,
+                      struct dedup *dedup);
+
 /* The same for what comes first, up to token, version and last access; the rest is not set. */
 int record_open_head(struct record *record, struct bytes bytes, uint8_t format);
 

@@ -83,8 +83,14 @@ static void hide(struct session_view *view)
 
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms)
 {
+    return session_open_dedup(view, record, now_ms, NULL);
+}
+
+int session_open_dedup(struct session_view *view, struct bytes record, uint64_t now_ms,
+                       struct dedup *dedup)
+{
     struct group_walk *groups = &view->groups_;
-    int rc = record_open(&view->record_, record, record_format(record));
+    int rc = record_open_dedup(&view->record_, record, record_format(record), dedup);
 
     if (rc != 0) {
         return rc;

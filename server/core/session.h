@@ -148,6 +148,10 @@ struct session_view {
 /* Take the view of a whole or a cold record. It have passed session_check() once. Returns 0 or -EBADMSG. */
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms);
 
+/* The same, and reads the dedup window on the way (NULL: passes over it). */
+int session_open_dedup(struct session_view *view, struct bytes record, uint64_t now_ms,
+                       struct dedup *dedup);
+
 struct session_field {
     struct bytes name;
     struct bytes value;   /* Of a number: its decimal text, in `text`. A zset's member: 8 bytes. */

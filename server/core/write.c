@@ -42,7 +42,8 @@ void session_written_fini(struct session_written *written)
 }
 
 /* Open the present copy; nothing at all where there is none. */
-static enum status open_present(const struct session_write *write, struct edit *edit)
+static enum status open_present(const struct session_write *write, struct edit *edit,
+                                struct dedup *dedup)
 {
     struct session_view *view = &edit->view;
 
@@ -55,10 +56,12 @@ static enum status open_present(const struct session_write *write, struct edit *
         edit->attributes[kind].touched = false;
     }
     if (write->record.size != 0) {
-        int rc = session_open(view, write->record, write->now_ms);
+        int rc = session_open_dedup(view, write->record, write->now_ms, dedup);
         bool good = rc == 0 && !view->cold && bytes_equal(view->record_.key, write->key);
         return good ? STATUS_OK : STATUS_DAMAGED;
     }
+    dedup->floor = 0;
+    dedup->count = 0;
     record_init(&view->record_, write->key);
     view->live = view->expired = view->tombstone = false;
     view->type = SESSION_NONE;
@@ -441,13 +444,11 @@ static enum status change(struct edit *edit, struct dedup *dedup, struct session
     return write_out(edit, dedup, written);
 }
 
-static enum status do_write(struct edit *edit, struct session_written *written)
+static enum status do_write(struct edit *edit, struct dedup *dedup, struct session_written *written)
 {
     const struct session_write *write = edit->write;
-    struct dedup dedup;
 
-    record_dedup(edit->old, &dedup);
-    enum status status = check_repeated(write, edit->old, &dedup, written);
+    enum status status = check_repeated(write, edit->old, dedup, written);
     if (status != STATUS_OK || written->repeated) {
         return status != STATUS_OK ? status : set_token(edit->old, written);
     }
@@ -456,23 +457,24 @@ static enum status do_write(struct edit *edit, struct session_written *written)
         return STATUS_DAMAGED; /* At the end of time: from no clock. */
     }
     if (write->changes.size > 0 && write->changes.data[0] == CHANGE_DESTROY) {
-        return destroy(edit, &dedup, written);
+        return destroy(edit, dedup, written);
     }
-    return change(edit, &dedup, written);
+    return change(edit, dedup, written);
 }
 
 enum status session_write(const struct session_write *write, struct session_written *written)
 {
     struct edit edit;
+    struct dedup dedup;
 
     written->changed = written->created = written->destroyed = written->repeated = false;
     written->next_ms = 0;
     written->stamp = (struct stamp){0, {0, 0}};
     written->token = bytes_of(write->key.data, 0);
     written->record.size = written->delta.size = written->results.size = 0;
-    enum status status = open_present(write, &edit);
+    enum status status = open_present(write, &edit, &dedup);
     if (status == STATUS_OK) {
-        status = do_write(&edit, written);
+        status = do_write(&edit, &dedup, written);
     }
     if (status == STATUS_OK) {
         return STATUS_OK;
