@@ -51,12 +51,14 @@ struct parse {
     const char *name;
     struct bytes left;
     uint32_t line;
-    char section[16];                     /* Empty before the first header. */
+    char section[16];                     /* Empty before the first header... */
+    bool section_bad;                     /* ... and not to be looked into: that is said already. */
     struct config_policy *policy;         /* Not NULL in a policy's section. */
     uint32_t seen_in_policy[POLICY_KEYS]; /* The line that set a key. */
     int rc;
+    size_t failures;
     char *message;
-    size_t message_size;
+    size_t message_size, message_used;
 };
 
 const struct config_key *config_key(uint32_t index)
@@ -206,15 +208,19 @@ __attribute__((format(printf, 2, 3))) static void fail(struct parse *parse, cons
     char cause[CONFIG_MESSAGE_BYTES];
     va_list arguments;
 
-    if (parse->rc != 0) {
-        return; /* The first error counts. */
-    }
     va_start(arguments, format);
     vsnprintf(cause, sizeof cause, format, arguments);
     va_end(arguments);
     parse->rc = -EINVAL;
-    snprintf(parse->message, parse->message_size, "%s:%" PRIu32 ": %s", parse->name, parse->line,
-             cause);
+    parse->failures++;
+    size_t left = parse->message_size - parse->message_used;
+    int size = snprintf(parse->message + parse->message_used, left, "%s%s:%" PRIu32 ": %s",
+                        parse->message_used > 0 ? "\n" : "", parse->name, parse->line, cause);
+    if (size > 0 && (size_t)size < left) {
+        parse->message_used += (size_t)size;
+    } else if (parse->message_used > 0) {
+        parse->message[parse->message_used] = '\0'; /* As many as there is room for. */
+    }
 }
 
 static void enter_policy(struct parse *parse, struct bytes prefix)
@@ -245,6 +251,7 @@ static void enter_section(struct parse *parse, const char *header)
     struct bytes prefix = {0};
     const char *after = policy_header(header + 1, "\"]", &prefix);
     bool policy = after != NULL;
+    size_t told = parse->failures;
 
     if (!policy) {
         size_t size = strcspn(header, "]");
@@ -263,6 +270,14 @@ static void enter_section(struct parse *parse, const char *header)
         parse->policy = NULL;
         snprintf(parse->section, sizeof parse->section, "%.15s", name);
     }
+    parse->section_bad = parse->failures != told;
+}
+
+/* A line that is neither a comment nor KEY = VALUE (inih takes `:` as well) would be an error to inih, which
+ * tells only of the first. Headers are not for here. */
+static bool is_assignment(const char *line)
+{
+    return strchr("#;", line[0]) != NULL || line[strcspn(line, "=:")] != '\0';
 }
 
 /* inih's reader: the next line without leading space, or NULL. */
@@ -270,7 +285,7 @@ static char *next_line(char *to, int to_size, void *stream)
 {
     struct parse *parse = stream;
 
-    if (parse->rc != 0 || parse->left.size == 0) {
+    if (parse->left.size == 0) {
         return NULL;
     }
     const uint8_t *end = memchr(parse->left.data, '\n', parse->left.size);
@@ -287,11 +302,11 @@ static char *next_line(char *to, int to_size, void *stream)
     }
     if (line.size > LINE_BYTES_MAX || line.size + 2 > (size_t)to_size) {
         fail(parse, "the line is longer than %d bytes", LINE_BYTES_MAX);
-        return NULL;
+        line.size = 0;
     }
     if (!config_text_is_clean(line)) {
         fail(parse, "the line holds bytes that are not UTF-8 text");
-        return NULL;
+        line.size = 0;
     }
     if (line.size > 0) {
         memcpy(to, line.data, line.size);
@@ -299,6 +314,9 @@ static char *next_line(char *to, int to_size, void *stream)
     to[line.size] = '\0';
     if (to[0] == '[') {
         enter_section(parse, to);
+        line.size = 0;
+    } else if (!is_assignment(to)) {
+        fail(parse, "the line is neither KEY = VALUE nor [SECTION] nor a comment (# or ;)");
         line.size = 0;
     }
     memcpy(to + line.size, "\n", 2);
@@ -317,6 +335,9 @@ static int take_value(void *user, const char *section, const char *name, const c
     void *base = policy ? (void *)parse->policy : (void *)parse->config;
 
     (void)section; /* parse->section is whole. */
+    if (parse->section_bad) {
+        return 1;
+    }
     if (parse->section[0] == '\0') {
         fail(parse, "'%.60s' stands before the first [section]", name);
         return 0;
@@ -333,7 +354,9 @@ static int take_value(void *user, const char *section, const char *name, const c
     }
     seen[key - table] = parse->line;
     if (config_value_parse(key, value, (char *)base + key->offset, message, sizeof message) != 0) {
-        fail(parse, "%s", message);
+        const char *hint =
+            strstr(value, " #") != NULL ? "; a comment begins a line of its own" : "";
+        fail(parse, "%s%s", message, hint);
         return 0;
     }
     return 1;
@@ -354,9 +377,9 @@ int config_read_text(struct config *config, const char *name, struct bytes text,
         parse.left = bytes_of(text.data + 3, text.size - 3);
     }
     int bad_line = ini_parse_stream(next_line, &parse, take_value, &parse);
-    if (bad_line > 0) {
+    if (bad_line > 0 && parse.rc == 0) {
         parse.line = (uint32_t)bad_line;
-        fail(&parse, "the line is neither KEY = VALUE nor [SECTION] nor a comment (# or ;)");
+        fail(&parse, "the line cannot be read");
     } else if (bad_line < 0) {
         fail(&parse, "not enough memory to read it");
     }

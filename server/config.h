@@ -1,7 +1,8 @@
 /* The configuration of belayd: a file of sections and keys, and settings of the command line over it.
  *
  * config_table.h holds the keys. Reading is strict: an unknown section or key, a bad value, a key given
- * twice or a line that is neither is an error which names file and line, and nothing is guessed.
+ * twice or a line that is neither is an error which names file and line, and nothing is guessed. All
+ * mistakes of a file are told at once.
  *
  *   [listen]
  *   port = 7400
@@ -26,7 +27,7 @@
 #include "policy.h"
 
 enum {
-    CONFIG_MESSAGE_BYTES = 1024,
+    CONFIG_MESSAGE_BYTES = 4096, /* Of a file as many mistakes as fit, a line each. */
     CONFIG_FILE_BYTES_MAX = 1024 * 1024,
     CONFIG_VALUE_BYTES = CONFIG_TEXT_MAX + 1, /* Room for any value as text. */
 };

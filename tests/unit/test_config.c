@@ -148,6 +148,50 @@ static void test_policy_defaults(void **state)
     assert_int_equal(own->rules.no_resurrect, standard.rules.no_resurrect);
 }
 
+/* All mistakes at once, each once, and as many as there is room for. */
+static void test_all_mistakes(void **state)
+{
+    (void)state;
+    assert_int_equal(read_lines("[listen]\n"
+                                "port = 70000\n"
+                                "no assignment\n"
+                                "[lisen]\n"
+                                "whatever = 1\n"
+                                "[node]\n"
+                                "name = good\n"
+                                "shards = 2 # as many as cores\n"
+                                "[log\n"
+                                "format = xml\n"),
+                     -EINVAL);
+    static const char *const starts[] = {
+        "a.conf:2: listen.port: '70000'",
+        "a.conf:3: the line is neither",
+        "a.conf:4: unknown section [lisen]",
+        "a.conf:8: node.shards: '2 # as many as cores' is not valid",
+        "a.conf:9: a section is [NAME]",
+    };
+    char *line = message;
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        assert_int_equal(strncmp(line, starts[i], strlen(starts[i])), 0);
+        char *end = strchr(line, '\n');
+        assert_true((end == NULL) == (i + 1 == sizeof starts / sizeof starts[0]));
+        if (i == 3) {
+            *end = '\0';
+            assert_non_null(strstr(line, "; a comment begins a line of its own"));
+        }
+        line = end == NULL ? NULL : end + 1;
+    }
+
+    static char many[100000] = "[listen]\n";
+    for (size_t size = strlen(many); size < sizeof many - 10; size += 7) {
+        memcpy(many + size, "port=x\n", 8);
+    }
+    assert_int_equal(read_lines(many), -EINVAL);
+    assert_true(strlen(message) > CONFIG_MESSAGE_BYTES / 2);
+    assert_true(strlen(message) < CONFIG_MESSAGE_BYTES);
+    assert_int_equal(strncmp(message, "a.conf:2: listen.port", 21), 0);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -391,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_policy_defaults),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_all_mistakes),
         cmocka_unit_test(test_prefix_limits),
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
