@@ -29,7 +29,8 @@ def bench(*arguments, server="127.0.0.1:1"):
 def test_usage():
     for wrong in ([], ["nonsense"], ["run", "word"], ["run", "--reads", "101"], ["fill"], ["audit"],
                   ["run", "--ack", "twice"], ["run", "--rate", "x"], ["run", "--pipeline", "0"],
-                  ["run", "--record", "f", "--value-bytes", "10"], ["fill", "--short", "5"]):
+                  ["run", "--record", "f", "--value-bytes", "10"], ["fill", "--short", "5"],
+                  ["run", "--seconds", "0"]):
         done = bench(*wrong)
         check(done.returncode == 2 and done.stderr and not done.stdout, (wrong, done))
     resp = bench("run", "--protocol", "resp")
@@ -147,6 +148,17 @@ def test_audit_sees_lost_and_wrong():
         printed = daemon.run("belay-bench", "audit", record, expect=1)
         check(re.search(r"^all +acked=2000 lost=1 stale=0 wrong=2 resurrected=0$", printed,
                         re.MULTILINE), printed)
+
+
+def test_values_of_others_are_told_once():
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
+        daemon.start()
+        daemon.run("belay-bench", "fill", "--sessions", 100)
+        done = bench("run", "--record", str(Path(scratch) / "record"), "--keys", "100", "--count", "2000",
+                     server=daemon.native)
+        told = [line for line in done.stderr.splitlines() if " is wrong: " in line]
+        check(done.returncode == 1 and len(told) == 10, done)
+        check(done.stderr.count("--prefix") == 1, done.stderr)
 
 
 def test_bad_records_are_refused():

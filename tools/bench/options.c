@@ -12,7 +12,8 @@
 static const char usage_text[] =
     "usage: belay-bench run   [--server HOST:PORT] [--connections N] [--pipeline N] [--reads PCT]\n"
     "                         [--value-bytes N] [--keys N] [--ttl S] [--ack LEVEL] [--rate N]\n"
-    "                         [--seconds S | --count N] [--warmup S] [--record FILE] [--json]\n"
+    "                         [--seconds S | --count N] [--warmup S] [--prefix KEYS]\n"
+    "                         [--record FILE] [--json]\n"
     "       belay-bench audit FILE [--server HOST:PORT] [--ignore-last-ms N] [--json]\n"
     "       belay-bench fill  --sessions N [--value-bytes B] [--seed S] [--ttl S] [--json]\n"
     "       belay-bench check --sessions N [--value-bytes B] [--seed S] [--json]\n"
@@ -20,6 +21,8 @@ static const char usage_text[] =
     "run puts load on a server and prints throughput, latency and what it cost the server.\n"
     "audit reads every key of a record and says whether what was acknowledged is there.\n"
     "fill writes sessions whose content follows from the seed; check reads them back.\n"
+    "Keys begin with a prefix, `bench:` unless --prefix gives another: a recorded run wants keys "
+    "of its own.\n"
     "See belay-bench(1) for every option.\n";
 
 enum option_id {
@@ -137,6 +140,16 @@ static int parse_positive(struct argument argument, double high, double *value)
     return 0;
 }
 
+static int parse_duration(struct argument argument, double *seconds)
+{
+    int rc = parse_positive(argument, 1e6, seconds);
+
+    if (rc == 0 && *seconds <= 0) {
+        return complain(argument, "a number above 0 is wanted");
+    }
+    return rc;
+}
+
 static int parse_seconds_ms(struct argument argument, uint64_t *ms)
 {
     double seconds = 0;
@@ -222,7 +235,7 @@ static int parse_load_option(int id, struct argument argument, struct bench_opti
     case OPTION_RATE:
         return parse_positive(argument, 1e9, &options->rate);
     case OPTION_SECONDS:
-        return parse_positive(argument, 1e6, &options->seconds);
+        return parse_duration(argument, &options->seconds);
     case OPTION_COUNT:
         return parse_count(argument, 1, UINT64_MAX, &options->count);
     default:

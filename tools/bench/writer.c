@@ -7,6 +7,8 @@
 
 #include "content.h"
 
+enum { TOLD_MAX = 10 };
+
 int writer_open(struct writer *writer, const struct bench_options *options)
 {
     struct record_header header = {
@@ -126,6 +128,28 @@ uint64_t writer_read_begin(const struct writer *writer, uint64_t key)
     return writer->keys[key].acked;
 }
 
+/* The first ones of a kind; all are counted. */
+static void tell(const struct writer *writer, const struct evidence *evidence, enum verdict verdict)
+{
+    uint64_t count = writer->verdicts[verdict];
+    char text[VERDICT_TEXT_BYTES];
+
+    if (count <= TOLD_MAX) {
+        verdict_describe(evidence, verdict, text);
+        fprintf(stderr, "belay-bench: read: %s\n", text);
+    }
+    if (count == TOLD_MAX) {
+        fprintf(stderr, "belay-bench: more that is %s is counted, but not shown\n",
+                verdict_name(verdict));
+    }
+    if (count == 1 && verdict == VERDICT_WRONG) {
+        fprintf(stderr,
+                "belay-bench: do keys with the prefix %s hold something else? A recorded run "
+                "wants keys of its own: --prefix\n",
+                writer->options->prefix);
+    }
+}
+
 void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
                      struct belay_result *result)
 {
@@ -150,8 +174,6 @@ void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
     enum verdict verdict = verdict_of(&evidence);
     writer->verdicts[verdict]++;
     if (verdict != VERDICT_GOOD) {
-        char text[VERDICT_TEXT_BYTES];
-        verdict_describe(&evidence, verdict, text);
-        fprintf(stderr, "belay-bench: read: %s\n", text);
+        tell(writer, &evidence, verdict);
     }
 }
