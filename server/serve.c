@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bus_error.h"
 #include "control.h"
 #include "http.h"
 #include "logger.h"
@@ -172,6 +173,7 @@ int serve(const struct config *config)
     struct server server = {.config = config};
     char message[NODE_MESSAGE_BYTES] = "";
 
+    (void)bus_error_explain(); /* Without, it ends all the same. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* A limit of file sizes is a failed write, told as such. */
     wall_clock_init(&server.clock, NULL, NULL);

@@ -265,9 +265,14 @@ bool shard_freeze(struct shard *shard, uint64_t *budget_ns)
 
 /* ---- Coming back ---- */
 
+bool shard_is_lost(const struct shard *shard, const struct request *request)
+{
+    return shard->cold.answering || position_set_has(&shard->cold.damaged, request->position);
+}
+
 void shard_await(struct shard *shard, const struct request *request, uint64_t now_us)
 {
-    if (shard->cold.answering || position_set_has(&shard->cold.damaged, request->position)) {
+    if (shard_is_lost(shard, request)) {
         shard_answer_error(shard, request, STATUS_DAMAGED, NULL, now_us);
         return;
     }

@@ -153,6 +153,9 @@ bool shard_freeze(struct shard *shard, uint64_t *budget_ns);
 /* The request needs the fields of a cold session: park it until they are here. */
 void shard_await(struct shard *shard, const struct request *request, uint64_t now_us);
 
+/* Was the cold session of this request asked for in vain? It can still be ended. */
+bool shard_is_lost(const struct shard *shard, const struct request *request);
+
 /* Put the whole session in the place of the cold one. Returns 0, -ESTALE, -EBADMSG, -ENOMEM. */
 int shard_thaw(struct shard *shard, uint64_t position, struct bytes cold, struct bytes stored);
 

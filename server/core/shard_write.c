@@ -155,6 +155,7 @@ static enum status store(struct shard *shard, const struct request *request, str
         return shard_full_status(shard, text);
     }
     bool plain = is_plain(shard, request), delta = delta_will_do(shard, record);
+    bool was_cold = record_is_cold(record);
     struct glance before = {.there = false}, after = before;
     if (!plain) {
         before = shard_glance(shard, record, shard->now_ms);
@@ -173,6 +174,7 @@ static enum status store(struct shard *shard, const struct request *request, str
         shard->hlc = written->stamp.hlc;
     }
     shard->cold.shrinks = true; /* It may go in its turn. */
+    shard->stats.cold -= was_cold;
     if (!plain) {
         account(shard, request, before, after);
         arm(shard, request, before, after);
@@ -249,7 +251,7 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
         answer_error(shard, request, status, text, now_us);
         return;
     }
-    if (record_is_cold(record)) {
+    if (record_is_cold(record) && !(is_destroy(request) && shard_is_lost(shard, request))) {
         shard_await(shard, request, now_us);
         return;
     }

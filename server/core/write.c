@@ -41,7 +41,13 @@ void session_written_fini(struct session_written *written)
     buffer_fini(&written->scratch);
 }
 
-/* Open the present copy; nothing at all where there is none. */
+static bool is_destroy(struct bytes changes)
+{
+    return changes.size > 0 && changes.data[0] == CHANGE_DESTROY;
+}
+
+/* Open the present copy; nothing at all where there is none. To end a session its cold record will do: what it
+ * has not, the fields and the window, goes (shard_cold.c asks for it where there is nothing else any more). */
 static enum status open_present(const struct session_write *write, struct edit *edit,
                                 struct dedup *dedup)
 {
@@ -57,7 +63,8 @@ static enum status open_present(const struct session_write *write, struct edit *
     }
     if (write->record.size != 0) {
         int rc = session_open_dedup(view, write->record, write->now_ms, dedup);
-        bool good = rc == 0 && !view->cold && bytes_equal(view->record_.key, write->key);
+        bool enough = !view->cold || is_destroy(write->changes);
+        bool good = rc == 0 && enough && bytes_equal(view->record_.key, write->key);
         return good ? STATUS_OK : STATUS_DAMAGED;
     }
     dedup->floor = 0;
@@ -456,7 +463,7 @@ static enum status do_write(struct edit *edit, struct dedup *dedup, struct sessi
     if (edit->stamp.hlc <= record_newest(edit->old)) {
         return STATUS_DAMAGED; /* At the end of time: from no clock. */
     }
-    if (write->changes.size > 0 && write->changes.data[0] == CHANGE_DESTROY) {
+    if (is_destroy(write->changes)) {
         return destroy(edit, dedup, written);
     }
     return change(edit, dedup, written);

@@ -5,54 +5,15 @@ is one that the server gave before, and so the delay of its note only makes for 
 import json
 import os
 import random
-import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 from cases import run_cases
-from daemon import Daemon, check, program, wait_for
+from daemon import Daemon, check, wait_for
+from load import Load, audit, written
 
 ROUNDS = int(os.environ.get("BELAY_KILL_ROUNDS", "20"))
 SEED = int(os.environ.get("BELAY_SEED", time.time_ns()))
-
-
-class Load:
-    """belay-bench run --record in the background."""
-
-    def __init__(self, daemon, record, *arguments):
-        self.process = subprocess.Popen(
-            [program("belay-bench"), "run", "--server", daemon.native, "--record", record,
-             "--seconds", "600", "--timeout-ms", "1000", "--json", *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-    def kill(self):
-        """End it as well. Returns what it said on stderr."""
-        self.process.kill()
-        self.process.wait()
-        with self.process.stderr:
-            return self.process.stderr.read().decode()
-
-
-def written(record):
-    """Does the record hold a hundred entries yet?"""
-    path = Path(record)
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        file.seek(256 + 32 * 100)
-        return any(file.read(32))
-
-
-def audit(daemon, record):
-    """Returns how many acknowledged writes were held against what is there."""
-    printed = daemon.run("belay-bench", "audit", record, "--json", expect=None)
-    audited = json.loads(printed)
-    for level, row in {**audited["levels"], "all": audited["all"]}.items():
-        faults = {name: count for name, count in row.items() if name != "acked" and count}
-        check(not faults, f"audit at {level}: {faults}\n{printed}")
-    check(not audited["errors"], printed)
-    return audited["all"]["acked"]
 
 
 def kill_round(daemon, scratch, number, chance, ack):

@@ -435,6 +435,15 @@ static void test_damage(void **state)
         assert_int_equal(store.told, 1);
         assert_int_equal(store.fetches, 1);
         assert_int_equal(stats()->live, 1);
+        /* It can be ended, and begun anew. */
+        uint64_t cold = stats()->cold;
+        assert_int_equal(world_destroy("a"), STATUS_OK);
+        assert_int_equal(stats()->live, 0);
+        assert_int_equal(stats()->cold, cold - 1);
+        assert_int_equal(world_get("a"), STATUS_NOT_FOUND);
+        assert_int_equal(world_put("a", "anew"), STATUS_OK);
+        assert_int_equal(world_get("a"), STATUS_OK);
+        assert_string_equal(world.answer.blob, "anew");
         end();
     }
 }

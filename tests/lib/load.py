@@ -1,0 +1,45 @@
+"""belay-bench run --record in the background of a test, and the audit of what was acknowledged to it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from daemon import check, program
+
+
+class Load:
+    """In the background, with a record of what was acknowledged."""
+
+    def __init__(self, daemon, record, *arguments):
+        self.process = subprocess.Popen(
+            [program("belay-bench"), "run", "--server", daemon.native, "--record", record,
+             "--seconds", "600", "--timeout-ms", "1000", "--json", *map(str, arguments)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def kill(self):
+        """End it as well. Returns what it said on stderr."""
+        self.process.kill()
+        self.process.wait()
+        with self.process.stderr:
+            return self.process.stderr.read().decode()
+
+
+def written(record):
+    """Does the record hold a hundred entries yet?"""
+    path = Path(record)
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(256 + 32 * 100)
+        return any(file.read(32))
+
+
+def audit(daemon, record):
+    """Returns how many acknowledged writes were held against what is there."""
+    printed = daemon.run("belay-bench", "audit", record, "--json", expect=None)
+    audited = json.loads(printed)
+    for level, row in {**audited["levels"], "all": audited["all"]}.items():
+        faults = {name: count for name, count in row.items() if name != "acked" and count}
+        check(not faults, f"audit at {level}: {faults}\n{printed}")
+    check(not audited["errors"], printed)
+    return audited["all"]["acked"]
