@@ -73,6 +73,24 @@ static int compare_places(const void *left, const void *right)
     return (a->place > b->place) - (a->place < b->place);
 }
 
+/* The end of the slice that begins at `at`: so many records, and so many bytes, go into one transaction, which
+ * writes them to the device all at once and so holds up what the log writes meanwhile. */
+static size_t slice_end(const struct segment_entry entries[], size_t at, size_t count)
+{
+    size_t end = at;
+
+    for (uint64_t bytes = 0; end < count && end - at < COMPACTION_IN_PLACE_MAX; end++) {
+        bytes += segment_entry_size(&entries[end]);
+        if (bytes > COMPACTION_IN_PLACE_BYTES && end > at) {
+            break;
+        }
+    }
+    while (end > at && end < count && entries[end].place == entries[end - 1].place) {
+        end++; /* A batch is one. */
+    }
+    return end;
+}
+
 /* Slices are parts of the log, so that each commit covers a prefix of it. */
 static int change_segment(struct compaction *compaction, uint32_t number)
 {
@@ -94,10 +112,7 @@ static int change_segment(struct compaction *compaction, uint32_t number)
         at++;
     }
     do {
-        size_t end = count - at < COMPACTION_IN_PLACE_MAX ? count : at + COMPACTION_IN_PLACE_MAX;
-        while (end < count && entries[end].place == entries[end - 1].place) {
-            end++; /* A batch is one. */
-        }
+        size_t end = slice_end(entries, at, count);
         uint64_t end_lsn =
             end < count ? compaction_lsn(segment, entries[end].place) : segment->file.end_lsn;
         if (end > at) {

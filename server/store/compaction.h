@@ -6,7 +6,8 @@
  * (log_kind.h); often the checkpoint's own copy need not be looked at either. Each record is checked
  * when it is read; where a LOG_FULL is damaged, what came before it counts after all.
  *
- * Where few keys changed, they are changed in place, in transactions of IN_PLACE_MAX records of log each;
+ * Where few keys changed, they are changed in place, in transactions of IN_PLACE_MAX records or
+ * IN_PLACE_BYTES of log each;
  * else a fresh checkpoint is built in one pass over the old one. Either way a commit says up to which LSN
  * it goes, and only then is that part of the log free.
  *
@@ -29,6 +30,7 @@ enum {
     COMPACTION_SEGMENTS_MAX = 1024, /* Of a run: it holds their files open. */
     COMPACTION_WINDOW = 1024,
     COMPACTION_IN_PLACE_MAX = 2000,
+    COMPACTION_IN_PLACE_BYTES = 4 * 1024 * 1024,
 };
 
 struct compaction_segment;
