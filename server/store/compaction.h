@@ -30,7 +30,7 @@ enum {
     COMPACTION_SEGMENTS_MAX = 1024, /* Of a run: it holds their files open. */
     COMPACTION_WINDOW = 1024,
     COMPACTION_IN_PLACE_MAX = 2000,
-    COMPACTION_IN_PLACE_BYTES = 4 * 1024 * 1024,
+    COMPACTION_IN_PLACE_BYTES = 2 * 1024 * 1024,
 };
 
 struct compaction_segment;
