@@ -243,15 +243,18 @@ struct loader_port *store_loader(struct store *store)
 
 /* ---- Compaction ---- */
 
-static void publish(struct store *store)
+/* After a run that failed some of the log is covered, and nothing of it recycled: the two numbers go together. */
+static void publish(struct store *store, bool failed)
 {
     struct checkpoint_info info;
     struct segments_stats stats;
 
     checkpoint_info(store->checkpoint, &info);
     segments_stats(store->segments, &stats);
-    atomic_store(&store->covered_hlc, stats.recycled_hlc);
-    atomic_store(&store->covered_lsn, info.lsn);
+    if (!failed) {
+        atomic_store(&store->covered_hlc, stats.recycled_hlc);
+        atomic_store(&store->covered_lsn, info.lsn);
+    }
     pthread_mutex_lock(&store->lock);
     store->published.checkpoint_lsn = info.lsn;
     store->published.checkpoint_sessions = info.sessions;
@@ -304,7 +307,7 @@ static int compact_once(struct store *store)
     pthread_mutex_unlock(&store->lock);
     int rc = compaction_run(&store->compaction);
     store->compaction_error = rc < 0 && rc != -ECANCELED ? rc : 0;
-    publish(store);
+    publish(store, rc < 0);
     set_sizes(store);
     pthread_mutex_lock(&store->lock);
     store->published.compacting = false;
@@ -341,10 +344,10 @@ static bool is_due(struct store *store)
 {
     struct segments_stats stats;
 
-    uint64_t due_bytes = set_sizes(store);
     if (loader_is_busy(&store->loader)) {
-        return false; /* It reads what is sealed. */
+        return false; /* It reads what is sealed, and opens the checkpoint. */
     }
+    uint64_t due_bytes = set_sizes(store);
     segments_stats(store->segments, &stats);
     bool hurried = atomic_load(&store->hurried_lsn) > atomic_load(&store->covered_lsn);
     return stats.sealed_bytes >= due_bytes ||
@@ -407,7 +410,7 @@ static void *preparer_main(void *context)
 int store_start(struct store *store)
 {
     assert(!store->preparing && !store->compacting);
-    publish(store);
+    publish(store, false);
     set_sizes(store);
     atomic_store(&store->stopping, false);
     int rc = prepare(store);

@@ -120,6 +120,7 @@ static void segment_finish(struct log_writer *writer)
     }
     if (writer->count > 0) {
         batch = batch_at(writer, writer->count - 1);
+        assert(batch->segment.id == writer->segment.id && !batch->seals);
         batch->seals = true;
         batch->segment_end = end;
     } else {
@@ -128,11 +129,14 @@ static void segment_finish(struct log_writer *writer)
     writer->segment_open = false;
 }
 
-/* Go on in a new segment. Returns 0; -EAGAIN or -EIO: the old segment stays; -ENOSPC: there is none. */
+/* Go on in a new segment. Returns 0; -EAGAIN, -EIO or -EFBIG: the old segment stays; -ENOSPC: there is none. */
 static int segment_switch(struct log_writer *writer)
 {
     struct segment next;
 
+    if (writer->segment_open && writer->lsn == writer->segment.lsn) {
+        return -EFBIG; /* An empty one has no room: none has. */
+    }
     if (writer->stats.full && writer->now_us - writer->tried_us < TAKE_AGAIN_US) {
         return -ENOSPC;
     }
