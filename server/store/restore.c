@@ -38,6 +38,16 @@ static void tell_missing(const struct restore *restore, uint64_t lsn, uint64_t e
     }
 }
 
+void restore_check_end(const struct restore *restore)
+{
+    struct staging *staging = store_staging(restore->store);
+
+    if (staging_durable(staging) > restore->end_lsn) {
+        tell_missing(restore, restore->end_lsn, staging_durable(staging));
+        staging_set_durable(staging, restore->end_lsn); /* It is told once. */
+    }
+}
+
 /* Of the files in order of epoch, keep those that hold log from `lsn` on, in a chain. */
 static uint32_t choose_chain(struct segment_file files[], uint32_t count, uint64_t lsn)
 {

@@ -13,10 +13,11 @@ enum {
     NOTE_BYTES = 64,
     NOTE_SUMMED_BYTES = 20,
     NOTE_STATE_OFFSET = 24,
+    DURABLE_AT = 256,
     ZEROS_BYTES = 1024 * 1024,
 };
 
-_Static_assert((1 + STAGING_AREAS) * NOTE_BYTES <= STAGING_HEADER_BYTES, "the notes find room");
+_Static_assert((1 + STAGING_AREAS) * NOTE_BYTES <= DURABLE_AT, "the notes find room");
 _Static_assert(STAGING_AREA_BYTES % ZEROS_BYTES == 0, "an area is written in whole parts");
 
 static const uint8_t magic[8] = {'B', 'E', 'L', 'A', 'Y', 'S', 'T', 'G'};
@@ -165,6 +166,7 @@ static int open_file(const struct staging_options *options, struct staging *stag
     if (rc == -EBADMSG) {
         tell(options, STORE_LOG_DAMAGED, 0, "the header; what was not written yet is lost");
     }
+    staging->made = got == 0;
     if (rc == -EBADMSG || rc == -ENODATA) {
         return make(options, staging->fd);
     }
@@ -207,6 +209,19 @@ int staging_open(const struct staging_options *options, struct staging *staging)
         };
     }
     return 0;
+}
+
+uint64_t staging_durable(const struct staging *staging)
+{
+    uint64_t lsn = load_u64(staging->map + DURABLE_AT);
+
+    return load_u64(staging->map + DURABLE_AT + 8) == ~lsn ? lsn : 0;
+}
+
+void staging_set_durable(struct staging *staging, uint64_t lsn)
+{
+    store_u64(staging->map + DURABLE_AT, lsn);
+    store_u64(staging->map + DURABLE_AT + 8, ~lsn);
 }
 
 void staging_close(struct staging *staging)

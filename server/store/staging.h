@@ -8,7 +8,9 @@
  *       12    4  shard
  *       16    4  CRC-32C of the bytes 0 to 15
  *       20       zeros
- *       64   64  the note of the first area, then one for each other, then zeros
+ *       64   64  the note of the first area, then one for each other
+ *      256    8  LSN that the log was durable up to at the last device write, 0: not known
+ *      264    8  its complement: without, it is not believed; then zeros
  *     4096       STAGING_AREAS areas of STAGING_AREA_BYTES
  *
  * An area holds the bytes of one device write, as log_format.h has them. Its note says which:
@@ -103,6 +105,7 @@ struct staging {
     int fd; /* -1: there is no file. */
     uint8_t *map;
     bool kept;
+    bool made; /* It was not there. */
     struct staging_area areas[STAGING_AREAS];
 };
 
@@ -125,7 +128,13 @@ int staging_read_header(const struct staging *staging, uint8_t header[STAGING_HE
 /* Void all notes, durably. Returns 0 or negative errno. */
 int staging_clear(struct staging *staging);
 
+/* The LSN that a process before had seen durable: a log that ends before it has lost something. 0: not known. */
+uint64_t staging_durable(const struct staging *staging);
+
 /* ---- The log writer's use ---- */
+
+/* A device write is done. */
+void staging_set_durable(struct staging *staging, uint64_t lsn);
 
 /* The area takes records from `lsn` on, which lies `start` bytes into it. */
 void staging_begin(struct staging_area *area, struct log_epoch epoch, uint64_t lsn, uint32_t start);

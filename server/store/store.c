@@ -151,6 +151,25 @@ static int open_staging(struct store *store)
     return rc;
 }
 
+/* A log without its staging: where the process before was killed, the end of the log was in it. */
+static void check_staging(const struct store *store)
+{
+    struct segments_stats stats;
+
+    segments_stats(store->segments, &stats);
+    if (!store->staging.made || !store->staging.kept || stats.bytes == 0) {
+        return;
+    }
+    const struct store_report report = {
+        .event = STORE_LOG_MISSING,
+        .shard = store->options.shard,
+        .file = STAGING_NAME,
+        .text =
+            "the file was not there; what no device write had taken before a crash would be in it",
+    };
+    store->options.reporter->report(store->options.reporter, &report);
+}
+
 int store_open(const struct store_options *options, struct store **store, char *message,
                size_t message_size)
 {
@@ -184,6 +203,7 @@ int store_open(const struct store_options *options, struct store **store, char *
         store_close(made);
         return rc;
     }
+    check_staging(made);
     set_compaction(made);
     *store = made;
     return 0;

@@ -362,6 +362,7 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
     writer->stats.device_bytes += size;
     histogram_record(&writer->stats.device_write_us, now_us - writer->started_us);
     writer->stats.lsn_durable = batch->end_lsn;
+    staging_set_durable(writer->staging, batch->end_lsn);
     if (batch->seals) {
         segments_seal(writer->segments, batch->segment.id, &batch->segment_end);
     }

@@ -127,5 +127,38 @@ def test_flipped_bytes_are_named_and_cost_only_their_sessions():
         check(again["present"] == left["present"], (left, again))
 
 
+def test_a_log_that_ends_too_early_is_told():
+    """The last segment that was used is removed, or cut: what is missing is said, once, and the rest is there."""
+    for how in ("removed", "cut"):
+        with Daemon(shards=1) as daemon:
+            daemon.start()
+            fill(daemon, "--ack", "disk")
+            daemon.kill()
+            used = max((path for path in daemon.data.glob("**/log-*.seg")),
+                       key=lambda path: path.read_bytes()[4096:].find(b"bench:") >= 0)
+            size = used.stat().st_size
+            if how == "removed":
+                used.unlink()
+            else:
+                with open(used, "r+b") as file:
+                    file.truncate(1 << 20)
+                    file.truncate(size)
+            daemon.start()
+            lines = [line for line in daemon.log().splitlines() if " log-missing " in line]
+            check(len(lines) == 1 and "end_lsn=" in lines[0], daemon.log())
+            found = check_all(daemon, expect=1)
+            check(found["wrong"] == 0 and (found["present"] > 100) == (how == "cut"), found)
+            fill(daemon, "--ack", "disk")
+            daemon.kill()
+            daemon.start()
+            check_all(daemon)
+            check(daemon.log().count(" log-missing ") == 1, daemon.log())
+            daemon.kill()
+            next(daemon.data.glob("**/staging")).unlink()
+            daemon.start()
+            check(daemon.log().count(" log-missing ") == 2 and "file=staging" in daemon.log(), daemon.log())
+            check_all(daemon)
+
+
 if __name__ == "__main__":
     run_cases(__name__)
