@@ -1,7 +1,8 @@
 /* RESP, the protocol of Redis clients: requests taken apart, replies put together.
  *
- * A request is an array of bulk strings (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`), or a line of words as a person types
- * it. Replies are written in the second or third version of the protocol, as the connection's HELLO asked.
+ * A request is an array of bulk strings (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`), or a line of words as a person
+ * types it. Replies are written in the second or third version of the protocol, as the connection's HELLO
+ * asked.
  *
  * Source: the specifications of RESP2 and RESP3 (redis.io/docs/reference/protocol-spec and
  * github.com/antirez/RESP3); errors have the words that Redis 7 uses, as clients look for them.

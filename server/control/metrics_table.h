@@ -3,8 +3,8 @@
  * X(name, kind, scope, labels, help, value): `scope` NODE has one row of samples, SHARD one for each shard
  * with a label `shard`; `labels` is "" or `key=value|value...`: one sample for each value, with `i` its
  * place. OUTCOMES is SHARD with one more label, `outcome`: `i` is the place times SHARD_STATUSES plus the
- * status; what never happened, but for `ok`, is not shown. `value` is an expression over `m` (struct metrics), `s` (struct metrics_shard; NODE: the first)
- * and `i`. A HISTOGRAM's value is a pointer to one in microseconds; those of all shards are added.
+ * status; what never happened, but for `ok`, is not shown. `value` is an expression over `m` (struct
+ * metrics), `s` (struct metrics_shard; NODE: the first) and `i`. A HISTOGRAM's value is a pointer to one in microseconds; those of all shards are added.
  */
 #ifndef METRICS_TABLE_H
 #define METRICS_TABLE_H

@@ -40,8 +40,8 @@ void parking_fini(struct parking *parking);
  * Returns 0; -ENOMEM; -EAGAIN at the limit. */
 int parking_add(struct parking *parking, const struct request *request, bool *first);
 
-/* Take out all requests of a position, all scans, or all that wait, in order: a list, whose elements are to be given to
- * parking_free() one by one. NULL: none. */
+/* Take out all requests of a position, all scans, or all that wait, in order: a list, whose elements are
+ * to be given to parking_free() one by one. NULL: none. */
 struct parked *parking_take(struct parking *parking, uint64_t position);
 struct parked *parking_take_scans(struct parking *parking);
 struct parked *parking_take_all(struct parking *parking);

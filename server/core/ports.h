@@ -38,34 +38,35 @@ struct log_port {
 };
 
 /* What the store has of sessions. It gives all of it after a restart, while serving has begun
- * (shard_loading_begin()), in the order of the log, some of it more than once; and for as long as the shard lives,
- * what the checkpoint has of a session whose fields have left memory. Where the disk fails it tells whoever
- * should know and goes on trying: nobody may be told that a session is not there. */
+ * (shard_loading_begin()), in the order of the log, some of it more than once; and for as long as the
+ * shard lives, what the checkpoint has of a session whose fields have left memory. Where the disk fails it
+ * tells whoever should know and goes on trying: nobody may be told that a session is not there. */
 struct loader_port {
     uint64_t log_bytes; /* Of log that is to be given after the checkpoint. */
 
     /* For the shard, while loading: may something of this position be still to come? Never false while
      * something is. */
     bool (*pending)(struct loader_port *loader, uint64_t position);
-    /* For the shard: all that is stored of this position is wanted before all else, and shard_loaded() then; not
-     * from here. It may take as long as a disk takes. What was asked for comes in that order. Returns 0, or
+    /* For the shard: all that is stored of this position is wanted before all else, and shard_loaded()
+     * then; not from here. It may take as long as a disk takes. What was asked for comes in that order.
+     * Returns 0, or
      * -ENOMEM: nothing will come. */
     int (*fetch)(struct loader_port *loader, uint64_t position);
-    /* For the shard: the checkpoint has the log before `lsn`, and so every record stamped at or below `hlc`; both
-     * only grow. What was stored once is fetched from then on. */
+    /* For the shard: the checkpoint has the log before `lsn`, and so every record stamped at or below
+     * `hlc`; both only grow. What was stored once is fetched from then on. */
     void (*covered)(struct loader_port *loader, uint64_t *lsn, uint64_t *hlc);
-    /* For the shard: memory is short, bring the log before `lsn` into the checkpoint as soon as it is sealed. 0: the
-     * log that a restart had. */
+    /* For the shard: memory is short, bring the log before `lsn` into the checkpoint as soon as it is
+     * sealed. 0: the log that a restart had. */
     void (*hurry)(struct loader_port *loader, uint64_t lsn);
 
-    /* For whoever runs the shard; he takes block after block, takes in its records (shard_restore_*()), gives it
-     * back, and after one that was fetched calls shard_loaded(). `wake` is called, from any thread, when
-     * there is something to take after there was nothing. Returns 0 or negative errno. */
+    /* For whoever runs the shard; he takes block after block, takes in its records (shard_restore_*()),
+     * gives it back, and after one that was fetched calls shard_loaded(). `wake` is called, from any
+     * thread, when there is something to take after there was nothing. Returns 0 or negative errno. */
     int (*start)(struct loader_port *loader, void (*wake)(void *context), void *context);
     /* End. What is asked for is not given any more. */
     void (*stop)(struct loader_port *loader);
-    /* The next block, or NULL; `over` says that only what was fetched will come: then shard_loading_over(), once
-     * that allows shard_loading_end(), and finish. */
+    /* The next block, or NULL; `over` says that only what was fetched will come: then
+     * shard_loading_over(), once that allows shard_loading_end(), and finish. */
     struct load_block *(*take)(struct loader_port *loader, bool *over);
     void (*give_back)(struct loader_port *loader, struct load_block *block);
     /* A record could not be taken in, and will not be: it is damaged (-EBADMSG), has no base (-ESTALE), or is

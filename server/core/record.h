@@ -13,7 +13,8 @@
  * The bytes. All integers are little-endian; varint, zigzag and `string` (varint size, bytes) are as
  * in bytes.h; `back` is as in version.h. In order:
  *
- *   1        format: 0x10, for a delta 0x20, for a cold record 0x30, plus flags: 1 last access, 2 dedup window, 4 its floor,
+ *   1        format: 0x10, for a delta 0x20, for a cold record 0x30, plus flags: 1 last access,
+ *              2 dedup window, 4 its floor,
  *            8 not exactly one birth
  *   6        if flagged: milliseconds of the last access; fixed, so that reads slide it in place
  *   string   key

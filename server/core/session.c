@@ -272,14 +272,16 @@ uint64_t session_newest_hlc(struct bytes record)
     return record_newest(&opened);
 }
 
-int session_token(struct bytes record, struct buffer *out)
+int session_token(const struct session_view *view, struct buffer *out, struct bytes *token)
 {
-    struct record opened;
-
-    if (record.size == 0 || record_open_head(&opened, record, record_format(record)) != 0) {
+    *token = view->record_.token;
+    if (token->size <= TOKEN_BYTES_MAX) {
         return 0;
     }
-    return token_put(out, &opened);
+    out->size = 0;
+    int rc = token_put(out, &view->record_);
+    *token = buffer_bytes(out);
+    return rc;
 }
 
 int session_covers(struct bytes record, struct bytes token)

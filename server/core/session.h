@@ -110,7 +110,8 @@ int session_check_delta(struct bytes delta);
 /* Key of a record, whole or cold, or delta. Cheap: the key lies near the start. Of a damaged record: empty. */
 struct bytes session_key(struct bytes record);
 
-/* Newest hlc anywhere in a record, whole or cold, or delta: what a node's clock must pass when it takes it in. */
+/* Newest hlc anywhere in a record, whole or cold, or delta: what a node's clock must pass when it takes it
+ * in. */
 uint64_t session_newest_hlc(struct bytes record);
 
 /* ---- The view: what a client sees at a time ---- */
@@ -168,9 +169,9 @@ void session_rewind(struct session_view *view);
 /* Find one shown field. Returns true with `field` set. Does not disturb the walk. */
 bool session_find(const struct session_view *view, struct bytes name, struct session_field *field);
 
-/* The version token of a record: opaque to clients, at most TOKEN_BYTES_MAX; appended to `out`.
- * Returns 0, -ENOMEM. */
-int session_token(struct bytes record, struct buffer *out);
+/* The version token of what is in view: opaque to clients, at most TOKEN_BYTES_MAX. It lies in the record, or,
+ * where that would be longer, in `out`, which is overwritten. Returns 0, -ENOMEM. */
+int session_token(const struct session_view *view, struct buffer *out, struct bytes *token);
 
 /* Has this record (empty: none) seen all that the token says? Returns 1, 0, or -EBADMSG: no token. */
 int session_covers(struct bytes record, struct bytes token);

@@ -243,6 +243,28 @@ size_t shard_record_bytes(const struct shard *shard, const struct request *reque
     return keeper_find(shard->keeper, request->position, request->key).size;
 }
 
+bool shard_refuse_late(struct shard *shard, enum request_op op, uint64_t received_us,
+                       uint64_t now_ms, uint64_t now_us, uint32_t *retry_after_ms)
+{
+    struct overload *overload = &shard->overload;
+    uint64_t delay_us = now_us > received_us ? now_us - received_us : 0;
+
+    if (overload->limit_us == 0 || delay_us <= overload->limit_us) {
+        return false;
+    }
+    shard_advance(shard, now_ms);
+    shard->stats.requests[op]++;
+    overload_note(overload, now_us, delay_us);
+    if (overload_count(overload, shard->now_ms)) {
+        shard_trace(shard, TRACE_OVERLOAD_BEGIN, delay_us / 1000, bytes_of(NULL, 0));
+    }
+    count_error(shard, STATUS_BUSY);
+    shard->stats.answers[op][STATUS_BUSY]++;
+    histogram_record(&shard->stats.latency[op], delay_us);
+    *retry_after_ms = overload_retry_ms(overload);
+    return true;
+}
+
 static void refuse_busy(struct shard *shard, const struct request *request, uint64_t now_us)
 {
     struct reply reply = {

@@ -144,13 +144,19 @@ bool shard_loading_over(struct shard *shard);
 /* All was given; as shard_restore_done(), and what still waits is executed. */
 void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us);
 
-/* Where nothing is served before: all was given, what was buried and did not come back is dropped, and serving may begin. Sessions with
- * an idle timeout get idle/8 more, for the touches that were not logged. */
+/* Where nothing is served before: all was given, what was buried and did not come back is dropped, and
+ * serving may begin. Sessions with an idle timeout get idle/8 more, for the touches that were not logged. */
 void shard_restore_done(struct shard *shard, uint64_t now_ms);
 
 /* Batch of a turn: position and prefetch of each request, then execute each in order. */
 void shard_prepare(struct shard *shard, struct request *request);
 void shard_prefetch(struct shard *shard, const struct request *request);
+
+/* Has a request waited for so long that shard_execute() would refuse it whatever it is? Then it is counted as
+ * refused, and to be answered BUSY, before anything is done for it: under overload that is what most work is.
+ * (Of the shard that its connection is at.) */
+bool shard_refuse_late(struct shard *shard, enum request_op op, uint64_t received_us,
+                       uint64_t now_ms, uint64_t now_us, uint32_t *retry_after_ms);
 
 /* Size of the record that a prepared request is about; 0 where there is none. */
 size_t shard_record_bytes(const struct shard *shard, const struct request *request);

@@ -113,13 +113,13 @@ static void get_hit(struct shard *shard, const struct request *request, uint64_t
     if (touches(shard, request, policy)) {
         touch(shard, request);
     }
-    shard->scratch.size = 0;
-    if (session_token(view->record, &shard->scratch) != 0) {
+    struct bytes token;
+    if (session_token(&shard->view, &shard->scratch, &token) != 0) {
         shard_answer_error(shard, request, STATUS_MEMORY_FULL, "no memory for the answer", now_us);
         return;
     }
     struct reply reply = {
-        .version = buffer_bytes(&shard->scratch),
+        .version = token,
         .flags = request->flags,
         .fields = request->body,
         .view = view,
@@ -253,13 +253,13 @@ void shard_inspect(struct shard *shard, const struct request *request, uint64_t 
         shard_await(shard, request, now_us);
         return;
     }
-    shard->scratch.size = 0;
-    if (session_token(record, &shard->scratch) != 0) {
+    struct bytes token;
+    if (session_token(&shard->view, &shard->scratch, &token) != 0) {
         shard_answer_error(shard, request, STATUS_MEMORY_FULL, "no memory for the answer", now_us);
         return;
     }
     struct reply reply = {
-        .version = buffer_bytes(&shard->scratch),
+        .version = token,
         .view = &shard->view,
         .record = record,
     };

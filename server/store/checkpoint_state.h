@@ -1,5 +1,6 @@
 /* The inside of a checkpoint, for checkpoint.c (opening, reading), checkpoint_fetch.c (one position),
- * checkpoint_change.c (in place), checkpoint_build.c (afresh) and checkpoint_entry.c (keys, values, environments). */
+ * checkpoint_change.c (in place), checkpoint_build.c (afresh) and checkpoint_entry.c (keys, values,
+ * environments). */
 #ifndef CHECKPOINT_STATE_H
 #define CHECKPOINT_STATE_H
 

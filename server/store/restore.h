@@ -54,7 +54,8 @@ static inline bool restore_is_empty(const struct restore *restore)
     return !restore->has_checkpoint && restore->from_lsn == restore->end_lsn;
 }
 
-/* Give everything from where the last call stopped. Returns 0 at the end, what the sink returned, or negative errno. */
+/* Give everything from where the last call stopped. Returns 0 at the end, what the sink returned, or
+ * negative errno. */
 int restore_give(struct restore *restore, struct store_sink *sink);
 
 /* Give what the checkpoint and the log hold of one position, all of it, without a report of damage: that comes

@@ -8,7 +8,8 @@
 
 void restore_tell(const struct restore *restore, struct store_report report);
 
-/* Records that were left lie in memory. They have the LSNs that settling gives them: a MARK, then one by one. */
+/* Records that were left lie in memory. They have the LSNs that settling gives them: a MARK, then one by
+ * one. */
 static const struct log_epoch restore_left_epoch = {.number = 1};
 
 static inline uint64_t restore_left_offset(size_t at)

@@ -93,7 +93,8 @@ size_t segment_index_find(const struct segment_index *index, uint64_t position);
 
 /* Make the index of the reader's segment, from `from_lsn` on, up to `end_lsn` or to the end of the log (as
  * log_reader_walk(), whose visitor's damage() and torn() are `visitor`'s; its record() is not called).
- * `seed` is that of positions. Returns 0 with `index` set, its end_lsn where the records end; or negative errno. */
+ * `seed` is that of positions. Returns 0 with `index` set, its end_lsn where the records end; or negative
+ * errno. */
 int segment_index_scan(struct segment_index *index, struct log_reader *reader, uint64_t seed,
                        uint64_t from_lsn, uint64_t end_lsn, struct log_visitor *visitor);
 

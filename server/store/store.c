@@ -263,7 +263,8 @@ struct loader_port *store_loader(struct store *store)
 
 /* ---- Compaction ---- */
 
-/* After a run that failed some of the log is covered, and nothing of it recycled: the two numbers go together. */
+/* After a run that failed some of the log is covered, and nothing of it recycled: the two numbers go
+ * together. */
 static void publish(struct store *store, bool failed)
 {
     struct checkpoint_info info;

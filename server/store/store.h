@@ -5,8 +5,8 @@
  *   store_stop() -> store_close()
  *
  * or, to serve while sessions are still brought in, store_prepare() in place of store_restore(), and its loader
- * (loader.h). Nothing is compacted before the loader has finished; but where there is more log than memory would
- * have room for, which is whole sessions where the checkpoint's may be cold, it is compacted first.
+ * (loader.h). Nothing is compacted before the loader has finished; but where there is more log than memory
+ * would have room for, which is whole sessions where the checkpoint's may be cold, it is compacted first.
  *
  * The shard is never asked for anything: what is compacted is the log. One thread prepares segments, so
  * that one is always ready; another, of lower priority, compacts once the sealed log is larger than 5/4 of
@@ -69,7 +69,8 @@ void store_close(struct store *store);
 int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
 
 /* Find what store_loader() will give. `lsn` is where the log goes on, `hlc` at or above all that it has;
- * `work` whether there is anything. With much log it takes a compaction's time. In place of store_restore(). Returns 0 or negative errno. */
+ * `work` whether there is anything. With much log it takes a compaction's time. In place of
+ * store_restore(). Returns 0 or negative errno. */
 int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work);
 
 struct loader_port *store_loader(struct store *store);

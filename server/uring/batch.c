@@ -54,11 +54,10 @@ void batch_route(struct shard_thread *thread, struct request *request,
     }
 }
 
-/* A large write would find the log's staging full. */
+/* A write would find the log's staging full, until the device write under way is done. */
 static bool log_is_behind(const struct shard_thread *thread, const struct request *request)
 {
-    return request->op == REQUEST_WRITE && request->body.size > BULK_BYTES_MIN &&
-           !log_writer_has_room(&thread->log, request->body.size);
+    return request->op == REQUEST_WRITE && !log_writer_has_room(&thread->log, request->body.size);
 }
 
 /* Its connection has too much to read already, or the log too much to write: later. */

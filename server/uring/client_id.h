@@ -3,8 +3,8 @@
  *
  * From the low bits up: the size class of the node number (2 bits) and the number, the size class of the
  * node's run (2 bits) and the number, then a counter of this run. Each part can be told from
- * the bits before it, so different triples never make the same id; and a run is never used twice. (An actor's start is: it goes
- * on after a clean stop.) A
+ * the bits before it, so different triples never make the same id; and a run is never used twice. (An
+ * actor's start is: it goes on after a clean stop.) A
  * young node's first 500 clients have ids of three bytes.
  */
 #ifndef CLIENT_ID_H

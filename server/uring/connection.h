@@ -14,12 +14,12 @@
  * Receiving: multishot into the shard's shared buffers; requests that lie whole in one are used in
  * place. `input` exists only while a request is incomplete. Of a large one the rest is received
  * straight into `input`. STALLED (too many unsent answers): nothing is read. What was received already
- * waits, in this order: `turned` (sent back by other shards), `put_off` (whole requests that were about to be executed), `input`, `backlog`.
- * Replies go out in any order, but requests of one connection for one key are executed as they came.
- * Sending: all answers of a turn in one send, one under way at a time. Requests wait while as much as
- * OUTPUT_PACE_BYTES waits to be read. Where answers come anyhow (those held for the log) and pass twice
- * limits.output_buffer, OUTPUT_LIMIT is the last one and the connection is *cut*: DRAINING, and what else
- * would be answered is dropped.
+ * waits, in this order: `turned` (sent back by other shards), `put_off` (whole requests that were about to
+ * be executed), `input`, `backlog`. Replies go out in any order, but requests of one connection for one
+ * key are executed as they came. Sending: all answers of a turn in one send, one under way at a time.
+ * Requests wait while as much as OUTPUT_PACE_BYTES waits to be read. Where answers come anyhow (those held
+ * for the log) and pass twice limits.output_buffer, OUTPUT_LIMIT is the last one and the connection is
+ * *cut*: DRAINING, and what else would be answered is dropped.
  *
  * Memory: about 200 bytes and what is under way. Threads: its shard's.
  */

@@ -190,11 +190,35 @@ static uint64_t take_call(struct shard_thread *thread, struct connection *connec
     return ticket;
 }
 
+/* Answer one that waited too long, without a look at what it is. Returns whether that was so. */
+static bool refuse_late(struct shard_thread *thread, struct connection *connection,
+                        const struct frame *frame)
+{
+    enum request_op op = frame->type == FRAME_GET ? REQUEST_GET : REQUEST_WRITE;
+    struct native_answer answer;
+    uint32_t retry_after_ms;
+
+    if ((frame->type != FRAME_GET && frame->type != FRAME_WRITE) ||
+        !shard_refuse_late(thread->shard, op, connection->arrived_us, thread->now_ms,
+                           thread->now_us, &retry_after_ms)) {
+        return false;
+    }
+    native_answer_status(&answer, STATUS_BUSY, NULL, bytes_of(NULL, 0));
+    answer.head.hlc = node_hlc(thread);
+    answer.head.retry_after_ms = retry_after_ms;
+    write_answer(thread, connection, frame->type, frame->request_id, &answer);
+    return true;
+}
+
 static void one(struct shard_thread *thread, struct connection *connection,
                 const struct frame *frame, struct bytes whole)
 {
     struct request request;
     struct call *call;
+
+    if (refuse_late(thread, connection, frame)) {
+        return;
+    }
     enum status status = native_request(frame, &thread->arena, &request);
 
     if (status != STATUS_OK) {

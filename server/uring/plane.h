@@ -82,13 +82,13 @@ struct log_port *plane_log_port(struct plane *plane, uint32_t index);
 struct door *plane_door(struct plane *plane, uint32_t index);
 struct tracer *plane_tracer(struct plane *plane, uint32_t index);
 
-/* Give the shard (whose restore is done, or see below) and its log: segments, staging and the LSN to go on from.
- * The plane does not own them. */
+/* Give the shard (whose restore is done, or see below) and its log: segments, staging and the LSN to go on
+ * from. The plane does not own them. */
 void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
                   struct segments *segments, struct staging *staging, uint64_t lsn);
 
-/* Give the shard's loader, which is started with the thread. `loads`: serving begins before the shard's sessions
- * are here, after shard_loading_begin(), and it brings them. */
+/* Give the shard's loader, which is started with the thread. `loads`: serving begins before the shard's
+ * sessions are here, after shard_loading_begin(), and it brings them. */
 void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader,
                          bool loads);
 

@@ -1,5 +1,5 @@
-/* Indexes of segments: any bytes as a file, and again with its sums put right. What is accepted is in order, lies
- * within its segment, and is written again as it was. */
+/* Indexes of segments: any bytes as a file, and again with its sums put right. What is accepted is in
+ * order, lies within its segment, and is written again as it was. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

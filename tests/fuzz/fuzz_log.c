@@ -1,5 +1,6 @@
-/* Log records, segment headers and stagings: any bytes as they come, and again with the epoch and the checksum put
- * right, so that the parts behind them are reached. What was accepted is encoded again: same bytes. */
+/* Log records, segment headers and stagings: any bytes as they come, and again with the epoch and the
+ * checksum put right, so that the parts behind them are reached. What was accepted is encoded again: same
+ * bytes. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -19,7 +19,8 @@ static void walk(struct bytes record)
 {
     struct session_view view;
     struct session_field field, found;
-    struct buffer token = {.memory = &memory};
+    struct buffer room = {.memory = &memory};
+    struct bytes token;
 
     session_key(record);
     session_newest_hlc(record);
@@ -27,12 +28,12 @@ static void walk(struct bytes record)
         while (!view.cold && session_next(&view, true, &field)) {
             session_find(&view, field.name, &found);
         }
-    }
-    if (session_token(record, &token) == 0) {
-        session_covers(record, buffer_bytes(&token));
+        if (session_token(&view, &room, &token) == 0) {
+            session_covers(record, token);
+        }
     }
     session_covers(record, record);
-    buffer_fini(&token);
+    buffer_fini(&room);
 }
 
 /* Its fields leave memory and come back. */

@@ -1,6 +1,6 @@
 /* The data plane short of memory: the n-th request for it fails, alone or with some after it, n = 1, 2, ...
- * until it is not reached. Every request is answered or its connection ends; what is answered as not done was not
- * done; nothing leaks. */
+ * until it is not reached. Every request is answered or its connection ends; what is answered as not done
+ * was not done; nothing leaks. */
 #include "plane_kit.h"
 
 enum { KEYS = 24, LARGE_BYTES = 40000, MEDIUM_BYTES = 14000, CHANGES = 6000 };

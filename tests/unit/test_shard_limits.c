@@ -61,6 +61,37 @@ static void test_session_limits(void **state)
     world_end();
 }
 
+/* What would be refused whatever it is can be refused before it is taken apart; it counts the same. */
+static void test_refused_late(void **state)
+{
+    uint32_t retry_after_ms = 0;
+
+    (void)state;
+    world_prepare();
+    world.options.queue_delay_ms = 100;
+    world_start();
+    uint64_t now_us = world.now_us;
+    assert_false(shard_refuse_late(world.shard, REQUEST_GET, now_us - 100000, world.now_ms, now_us,
+                                   &retry_after_ms));
+    assert_int_equal(shard_stats(world.shard)->requests[REQUEST_GET], 0);
+    assert_true(shard_refuse_late(world.shard, REQUEST_GET, now_us - 100001, world.now_ms, now_us,
+                                  &retry_after_ms));
+    assert_true(retry_after_ms >= 100);
+    assert_int_equal(world.traces[TRACE_OVERLOAD_BEGIN], 1);
+    assert_int_equal(shard_stats(world.shard)->requests[REQUEST_GET], 1);
+    assert_int_equal(shard_stats(world.shard)->answers[REQUEST_GET][STATUS_BUSY], 1);
+    assert_int_equal(shard_stats(world.shard)->busy, 1);
+    assert_int_equal(world.answers, 0);
+    world_end();
+
+    world_prepare();
+    world.options.queue_delay_ms = 0;
+    world_start();
+    assert_false(shard_refuse_late(world.shard, REQUEST_WRITE, 0, world.now_ms, world.now_us,
+                                   &retry_after_ms));
+    world_end();
+}
+
 static void test_timeout(void **state)
 {
     (void)state;
@@ -205,8 +236,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_full), cmocka_unit_test(test_session_limits),
-        cmocka_unit_test(test_timeout),     cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_goodput),     cmocka_unit_test(test_fault_loop),
+        cmocka_unit_test(test_timeout),     cmocka_unit_test(test_refused_late),
+        cmocka_unit_test(test_busy),        cmocka_unit_test(test_goodput),
+        cmocka_unit_test(test_fault_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
