@@ -272,6 +272,14 @@ uint64_t session_newest_hlc(struct bytes record)
     return record_newest(&opened);
 }
 
+uint64_t session_newest_stamp(struct bytes record)
+{
+    struct record opened;
+    uint8_t format = record.size > 0 ? record.data[0] & 0xf0 : 0;
+
+    return record_open_head(&opened, record, format) == 0 ? opened.version.newest.hlc : 0;
+}
+
 int session_token(const struct session_view *view, struct buffer *out, struct bytes *token)
 {
     *token = view->record_.token;

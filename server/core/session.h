@@ -114,6 +114,9 @@ struct bytes session_key(struct bytes record);
  * in. */
 uint64_t session_newest_hlc(struct bytes record);
 
+/* The newest stamp in it: without the last access, which reads slide and no write made. */
+uint64_t session_newest_stamp(struct bytes record);
+
 /* ---- The view: what a client sees at a time ---- */
 
 struct session_view {

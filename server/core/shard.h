@@ -126,7 +126,7 @@ int shard_restore_touch(struct shard *shard, struct bytes body);    /* LOG_TOUCH
 int shard_restore_bury(struct shard *shard, struct bytes record);   /* LOG_BURY. */
 
 /* Serving begins while the store still gives, through the same four and the one below. Requests for what is
- * still to come wait for it, scans for the end. `hlc` is at or above everything that the store has; the clock
+ * still to come wait for it, scans for the end. `hlc` is at or above every stamp that the store has; the clock
  * must have passed it. Before the first request. */
 void shard_loading_begin(struct shard *shard, struct loader_port *loader, uint64_t hlc,
                          uint64_t now_ms);

@@ -132,7 +132,8 @@ static bool delta_will_do(const struct shard *shard, struct bytes before)
     if (written->delta.size == 0 || written->delta.size >= written->record.size) {
         return false;
     }
-    return !shard->revived || before.size == 0 || session_newest_hlc(before) > shard->restored_hlc;
+    return !shard->revived || before.size == 0 ||
+           session_newest_stamp(before) > shard->restored_hlc;
 }
 
 static enum status log_written(struct shard *shard, const struct request *request, bool is_delta)

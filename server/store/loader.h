@@ -79,7 +79,7 @@ void loader_init(struct loader *loader, struct store *store);
 /* Ends the thread, if there is one. */
 void loader_fini(struct loader *loader);
 
-/* Find what there is to give. `lsn` is where the log goes on, `hlc` at or above everything in it.
+/* Find what there is to give. `lsn` is where the log goes on, `hlc` at or above every stamp in it.
  * Returns 0 or negative errno. */
 int loader_prepare(struct loader *loader, uint64_t *lsn, uint64_t *hlc);
 

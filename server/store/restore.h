@@ -33,7 +33,7 @@ struct restore {
     uint32_t run_count, run_capacity;
     uint64_t from_lsn; /* The checkpoint has what is before. */
     uint64_t end_lsn;
-    uint64_t hlc; /* At or above everything that is given. */
+    uint64_t hlc; /* At or above every stamp that is given. (A touch is none.) */
     bool has_checkpoint;
     struct buffer left; /* Records as of epoch {1, 0}, without MARKs. */
     /* How far giving has come: all before is given. */

@@ -68,7 +68,7 @@ void store_close(struct store *store);
  * Returns 0 or negative errno. */
 int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
 
-/* Find what store_loader() will give. `lsn` is where the log goes on, `hlc` at or above all that it has;
+/* Find what store_loader() will give. `lsn` is where the log goes on, `hlc` at or above all its stamps;
  * `work` whether there is anything. With much log it takes a compaction's time. In place of
  * store_restore(). Returns 0 or negative errno. */
 int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work);
