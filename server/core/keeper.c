@@ -338,6 +338,11 @@ bool keeper_evacuate(struct keeper *keeper, uint32_t bytes)
     return step > 0 || index_tidy(&keeper->index, TIDY_SEGMENTS);
 }
 
+uint64_t keeper_record_bytes(const struct keeper *keeper)
+{
+    return keeper->slab.record_bytes;
+}
+
 void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats)
 {
     *stats = (struct keeper_stats){

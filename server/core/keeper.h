@@ -107,6 +107,7 @@ uint64_t keeper_sweep(struct keeper *keeper, uint64_t cursor, uint32_t max,
  * a few segments of the index. Returns true while more is due. */
 bool keeper_evacuate(struct keeper *keeper, uint32_t bytes);
 
+uint64_t keeper_record_bytes(const struct keeper *keeper);
 void keeper_stats(const struct keeper *keeper, struct keeper_stats *stats);
 
 #endif

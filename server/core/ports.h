@@ -58,6 +58,8 @@ struct loader_port {
     /* For the shard: memory is short, bring the log before `lsn` into the checkpoint as soon as it is
      * sealed. 0: the log that a restart had. */
     void (*hurry)(struct loader_port *loader, uint64_t lsn);
+    /* For the shard: its records take so many bytes; how long the log may grow goes by that. */
+    void (*live)(struct loader_port *loader, uint64_t record_bytes);
 
     /* For whoever runs the shard; he takes block after block, takes in its records (shard_restore_*()),
      * gives it back, and after one that was fetched calls shard_loaded(). `wake` is called, from any

@@ -239,6 +239,9 @@ uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
     uint64_t budget_ns = (uint64_t)budget_us * 1000;
 
     shard_advance(shard, now_ms);
+    if (shard->loader != NULL) {
+        shard->loader->live(shard->loader, keeper_record_bytes(shard->keeper));
+    }
     if (overload_ended(&shard->overload, shard->now_ms)) {
         shard_trace(shard, TRACE_OVERLOAD_END, 0, bytes_of(NULL, 0));
     }

@@ -363,6 +363,12 @@ static void port_hurry(struct loader_port *port, uint64_t lsn)
     }
 }
 
+static void port_live(struct loader_port *port, uint64_t record_bytes)
+{
+    atomic_store_explicit(&loader_of_port(port)->store->live_bytes, record_bytes,
+                          memory_order_relaxed);
+}
+
 static int port_start(struct loader_port *port, void (*wake)(void *context), void *context)
 {
     struct loader *loader = loader_of_port(port);
@@ -455,6 +461,7 @@ void loader_init(struct loader *loader, struct store *store)
                 .fetch = port_fetch,
                 .covered = port_covered,
                 .hurry = port_hurry,
+                .live = port_live,
                 .start = port_start,
                 .stop = port_stop,
                 .take = port_take,

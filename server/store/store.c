@@ -30,17 +30,57 @@ static uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Nice to those who serve, until they will soon have to wait for it. Where it may not be less nice again
- * (without the right to it), it stays as it is. */
+/* What the checkpoint has, or memory where that is more: sessions may be cold, or only in the log yet. In steps,
+ * as who waits for segments is woken at each. */
+static uint64_t live_bytes(struct store *store, const struct checkpoint_info *info)
+{
+    uint64_t live = atomic_load_explicit(&store->live_bytes, memory_order_relaxed);
+
+    live -= live % store->options.segment_bytes;
+    return live > info->record_bytes ? live : info->record_bytes;
+}
+
+/* How large the log may grow, by the live data (and log_bytes_min, 64 MiB). What is promised is twice the
+ * data and 256 MiB; the data counts here with what records keep beside it, and so the files with their
+ * indexes take a little less. Compaction is due early enough to end before. Free files are kept for what will
+ * be needed until it is due again. Returns the bytes of sealed log at which it is. */
+static uint64_t set_sizes(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    const uint64_t least = BOUND_SEGMENTS_MIN * options->segment_bytes;
+    struct checkpoint_info info;
+
+    checkpoint_info(store->checkpoint, &info);
+    uint64_t live = live_bytes(store, &info);
+    uint64_t due = live + live / 4 + options->log_bytes_min;
+    uint64_t bound = live + live / 4 * 3 + BOUND_PART * options->log_bytes_min;
+    bound = bound < least ? least : bound;
+    segments_set_kept(store->segments, due + 2 * options->segment_bytes,
+                      info.file_bytes + STAGING_FILE_BYTES);
+    segments_set_bound(store->segments, bound, store->compaction_error);
+    store->bound_bytes = bound;
+    store->urgent_bytes = bound - (bound < due ? 0 : (bound - due) / 2);
+    return due;
+}
+
+/* Nice to those who serve, and the less so the sooner they will have to wait for it. Where it may not be less
+ * nice again (without the right to it), it stays as it is. */
 static void be_nice(struct store *store)
 {
     struct segments_stats stats;
+    int nice = COMPACTOR_NICE;
 
+    set_sizes(store);
     segments_stats(store->segments, &stats);
-    bool nice = stats.bytes < store->urgent_bytes && !stats.at_bound;
+    if (stats.bytes >= store->bound_bytes || stats.at_bound) {
+        nice = 0;
+    } else if (stats.bytes > store->urgent_bytes) {
+        nice = (int)(COMPACTOR_NICE * (store->bound_bytes - stats.bytes) /
+                     (store->bound_bytes - store->urgent_bytes));
+    }
     if (nice != store->compactor_nice) {
         store->compactor_nice = nice;
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), nice ? COMPACTOR_NICE : 0);
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
     }
 }
 
@@ -283,28 +323,6 @@ static void publish(struct store *store, bool failed)
     pthread_mutex_unlock(&store->lock);
 }
 
-/* How large the log may grow, by the live data (and log_bytes_min, 64 MiB). What is promised is twice the
- * data and 256 MiB; the data counts here with what records keep beside it, and so the files with their
- * indexes take a little less. Compaction is due early enough to end before. Free files are kept for what will
- * be needed until it is due again. Returns the bytes of sealed log at which it is. */
-static uint64_t set_sizes(struct store *store)
-{
-    const struct store_options *options = &store->options;
-    const uint64_t least = BOUND_SEGMENTS_MIN * options->segment_bytes;
-    struct checkpoint_info info;
-
-    checkpoint_info(store->checkpoint, &info);
-    uint64_t live = info.record_bytes;
-    uint64_t due = live + live / 4 + options->log_bytes_min;
-    uint64_t bound = live + live / 4 * 3 + BOUND_PART * options->log_bytes_min;
-    bound = bound < least ? least : bound;
-    segments_set_kept(store->segments, due + 2 * options->segment_bytes,
-                      info.file_bytes + STAGING_FILE_BYTES);
-    segments_set_bound(store->segments, bound, store->compaction_error);
-    store->urgent_bytes = bound - (bound < due ? 0 : (bound - due) / 2);
-    return due;
-}
-
 static void report_failure(struct store *store, const char *what, int error)
 {
     char text[160];
@@ -381,7 +399,7 @@ static void *compactor_main(void *context)
     uint64_t seen = 0;
 
     store->in_compactor = true;
-    store->compactor_nice = false;
+    store->compactor_nice = 0;
     while (!atomic_load(&store->stopping)) {
         int rc = 0;
         be_nice(store);

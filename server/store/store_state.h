@@ -20,10 +20,13 @@ struct store {
     struct staging staging;
     struct leftover leftover;
     pthread_t preparer, compactor;
-    bool preparing, compacting;        /* The threads exist. */
-    uint64_t urgent_bytes;             /* Of log, at which compaction is nice no more. */
-    bool in_compactor, compactor_nice; /* The compactor's own. */
-    int compaction_error;              /* Of the last run; whoever compacts. */
+    bool preparing, compacting;      /* The threads exist. */
+    atomic_uint_fast64_t live_bytes; /* loader_port's live. */
+    uint64_t urgent_bytes,
+        bound_bytes;   /* Of log: from here on compaction is less nice, here no more. */
+    bool in_compactor; /* The compactor's own, as is how nice it is. */
+    int compactor_nice;
+    int compaction_error; /* Of the last run; whoever compacts. */
     atomic_bool stopping;
     atomic_uint_fast64_t hurried_lsn; /* Compact up to here, however little it is. */
     /* What the checkpoint has (loader_port's covered). */

@@ -19,7 +19,7 @@ static struct shard_store {
     struct stored *all;
     size_t count;
     size_t compacted; /* Records of the log that are in it. */
-    uint64_t lsn, hlc, hurried_lsn;
+    uint64_t lsn, hlc, hurried_lsn, live_bytes;
     uint64_t wanted[STORE_WANTED_MAX];
     uint32_t wanted_count;
     uint64_t fetches, hurries, told;
@@ -70,6 +70,12 @@ static void store_hurry(struct loader_port *port, uint64_t lsn)
     store.hurries++;
 }
 
+static void store_live(struct loader_port *port, uint64_t record_bytes)
+{
+    (void)port;
+    store.live_bytes = record_bytes;
+}
+
 static void store_tell(struct loader_port *port, uint32_t kind, struct bytes body, int error)
 {
     (void)port;
@@ -90,6 +96,7 @@ static inline void store_init(void)
         .fetch = store_fetch,
         .covered = store_covered,
         .hurry = store_hurry,
+        .live = store_live,
         .tell = store_tell,
     };
 }

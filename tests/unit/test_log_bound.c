@@ -96,6 +96,29 @@ static void test_slow_compaction(void **state)
     store_kit_fini(&kit);
 }
 
+/* The bound goes by what is in memory where that is more than the checkpoint has. */
+static void test_live_data_in_memory(void **state)
+{
+    struct segments_stats stats;
+    uint64_t records = 0;
+
+    (void)state;
+    begin();
+    struct loader_port *loader = store_loader(kit.store);
+    loader->live(loader, 20 * SEGMENT + SEGMENT / 2);
+    kit.files.hold_commits = true;
+    kit_start(&kit);
+    assert_int_equal(write_until_refused(&records), -EAGAIN);
+    segments_stats(store_segments(kit.store), &stats);
+    assert_true(stats.bytes <= BOUND + 35 * SEGMENT && stats.bytes > BOUND + 33 * SEGMENT);
+    __atomic_store_n(&kit.files.hold_commits, false, __ATOMIC_RELAXED);
+    write_again();
+    kit_flush(&kit);
+    kit_stop(&kit);
+    kit_reopen_and_check(&kit);
+    store_kit_fini(&kit);
+}
+
 /* Compaction finds no room on the disk: that is what is said then, and it ends like any full disk. */
 static void test_no_room_for_a_checkpoint(void **state)
 {
@@ -164,6 +187,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slow_compaction),
+        cmocka_unit_test(test_live_data_in_memory),
         cmocka_unit_test(test_no_room_for_a_checkpoint),
         cmocka_unit_test(test_free_files_are_within),
     };

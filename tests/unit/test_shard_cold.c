@@ -56,6 +56,8 @@ static void test_the_coldest_go(void **state)
                 world_pass(10);
             }
             assert_true(store.hurries > 0 && world.seals > 0);
+            assert_true(store.live_bytes > 0);
+            assert_int_equal(store.live_bytes, keeper_record_bytes(shard_keeper(world.shard)));
             store_compact();
             world_pass(40);
             waits++;
