@@ -266,7 +266,7 @@ static void begin(struct compaction *compaction)
     compaction->from_lsn = compaction->to_lsn = info.lsn;
     compaction->hlc = info.hlc;
     compaction->record_count = compaction->made_count = compaction->log_bytes = 0;
-    compaction->group.memory = compaction->body.memory = compaction->memory;
+    compaction->group.memory = compaction->scratch.memory = compaction->memory;
     compaction->records[0].memory = compaction->records[1].memory = compaction->memory;
 }
 
@@ -276,7 +276,7 @@ static void release(struct compaction *compaction)
     buffer_fini(&compaction->group);
     buffer_fini(&compaction->records[0]);
     buffer_fini(&compaction->records[1]);
-    buffer_fini(&compaction->body);
+    buffer_fini(&compaction->scratch);
     checkpoint_rest(compaction->checkpoint);
 }
 

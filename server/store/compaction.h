@@ -15,9 +15,11 @@
  * policy, and whatever the log still has of a session finds its base.
  *
  * Memory: for each segment a window of COMPACTION_WINDOW entries of its index, or, where that is
- * missing, the whole index, made again; the present key's entries; the largest record three times. All
- * is given back after each run. The segments pass through the page cache, so that a run takes no more
- * of them than a quarter of the machine's memory. Threads: one.
+ * missing, the whole index, made again; the present key's entries; the largest record twice. All
+ * is given back after each run. The segments are read into the page cache and mapped, so that a run takes no
+ * more of them than a quarter of the machine's memory; meanwhile they count in the process's resident size,
+ * as does the old checkpoint, though the kernel may take their pages back at any time. What is read again
+ * after that and fails then ends the process (bus_error.h). Threads: one.
  */
 #ifndef COMPACTION_H
 #define COMPACTION_H
@@ -59,7 +61,7 @@ struct compaction {
     uint64_t record_count, made_count, log_bytes;
     uint32_t breath;
     struct buffer group; /* Entries of the present key. */
-    struct buffer records[2], body;
+    struct buffer records[2], scratch;
 };
 
 /* One run over what is sealed now, after which the segments it covers are recycled.

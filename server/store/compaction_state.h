@@ -9,6 +9,8 @@
 struct compaction_segment {
     struct segment_file file;
     int fd;
+    const uint8_t *area; /* As much of it as there is, mapped by compaction_fetch(). */
+    size_t area_bytes;
     /* Its index: in whole where there was no file to read, else a window of the file. */
     struct segment_index index;
     bool streamed;
@@ -38,7 +40,7 @@ bool compaction_breathe(struct compaction *compaction);
 int compaction_segments_init(struct compaction *compaction);
 void compaction_segments_fini(struct compaction *compaction);
 
-/* Bring a segment into the page cache. Returns 0 or -ECANCELED. */
+/* Read a segment and map it. Returns 0, -ECANCELED, or negative errno. */
 int compaction_fetch(struct compaction *compaction, struct compaction_segment *segment);
 
 /* Turn to the first entry of the index that the checkpoint does not cover yet, and to the next one; `at` is
@@ -49,8 +51,8 @@ int compaction_next(struct compaction *compaction, struct compaction_segment *se
 /* The whole index in memory. */
 int compaction_whole_index(struct compaction *compaction, struct compaction_segment *segment);
 
-/* Read and check a record, whose body is good until the next call. Returns 0; -EBADMSG: it is damaged,
- * which was reported; other negative errno. */
+/* Check a record of a segment that was fetched; the body is good until compaction_segments_fini(). Returns 0;
+ * -EBADMSG: it is damaged, which was reported. */
 int compaction_read(struct compaction *compaction, const struct compaction_entry *entry,
                     struct log_record *record);
 

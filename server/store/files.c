@@ -123,10 +123,12 @@ static int system_commit(struct files *files)
     return 0;
 }
 
-static int system_map(struct files *files, int fd, size_t size, void **area)
+static int system_map(struct files *files, int fd, size_t size, bool writable, void **area)
 {
+    const int protection = PROT_READ | (writable ? PROT_WRITE : 0);
+
     (void)files;
-    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *mapped = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
     if (mapped == MAP_FAILED) {
         return -errno;
     }

@@ -6,6 +6,7 @@
 #ifndef FILES_H
 #define FILES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,8 +28,8 @@ struct files {
     int (*remove)(struct files *files, const char *path);
     int (*make_directory)(struct files *files, const char *path);
     int (*commit)(struct files *files);
-    /* Map the first `size` bytes, shared and writable; munmap() ends it. */
-    int (*map)(struct files *files, int fd, size_t size, void **area);
+    /* Map the first `size` bytes, shared; munmap() ends it. */
+    int (*map)(struct files *files, int fd, size_t size, bool writable, void **area);
 };
 
 /* The real one. */

@@ -372,9 +372,14 @@ int segments_prepare(struct segments *segments)
     }
     pthread_mutex_lock(&segments->lock);
     settle(segments, &step, rc);
-    segments->error = rc;
-    segments->failures = rc == 0 ? 0 : segments->failures + 1;
+    bool done = rc == 0 && (step.kind == STEP_CREATE || step.kind == STEP_RECYCLE);
+    if (done || rc != 0) { /* An index or a removal says nothing of whether there is room. */
+        segments->error = rc;
+        segments->failures = done ? 0 : segments->failures + 1;
+    }
     pthread_mutex_unlock(&segments->lock);
-    tell_room(segments, rc);
+    if (done || rc != 0) {
+        tell_room(segments, rc);
+    }
     return rc == 0 ? 1 : rc;
 }

@@ -188,7 +188,7 @@ int staging_open(const struct staging_options *options, struct staging *staging)
     *staging = (struct staging){.files = options->files, .fd = -1};
     int rc = open_file(options, staging);
     if (rc == 0) {
-        rc = options->files->map(options->files, staging->fd, STAGING_FILE_BYTES, &map);
+        rc = options->files->map(options->files, staging->fd, STAGING_FILE_BYTES, true, &map);
     }
     staging->kept = rc == 0;
     if (is_refusal(rc)) {

@@ -42,24 +42,33 @@ static uint64_t live_bytes(struct store *store, const struct checkpoint_info *in
 
 /* How large the log may grow, by the live data (and log_bytes_min, 64 MiB). What is promised is twice the
  * data and 256 MiB; the data counts here with what records keep beside it, and so the files with their
- * indexes take a little less. Compaction is due early enough to end before. Free files are kept for what will
- * be needed until it is due again. Returns the bytes of sealed log at which it is. */
-static uint64_t set_sizes(struct store *store)
+ * indexes take a little less. Compaction is due early enough to end before. Returns the bytes of sealed log at
+ * which it is. */
+static uint64_t set_bound(struct store *store, const struct checkpoint_info *info)
 {
     const struct store_options *options = &store->options;
     const uint64_t least = BOUND_SEGMENTS_MIN * options->segment_bytes;
-    struct checkpoint_info info;
 
-    checkpoint_info(store->checkpoint, &info);
-    uint64_t live = live_bytes(store, &info);
+    uint64_t live = live_bytes(store, info);
     uint64_t due = live + live / 4 + options->log_bytes_min;
     uint64_t bound = live + live / 4 * 3 + BOUND_PART * options->log_bytes_min;
     bound = bound < least ? least : bound;
-    segments_set_kept(store->segments, due + 2 * options->segment_bytes,
-                      info.file_bytes + STAGING_FILE_BYTES);
     segments_set_bound(store->segments, bound, store->compaction_error);
     store->bound_bytes = bound;
     store->urgent_bytes = bound - (bound < due ? 0 : (bound - due) / 2);
+    return due;
+}
+
+/* The same, and what else may lie on the disk: free files are kept for what will be needed until compaction
+ * is due again. */
+static uint64_t set_sizes(struct store *store)
+{
+    struct checkpoint_info info;
+
+    checkpoint_info(store->checkpoint, &info);
+    uint64_t due = set_bound(store, &info);
+    segments_set_kept(store->segments, due + 2 * store->options.segment_bytes,
+                      info.file_bytes + STAGING_FILE_BYTES);
     return due;
 }
 
@@ -67,10 +76,12 @@ static uint64_t set_sizes(struct store *store)
  * nice again (without the right to it), it stays as it is. */
 static void be_nice(struct store *store)
 {
+    struct checkpoint_info info;
     struct segments_stats stats;
     int nice = COMPACTOR_NICE;
 
-    set_sizes(store);
+    checkpoint_info(store->checkpoint, &info);
+    (void)set_bound(store, &info);
     segments_stats(store->segments, &stats);
     if (stats.bytes >= store->bound_bytes || stats.at_bound) {
         nice = 0;

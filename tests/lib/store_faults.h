@@ -163,12 +163,12 @@ static inline int faulty_commit(struct files *files)
 }
 
 /* Also what the file system, not the disk, may refuse. */
-static inline int faulty_map(struct files *files, int fd, size_t size, void **area)
+static inline int faulty_map(struct files *files, int fd, size_t size, bool writable, void **area)
 {
     const struct faulty_files *faulty_port = (const struct faulty_files *)(void *)files;
     int rc = faulty(files);
     rc = rc == 0 ? faulty_port->map_error : rc;
-    return rc != 0 ? rc : files_system()->map(files_system(), fd, size, area);
+    return rc != 0 ? rc : files_system()->map(files_system(), fd, size, writable, area);
 }
 
 #endif
