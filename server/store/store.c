@@ -17,9 +17,9 @@ enum {
     BOUND_SEGMENTS_MIN = 4,
     MAP_BYTES_DEFAULT = 1024 * 1024 * 1024,
     WAIT_MS = 1000,
-    RETRY_MS = 200, /* After a failure. */
-    COMPACTOR_NICE =
-        5, /* A quarter of a core where all are busy: enough to keep up, little enough. */
+    RETRY_MS = 200,           /* After a failure. */
+    COMPACTOR_NICE = 10,      /* A tenth of a core where all are busy, and more as the log grows. */
+    COMPACTOR_NICE_FIXED = 5, /* A quarter, where it cannot be made less nice: enough to keep up. */
 };
 
 static uint64_t clock_ms(void)
@@ -72,8 +72,12 @@ static uint64_t set_sizes(struct store *store)
     return due;
 }
 
-/* Nice to those who serve, and the less so the sooner they will have to wait for it. Where it may not be less
- * nice again (without the right to it), it stays as it is. */
+static int set_nice(int nice)
+{
+    return setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+}
+
+/* Nice to those who serve, and the less so the sooner they will have to wait for it. */
 static void be_nice(struct store *store)
 {
     struct checkpoint_info info;
@@ -89,9 +93,19 @@ static void be_nice(struct store *store)
         nice = (int)(COMPACTOR_NICE * (store->bound_bytes - stats.bytes) /
                      (store->bound_bytes - store->urgent_bytes));
     }
-    if (nice != store->compactor_nice) {
+    if (nice != store->compactor_nice && !store->nice_fixed) {
         store->compactor_nice = nice;
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), nice);
+        (void)set_nice(nice);
+    }
+}
+
+/* To be less nice again takes a right (RLIMIT_NICE, CAP_SYS_NICE). */
+static void begin_nice(struct store *store)
+{
+    store->compactor_nice = 0;
+    store->nice_fixed = set_nice(1) != 0 || set_nice(0) != 0;
+    if (store->nice_fixed) {
+        (void)set_nice(COMPACTOR_NICE_FIXED);
     }
 }
 
@@ -410,7 +424,7 @@ static void *compactor_main(void *context)
     uint64_t seen = 0;
 
     store->in_compactor = true;
-    store->compactor_nice = 0;
+    begin_nice(store);
     while (!atomic_load(&store->stopping)) {
         int rc = 0;
         be_nice(store);

@@ -26,6 +26,7 @@ struct store {
         bound_bytes;   /* Of log: from here on compaction is less nice, here no more. */
     bool in_compactor; /* The compactor's own, as is how nice it is. */
     int compactor_nice;
+    bool nice_fixed;
     int compaction_error; /* Of the last run; whoever compacts. */
     atomic_bool stopping;
     atomic_uint_fast64_t hurried_lsn; /* Compact up to here, however little it is. */
