@@ -133,32 +133,46 @@ static int fetch_one(struct loader *loader, uint64_t position)
     return rc;
 }
 
+/* With the lock held: is something asked for, and room for it? */
+static bool may_fetch(const struct loader *loader)
+{
+    return loader->wanted.size > loader->wanted_at && loader->block_count < LOADER_FETCHED_MAX;
+}
+
 /* Returns 0, or negative errno: it is asked for still. */
 static int fetch_first(struct loader *loader)
 {
     uint64_t position;
 
     pthread_mutex_lock(&loader->lock);
-    memcpy(&position, loader->wanted.data, sizeof position);
+    memcpy(&position, loader->wanted.data + loader->wanted_at, sizeof position);
     pthread_mutex_unlock(&loader->lock);
     int rc = fetch_one(loader, position);
     if (rc == 0) {
         pthread_mutex_lock(&loader->lock);
-        loader->wanted.size -= sizeof position;
-        memmove(loader->wanted.data, loader->wanted.data + sizeof position, loader->wanted.size);
-        atomic_store(&loader->asked, loader->wanted.size > 0);
+        loader->wanted_at += sizeof position;
+        if (loader->wanted_at == loader->wanted.size) {
+            loader->wanted.size = loader->wanted_at = 0;
+            atomic_store(&loader->asked, false);
+        }
         pthread_mutex_unlock(&loader->lock);
     }
     return rc;
 }
 
-/* Returns 0, or negative errno: what is left is asked for still. */
+/* As much as there is room for. Returns 0, or negative errno: what is left is asked for still. */
 static int fetch_all(struct loader *loader)
 {
+    bool more = true;
     int rc = 0;
 
-    while (rc == 0 && atomic_load_explicit(&loader->asked, memory_order_relaxed)) {
-        rc = fetch_first(loader);
+    while (rc == 0 && more) {
+        pthread_mutex_lock(&loader->lock);
+        more = may_fetch(loader);
+        pthread_mutex_unlock(&loader->lock);
+        if (more) {
+            rc = fetch_first(loader);
+        }
     }
     return rc;
 }
@@ -168,7 +182,7 @@ static int fetch_all(struct loader *loader)
 static bool is_full(struct loader *loader)
 {
     pthread_mutex_lock(&loader->lock);
-    while (loader->block_count >= LOADER_BLOCKS_MAX && loader->wanted.size == 0 &&
+    while (loader->block_count >= LOADER_BLOCKS_MAX && !may_fetch(loader) &&
            !atomic_load(&loader->stopping)) {
         pthread_cond_wait(&loader->changed, &loader->lock);
     }
@@ -259,7 +273,7 @@ static bool is_asked(struct loader *loader)
     pthread_mutex_lock(&loader->lock);
     for (;;) {
         bool finish = atomic_load(&loader->finishing) && !atomic_load(&loader->finished);
-        bool asked = loader->wanted.size > 0 && loader->block_count < LOADER_FETCHED_MAX;
+        bool asked = may_fetch(loader);
         if (atomic_load(&loader->stopping) || finish || asked) {
             pthread_mutex_unlock(&loader->lock);
             return asked;
@@ -337,7 +351,7 @@ static int port_fetch(struct loader_port *port, uint64_t position)
 
     pthread_mutex_lock(&loader->lock);
     int rc = buffer_append(&loader->wanted, bytes_of(&position, sizeof position));
-    atomic_store(&loader->asked, loader->wanted.size > 0);
+    atomic_store(&loader->asked, loader->wanted.size > loader->wanted_at);
     pthread_cond_signal(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
     return rc;

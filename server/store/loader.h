@@ -62,7 +62,8 @@ struct loader {
     pthread_cond_t changed;
     struct load_block *first, *last;
     uint32_t block_count; /* In the queue. */
-    struct buffer wanted; /* Positions to fetch. */
+    struct buffer wanted; /* Positions to fetch... */
+    size_t wanted_at;     /* ... from here on. */
     bool over;            /* The last block is in the queue. */
 
     /* The loader thread's. */

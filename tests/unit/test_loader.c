@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "load.h"
+#include "loader.h"
 #include "segment_pool.h"
 #include "store_kit.h"
 
@@ -53,8 +54,30 @@ static bool is_as_written(uint32_t number)
     return bytes_equal(buffer_bytes(&kit.present[number]), buffer_bytes(&kit.restored[number]));
 }
 
-/* Open, and load everything, asking for one key in `every` on the way. */
-static void load_all(uint32_t every)
+static uint32_t waiting_blocks(void)
+{
+    struct loader *inside = (struct loader *)(void *)loader;
+
+    pthread_mutex_lock(&inside->lock);
+    uint32_t count = inside->block_count;
+    pthread_mutex_unlock(&inside->lock);
+    return count;
+}
+
+/* Nobody takes what was asked for: there are never more than so many blocks. */
+static void wait_for_full_queue(void)
+{
+    while (waiting_blocks() < LOADER_FETCHED_MAX) {
+        usleep(100);
+    }
+    for (int i = 0; i < 100; i++) {
+        assert_in_range(waiting_blocks(), LOADER_FETCHED_MAX, LOADER_FETCHED_MAX + 1);
+        usleep(100);
+    }
+}
+
+/* Open, and load everything, asking for one key in `every` on the way; the first `ahead` before it begins. */
+static void load_after(uint32_t every, uint32_t ahead)
 {
     static bool fetched[STORE_KIT_KEYS_MAX];
     char message[256];
@@ -71,12 +94,15 @@ static void load_all(uint32_t every)
     assert_true(work);
     loader = store_loader(kit.store);
     uint32_t number = 0;
-    if (every != 0) { /* One at least comes before its turn, however fast the rest is. */
-        loader->fetch(loader, position_of(number));
+    while (asked < ahead) {
+        assert_int_equal(loader->fetch(loader, position_of(number)), 0);
         asked++;
         number += every;
     }
     assert_int_equal(loader->start(loader, wake, NULL), 0);
+    if (ahead > LOADER_FETCHED_MAX) {
+        wait_for_full_queue();
+    }
     while (!over || came < asked) {
         if (every != 0 && number < kit.key_count && random_below(&kit.random, 2) == 0) {
             if (loader->pending(loader, position_of(number))) {
@@ -112,6 +138,12 @@ static void load_all(uint32_t every)
     assert_true(atomic_load(&wakes) > 0);
     loader->finish(loader);
     assert_int_equal(kit_differences(&kit), 0);
+}
+
+/* One at least comes before its turn, however fast the rest is. */
+static void load_all(uint32_t every)
+{
+    load_after(every, every != 0);
 }
 
 static int begin(void **state)
@@ -157,6 +189,15 @@ static void test_log_with_indexes(void **state)
     kit_live(&kit, 20000);
     write_indexes();
     load_all(1);
+    expect_no_reports();
+}
+
+static void test_many_asked_for(void **state)
+{
+    (void)state;
+    kit_live(&kit, 20000);
+    write_indexes();
+    load_after(1, 3 * LOADER_FETCHED_MAX);
     expect_no_reports();
 }
 
@@ -304,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_log_with_indexes, begin, end),
+        cmocka_unit_test_setup_teardown(test_many_asked_for, begin, end),
         cmocka_unit_test_setup_teardown(test_checkpoint_and_log, begin, end),
         cmocka_unit_test_setup_teardown(test_damaged_indexes_cost_time_only, begin, end),
         cmocka_unit_test_setup_teardown(test_much_log_is_compacted_first, begin, end),
