@@ -295,7 +295,7 @@ int compaction_segments_init(struct compaction *compaction)
 static void unmap(struct compaction_segment *segment)
 {
     if (segment->area != NULL) {
-        munmap((void *)(uintptr_t)segment->area, segment->area_bytes);
+        munmap(segment->area, segment->area_bytes);
         segment->area = NULL;
         segment->area_bytes = 0;
     }

@@ -9,7 +9,7 @@
 struct compaction_segment {
     struct segment_file file;
     int fd;
-    const uint8_t *area; /* As much of it as there is, mapped by compaction_fetch(). */
+    uint8_t *area; /* As much of it as there is, mapped by compaction_fetch(). */
     size_t area_bytes;
     /* Its index: in whole where there was no file to read, else a window of the file. */
     struct segment_index index;

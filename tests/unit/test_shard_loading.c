@@ -17,6 +17,12 @@ static bool fake_pending(struct loader_port *port, uint64_t position)
     return !loader.nothing && position >= loader.done;
 }
 
+static void fake_live(struct loader_port *port, uint64_t record_bytes)
+{
+    (void)port;
+    (void)record_bytes;
+}
+
 static int fake_fetch(struct loader_port *port, uint64_t position)
 {
     (void)port;
@@ -36,7 +42,8 @@ static struct earlier {
 static void begin_after(void (*live)(void))
 {
     memset(&loader, 0, sizeof loader);
-    loader.port = (struct loader_port){.pending = fake_pending, .fetch = fake_fetch};
+    loader.port =
+        (struct loader_port){.pending = fake_pending, .fetch = fake_fetch, .live = fake_live};
     world_begin();
     live();
     uint64_t now_ms = world.now_ms;
