@@ -118,10 +118,11 @@ def fill_until_cold(daemon, sessions=20_000):
 
 
 def checkpoint_file(daemon):
-    paths = [path / "data.mdb" if path.is_dir() else path for path in daemon.data.glob("**/checkpoint-*")]
-    found = [path for path in paths if path.is_file() and not path.name.endswith(("-lock", ".tmp"))]
-    check(len(found) == 1, found)
-    return found[0]
+    """There are two while a fresh one is built."""
+    def found():
+        paths = list(daemon.data.glob("**/checkpoint-*"))
+        return len(paths) == 1 and paths[0].is_dir() and paths[0].suffix != ".tmp" and paths[0] / "data.mdb"
+    return wait_for("one checkpoint", found)
 
 
 def test_a_checkpoint_that_is_cut():
