@@ -27,7 +27,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->hlc = options->hlc;
     made->restored_hlc = options->hlc;
     made->gone_hlc = options->gone_hlc;
-    made->scratch.memory = memory;
+    made->scratch.memory = made->answer.memory = made->changes.memory = memory;
     made->buried.memory = memory;
     made->loader = options->loader;
     made->cold.shrinks = true;
@@ -65,6 +65,8 @@ void shard_destroy(struct shard *shard)
     position_set_fini(&shard->cold.damaged);
     parking_fini(&shard->parking);
     buffer_fini(&shard->scratch);
+    buffer_fini(&shard->answer);
+    buffer_fini(&shard->changes);
     shard->memory->resize(shard->memory, shard, sizeof *shard, 0);
 }
 
@@ -320,6 +322,10 @@ static bool refuse_late(struct shard *shard, const struct request *request, uint
 
 void shard_run(struct shard *shard, const struct request *request, uint64_t now_us)
 {
+    if (request->procedure != NULL) {
+        shard_procedure(shard, request, now_us);
+        return;
+    }
     switch (request->op) {
     case REQUEST_GET:
         shard_get(shard, request, now_us);
@@ -340,6 +346,7 @@ void shard_execute(struct shard *shard, const struct request *request, uint64_t 
                    uint64_t now_us)
 {
     assert(request->op <= REQUEST_INSPECT);
+    assert(request->procedure == NULL || request->op <= REQUEST_WRITE);
     shard_advance(shard, now_ms);
     shard->stats.requests[request->op]++;
     if (refuse_late(shard, request, now_us)) {

@@ -21,6 +21,7 @@
 #include "keeper.h"
 #include "policy.h"
 #include "ports.h"
+#include "procedure.h"
 #include "session.h"
 
 enum request_op {
@@ -46,8 +47,9 @@ struct request {
     struct bytes version; /* GET: floor; WRITE: condition. */
     struct bytes body;    /* GET: names of fields; WRITE: change list. */
     uint64_t client, sequence, retry_hlc;
-    uint64_t cursor; /* SCAN. */
-    uint32_t count;  /* SCAN. */
+    uint64_t cursor;                   /* SCAN. */
+    uint32_t count;                    /* SCAN. */
+    const struct procedure *procedure; /* GET, WRITE: what is done in their place; else NULL. */
 };
 
 /* An answer. Pointers are valid during door->reply() only. */
@@ -64,7 +66,7 @@ struct reply {
     struct bytes fields; /* GET: the names asked for. */
     struct session_view *view; /* GET, INSPECT: NULL unless status is OK. */
     struct bytes record;       /* INSPECT. */
-    struct bytes results;      /* WRITE: one per change. */
+    struct bytes results;      /* WRITE: one per change. Of a procedure: its answer. */
     struct bytes keys;         /* SCAN: each as varint size and bytes. */
     uint64_t cursor;           /* SCAN: where to go on; 0: done. */
 };

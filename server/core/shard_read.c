@@ -60,6 +60,13 @@ static bool touches(const struct shard *shard, const struct request *request,
            shard->view.idle_ms > 0 && shard->view.last_access_ms < shard->now_ms;
 }
 
+void shard_use(struct shard *shard, const struct request *request, const struct policy *policy)
+{
+    if (touches(shard, request, policy)) {
+        touch(shard, request);
+    }
+}
+
 /* Nothing is there. Had this shard all that the token says? It has what this life of the node stamped,
  * and of the lives before what was stamped up to the newest time that came back: a crash takes the end.
  * What it had and has no more has ended, and its tombstone too. */
@@ -110,9 +117,7 @@ static void get_hit(struct shard *shard, const struct request *request, uint64_t
     const struct policy *policy = policy_of_key(shard->policies, request->key);
     struct session_view *view = &shard->view;
 
-    if (touches(shard, request, policy)) {
-        touch(shard, request);
-    }
+    shard_use(shard, request, policy);
     struct bytes token;
     if (session_token(&shard->view, &shard->scratch, &token) != 0) {
         shard_answer_error(shard, request, STATUS_MEMORY_FULL, "no memory for the answer", now_us);

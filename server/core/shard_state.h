@@ -3,6 +3,7 @@
  *   shard.c          its life, a request's way to its operation, answers
  *   shard_read.c     GET, SCAN, INSPECT, and sliding idle deadlines
  *   shard_write.c    WRITE: apply, log, acknowledge
+ *   shard_procedure.c  both in one turn
  *   shard_log.c      the log as the shard sees it: full, resumed, failed, durable
  *   shard_expiry.c   patrol, wheel, burials
  *   shard_restore.c  what the store gives at a start
@@ -58,7 +59,7 @@ struct shard {
     /* Of the request that is executed; they keep their memory. */
     struct session_written written;
     struct session_view view;
-    struct buffer scratch;
+    struct buffer scratch, answer, changes;
 
     struct acks acks;
     uint64_t appended_lsn, durable_lsn;
@@ -120,6 +121,27 @@ void shard_get(struct shard *shard, const struct request *request, uint64_t now_
 void shard_scan(struct shard *shard, const struct request *request, uint64_t now_us);
 void shard_inspect(struct shard *shard, const struct request *request, uint64_t now_us);
 void shard_write(struct shard *shard, const struct request *request, uint64_t now_us);
+void shard_procedure(struct shard *shard, const struct request *request, uint64_t now_us);
+
+/* ---- Steps of a write ---- */
+
+/* May it begin? Where not, it was answered, or waits for the cold session. `ends`: it can only end the session.
+ * What may begin has a place among the replies that wait. */
+bool shard_begin_write(struct shard *shard, const struct request *request, bool ends,
+                       struct bytes *record, uint64_t now_us);
+/* Apply, log, store: into shard->written. Returns OK or an error, with `text`. */
+enum status shard_apply(struct shard *shard, const struct request *request,
+                        const struct policy *policy, struct bytes record, const char **text);
+/* The level that it is answered at. */
+enum ack_level shard_ack_level(const struct request *request, const struct policy *policy);
+/* Answer what was written, once it is as safe as `level` says. */
+void shard_answer_write(struct shard *shard, const struct request *request, enum ack_level level,
+                        struct reply *reply, uint64_t now_us);
+void shard_answer_write_error(struct shard *shard, const struct request *request,
+                              enum status status, const char *text, uint64_t now_us);
+
+/* Slide the idle deadline of the live session in shard->view, where its policy says that reads do. */
+void shard_use(struct shard *shard, const struct request *request, const struct policy *policy);
 
 /* Answer a request that has waited for longer than its client does. Returns whether it has. */
 bool shard_refuse_timeout(struct shard *shard, const struct request *request, uint64_t now_us);

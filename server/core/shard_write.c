@@ -8,6 +8,7 @@
 #include "shard_state.h"
 
 #include <assert.h>
+#include <errno.h>
 
 static const char no_archive_text[] = "no archive is configured";
 
@@ -28,7 +29,7 @@ static enum status check_request(const struct request *request, const char **tex
 }
 
 /* The level that this write is answered at. On a node alone nobody else can have it. */
-static enum ack_level level_of(const struct request *request, const struct policy *policy)
+enum ack_level shard_ack_level(const struct request *request, const struct policy *policy)
 {
     enum ack_level asked = request->ack == ACK_DEFAULT ? policy->ack : request->ack;
 
@@ -183,12 +184,35 @@ static enum status store(struct shard *shard, const struct request *request, str
     return STATUS_OK;
 }
 
+enum status shard_apply(struct shard *shard, const struct request *request,
+                        const struct policy *policy, struct bytes record, const char **text)
+{
+    enum status status = apply(shard, request, policy, record);
+
+    if (status == STATUS_OK && shard->written.changed) {
+        status = store(shard, request, record, text);
+    }
+    return status;
+}
+
+void shard_answer_write(struct shard *shard, const struct request *request, enum ack_level level,
+                        struct reply *reply, uint64_t now_us)
+{
+    if (shard->appended_lsn > shard->durable_lsn &&
+        (level == ACK_DISK || shard->fragile_lsn > shard->durable_lsn)) {
+        reply->ack = ACK_DISK;
+        shard_answer_held(shard, request, reply);
+    } else {
+        reply->ack = level;
+        shard_answer(shard, request, reply, now_us);
+    }
+}
+
 static void answer(struct shard *shard, const struct request *request, enum ack_level level,
                    uint64_t now_us)
 {
     const struct session_written *written = &shard->written;
     struct reply reply = {
-        .ack = level,
         .created = written->created,
         .repeated = written->repeated,
         .hlc = written->stamp.hlc,
@@ -197,17 +221,11 @@ static void answer(struct shard *shard, const struct request *request, enum ack_
     };
 
     shard->stats.repeated += written->repeated;
-    if (shard->appended_lsn > shard->durable_lsn &&
-        (level == ACK_DISK || shard->fragile_lsn > shard->durable_lsn)) {
-        reply.ack = ACK_DISK;
-        shard_answer_held(shard, request, &reply);
-    } else {
-        shard_answer(shard, request, &reply, now_us);
-    }
+    shard_answer_write(shard, request, level, &reply, now_us);
 }
 
-static void answer_error(struct shard *shard, const struct request *request, enum status status,
-                         const char *text, uint64_t now_us)
+void shard_answer_write_error(struct shard *shard, const struct request *request,
+                              enum status status, const char *text, uint64_t now_us)
 {
     struct reply reply = {.status = status, .text = text};
 
@@ -222,10 +240,50 @@ static void answer_error(struct shard *shard, const struct request *request, enu
     shard_answer(shard, request, &reply, now_us);
 }
 
+/* Is there memory for it? */
+static bool has_memory(const struct shard *shard, const struct request *request,
+                       struct bytes record)
+{
+    if ((record_is_cold(record) || shard->cold.answering) && shard_memory_is_full(shard, false)) {
+        return false; /* With its fields it would need more. */
+    }
+    return record.size > 0 || request->mode == WRITE_UPDATE || !shard_memory_is_full(shard, true);
+}
+
+bool shard_begin_write(struct shard *shard, const struct request *request, bool ends,
+                       struct bytes *record, uint64_t now_us)
+{
+    const char *text = NULL;
+    enum status status = STATUS_OK;
+
+    if (shard->log_failed) {
+        status = STATUS_LOG_FAILED;
+    } else {
+        int rc = acks_reserve(&shard->acks);
+        status = rc == 0 ? STATUS_OK : rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL;
+    }
+    if (status == STATUS_OK) {
+        *record = shard_find(shard, request->position, request->key);
+        if (!ends && !has_memory(shard, request, *record)) {
+            status = shard_full_status(shard, &text);
+        }
+    }
+    if (status != STATUS_OK) {
+        shard_answer_write_error(shard, request, status, text, now_us);
+        return false;
+    }
+    if (record_is_cold(*record) && !(ends && shard_is_lost(shard, request))) {
+        shard_await(shard, request, now_us);
+        return false;
+    }
+    return true;
+}
+
 void shard_write(struct shard *shard, const struct request *request, uint64_t now_us)
 {
     const struct policy *policy = policy_of_key(shard->policies, request->key);
-    enum ack_level level = level_of(request, policy);
+    enum ack_level level = shard_ack_level(request, policy);
+    struct bytes record;
     const char *text;
     enum status status = check_request(request, &text);
 
@@ -234,40 +292,12 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
                            status != STATUS_OK ? text : no_archive_text, now_us);
         return;
     }
-    if (shard->log_failed) {
-        answer_error(shard, request, STATUS_LOG_FAILED, NULL, now_us);
+    if (!shard_begin_write(shard, request, is_destroy(request), &record, now_us)) {
         return;
     }
-    int rc = acks_reserve(&shard->acks);
-    if (rc != 0) {
-        status = rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL;
-        answer_error(shard, request, status, NULL, now_us);
-        return;
-    }
-    struct bytes record = shard_find(shard, request->position, request->key);
-    text = NULL;
-    if ((record_is_cold(record) || shard->cold.answering) && !is_destroy(request) &&
-        shard_memory_is_full(shard, false)) {
-        status = shard_full_status(shard, &text); /* With its fields it would need more. */
-        answer_error(shard, request, status, text, now_us);
-        return;
-    }
-    if (record_is_cold(record) && !(is_destroy(request) && shard_is_lost(shard, request))) {
-        shard_await(shard, request, now_us);
-        return;
-    }
-    if (record.size == 0 && request->mode != WRITE_UPDATE && !is_destroy(request) &&
-        shard_memory_is_full(shard, true)) {
-        status = shard_full_status(shard, &text);
-        answer_error(shard, request, status, text, now_us);
-        return;
-    }
-    status = apply(shard, request, policy, record);
-    if (status == STATUS_OK && shard->written.changed) {
-        status = store(shard, request, record, &text);
-    }
+    status = shard_apply(shard, request, policy, record, &text);
     if (status != STATUS_OK) {
-        answer_error(shard, request, status, text, now_us);
+        shard_answer_write_error(shard, request, status, text, now_us);
         return;
     }
     answer(shard, request, level, now_us);

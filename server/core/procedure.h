@@ -1,0 +1,59 @@
+/* Procedures: reads of a session, a decision, and writes, all in one turn of its shard, so that nobody sees
+ * what is between. What a plain GET or WRITE cannot say ("give the old value and set a new one", "only if it
+ * expires later") is a procedure; the RESP door's commands are.
+ *
+ * A request with a procedure is in all else a GET, or a WRITE where it may write: it waits, is counted, logged and
+ * acknowledged as such. It may be run more than once, as a request that waits for a cold session begins anew; it
+ * decides by what it finds, and keeps nothing.
+ *
+ * Threads: the shard's.
+ */
+#ifndef PROCEDURE_H
+#define PROCEDURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "change.h"
+#include "memory.h"
+#include "session.h"
+#include "status.h"
+
+struct policy;
+struct request;
+struct shard;
+
+/* One run. */
+struct turn {
+    const struct request *request; /* Its body is the procedure's own argument. */
+    const struct policy *policy;
+    uint64_t now_ms;
+    struct buffer *answer;  /* What the reply carries as its results; empty at first. */
+    struct buffer *changes; /* For the list to write; its memory is kept. */
+    const char *text;       /* Of the status returned; NULL: the status's own. */
+    /* private to shard_procedure.c */
+    struct shard *shard;
+    bool opened, wrote, counted;
+};
+
+struct procedure {
+    const char *name;
+    /* Returns OK with the answer; or an error, in whose place the answer does not count. */
+    enum status (*run)(struct turn *turn);
+    bool ends; /* All it can write is an end: allowed in a full memory. */
+};
+
+/* The live session, NULL where there is none. Good until turn_write(). */
+struct session_view *turn_view(struct turn *turn);
+
+/* The same, and this is a use of the session: it counts as a hit or a miss, and slides the idle deadline where the
+ * policy says that reads do. */
+struct session_view *turn_use(struct turn *turn);
+
+/* Write as WRITE does: applied and logged when it returns OK. `results` (may be NULL) is good until the next one.
+ * What went before a failed one stays. */
+enum status turn_write(struct turn *turn, enum write_mode mode, enum session_type type,
+                       struct bytes changes, struct bytes *results);
+
+#endif
