@@ -394,6 +394,11 @@ int resp_bulk(const struct resp_out *out, struct bytes value)
     return rc;
 }
 
+int resp_double(const struct resp_out *out, struct bytes text)
+{
+    return out->resp3 ? put_line(out, ',', text) : resp_bulk(out, text);
+}
+
 int resp_text(const struct resp_out *out, const char *text)
 {
     return resp_bulk(out, bytes_of_string(text));

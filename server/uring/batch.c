@@ -27,8 +27,14 @@ void batch_add(struct shard_thread *thread, const struct request *request,
 /* The call is as if it had never been. */
 static void forget(struct shard_thread *thread, struct connection *connection, uint64_t ticket)
 {
+    struct call *call = calls_find(&thread->calls, ticket);
+
     connection->in_flight--;
-    calls_give(&thread->calls, calls_find(&thread->calls, ticket));
+    if (connection->order != NULL &&
+        reply_order_put_off(connection->order, call->request_id) != 0) {
+        connection_close(thread, connection);
+    }
+    calls_give(&thread->calls, call);
 }
 
 void batch_route(struct shard_thread *thread, struct request *request,

@@ -100,6 +100,9 @@ void connection_forget(struct shard_thread *thread, struct connection *connectio
     assert(connection->receive == RECEIVE_NONE && !connection->sending && !connection->dirty);
     receive_drop(thread, connection);
     output_clear(&connection->output, &thread->chunks);
+    if (connection->protocol != NULL && connection->protocol->forget != NULL) {
+        connection->protocol->forget(thread, connection);
+    }
     connection->state = CONNECTION_FREE;
     connection->fd = -1;
     connection->next = all->free;
@@ -148,6 +151,33 @@ void connection_write(struct shard_thread *thread, struct connection *connection
     if (room != NULL) {
         memcpy(room, bytes.data, bytes.size);
         connection_commit(thread, connection, bytes.size);
+    }
+}
+
+void connection_answered(struct shard_thread *thread, struct connection *connection)
+{
+    struct reply_order *order = connection->order;
+    struct bytes reply;
+
+    reply_order_sent(order);
+    while (reply_order_kept(order, &reply)) {
+        connection_write(thread, connection, reply);
+        reply_order_drop(order);
+    }
+}
+
+void connection_answer(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                       struct bytes bytes)
+{
+    struct reply_order *order = connection->order;
+
+    if (order == NULL) {
+        connection_write(thread, connection, bytes);
+    } else if (reply_order_is_due(order, number)) {
+        connection_write(thread, connection, bytes);
+        connection_answered(thread, connection);
+    } else if (reply_order_keep(order, number, bytes) != 0) {
+        connection_close(thread, connection); /* All that follows would answer another request. */
     }
 }
 
@@ -248,9 +278,17 @@ uint64_t connection_pace_bytes(const struct shard_thread *thread)
     return limit < OUTPUT_PACE_BYTES ? limit : OUTPUT_PACE_BYTES;
 }
 
+/* What its client has to read, now or soon. */
+static uint64_t unread_bytes(const struct connection *connection)
+{
+    uint64_t kept = connection->order == NULL ? 0 : connection->order->kept_bytes;
+
+    return connection->output.size + connection->awaited_bytes + kept;
+}
+
 bool connection_is_full(const struct shard_thread *thread, const struct connection *connection)
 {
-    return connection->output.size + connection->awaited_bytes > connection_pace_bytes(thread);
+    return unread_bytes(connection) > connection_pace_bytes(thread);
 }
 
 void connection_awaits(struct connection *connection, struct call *call, bool awaits)
@@ -266,8 +304,7 @@ void connection_awaits(struct connection *connection, struct call *call, bool aw
 /* Half of the answers are gone, and the log takes a record of any size. */
 static bool may_resume(const struct shard_thread *thread, const struct connection *connection)
 {
-    return connection->output.size + connection->awaited_bytes <=
-               connection_pace_bytes(thread) / 2 &&
+    return unread_bytes(connection) <= connection_pace_bytes(thread) / 2 &&
            connection->turned.first == NULL && log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
 }
 

@@ -32,6 +32,8 @@
 
 #include "bytes.h"
 #include "chunk.h"
+#include "reply_order.h"
+#include "resp.h"
 #include "status.h"
 #include "turned.h"
 
@@ -40,13 +42,32 @@ struct connection;
 struct call;
 struct reply;
 
+/* How far a request has been looked at whose size is not known yet. Zeroed for each. */
+struct measuring {
+    size_t wanted; /* It has at least so many bytes. */
+    struct resp_cursor cursor;
+};
+
+/* What came of all the parts of a gathered reply (gather.h). */
+struct gathered {
+    uint8_t frame_type;
+    uint64_t request_id;
+    uint32_t part_count;
+    struct bytes asked; /* What gather_open() was given. */
+    enum status status; /* Another than OK: in place of the parts. */
+    const char *text;
+    struct bytes value; /* The parts, or the keys of a scan (each varint size and bytes). */
+    uint64_t cursor;
+};
+
 /* What a front door knows of its language. */
 struct protocol {
     const char *name;
-    /* Size of the request at the start of `input`, 0 while that cannot be told yet. Negative: there is
-     * no going on; the protocol has answered and the connection drains. */
+    /* Size of the request at the start of `input`, all of which has not come perhaps; 0 while that cannot be told
+     * yet: look again when `wanted` bytes are there. Negative: there is no going on; the protocol has answered and
+     * the connection drains. */
     int64_t (*measure)(struct shard_thread *thread, struct connection *connection,
-                       struct bytes input);
+                       struct measuring *measuring, struct bytes input);
     /* A whole request. It stays where it is until the batch was executed. */
     void (*serve)(struct shard_thread *thread, struct connection *connection, struct bytes request);
     /* There is no memory for a request that begins so; it will be skipped: answer that. */
@@ -60,9 +81,17 @@ struct protocol {
                           const struct reply *reply);
     size_t (*answer_put)(struct shard_thread *thread, const struct call *call,
                          const struct reply *reply, uint8_t *to);
-    /* As many bytes as measure() needs at most. */
-    size_t start_bytes;
+    /* Bytes of a part of a gathered reply that is not made: at most PART_INSTEAD_BYTES. */
+    size_t (*part_instead)(const struct call *call, uint8_t frame_type, enum status status,
+                           const char *text, uint8_t *to);
+    /* Send a gathered reply. */
+    void (*gathered)(struct shard_thread *thread, struct connection *connection,
+                     const struct gathered *gathered);
+    /* What it keeps with the connection goes. NULL: nothing. */
+    void (*forget)(struct shard_thread *thread, struct connection *connection);
 };
+
+enum { PART_INSTEAD_BYTES = 1024 };
 
 enum connection_state {
     CONNECTION_FREE = 0,
@@ -89,8 +118,12 @@ struct connection {
     uint32_t gathers;                    /* Of them, replies that are being put together. */
     uint32_t next;                       /* In the list of dirty ones, or of free ones. */
     const struct protocol *protocol;     /* NULL before the first byte. */
+    struct reply_order *order;           /* NULL: replies go out as they come. */
+    struct resp_session *resp;           /* The RESP door's. */
     struct chunk *input;
-    size_t input_wanted; /* Size of the request in `input`, 0: not known yet. */
+    size_t input_wanted; /* When so much of a request is in `input`, it is whole... */
+    bool input_partial;  /* ... or must be looked at again. */
+    struct measuring measuring;
     uint64_t skip_bytes; /* Of a request that is not taken. */
     struct chunk_list put_off, backlog;
     struct turned_list
@@ -145,6 +178,12 @@ uint8_t *connection_reserve(struct shard_thread *thread, struct connection *conn
 void connection_commit(struct shard_thread *thread, struct connection *connection, size_t size);
 void connection_write(struct shard_thread *thread, struct connection *connection,
                       struct bytes bytes);
+
+/* The reply to request `number` (of connection->order), or to any where there is no order. */
+void connection_answer(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                       struct bytes bytes);
+/* The reply that was due was written: those that were kept behind it follow. */
+void connection_answered(struct shard_thread *thread, struct connection *connection);
 
 /* A whole request was taken apart but is not to be executed now, nor is what follows it for the same
  * shard. Those of the batch that came before it were put off or executed before. */

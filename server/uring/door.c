@@ -24,7 +24,7 @@ static void deliver(struct shard_thread *thread, struct call *call, struct bytes
         if (connection != NULL) {
             connection->in_flight--;
             connection_mark(thread, connection);
-            connection_write(thread, connection, answer);
+            connection_answer(thread, connection, call->request_id, answer);
         }
     } else {
         gather_part(thread, call->gather, call->part, answer);
@@ -33,11 +33,9 @@ static void deliver(struct shard_thread *thread, struct call *call, struct bytes
 }
 
 /* The common case: from the record straight into the connection's output. */
-static void answer_here(struct shard_thread *thread, struct call *call, const struct reply *reply)
+static void answer_here(struct shard_thread *thread, struct call *call,
+                        struct connection *connection, const struct reply *reply)
 {
-    struct connection *connection =
-        connection_find(thread, call->connection, call->connection_generation);
-
     if (connection != NULL) {
         size_t room = call->protocol->answer_room(thread, call, reply);
         uint8_t *to = connection_reserve(thread, connection, room);
@@ -45,6 +43,9 @@ static void answer_here(struct shard_thread *thread, struct call *call, const st
         if (to != NULL) {
             connection_commit(thread, connection,
                               call->protocol->answer_put(thread, call, reply, to));
+            if (connection->order != NULL) {
+                connection_answered(thread, connection);
+            }
         } else {
             connection_mark(thread, connection);
         }
@@ -103,8 +104,16 @@ static void trim(struct buffer *buffer)
 static void answer(struct shard_thread *thread, struct call *call, const struct reply *reply,
                    bool held)
 {
-    if (!held && !call->remote && call->form == CALL_FRAME) {
-        answer_here(thread, call, reply);
+    struct connection *connection = NULL;
+    bool here = !held && !call->remote && call->form == CALL_FRAME;
+
+    if (here) {
+        connection = connection_find(thread, call->connection, call->connection_generation);
+        here = connection == NULL || connection->order == NULL ||
+               reply_order_is_due(connection->order, call->request_id);
+    }
+    if (here) {
+        answer_here(thread, call, connection, reply);
     } else {
         struct bytes bytes = answer_bytes(thread, call, reply);
         if (!held) {

@@ -4,10 +4,9 @@
 #include <stdbool.h>
 
 #include "connection.h"
+#include "frame.h"
 #include "heap.h"
 #include "limits.h"
-#include "native_answer.h"
-#include "native_door.h"
 #include "plane_private.h"
 #include "shard_thread.h"
 
@@ -20,6 +19,8 @@ struct gather {
     uint64_t request_id;
     uint8_t frame_type;
     bool failed; /* For want of memory. */
+    const struct protocol *protocol;
+    struct buffer asked;
     uint32_t part_count, left;
     struct buffer bytes; /* Of all parts, as they came. */
     struct gather_slice slices[];
@@ -31,7 +32,8 @@ static size_t gather_bytes(uint32_t part_count)
 }
 
 struct gather *gather_open(struct shard_thread *thread, struct connection *connection,
-                           uint8_t frame_type, uint64_t request_id, uint32_t part_count)
+                           uint8_t frame_type, uint64_t request_id, uint32_t part_count,
+                           struct bytes asked)
 {
     struct gather *gather = heap_take(thread->memory, gather_bytes(part_count));
 
@@ -47,7 +49,13 @@ struct gather *gather_open(struct shard_thread *thread, struct connection *conne
         .part_count = part_count,
         .left = part_count,
         .bytes = {.memory = thread->memory},
+        .asked = {.memory = thread->memory},
+        .protocol = connection->protocol,
     };
+    if (buffer_append(&gather->asked, asked) != 0) {
+        heap_give(thread->memory, gather, gather_bytes(part_count));
+        return NULL;
+    }
     connection->in_flight++;
     connection->gathers++;
     return gather;
@@ -58,6 +66,7 @@ static void gather_free(struct gather *gather)
     struct memory *memory = gather->bytes.memory;
 
     buffer_fini(&gather->bytes);
+    buffer_fini(&gather->asked);
     heap_give(memory, gather, gather_bytes(gather->part_count));
 }
 
@@ -66,6 +75,21 @@ void gather_abandon(struct gather *gather)
     if (--gather->left == 0) {
         gather_free(gather);
     }
+}
+
+size_t gather_scan_room(const struct reply *reply)
+{
+    return 2 * VARINT_BYTES_MAX + reply->keys.size;
+}
+
+size_t gather_scan_put(const struct reply *reply, uint8_t *to)
+{
+    uint8_t *at = varint_put(varint_put(to, reply->status), reply->cursor);
+
+    if (reply->keys.size > 0) {
+        memcpy(at, reply->keys.data, reply->keys.size);
+    }
+    return (size_t)(at - to) + reply->keys.size;
 }
 
 static struct bytes part_bytes(const struct gather *gather, uint32_t part)
@@ -148,9 +172,12 @@ static size_t answers_bytes_max(const struct shard_thread *thread)
 static void finish(struct shard_thread *thread, struct gather *gather)
 {
     struct connection *connection = connection_find(thread, gather->connection, gather->generation);
-    enum status status = STATUS_OK;
-    const char *text = NULL;
-    uint64_t cursor = 0;
+    struct gathered gathered = {
+        .frame_type = gather->frame_type,
+        .request_id = gather->request_id,
+        .part_count = gather->part_count,
+        .asked = buffer_bytes(&gather->asked),
+    };
     int rc;
 
     if (connection == NULL) {
@@ -160,47 +187,39 @@ static void finish(struct shard_thread *thread, struct gather *gather)
     connection->gathers--;
     connection_mark(thread, connection);
     if (gather->frame_type == FRAME_SCAN) {
-        cursor = scan_stop(gather, &status);
-        rc = join_scan(thread, gather, cursor, &thread->scratch);
+        gathered.cursor = scan_stop(gather, &gathered.status);
+        rc = join_scan(thread, gather, gathered.cursor, &thread->scratch);
     } else {
         rc = join(gather, &thread->scratch);
     }
     if (rc != 0 || gather->failed) {
-        status = gather->frame_type == FRAME_WRITE_MANY ? STATUS_MAYBE_APPLIED : STATUS_BUSY;
-        text = "no memory for the answers";
+        bool write = gather->frame_type == FRAME_WRITE_MANY;
+        gathered.status = write ? STATUS_MAYBE_APPLIED : STATUS_BUSY;
+        gathered.text = "no memory for the answers";
     }
-    if (status != STATUS_OK) {
-        native_status(thread, connection, gather->frame_type, gather->request_id, status, text);
-        return;
+    gathered.value = buffer_bytes(&thread->scratch);
+    if (gathered.status == STATUS_OK && gather->frame_type == FRAME_GET_MANY &&
+        connection->output.size > 0 &&
+        connection->output.size + gathered.value.size > answers_bytes_max(thread)) {
+        gathered.status = STATUS_BUSY;
+        gathered.text = "too many replies are waiting to be read";
     }
-    struct bytes value = buffer_bytes(&thread->scratch);
-    if (gather->frame_type == FRAME_GET_MANY && connection->output.size > 0 &&
-        connection->output.size + value.size > answers_bytes_max(thread)) {
-        native_status(thread, connection, gather->frame_type, gather->request_id, STATUS_BUSY,
-                      "too many replies are waiting to be read");
-        return;
-    }
-    uint8_t *to = connection_reserve(thread, connection, native_many_room(value.size));
-    if (to != NULL) {
-        connection_commit(
-            thread, connection,
-            native_many_frame(gather->frame_type, gather->request_id, cursor, value, to));
-    }
+    gather->protocol->gathered(thread, connection, &gathered);
 }
 
 /* Keep a part's answer, or in its place that there is no room for it. */
 static void add_part(struct gather *gather, uint32_t part, struct bytes answer, size_t bytes_max)
 {
-    uint8_t small[1024];
+    uint8_t small[PART_INSTEAD_BYTES];
 
     if (gather->bytes.size + answer.size > bytes_max) {
+        const struct call call = {.form = CALL_PART};
         bool write = gather->frame_type == FRAME_WRITE_MANY;
-        struct native_answer instead;
-        native_answer_status(&instead, write ? STATUS_MAYBE_APPLIED : STATUS_FRAME_TOO_LARGE,
-                             "the answers to all keys together do not fit into a reply",
-                             bytes_of(NULL, 0));
-        assert(instead.room <= sizeof small);
-        answer = bytes_of(small, native_answer_part(&instead, small));
+        answer =
+            bytes_of(small, gather->protocol->part_instead(
+                                &call, gather->frame_type,
+                                write ? STATUS_MAYBE_APPLIED : STATUS_FRAME_TOO_LARGE,
+                                "the answers to all keys together do not fit into a reply", small));
         gather->failed |= gather->frame_type == FRAME_SCAN;
     }
     gather->slices[part] = (struct gather_slice){.offset = gather->bytes.size, .size = answer.size};

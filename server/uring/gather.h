@@ -17,16 +17,22 @@
 
 struct shard_thread;
 struct connection;
+struct reply;
 struct gather;
 
-/* For `part_count` parts (at least 1). It counts as one request of the connection. Returns NULL where
- * there is no memory. */
+/* For `part_count` parts (at least 1). It counts as one request of the connection, whose protocol gets what came of it;
+ * `asked` is copied for that. Returns NULL where there is no memory. */
 struct gather *gather_open(struct shard_thread *thread, struct connection *connection,
-                           uint8_t frame_type, uint64_t request_id, uint32_t part_count);
+                           uint8_t frame_type, uint64_t request_id, uint32_t part_count,
+                           struct bytes asked);
 
 /* A part's answer. After the last one the reply is sent and the gather gone. */
 void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
                  struct bytes answer);
+
+/* One shard's part of a scan. */
+size_t gather_scan_room(const struct reply *reply);
+size_t gather_scan_put(const struct reply *reply, uint8_t *to);
 
 /* A part will never come: the thread is being taken down. */
 void gather_abandon(struct gather *gather);

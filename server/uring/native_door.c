@@ -1,5 +1,6 @@
 #include "native_door.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -62,12 +63,13 @@ size_t native_refusal(uint8_t *to, enum status status)
 /* ---- From bytes to frames ---- */
 
 static int64_t native_measure(struct shard_thread *thread, struct connection *connection,
-                              struct bytes input)
+                              struct measuring *measuring, struct bytes input)
 {
     const struct plane_limits *limits = &thread->plane->options.limits;
     int64_t size = frame_size(input, limits->frame_bytes);
 
     if (size >= 0) {
+        measuring->wanted = FRAME_HEADER_BYTES;
         return size;
     }
     thread->stats.frames_bad++;
@@ -235,6 +237,20 @@ static void one(struct shard_thread *thread, struct connection *connection,
     batch_route(thread, &request, connection, whole);
 }
 
+static size_t native_part_instead(const struct call *call, uint8_t frame_type, enum status status,
+                                  const char *text, uint8_t *to)
+{
+    struct native_answer instead;
+
+    if (frame_type == FRAME_SCAN || call->form == CALL_SCAN_PART) {
+        const struct reply reply = {.status = status};
+        return gather_scan_put(&reply, to);
+    }
+    native_answer_status(&instead, status, text, bytes_of(NULL, 0));
+    assert(instead.room <= PART_INSTEAD_BYTES);
+    return native_answer_part(&instead, to);
+}
+
 /* A part of a gathered request. Returns its ticket, or 0 when there are too many: it is answered. */
 static uint64_t take_part(struct shard_thread *thread, const struct connection *connection,
                           struct gather *gather, uint32_t part, const struct frame *frame,
@@ -244,15 +260,9 @@ static uint64_t take_part(struct shard_thread *thread, const struct connection *
     uint64_t ticket = calls_take(&thread->calls, &call);
 
     if (ticket == 0) {
-        struct native_answer answer;
-        uint8_t bytes[512];
-        size_t size;
-        native_answer_status(&answer, STATUS_BUSY, NULL, bytes_of(NULL, 0));
-        if (form == CALL_SCAN_PART) {
-            size = (size_t)(varint_put(varint_put(bytes, STATUS_BUSY), 0) - bytes);
-        } else {
-            size = native_answer_part(&answer, bytes);
-        }
+        const struct call part_call = {.form = (uint8_t)form};
+        uint8_t bytes[PART_INSTEAD_BYTES];
+        size_t size = native_part_instead(&part_call, frame->type, STATUS_BUSY, NULL, bytes);
         gather_part(thread, gather, part, bytes_of(bytes, size));
         return 0;
     }
@@ -302,8 +312,8 @@ static void many(struct shard_thread *thread, struct connection *connection,
         }
         return;
     }
-    struct gather *gather =
-        gather_open(thread, connection, frame->type, frame->request_id, list.count);
+    struct gather *gather = gather_open(thread, connection, frame->type, frame->request_id,
+                                        list.count, bytes_of(NULL, 0));
     if (gather == NULL) {
         native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, NULL);
         return;
@@ -335,7 +345,8 @@ static void scan(struct shard_thread *thread, struct connection *connection,
     struct gather *gather = NULL;
 
     if (status == STATUS_OK) {
-        gather = gather_open(thread, connection, frame->type, frame->request_id, shards);
+        gather = gather_open(thread, connection, frame->type, frame->request_id, shards,
+                             bytes_of(NULL, 0));
         status = gather == NULL ? STATUS_BUSY : STATUS_OK;
     }
     if (status != STATUS_OK) {
@@ -443,7 +454,7 @@ static size_t native_room(struct shard_thread *thread, const struct call *call,
                           const struct reply *reply)
 {
     if (call->form == CALL_SCAN_PART) {
-        return 2 * VARINT_BYTES_MAX + reply->keys.size;
+        return gather_scan_room(reply);
     }
     native_answer(&thread->answer, reply, call->flags, &thread->scratch);
     return thread->answer.room;
@@ -453,16 +464,28 @@ static size_t native_put(struct shard_thread *thread, const struct call *call,
                          const struct reply *reply, uint8_t *to)
 {
     if (call->form == CALL_SCAN_PART) {
-        uint8_t *at = varint_put(varint_put(to, reply->status), reply->cursor);
-        if (reply->keys.size > 0) {
-            memcpy(at, reply->keys.data, reply->keys.size);
-        }
-        return (size_t)(at - to) + reply->keys.size;
+        return gather_scan_put(reply, to);
     }
     if (call->form == CALL_PART) {
         return native_answer_part(&thread->answer, to);
     }
     return native_answer_frame(&thread->answer, call->frame_type, call->request_id, to);
+}
+
+static void native_gathered(struct shard_thread *thread, struct connection *connection,
+                            const struct gathered *gathered)
+{
+    if (gathered->status != STATUS_OK) {
+        native_status(thread, connection, gathered->frame_type, gathered->request_id,
+                      gathered->status, gathered->text);
+        return;
+    }
+    uint8_t *to = connection_reserve(thread, connection, native_many_room(gathered->value.size));
+    if (to != NULL) {
+        connection_commit(thread, connection,
+                          native_many_frame(gathered->frame_type, gathered->request_id,
+                                            gathered->cursor, gathered->value, to));
+    }
 }
 
 const struct protocol native_protocol = {
@@ -473,5 +496,6 @@ const struct protocol native_protocol = {
     .complain = native_complain,
     .answer_room = native_room,
     .answer_put = native_put,
-    .start_bytes = FRAME_HEADER_BYTES,
+    .part_instead = native_part_instead,
+    .gathered = native_gathered,
 };

@@ -18,8 +18,9 @@ struct plane {
     _Atomic bool broken;            /* A thread could not use its ring. */
     bool accepting; /* Shard 0's: the ring accepts, or should again from `accept_us` on. */
     uint64_t accept_us;
-    _Atomic uint64_t clients;  /* Ids given out in this run of the node. */
-    _Atomic uint32_t draining; /* Threads that have nothing left to answer. */
+    _Atomic uint64_t clients;      /* Ids given out in this run of the node. */
+    _Atomic uint64_t resp_clients; /* The same, of connections that speak RESP. */
+    _Atomic uint32_t draining;     /* Threads that have nothing left to answer. */
     _Atomic uint64_t refused_connections;
     struct shard_thread *threads; /* options.shard_count of them. */
 };

@@ -9,11 +9,12 @@
 #include "bounds.h"
 #include "native_door.h"
 #include "plane_private.h"
+#include "resp_door.h"
 #include "shard_thread.h"
 
 bool receive_has_request(const struct connection *connection)
 {
-    return connection->input != NULL && connection->input_wanted != 0 &&
+    return connection->input != NULL && !connection->input_partial &&
            connection->input->size == connection->input_wanted;
 }
 
@@ -76,6 +77,11 @@ static void skip_input(struct shard_thread *thread, struct connection *connectio
 {
     struct chunk *input = connection->input;
 
+    if (connection->input_partial) { /* Nobody knows where it ends. */
+        connection->protocol->complain(thread, connection, STATUS_BUSY);
+        connection_drain(thread, connection);
+        return;
+    }
     connection->skip_bytes = connection->input_wanted - input->size;
     connection->protocol->skipped(thread, connection, bytes_of(input->data, input->size));
     drop_input(thread, connection);
@@ -124,30 +130,22 @@ static void serve_input(struct shard_thread *thread, struct connection *connecti
     spend(thread, input);
 }
 
-static void input_grew(struct shard_thread *thread, struct connection *connection, size_t size)
-{
-    connection->input->size += size;
-    if (is_large(connection)) {
-        thread->connections.input_bytes += size;
-    }
-    if (receive_has_request(connection)) {
-        serve_input(thread, connection);
-    } else if (is_large(connection) && thread->connections.input_bytes > INPUT_BYTES_MAX) {
-        skip_input(thread, connection);
-    }
-}
-
-/* The size of the request in `input` is known: give it memory for all of it. Returns 0 or -ENOMEM. */
-static int set_wanted(struct shard_thread *thread, struct connection *connection, size_t size)
+/* So much of the request in `input` is wanted: give it memory for that. Returns 0 or -ENOMEM. */
+static int set_wanted(struct shard_thread *thread, struct connection *connection, size_t size,
+                      bool partial)
 {
     struct chunk *input = connection->input;
+    bool was_large = is_large(connection);
 
     connection->input_wanted = size;
-    if (is_large(connection)) {
+    connection->input_partial = partial;
+    if (!was_large && is_large(connection)) {
         thread->connections.input_bytes += input->size;
     }
     if (size > input->capacity) {
-        struct chunk *larger = chunk_take(&thread->chunks, size);
+        /* Twice as much, so that one that grows piece by piece is not copied at each. */
+        size_t capacity = partial && size < 2 * input->capacity ? 2 * input->capacity : size;
+        struct chunk *larger = chunk_take(&thread->chunks, capacity);
         if (larger == NULL) {
             return -ENOMEM;
         }
@@ -159,32 +157,52 @@ static int set_wanted(struct shard_thread *thread, struct connection *connection
     return 0;
 }
 
+/* Look at the request in `input` again. Returns whether there is one still, to go on with. */
+static bool measure_input(struct shard_thread *thread, struct connection *connection)
+{
+    const struct chunk *input = connection->input;
+    struct measuring *measuring = &connection->measuring;
+    int64_t whole = connection->protocol->measure(thread, connection, measuring,
+                                                  bytes_of(input->data, input->size));
+    if (whole < 0) {
+        connection_drain(thread, connection);
+        return false;
+    }
+    size_t wanted = whole > 0 ? (size_t)whole : measuring->wanted;
+    if (set_wanted(thread, connection, wanted, whole == 0) != 0) {
+        skip_input(thread, connection);
+        return false;
+    }
+    return true;
+}
+
+static void input_grew(struct shard_thread *thread, struct connection *connection, size_t size)
+{
+    connection->input->size += size;
+    if (is_large(connection)) {
+        thread->connections.input_bytes += size;
+    }
+    if (connection->input->size == connection->input_wanted && connection->input_partial &&
+        !measure_input(thread, connection)) {
+        return;
+    }
+    if (receive_has_request(connection)) {
+        serve_input(thread, connection);
+    } else if (is_large(connection) && thread->connections.input_bytes > INPUT_BYTES_MAX) {
+        skip_input(thread, connection);
+    }
+}
+
 /* Copy what belongs to the request in `input`. Returns how many bytes that were. */
 static size_t fill_input(struct shard_thread *thread, struct connection *connection,
                          struct bytes bytes)
 {
     struct chunk *input = connection->input;
-    bool known = connection->input_wanted != 0;
-    size_t wanted = known ? connection->input_wanted : connection->protocol->start_bytes;
-    size_t size = wanted - input->size < bytes.size ? wanted - input->size : bytes.size;
+    size_t missing = connection->input_wanted - input->size;
+    size_t size = missing < bytes.size ? missing : bytes.size;
 
     memcpy(input->data + input->size, bytes.data, size);
-    if (known) {
-        input_grew(thread, connection, size);
-        return size;
-    }
-    input->size += size;
-    int64_t whole =
-        connection->protocol->measure(thread, connection, bytes_of(input->data, input->size));
-    if (whole < 0) {
-        connection_drain(thread, connection);
-    } else if (whole > 0) {
-        if (set_wanted(thread, connection, (size_t)whole) != 0) {
-            skip_input(thread, connection);
-        } else {
-            input_grew(thread, connection, 0);
-        }
-    }
+    input_grew(thread, connection, size);
     return size;
 }
 
@@ -193,8 +211,10 @@ static size_t fill_input(struct shard_thread *thread, struct connection *connect
 static size_t take_request(struct shard_thread *thread, struct connection *connection,
                            struct bytes bytes)
 {
-    int64_t size = connection->protocol->measure(thread, connection, bytes);
+    struct measuring *measuring = &connection->measuring;
 
+    *measuring = (struct measuring){0};
+    int64_t size = connection->protocol->measure(thread, connection, measuring, bytes);
     if (size < 0) {
         connection_drain(thread, connection);
         return bytes.size;
@@ -203,12 +223,14 @@ static size_t take_request(struct shard_thread *thread, struct connection *conne
         connection->protocol->serve(thread, connection, bytes_of(bytes.data, (size_t)size));
         return (size_t)size;
     }
-    connection->input = chunk_take(&thread->chunks, size == 0 ? 0 : (size_t)size);
+    connection->input_partial = size == 0;
+    connection->input_wanted = size == 0 ? measuring->wanted : (size_t)size;
+    assert(connection->input_wanted > bytes.size);
+    connection->input = chunk_take(&thread->chunks, connection->input_wanted);
     if (connection->input == NULL) {
         connection_close(thread, connection);
         return bytes.size;
     }
-    connection->input_wanted = (size_t)size;
     memcpy(connection->input->data, bytes.data, bytes.size);
     input_grew(thread, connection, bytes.size);
     return bytes.size;
@@ -218,16 +240,15 @@ static size_t take_request(struct shard_thread *thread, struct connection *conne
 static bool choose_protocol(struct shard_thread *thread, struct connection *connection,
                             uint8_t first)
 {
-    static const char refusal[] =
-        "-ERR this port speaks the native protocol; RESP is not offered yet\r\n";
-
     if (first == FRAME_MAGIC) {
         connection->protocol = &native_protocol;
         return true;
     }
-    connection_write(thread, connection, bytes_of_string(refusal));
-    connection_drain(thread, connection);
-    return false;
+    if (resp_door_open(thread, connection) != 0) {
+        connection_close(thread, connection);
+        return false;
+    }
+    return true;
 }
 
 void connection_feed(struct shard_thread *thread, struct connection *connection, struct bytes bytes)
@@ -267,7 +288,8 @@ static void take_put_off(struct shard_thread *thread, struct connection *connect
         struct chunk *next = chunk->next;
         struct bytes bytes = bytes_of(chunk->data, chunk->size);
         while (bytes.size > 0 && connection->state == CONNECTION_OPEN && !connection->stalled) {
-            int64_t size = connection->protocol->measure(thread, connection, bytes);
+            struct measuring measuring = {0};
+            int64_t size = connection->protocol->measure(thread, connection, &measuring, bytes);
             assert(size > 0 && (size_t)size <= bytes.size);
             connection->protocol->serve(thread, connection, bytes_of(bytes.data, (size_t)size));
             bytes = advance(bytes, (size_t)size);
@@ -343,7 +365,7 @@ static void cancel(struct shard_thread *thread, struct connection *connection)
 
 static bool wants_bulk(const struct connection *connection)
 {
-    return connection->input != NULL && connection->input_wanted != 0 &&
+    return connection->input != NULL &&
            connection->input_wanted - connection->input->size > BULK_BYTES_MIN;
 }
 

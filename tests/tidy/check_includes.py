@@ -15,7 +15,8 @@ import tree
 ALLOWED = {
     "proto": ["proto"],
     "server/core": ["proto", "server/core"],
-    "server/uring": ["proto", "server/core", "server/uring"],
+    "server/resp": ["proto", "server/core", "server/resp"],
+    "server/uring": ["proto", "server/core", "server/resp", "server/uring"],
     "server/store": ["proto", "server/core", "server/store"],
     "server/control": ["proto", "server/core", "server/control"],
     "server": ["proto", "server"],

@@ -1,0 +1,609 @@
+/* The RESP door's own commands: about the connection, the commands, the server. */
+#include "resp_door.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "glob.h"
+#include "plane_private.h"
+#include "run.h"
+#include "shard_thread.h"
+
+#define REDIS_VERSION "7.2.0" /* Whose commands these are. */
+
+struct local {
+    struct shard_thread *thread;
+    struct connection *connection;
+    struct resp_session *session;
+    const struct command *command;
+    struct resp_arguments rest;
+    const struct resp_out *out;
+    bool *ends;
+};
+
+static struct bytes next(struct local *local)
+{
+    struct bytes argument = bytes_of(NULL, 0);
+
+    (void)resp_next(&local->rest, &argument);
+    return argument;
+}
+
+static int ok(const struct local *local)
+{
+    return resp_simple(local->out, "OK");
+}
+
+static int arity_error(const struct local *local, const char *sub)
+{
+    char text[96];
+
+    snprintf(text, sizeof text, "ERR wrong number of arguments for '%s%s%s' command",
+             local->command->name, sub == NULL ? "" : "|", sub == NULL ? "" : sub);
+    return resp_error(local->out, text);
+}
+
+static int unknown_sub(const struct local *local, struct bytes sub)
+{
+    char text[256], name[24];
+    size_t i;
+
+    for (i = 0; local->command->name[i] != '\0' && i + 1 < sizeof name; i++) {
+        name[i] = (char)(local->command->name[i] - ('a' - 'A'));
+    }
+    name[i] = '\0';
+    snprintf(text, sizeof text, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+             (int)(sub.size < 128 ? sub.size : 128), (const char *)sub.data, name);
+    return resp_error(local->out, text);
+}
+
+/* ---- The connection ---- */
+
+static int ping(struct local *local)
+{
+    if (local->rest.count > 1) {
+        return arity_error(local, NULL);
+    }
+    return local->rest.count == 1 ? resp_bulk(local->out, next(local))
+                                  : resp_simple(local->out, "PONG");
+}
+
+static int select_database(struct local *local)
+{
+    int64_t number;
+
+    if (!resp_integer(next(local), &number)) {
+        return resp_error(local->out, run_not_integer);
+    }
+    if (number < 0 || number >= RESP_DATABASES) {
+        return resp_error(local->out, "ERR DB index is out of range");
+    }
+    local->session->database = (uint32_t)number;
+    return ok(local);
+}
+
+/* Of names of connections and libraries: printable, without blanks. */
+static bool take_name(struct bytes from, char to[RESP_NAME_BYTES_MAX + 1])
+{
+    for (size_t i = 0; i < from.size; i++) {
+        if (from.data[i] < '!' || from.data[i] > '~') {
+            return false;
+        }
+    }
+    size_t size = from.size < RESP_NAME_BYTES_MAX ? from.size : RESP_NAME_BYTES_MAX;
+    if (size > 0) {
+        memcpy(to, from.data, size);
+    }
+    to[size] = '\0';
+    return true;
+}
+
+static const char bad_name[] =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+static const char no_password[] =
+    "ERR AUTH <password> called without any password configured for the default user. "
+    "Are you sure your configuration is correct?";
+
+static int auth(struct local *local)
+{
+    if (local->rest.count > 2) {
+        return resp_error(local->out, run_syntax);
+    }
+    return resp_error(local->out, no_password);
+}
+
+static int hello(struct local *local)
+{
+    struct resp_session *session = local->session;
+    const struct plane_options *options = &local->thread->plane->options;
+    int64_t version = session->resp3 ? 3 : 2;
+    char name[RESP_NAME_BYTES_MAX + 1] = {0};
+    bool named = false;
+
+    if (local->rest.count > 0 && !resp_integer(next(local), &version)) {
+        return resp_error(local->out, "ERR Protocol version is not an integer or out of range");
+    }
+    if (version != 2 && version != 3) {
+        return resp_error(local->out, "NOPROTO unsupported protocol version");
+    }
+    while (local->rest.count > 0) {
+        struct bytes word = next(local);
+        if (run_is(word, "auth") && local->rest.count >= 2) {
+            return resp_error(local->out, no_password);
+        }
+        if (run_is(word, "setname") && local->rest.count >= 1) {
+            if (!take_name(next(local), name)) {
+                return resp_error(local->out, bad_name);
+            }
+            named = true;
+        } else {
+            char text[96];
+            snprintf(text, sizeof text, "ERR Syntax error in HELLO option '%.*s'",
+                     (int)(word.size < 48 ? word.size : 48), (const char *)word.data);
+            return resp_error(local->out, text);
+        }
+    }
+    session->resp3 = version == 3;
+    if (named) {
+        memcpy(session->name, name, sizeof name);
+    }
+    const struct resp_out out = {.buffer = local->out->buffer, .resp3 = session->resp3};
+    int rc = resp_map(&out, 8);
+    rc = rc != 0 ? rc : resp_text(&out, "server");
+    rc = rc != 0 ? rc : resp_text(&out, "belay");
+    rc = rc != 0 ? rc : resp_text(&out, "version");
+    rc = rc != 0 ? rc : resp_text(&out, REDIS_VERSION);
+    rc = rc != 0 ? rc : resp_text(&out, "proto");
+    rc = rc != 0 ? rc : resp_number(&out, version);
+    rc = rc != 0 ? rc : resp_text(&out, "id");
+    rc = rc != 0 ? rc : resp_number(&out, (int64_t)session->id);
+    rc = rc != 0 ? rc : resp_text(&out, "mode");
+    rc = rc != 0 ? rc : resp_text(&out, "standalone");
+    rc = rc != 0 ? rc : resp_text(&out, "role");
+    rc = rc != 0 ? rc : resp_text(&out, "master");
+    rc = rc != 0 ? rc : resp_text(&out, "node");
+    rc = rc != 0 ? rc : resp_text(&out, options->node_name);
+    rc = rc != 0 ? rc : resp_text(&out, "modules");
+    return rc != 0 ? rc : resp_array(&out, 0);
+}
+
+static int reset(struct local *local)
+{
+    struct resp_session *session = local->session;
+
+    session->database = 0;
+    session->resp3 = session->silent = session->silent_now = false;
+    session->name[0] = '\0';
+    return resp_simple(local->out, "RESET");
+}
+
+static int client_reply(struct local *local)
+{
+    struct resp_session *session = local->session;
+    struct bytes word = next(local);
+
+    if (run_is(word, "on")) {
+        session->silent = session->silent_now = false;
+        return ok(local);
+    }
+    if (run_is(word, "off")) {
+        session->silent = session->silent_now = true;
+        return 0;
+    }
+    if (run_is(word, "skip")) {
+        session->silent_next = session->silent_now = true;
+        return 0;
+    }
+    return resp_error(local->out, run_syntax);
+}
+
+static int client_info(const struct local *local)
+{
+    const struct resp_session *session = local->session;
+    char text[512];
+
+    snprintf(text, sizeof text, "id=%llu name=%s db=%u resp=%d lib-name=%s lib-ver=%s\n",
+             (unsigned long long)session->id, session->name, session->database,
+             session->resp3 ? 3 : 2, session->library, session->library_version);
+    return resp_text(local->out, text);
+}
+
+static int client_set_info(struct local *local)
+{
+    struct resp_session *session = local->session;
+    struct bytes what = next(local), value = next(local);
+    bool name = run_is(what, "lib-name");
+
+    if (!name && !run_is(what, "lib-ver")) {
+        char text[128];
+        snprintf(text, sizeof text, "ERR Unrecognized option '%.*s'",
+                 (int)(what.size < 64 ? what.size : 64), (const char *)what.data);
+        return resp_error(local->out, text);
+    }
+    if (!take_name(value, name ? session->library : session->library_version)) {
+        return resp_error(local->out, name ? "ERR lib-name cannot contain spaces, newlines or "
+                                             "special characters."
+                                           : "ERR lib-ver cannot contain spaces, newlines or "
+                                             "special characters.");
+    }
+    return ok(local);
+}
+
+static int client(struct local *local)
+{
+    struct resp_session *session = local->session;
+    struct bytes sub = next(local);
+    uint32_t left = local->rest.count;
+
+    if (run_is(sub, "id") && left == 0) {
+        return resp_number(local->out, (int64_t)session->id);
+    }
+    if (run_is(sub, "getname") && left == 0) {
+        return session->name[0] == '\0' ? resp_null(local->out)
+                                        : resp_text(local->out, session->name);
+    }
+    if (run_is(sub, "setname") && left == 1) {
+        return take_name(next(local), session->name) ? ok(local) : resp_error(local->out, bad_name);
+    }
+    if (run_is(sub, "setinfo") && left == 2) {
+        return client_set_info(local);
+    }
+    if (run_is(sub, "info") && left == 0) {
+        return client_info(local);
+    }
+    if (run_is(sub, "reply") && left == 1) {
+        return client_reply(local);
+    }
+    if ((run_is(sub, "no-evict") || run_is(sub, "no-touch")) && left == 1) {
+        struct bytes word = next(local);
+        return run_is(word, "on") || run_is(word, "off") ? ok(local)
+                                                         : resp_error(local->out, run_syntax);
+    }
+    return unknown_sub(local, sub);
+}
+
+/* ---- The commands ---- */
+
+static int put_flags(const struct resp_out *out, const struct command *command)
+{
+    static const struct {
+        uint32_t flag;
+        const char *name;
+    } names[] = {
+        {COMMAND_WRITE, "write"},   {COMMAND_READ, "readonly"}, {COMMAND_FAST, "fast"},
+        {COMMAND_MAKES, "denyoom"}, {COMMAND_ADMIN, "admin"},   {COMMAND_NO_AUTH, "no_auth"},
+    };
+    enum { NAMES = sizeof names / sizeof names[0] };
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < NAMES; i++) {
+        count += (command->flags & names[i].flag) != 0;
+    }
+    int rc = resp_set(out, count);
+    for (size_t i = 0; rc == 0 && i < NAMES; i++) {
+        rc = (command->flags & names[i].flag) != 0 ? resp_simple(out, names[i].name) : 0;
+    }
+    return rc;
+}
+
+static int put_command(const struct resp_out *out, const struct command *command)
+{
+    char group[32];
+
+    snprintf(group, sizeof group, "@%s", command->group);
+    int rc = resp_array(out, 10);
+    rc = rc != 0 ? rc : resp_text(out, command->name);
+    rc = rc != 0 ? rc : resp_number(out, command->arity);
+    rc = rc != 0 ? rc : put_flags(out, command);
+    rc = rc != 0 ? rc : resp_number(out, command->first_key);
+    rc = rc != 0 ? rc : resp_number(out, command->last_key);
+    rc = rc != 0 ? rc : resp_number(out, command->key_step);
+    rc = rc != 0 ? rc : resp_set(out, 1);
+    rc = rc != 0 ? rc : resp_simple(out, group);
+    for (int i = 0; i < 3; i++) { /* Tips, key specifications, subcommands. */
+        rc = rc != 0 ? rc : resp_array(out, 0);
+    }
+    return rc;
+}
+
+static int put_document(const struct resp_out *out, const struct command *command)
+{
+    int rc = resp_text(out, command->name);
+
+    rc = rc != 0 ? rc : resp_map(out, 3);
+    rc = rc != 0 ? rc : resp_text(out, "summary");
+    rc = rc != 0 ? rc : resp_text(out, command->summary);
+    rc = rc != 0 ? rc : resp_text(out, "since");
+    rc = rc != 0 ? rc : resp_text(out, command->since);
+    rc = rc != 0 ? rc : resp_text(out, "group");
+    return rc != 0 ? rc : resp_text(out, command->group);
+}
+
+static int put_name(const struct resp_out *out, const struct command *command)
+{
+    return resp_text(out, command->name);
+}
+
+static int put_commands(const struct resp_out *out,
+                        int (*put)(const struct resp_out *out, const struct command *command))
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < command_count(); i++) {
+        rc = put(out, command_at(i));
+    }
+    return rc;
+}
+
+static int command_info(struct local *local)
+{
+    int rc = resp_array(local->out, local->rest.count);
+
+    while (rc == 0 && local->rest.count > 0) {
+        const struct command *command = command_find(next(local));
+        rc = command == NULL ? resp_null_array(local->out) : put_command(local->out, command);
+    }
+    return rc;
+}
+
+static int command_docs(struct local *local)
+{
+    struct resp_arguments names = local->rest;
+    struct bytes name;
+    uint32_t found = 0;
+
+    if (names.count == 0) {
+        int rc = resp_map(local->out, command_count());
+        return rc != 0 ? rc : put_commands(local->out, put_document);
+    }
+    while (resp_next(&names, &name)) {
+        found += command_find(name) != NULL;
+    }
+    int rc = resp_map(local->out, found);
+    while (rc == 0 && local->rest.count > 0) {
+        const struct command *command = command_find(next(local));
+        rc = command == NULL ? 0 : put_document(local->out, command);
+    }
+    return rc;
+}
+
+static int command(struct local *local)
+{
+    bool bare = local->rest.count == 0;
+    struct bytes sub = next(local);
+
+    if (bare || (run_is(sub, "info") && local->rest.count == 0)) {
+        int rc = resp_array(local->out, command_count());
+        return rc != 0 ? rc : put_commands(local->out, put_command);
+    }
+    if (run_is(sub, "count") && local->rest.count == 0) {
+        return resp_number(local->out, command_count());
+    }
+    if (run_is(sub, "list") && local->rest.count == 0) {
+        int rc = resp_array(local->out, command_count());
+        return rc != 0 ? rc : put_commands(local->out, put_name);
+    }
+    if (run_is(sub, "info")) {
+        return command_info(local);
+    }
+    if (run_is(sub, "docs")) {
+        return command_docs(local);
+    }
+    return unknown_sub(local, sub);
+}
+
+/* ---- The server ---- */
+
+static int config_get(struct local *local)
+{
+    static const struct {
+        const char *name, *value;
+    } settings[] = {
+        {"appendfsync", "everysec"},
+        {"appendonly", "yes"},
+        {"databases", "16"},
+        {"maxmemory-policy", "noeviction"},
+        {"notify-keyspace-events", ""},
+        {"replica-read-only", "yes"},
+        {"save", ""},
+        {"slave-read-only", "yes"},
+        {"timeout", "0"},
+    };
+    enum { SETTINGS = sizeof settings / sizeof settings[0] };
+    bool wanted[SETTINGS] = {false};
+    uint32_t count = 0;
+
+    while (local->rest.count > 0) {
+        struct bytes pattern = next(local);
+        for (size_t i = 0; i < SETTINGS; i++) {
+            wanted[i] = wanted[i] || run_is(pattern, settings[i].name) ||
+                        glob_matches(pattern, bytes_of_string(settings[i].name));
+        }
+    }
+    for (size_t i = 0; i < SETTINGS; i++) {
+        count += wanted[i];
+    }
+    int rc = resp_map(local->out, count);
+    for (size_t i = 0; rc == 0 && i < SETTINGS; i++) {
+        if (wanted[i]) {
+            rc = resp_text(local->out, settings[i].name);
+            rc = rc != 0 ? rc : resp_text(local->out, settings[i].value);
+        }
+    }
+    return rc;
+}
+
+static int config(struct local *local)
+{
+    struct bytes sub = next(local);
+
+    if (run_is(sub, "get")) {
+        return local->rest.count == 0 ? arity_error(local, "get") : config_get(local);
+    }
+    if (run_is(sub, "set") && local->rest.count >= 2) {
+        struct bytes name = next(local);
+        char text[160];
+        snprintf(text, sizeof text,
+                 "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                 (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
+        return resp_error(local->out, text);
+    }
+    return unknown_sub(local, sub);
+}
+
+static size_t info_server(const struct local *local, char *to, size_t room)
+{
+    const struct plane *plane = local->thread->plane;
+    struct utsname system = {0};
+
+    (void)uname(&system);
+    return (size_t)snprintf(
+        to, room,
+        "# Server\r\nredis_version:%s\r\nserver_name:belay\r\nredis_mode:standalone\r\n"
+        "os:%s %s %s\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\nprocess_id:%ld\r\n"
+        "tcp_port:%u\r\nio_threads_active:%u\r\n",
+        REDIS_VERSION, system.sysname, system.release, system.machine, (long)getpid(), plane->port,
+        plane->options.shard_count);
+}
+
+static size_t info_clients(const struct local *local, char *to, size_t room)
+{
+    const struct plane *plane = local->thread->plane;
+    uint32_t connections = 0;
+
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        connections += atomic_load(&plane->threads[i].connection_count);
+    }
+    return (size_t)snprintf(to, room, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\n",
+                            connections, plane->options.limits.connections);
+}
+
+static size_t info_persistence(const struct local *local, char *to, size_t room)
+{
+    (void)local; /* What is still to come is waited for by whom it concerns. */
+    return (size_t)snprintf(to, room, "# Persistence\r\nloading:0\r\naof_enabled:1\r\n");
+}
+
+static size_t info_replication(const struct local *local, char *to, size_t room)
+{
+    (void)local;
+    return (size_t)snprintf(to, room, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
+}
+
+static size_t info_cluster(const struct local *local, char *to, size_t room)
+{
+    (void)local;
+    return (size_t)snprintf(to, room, "# Cluster\r\ncluster_enabled:0\r\n");
+}
+
+static int info(struct local *local)
+{
+    static const struct {
+        const char *name;
+        size_t (*put)(const struct local *local, char *to, size_t room);
+    } sections[] = {
+        {"server", info_server},           {"clients", info_clients},
+        {"persistence", info_persistence}, {"replication", info_replication},
+        {"cluster", info_cluster},
+    };
+    enum { SECTIONS = sizeof sections / sizeof sections[0] };
+    bool wanted[SECTIONS] = {false};
+    char text[2048];
+    size_t size = 0;
+
+    bool all = local->rest.count == 0;
+    while (local->rest.count > 0) {
+        struct bytes word = next(local);
+        all = all || run_is(word, "all") || run_is(word, "default") || run_is(word, "everything");
+        for (size_t i = 0; i < SECTIONS; i++) {
+            wanted[i] = wanted[i] || run_is(word, sections[i].name);
+        }
+    }
+    for (size_t i = 0; i < SECTIONS; i++) {
+        if (all || wanted[i]) {
+            if (size > 0) {
+                size += (size_t)snprintf(text + size, sizeof text - size, "\r\n");
+            }
+            size += sections[i].put(local, text + size, sizeof text - size);
+        }
+    }
+    return resp_bulk(local->out, bytes_of(text, size));
+}
+
+static int tell_time(const struct local *local)
+{
+    const struct plane_options *options = &local->thread->plane->options;
+    uint64_t ms = options->now_ms(options->clock);
+    char text[24];
+
+    int rc = resp_array(local->out, 2);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(ms / 1000));
+    rc = rc != 0 ? rc : resp_text(local->out, text);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(ms % 1000 * 1000));
+    return rc != 0 ? rc : resp_text(local->out, text);
+}
+
+static int role(const struct local *local)
+{
+    int rc = resp_array(local->out, 3);
+
+    rc = rc != 0 ? rc : resp_text(local->out, "master");
+    rc = rc != 0 ? rc : resp_number(local->out, 0);
+    return rc != 0 ? rc : resp_array(local->out, 0);
+}
+
+int resp_local(struct shard_thread *thread, struct connection *connection,
+               const struct command *command_, struct resp_arguments arguments,
+               const struct resp_out *out, bool *ends)
+{
+    struct local local = {
+        .thread = thread,
+        .connection = connection,
+        .session = connection->resp,
+        .command = command_,
+        .rest = arguments,
+        .out = out,
+        .ends = ends,
+    };
+
+    switch ((enum command_local)command_->local) {
+    case LOCAL_ASKING:
+    case LOCAL_READONLY:
+    case LOCAL_READWRITE:
+        return resp_error(out, "ERR This instance has cluster support disabled");
+    case LOCAL_AUTH:
+        return auth(&local);
+    case LOCAL_CLIENT:
+        return client(&local);
+    case LOCAL_COMMAND:
+        return command(&local);
+    case LOCAL_CONFIG:
+        return config(&local);
+    case LOCAL_ECHO:
+        return resp_bulk(out, next(&local));
+    case LOCAL_HELLO:
+        return hello(&local);
+    case LOCAL_INFO:
+        return info(&local);
+    case LOCAL_PING:
+        return ping(&local);
+    case LOCAL_QUIT:
+        *ends = true;
+        return ok(&local);
+    case LOCAL_RESET:
+        return reset(&local);
+    case LOCAL_ROLE:
+        return role(&local);
+    case LOCAL_SELECT:
+        return select_database(&local);
+    case LOCAL_TIME:
+        return tell_time(&local);
+    case LOCAL_SCAN:
+    case LOCAL_NONE:
+        break;
+    }
+    return resp_error(out, "ERR unknown command");
+}
