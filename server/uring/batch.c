@@ -60,10 +60,20 @@ void batch_route(struct shard_thread *thread, struct request *request,
     }
 }
 
-/* A write would find the log's staging full, until the device write under way is done. */
-static bool log_is_behind(const struct shard_thread *thread, const struct request *request)
+/* A write would find the log's staging full, until the device write under way is done, or no segment to go on in.
+ * Clients that know BUSY hear it once that takes as long as any request may wait. */
+static bool log_is_behind(struct shard_thread *thread, const struct connection *connection,
+                          const struct request *request)
 {
-    return request->op == REQUEST_WRITE && !log_writer_has_room(&thread->log, request->body.size);
+    const struct plane_limits *limits = &thread->plane->options.limits;
+    uint64_t most_ms = connection->order == NULL ? limits->queue_delay_ms : LOG_WAIT_MS;
+
+    if (request->op != REQUEST_WRITE) {
+        return false;
+    }
+    uint64_t waits_us = log_writer_waits_us(&thread->log, request->body.size);
+    return !log_writer_has_room(&thread->log, request->body.size) ||
+           (waits_us > 0 && waits_us < most_ms * 1000);
 }
 
 /* Its connection has too much to read already, or the log too much to write: later. */
@@ -79,7 +89,7 @@ static bool put_off(struct shard_thread *thread, const struct batch_item *item)
         return false;
     }
     if (!connection->stalled && !connection_is_full(thread, connection) &&
-        !log_is_behind(thread, &item->request)) {
+        !log_is_behind(thread, connection, &item->request)) {
         return false;
     }
     forget(thread, connection, item->request.ticket);

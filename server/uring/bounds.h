@@ -53,6 +53,9 @@ enum {
     /* How many of them are prefetched ahead: more would push each other out of the nearest cache. */
     PREFETCH_MAX = 32,
 
+    /* How long writes of clients that cannot be told to come back wait for a segment of the log: BUSY then. */
+    LOG_WAIT_MS = 10000,
+
     /* Requests of a shard not yet answered, its own and those of other shards: BUSY above. */
     TICKETS_MAX = 256 * 1024,
     HELD_BYTES = 256, /* Of an answer kept until its write is durable; larger ones use the heap. */

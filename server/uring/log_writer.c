@@ -143,6 +143,10 @@ static int segment_switch(struct log_writer *writer)
     writer->tried_us = writer->now_us;
     int rc = segments_take(writer->segments, writer->lsn, &next);
     writer->stats.full = rc == -ENOSPC;
+    if (!writer->waits) {
+        writer->waits_us = writer->now_us;
+    }
+    writer->waits = rc == -EAGAIN;
     if (rc == -ENOSPC && writer->segment_open) {
         segment_finish(writer); /* It may be the only one that a compaction can free. */
     }
@@ -391,6 +395,12 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
         }
         next_us = writer->stats.full ? LOG_RETRY_MS * 1000 : UINT64_MAX;
     }
+    if (writer->waits) {
+        if (now_us - writer->tried_us >= TAKE_AGAIN_US) {
+            (void)segment_switch(writer);
+        }
+        next_us = writer->waits ? TAKE_AGAIN_US : next_us;
+    }
     if (writer->in_flight || writer->count == 0) {
         return next_us;
     }
@@ -416,6 +426,15 @@ bool log_writer_has_room(const struct log_writer *writer, size_t bytes)
     const struct log_batch *last =
         &writer->batches[(writer->first + LOG_BATCHES - 1) % LOG_BATCHES];
     return !last->closed && last->size + bytes + LOG_BLOCK_BYTES <= LOG_STAGING_BYTES;
+}
+
+uint64_t log_writer_waits_us(struct log_writer *writer, size_t bytes)
+{
+    if (!writer->waits && !writer->stats.full && !writer->stats.failed &&
+        !segment_has_room(writer, bytes + LOG_BLOCK_BYTES)) {
+        (void)segment_switch(writer);
+    }
+    return writer->waits ? writer->now_us - writer->waits_us + 1 : 0;
 }
 
 bool log_writer_idle(const struct log_writer *writer)

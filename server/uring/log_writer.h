@@ -68,6 +68,8 @@ struct log_writer {
     uint32_t entry_count; /* Noted of the segment; SEGMENT_NOT_INDEXED: not all of it. */
     bool hurry;
     bool in_flight;
+    bool waits;            /* For a segment to be ready... */
+    uint64_t waits_us;     /* ... since then. */
     bool failing;          /* Failed, and the shard was not told yet. */
     uint32_t first, count; /* Of batches, a ring; only the last may be open. */
     struct log_batch batches[LOG_BATCHES];
@@ -92,6 +94,10 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us);
 
 /* Would a record of about `bytes` find room in staging now? */
 bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
+
+/* For how long a record of about `bytes` has had no segment to go to, because compaction or the disk is behind;
+ * 0: there is one, or there will be none. */
+uint64_t log_writer_waits_us(struct log_writer *writer, size_t bytes);
 
 /* Nothing is waiting to be written (or the device failed). */
 bool log_writer_idle(const struct log_writer *writer);
