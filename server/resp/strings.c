@@ -272,29 +272,36 @@ enum status command_getdel(struct turn *turn)
 enum status command_getex(struct turn *turn)
 {
     struct set_options options = {.value = {0}};
+    struct resp_arguments deadline = {.count = 0};
+    struct bytes unit = bytes_of(NULL, 0);
     struct session_view *view;
-    enum status status;
     bool persist = false;
     struct run run;
 
     run_begin(&run, turn);
     while (run.rest.count > 0) {
         struct bytes word = run_next(&run);
-        if (run_is(word, "persist") && !persist && !options.has_deadline) {
+        bool first = !persist && unit.size == 0;
+        if (first && run_is(word, "persist")) {
             persist = true;
-        } else if (is_unit(word) && !persist && !options.has_deadline) {
-            if (read_deadline(&run, &options, word, &status) == 0) {
-                return status;
-            }
+        } else if (first && is_unit(word) && run.rest.count > 0) {
+            unit = word;
+            deadline = run.rest;
+            (void)run_next(&run);
         } else {
             return run_error(&run, run_syntax);
         }
     }
-    status = run_view(&run, SESSION_BLOB, &view);
-    if (status == STATUS_OK) {
-        status = run_end(put_blob(&run, view));
+    enum status status = run_view(&run, SESSION_BLOB, &view);
+    if (status != STATUS_OK || view == NULL) {
+        return status != STATUS_OK ? status : run_end(resp_null(&run.out));
     }
-    if (status != STATUS_OK || view == NULL || (!persist && !options.has_deadline)) {
+    run.rest = deadline;
+    if (unit.size > 0 && read_deadline(&run, &options, unit, &status) == 0) {
+        return status;
+    }
+    status = run_end(put_blob(&run, view));
+    if (status != STATUS_OK || (!persist && unit.size == 0)) {
         return status;
     }
     if (options.past) {

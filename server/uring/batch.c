@@ -52,11 +52,18 @@ void batch_route(struct shard_thread *thread, struct request *request,
     } else if (whole.size > 0 && (connection->stalled || connection_is_full(thread, connection))) {
         forget(thread, connection, request->ticket);
         connection_put_off(thread, connection, whole);
-    } else if (!cross_request(thread, owner, request)) {
+    } else if (cross_request(thread, owner, request)) {
+        if (whole.size > 0) {
+            connection_awaits(connection, calls_find(&thread->calls, request->ticket), true);
+        }
+    } else if (whole.size > 0 && connection->order != NULL) {
+        /* Its client could not be told to come back. */
+        forget(thread, connection, request->ticket);
+        connection_put_off(thread, connection, whole);
+        thread->again = true;
+    } else {
         door_refuse(thread, request->ticket, STATUS_BUSY,
                     "the queue to the session's shard is full");
-    } else if (whole.size > 0) {
-        connection_awaits(connection, calls_find(&thread->calls, request->ticket), true);
     }
 }
 

@@ -111,6 +111,21 @@ static struct cross_request_message *send_request(struct shard_thread *thread, u
     return message;
 }
 
+bool cross_has_room(struct shard_thread *thread, uint32_t count, size_t bytes)
+{
+    const uint64_t most = HOP_BYTES - HOP_SPARE_BYTES;
+    uint64_t wanted = bytes + (uint64_t)count * (sizeof(struct cross_request_message) + 16);
+
+    wanted = wanted < most ? wanted : most;
+    for (uint32_t i = 0; i < thread->plane->options.shard_count; i++) {
+        struct hop *hop = thread->hops_out[i];
+        if (hop != NULL && !hop_has_room(hop, wanted + HOP_SPARE_BYTES)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request)
 {
     uint64_t began_us = request->body.size > BULK_BYTES_MIN ? monotonic_us() : 0;

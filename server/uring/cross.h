@@ -18,6 +18,10 @@ struct connection;
 struct request;
 struct call;
 
+/* May `count` requests with so many bytes in all be sent, wherever they belong? Of more than a queue holds: one that is
+ * empty will do. */
+bool cross_has_room(struct shard_thread *thread, uint32_t count, size_t bytes);
+
 /* Send a request, whose ticket is a call here. Returns false when the queue is full. */
 bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request);
 

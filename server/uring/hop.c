@@ -33,7 +33,7 @@ void hop_fini(struct hop *hop)
 }
 
 /* Is there room for `bytes` more? Looks at the receiver's progress only when it must. */
-static bool has_room(struct hop *hop, uint64_t bytes)
+bool hop_has_room(struct hop *hop, uint64_t bytes)
 {
     if (hop->written + bytes - hop->released_seen <= HOP_BYTES) {
         return true;
@@ -49,7 +49,7 @@ void *hop_send(struct hop *hop, uint32_t size, uint32_t spare)
     uint64_t skip = to_end < bytes ? to_end : 0;
 
     assert(size > 0 && bytes <= HOP_BYTES / 2);
-    if (!has_room(hop, skip + bytes + spare)) {
+    if (!hop_has_room(hop, skip + bytes + spare)) {
         return NULL;
     }
     if (skip > 0) {

@@ -28,6 +28,9 @@ struct hop {
 int hop_init(struct hop *hop);
 void hop_fini(struct hop *hop);
 
+/* Would messages of so many bytes, with their prefixes, find room? */
+bool hop_has_room(struct hop *hop, uint64_t bytes);
+
 /* Room for a message of `size` bytes, aligned to 8, to be filled before the next call; it is sent with
  * hop_publish(). `spare` bytes must stay free besides. Returns NULL when the queue is too full. */
 void *hop_send(struct hop *hop, uint32_t size, uint32_t spare);

@@ -315,6 +315,11 @@ static void many(struct shard_thread *thread, struct connection *connection, uin
         put_off(thread, connection, number, whole);
         return;
     }
+    if (!cross_has_room(thread, arguments.count, array.size)) {
+        put_off(thread, connection, number, whole);
+        thread->again = true;
+        return;
+    }
     (void)resp_next(&arguments, &name);
     uint32_t parts = arguments.count / (uint32_t)command->key_step;
     if (arguments.count % (uint32_t)command->key_step != 0) {

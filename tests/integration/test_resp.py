@@ -1,0 +1,429 @@
+"""Redis clients on the port of the native protocol: the answers are those of Redis, the sessions those of libbelay."""
+
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import native
+from cases import run_cases
+from daemon import Daemon, check, wait_for
+
+COMMANDS = Path(__file__).parent / "resp" / "commands.txt"
+
+# What Belay answers otherwise, and why.
+DIFFERENT = {
+    "HINCRBYFLOAT hn fl 1e400": "fractions are of double precision",
+    "COMMAND COUNT x": "sub-commands are checked by name first",
+    "CLIENT ID x": "sub-commands are checked by name first",
+    "SETRANGE": "not offered",
+    "LPUSH l 1": "lists are not offered",
+}
+
+
+class Redis:
+    """A redis-server that keeps nothing."""
+
+    def __enter__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.directory = tempfile.TemporaryDirectory(prefix="belay-redis-")
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+             "--loglevel", "warning", "--dir", self.directory.name], stdout=subprocess.DEVNULL)
+
+        def answers():
+            try:
+                with Client(self.port) as client:
+                    return client.ask("PING") == b"PONG"
+            except OSError:
+                return False
+        wait_for("redis-server answers", answers)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.directory.cleanup()
+
+
+class Error(bytes):
+    """An error reply."""
+
+
+class Client:
+    """RESP without any cleverness: what was asked, what was answered."""
+
+    def __init__(self, port, timeout_s=30):
+        self.socket = socket.create_connection(("127.0.0.1", int(port)), timeout=timeout_s)
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def send(self, *words):
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+
+    def read(self):
+        line = self.file.readline()
+        check(line.endswith(b"\r\n"), f"the connection ended: {line!r}")
+        kind, rest = line[:1], line[1:-2]
+        if kind in b"+,":
+            return rest
+        if kind == b"-":
+            return Error(rest)
+        if kind == b":":
+            return int(rest)
+        if kind == b"_" or rest == b"-1":
+            return None
+        if kind == b"$":
+            return self.file.read(int(rest) + 2)[:-2]
+        if kind == b"%":
+            return {self.read(): self.read() for _ in range(int(rest))}
+        check(kind in b"*~>", f"no reply begins so: {line!r}")
+        return [self.read() for _ in range(int(rest))]
+
+    def ask(self, *words):
+        self.send(*words)
+        return self.read()
+
+    def raw(self):
+        """What follows up to the end of the stream."""
+        return self.file.read()
+
+
+def port_of(daemon):
+    return daemon.native.rsplit(":", 1)[1]
+
+
+def cli(port, protocol, lines):
+    """The answers to some lines, by redis-cli, which tells types apart."""
+    script = "".join(f"{line}\nECHO --answered--\n" for line in lines)
+    out = subprocess.run(["redis-cli", "-p", str(port), "--no-raw", *protocol], input=script.encode(),
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False).stdout
+    answers = out.decode(errors="replace").split('"--answered--"\n')
+    check(len(answers) == len(lines) + 1, f"{len(answers) - 1} answers to {len(lines)} lines\n{answers[-3:]}")
+    return answers[:-1]
+
+
+def without_order(answer):
+    return sorted(re.sub(r"^\s*\d+[)#~] ", "", line) for line in answer.splitlines())
+
+
+def test_same_answers_as_redis():
+    lines = [line for line in COMMANDS.read_text().splitlines() if line and not line.startswith("#")]
+    asked = [line.lstrip("~") for line in lines]
+    found = set()
+    with Redis() as redis, Daemon(shards=2) as daemon:
+        daemon.start()
+        for protocol in ((), ("-3",)):
+            with Client(redis.port) as client:
+                client.ask("FLUSHALL")
+            for line, theirs, ours in zip(lines, cli(redis.port, protocol, asked),
+                                          cli(port_of(daemon), protocol, asked)):
+                same = without_order(ours) == without_order(theirs) if line[0] == "~" else ours == theirs
+                if not same:
+                    found.add(line.lstrip("~"))
+                    check(line.lstrip("~") in DIFFERENT, f"{line}\nRedis: {theirs}\nBelay: {ours}")
+            forget_all(daemon)
+    check(found == set(DIFFERENT), f"no longer different: {set(DIFFERENT) - found}")
+
+
+def forget_all(daemon):
+    with Client(port_of(daemon)) as client:
+        for database in range(2):
+            client.ask("SELECT", database)
+            for key in scan(client):
+                client.ask("DEL", key)
+            check(not scan(client), "all are gone")
+
+
+def scan(client, *options):
+    keys, cursor = [], b"0"
+    while True:
+        cursor, some = client.ask("SCAN", cursor, *options)
+        keys += some
+        if cursor == b"0":
+            return keys
+
+
+def test_the_same_sessions():
+    """A string is a blob, a hash a map; and what libbelay writes is read as such."""
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client, native.Connection(daemon.native) as connection:
+            client.ask("SETEX", "text", 100, "from redis")
+            check(connection.get(b"text") == b"from redis", "a blob")
+            connection.put(b"blob", b"from libbelay")
+            check(client.ask("GET", "blob") == b"from libbelay", "a string")
+            client.ask("HSET", "form", "user", "ada", "cart", "rope")
+        shown = json.loads(daemon.run("belayctl", "session", "get", "form", "--json"))
+        check("ada" in json.dumps(shown), shown)
+        daemon.run("belayctl", "session", "put", "fields", "a=1", "b=2")
+        with Client(port_of(daemon)) as client:
+            check(client.ask("HMGET", "fields", "a", "b") == [b"1", b"2"], "a hash")
+            check(client.ask("GET", "fields").startswith(b"WRONGTYPE"), "not a string")
+
+
+def test_order_of_replies():
+    """Whatever shard a key is at and whatever a write waits for, replies come in the order of the requests."""
+    seed = int(os.environ.get("BELAY_SEED", time.time_ns()))
+    print(f"BELAY_SEED={seed}")
+    chance = random.Random(seed)
+    with Daemon(shards=3, config=None, settings=("storage.log_interval=50ms",)) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for _ in range(30):
+                wanted, sent = [], bytearray()
+                values = {}
+                for _ in range(chance.randrange(1, 400)):
+                    key = b"k%d" % chance.randrange(60)
+                    kind = chance.randrange(5)
+                    if kind == 0:
+                        values[key] = b"v" * chance.randrange(1, 3000)
+                        words, answer = (b"SET", key, values[key]), b"OK"
+                    elif kind == 1:
+                        words, answer = (b"GET", key), values.get(key)
+                    elif kind == 2:
+                        words, answer = (b"ECHO", key), key
+                    elif kind == 3:
+                        keys = [b"k%d" % chance.randrange(60) for _ in range(5)]
+                        words, answer = (b"MGET", *keys), [values.get(one) for one in keys]
+                    else:
+                        words, answer = (b"DEL", key), int(values.pop(key, None) is not None)
+                    sent += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+                    wanted.append((words, answer))
+                while sent:
+                    size = chance.choice((1, 7, 100, 4096, 100000))
+                    client.socket.sendall(sent[:size])
+                    del sent[:size]
+                for words, answer in wanted:
+                    came = client.read()
+                    check(came == answer, f"{words}: {came!r}, not {answer!r}")
+                for i in range(60):
+                    client.ask("DEL", f"k{i}")
+
+
+def test_databases():
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for database in (0, 3, 15):
+                client.ask("SELECT", database)
+                check(client.ask("SET", "k", f"in {database}") == b"OK", database)
+            for database in (0, 3, 15):
+                client.ask("SELECT", database)
+                check(client.ask("GET", "k") == b"in %d" % database, database)
+                check(scan(client, "MATCH", "k*") == [b"k"] and scan(client) == [b"k"], database)
+                check(client.ask("MGET", "k", "l") == [b"in %d" % database, None], database)
+            client.ask("SELECT", 0)
+            check(b"reserved" in client.ask("SET", b"\x013:k", "x"), "another database's")
+
+
+def test_scan_misses_nothing():
+    with Daemon(shards=3) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for i in range(3000):
+                client.send("SET", f"user:{i}", i)
+            for _ in range(3000):
+                client.read()
+            client.ask("HSET", "other", "f", "v")
+            check(sorted(set(scan(client, "MATCH", "user:*", "COUNT", "100"))) ==
+                  sorted(b"user:%d" % i for i in range(3000)), "all users")
+            check(scan(client, "TYPE", "hash", "COUNT", "1000") == [b"other"], "the hash")
+            check(sorted(set(scan(client, "MATCH", "user:1[0-2]?"))) ==
+                  sorted(b"user:%d" % i for i in range(100, 130)), "a class")
+
+
+def test_bad_requests():
+    """A protocol error is told as Redis tells it, and ends the connection; others do not notice."""
+    bad = {b"*1\r\n:1\r\n": b"Protocol error: expected '$', got ':'",
+           b"*-5000000000\r\n*1\r\n$-7\r\n": b"Protocol error: invalid",
+           b"*1000000000\r\n": b"Protocol error: invalid multibulk length",
+           b"*1\r\n$-1\r\n": b"Protocol error: invalid bulk length",
+           b"*1\r\n$99999999999\r\n": b"Protocol error: invalid bulk length",
+           b"*1\r\n$abc\r\n": b"Protocol error: invalid bulk length",
+           b"SET \"a\r\n": b"Protocol error: unbalanced quotes in request",
+           b"x" * 10_000_000: b"Protocol error: too big inline request"}
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as other:
+            for request, text in bad.items():
+                with Client(port_of(daemon)) as client:
+                    client.send("SET", "before", "1")
+                    try:
+                        client.socket.sendall(request)
+                    except OSError:
+                        pass  # It was told, and the connection ended.
+                    check(client.read() == b"OK", "what came before is answered")
+                    answer = client.read()
+                    check(isinstance(answer, Error) and text in answer, f"{request[:40]!r}: {answer!r}")
+                    check(client.raw() == b"", "and nothing follows")
+                check(other.ask("PING") == b"PONG", "others go on")
+            before = daemon.rss_bytes()
+            waiting = [Client(port_of(daemon)) for _ in range(100)]
+            for client in waiting:
+                client.socket.sendall(b"*1048576\r\n$50000000\r\nhalf")
+            check(other.ask("GET", "before") == b"1", "others go on")
+            more = daemon.rss_bytes() - before
+            check(more <= 64 << 20, f"{more >> 20} MiB for what was only announced")
+            for client in waiting:
+                client.__exit__()
+
+
+def test_large_values():
+    value = random.Random(1).randbytes(900_000)
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("SET", "big", value) == b"OK", "stored")
+            for _ in range(40):
+                client.send("GET", "big")
+            for _ in range(40):
+                check(client.read() == value, "as it was")
+            check(b"exceeds maximum" in client.ask("APPEND", "big", value), "more than a session may have")
+            check(client.ask("STRLEN", "big") == len(value), "and nothing was lost")
+
+
+def test_slow_readers_are_bounded():
+    value = b"v" * 100_000
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as other:
+            other.ask("SET", "big", value)
+            other.ask("PING")
+            before = daemon.rss_bytes()
+            with Client(port_of(daemon)) as slow:
+                slow.socket.setblocking(False)
+                sent = 0
+                request = b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n" * 1000
+                for _ in range(100):
+                    try:
+                        sent += slow.socket.send(request)
+                    except BlockingIOError:
+                        break
+                time.sleep(0.5)
+                check(other.ask("GET", "big") == value, "others go on")
+                more = daemon.rss_bytes() - before
+                check(more <= 64 << 20, f"{more >> 20} MiB for a reader that does not read")
+
+
+def test_no_resurrect():
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch) / "belayd.conf"
+        config.write_text('[policy "s:"]\nno_resurrect = yes\n')
+        with Daemon(config=config) as daemon:
+            for life in range(2):
+                daemon.start()
+                with Client(port_of(daemon)) as client:
+                    if life == 0:
+                        client.ask("SET", "s:1", "login", "EX", 1000)
+                        check(client.ask("DEL", "s:1") == 1, "logged out")
+                        client.ask("HSET", "s:h", "f", "v")
+                        client.ask("DEL", "s:h")
+                    check(client.ask("SET", "s:1", "late") == b"OK", "a late save is no error")
+                    check(client.ask("SET", "s:1", "late", "NX") is None, "nor is it stored")
+                    check(client.ask("SETEX", "s:1", 10, "late") == b"OK", "with a deadline")
+                    check(client.ask("SETNX", "s:1", "late") == 0, "if not there")
+                    check(client.ask("APPEND", "s:1", "late") == 0, "more")
+                    check(client.ask("HSET", "s:h", "f", "late") == 0, "a field")
+                    check(client.ask("INCR", "s:1") == 0, "a number")
+                    check(client.ask("EXISTS", "s:1", "s:h") == 0, "gone it stays")
+                    check(client.ask("SET", "s:2", "another") == b"OK", "others begin")
+                    check(client.ask("GET", "s:2") == b"another", "and are there")
+                daemon.kill()
+
+
+def test_fields_of_two_writers():
+    """Neither of two writers of different fields loses one."""
+    with Daemon() as daemon:
+        daemon.start()
+
+        def write(prefix):
+            with Client(port_of(daemon)) as client:
+                for i in range(500):
+                    check(client.ask("HSET", "shared", f"{prefix}{i}", i) == 1, "a new field")
+        writers = [threading.Thread(target=write, args=(prefix,)) for prefix in "ab"]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("HLEN", "shared") == 1000, client.ask("HLEN", "shared"))
+
+
+def test_kill_loses_nothing_acknowledged():
+    with Daemon(settings=("storage.log_interval=1ms",)) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for i in range(500):
+                check(client.ask("SET", f"k{i}", i, "EX", 1000) == b"OK", i)
+            time.sleep(0.2)  # Longer than the log's interval.
+        daemon.kill()
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for i in range(500):
+                check(client.ask("GET", f"k{i}") == b"%d" % i, i)
+                check(900 < client.ask("TTL", f"k{i}") <= 1000, "its deadline too")
+
+
+def test_replies_on_demand():
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            client.send("CLIENT", "REPLY", "OFF")
+            client.send("SET", "a", "1")
+            client.send("MGET", "a", "b")
+            check(client.ask("CLIENT", "REPLY", "ON") == b"OK", "only this is answered")
+            client.send("CLIENT", "REPLY", "SKIP")
+            client.send("GET", "a")
+            check(client.ask("GET", "a") == b"1", "the one after the next")
+            client.socket.sendall(b"PING\r\n\r\nPING\r\nquit\r\nPING\r\n")
+            check(client.raw() == b"+PONG\r\n+PONG\r\n+OK\r\n", "lines, and nothing after QUIT")
+
+
+def test_handshakes():
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for words in (("HELLO", 3), ("CLIENT", "SETINFO", "LIB-VER", "5.0"), ("CLIENT", "SETINFO", "LIB-NAME", "x"),
+                          ("CLIENT", "MAINT_NOTIFICATIONS", "ON", "moving-endpoint-type", "external-ip"),
+                          ("COMMAND",), ("COMMAND", "DOCS"), ("INFO",), ("AUTH", "x"), ("PING",)):
+                client.send(*words)
+            hello = client.read()
+            check(hello[b"proto"] == 3 and hello[b"role"] == b"master", hello)
+            check([client.read(), client.read()] == [b"OK", b"OK"], "what the client is")
+            check(client.read().startswith(b"ERR unknown subcommand"), "not offered, and not the end")
+            commands, documents = client.read(), client.read()
+            check(len(commands) == len(documents) > 80, (len(commands), len(documents)))
+            check(b"redis_version:7" in client.read(), "INFO")
+            check(isinstance(client.read(), Error), "there is no password")
+            check(client.read() == b"PONG", "still there")
+            check(client.ask("GET", "nothing") is None, "RESP3's null")
+
+
+def test_benchmark():
+    """redis-benchmark runs through."""
+    with Daemon() as daemon:
+        daemon.start()
+        out = subprocess.run(["redis-benchmark", "-p", port_of(daemon), "-n", "20000", "-P", "16", "-q", "-t",
+                              "ping,set,get,incr,sadd,hset,spop,mset"], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, timeout=120, check=False).stdout
+        check(out.count("requests per second") >= 8 and "rror" not in out, out)
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
