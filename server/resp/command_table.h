@@ -36,6 +36,8 @@ enum command_join {
     X("decrby", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_decrby, false, LOCAL_NONE, "1.0.0", "string", "Takes some from a number.") \
     X("del", -2, COMMAND_WRITE, 1, -1, 1, JOIN_SUM, command_del, true, LOCAL_NONE, "1.0.0", "generic", "Ends sessions.") \
     X("echo", 2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ECHO, "1.0.0", "connection", "Gives the argument back.") \
+    X("eval", -3, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_EVAL, "2.6.0", "scripting", "Runs one of the known scripts.") \
+    X("evalsha", -3, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_EVALSHA, "2.6.0", "scripting", "Runs one of the known scripts, by its SHA1.") \
     X("exists", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_SUM, command_exists, false, LOCAL_NONE, "1.0.0", "generic", "Counts the keys that are there.") \
     X("expire", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expire, false, LOCAL_NONE, "1.0.0", "generic", "Sets a deadline in seconds from now.") \
     X("expireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expireat, false, LOCAL_NONE, "1.2.0", "generic", "Sets a deadline in seconds since 1970.") \
@@ -81,6 +83,7 @@ enum command_join {
     X("sadd", -3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_sadd, false, LOCAL_NONE, "1.0.0", "set", "Adds members, and counts the new ones.") \
     X("scan", -2, COMMAND_READ, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SCAN, "2.8.0", "generic", "Gives keys from a cursor on.") \
     X("scard", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_scard, false, LOCAL_NONE, "1.0.0", "set", "Counts the members.") \
+    X("script", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SCRIPT, "2.6.0", "scripting", "About the known scripts.") \
     X("select", 2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SELECT, "1.0.0", "connection", "Chooses the key space.") \
     X("set", -3, COMMAND_WRITE | COMMAND_MAKES, 1, 1, 1, JOIN_NONE, command_set, false, LOCAL_NONE, "1.0.0", "string", "Sets a string, whatever was there.") \
     X("setex", 4, COMMAND_WRITE | COMMAND_MAKES, 1, 1, 1, JOIN_NONE, command_setex, false, LOCAL_NONE, "2.0.0", "string", "Sets a string and its deadline in seconds.") \
@@ -120,8 +123,8 @@ enum command_join {
     X(zrevrangebyscore) X(zscore)
 
 #define COMMAND_LOCALS(X) \
-    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(ECHO) X(HELLO) X(INFO) X(PING) X(QUIT) \
-    X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SELECT) X(TIME)
+    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(ECHO) X(EVAL) X(EVALSHA) X(HELLO) X(INFO) \
+    X(PING) X(QUIT) X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(TIME)
 /* clang-format on */
 
 #endif

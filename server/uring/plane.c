@@ -76,6 +76,7 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
     if (plane->options.memory == NULL) {
         plane->options.memory = heap_memory();
     }
+    plane->scripts.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     plane->listen_fd = -1;
     plane->node_name = strdup(options->node_name);
     plane->options.node_name = plane->node_name;

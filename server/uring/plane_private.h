@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "plane.h"
+#include "resp_door.h"
 #include "shard_thread.h"
 
 struct plane {
@@ -20,7 +21,8 @@ struct plane {
     uint64_t accept_us;
     _Atomic uint64_t clients;      /* Ids given out in this run of the node. */
     _Atomic uint64_t resp_clients; /* The same, of connections that speak RESP. */
-    _Atomic uint32_t draining;     /* Threads that have nothing left to answer. */
+    struct scripts scripts;
+    _Atomic uint32_t draining; /* Threads that have nothing left to answer. */
     _Atomic uint64_t refused_connections;
     struct shard_thread *threads; /* options.shard_count of them. */
 };

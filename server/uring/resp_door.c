@@ -14,7 +14,10 @@
 #include "run.h"
 #include "shard_thread.h"
 
-enum { CALL_SILENT = 1 }; /* In call.flags. */
+enum {
+    CALL_SILENT = 1, /* In call.flags. */
+    SCRIPT_ARGUMENTS_MAX = 64,
+};
 
 /* What a gather keeps of the request. */
 struct asked {
@@ -356,6 +359,91 @@ static void many(struct shard_thread *thread, struct connection *connection, uin
     }
 }
 
+/* ---- Scripts ---- */
+
+static bool has_arity(const struct command *command, uint32_t count)
+{
+    return command->arity >= 0 ? count == (uint32_t)command->arity
+                               : count >= (uint32_t)-command->arity;
+}
+
+static void reply_script(struct shard_thread *thread, struct connection *connection,
+                         uint64_t number, const char *format, const char *sha1)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, format, sha1);
+    reply_error(thread, connection, number, text);
+}
+
+/* Of EVAL or EVALSHA; NULL where it is answered. */
+static const struct command *find_script(struct shard_thread *thread, struct connection *connection,
+                                         uint64_t number, const struct command *command,
+                                         struct bytes script)
+{
+    const struct command *found = command->local == LOCAL_EVAL
+                                      ? script_of_text(script)
+                                      : script_known(&thread->plane->scripts, script);
+    char sha1[SCRIPT_SHA1_BYTES + 1];
+
+    if (found != NULL) {
+        if (command->local == LOCAL_EVAL) {
+            script_sha1(script, sha1);
+            script_learn(&thread->plane->scripts, sha1, found);
+        }
+        return found;
+    }
+    if (command->local == LOCAL_EVALSHA) {
+        reply_error(thread, connection, number, "NOSCRIPT No matching script. Please use EVAL.");
+        return NULL;
+    }
+    script_sha1(script, sha1);
+    reply_script(thread, connection, number, SCRIPT_UNKNOWN, sha1);
+    return NULL;
+}
+
+/* EVAL script 1 key argument... becomes a name, the key and the arguments. */
+static void eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                 const struct command *command, struct bytes array, struct bytes whole)
+{
+    struct resp_arguments arguments = resp_arguments(array);
+    struct bytes script, taken[SCRIPT_ARGUMENTS_MAX], body;
+    uint32_t count = 0;
+    int64_t keys;
+
+    (void)resp_next(&arguments, &script);
+    (void)resp_next(&arguments, &script);
+    (void)resp_next(&arguments, &body);
+    if (!resp_integer(body, &keys)) {
+        reply_error(thread, connection, number, run_not_integer);
+        return;
+    }
+    if (keys < 0 || keys > (int64_t)arguments.count) {
+        reply_error(thread, connection, number,
+                    keys < 0 ? "ERR Number of keys can't be negative"
+                             : "ERR Number of keys can't be greater than number of args");
+        return;
+    }
+    const struct command *found = find_script(thread, connection, number, command, script);
+    if (found == NULL) {
+        return;
+    }
+    if (keys != 1 || !has_arity(found, arguments.count + 1) ||
+        arguments.count > SCRIPT_ARGUMENTS_MAX) {
+        reply_error(thread, connection, number,
+                    "ERR wrong number of keys or arguments for this script");
+        return;
+    }
+    while (resp_next(&arguments, &taken[count])) {
+        count++;
+    }
+    if (make_part(thread, found, taken, count, &body) != 0) {
+        reply_error(thread, connection, number, "OOM no memory for the request");
+        return;
+    }
+    one(thread, connection, number, found, body, whole);
+}
+
 /* ---- SCAN ---- */
 
 static size_t put_database(uint32_t database, char prefix[16])
@@ -469,12 +557,6 @@ static void reply_arity(struct shard_thread *thread, struct connection *connecti
     reply_error(thread, connection, number, text);
 }
 
-static bool has_arity(const struct command *command, uint32_t count)
-{
-    return command->arity >= 0 ? count == (uint32_t)command->arity
-                               : count >= (uint32_t)-command->arity;
-}
-
 static void own(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 const struct command *command, struct bytes array)
 {
@@ -511,6 +593,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         reply_error(thread, connection, number, "ERR the server is stopping");
     } else if (command->local == LOCAL_SCAN) {
         scan(thread, connection, number, command, array, whole);
+    } else if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
+        eval(thread, connection, number, command, array, whole);
     } else if (command->procedure.run == NULL) {
         own(thread, connection, number, command, array);
     } else if (command->join == JOIN_NONE || arguments.count == (uint32_t)command->key_step) {

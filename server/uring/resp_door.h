@@ -9,12 +9,16 @@
 #ifndef RESP_DOOR_H
 #define RESP_DOOR_H
 
+#include <pthread.h>
+
 #include "commands.h"
 #include "connection.h"
+#include "scripts.h"
 
 enum {
     RESP_DATABASES = 16, /* SELECT: "ERR DB index is out of range". */
     RESP_NAME_BYTES_MAX = 64,
+    SCRIPTS_LEARNT_MAX = 64,
     RESP_KEY_RESERVED = 1, /* The first byte of keys of databases other than 0: \1 number : key. */
 };
 
@@ -35,6 +39,26 @@ extern const struct protocol resp_protocol;
 
 /* The connection speaks RESP. Returns 0 or -ENOMEM. */
 int resp_door_open(struct shard_thread *thread, struct connection *connection);
+
+/* ---- Scripts that were sent, by their SHA1 ---- */
+
+/* For EVALSHA of texts that are known but for their blanks. Any thread. */
+struct scripts {
+    pthread_mutex_t lock;
+    uint32_t count;
+    struct {
+        char sha1[SCRIPT_SHA1_BYTES + 1];
+        const struct command *command;
+    } learnt[SCRIPTS_LEARNT_MAX]; /* Others have to be sent whole each time. */
+};
+
+#define SCRIPT_UNKNOWN                                                                             \
+    "ERR script %s is not known: there is no Lua here, only the locks of phpredis, Laravel and "   \
+    "redis-py and the cache of ASP.NET Core, natively"
+
+void script_learn(struct scripts *scripts, const char *sha1, const struct command *command);
+const struct command *script_known(struct scripts *scripts, struct bytes sha1);
+void script_forget(struct scripts *scripts); /* SCRIPT FLUSH. */
 
 /* ---- For resp_local.c ---- */
 

@@ -395,6 +395,45 @@ static int command(struct local *local)
     return unknown_sub(local, sub);
 }
 
+/* ---- Scripts ---- */
+
+static int script_load(struct local *local)
+{
+    struct bytes text = next(local);
+    const struct command *found = script_of_text(text);
+    char sha1[SCRIPT_SHA1_BYTES + 1], error[256];
+
+    script_sha1(text, sha1);
+    if (found == NULL) {
+        snprintf(error, sizeof error, SCRIPT_UNKNOWN, sha1);
+        return resp_error(local->out, error);
+    }
+    script_learn(&local->thread->plane->scripts, sha1, found);
+    return resp_text(local->out, sha1);
+}
+
+static int script(struct local *local)
+{
+    struct scripts *scripts = &local->thread->plane->scripts;
+    struct bytes sub = next(local);
+
+    if (run_is(sub, "load") && local->rest.count == 1) {
+        return script_load(local);
+    }
+    if (run_is(sub, "exists") && local->rest.count >= 1) {
+        int rc = resp_array(local->out, local->rest.count);
+        while (rc == 0 && local->rest.count > 0) {
+            rc = resp_number(local->out, script_known(scripts, next(local)) != NULL);
+        }
+        return rc;
+    }
+    if (run_is(sub, "flush") && local->rest.count <= 1) {
+        script_forget(scripts);
+        return ok(local);
+    }
+    return unknown_sub(local, sub);
+}
+
 /* ---- The server ---- */
 
 static int config_get(struct local *local)
@@ -597,10 +636,14 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return reset(&local);
     case LOCAL_ROLE:
         return role(&local);
+    case LOCAL_SCRIPT:
+        return script(&local);
     case LOCAL_SELECT:
         return select_database(&local);
     case LOCAL_TIME:
         return tell_time(&local);
+    case LOCAL_EVAL:
+    case LOCAL_EVALSHA:
     case LOCAL_SCAN:
     case LOCAL_NONE:
         break;

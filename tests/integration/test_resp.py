@@ -177,6 +177,90 @@ def test_the_same_sessions():
             check(client.ask("GET", "fields").startswith(b"WRONGTYPE"), "not a string")
 
 
+RELEASE = 'if redis.call("get",KEYS[1]) == ARGV[1] then\n    return redis.call("del",KEYS[1])\nelse\n    return 0\nend'
+REFRESH = RELEASE.replace('"del",KEYS[1]', '"expire",KEYS[1],ARGV[2]')
+ADD = "return redis.call('exists',KEYS[1])<1 and redis.call('setex',KEYS[1],ARGV[2],ARGV[1])"
+READ = "return redis.call('HMGET', KEYS[1], unpack(ARGV))"
+WRITE = """
+                redis.call('HMSET', KEYS[1], 'absexp', ARGV[1], 'sldexp', ARGV[2], 'data', ARGV[4])
+                if ARGV[3] ~= '-1' then
+                  redis.call('EXPIRE', KEYS[1], ARGV[3])
+                end
+                return 1"""
+OURS = """
+        local token = redis.call('get', KEYS[1])
+        if not token or token ~= ARGV[1] then
+            return 0
+        end
+        """
+PYTHON_RELEASE = OURS + """redis.call('del', KEYS[1])
+        return 1
+    """
+PYTHON_EXTEND = OURS + """local expiration = redis.call('pttl', KEYS[1])
+        if not expiration then
+            expiration = 0
+        end
+        if expiration < 0 then
+            return 0
+        end
+
+        local newttl = ARGV[2]
+        if ARGV[3] == "0" then
+            newttl = ARGV[2] + expiration
+        end
+        redis.call('pexpire', KEYS[1], newttl)
+        return 1
+    """
+PYTHON_REACQUIRE = OURS + """redis.call('pexpire', KEYS[1], ARGV[2])
+        return 1
+    """
+
+
+def test_scripts():
+    """The fixed scripts of session frameworks do what they do in Redis, by text and by SHA1; others are named."""
+    steps = []
+    for script in (RELEASE, PYTHON_RELEASE, RELEASE.replace("\n", " ").replace('"', "'")):
+        steps += [(script, "lock", "me"), ("SET", "lock", "me"), (script, "lock", "other"), (script, "lock", "me"),
+                  ("EXISTS", "lock")]
+    for script in (REFRESH, PYTHON_REACQUIRE):
+        steps += [("SET", "lock", "me"), (script, "lock", "other", 100), (script, "lock", "me", 1000_000),
+                  ("TTL", "lock"), (script, "lock", "me", 0), ("EXISTS", "lock")]
+    steps += [(PYTHON_EXTEND, "lock", "me", 1000, 0), ("SET", "lock", "me"), (PYTHON_EXTEND, "lock", "me", 1000, 0),
+              ("EXPIRE", "lock", 100), (PYTHON_EXTEND, "lock", "me", 100_400, 0), ("TTL", "lock"),
+              (PYTHON_EXTEND, "lock", "me", 50_400, 1), ("TTL", "lock"), ("DEL", "lock")]
+    steps += [(ADD, "c", "v", 100), ("GET", "c"), (ADD, "c", "w", 100), ("GET", "c"), ("TTL", "c"), (RELEASE, "h", "x")]
+    steps += [(WRITE, "h", 1, 2, -1, "data"), (READ, "h", "data", "absexp", "none"), ("TTL", "h"),
+              (WRITE, "h", 1, 2, 100, "more"), (READ, "h", "data"), ("TTL", "h"), (RELEASE, "h", "x")]
+    with Redis() as redis, Daemon(shards=2) as daemon:
+        daemon.start()
+        for by_sha1 in (False, True):
+            with Client(redis.port) as theirs, Client(port_of(daemon)) as ours:
+                answers = []
+                for client in (theirs, ours):
+                    client.ask("DEL", "c", "h", "lock")
+                    answers.append([])
+                    for step in steps:
+                        words = step
+                        if " " in step[0] and by_sha1:
+                            sha1 = client.ask("SCRIPT", "LOAD", step[0])
+                            check(client.ask("SCRIPT", "EXISTS", sha1, "0" * 40) == [1, 0], step)
+                            words = ("EVALSHA", sha1, 1, *step[1:])
+                        elif " " in step[0]:
+                            words = ("EVAL", step[0], 1, *step[1:])
+                        answers[-1].append(client.ask(*words))
+                for step, their, our in zip(steps, *answers):
+                    check(their == our or (isinstance(their, Error) and isinstance(our, Error)),
+                          f"{step}: {their!r}, here {our!r}")
+        with Client(port_of(daemon)) as client:
+            answer = client.ask("EVAL", "return 1", 0)
+            check(b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db" in answer and b"phpredis" in answer, answer)
+            check(client.ask("EVALSHA", "0" * 40, 1, "k").startswith(b"NOSCRIPT"), "not known")
+            check(isinstance(client.ask("EVAL", RELEASE, 2, "a", "b"), Error), "one key")
+            check(isinstance(client.ask("EVAL", RELEASE, "x", "a"), Error), "no number")
+            sha1 = b"b70c2384248f88e6b75b9f89241a180f856ad852"
+            check(client.ask("EVALSHA", sha1, 1, "k", "token") == 0, "phpredis need not send it")
+
+
 def test_order_of_replies():
     """Whatever shard a key is at and whatever a write waits for, replies come in the order of the requests."""
     seed = int(os.environ.get("BELAY_SEED", time.time_ns()))

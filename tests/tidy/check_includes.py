@@ -48,6 +48,7 @@ THIRD_PARTY = {
     "protobuf-c/": ["server/uring", "client"],
     "belay.pb-c.h": ["server/uring", "client"],
     "xxhash.h": ["server/core"],
+    "nettle/": ["server/resp"],
     "cmocka.h": ["tests"],
     "belay/belay.h": ["client", "tools"],
 }
