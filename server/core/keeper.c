@@ -179,6 +179,49 @@ int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record)
     return rc;
 }
 
+int keeper_stage(struct keeper *keeper, uint64_t position, struct bytes record, uint32_t *ref)
+{
+    struct slab *slab = &keeper->slab;
+    struct probe probe;
+
+    int rc = slab_alloc(slab, record.size, ref);
+    if (rc != 0) {
+        return rc;
+    }
+    memcpy(slab_data(slab, *ref), record.data, record.size);
+    if (!find(keeper, position, keeper->key_of(record), &probe)) {
+        rc = index_insert(&keeper->index, position, *ref);
+    }
+    if (rc != 0) {
+        slab_free(slab, *ref);
+    }
+    return rc;
+}
+
+void keeper_commit(struct keeper *keeper, uint64_t position, struct bytes key, uint32_t ref)
+{
+    struct slab *slab = &keeper->slab;
+    struct probe probe;
+
+    bool found = find(keeper, position, key, &probe);
+    assert(found);
+    if (found && *probe_ref(&probe) != ref) {
+        slab_mark(slab, ref, slab_is_marked(slab, *probe_ref(&probe)));
+        slab_free(slab, *probe_ref(&probe));
+        *probe_ref(&probe) = ref;
+    }
+}
+
+void keeper_abandon(struct keeper *keeper, uint64_t position, struct bytes key, uint32_t ref)
+{
+    struct probe probe;
+
+    if (find(keeper, position, key, &probe) && *probe_ref(&probe) == ref) {
+        index_erase(&keeper->index, &probe);
+    }
+    slab_free(&keeper->slab, ref);
+}
+
 bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key)
 {
     struct probe probe;

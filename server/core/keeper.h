@@ -73,6 +73,17 @@ int keeper_reserve(struct keeper *keeper, uint64_t position, struct bytes key, s
  * On failure no record has changed. */
 int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record);
 
+/* ---- Several records at once ----
+ *
+ * Each is staged; then all of them are committed, or all abandoned, before anything else is done with the keeper. What was
+ * there before a key's first is found until its commit; where nothing was, the new one is. */
+
+/* Returns 0 with `ref`, or -ENOMEM with nothing changed. */
+int keeper_stage(struct keeper *keeper, uint64_t position, struct bytes record, uint32_t *ref);
+/* Cannot fail. */
+void keeper_commit(struct keeper *keeper, uint64_t position, struct bytes key, uint32_t ref);
+void keeper_abandon(struct keeper *keeper, uint64_t position, struct bytes key, uint32_t ref);
+
 /* Remove. Returns whether it was there. */
 bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key);
 

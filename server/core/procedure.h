@@ -2,6 +2,9 @@
  * what is between. What a plain GET or WRITE cannot say ("give the old value and set a new one", "only if it
  * expires later") is a procedure; the RESP door's commands are.
  *
+ * A transaction is a procedure on several keys of one shard: what it writes is staged, and becomes the shard's all at once
+ * with one record of the log, or not at all.
+ *
  * A request with a procedure is in all else a GET, or a WRITE where it may write: it waits, is counted, logged and
  * acknowledged as such. It may be run more than once, as a request that waits for a cold session begins anew; it
  * decides by what it finds, and keeps nothing.
@@ -34,14 +37,21 @@ struct turn {
     const char *text;       /* Of the status returned; NULL: the status's own. */
     /* private to shard_procedure.c */
     struct shard *shard;
+    struct staged *staged; /* A transaction's: TURN_KEYS_MAX of them. */
+    uint32_t staged_count;
     bool opened, wrote, counted;
 };
+
+enum { TURN_KEYS_MAX = 128 };
 
 struct procedure {
     const char *name;
     /* Returns OK with the answer; or an error, in whose place the answer does not count. */
     enum status (*run)(struct turn *turn);
     bool ends; /* All it can write is an end: allowed in a full memory. */
+    bool
+        many; /* A transaction. The request's body begins with its keys: varint number, and each as varint size and
+                  bytes, at most TURN_KEYS_MAX; the request's own key is the first. */
 };
 
 /* The live session, NULL where there is none. Good until turn_write(). */
@@ -50,6 +60,13 @@ struct session_view *turn_view(struct turn *turn);
 /* The same, and this is a use of the session: it counts as a hit or a miss, and slides the idle deadline where the
  * policy says that reads do. */
 struct session_view *turn_use(struct turn *turn);
+
+/* Go on with another key of a transaction. `request` has its key, and what the next procedure wants in it; it must live as
+ * long as it is turned to. */
+void turn_to(struct turn *turn, struct request *request);
+
+/* The version token of the live session in view; empty where there is none. Good until the next write or turn. */
+int turn_token(struct turn *turn, struct bytes *token);
 
 /* Write as WRITE does: applied and logged when it returns OK. `results` (may be NULL) is good until the next one.
  * What went before a failed one stays. */

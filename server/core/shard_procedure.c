@@ -2,12 +2,40 @@
 #include "record.h"
 #include "shard_state.h"
 
+/* The record of the present key. */
+static struct bytes present(const struct turn *turn)
+{
+    const struct request *request = turn->request;
+
+    return turn->staged != NULL ? shard_staged_record(turn, request->position, request->key)
+                                : shard_find(turn->shard, request->position, request->key);
+}
+
+void turn_to(struct turn *turn, struct request *request)
+{
+    struct shard *shard = turn->shard;
+
+    request->position = keeper_position(shard->options.seed, request->key);
+    turn->request = request;
+    turn->policy = policy_of_key(shard->policies, request->key);
+    turn->text = NULL;
+    turn->opened = turn->counted = false;
+}
+
+int turn_token(struct turn *turn, struct bytes *token)
+{
+    *token = bytes_of(NULL, 0);
+    return turn_view(turn) == NULL
+               ? 0
+               : session_token(&turn->shard->view, &turn->shard->scratch, token);
+}
+
 struct session_view *turn_view(struct turn *turn)
 {
     struct shard *shard = turn->shard;
 
     if (!turn->opened) {
-        struct bytes record = shard_find(shard, turn->request->position, turn->request->key);
+        struct bytes record = present(turn);
         if (record.size == 0 || session_open(&shard->view, record, turn->now_ms) != 0) {
             shard->view = (struct session_view){.live = false};
         }
@@ -27,7 +55,9 @@ struct session_view *turn_use(struct turn *turn)
         turn->counted = true;
         if (view != NULL) {
             shard->stats.siblings_hidden += view->siblings_hidden;
-            shard_use(shard, turn->request, turn->policy);
+            if (turn->staged_count == 0) { /* What is written now is a use anyhow. */
+                shard_use(shard, turn->request, turn->policy);
+            }
         }
     }
     return view;
@@ -45,11 +75,19 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
     write.mode = (uint8_t)mode;
     write.type = (uint8_t)type;
     write.body = changes;
-    struct bytes record = shard_find(shard, write.position, write.key);
-    enum status status = shard_apply(shard, &write, turn->policy, record, &turn->text);
+    struct bytes record = present(turn);
+    enum status status;
+    if (turn->staged == NULL) {
+        status = shard_apply(shard, &write, turn->policy, record, &turn->text);
+        turn->wrote = turn->wrote || status == STATUS_OK;
+    } else {
+        status = shard_make(shard, &write, turn->policy, record);
+        if (status == STATUS_OK && shard->written.changed) {
+            status = shard_stage(turn, &write);
+        }
+    }
     turn->opened = false;
     if (status == STATUS_OK) {
-        turn->wrote = true;
         if (results != NULL) {
             *results = buffer_bytes(&shard->written.results);
         }
@@ -83,12 +121,61 @@ static bool begin(struct shard *shard, const struct request *request, uint64_t n
     return true;
 }
 
+/* The same for each key of a transaction; while loading, too: who must wait for one waits at its place. */
+static bool begin_all(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    struct reader keys = reader_of(request->body);
+    uint64_t count = read_varint(&keys);
+
+    for (uint64_t i = 0; i < count; i++) {
+        struct request one = *request;
+        one.key = read_string(&keys);
+        one.position = keeper_position(shard->options.seed, one.key);
+        if (keys.bad || one.key.size == 0 || one.key.size > KEY_BYTES_MAX) {
+            shard_answer_error(shard, request, STATUS_KEY_TOO_LARGE, NULL, now_us);
+            return false;
+        }
+        if (shard_must_wait(shard, &one)) {
+            shard_park(shard, &one, now_us);
+            return false;
+        }
+        if (!begin(shard, &one, now_us)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Run it; what it staged is committed. */
+static enum status run(struct turn *turn, const struct procedure *procedure)
+{
+    if (!procedure->many) {
+        return procedure->run(turn);
+    }
+    if (shard_begin_staging(turn) != 0) {
+        return STATUS_MEMORY_FULL;
+    }
+    const struct request *whole = turn->request;
+    const struct policy *policy = turn->policy;
+    enum status status = procedure->run(turn);
+    turn->request = whole;
+    turn->policy = policy;
+    turn->opened = false;
+    if (status != STATUS_OK) {
+        shard_abandon(turn);
+        return status;
+    }
+    turn->text = NULL;
+    return shard_commit(turn, &turn->text);
+}
+
 void shard_procedure(struct shard *shard, const struct request *request, uint64_t now_us)
 {
+    const struct procedure *procedure = request->procedure;
     const struct policy *policy = policy_of_key(shard->policies, request->key);
     enum ack_level level = shard_ack_level(request, policy);
 
-    if (!begin(shard, request, now_us)) {
+    if (!(procedure->many ? begin_all(shard, request, now_us) : begin(shard, request, now_us))) {
         return;
     }
     struct turn turn = {
@@ -100,7 +187,7 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
         .shard = shard,
     };
     shard->answer.size = 0;
-    enum status status = request->procedure->run(&turn);
+    enum status status = run(&turn, procedure);
     struct reply reply = {.results = buffer_bytes(&shard->answer)};
     if (status == STATUS_NO_MEMORY) {
         status = STATUS_MEMORY_FULL;

@@ -4,6 +4,7 @@
  *   shard_read.c     GET, SCAN, INSPECT, and sliding idle deadlines
  *   shard_write.c    WRITE: apply, log, acknowledge
  *   shard_procedure.c  both in one turn
+ *   shard_transaction.c  of several keys
  *   shard_log.c      the log as the shard sees it: full, resumed, failed, durable
  *   shard_expiry.c   patrol, wheel, burials
  *   shard_restore.c  what the store gives at a start
@@ -123,12 +124,30 @@ void shard_inspect(struct shard *shard, const struct request *request, uint64_t 
 void shard_write(struct shard *shard, const struct request *request, uint64_t now_us);
 void shard_procedure(struct shard *shard, const struct request *request, uint64_t now_us);
 
+/* ---- What a transaction has written so far (shard_transaction.c) ---- */
+
+/* The record of the key: staged, or as it is kept. */
+struct bytes shard_staged_record(const struct turn *turn, uint64_t position, struct bytes key);
+/* Stage what lies in shard->written. Returns OK, or an error with nothing staged. */
+enum status shard_stage(struct turn *turn, const struct request *write);
+/* Log and store all of it, or nothing. Frees it either way. */
+enum status shard_commit(struct turn *turn, const char **text);
+void shard_abandon(struct turn *turn);
+int shard_begin_staging(struct turn *turn);
+
+/* Counters, events and the wheel after a record took another's place. `created`, `destroyed`: what happened between. */
+void shard_account(struct shard *shard, uint64_t position, struct bytes key, struct glance before,
+                   struct glance after, bool created, bool destroyed);
+
 /* ---- Steps of a write ---- */
 
 /* May it begin? Where not, it was answered, or waits for the cold session. `ends`: it can only end the session.
  * What may begin has a place among the replies that wait. */
 bool shard_begin_write(struct shard *shard, const struct request *request, bool ends,
                        struct bytes *record, uint64_t now_us);
+/* Apply alone: into shard->written. */
+enum status shard_make(struct shard *shard, const struct request *request,
+                       const struct policy *policy, struct bytes record);
 /* Apply, log, store: into shard->written. Returns OK or an error, with `text`. */
 enum status shard_apply(struct shard *shard, const struct request *request,
                         const struct policy *policy, struct bytes record, const char **text);

@@ -83,34 +83,31 @@ static bool passes_memory(const struct shard *shard, const struct request *reque
     return !shard_memory_is_full(shard, written->created);
 }
 
-/* Counters and events of a write that was stored. */
-static void account(struct shard *shard, const struct request *request, struct glance before,
-                    struct glance after)
+/* What falls due first, and was not to be looked at as early before, goes into the wheel. */
+static void arm(struct shard *shard, uint64_t position, struct glance before, struct glance after)
 {
-    const struct session_written *written = &shard->written;
+    if (after.due_ms != 0 && (before.due_ms == 0 || after.due_ms < before.due_ms ||
+                              before.due_ms >= patrol_next_visit_ms(&shard->patrol, position))) {
+        shard_arm(shard, position, after.due_ms);
+    }
+}
+
+void shard_account(struct shard *shard, uint64_t position, struct bytes key, struct glance before,
+                   struct glance after, bool created, bool destroyed)
+{
     struct shard_stats *stats = &shard->stats;
 
-    stats->created += written->created;
+    stats->created += created;
     stats->live += after.counted;
     stats->live -= before.counted;
     if (before.expired) {
         stats->expired++;
-        shard_trace(shard, TRACE_SESSION_EXPIRED, request->position, request->key);
-    } else if (written->destroyed) {
+        shard_trace(shard, TRACE_SESSION_EXPIRED, position, key);
+    } else if (destroyed) {
         stats->destroyed++;
-        shard_trace(shard, TRACE_SESSION_DELETED, request->position, request->key);
+        shard_trace(shard, TRACE_SESSION_DELETED, position, key);
     }
-}
-
-/* What falls due first, and was not to be looked at as early before, goes into the wheel. */
-static void arm(struct shard *shard, const struct request *request, struct glance before,
-                struct glance after)
-{
-    if (after.due_ms != 0 &&
-        (before.due_ms == 0 || after.due_ms < before.due_ms ||
-         before.due_ms >= patrol_next_visit_ms(&shard->patrol, request->position))) {
-        shard_arm(shard, request->position, after.due_ms);
-    }
+    arm(shard, position, before, after);
 }
 
 /* A write within the life of a session, with nothing due soon, changes nothing of what is known of it:
@@ -178,10 +175,16 @@ static enum status store(struct shard *shard, const struct request *request, str
     shard->cold.shrinks = true; /* It may go in its turn. */
     shard->stats.cold -= was_cold;
     if (!plain) {
-        account(shard, request, before, after);
-        arm(shard, request, before, after);
+        shard_account(shard, request->position, request->key, before, after, written->created,
+                      written->destroyed);
     }
     return STATUS_OK;
+}
+
+enum status shard_make(struct shard *shard, const struct request *request,
+                       const struct policy *policy, struct bytes record)
+{
+    return apply(shard, request, policy, record);
 }
 
 enum status shard_apply(struct shard *shard, const struct request *request,

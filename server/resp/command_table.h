@@ -22,6 +22,7 @@ enum command_join {
     JOIN_SUM,
     JOIN_ARRAY,
     JOIN_OK,
+    JOIN_WATCH,
 };
 
 /* clang-format off */
@@ -35,9 +36,11 @@ enum command_join {
     X("decr", 2, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_decr, false, LOCAL_NONE, "1.0.0", "string", "Takes one from a number.") \
     X("decrby", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_decrby, false, LOCAL_NONE, "1.0.0", "string", "Takes some from a number.") \
     X("del", -2, COMMAND_WRITE, 1, -1, 1, JOIN_SUM, command_del, true, LOCAL_NONE, "1.0.0", "generic", "Ends sessions.") \
+    X("discard", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_DISCARD, "2.0.0", "transactions", "Forgets a transaction.") \
     X("echo", 2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ECHO, "1.0.0", "connection", "Gives the argument back.") \
     X("eval", -3, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_EVAL, "2.6.0", "scripting", "Runs one of the known scripts.") \
     X("evalsha", -3, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_EVALSHA, "2.6.0", "scripting", "Runs one of the known scripts, by its SHA1.") \
+    X("exec", 1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_EXEC, "1.2.0", "transactions", "Runs a transaction, whole or not at all.") \
     X("exists", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_SUM, command_exists, false, LOCAL_NONE, "1.0.0", "generic", "Counts the keys that are there.") \
     X("expire", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expire, false, LOCAL_NONE, "1.0.0", "generic", "Sets a deadline in seconds from now.") \
     X("expireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expireat, false, LOCAL_NONE, "1.2.0", "generic", "Sets a deadline in seconds since 1970.") \
@@ -68,6 +71,7 @@ enum command_join {
     X("info", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_INFO, "1.0.0", "server", "About the server.") \
     X("mget", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_ARRAY, command_mget, false, LOCAL_NONE, "1.0.0", "string", "Gives many strings.") \
     X("mset", -3, COMMAND_WRITE | COMMAND_MAKES, 1, -1, 2, JOIN_OK, command_mset, false, LOCAL_NONE, "1.0.1", "string", "Sets many strings, each by itself.") \
+    X("multi", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_MULTI, "1.2.0", "transactions", "Begins a transaction.") \
     X("persist", 2, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_persist, false, LOCAL_NONE, "2.2.0", "generic", "Removes the deadline.") \
     X("pexpire", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpire, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds from now.") \
     X("pexpireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpireat, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds since 1970.") \
@@ -101,6 +105,8 @@ enum command_join {
     X("ttl", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_ttl, false, LOCAL_NONE, "1.0.0", "generic", "Tells how many seconds are left.") \
     X("type", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_type, false, LOCAL_NONE, "1.0.0", "generic", "Tells the type of a value.") \
     X("unlink", -2, COMMAND_WRITE | COMMAND_FAST, 1, -1, 1, JOIN_SUM, command_del, true, LOCAL_NONE, "4.0.0", "generic", "Ends sessions.") \
+    X("unwatch", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_UNWATCH, "2.2.0", "transactions", "Forgets what WATCH saw.") \
+    X("watch", -2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_WATCH, "2.2.0", "transactions", "Lets EXEC do nothing where a key was changed since.") \
     X("zadd", -4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zadd, false, LOCAL_NONE, "1.2.0", "sorted-set", "Adds members, or sets their scores.") \
     X("zcard", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zcard, false, LOCAL_NONE, "1.2.0", "sorted-set", "Counts the members.") \
     X("zcount", 4, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zcount, false, LOCAL_NONE, "2.0.0", "sorted-set", "Counts the members within scores.") \
@@ -123,8 +129,9 @@ enum command_join {
     X(zrevrangebyscore) X(zscore)
 
 #define COMMAND_LOCALS(X) \
-    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(ECHO) X(EVAL) X(EVALSHA) X(HELLO) X(INFO) \
-    X(PING) X(QUIT) X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(TIME)
+    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DISCARD) X(ECHO) X(EVAL) X(EVALSHA) X(EXEC) \
+    X(HELLO) X(INFO) X(MULTI) X(PING) X(QUIT) X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) \
+    X(SCRIPT) X(SELECT) X(TIME) X(UNWATCH) X(WATCH)
 /* clang-format on */
 
 #endif

@@ -13,6 +13,7 @@
 #include "plane_private.h"
 #include "run.h"
 #include "shard_thread.h"
+#include "status_words.h"
 
 enum {
     CALL_SILENT = 1, /* In call.flags. */
@@ -38,6 +39,7 @@ int resp_door_open(struct shard_thread *thread, struct connection *connection)
         .id = 1 + atomic_fetch_add(&thread->plane->resp_clients, 1),
     };
     reply_order_init(&session->order, thread->memory);
+    resp_multi_init(&session->multi, thread->memory);
     connection->protocol = &resp_protocol;
     connection->resp = session;
     connection->order = &session->order;
@@ -49,6 +51,7 @@ static void forget(struct shard_thread *thread, struct connection *connection)
     struct resp_session *session = connection->resp;
 
     reply_order_fini(&session->order);
+    resp_multi_fini(&session->multi);
     heap_give(thread->memory, session, sizeof *session);
     connection->resp = NULL;
     connection->order = NULL;
@@ -78,19 +81,27 @@ static void end_reply(struct shard_thread *thread, struct connection *connection
     connection_answer(thread, connection, number, reply);
 }
 
-static void reply_error(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                        const char *text)
+void resp_reply_error(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                      const char *text)
 {
     struct resp_out out = begin_reply(thread, connection);
 
     end_reply(thread, connection, number, resp_error(&out, text));
 }
 
+void resp_reply_ok(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                   const char *text)
+{
+    struct resp_out out = begin_reply(thread, connection);
+
+    end_reply(thread, connection, number, resp_simple(&out, text));
+}
+
 /* The stream cannot be followed from here: what was asked before is answered, then this is said. */
 static void end_stream(struct shard_thread *thread, struct connection *connection, const char *text)
 {
     connection->resp->silent_now = false;
-    reply_error(thread, connection, connection->order->next++, text);
+    resp_reply_error(thread, connection, connection->order->next++, text);
 }
 
 static int64_t measure(struct shard_thread *thread, struct connection *connection,
@@ -112,22 +123,22 @@ static int64_t measure(struct shard_thread *thread, struct connection *connectio
 static void skipped(struct shard_thread *thread, struct connection *connection, struct bytes start)
 {
     (void)start;
-    reply_error(thread, connection, reply_order_begin(connection->order),
-                "BUSY too many large requests are being received; try again");
+    resp_reply_error(thread, connection, reply_order_begin(connection->order),
+                     "BUSY too many large requests are being received; try again");
 }
 
 static void complain(struct shard_thread *thread, struct connection *connection, enum status status)
 {
-    char words[RESP_STATUS_BYTES];
+    char words[STATUS_WORDS_BYTES];
 
-    resp_status_text(status, NULL, words);
+    status_words(status, NULL, words);
     end_stream(thread, connection, words);
 }
 
 /* ---- Requests ---- */
 
-static void put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                    struct bytes whole)
+void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  struct bytes whole)
 {
     if (reply_order_put_off(connection->order, number) != 0) {
         connection_close(thread, connection);
@@ -136,9 +147,8 @@ static void put_off(struct shard_thread *thread, struct connection *connection, 
     connection_put_off(thread, connection, whole);
 }
 
-/* The key as it is kept: with its database. Returns NULL text, or what is wrong. */
-static const char *keep_key(struct shard_thread *thread, const struct connection *connection,
-                            struct bytes key, struct bytes *kept)
+const char *resp_keep_key(struct shard_thread *thread, const struct connection *connection,
+                          struct bytes key, struct bytes *kept)
 {
     uint32_t database = connection->resp->database;
 
@@ -194,30 +204,37 @@ static uint64_t take_call(struct shard_thread *thread, const struct connection *
     return ticket;
 }
 
+void resp_route(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                const struct command *command, struct request *request, struct bytes whole)
+{
+    struct call *call;
+
+    request->ticket = take_call(thread, connection, command, CALL_FRAME, &call);
+    if (request->ticket == 0) {
+        resp_reply_error(thread, connection, number,
+                         "BUSY too many requests are waiting for their answer");
+        return;
+    }
+    call->request_id = number;
+    connection->in_flight++;
+    batch_route(thread, request, connection, whole);
+}
+
 static void one(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 const struct command *command, struct bytes array, struct bytes whole)
 {
     struct resp_arguments arguments = resp_arguments(array);
     struct bytes key;
-    struct call *call;
 
     (void)resp_next(&arguments, &key);
     (void)resp_next(&arguments, &key);
-    const char *error = keep_key(thread, connection, key, &key);
+    const char *error = resp_keep_key(thread, connection, key, &key);
     if (error != NULL) {
-        reply_error(thread, connection, number, error);
+        resp_reply_error(thread, connection, number, error);
         return;
     }
     struct request request = request_of(connection, command, key, array);
-    request.ticket = take_call(thread, connection, command, CALL_FRAME, &call);
-    if (request.ticket == 0) {
-        reply_error(thread, connection, number,
-                    "BUSY too many requests are waiting for their answer");
-        return;
-    }
-    call->request_id = number;
-    connection->in_flight++;
-    batch_route(thread, &request, connection, whole);
+    resp_route(thread, connection, number, command, &request, whole);
 }
 
 /* ---- Many keys ---- */
@@ -268,9 +285,8 @@ static uint64_t take_part(struct shard_thread *thread, const struct connection *
     return 0;
 }
 
-/* The request of one part: the command, its key, and what belongs to the key. */
-static int make_part(struct shard_thread *thread, const struct command *command,
-                     const struct bytes arguments[], uint32_t count, struct bytes *array)
+int resp_make_part(struct shard_thread *thread, const struct command *command,
+                   const struct bytes arguments[], uint32_t count, struct bytes *array)
 {
     const struct resp_out out = {.buffer = &thread->scratch};
 
@@ -301,44 +317,54 @@ static const char *next_part(struct shard_thread *thread, const struct connectio
     for (uint32_t i = 0; i < step; i++) {
         (void)resp_next(arguments, &taken[i]);
     }
-    if (make_part(thread, command, taken, step, array) != 0) {
+    if (resp_make_part(thread, command, taken, step, array) != 0) {
         return "OOM no memory for the request";
     }
-    return keep_key(thread, connection, taken[0], key);
+    return resp_keep_key(thread, connection, taken[0], key);
 }
 
-static void many(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                 const struct command *command, struct bytes array, struct bytes whole)
+bool resp_waits(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                uint32_t parts, struct bytes whole)
+{
+    if (must_wait(thread, connection)) {
+        resp_put_off(thread, connection, number, whole);
+        return true;
+    }
+    if (!cross_has_room(thread, parts, whole.size)) {
+        resp_put_off(thread, connection, number, whole);
+        thread->again = true;
+        return true;
+    }
+    return false;
+}
+
+bool resp_many(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole)
 {
     struct resp_arguments arguments = resp_arguments(array);
     bool write = (command->flags & COMMAND_WRITE) != 0;
     struct bytes name;
 
-    if (must_wait(thread, connection)) {
-        put_off(thread, connection, number, whole);
-        return;
-    }
-    if (!cross_has_room(thread, arguments.count, array.size)) {
-        put_off(thread, connection, number, whole);
-        thread->again = true;
-        return;
+    if (resp_waits(thread, connection, number, arguments.count, whole)) {
+        return false;
     }
     (void)resp_next(&arguments, &name);
     uint32_t parts = arguments.count / (uint32_t)command->key_step;
     if (arguments.count % (uint32_t)command->key_step != 0) {
-        reply_error(thread, connection, number, "ERR wrong number of arguments for 'mset' command");
-        return;
+        resp_reply_error(thread, connection, number,
+                         "ERR wrong number of arguments for 'mset' command");
+        return false;
     }
     if (parts > KEYS_PER_REQUEST_MAX) {
-        reply_error(thread, connection, number, "ERR more than 1024 keys in one command");
-        return;
+        resp_reply_error(thread, connection, number, "ERR more than 1024 keys in one command");
+        return false;
     }
     struct gather *gather =
         open_gather(thread, connection, number, write ? FRAME_WRITE_MANY : FRAME_GET_MANY, parts,
-                    command->join, bytes_of(NULL, 0));
+                    command->join, command->join == JOIN_WATCH ? array : bytes_of(NULL, 0));
     if (gather == NULL) {
-        reply_error(thread, connection, number, "OOM no memory for the request");
-        return;
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
+        return false;
     }
     for (uint32_t part = 0; part < parts; part++) {
         struct bytes key, body;
@@ -357,6 +383,7 @@ static void many(struct shard_thread *thread, struct connection *connection, uin
             batch_route(thread, &request, connection, bytes_of(NULL, 0));
         }
     }
+    return true;
 }
 
 /* ---- Scripts ---- */
@@ -373,7 +400,7 @@ static void reply_script(struct shard_thread *thread, struct connection *connect
     char text[256];
 
     snprintf(text, sizeof text, format, sha1);
-    reply_error(thread, connection, number, text);
+    resp_reply_error(thread, connection, number, text);
 }
 
 /* Of EVAL or EVALSHA; NULL where it is answered. */
@@ -394,7 +421,8 @@ static const struct command *find_script(struct shard_thread *thread, struct con
         return found;
     }
     if (command->local == LOCAL_EVALSHA) {
-        reply_error(thread, connection, number, "NOSCRIPT No matching script. Please use EVAL.");
+        resp_reply_error(thread, connection, number,
+                         "NOSCRIPT No matching script. Please use EVAL.");
         return NULL;
     }
     script_sha1(script, sha1);
@@ -415,13 +443,13 @@ static void eval(struct shard_thread *thread, struct connection *connection, uin
     (void)resp_next(&arguments, &script);
     (void)resp_next(&arguments, &body);
     if (!resp_integer(body, &keys)) {
-        reply_error(thread, connection, number, run_not_integer);
+        resp_reply_error(thread, connection, number, run_not_integer);
         return;
     }
     if (keys < 0 || keys > (int64_t)arguments.count) {
-        reply_error(thread, connection, number,
-                    keys < 0 ? "ERR Number of keys can't be negative"
-                             : "ERR Number of keys can't be greater than number of args");
+        resp_reply_error(thread, connection, number,
+                         keys < 0 ? "ERR Number of keys can't be negative"
+                                  : "ERR Number of keys can't be greater than number of args");
         return;
     }
     const struct command *found = find_script(thread, connection, number, command, script);
@@ -430,15 +458,15 @@ static void eval(struct shard_thread *thread, struct connection *connection, uin
     }
     if (keys != 1 || !has_arity(found, arguments.count + 1) ||
         arguments.count > SCRIPT_ARGUMENTS_MAX) {
-        reply_error(thread, connection, number,
-                    "ERR wrong number of keys or arguments for this script");
+        resp_reply_error(thread, connection, number,
+                         "ERR wrong number of keys or arguments for this script");
         return;
     }
     while (resp_next(&arguments, &taken[count])) {
         count++;
     }
-    if (make_part(thread, found, taken, count, &body) != 0) {
-        reply_error(thread, connection, number, "OOM no memory for the request");
+    if (resp_make_part(thread, found, taken, count, &body) != 0) {
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
         return;
     }
     one(thread, connection, number, found, body, whole);
@@ -468,7 +496,7 @@ static void scan(struct shard_thread *thread, struct connection *connection, uin
     char prefix[16];
 
     if (must_wait(thread, connection)) {
-        put_off(thread, connection, number, whole);
+        resp_put_off(thread, connection, number, whole);
         return;
     }
     const char *error = read_scan(array, &options);
@@ -480,8 +508,8 @@ static void scan(struct shard_thread *thread, struct connection *connection, uin
             ? NULL
             : open_gather(thread, connection, number, FRAME_SCAN, shards, JOIN_NONE, array);
     if (gather == NULL) {
-        reply_error(thread, connection, number,
-                    error != NULL ? error : "OOM no memory for the request");
+        resp_reply_error(thread, connection, number,
+                         error != NULL ? error : "OOM no memory for the request");
         return;
     }
     memcpy(key, prefix, database);
@@ -545,7 +573,7 @@ static void reply_unknown(struct shard_thread *thread, struct connection *connec
             snprintf(text + size, sizeof text - (size_t)size, "'%.*s' ",
                      (int)(argument.size < 128 ? argument.size : 128), (const char *)argument.data);
     }
-    reply_error(thread, connection, number, text);
+    resp_reply_error(thread, connection, number, text);
 }
 
 static void reply_arity(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -554,7 +582,7 @@ static void reply_arity(struct shard_thread *thread, struct connection *connecti
     char text[96];
 
     snprintf(text, sizeof text, "ERR wrong number of arguments for '%s' command", command->name);
-    reply_error(thread, connection, number, text);
+    resp_reply_error(thread, connection, number, text);
 }
 
 static void own(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -573,6 +601,20 @@ static void own(struct shard_thread *thread, struct connection *connection, uint
     }
 }
 
+static bool is_multi(const struct command *command)
+{
+    switch ((enum command_local)command->local) {
+    case LOCAL_DISCARD:
+    case LOCAL_EXEC:
+    case LOCAL_MULTI:
+    case LOCAL_UNWATCH:
+    case LOCAL_WATCH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void dispatch(struct shard_thread *thread, struct connection *connection, uint64_t number,
                      struct bytes array, struct bytes whole)
 {
@@ -584,13 +626,20 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         connection_answer(thread, connection, number, bytes_of(NULL, 0)); /* Nothing was asked. */
         return;
     }
+    struct resp_multi *multi = &connection->resp->multi;
     const struct command *command = command_find(name);
+    bool wrong = command == NULL || !has_arity(command, count);
+    multi->failed = multi->failed || (multi->open && wrong);
     if (command == NULL) {
         reply_unknown(thread, connection, number, name, arguments);
-    } else if (!has_arity(command, count)) {
+    } else if (wrong) {
         reply_arity(thread, connection, number, command);
     } else if (thread->stopping) {
-        reply_error(thread, connection, number, "ERR the server is stopping");
+        resp_reply_error(thread, connection, number, "ERR the server is stopping");
+    } else if (is_multi(command)) {
+        resp_multi_command(thread, connection, number, command, array, whole);
+    } else if (multi->open && command->local != LOCAL_QUIT && command->local != LOCAL_RESET) {
+        resp_multi_queue(thread, connection, number, command, array);
     } else if (command->local == LOCAL_SCAN) {
         scan(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
@@ -600,7 +649,7 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
     } else if (command->join == JOIN_NONE || arguments.count == (uint32_t)command->key_step) {
         one(thread, connection, number, command, array, whole);
     } else {
-        many(thread, connection, number, command, array, whole);
+        (void)resp_many(thread, connection, number, command, array, whole);
     }
 }
 
@@ -615,17 +664,18 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
         batch_run(thread);
     }
     if (connection->in_flight >= thread->plane->options.limits.in_flight) {
-        put_off(thread, connection, number, whole);
+        resp_put_off(thread, connection, number, whole);
         return;
     }
     session->silent_now = session->silent || session->silent_next;
     session->silent_next = false;
     int rc = to_array(thread, whole, &array);
     if (rc == -EINVAL) {
-        reply_error(thread, connection, number, "ERR Protocol error: unbalanced quotes in request");
+        resp_reply_error(thread, connection, number,
+                         "ERR Protocol error: unbalanced quotes in request");
         connection_drain(thread, connection);
     } else if (rc != 0) {
-        reply_error(thread, connection, number, "OOM no memory for the request");
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
     } else {
         dispatch(thread, connection, number, array, whole);
     }
@@ -636,7 +686,7 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
 static size_t answer_room(struct shard_thread *thread, const struct call *call,
                           const struct reply *reply)
 {
-    char words[RESP_STATUS_BYTES];
+    char words[STATUS_WORDS_BYTES];
 
     if (call->form == CALL_SCAN_PART) {
         return gather_scan_room(reply);
@@ -649,7 +699,7 @@ static size_t answer_room(struct shard_thread *thread, const struct call *call,
     }
     const struct resp_out out = {.buffer = &thread->scratch};
     thread->scratch.size = 0;
-    resp_status_text(reply->status, reply->text, words);
+    status_words(reply->status, reply->text, words);
     (void)resp_error(&out, words); /* Where there is no memory for it nothing is said. */
     return thread->scratch.size;
 }
@@ -674,13 +724,13 @@ static size_t answer_put(struct shard_thread *thread, const struct call *call,
 static size_t part_instead(const struct call *call, uint8_t frame_type, enum status status,
                            const char *text, uint8_t *to)
 {
-    char words[RESP_STATUS_BYTES];
+    char words[STATUS_WORDS_BYTES];
 
     if (frame_type == FRAME_SCAN || call->form == CALL_SCAN_PART) {
         const struct reply reply = {.status = status};
         return gather_scan_put(&reply, to);
     }
-    resp_status_text(status, text, words);
+    status_words(status, text, words);
     return (size_t)snprintf((char *)to, PART_INSTEAD_BYTES, "-%s\r\n", words);
 }
 
@@ -776,7 +826,7 @@ static void gathered(struct shard_thread *thread, struct connection *connection,
                      const struct gathered *gathered)
 {
     struct buffer *reply = &thread->frame;
-    char words[RESP_STATUS_BYTES];
+    char words[STATUS_WORDS_BYTES];
     struct asked asked;
     int rc;
 
@@ -786,12 +836,21 @@ static void gathered(struct shard_thread *thread, struct connection *connection,
     const struct resp_out out = {.buffer = reply, .resp3 = asked.resp3 != 0};
     reply->size = 0;
     if (gathered->status != STATUS_OK) {
-        resp_status_text(gathered->status, gathered->text, words);
+        status_words(gathered->status, gathered->text, words);
         rc = resp_error(&out, words);
     } else if (gathered->frame_type == FRAME_SCAN) {
         rc = put_scanned(&out, gathered, &asked, array);
+    } else if (asked.join == JOIN_WATCH) {
+        rc = resp_multi_watched(thread, connection, array, gathered->value);
+        rc = rc == 0         ? resp_simple(&out, "OK")
+             : rc == -EXDEV  ? resp_error(&out, resp_cross_slot)
+             : rc == -EAGAIN ? resp_error(&out, "BUSY the keys cannot be watched now; try again")
+                             : rc;
     } else {
         rc = put_joined(&out, gathered, asked.join);
+    }
+    if (asked.join == JOIN_WATCH) {
+        connection->resp->multi.watching--;
     }
     if (rc != 0) {
         connection_close(thread, connection);

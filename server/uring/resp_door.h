@@ -22,6 +22,19 @@ enum {
     RESP_KEY_RESERVED = 1, /* The first byte of keys of databases other than 0: \1 number : key. */
 };
 
+/* Commands between MULTI and EXEC, and what WATCH saw. */
+struct resp_multi {
+    bool open;              /* MULTI was said. */
+    bool failed;            /* Something was wrong with a command: EXECABORT. */
+    bool writes;            /* One of them may write. */
+    uint32_t watching;      /* Answers to WATCH that have not come. */
+    uint32_t slot_plus_one; /* Of all keys; 0: none yet. */
+    uint32_t key_count, command_count, watch_count;
+    struct buffer keys;     /* As a transaction's body has them: each as varint size and bytes... */
+    struct buffer watches;  /* ... number of its key, token as varint size and bytes... */
+    struct buffer commands; /* ... see exec.h. */
+};
+
 /* What the door keeps with a connection. */
 struct resp_session {
     struct reply_order order;
@@ -31,6 +44,7 @@ struct resp_session {
     bool silent;      /* CLIENT REPLY OFF. */
     bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */
     bool silent_now;  /* ... and the one that is served. */
+    struct resp_multi multi;
     char name[RESP_NAME_BYTES_MAX + 1];
     char library[RESP_NAME_BYTES_MAX + 1], library_version[RESP_NAME_BYTES_MAX + 1];
 };
@@ -60,6 +74,52 @@ void script_learn(struct scripts *scripts, const char *sha1, const struct comman
 const struct command *script_known(struct scripts *scripts, struct bytes sha1);
 void script_forget(struct scripts *scripts); /* SCRIPT FLUSH. */
 
+/* ---- Transactions (resp_multi.c) ---- */
+
+void resp_multi_init(struct resp_multi *multi, struct memory *memory);
+void resp_multi_fini(struct resp_multi *multi);
+/* As after EXEC. */
+void resp_multi_clear(struct resp_multi *multi);
+
+extern const char resp_cross_slot[];
+
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH. */
+void resp_multi_command(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                        const struct command *command, struct bytes array, struct bytes whole);
+/* Any other command between MULTI and EXEC. */
+void resp_multi_queue(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                      const struct command *command, struct bytes array);
+/* What WATCH asked for came: of each key of `array` its token, as varint size and bytes. Returns 0,
+ * -EXDEV where they are of several slots, -EAGAIN where one is an error in place of a token, or -ENOMEM. */
+int resp_multi_watched(struct shard_thread *thread, struct connection *connection,
+                       struct bytes array, struct bytes tokens);
+
+/* ---- The door, for the others ---- */
+
+void resp_reply_error(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                      const char *text);
+void resp_reply_ok(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                   const char *text);
+/* The key as it is kept: with its database. Returns NULL, or what is wrong. */
+const char *resp_keep_key(struct shard_thread *thread, const struct connection *connection,
+                          struct bytes key, struct bytes *kept);
+/* Must a request that cannot be put off once it has begun be put off now? Then it was. */
+bool resp_waits(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                uint32_t parts, struct bytes whole);
+/* Route a request to its shard; its reply is that to `number`. */
+void resp_route(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                const struct command *command, struct request *request, struct bytes whole);
+/* Serve it again later. */
+void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  struct bytes whole);
+/* One request for each key of an array; the replies are joined. Returns whether it was begun: else it was answered, or
+ * put off. */
+bool resp_many(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole);
+/* The request of one part: the command, its key, and what belongs to the key. Returns 0 or -ENOMEM. */
+int resp_make_part(struct shard_thread *thread, const struct command *command,
+                   const struct bytes arguments[], uint32_t count, struct bytes *array);
+
 /* ---- For resp_local.c ---- */
 
 /* One of the door's own commands. The reply is appended to `out`. Returns 0, or -ENOMEM. Sets `ends` where the connection
@@ -67,9 +127,5 @@ void script_forget(struct scripts *scripts); /* SCRIPT FLUSH. */
 int resp_local(struct shard_thread *thread, struct connection *connection,
                const struct command *command, struct resp_arguments arguments,
                const struct resp_out *out, bool *ends);
-
-/* The words for a status that a procedure, or the way to it, ended in. */
-enum { RESP_STATUS_BYTES = 256 };
-void resp_status_text(enum status status, const char *text, char words[RESP_STATUS_BYTES]);
 
 #endif

@@ -177,6 +177,7 @@ static int reset(struct local *local)
     session->database = 0;
     session->resp3 = session->silent = session->silent_now = false;
     session->name[0] = '\0';
+    resp_multi_clear(&session->multi);
     return resp_simple(local->out, "RESET");
 }
 
@@ -642,9 +643,14 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return select_database(&local);
     case LOCAL_TIME:
         return tell_time(&local);
+    case LOCAL_DISCARD:
     case LOCAL_EVAL:
     case LOCAL_EVALSHA:
+    case LOCAL_EXEC:
+    case LOCAL_MULTI:
     case LOCAL_SCAN:
+    case LOCAL_UNWATCH:
+    case LOCAL_WATCH:
     case LOCAL_NONE:
         break;
     }

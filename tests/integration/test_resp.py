@@ -13,7 +13,7 @@ from pathlib import Path
 
 import native
 from cases import run_cases
-from daemon import Daemon, check, wait_for
+from daemon import Daemon, Failed, check, wait_for
 
 COMMANDS = Path(__file__).parent / "resp" / "commands.txt"
 
@@ -108,8 +108,20 @@ def port_of(daemon):
     return daemon.native.rsplit(":", 1)[1]
 
 
+def groups(lines):
+    """Lines one by one, but for transactions, where nothing may come between."""
+    found, is_open = [], False
+    for line in lines:
+        if is_open:
+            found[-1].append(line)
+        else:
+            found.append([line])
+        is_open = (is_open or line == "MULTI") and line not in ("EXEC", "DISCARD")
+    return ["\n".join(group) for group in found]
+
+
 def cli(port, protocol, lines):
-    """The answers to some lines, by redis-cli, which tells types apart."""
+    """The answers to some groups of lines, by redis-cli, which tells types apart."""
     script = "".join(f"{line}\nECHO --answered--\n" for line in lines)
     out = subprocess.run(["redis-cli", "-p", str(port), "--no-raw", *protocol], input=script.encode(),
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False).stdout
@@ -123,7 +135,7 @@ def without_order(answer):
 
 
 def test_same_answers_as_redis():
-    lines = [line for line in COMMANDS.read_text().splitlines() if line and not line.startswith("#")]
+    lines = groups(line for line in COMMANDS.read_text().splitlines() if line and not line.startswith("#"))
     asked = [line.lstrip("~") for line in lines]
     found = set()
     with Redis() as redis, Daemon(shards=2) as daemon:
@@ -259,6 +271,101 @@ def test_scripts():
             check(isinstance(client.ask("EVAL", RELEASE, "x", "a"), Error), "no number")
             sha1 = b"b70c2384248f88e6b75b9f89241a180f856ad852"
             check(client.ask("EVALSHA", sha1, 1, "k", "token") == 0, "phpredis need not send it")
+
+
+def test_watched_counter():
+    """WATCH, GET, MULTI, SET, EXEC of many clients: each success counts once."""
+    clients, successes = 20, 2000
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        left = threading.Semaphore(successes)
+        failures = []
+
+        def count():
+            with Client(port_of(daemon)) as client:
+                while left.acquire(blocking=False):  # pylint: disable=consider-using-with
+                    while True:
+                        client.ask("WATCH", "counter")
+                        value = int(client.ask("GET", "counter") or 0)
+                        client.send("MULTI")
+                        client.send("SET", "counter", value + 1)
+                        client.send("EXEC")
+                        answers = [client.read() for _ in range(3)]
+                        if answers[2] is not None:
+                            check(answers == [b"OK", b"QUEUED", [b"OK"]], answers)
+                            break
+                        failures.append(1)
+        threads = [threading.Thread(target=count) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("GET", "counter") == b"%d" % successes, client.ask("GET", "counter"))
+        check(failures, "nobody ever came too late")
+
+
+def test_transactions_survive_whole():
+    """kill -9 at any time: of what a transaction writes all is there, or nothing."""
+    seed = int(os.environ.get("BELAY_SEED", time.time_ns()))
+    print(f"BELAY_SEED={seed}")
+    chance = random.Random(seed)
+    with Daemon(shards=2, settings=("storage.log_interval=1ms",)) as daemon:
+        last = {}
+        for life in range(4):
+            daemon.start()
+            with Client(port_of(daemon)) as client:
+                for user in range(20):
+                    found = client.ask("MGET", *(f"{{u{user}}}{part}" for part in "abc"))
+                    check(len(set(found)) == 1, f"life {life}: {found}")
+                    last[user] = int(found[0] or 0)
+            stop = threading.Event()
+
+            def write(user):
+                try:
+                    with Client(port_of(daemon)) as client:
+                        while not stop.is_set():
+                            last[user] += 1
+                            client.send("MULTI")
+                            for part in "abc":
+                                client.send("SET", f"{{u{user}}}{part}", last[user])
+                            client.send("EXEC")
+                            for _ in range(5):
+                                client.read()
+                except (OSError, Failed):
+                    pass
+            writers = [threading.Thread(target=write, args=(user,)) for user in range(20)]
+            for writer in writers:
+                writer.start()
+            time.sleep(chance.uniform(0.2, 0.6))
+            daemon.kill()
+            stop.set()
+            for writer in writers:
+                writer.join()
+
+
+def test_transactions_in_one_slot():
+    with Daemon(shards=3) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("MULTI") == b"OK", "begun")
+            check(client.ask("SET", "a", 1) == b"QUEUED", "queued")
+            check(client.ask("SET", "b", 1).startswith(b"CROSSSLOT"), "another slot")
+            check(client.ask("EXEC").startswith(b"EXECABORT"), "nothing of it")
+            check(client.ask("EXISTS", "a", "b") == 0, "nothing of it")
+            check(client.ask("WATCH", "a", "b").startswith(b"CROSSSLOT"), "nor watched")
+            client.ask("UNWATCH")
+            for i in range(130):
+                client.send("MULTI" if i == 0 else "SET", *([] if i == 0 else [f"{{t}}{i}", "v"]))
+            answers = [client.read() for _ in range(130)]
+            check(b"more than 128 keys" in answers[-1], answers[-1])
+            check(client.ask("EXEC").startswith(b"EXECABORT"), "nothing of it")
+            client.ask("MULTI")
+            for i in range(128):
+                client.send("SET", f"{{t}}{i}", "v" * 20_000)
+            check({client.read() for _ in range(128)} == {b"QUEUED"}, "all")
+            check(b"larger than session_max_bytes" in client.ask("EXEC"), "2.5 MB")
+            check(scan(client) == [], "nothing of it")
 
 
 def test_order_of_replies():

@@ -1,9 +1,9 @@
-/* The words that Redis clients know for what a request ended in. */
+#include "status_words.h"
+
+#include <stddef.h>
 #include <stdio.h>
 
-#include "resp_door.h"
-
-void resp_status_text(enum status status, const char *text, char words[RESP_STATUS_BYTES])
+void status_words(enum status status, const char *text, char words[STATUS_WORDS_BYTES])
 {
     static const struct {
         enum status status;
@@ -30,8 +30,8 @@ void resp_status_text(enum status status, const char *text, char words[RESP_STAT
     const char *code = "ERR";
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (known[i].status == status) {
-            snprintf(words, RESP_STATUS_BYTES, "%s", known[i].words);
+        if (known[i].status == status && (status != STATUS_SESSION_TOO_LARGE || text == NULL)) {
+            snprintf(words, STATUS_WORDS_BYTES, "%s", known[i].words);
             return;
         }
     }
@@ -40,5 +40,5 @@ void resp_status_text(enum status status, const char *text, char words[RESP_STAT
             code = codes[i].code;
         }
     }
-    snprintf(words, RESP_STATUS_BYTES, "%s %s", code, text != NULL ? text : status_text(status));
+    snprintf(words, STATUS_WORDS_BYTES, "%s %s", code, text != NULL ? text : status_text(status));
 }

@@ -1,0 +1,155 @@
+#include "exec.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "run.h"
+#include "status_words.h"
+
+enum status watch_run(struct turn *turn)
+{
+    uint8_t head[1 + VARINT_BYTES_MAX] = {WATCH_TOKEN};
+    struct bytes token;
+
+    int rc = turn_token(turn, &token);
+    const uint8_t *end = varint_put(head + 1, token.size);
+    rc = rc != 0 ? rc : buffer_append(turn->answer, bytes_of(head, (size_t)(end - head)));
+    rc = rc != 0 ? rc : buffer_append(turn->answer, token);
+    return run_end(rc);
+}
+
+struct exec {
+    struct turn *turn;
+    const struct request *whole;
+    struct reader body;
+    struct bytes keys[TURN_KEYS_MAX];
+    struct resp_out out;
+};
+
+/* Turn to the key whose number comes next. */
+static void next_key(struct exec *exec, struct request *request)
+{
+    uint64_t number = read_varint(&exec->body);
+
+    assert(number < TURN_KEYS_MAX);
+    *request = *exec->whole;
+    request->key = exec->keys[number];
+    turn_to(exec->turn, request);
+}
+
+/* Is all that was watched as it was? Returns OK or NO_MEMORY. */
+static enum status check_watched(struct exec *exec, bool *same)
+{
+    uint64_t count = read_varint(&exec->body);
+
+    *same = true;
+    for (uint64_t i = 0; i < count; i++) {
+        struct request request;
+        struct bytes token;
+        next_key(exec, &request);
+        struct bytes before = read_string(&exec->body);
+        if (turn_token(exec->turn, &token) != 0) {
+            return STATUS_NO_MEMORY;
+        }
+        *same = *same && bytes_equal(before, token);
+    }
+    return STATUS_OK;
+}
+
+/* One part of a command: its reply is appended. Errors are replies, too, but for want of memory, which ends it all. */
+static enum status run_part(struct exec *exec, const struct command *command)
+{
+    char words[STATUS_WORDS_BYTES];
+    struct buffer *answer = exec->turn->answer;
+    size_t before = answer->size;
+    struct request request;
+
+    next_key(exec, &request);
+    request.body = read_string(&exec->body);
+    request.procedure = &command->procedure;
+    enum status status = command->procedure.run(exec->turn);
+    if (status == STATUS_OK || status == STATUS_NO_MEMORY || status == STATUS_MEMORY_FULL) {
+        return status;
+    }
+    answer->size = before;
+    status_words(status, exec->turn->text, words);
+    return run_end(resp_error(&exec->out, words));
+}
+
+/* The replies to the parts, from `begin` on, become one. */
+static enum status join(struct exec *exec, const struct command *command, size_t begin)
+{
+    struct buffer *answer = exec->turn->answer;
+    int64_t sum = 0;
+
+    for (size_t at = begin; at < answer->size;) {
+        const uint8_t *line = answer->data + at;
+        const uint8_t *end = memchr(line, '\n', answer->size - at);
+        size_t size = end == NULL ? answer->size - at : (size_t)(end - line) + 1;
+        int64_t value = 0;
+        if (*line == '-') {
+            memmove(answer->data + begin, line, size);
+            answer->size = begin + size;
+            return STATUS_OK;
+        }
+        if (*line == ':') {
+            (void)resp_integer(bytes_of(line + 1, size - 3), &value);
+        }
+        sum += value;
+        at += size;
+    }
+    answer->size = begin;
+    return run_end(command->join == JOIN_SUM ? resp_number(&exec->out, sum)
+                                             : resp_simple(&exec->out, "OK"));
+}
+
+static enum status run_command(struct exec *exec)
+{
+    const struct command *command;
+    const size_t begin = exec->turn->answer->size;
+
+    struct bytes address = read_bytes(&exec->body, sizeof command);
+    assert(address.size == sizeof command);
+    memcpy(&command, address.data, sizeof command);
+    uint64_t parts = read_varint(&exec->body);
+    enum status status = STATUS_OK;
+    if (command->join == JOIN_ARRAY) {
+        status = run_end(resp_array(&exec->out, parts));
+    }
+    for (uint64_t i = 0; status == STATUS_OK && i < parts; i++) {
+        status = run_part(exec, command);
+    }
+    if (status == STATUS_OK && (command->join == JOIN_SUM || command->join == JOIN_OK)) {
+        status = join(exec, command, begin);
+    }
+    return status;
+}
+
+static enum status exec_run(struct turn *turn)
+{
+    struct exec exec = {
+        .turn = turn,
+        .whole = turn->request,
+        .body = reader_of(turn->request->body),
+        .out = {.buffer = turn->answer, .resp3 = (turn->request->flags & RUN_RESP3) != 0},
+    };
+    bool same;
+
+    uint64_t keys = read_varint(&exec.body);
+    assert(keys <= TURN_KEYS_MAX);
+    for (uint64_t i = 0; i < keys; i++) {
+        exec.keys[i] = read_string(&exec.body);
+    }
+    enum status status = check_watched(&exec, &same);
+    if (status != STATUS_OK || !same) {
+        return status != STATUS_OK ? status : run_end(resp_null_array(&exec.out));
+    }
+    uint64_t commands = read_varint(&exec.body);
+    status = run_end(resp_array(&exec.out, commands));
+    for (uint64_t i = 0; status == STATUS_OK && i < commands; i++) {
+        status = run_command(&exec);
+    }
+    return status;
+}
+
+const struct procedure exec_procedure = {.name = "exec", .run = exec_run, .many = true};

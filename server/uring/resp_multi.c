@@ -1,0 +1,312 @@
+/* Transactions of the RESP door: MULTI queues commands, EXEC sends them to their slot's shard as one request, WATCH
+ * remembers versions for it. */
+#include <assert.h>
+#include <errno.h>
+
+#include "exec.h"
+#include "plane_private.h"
+#include "resp_door.h"
+#include "run.h"
+#include "shard_thread.h"
+#include "slot.h"
+
+enum { MULTI_BYTES_MAX = 16 * 1024 * 1024 /* Of queued commands. */ };
+
+const char resp_cross_slot[] = "CROSSSLOT Keys in request don't hash to the same slot";
+
+void resp_multi_init(struct resp_multi *multi, struct memory *memory)
+{
+    *multi = (struct resp_multi){
+        .keys = {.memory = memory},
+        .watches = {.memory = memory},
+        .commands = {.memory = memory},
+    };
+}
+
+void resp_multi_fini(struct resp_multi *multi)
+{
+    buffer_fini(&multi->keys);
+    buffer_fini(&multi->watches);
+    buffer_fini(&multi->commands);
+}
+
+void resp_multi_clear(struct resp_multi *multi)
+{
+    struct memory *memory = multi->keys.memory;
+    uint32_t watching = multi->watching;
+
+    resp_multi_fini(multi);
+    resp_multi_init(multi, memory);
+    multi->watching = watching;
+}
+
+/* ---- Its parts ---- */
+
+static int put_number(struct buffer *buffer, uint64_t number)
+{
+    uint8_t bytes[VARINT_BYTES_MAX];
+    const uint8_t *end = varint_put(bytes, number);
+
+    return buffer_append(buffer, bytes_of(bytes, (size_t)(end - bytes)));
+}
+
+static int put_string(struct buffer *buffer, struct bytes string)
+{
+    int rc = put_number(buffer, string.size);
+
+    return rc != 0 ? rc : buffer_append(buffer, string);
+}
+
+/* The number of a key, which is noted where it is new. Returns NULL, or what is wrong. */
+static const char *number_of(struct resp_multi *multi, struct bytes key, uint32_t *number)
+{
+    struct reader keys = reader_of(buffer_bytes(&multi->keys));
+    uint32_t slot = slot_of_key(key);
+
+    for (*number = 0; *number < multi->key_count; (*number)++) {
+        if (bytes_equal(read_string(&keys), key)) {
+            return NULL;
+        }
+    }
+    if (multi->slot_plus_one != 0 && multi->slot_plus_one != slot + 1) {
+        return resp_cross_slot;
+    }
+    if (multi->key_count == TURN_KEYS_MAX) {
+        return "ERR more than 128 keys in a transaction";
+    }
+    if (put_string(&multi->keys, key) != 0) {
+        return "OOM no memory for the transaction";
+    }
+    multi->slot_plus_one = slot + 1;
+    multi->key_count++;
+    return NULL;
+}
+
+/* ---- Queueing ---- */
+
+static const char *queue_part(struct shard_thread *thread, struct connection *connection,
+                              struct bytes key, struct bytes part)
+{
+    struct resp_multi *multi = &connection->resp->multi;
+    uint32_t number;
+
+    const char *error = resp_keep_key(thread, connection, key, &key);
+    error = error != NULL ? error : number_of(multi, key, &number);
+    if (error != NULL) {
+        return error;
+    }
+    int rc = put_number(&multi->commands, number);
+    rc = rc != 0 ? rc : put_string(&multi->commands, part);
+    return rc != 0 ? "OOM no memory for the transaction" : NULL;
+}
+
+static const char *queue_parts(struct shard_thread *thread, struct connection *connection,
+                               const struct command *command, struct bytes array)
+{
+    struct resp_arguments arguments = resp_arguments(array);
+    struct buffer *commands = &connection->resp->multi.commands;
+    const uint32_t step = (uint32_t)command->key_step;
+    struct bytes taken[2], part = array;
+    const char *error = NULL;
+
+    (void)resp_next(&arguments, &taken[0]);
+    bool many = command->join != JOIN_NONE;
+    if (many && arguments.count % step != 0) {
+        return "ERR wrong number of arguments for 'mset' command";
+    }
+    uint32_t parts = many ? arguments.count / step : 1;
+    int rc = buffer_append(commands, bytes_of(&command, sizeof command));
+    rc = rc != 0 ? rc : put_number(commands, parts);
+    for (uint32_t i = 0; rc == 0 && error == NULL && i < parts; i++) {
+        for (uint32_t j = 0; j < (many ? step : 1); j++) {
+            (void)resp_next(&arguments, &taken[j]);
+        }
+        rc = many ? resp_make_part(thread, command, taken, step, &part) : 0;
+        error = rc == 0 ? queue_part(thread, connection, taken[0], part) : NULL;
+    }
+    return rc != 0 ? "OOM no memory for the transaction" : error;
+}
+
+void resp_multi_queue(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                      const struct command *command, struct bytes array)
+{
+    struct resp_multi *multi = &connection->resp->multi;
+    const char *error = NULL;
+
+    if (command->procedure.run == NULL) {
+        error = "ERR this command is not offered between MULTI and EXEC";
+    } else if (multi->commands.size + array.size > MULTI_BYTES_MAX) {
+        error = "ERR the transaction is larger than 16 MiB";
+    } else {
+        error = queue_parts(thread, connection, command, array);
+    }
+    if (error != NULL) {
+        multi->failed = true;
+        resp_reply_error(thread, connection, number, error);
+        return;
+    }
+    multi->command_count++;
+    multi->writes = multi->writes || (command->flags & COMMAND_WRITE) != 0;
+    resp_reply_ok(thread, connection, number, "QUEUED");
+}
+
+/* ---- EXEC ---- */
+
+/* The whole argument, in the turn's arena. Returns 0 or -ENOMEM. */
+static int make_body(struct shard_thread *thread, const struct resp_multi *multi,
+                     struct bytes *body)
+{
+    struct buffer *buffer = &thread->scratch;
+
+    buffer->size = 0;
+    int rc = put_number(buffer, multi->key_count);
+    rc = rc != 0 ? rc : buffer_append(buffer, buffer_bytes(&multi->keys));
+    rc = rc != 0 ? rc : put_number(buffer, multi->watch_count);
+    rc = rc != 0 ? rc : buffer_append(buffer, buffer_bytes(&multi->watches));
+    rc = rc != 0 ? rc : put_number(buffer, multi->command_count);
+    rc = rc != 0 ? rc : buffer_append(buffer, buffer_bytes(&multi->commands));
+    void *bytes = rc == 0 ? arena_take(&thread->arena, buffer->size) : NULL;
+    if (bytes == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(bytes, buffer->data, buffer->size);
+    *body = bytes_of(bytes, buffer->size);
+    return 0;
+}
+
+static void send_all(struct shard_thread *thread, struct connection *connection, uint64_t number)
+{
+    static const struct command write = {.name = "exec", .flags = COMMAND_WRITE};
+    static const struct command read = {.name = "exec", .flags = COMMAND_READ};
+    const struct resp_multi *multi = &connection->resp->multi;
+    struct bytes body;
+
+    if (make_body(thread, multi, &body) != 0) {
+        resp_reply_error(thread, connection, number, "OOM no memory for the transaction");
+        return;
+    }
+    struct reader keys = reader_of(body);
+    (void)read_varint(&keys);
+    struct request request = {
+        .op = multi->writes ? REQUEST_WRITE : REQUEST_GET,
+        .mode = WRITE_UPDATE,
+        .flags = connection->resp->resp3 ? RUN_RESP3 : 0,
+        .received_us = connection->arrived_us,
+        .key = read_string(&keys),
+        .body = body,
+        .procedure = &exec_procedure,
+    };
+    resp_route(thread, connection, number, multi->writes ? &write : &read, &request,
+               bytes_of(NULL, 0));
+}
+
+static void exec(struct shard_thread *thread, struct connection *connection, uint64_t number)
+{
+    struct resp_multi *multi = &connection->resp->multi;
+
+    if (!multi->open) {
+        resp_reply_error(thread, connection, number, "ERR EXEC without MULTI");
+        return;
+    }
+    if (multi->failed) {
+        resp_reply_error(thread, connection, number,
+                         "EXECABORT Transaction discarded because of previous errors.");
+    } else if (multi->key_count == 0) {
+        static const struct bytes empty = {.data = (const uint8_t *)"*0\r\n", .size = 4};
+        connection_answer(thread, connection, number, empty);
+    } else {
+        send_all(thread, connection, number);
+    }
+    resp_multi_clear(multi);
+}
+
+/* ---- WATCH ---- */
+
+static const struct command watch_command = {
+    .name = "watch",
+    .flags = COMMAND_READ,
+    .key_step = 1,
+    .join = JOIN_WATCH,
+    .procedure = {.name = "watch", .run = watch_run},
+};
+
+static void watch(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  struct bytes array, struct bytes whole)
+{
+    struct resp_multi *multi = &connection->resp->multi;
+
+    if (multi->open) {
+        resp_reply_error(thread, connection, number, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    multi->watching++;
+    if (!resp_many(thread, connection, number, &watch_command, array, whole)) {
+        multi->watching--;
+    }
+}
+
+int resp_multi_watched(struct shard_thread *thread, struct connection *connection,
+                       struct bytes array, struct bytes tokens)
+{
+    struct resp_multi *multi = &connection->resp->multi;
+    struct resp_arguments arguments = resp_arguments(array);
+    struct reader reader = reader_of(tokens);
+    struct bytes key;
+    uint32_t number;
+
+    (void)resp_next(&arguments, &key);
+    while (resp_next(&arguments, &key)) {
+        bool came = read_u8(&reader) == WATCH_TOKEN;
+        struct bytes token = read_string(&reader);
+        if (!came || reader.bad) {
+            return -EAGAIN;
+        }
+        if (resp_keep_key(thread, connection, key, &key) != NULL ||
+            number_of(multi, key, &number) != NULL) {
+            return -EXDEV; /* EXEC could not look at it. */
+        }
+        int rc = put_number(&multi->watches, number);
+        rc = rc != 0 ? rc : put_string(&multi->watches, token);
+        if (rc != 0) {
+            return rc;
+        }
+        multi->watch_count++;
+    }
+    return 0;
+}
+
+void resp_multi_command(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                        const struct command *command, struct bytes array, struct bytes whole)
+{
+    struct resp_multi *multi = &connection->resp->multi;
+
+    if (command->local == LOCAL_WATCH) {
+        watch(thread, connection, number, array, whole);
+        return;
+    }
+    /* What was watched must be known, and what is executed cannot be put off any more. */
+    if (resp_waits(thread, connection, number, 1 + (uint32_t)(multi->commands.size / 256), whole)) {
+        return;
+    }
+    if (multi->watching > 0) {
+        resp_put_off(thread, connection, number, whole);
+        return;
+    }
+    if (command->local == LOCAL_MULTI) {
+        if (multi->open) {
+            resp_reply_error(thread, connection, number, "ERR MULTI calls can not be nested");
+            return;
+        }
+        multi->open = true;
+        resp_reply_ok(thread, connection, number, "OK");
+    } else if (command->local == LOCAL_EXEC) {
+        exec(thread, connection, number);
+    } else if (command->local == LOCAL_DISCARD && !multi->open) {
+        resp_reply_error(thread, connection, number, "ERR DISCARD without MULTI");
+    } else {
+        if (command->local == LOCAL_DISCARD || !multi->open) {
+            resp_multi_clear(multi);
+        }
+        resp_reply_ok(thread, connection, number, "OK");
+    }
+}
