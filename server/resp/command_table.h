@@ -54,6 +54,7 @@ enum command_join {
     X("hexists", 3, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hexists, false, LOCAL_NONE, "2.0.0", "hash", "Tells whether a field is there.") \
     X("hget", 3, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hget, false, LOCAL_NONE, "2.0.0", "hash", "Gives a field.") \
     X("hgetall", 2, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_hgetall, false, LOCAL_NONE, "2.0.0", "hash", "Gives all fields and values.") \
+    X("hgetex", -5, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hgetex, false, LOCAL_NONE, "8.0.0", "hash", "Gives some fields and sets their deadline.") \
     X("hincrby", 4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hincrby, false, LOCAL_NONE, "2.0.0", "hash", "Adds some to a number in a field.") \
     X("hincrbyfloat", 4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hincrbyfloat, false, LOCAL_NONE, "2.6.0", "hash", "Adds some to a number with a fraction in a field.") \
     X("hkeys", 2, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_hkeys, false, LOCAL_NONE, "2.0.0", "hash", "Gives the names of all fields.") \
@@ -62,6 +63,7 @@ enum command_join {
     X("hmset", -4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hmset, false, LOCAL_NONE, "2.0.0", "hash", "Sets some fields.") \
     X("hscan", -3, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_hscan, false, LOCAL_NONE, "2.8.0", "hash", "Gives fields and values, all at once.") \
     X("hset", -4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hset, false, LOCAL_NONE, "2.0.0", "hash", "Sets some fields, and counts the new ones.") \
+    X("hsetex", -6, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hsetex, false, LOCAL_NONE, "8.0.0", "hash", "Sets some fields and their deadline.") \
     X("hsetnx", 4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hsetnx, false, LOCAL_NONE, "2.0.0", "hash", "Sets a field that is not there.") \
     X("hstrlen", 3, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_hstrlen, false, LOCAL_NONE, "3.2.0", "hash", "Tells the size of a field.") \
     X("hvals", 2, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_hvals, false, LOCAL_NONE, "2.0.0", "hash", "Gives the values of all fields.") \
@@ -69,9 +71,11 @@ enum command_join {
     X("incrby", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_incrby, false, LOCAL_NONE, "1.0.0", "string", "Adds some to a number.") \
     X("incrbyfloat", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_incrbyfloat, false, LOCAL_NONE, "2.6.0", "string", "Adds some to a number with a fraction.") \
     X("info", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_INFO, "1.0.0", "server", "About the server.") \
+    X("memory", -3, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_memory, false, LOCAL_NONE, "4.0.0", "server", "Tells how many bytes a value takes.") \
     X("mget", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_ARRAY, command_mget, false, LOCAL_NONE, "1.0.0", "string", "Gives many strings.") \
     X("mset", -3, COMMAND_WRITE | COMMAND_MAKES, 1, -1, 2, JOIN_OK, command_mset, false, LOCAL_NONE, "1.0.1", "string", "Sets many strings, each by itself.") \
     X("multi", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_MULTI, "1.2.0", "transactions", "Begins a transaction.") \
+    X("object", -3, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_object, false, LOCAL_NONE, "2.2.3", "generic", "Tells how a value is kept.") \
     X("persist", 2, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_persist, false, LOCAL_NONE, "2.2.0", "generic", "Removes the deadline.") \
     X("pexpire", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpire, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds from now.") \
     X("pexpireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpireat, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds since 1970.") \
@@ -120,13 +124,13 @@ enum command_join {
 
 #define COMMAND_RUNS(X) \
     X(append) X(decr) X(decrby) X(del) X(exists) X(expire) X(expireat) X(expiretime) X(get) \
-    X(getdel) X(getex) X(getset) X(hdel) X(hexists) X(hget) X(hgetall) X(hincrby) X(hincrbyfloat) \
-    X(hkeys) X(hlen) X(hmget) X(hmset) X(hscan) X(hset) X(hsetnx) X(hstrlen) X(hvals) X(incr) \
-    X(incrby) X(incrbyfloat) X(mget) X(mset) X(persist) X(pexpire) X(pexpireat) X(pexpiretime) \
-    X(psetex) X(pttl) X(sadd) X(scard) X(set) X(setex) X(setnx) X(sismember) X(smembers) \
-    X(smismember) X(spop) X(srandmember) X(srem) X(sscan) X(strlen) X(touch) X(ttl) X(type) X(zadd) \
-    X(zcard) X(zcount) X(zincrby) X(zrange) X(zrangebyscore) X(zrem) X(zrevrange) \
-    X(zrevrangebyscore) X(zscore)
+    X(getdel) X(getex) X(getset) X(hdel) X(hexists) X(hget) X(hgetall) X(hgetex) X(hincrby) \
+    X(hincrbyfloat) X(hkeys) X(hlen) X(hmget) X(hmset) X(hscan) X(hset) X(hsetex) X(hsetnx) \
+    X(hstrlen) X(hvals) X(incr) X(incrby) X(incrbyfloat) X(memory) X(mget) X(mset) X(object) \
+    X(persist) X(pexpire) X(pexpireat) X(pexpiretime) X(psetex) X(pttl) X(sadd) X(scard) X(set) \
+    X(setex) X(setnx) X(sismember) X(smembers) X(smismember) X(spop) X(srandmember) X(srem) X(sscan) \
+    X(strlen) X(touch) X(ttl) X(type) X(zadd) X(zcard) X(zcount) X(zincrby) X(zrange) \
+    X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscore)
 
 #define COMMAND_LOCALS(X) \
     X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DISCARD) X(ECHO) X(EVAL) X(EVALSHA) X(EXEC) \

@@ -12,6 +12,7 @@
 
 const char run_syntax[] = "ERR syntax error";
 const char run_not_integer[] = "ERR value is not an integer or out of range";
+const char run_bad_time[] = "ERR invalid expire time";
 const char run_not_float[] = "ERR value is not a valid float";
 
 void run_begin(struct run *run, struct turn *turn)

@@ -226,8 +226,9 @@ static void one(struct shard_thread *thread, struct connection *connection, uint
     struct resp_arguments arguments = resp_arguments(array);
     struct bytes key;
 
-    (void)resp_next(&arguments, &key);
-    (void)resp_next(&arguments, &key);
+    for (int i = 0; i <= command->first_key; i++) {
+        (void)resp_next(&arguments, &key);
+    }
     const char *error = resp_keep_key(thread, connection, key, &key);
     if (error != NULL) {
         resp_reply_error(thread, connection, number, error);

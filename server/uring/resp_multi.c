@@ -118,8 +118,8 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     int rc = buffer_append(commands, bytes_of(&command, sizeof command));
     rc = rc != 0 ? rc : put_number(commands, parts);
     for (uint32_t i = 0; rc == 0 && error == NULL && i < parts; i++) {
-        for (uint32_t j = 0; j < (many ? step : 1); j++) {
-            (void)resp_next(&arguments, &taken[j]);
+        for (uint32_t j = 0; j < (many ? step : (uint32_t)command->first_key); j++) {
+            (void)resp_next(&arguments, &taken[many ? j : 0]);
         }
         rc = many ? resp_make_part(thread, command, taken, step, &part) : 0;
         error = rc == 0 ? queue_part(thread, connection, taken[0], part) : NULL;

@@ -407,6 +407,30 @@ def test_order_of_replies():
                     client.ask("DEL", f"k{i}")
 
 
+def test_fields_with_deadlines():
+    """HSETEX and HGETEX, as Redis 8 has them."""
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("HSETEX", "h", "EX", 100, "FIELDS", 2, "a", 1, "b", 2) == 1, "set")
+            check(client.ask("HGETALL", "h") == [b"a", b"1", b"b", b"2"], "there")
+            check(client.ask("TTL", "h") == -1, "of the fields alone")
+            check(client.ask("HSETEX", "h", "FNX", "FIELDS", 2, "a", 9, "c", 9) == 0, "one is there")
+            check(client.ask("HSETEX", "h", "FXX", "FIELDS", 2, "a", 9, "c", 9) == 0, "one is not")
+            check(client.ask("HSETEX", "h", "FXX", "KEEPTTL", "FIELDS", 1, "a", 3) == 1, "kept")
+            check(client.ask("HGETEX", "h", "PX", 300, "FIELDS", 3, "a", "b", "none") == [b"3", b"2", None], "given")
+            wait_for("they are gone", lambda: client.ask("HLEN", "h") == 0)
+            client.ask("HSETEX", "h", "PX", 300, "FIELDS", 2, "a", 1, "b", 2)
+            check(client.ask("HGETEX", "h", "PERSIST", "FIELDS", 1, "b") == [b"2"], "for ever")
+            wait_for("one is gone", lambda: client.ask("HGETALL", "h") == [b"b", b"2"])
+            for words in (("FIELDS", 0, "a"), ("FIELDS", 2, "a"), ("EX", 0, "FIELDS", 1, "a"), ("EX", "x", "FIELDS", 1, "a"),
+                          ("EX", 1, "PERSIST", "FIELDS", 1, "a"), ("FOO", "FIELDS", 1, "a"), ("EX", 1, "a", "b")):
+                check(isinstance(client.ask("HGETEX", "h", *words), Error), words)
+            check(client.ask("HGETALL", "h") == [b"b", b"2"], "nothing of that was done")
+            client.ask("SET", "text", "x")
+            check(client.ask("HSETEX", "text", "FIELDS", 1, "a", 1).startswith(b"WRONGTYPE"), "no hash")
+
+
 def test_databases():
     with Daemon() as daemon:
         daemon.start()
