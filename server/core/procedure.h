@@ -39,7 +39,7 @@ struct turn {
     struct shard *shard;
     struct staged *staged; /* A transaction's: TURN_KEYS_MAX of them. */
     uint32_t staged_count;
-    bool opened, wrote, counted;
+    bool opened, counted;
 };
 
 enum { TURN_KEYS_MAX = 128 };
@@ -67,6 +67,9 @@ void turn_to(struct turn *turn, struct request *request);
 
 /* The version token of the live session in view; empty where there is none. Good until the next write or turn. */
 int turn_token(struct turn *turn, struct bytes *token);
+
+/* What is written from here on is staged, as a transaction's, though it is of one key. Returns 0 or -ENOMEM. */
+int turn_stage(struct turn *turn);
 
 /* Write as WRITE does: applied and logged when it returns OK. `results` (may be NULL) is good until the next one.
  * What went before a failed one stays. */

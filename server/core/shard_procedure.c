@@ -79,7 +79,6 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
     enum status status;
     if (turn->staged == NULL) {
         status = shard_apply(shard, &write, turn->policy, record, &turn->text);
-        turn->wrote = turn->wrote || status == STATUS_OK;
     } else {
         status = shard_make(shard, &write, turn->policy, record);
         if (status == STATUS_OK && shard->written.changed) {
@@ -146,18 +145,24 @@ static bool begin_all(struct shard *shard, const struct request *request, uint64
     return true;
 }
 
+int turn_stage(struct turn *turn)
+{
+    return turn->staged != NULL ? 0 : shard_begin_staging(turn);
+}
+
 /* Run it; what it staged is committed. */
 static enum status run(struct turn *turn, const struct procedure *procedure)
 {
-    if (!procedure->many) {
-        return procedure->run(turn);
-    }
-    if (shard_begin_staging(turn) != 0) {
-        return STATUS_MEMORY_FULL;
-    }
     const struct request *whole = turn->request;
     const struct policy *policy = turn->policy;
+
+    if (procedure->many && turn_stage(turn) != 0) {
+        return STATUS_MEMORY_FULL;
+    }
     enum status status = procedure->run(turn);
+    if (turn->staged == NULL) {
+        return status;
+    }
     turn->request = whole;
     turn->policy = policy;
     turn->opened = false;

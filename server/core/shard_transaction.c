@@ -169,7 +169,6 @@ enum status shard_commit(struct turn *turn, const char **text)
         shard_account(shard, staged->position, staged->key, staged->before, staged->after,
                       staged->created > 0, staged->destroyed > 0);
     }
-    turn->wrote = turn->wrote || (status == STATUS_OK && turn->staged_count > 0);
     shard_abandon(turn);
     return status;
 }

@@ -178,6 +178,9 @@ enum status run_remove(struct run *run, struct session_view *view)
     while (rc == 0 && run->rest.count > 0) {
         rc = run_change_of(run, CHANGE_DELETE, run_next(run));
     }
+    if (count > REMOVE_LOOKED_AT && turn_stage(run->turn) != 0) {
+        return STATUS_NO_MEMORY; /* Removing and perhaps ending are one write. */
+    }
     enum status status = run_write(run, rc, WRITE_UPDATE, view->type, &results);
     if (status != STATUS_OK) {
         return status;

@@ -70,7 +70,8 @@ static enum status store(struct run *run, const struct set_options *options,
                          enum session_type found, bool had_deadline)
 {
     if (found != SESSION_NONE && (options->past || found != SESSION_BLOB)) {
-        enum status status = run_destroy(run);
+        /* With what follows it is one write. */
+        enum status status = turn_stage(run->turn) != 0 ? STATUS_NO_MEMORY : run_destroy(run);
         if (status != STATUS_OK) {
             return status;
         }

@@ -188,6 +188,41 @@ static void test_transaction(void **state)
     world_end();
 }
 
+/* One key, ended and begun anew: one record of the log, or nothing. */
+static enum status replace(struct turn *turn)
+{
+    assert_int_equal(turn_stage(turn), 0);
+    enum status status = write_one(turn, "from", (struct change){.operation = CHANGE_DESTROY});
+    if (status == STATUS_OK) {
+        status =
+            write_one(turn, "from", (struct change){.operation = CHANGE_SET, .value = text("new")});
+    }
+    return status;
+}
+
+static const struct procedure replace_procedure = {.name = "replace", .run = replace};
+
+static void test_one_key_in_two_steps(void **state)
+{
+    const struct request request = {
+        .op = REQUEST_WRITE, .key = text("from"), .procedure = &replace_procedure};
+
+    (void)state;
+    begin();
+    size_t records = world.record_count;
+    world.log_rc = -EAGAIN;
+    assert_int_equal(world_run(request), STATUS_BUSY);
+    world.log_rc = 0;
+    expect_before();
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(world.record_count, records + 1);
+    assert_int_equal(world.records[records].kind, LOG_FULL);
+    expect("from", "new");
+    assert_int_equal(shard_stats(world.shard)->live, 2);
+    assert_int_equal(shard_stats(world.shard)->destroyed, 1);
+    world_end();
+}
+
 static void test_the_log_refuses(void **state)
 {
     static const struct {
@@ -251,7 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_and_writes), cmocka_unit_test(test_transaction),
         cmocka_unit_test(test_the_log_refuses),  cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_too_large),        cmocka_unit_test(test_one_key_in_two_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
