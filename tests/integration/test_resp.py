@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import native
 from cases import run_cases
 from daemon import Daemon, Failed, check, wait_for
+from redis_kit import Client, Error, Redis, port_of
 
 COMMANDS = Path(__file__).parent / "resp" / "commands.txt"
 
@@ -25,87 +25,6 @@ DIFFERENT = {
     "SETRANGE": "not offered",
     "LPUSH l 1": "lists are not offered",
 }
-
-
-class Redis:
-    """A redis-server that keeps nothing."""
-
-    def __enter__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.directory = tempfile.TemporaryDirectory(prefix="belay-redis-")
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-             "--loglevel", "warning", "--dir", self.directory.name], stdout=subprocess.DEVNULL)
-
-        def answers():
-            try:
-                with Client(self.port) as client:
-                    return client.ask("PING") == b"PONG"
-            except OSError:
-                return False
-        wait_for("redis-server answers", answers)
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.directory.cleanup()
-
-
-class Error(bytes):
-    """An error reply."""
-
-
-class Client:
-    """RESP without any cleverness: what was asked, what was answered."""
-
-    def __init__(self, port, timeout_s=30):
-        self.socket = socket.create_connection(("127.0.0.1", int(port)), timeout=timeout_s)
-        self.file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
-
-    def send(self, *words):
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
-
-    def read(self):
-        line = self.file.readline()
-        check(line.endswith(b"\r\n"), f"the connection ended: {line!r}")
-        kind, rest = line[:1], line[1:-2]
-        if kind in b"+,":
-            return rest
-        if kind == b"-":
-            return Error(rest)
-        if kind == b":":
-            return int(rest)
-        if kind == b"_" or rest == b"-1":
-            return None
-        if kind == b"$":
-            return self.file.read(int(rest) + 2)[:-2]
-        if kind == b"%":
-            return {self.read(): self.read() for _ in range(int(rest))}
-        check(kind in b"*~>", f"no reply begins so: {line!r}")
-        return [self.read() for _ in range(int(rest))]
-
-    def ask(self, *words):
-        self.send(*words)
-        return self.read()
-
-    def raw(self):
-        """What follows up to the end of the stream."""
-        return self.file.read()
-
-
-def port_of(daemon):
-    return daemon.native.rsplit(":", 1)[1]
 
 
 def groups(lines):
