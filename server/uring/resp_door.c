@@ -647,7 +647,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         eval(thread, connection, number, command, array, whole);
     } else if (command->procedure.run == NULL) {
         own(thread, connection, number, command, array);
-    } else if (command->join == JOIN_NONE || arguments.count == (uint32_t)command->key_step) {
+    } else if (command->join == JOIN_NONE ||
+               (command->join != JOIN_ARRAY && arguments.count == (uint32_t)command->key_step)) {
         one(thread, connection, number, command, array, whole);
     } else {
         (void)resp_many(thread, connection, number, command, array, whole);
