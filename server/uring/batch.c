@@ -37,6 +37,25 @@ static void forget(struct shard_thread *thread, struct connection *connection, u
     calls_give(&thread->calls, call);
 }
 
+/* The number that the request has in its connection's order. */
+static uint64_t number_of(struct shard_thread *thread, const struct connection *connection,
+                          uint64_t ticket)
+{
+    return connection->order == NULL ? 0 : calls_find(&thread->calls, ticket)->request_id;
+}
+
+/* It is put off. Where replies go out in order, so do requests that are put off: what was batched before is executed,
+ * or put off, before. */
+static void put_off_behind(struct shard_thread *thread, struct connection *connection,
+                           uint64_t ticket, struct bytes whole)
+{
+    if (connection->order != NULL && connection->batched > 0) {
+        batch_run(thread);
+    }
+    forget(thread, connection, ticket);
+    connection_put_off(thread, connection, whole);
+}
+
 void batch_route(struct shard_thread *thread, struct request *request,
                  struct connection *connection, struct bytes whole)
 {
@@ -49,17 +68,18 @@ void batch_route(struct shard_thread *thread, struct request *request,
     }
     if (owner == thread->index) {
         batch_add(thread, request, connection, whole);
-    } else if (whole.size > 0 && (connection->stalled || connection_is_full(thread, connection))) {
-        forget(thread, connection, request->ticket);
-        connection_put_off(thread, connection, whole);
+    } else if (whole.size > 0 &&
+               (connection->stalled ||
+                connection_is_full(thread, connection,
+                                   number_of(thread, connection, request->ticket)))) {
+        put_off_behind(thread, connection, request->ticket, whole);
     } else if (cross_request(thread, owner, request)) {
         if (whole.size > 0) {
             connection_awaits(connection, calls_find(&thread->calls, request->ticket), true);
         }
     } else if (whole.size > 0 && connection->order != NULL) {
         /* Its client could not be told to come back. */
-        forget(thread, connection, request->ticket);
-        connection_put_off(thread, connection, whole);
+        put_off_behind(thread, connection, request->ticket, whole);
         thread->again = true;
     } else {
         door_refuse(thread, request->ticket, STATUS_BUSY,
@@ -95,7 +115,9 @@ static bool put_off(struct shard_thread *thread, const struct batch_item *item)
     if (item->whole.size == 0) {
         return false;
     }
-    if (!connection->stalled && !connection_is_full(thread, connection) &&
+    if (!connection->stalled &&
+        !connection_is_full(thread, connection,
+                            number_of(thread, connection, item->request.ticket)) &&
         !log_is_behind(thread, connection, &item->request)) {
         return false;
     }

@@ -148,7 +148,7 @@ void connection_write(struct shard_thread *thread, struct connection *connection
 {
     uint8_t *room = connection_reserve(thread, connection, bytes.size);
 
-    if (room != NULL) {
+    if (room != NULL && bytes.size > 0) {
         memcpy(room, bytes.data, bytes.size);
         connection_commit(thread, connection, bytes.size);
     }
@@ -278,17 +278,20 @@ uint64_t connection_pace_bytes(const struct shard_thread *thread)
     return limit < OUTPUT_PACE_BYTES ? limit : OUTPUT_PACE_BYTES;
 }
 
-/* What its client has to read, now or soon. */
-static uint64_t unread_bytes(const struct connection *connection)
+/* What its client has to read before the reply to request `number`, or soon. Replies that are kept because they come
+ * after that one do not count: it is what they wait for. */
+static uint64_t unread_bytes(const struct connection *connection, uint64_t number)
 {
-    uint64_t kept = connection->order == NULL ? 0 : connection->order->kept_bytes;
+    const struct reply_order *order = connection->order;
+    uint64_t kept = order == NULL || order->due == number ? 0 : order->kept_bytes;
 
     return connection->output.size + connection->awaited_bytes + kept;
 }
 
-bool connection_is_full(const struct shard_thread *thread, const struct connection *connection)
+bool connection_is_full(const struct shard_thread *thread, const struct connection *connection,
+                        uint64_t number)
 {
-    return unread_bytes(connection) > connection_pace_bytes(thread);
+    return unread_bytes(connection, number) > connection_pace_bytes(thread);
 }
 
 void connection_awaits(struct connection *connection, struct call *call, bool awaits)
@@ -304,7 +307,9 @@ void connection_awaits(struct connection *connection, struct call *call, bool aw
 /* Half of the answers are gone, and the log takes a record of any size. */
 static bool may_resume(const struct shard_thread *thread, const struct connection *connection)
 {
-    return unread_bytes(connection) <= connection_pace_bytes(thread) / 2 &&
+    uint64_t number = connection->order == NULL ? 0 : reply_order_next(connection->order);
+
+    return unread_bytes(connection, number) <= connection_pace_bytes(thread) / 2 &&
            connection->turned.first == NULL && log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
 }
 

@@ -196,8 +196,10 @@ uint64_t connection_pace_bytes(const struct shard_thread *thread);
 /* An answer of another shard is awaited, or not any more. */
 void connection_awaits(struct connection *connection, struct call *call, bool awaits);
 
-/* More answers wait to be sent, or are awaited, than it is wise to add to. */
-bool connection_is_full(const struct shard_thread *thread, const struct connection *connection);
+/* More answers wait to be sent, or are awaited, than it is wise to add that to request `number` to (of
+ * connection->order; else any). */
+bool connection_is_full(const struct shard_thread *thread, const struct connection *connection,
+                        uint64_t number);
 
 /* Take no more requests, answer, close. */
 void connection_drain(struct shard_thread *thread, struct connection *connection);

@@ -285,7 +285,7 @@ static bool must_wait(struct shard_thread *thread, struct connection *connection
         batch_run(thread);
     }
     return connection->stalled || connection->gathers >= GATHERS_MAX ||
-           connection_is_full(thread, connection);
+           connection_is_full(thread, connection, 0);
 }
 
 static void many(struct shard_thread *thread, struct connection *connection,

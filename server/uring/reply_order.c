@@ -117,7 +117,9 @@ int reply_order_keep(struct reply_order *order, uint64_t number, struct bytes re
         return -ENOMEM;
     }
     kept->size = reply.size;
-    memcpy(kept->data, reply.data, reply.size);
+    if (reply.size > 0) {
+        memcpy(kept->data, reply.data, reply.size);
+    }
     order->kept_bytes += reply.size;
     *place(order, number) = kept;
     return 0;

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "memory.h"
@@ -39,6 +40,17 @@ int reply_order_put_off(struct reply_order *order, uint64_t number);
 static inline bool reply_order_is_due(const struct reply_order *order, uint64_t number)
 {
     return order->due == number;
+}
+
+/* What reply_order_begin() will give. */
+static inline uint64_t reply_order_next(const struct reply_order *order)
+{
+    uint64_t number = order->next;
+
+    if (order->put_off.size > 0) {
+        memcpy(&number, order->put_off.data, sizeof number);
+    }
+    return number;
 }
 
 /* The reply that was due has gone out. */

@@ -18,6 +18,8 @@
 enum {
     CALL_SILENT = 1, /* In call.flags. */
     SCRIPT_ARGUMENTS_MAX = 64,
+    RESP_HEADS_BYTES_MAX =
+        64 * 1024, /* Of a request, beside limits.frame: its other arguments and sizes. */
 };
 
 /* What a gather keeps of the request. */
@@ -107,11 +109,16 @@ static void end_stream(struct shard_thread *thread, struct connection *connectio
 static int64_t measure(struct shard_thread *thread, struct connection *connection,
                        struct measuring *measuring, struct bytes input)
 {
+    const struct plane_limits *limits = &thread->plane->options.limits;
     char error[RESP_ERROR_BYTES], text[RESP_ERROR_BYTES + 8];
     int64_t size =
         resp_measure(&measuring->cursor, input, thread->plane->options.limits.frame_bytes,
                      &measuring->wanted, error);
 
+    if (size == 0 && measuring->wanted > limits->frame_bytes + RESP_HEADS_BYTES_MAX) {
+        snprintf(error, sizeof error, "Protocol error: request larger than limits.frame");
+        size = -EMSGSIZE;
+    }
     if (size < 0) {
         thread->stats.frames_bad++;
         snprintf(text, sizeof text, "ERR %s", error);
@@ -241,13 +248,13 @@ static void one(struct shard_thread *thread, struct connection *connection, uint
 /* ---- Many keys ---- */
 
 /* Those before it come first; and it is begun whole or not at all. */
-static bool must_wait(struct shard_thread *thread, struct connection *connection)
+static bool must_wait(struct shard_thread *thread, struct connection *connection, uint64_t number)
 {
     if (connection->batched > 0) {
         batch_run(thread);
     }
     return connection->stalled || connection->gathers >= GATHERS_MAX ||
-           connection_is_full(thread, connection);
+           connection_is_full(thread, connection, number);
 }
 
 static struct gather *open_gather(struct shard_thread *thread, struct connection *connection,
@@ -327,7 +334,7 @@ static const char *next_part(struct shard_thread *thread, const struct connectio
 bool resp_waits(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 uint32_t parts, struct bytes whole)
 {
-    if (must_wait(thread, connection)) {
+    if (must_wait(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
         return true;
     }
@@ -496,7 +503,7 @@ static void scan(struct shard_thread *thread, struct connection *connection, uin
     struct scan_options options;
     char prefix[16];
 
-    if (must_wait(thread, connection)) {
+    if (must_wait(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
         return;
     }
@@ -655,17 +662,24 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
     }
 }
 
+/* Too much is under way for its client already. */
+static bool must_pause(const struct shard_thread *thread, const struct connection *connection,
+                       uint64_t number)
+{
+    return connection->in_flight >= thread->plane->options.limits.in_flight ||
+           connection_is_full(thread, connection, number);
+}
+
 static void serve(struct shard_thread *thread, struct connection *connection, struct bytes whole)
 {
     struct resp_session *session = connection->resp;
     uint64_t number = reply_order_begin(connection->order);
     struct bytes array;
 
-    if (connection->in_flight >= thread->plane->options.limits.in_flight &&
-        connection->batched > 0) {
+    if (must_pause(thread, connection, number) && connection->batched > 0) {
         batch_run(thread);
     }
-    if (connection->in_flight >= thread->plane->options.limits.in_flight) {
+    if (connection->stalled || must_pause(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
         return;
     }

@@ -326,6 +326,42 @@ def test_order_of_replies():
                     client.ask("DEL", f"k{i}")
 
 
+def test_order_with_a_full_output():
+    """The same where answers are large, and come from several shards to a client that reads late."""
+    seed = int(os.environ.get("BELAY_SEED", time.time_ns()))
+    print(f"BELAY_SEED={seed}")
+    chance = random.Random(seed)
+    with Daemon(shards=3) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            values = {b"k%d" % i: chance.randbytes(chance.choice((10, 3000, 40_000, 150_000))) for i in range(40)}
+            for key, value in values.items():
+                check(client.ask("SET", key, value) == b"OK", key)
+            for _ in range(10):
+                wanted, sent = [], bytearray()
+                for _ in range(400):
+                    kind, key = chance.randrange(6), chance.choice(list(values))
+                    if kind == 0:
+                        values[key] = chance.randbytes(chance.choice((10, 3000, 40_000, 150_000)))
+                        words, answer = (b"SET", key, values[key]), b"OK"
+                    elif kind == 1:
+                        words, answer = (b"ECHO", key), key
+                    elif kind == 2:
+                        words, answer = (b"STRLEN", key), len(values[key])
+                    else:
+                        words, answer = (b"GET", key), values[key]
+                    sent += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+                    wanted.append((words, answer))
+                sender = threading.Thread(target=client.socket.sendall, args=(bytes(sent),))
+                sender.start()
+                for words, answer in wanted:
+                    if chance.randrange(20) == 0:
+                        time.sleep(0.005)
+                    came = client.read()
+                    check(came == answer, f"{words[:2]}: {str(came)[:50]}, not {str(answer)[:50]}")
+                sender.join()
+
+
 def test_fields_with_deadlines():
     """HSETEX and HGETEX, as Redis 8 has them."""
     with Daemon() as daemon:
@@ -391,6 +427,7 @@ def test_bad_requests():
            b"*1\r\n$99999999999\r\n": b"Protocol error: invalid bulk length",
            b"*1\r\n$abc\r\n": b"Protocol error: invalid bulk length",
            b"SET \"a\r\n": b"Protocol error: unbalanced quotes in request",
+           b"*80\r\n$4\r\nMSET\r\n" + b"$1000000\r\n%s\r\n" % (b"v" * 1_000_000) * 18: b"larger than limits.frame",
            b"x" * 10_000_000: b"Protocol error: too big inline request"}
     with Daemon() as daemon:
         daemon.start()
