@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "calls.h"
 #include "commands.h"
 #include "connection.h"
 #include "scripts.h"
@@ -109,9 +110,25 @@ bool resp_waits(struct shard_thread *thread, struct connection *connection, uint
 /* Route a request to its shard; its reply is that to `number`. */
 void resp_route(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 const struct command *command, struct request *request, struct bytes whole);
+/* The request that a command on one key makes, but for its ticket. */
+struct request resp_request_of(const struct connection *connection, const struct command *command,
+                               struct bytes key, struct bytes body);
+/* Returns the ticket, or 0 where there are too many. */
+uint64_t resp_take_call(struct shard_thread *thread, const struct connection *connection,
+                        const struct command *command, enum call_form form, struct call **call);
+bool resp_has_arity(const struct command *command, uint32_t count);
+/* A command on one key. */
+void resp_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
+              const struct command *command, struct bytes array, struct bytes whole);
+/* EVAL, EVALSHA (resp_scripts.c). */
+void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole);
 /* Serve it again later. */
 void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
                   struct bytes whole);
+
+/* ---- What is gathered (resp_gather.c) ---- */
+
 /* One request for each key of an array; the replies are joined. Returns whether it was begun: else it was answered, or
  * put off. */
 bool resp_many(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -119,6 +136,14 @@ bool resp_many(struct shard_thread *thread, struct connection *connection, uint6
 /* The request of one part: the command, its key, and what belongs to the key. Returns 0 or -ENOMEM. */
 int resp_make_part(struct shard_thread *thread, const struct command *command,
                    const struct bytes arguments[], uint32_t count, struct bytes *array);
+
+void resp_scan(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole);
+/* Of resp_protocol. */
+size_t resp_part_instead(const struct call *call, uint8_t frame_type, enum status status,
+                         const char *text, uint8_t *to);
+void resp_gathered(struct shard_thread *thread, struct connection *connection,
+                   const struct gathered *gathered);
 
 /* ---- For resp_local.c ---- */
 

@@ -1,7 +1,12 @@
+#include <stdio.h>
 #include <string.h>
 
+#include "plane_private.h"
 #include "resp_door.h"
 #include "run.h"
+#include "shard_thread.h"
+
+enum { SCRIPT_ARGUMENTS_MAX = 64 };
 
 void script_learn(struct scripts *scripts, const char *sha1, const struct command *command)
 {
@@ -38,4 +43,84 @@ void script_forget(struct scripts *scripts)
     pthread_mutex_lock(&scripts->lock);
     scripts->count = 0;
     pthread_mutex_unlock(&scripts->lock);
+}
+
+/* ---- EVAL, EVALSHA ---- */
+
+static void reply_script(struct shard_thread *thread, struct connection *connection,
+                         uint64_t number, const char *format, const char *sha1)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, format, sha1);
+    resp_reply_error(thread, connection, number, text);
+}
+
+/* Of EVAL or EVALSHA; NULL where it is answered. */
+static const struct command *find_script(struct shard_thread *thread, struct connection *connection,
+                                         uint64_t number, const struct command *command,
+                                         struct bytes script)
+{
+    const struct command *found = command->local == LOCAL_EVAL
+                                      ? script_of_text(script)
+                                      : script_known(&thread->plane->scripts, script);
+    char sha1[SCRIPT_SHA1_BYTES + 1];
+
+    if (found != NULL) {
+        if (command->local == LOCAL_EVAL) {
+            script_sha1(script, sha1);
+            script_learn(&thread->plane->scripts, sha1, found);
+        }
+        return found;
+    }
+    if (command->local == LOCAL_EVALSHA) {
+        resp_reply_error(thread, connection, number,
+                         "NOSCRIPT No matching script. Please use EVAL.");
+        return NULL;
+    }
+    script_sha1(script, sha1);
+    reply_script(thread, connection, number, SCRIPT_UNKNOWN, sha1);
+    return NULL;
+}
+
+/* EVAL script 1 key argument... becomes a name, the key and the arguments. */
+void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole)
+{
+    struct resp_arguments arguments = resp_arguments(array);
+    struct bytes script, taken[SCRIPT_ARGUMENTS_MAX], body;
+    uint32_t count = 0;
+    int64_t keys;
+
+    (void)resp_next(&arguments, &script);
+    (void)resp_next(&arguments, &script);
+    (void)resp_next(&arguments, &body);
+    if (!resp_integer(body, &keys)) {
+        resp_reply_error(thread, connection, number, run_not_integer);
+        return;
+    }
+    if (keys < 0 || keys > (int64_t)arguments.count) {
+        resp_reply_error(thread, connection, number,
+                         keys < 0 ? "ERR Number of keys can't be negative"
+                                  : "ERR Number of keys can't be greater than number of args");
+        return;
+    }
+    const struct command *found = find_script(thread, connection, number, command, script);
+    if (found == NULL) {
+        return;
+    }
+    if (keys != 1 || !resp_has_arity(found, arguments.count + 1) ||
+        arguments.count > SCRIPT_ARGUMENTS_MAX) {
+        resp_reply_error(thread, connection, number,
+                         "ERR wrong number of keys or arguments for this script");
+        return;
+    }
+    while (resp_next(&arguments, &taken[count])) {
+        count++;
+    }
+    if (resp_make_part(thread, found, taken, count, &body) != 0) {
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
+        return;
+    }
+    resp_one(thread, connection, number, found, body, whole);
 }
