@@ -1,30 +1,14 @@
-/* The RESP door's own commands: about the connection, the commands, the server. */
-#include "resp_door.h"
+/* The RESP door's own commands about the connection, the commands and scripts. */
+#include "resp_local.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#include "glob.h"
 #include "plane_private.h"
 #include "run.h"
 #include "shard_thread.h"
 
-#define REDIS_VERSION "7.2.0" /* Whose commands these are. */
-
-struct local {
-    struct shard_thread *thread;
-    struct connection *connection;
-    struct resp_session *session;
-    const struct command *command;
-    struct resp_arguments rest;
-    const struct resp_out *out;
-    bool *ends;
-};
-
-static struct bytes next(struct local *local)
+struct bytes local_next(struct local *local)
 {
     struct bytes argument = bytes_of(NULL, 0);
 
@@ -32,12 +16,12 @@ static struct bytes next(struct local *local)
     return argument;
 }
 
-static int ok(const struct local *local)
+int local_ok(const struct local *local)
 {
     return resp_simple(local->out, "OK");
 }
 
-static int arity_error(const struct local *local, const char *sub)
+int local_arity_error(const struct local *local, const char *sub)
 {
     char text[96];
 
@@ -46,7 +30,7 @@ static int arity_error(const struct local *local, const char *sub)
     return resp_error(local->out, text);
 }
 
-static int unknown_sub(const struct local *local, struct bytes sub)
+int local_unknown_sub(const struct local *local, struct bytes sub)
 {
     char text[256], name[24];
     size_t i;
@@ -65,9 +49,9 @@ static int unknown_sub(const struct local *local, struct bytes sub)
 static int ping(struct local *local)
 {
     if (local->rest.count > 1) {
-        return arity_error(local, NULL);
+        return local_arity_error(local, NULL);
     }
-    return local->rest.count == 1 ? resp_bulk(local->out, next(local))
+    return local->rest.count == 1 ? resp_bulk(local->out, local_next(local))
                                   : resp_simple(local->out, "PONG");
 }
 
@@ -75,14 +59,14 @@ static int select_database(struct local *local)
 {
     int64_t number;
 
-    if (!resp_integer(next(local), &number)) {
+    if (!resp_integer(local_next(local), &number)) {
         return resp_error(local->out, run_not_integer);
     }
     if (number < 0 || number >= RESP_DATABASES) {
         return resp_error(local->out, "ERR DB index is out of range");
     }
     local->session->database = (uint32_t)number;
-    return ok(local);
+    return local_ok(local);
 }
 
 /* Of names of connections and libraries: printable, without blanks. */
@@ -123,19 +107,19 @@ static int hello(struct local *local)
     char name[RESP_NAME_BYTES_MAX + 1] = {0};
     bool named = false;
 
-    if (local->rest.count > 0 && !resp_integer(next(local), &version)) {
+    if (local->rest.count > 0 && !resp_integer(local_next(local), &version)) {
         return resp_error(local->out, "ERR Protocol version is not an integer or out of range");
     }
     if (version != 2 && version != 3) {
         return resp_error(local->out, "NOPROTO unsupported protocol version");
     }
     while (local->rest.count > 0) {
-        struct bytes word = next(local);
+        struct bytes word = local_next(local);
         if (run_is(word, "auth") && local->rest.count >= 2) {
             return resp_error(local->out, no_password);
         }
         if (run_is(word, "setname") && local->rest.count >= 1) {
-            if (!take_name(next(local), name)) {
+            if (!take_name(local_next(local), name)) {
                 return resp_error(local->out, bad_name);
             }
             named = true;
@@ -184,11 +168,11 @@ static int reset(struct local *local)
 static int client_reply(struct local *local)
 {
     struct resp_session *session = local->session;
-    struct bytes word = next(local);
+    struct bytes word = local_next(local);
 
     if (run_is(word, "on")) {
         session->silent = session->silent_now = false;
-        return ok(local);
+        return local_ok(local);
     }
     if (run_is(word, "off")) {
         session->silent = session->silent_now = true;
@@ -215,7 +199,7 @@ static int client_info(const struct local *local)
 static int client_set_info(struct local *local)
 {
     struct resp_session *session = local->session;
-    struct bytes what = next(local), value = next(local);
+    struct bytes what = local_next(local), value = local_next(local);
     bool name = run_is(what, "lib-name");
 
     if (!name && !run_is(what, "lib-ver")) {
@@ -230,13 +214,13 @@ static int client_set_info(struct local *local)
                                            : "ERR lib-ver cannot contain spaces, newlines or "
                                              "special characters.");
     }
-    return ok(local);
+    return local_ok(local);
 }
 
 static int client(struct local *local)
 {
     struct resp_session *session = local->session;
-    struct bytes sub = next(local);
+    struct bytes sub = local_next(local);
     uint32_t left = local->rest.count;
 
     if (run_is(sub, "id") && left == 0) {
@@ -247,7 +231,8 @@ static int client(struct local *local)
                                         : resp_text(local->out, session->name);
     }
     if (run_is(sub, "setname") && left == 1) {
-        return take_name(next(local), session->name) ? ok(local) : resp_error(local->out, bad_name);
+        return take_name(local_next(local), session->name) ? local_ok(local)
+                                                           : resp_error(local->out, bad_name);
     }
     if (run_is(sub, "setinfo") && left == 2) {
         return client_set_info(local);
@@ -259,11 +244,11 @@ static int client(struct local *local)
         return client_reply(local);
     }
     if ((run_is(sub, "no-evict") || run_is(sub, "no-touch")) && left == 1) {
-        struct bytes word = next(local);
-        return run_is(word, "on") || run_is(word, "off") ? ok(local)
+        struct bytes word = local_next(local);
+        return run_is(word, "on") || run_is(word, "off") ? local_ok(local)
                                                          : resp_error(local->out, run_syntax);
     }
-    return unknown_sub(local, sub);
+    return local_unknown_sub(local, sub);
 }
 
 /* ---- The commands ---- */
@@ -344,7 +329,7 @@ static int command_info(struct local *local)
     int rc = resp_array(local->out, local->rest.count);
 
     while (rc == 0 && local->rest.count > 0) {
-        const struct command *command = command_find(next(local));
+        const struct command *command = command_find(local_next(local));
         rc = command == NULL ? resp_null_array(local->out) : put_command(local->out, command);
     }
     return rc;
@@ -365,7 +350,7 @@ static int command_docs(struct local *local)
     }
     int rc = resp_map(local->out, found);
     while (rc == 0 && local->rest.count > 0) {
-        const struct command *command = command_find(next(local));
+        const struct command *command = command_find(local_next(local));
         rc = command == NULL ? 0 : put_document(local->out, command);
     }
     return rc;
@@ -374,7 +359,7 @@ static int command_docs(struct local *local)
 static int command(struct local *local)
 {
     bool bare = local->rest.count == 0;
-    struct bytes sub = next(local);
+    struct bytes sub = local_next(local);
 
     if (bare || (run_is(sub, "info") && local->rest.count == 0)) {
         int rc = resp_array(local->out, command_count());
@@ -393,14 +378,14 @@ static int command(struct local *local)
     if (run_is(sub, "docs")) {
         return command_docs(local);
     }
-    return unknown_sub(local, sub);
+    return local_unknown_sub(local, sub);
 }
 
 /* ---- Scripts ---- */
 
 static int script_load(struct local *local)
 {
-    struct bytes text = next(local);
+    struct bytes text = local_next(local);
     const struct command *found = script_of_text(text);
     char sha1[SCRIPT_SHA1_BYTES + 1], error[256];
 
@@ -416,7 +401,7 @@ static int script_load(struct local *local)
 static int script(struct local *local)
 {
     struct scripts *scripts = &local->thread->plane->scripts;
-    struct bytes sub = next(local);
+    struct bytes sub = local_next(local);
 
     if (run_is(sub, "load") && local->rest.count == 1) {
         return script_load(local);
@@ -424,175 +409,15 @@ static int script(struct local *local)
     if (run_is(sub, "exists") && local->rest.count >= 1) {
         int rc = resp_array(local->out, local->rest.count);
         while (rc == 0 && local->rest.count > 0) {
-            rc = resp_number(local->out, script_known(scripts, next(local)) != NULL);
+            rc = resp_number(local->out, script_known(scripts, local_next(local)) != NULL);
         }
         return rc;
     }
     if (run_is(sub, "flush") && local->rest.count <= 1) {
         script_forget(scripts);
-        return ok(local);
+        return local_ok(local);
     }
-    return unknown_sub(local, sub);
-}
-
-/* ---- The server ---- */
-
-static int config_get(struct local *local)
-{
-    static const struct {
-        const char *name, *value;
-    } settings[] = {
-        {"appendfsync", "everysec"},
-        {"appendonly", "yes"},
-        {"databases", "16"},
-        {"maxmemory-policy", "noeviction"},
-        {"notify-keyspace-events", ""},
-        {"replica-read-only", "yes"},
-        {"save", ""},
-        {"slave-read-only", "yes"},
-        {"timeout", "0"},
-    };
-    enum { SETTINGS = sizeof settings / sizeof settings[0] };
-    bool wanted[SETTINGS] = {false};
-    uint32_t count = 0;
-
-    while (local->rest.count > 0) {
-        struct bytes pattern = next(local);
-        for (size_t i = 0; i < SETTINGS; i++) {
-            wanted[i] = wanted[i] || run_is(pattern, settings[i].name) ||
-                        glob_matches(pattern, bytes_of_string(settings[i].name));
-        }
-    }
-    for (size_t i = 0; i < SETTINGS; i++) {
-        count += wanted[i];
-    }
-    int rc = resp_map(local->out, count);
-    for (size_t i = 0; rc == 0 && i < SETTINGS; i++) {
-        if (wanted[i]) {
-            rc = resp_text(local->out, settings[i].name);
-            rc = rc != 0 ? rc : resp_text(local->out, settings[i].value);
-        }
-    }
-    return rc;
-}
-
-static int config(struct local *local)
-{
-    struct bytes sub = next(local);
-
-    if (run_is(sub, "get")) {
-        return local->rest.count == 0 ? arity_error(local, "get") : config_get(local);
-    }
-    if (run_is(sub, "set") && local->rest.count >= 2) {
-        struct bytes name = next(local);
-        char text[160];
-        snprintf(text, sizeof text,
-                 "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-                 (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
-        return resp_error(local->out, text);
-    }
-    return unknown_sub(local, sub);
-}
-
-static size_t info_server(const struct local *local, char *to, size_t room)
-{
-    const struct plane *plane = local->thread->plane;
-    struct utsname system = {0};
-
-    (void)uname(&system);
-    return (size_t)snprintf(
-        to, room,
-        "# Server\r\nredis_version:%s\r\nserver_name:belay\r\nredis_mode:standalone\r\n"
-        "os:%s %s %s\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\nprocess_id:%ld\r\n"
-        "tcp_port:%u\r\nio_threads_active:%u\r\n",
-        REDIS_VERSION, system.sysname, system.release, system.machine, (long)getpid(), plane->port,
-        plane->options.shard_count);
-}
-
-static size_t info_clients(const struct local *local, char *to, size_t room)
-{
-    const struct plane *plane = local->thread->plane;
-    uint32_t connections = 0;
-
-    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
-        connections += atomic_load(&plane->threads[i].connection_count);
-    }
-    return (size_t)snprintf(to, room, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\n",
-                            connections, plane->options.limits.connections);
-}
-
-static size_t info_persistence(const struct local *local, char *to, size_t room)
-{
-    (void)local; /* What is still to come is waited for by whom it concerns. */
-    return (size_t)snprintf(to, room, "# Persistence\r\nloading:0\r\naof_enabled:1\r\n");
-}
-
-static size_t info_replication(const struct local *local, char *to, size_t room)
-{
-    (void)local;
-    return (size_t)snprintf(to, room, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
-}
-
-static size_t info_cluster(const struct local *local, char *to, size_t room)
-{
-    (void)local;
-    return (size_t)snprintf(to, room, "# Cluster\r\ncluster_enabled:0\r\n");
-}
-
-static int info(struct local *local)
-{
-    static const struct {
-        const char *name;
-        size_t (*put)(const struct local *local, char *to, size_t room);
-    } sections[] = {
-        {"server", info_server},           {"clients", info_clients},
-        {"persistence", info_persistence}, {"replication", info_replication},
-        {"cluster", info_cluster},
-    };
-    enum { SECTIONS = sizeof sections / sizeof sections[0] };
-    bool wanted[SECTIONS] = {false};
-    char text[2048];
-    size_t size = 0;
-
-    bool all = local->rest.count == 0;
-    while (local->rest.count > 0) {
-        struct bytes word = next(local);
-        all = all || run_is(word, "all") || run_is(word, "default") || run_is(word, "everything");
-        for (size_t i = 0; i < SECTIONS; i++) {
-            wanted[i] = wanted[i] || run_is(word, sections[i].name);
-        }
-    }
-    for (size_t i = 0; i < SECTIONS; i++) {
-        if (all || wanted[i]) {
-            if (size > 0) {
-                size += (size_t)snprintf(text + size, sizeof text - size, "\r\n");
-            }
-            size += sections[i].put(local, text + size, sizeof text - size);
-        }
-    }
-    return resp_bulk(local->out, bytes_of(text, size));
-}
-
-static int tell_time(const struct local *local)
-{
-    const struct plane_options *options = &local->thread->plane->options;
-    uint64_t ms = options->now_ms(options->clock);
-    char text[24];
-
-    int rc = resp_array(local->out, 2);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)(ms / 1000));
-    rc = rc != 0 ? rc : resp_text(local->out, text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)(ms % 1000 * 1000));
-    return rc != 0 ? rc : resp_text(local->out, text);
-}
-
-static int role(const struct local *local)
-{
-    int rc = resp_array(local->out, 3);
-
-    rc = rc != 0 ? rc : resp_text(local->out, "master");
-    rc = rc != 0 ? rc : resp_number(local->out, 0);
-    return rc != 0 ? rc : resp_array(local->out, 0);
+    return local_unknown_sub(local, sub);
 }
 
 int resp_local(struct shard_thread *thread, struct connection *connection,
@@ -621,28 +446,28 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_COMMAND:
         return command(&local);
     case LOCAL_CONFIG:
-        return config(&local);
+        return local_config(&local);
     case LOCAL_ECHO:
-        return resp_bulk(out, next(&local));
+        return resp_bulk(out, local_next(&local));
     case LOCAL_HELLO:
         return hello(&local);
     case LOCAL_INFO:
-        return info(&local);
+        return local_info(&local);
     case LOCAL_PING:
         return ping(&local);
     case LOCAL_QUIT:
         *ends = true;
-        return ok(&local);
+        return local_ok(&local);
     case LOCAL_RESET:
         return reset(&local);
     case LOCAL_ROLE:
-        return role(&local);
+        return local_role(&local);
     case LOCAL_SCRIPT:
         return script(&local);
     case LOCAL_SELECT:
         return select_database(&local);
     case LOCAL_TIME:
-        return tell_time(&local);
+        return local_time(&local);
     case LOCAL_DISCARD:
     case LOCAL_EVAL:
     case LOCAL_EVALSHA:

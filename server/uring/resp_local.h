@@ -1,0 +1,34 @@
+/* What the RESP door's own commands share: private to resp_local.c (the connection, the commands, scripts) and resp_server.c
+ * (the server). */
+#ifndef RESP_LOCAL_H
+#define RESP_LOCAL_H
+
+#include "resp_door.h"
+
+#define REDIS_VERSION "7.2.0" /* Whose commands these are. */
+
+/* One command. */
+struct local {
+    struct shard_thread *thread;
+    struct connection *connection;
+    struct resp_session *session;
+    const struct command *command;
+    struct resp_arguments rest;
+    const struct resp_out *out;
+    bool *ends;
+};
+
+/* The next argument; empty where there is none. */
+struct bytes local_next(struct local *local);
+
+/* Replies; each returns 0 or -ENOMEM, as the commands do. */
+int local_ok(const struct local *local);
+int local_arity_error(const struct local *local, const char *sub);
+int local_unknown_sub(const struct local *local, struct bytes sub);
+
+int local_config(struct local *local);
+int local_info(struct local *local);
+int local_time(const struct local *local);
+int local_role(const struct local *local);
+
+#endif
