@@ -146,6 +146,23 @@ static bool is_too_large(const struct turn *turn)
     return turn->staged_count > 1 && bytes > turn->policy->rules.session_bytes_max;
 }
 
+/* Does any of it need more of a memory that is full? As with a plain write, what ends a session never does. */
+static bool passes_memory(const struct turn *turn)
+{
+    struct shard *shard = turn->shard;
+
+    for (uint32_t i = 0; i < turn->staged_count; i++) {
+        const struct staged *staged = &turn->staged[i];
+        size_t before = keeper_find(shard->keeper, staged->position, staged->key).size;
+        bool begins = staged->created > 0;
+        if ((begins || staged->record.size > before) && shard_memory_is_full(shard, begins) &&
+            shard_glance(shard, buffer_bytes(&staged->record), shard->now_ms).counted) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum status shard_commit(struct turn *turn, const char **text)
 {
     struct shard *shard = turn->shard;
@@ -154,6 +171,8 @@ enum status shard_commit(struct turn *turn, const char **text)
     if (turn->staged_count > 0 && is_too_large(turn)) {
         *text = "the transaction is larger than session_max_bytes";
         status = STATUS_SESSION_TOO_LARGE;
+    } else if (!passes_memory(turn)) {
+        status = shard_full_status(shard, text);
     } else if (turn->staged_count > 0) {
         uint32_t taken = take_cells(turn);
         int rc = taken == turn->staged_count ? log_all(turn) : -ENOMEM;

@@ -122,6 +122,7 @@ static enum status run_move(void)
 {
     return world_run((struct request){
         .op = REQUEST_WRITE,
+        .mode = WRITE_UPDATE, /* As EXEC: which of its commands begin a session is seen then. */
         .key = text("from"),
         .body = body_of_keys(),
         .procedure = &move_procedure,
@@ -268,6 +269,33 @@ static void test_no_memory(void **state)
     world_end();
 }
 
+/* A transaction begins no session in a full memory. */
+static void test_memory_is_full(void **state)
+{
+    char key[16];
+
+    (void)state;
+    world_prepare();
+    world.options.memory_max = 4 * 1024 * 1024;
+    world_start();
+    assert_int_equal(world_put("from", "treasure"), STATUS_OK);
+    assert_int_equal(world_put("to", "old"), STATUS_OK);
+    enum status status = STATUS_OK;
+    for (int i = 0; status == STATUS_OK; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        status = world_put(key, "some value, so that memory is full before long");
+    }
+    assert_int_equal(status, STATUS_MEMORY_FULL);
+    uint64_t live = shard_stats(world.shard)->live;
+    assert_int_equal(run_move(), STATUS_MEMORY_FULL);
+    expect("from", "treasure");
+    expect("to", "old");
+    expect("copy", NULL);
+    assert_int_equal(shard_stats(world.shard)->live, live);
+    assert_int_equal(world_destroy("from"), STATUS_OK);
+    world_end();
+}
+
 static void test_too_large(void **state)
 {
     (void)state;
@@ -284,9 +312,13 @@ static void test_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads_and_writes), cmocka_unit_test(test_transaction),
-        cmocka_unit_test(test_the_log_refuses),  cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_too_large),        cmocka_unit_test(test_one_key_in_two_steps),
+        cmocka_unit_test(test_reads_and_writes),
+        cmocka_unit_test(test_transaction),
+        cmocka_unit_test(test_the_log_refuses),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_memory_is_full),
+        cmocka_unit_test(test_one_key_in_two_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
