@@ -120,8 +120,10 @@ static bool begin(struct shard *shard, const struct request *request, uint64_t n
     return true;
 }
 
-/* The same for each key of a transaction; while loading, too: who must wait for one waits at its place. */
-static bool begin_all(struct shard *shard, const struct request *request, uint64_t now_us)
+/* The same for each key of a transaction; while loading, too: who must wait for one waits at its place. Raises `level`
+ * to the safest that any of them asks for. */
+static bool begin_all(struct shard *shard, const struct request *request, enum ack_level *level,
+                      uint64_t now_us)
 {
     struct reader keys = reader_of(request->body);
     uint64_t count = read_varint(&keys);
@@ -141,6 +143,8 @@ static bool begin_all(struct shard *shard, const struct request *request, uint64
         if (!begin(shard, &one, now_us)) {
             return false;
         }
+        enum ack_level asked = shard_ack_level(&one, policy_of_key(shard->policies, one.key));
+        *level = asked > *level ? asked : *level;
     }
     return true;
 }
@@ -180,7 +184,8 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
     const struct policy *policy = policy_of_key(shard->policies, request->key);
     enum ack_level level = shard_ack_level(request, policy);
 
-    if (!(procedure->many ? begin_all(shard, request, now_us) : begin(shard, request, now_us))) {
+    if (!(procedure->many ? begin_all(shard, request, &level, now_us)
+                          : begin(shard, request, now_us))) {
         return;
     }
     struct turn turn = {

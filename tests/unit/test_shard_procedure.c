@@ -296,6 +296,32 @@ static void test_memory_is_full(void **state)
     world_end();
 }
 
+/* It is as safe as the safest of its keys has to be. */
+static void test_ack_level(void **state)
+{
+    struct policy rows[2];
+
+    (void)state;
+    world_prepare();
+    policy_defaults(&rows[0]);
+    policy_defaults(&rows[1]);
+    rows[1].ack = ACK_DISK;
+    memcpy(rows[1].prefix, "copy", 4);
+    rows[1].prefix_size = 4;
+    assert_int_equal(policies_init(&world.policies, rows, 2), 0);
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    shard_tick(world.shard, world.now_ms, 1000);
+    assert_int_equal(world_put("from", "treasure"), STATUS_OK);
+    assert_false(world.answer.held);
+    shard_log_durable(world.shard, world.records[0].lsn, world.now_us);
+    assert_int_equal(run_move(), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    shard_log_durable(world.shard, world.records[1].lsn, world.now_us);
+    assert_int_equal(world.releases, 1);
+    world_end();
+}
+
 static void test_too_large(void **state)
 {
     (void)state;
@@ -312,13 +338,10 @@ static void test_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads_and_writes),
-        cmocka_unit_test(test_transaction),
-        cmocka_unit_test(test_the_log_refuses),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_memory_is_full),
-        cmocka_unit_test(test_one_key_in_two_steps),
+        cmocka_unit_test(test_reads_and_writes), cmocka_unit_test(test_transaction),
+        cmocka_unit_test(test_the_log_refuses),  cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_too_large),        cmocka_unit_test(test_memory_is_full),
+        cmocka_unit_test(test_ack_level),        cmocka_unit_test(test_one_key_in_two_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
