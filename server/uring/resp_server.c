@@ -15,7 +15,6 @@ static int config_get(struct local *local)
     static const struct {
         const char *name, *value;
     } settings[] = {
-        {"appendfsync", "everysec"},
         {"appendonly", "yes"},
         {"databases", "16"},
         {"maxmemory-policy", "noeviction"},
