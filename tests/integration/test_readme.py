@@ -61,14 +61,19 @@ def test_quick_start():
         try:
             first = run(commands[0], copy, port)
             check(f"127.0.0.1:{port}" in first and "tools/run --stop" in first, first)
-            again = run(commands[0], copy, port)
-            check("runs already" in again, again)
+            again = run(commands[0], copy, port + 4)
+            check("runs already" in again and f"127.0.0.1:{port}," in again, again)
             shown = "".join(run(command, copy, port) for command in commands[1:-1])
             check("Ada" in shown, shown)
         finally:
             run("tools/run --stop", copy, port)
         check("no node runs" in run("tools/run --stop", copy, port), "still there")
         run("tools/run --nodes 3", copy, port, expect=2)
+        try:
+            both = run("tools/run & tools/run; wait $!", copy, port)
+            check(both.count("runs already") == 1 and both.count("ready ") == 1, both)
+        finally:
+            run("tools/run --stop", copy, port)
 
 
 if __name__ == "__main__":

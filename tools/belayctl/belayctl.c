@@ -40,7 +40,7 @@ const struct command commands[] = {
     {"session list", "", "List keys, in no order",
      "  --prefix TEXT  only keys that begin so\n"
      "  --type TYPE    only blob, map, set or zset\n"
-     "  --limit N      at most so many\n",
+     "  --limit N      at most so many; 0, the default: all\n",
      session_list_run},
     {"config get", "[KEY]", "Show the configuration in force, or the value of one key",
      "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY.\n", config_get_run},

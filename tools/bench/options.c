@@ -370,7 +370,7 @@ int bench_options_parse(int argc, char **argv, struct bench_options *options, in
             return 1;
         }
         if (id == OPTION_VERSION) {
-            printf("belay-bench %d.%d\n", BELAY_VERSION_MAJOR, BELAY_VERSION_MINOR);
+            puts("belay-bench " BELAY_BENCH_VERSION);
             *exit_code = BENCH_GOOD;
             return 1;
         }
