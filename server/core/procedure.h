@@ -40,6 +40,9 @@ struct turn {
     struct staged *staged; /* A transaction's: TURN_KEYS_MAX of them. */
     uint32_t staged_count;
     bool opened, counted;
+    bool moved;       /* Something of it did. */
+    bool moves;       /* What is destroyed now lives on under another key: no end of a session. */
+    uint64_t unlocks; /* Whose lock of the key goes once this is answered; 0: nobody's. */
 };
 
 enum { TURN_KEYS_MAX = 128 };
@@ -48,7 +51,8 @@ struct procedure {
     const char *name;
     /* Returns OK with the answer; or an error, in whose place the answer does not count. */
     enum status (*run)(struct turn *turn);
-    bool ends; /* All it can write is an end: allowed in a full memory. */
+    bool ends;  /* All it can write is an end: allowed in a full memory. */
+    bool locks; /* Looks at locks itself, where others wait for them. */
     bool
         many; /* A transaction. The request's body begins with its keys: varint number, and each as varint size and
                   bytes, at most TURN_KEYS_MAX; the request's own key is the first. */

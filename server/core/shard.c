@@ -35,6 +35,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     position_set_init(&made->wanted, memory);
     position_set_init(&made->cold.damaged, memory);
     parking_init(&made->parking, memory);
+    parking_init(&made->locks.waiting, memory);
     session_written_init(&made->written, memory);
     acks_init(&made->acks, memory);
     overload_init(&made->overload, options->queue_delay_ms);
@@ -64,6 +65,7 @@ void shard_destroy(struct shard *shard)
     position_set_fini(&shard->wanted);
     position_set_fini(&shard->cold.damaged);
     parking_fini(&shard->parking);
+    parking_fini(&shard->locks.waiting);
     buffer_fini(&shard->scratch);
     buffer_fini(&shard->answer);
     buffer_fini(&shard->changes);
@@ -320,8 +322,21 @@ static bool refuse_late(struct shard *shard, const struct request *request, uint
     return false;
 }
 
+/* Waits for its key's lock. */
+static bool waits(const struct shard *shard, const struct request *request)
+{
+    const struct procedure *procedure = request->procedure;
+
+    return shard_is_locked(shard, request->position) && request->op != REQUEST_SCAN &&
+           (procedure == NULL || !procedure->locks);
+}
+
 void shard_run(struct shard *shard, const struct request *request, uint64_t now_us)
 {
+    if (waits(shard, request)) {
+        shard_wait(shard, request, now_us);
+        return;
+    }
     if (request->procedure != NULL) {
         shard_procedure(shard, request, now_us);
         return;

@@ -136,6 +136,10 @@ static bool begin_all(struct shard *shard, const struct request *request, enum a
             shard_answer_error(shard, request, STATUS_KEY_TOO_LARGE, NULL, now_us);
             return false;
         }
+        if (shard_is_locked(shard, one.position)) {
+            shard_wait(shard, &one, now_us);
+            return false;
+        }
         if (shard_must_wait(shard, &one)) {
             shard_park(shard, &one, now_us);
             return false;
@@ -208,5 +212,8 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
         shard_answer_write(shard, request, level, &reply, now_us);
     } else {
         shard_answer(shard, request, &reply, now_us);
+    }
+    if (status == STATUS_OK && turn.unlocks != 0) {
+        shard_unlock(shard, request->position, turn.unlocks, now_us);
     }
 }

@@ -191,7 +191,7 @@ static bool scan_wants(const struct scan *scan, struct bytes key, struct bytes r
 {
     struct session_view *view = &scan->shard->view;
 
-    if (!bytes_starts_with(key, scan->request->key) ||
+    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key) ||
         session_open(view, record, scan->shard->now_ms) != 0) {
         return false;
     }

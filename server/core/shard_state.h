@@ -9,6 +9,8 @@
  *   shard_expiry.c   patrol, wheel, burials
  *   shard_restore.c  what the store gives at a start
  *   shard_loading.c  serving while it still gives
+ *   shard_lock.c     keys for which requests wait
+ *   shard_rename.c   sessions that go on under another key
  *   shard_cold.c     sessions whose fields leave memory and come back
  */
 #ifndef SHARD_STATE_H
@@ -21,12 +23,15 @@
 #include "parking.h"
 #include "patrol.h"
 #include "position_set.h"
+#include "rename.h"
 #include "shard.h"
 #include "wheel.h"
 
 enum {
     RETRY_LOG_MS = 50,        /* BUSY because too much waits to be written. */
     RETRY_LOADING_MS = 100,   /* BUSY because too much waits to be loaded. */
+    RETRY_LOCK_MS = 50,       /* BUSY because too much waits for a session that is being renamed. */
+    LOCKS_MAX = 256,          /* RENAME waits for one. */
     RETRY_MEMORY_MS = 50,     /* BUSY because sessions have to leave memory first. */
     MEMORY_RESERVE_PART = 16, /* What sessions may grow beyond memory_max: this part of it. */
     FAILED_TEXT_BYTES_MAX = 128,
@@ -46,6 +51,15 @@ struct cold_state {
     uint64_t pressed_lsn; /* Up to here the log was asked to be compacted. */
     uint64_t load_mark;   /* While loading: with more used than this, sessions are taken in cold. */
     struct position_set damaged; /* Fetched in vain. */
+};
+
+/* Keys for which requests wait (shard_lock.c). */
+struct shard_locks {
+    uint32_t count;
+    struct shard_lock_item {
+        uint64_t position, owner;
+    } items[LOCKS_MAX];
+    struct parking waiting;
 };
 
 struct shard {
@@ -88,6 +102,9 @@ struct shard {
     uint64_t last_fetch;                /* All is given once this one is answered. */
     struct parking parking;
     struct cold_state cold;
+
+    struct shard_locks locks;
+    uint64_t renames[RENAMES_MAX]; /* Who has each journal (rename.h); 0: nobody. */
 };
 
 /* A key's record and what it says at a time. */
@@ -177,6 +194,21 @@ bool shard_has_fetched(const struct shard *shard, uint64_t position);
 
 /* While loading: fetch what is stored of a position, for a record that builds on it. Returns 0, -ENOMEM. */
 int shard_want(struct shard *shard, uint64_t position);
+
+/* ---- Locks ---- */
+
+/* Lock a key for `owner` (not 0), who may have it already. Returns false where another has, or there are LOCKS_MAX. */
+bool shard_lock(struct shard *shard, uint64_t position, uint64_t owner);
+uint64_t shard_lock_owner(const struct shard *shard, uint64_t position); /* 0: nobody. */
+/* Where it is the owner's: it goes, and what waited is executed. */
+void shard_unlock(struct shard *shard, uint64_t position, uint64_t owner, uint64_t now_us);
+/* The request's key is locked: it waits. */
+void shard_wait(struct shard *shard, const struct request *request, uint64_t now_us);
+
+static inline bool shard_is_locked(const struct shard *shard, uint64_t position)
+{
+    return shard->locks.count != 0 && shard_lock_owner(shard, position) != 0;
+}
 
 /* ---- Sessions whose fields leave memory and come back ---- */
 

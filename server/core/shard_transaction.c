@@ -6,14 +6,21 @@
 
 #include <errno.h>
 
+/* A session that is as large as it may be, and its tombstone beside it, are one, too. */
+enum { MOVED_BYTES_MAX = 16 * 1024 };
+
 struct staged {
     uint64_t position;
-    struct bytes key; /* In the request. */
     struct buffer record;
     uint32_t created, destroyed;
     uint32_t ref; /* While committing. */
     struct glance before, after;
 };
+
+static struct bytes key_of(const struct staged *staged)
+{
+    return session_key(buffer_bytes(&staged->record));
+}
 
 int shard_begin_staging(struct turn *turn)
 {
@@ -40,7 +47,7 @@ static struct staged *find(const struct turn *turn, uint64_t position, struct by
 {
     for (uint32_t i = 0; i < turn->staged_count; i++) {
         struct staged *staged = &turn->staged[i];
-        if (staged->position == position && bytes_equal(staged->key, key)) {
+        if (staged->position == position && bytes_equal(key_of(staged), key)) {
             return staged;
         }
     }
@@ -66,7 +73,6 @@ enum status shard_stage(struct turn *turn, const struct request *write)
         staged = &turn->staged[turn->staged_count++];
         *staged = (struct staged){
             .position = write->position,
-            .key = write->key,
             .record = {.memory = turn->shard->memory},
         };
     }
@@ -74,8 +80,9 @@ enum status shard_stage(struct turn *turn, const struct request *write)
     if (buffer_append(&staged->record, buffer_bytes(&written->record)) != 0) {
         return STATUS_MEMORY_FULL;
     }
+    turn->moved = turn->moved || turn->moves;
     staged->created += written->created;
-    staged->destroyed += written->destroyed;
+    staged->destroyed += written->destroyed && !turn->moves;
     if (written->stamp.hlc > turn->shard->hlc) {
         turn->shard->hlc = written->stamp.hlc;
     }
@@ -90,7 +97,7 @@ static uint32_t take_cells(struct turn *turn)
 
     for (; taken < turn->staged_count; taken++) {
         struct staged *staged = &turn->staged[taken];
-        struct bytes record = keeper_find(shard->keeper, staged->position, staged->key);
+        struct bytes record = keeper_find(shard->keeper, staged->position, key_of(staged));
         staged->before = shard_glance(shard, record, shard->now_ms);
         staged->after = shard_glance(shard, buffer_bytes(&staged->record), shard->now_ms);
         if (keeper_stage(shard->keeper, staged->position, buffer_bytes(&staged->record),
@@ -105,7 +112,7 @@ static void give_cells_back(struct turn *turn, uint32_t count)
 {
     while (count > 0) {
         const struct staged *staged = &turn->staged[--count];
-        keeper_abandon(turn->shard->keeper, staged->position, staged->key, staged->ref);
+        keeper_abandon(turn->shard->keeper, staged->position, key_of(staged), staged->ref);
     }
 }
 
@@ -117,7 +124,7 @@ static int log_all(struct turn *turn)
 
     if (turn->staged_count == 1) {
         struct bytes part = buffer_bytes(&first->record);
-        return shard_append(turn->shard, LOG_FULL, first->position, first->key, &part, 1);
+        return shard_append(turn->shard, LOG_FULL, first->position, key_of(first), &part, 1);
     }
     batch->size = 0;
     for (uint32_t i = 0; i < turn->staged_count; i++) {
@@ -132,7 +139,7 @@ static int log_all(struct turn *turn)
         }
     }
     struct bytes part = buffer_bytes(batch);
-    return shard_append(turn->shard, LOG_BATCH, first->position, first->key, &part, 1);
+    return shard_append(turn->shard, LOG_BATCH, first->position, key_of(first), &part, 1);
 }
 
 /* A record of the log is no larger than the largest session may make one. */
@@ -143,7 +150,8 @@ static bool is_too_large(const struct turn *turn)
     for (uint32_t i = 0; i < turn->staged_count; i++) {
         bytes += turn->staged[i].record.size;
     }
-    return turn->staged_count > 1 && bytes > turn->policy->rules.session_bytes_max;
+    uint64_t max = turn->policy->rules.session_bytes_max + (turn->moved ? MOVED_BYTES_MAX : 0);
+    return turn->staged_count > 1 && bytes > max;
 }
 
 /* Does any of it need more of a memory that is full? As with a plain write, what ends a session never does. */
@@ -153,7 +161,7 @@ static bool passes_memory(const struct turn *turn)
 
     for (uint32_t i = 0; i < turn->staged_count; i++) {
         const struct staged *staged = &turn->staged[i];
-        size_t before = keeper_find(shard->keeper, staged->position, staged->key).size;
+        size_t before = keeper_find(shard->keeper, staged->position, key_of(staged)).size;
         bool begins = staged->created > 0;
         if ((begins || staged->record.size > before) && shard_memory_is_full(shard, begins) &&
             shard_glance(shard, buffer_bytes(&staged->record), shard->now_ms).counted) {
@@ -183,9 +191,9 @@ enum status shard_commit(struct turn *turn, const char **text)
     }
     for (uint32_t i = 0; status == STATUS_OK && i < turn->staged_count; i++) {
         const struct staged *staged = &turn->staged[i];
-        keeper_commit(shard->keeper, staged->position, staged->key, staged->ref);
+        keeper_commit(shard->keeper, staged->position, key_of(staged), staged->ref);
         shard->cold.shrinks = true;
-        shard_account(shard, staged->position, staged->key, staged->before, staged->after,
+        shard_account(shard, staged->position, key_of(staged), staged->before, staged->after,
                       staged->created > 0, staged->destroyed > 0);
     }
     shard_abandon(turn);

@@ -86,6 +86,8 @@ enum command_join {
     X("quit", -1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_QUIT, "1.0.0", "connection", "Ends the connection.") \
     X("readonly", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READONLY, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
     X("readwrite", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READWRITE, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
+    X("rename", 3, COMMAND_WRITE | COMMAND_MAKES, 1, 2, 1, JOIN_NONE, command_rename, false, LOCAL_RENAME, "1.0.0", "generic", "Moves a session to another key.") \
+    X("renamenx", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 2, 1, JOIN_NONE, command_renamenx, false, LOCAL_RENAME, "1.0.0", "generic", "Moves a session to another key that has none.") \
     X("reset", 1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_RESET, "6.2.0", "connection", "Makes the connection as new.") \
     X("role", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ROLE, "2.8.12", "server", "Tells what part this server has in replication.") \
     X("sadd", -3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_sadd, false, LOCAL_NONE, "1.0.0", "set", "Adds members, and counts the new ones.") \
@@ -127,14 +129,14 @@ enum command_join {
     X(getdel) X(getex) X(getset) X(hdel) X(hexists) X(hget) X(hgetall) X(hgetex) X(hincrby) \
     X(hincrbyfloat) X(hkeys) X(hlen) X(hmget) X(hmset) X(hscan) X(hset) X(hsetex) X(hsetnx) \
     X(hstrlen) X(hvals) X(incr) X(incrby) X(incrbyfloat) X(memory) X(mget) X(mset) X(object) \
-    X(persist) X(pexpire) X(pexpireat) X(pexpiretime) X(psetex) X(pttl) X(sadd) X(scard) X(set) \
+    X(persist) X(pexpire) X(pexpireat) X(pexpiretime) X(psetex) X(pttl) X(rename) X(renamenx) X(sadd) X(scard) X(set) \
     X(setex) X(setnx) X(sismember) X(smembers) X(smismember) X(spop) X(srandmember) X(srem) X(sscan) \
     X(strlen) X(touch) X(ttl) X(type) X(zadd) X(zcard) X(zcount) X(zincrby) X(zrange) \
     X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscore)
 
 #define COMMAND_LOCALS(X) \
     X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DISCARD) X(ECHO) X(EVAL) X(EVALSHA) X(EXEC) \
-    X(HELLO) X(INFO) X(MULTI) X(PING) X(QUIT) X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) \
+    X(HELLO) X(INFO) X(MULTI) X(PING) X(QUIT) X(READONLY) X(READWRITE) X(RENAME) X(RESET) X(ROLE) X(SCAN) \
     X(SCRIPT) X(SELECT) X(TIME) X(UNWATCH) X(WATCH)
 /* clang-format on */
 

@@ -34,6 +34,11 @@ const struct command *command_find(struct bytes name);
 const struct command *command_at(uint32_t number); /* NULL after the last. */
 uint32_t command_count(void);
 
+/* RENAME and RENAMENX of two keys of one shard: a transaction whose body is its keys (procedure.h) and then the
+ * request. (The table's own is for EXEC, which has the keys.) */
+const struct procedure *command_rename_pair(const struct command *command);
+bool command_rename_only_new(const struct command *command);
+
 /* Each is a procedure. */
 #define COMMAND_RUN(name) enum status command_##name(struct turn *turn);
 COMMAND_RUNS(COMMAND_RUN)

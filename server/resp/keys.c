@@ -1,8 +1,12 @@
 /* Commands on keys, whatever is there. */
 #include "commands.h"
+#include "rename.h"
 #include "run.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#include "limits.h"
 
 enum status command_del(struct turn *turn)
 {
@@ -38,6 +42,93 @@ enum status command_type(struct turn *turn)
     run_begin(&run, turn);
     const struct session_view *view = turn_view(turn);
     return run_end(resp_simple(&run.out, names[view == NULL ? SESSION_NONE : view->type]));
+}
+
+/* ---- RENAME ---- */
+
+/* The new key, with the database that the old one is kept with. */
+static struct bytes target_of(struct run *run, uint8_t room[KEY_BYTES_MAX])
+{
+    struct resp_arguments arguments = resp_arguments(run->turn->request->body);
+    struct bytes kept = run->turn->request->key, old, target;
+
+    (void)resp_next(&arguments, &old);
+    (void)resp_next(&arguments, &old);
+    (void)resp_next(&arguments, &target);
+    size_t database = kept.size - old.size;
+    if (target.size + database == 0 || target.size + database > KEY_BYTES_MAX) {
+        return bytes_of(room, 0);
+    }
+    memcpy(room, kept.data, database);
+    memcpy(room + database, target.data, target.size);
+    return bytes_of(room, database + target.size);
+}
+
+static enum status rename_to(struct turn *turn, bool only_new)
+{
+    uint8_t room[KEY_BYTES_MAX];
+    enum rename_answer answer;
+    struct run run;
+
+    run_begin(&run, turn);
+    struct bytes target = target_of(&run, room);
+    if (target.size == 0) {
+        return STATUS_KEY_TOO_LARGE;
+    }
+    enum status status = turn_rename(turn, target, only_new, &answer);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (answer == RENAME_NONE) {
+        return run_error(&run, "ERR no such key");
+    }
+    return only_new ? run_number(&run, answer == RENAME_DONE) : run_ok(&run);
+}
+
+enum status command_rename(struct turn *turn)
+{
+    return rename_to(turn, false);
+}
+
+enum status command_renamenx(struct turn *turn)
+{
+    return rename_to(turn, true);
+}
+
+static enum status rename_pair(struct turn *turn, bool only_new)
+{
+    struct request request = *turn->request;
+    struct reader body = reader_of(request.body);
+
+    for (uint64_t keys = read_varint(&body); keys > 0; keys--) {
+        (void)read_string(&body);
+    }
+    request.body = read_bytes(&body, reader_left(&body));
+    turn_to(turn, &request);
+    return rename_to(turn, only_new);
+}
+
+static enum status rename_run(struct turn *turn)
+{
+    return rename_pair(turn, false);
+}
+
+static enum status renamenx_run(struct turn *turn)
+{
+    return rename_pair(turn, true);
+}
+
+bool command_rename_only_new(const struct command *command)
+{
+    return command->procedure.run == command_renamenx;
+}
+
+const struct procedure *command_rename_pair(const struct command *command)
+{
+    static const struct procedure any = {.name = "rename", .run = rename_run, .many = true};
+    static const struct procedure new = {.name = "renamenx", .run = renamenx_run, .many = true};
+
+    return command_rename_only_new(command) ? &new : &any;
 }
 
 /* ---- Deadlines ---- */

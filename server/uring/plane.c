@@ -77,6 +77,8 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
         plane->options.memory = heap_memory();
     }
     plane->scripts.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    rename_tags(plane->rename_tags);
+    atomic_init(&plane->recovering, options->shard_count);
     plane->listen_fd = -1;
     plane->node_name = strdup(options->node_name);
     plane->options.node_name = plane->node_name;

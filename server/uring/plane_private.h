@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "plane.h"
+#include "rename.h"
 #include "resp_door.h"
 #include "shard_thread.h"
 
@@ -22,6 +23,9 @@ struct plane {
     _Atomic uint64_t clients;      /* Ids given out in this run of the node. */
     _Atomic uint64_t resp_clients; /* The same, of connections that speak RESP. */
     struct scripts scripts;
+    uint16_t rename_tags[RENAME_JOURNALS];
+    _Atomic uint32_t
+        recovering; /* Threads that have not yet ended what a crash left half done: nothing is accepted. */
     _Atomic uint32_t draining; /* Threads that have nothing left to answer. */
     _Atomic uint64_t refused_connections;
     struct shard_thread *threads; /* options.shard_count of them. */

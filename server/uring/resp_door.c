@@ -81,6 +81,23 @@ void resp_reply_error(struct shard_thread *thread, struct connection *connection
     end_reply(thread, connection, number, resp_error(&out, text));
 }
 
+void resp_reply_status(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                       enum status status)
+{
+    char words[STATUS_WORDS_BYTES];
+
+    status_words(status, NULL, words);
+    resp_reply_error(thread, connection, number, words);
+}
+
+void resp_reply_number(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                       int64_t value)
+{
+    struct resp_out out = begin_reply(thread, connection);
+
+    end_reply(thread, connection, number, resp_number(&out, value));
+}
+
 void resp_reply_ok(struct shard_thread *thread, struct connection *connection, uint64_t number,
                    const char *text)
 {
@@ -347,6 +364,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_scan(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
         resp_eval(thread, connection, number, command, array, whole);
+    } else if (command->local == LOCAL_RENAME) {
+        resp_rename(thread, connection, number, command, array, whole);
     } else if (command->procedure.run == NULL) {
         own(thread, connection, number, command, array);
     } else if (command->join == JOIN_NONE ||
@@ -374,7 +393,7 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
     if (must_pause(thread, connection, number) && connection->batched > 0) {
         batch_run(thread);
     }
-    if (connection->stalled || must_pause(thread, connection, number)) {
+    if (connection->stalled || session->renaming > 0 || must_pause(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
         return;
     }

@@ -41,6 +41,7 @@ struct resp_session {
     struct reply_order order;
     uint64_t id;
     uint32_t database;
+    uint32_t renaming; /* Renames between shards under way: the next command waits for them. */
     bool resp3;
     bool silent;      /* CLIENT REPLY OFF. */
     bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */
@@ -99,6 +100,10 @@ int resp_multi_watched(struct shard_thread *thread, struct connection *connectio
 
 void resp_reply_error(struct shard_thread *thread, struct connection *connection, uint64_t number,
                       const char *text);
+void resp_reply_status(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                       enum status status);
+void resp_reply_number(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                       int64_t value);
 void resp_reply_ok(struct shard_thread *thread, struct connection *connection, uint64_t number,
                    const char *text);
 /* The key as it is kept: with its database. Returns NULL, or what is wrong. */
@@ -120,6 +125,9 @@ bool resp_has_arity(const struct command *command, uint32_t count);
 /* A command on one key. */
 void resp_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
               const struct command *command, struct bytes array, struct bytes whole);
+/* RENAME, RENAMENX (resp_rename.c). */
+void resp_rename(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                 const struct command *command, struct bytes array, struct bytes whole);
 /* EVAL, EVALSHA (resp_scripts.c). */
 void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);

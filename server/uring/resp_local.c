@@ -473,6 +473,7 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_EVALSHA:
     case LOCAL_EXEC:
     case LOCAL_MULTI:
+    case LOCAL_RENAME:
     case LOCAL_SCAN:
     case LOCAL_UNWATCH:
     case LOCAL_WATCH:

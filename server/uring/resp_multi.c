@@ -108,6 +108,7 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     const uint32_t step = (uint32_t)command->key_step;
     struct bytes taken[2], part = array;
     const char *error = NULL;
+    uint32_t number;
 
     (void)resp_next(&arguments, &taken[0]);
     bool many = command->join != JOIN_NONE;
@@ -123,6 +124,11 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
         }
         rc = many ? resp_make_part(thread, command, taken, step, &part) : 0;
         error = rc == 0 ? queue_part(thread, connection, taken[0], part) : NULL;
+    }
+    for (int i = command->first_key; !many && error == NULL && i < command->last_key; i++) {
+        (void)resp_next(&arguments, &taken[0]); /* Its command looks at it, too. */
+        error = resp_keep_key(thread, connection, taken[0], &taken[0]);
+        error = error != NULL ? error : number_of(&connection->resp->multi, taken[0], &number);
     }
     return rc != 0 ? "OOM no memory for the transaction" : error;
 }

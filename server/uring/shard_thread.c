@@ -14,8 +14,9 @@
 #include "loading.h"
 #include "native_door.h"
 #include "plane_private.h"
+#include "renames.h"
 
-enum { STOP_POLL_US = 10 * 1000, TICK_SHARE = 8 };
+enum { STOP_POLL_US = 10 * 1000, RECOVER_POLL_US = 1000, TICK_SHARE = 8 };
 
 static uint64_t clock_us(clockid_t clock)
 {
@@ -130,6 +131,7 @@ void shard_thread_fini(struct shard_thread *thread)
     ring_destroy(&thread->ring);
     connections_fini(thread);
     abandon_gathers(thread);
+    renames_fini(thread);
     calls_fini(&thread->calls);
     chunk_pool_fini(&thread->chunks);
     arena_fini(&thread->arena);
@@ -307,6 +309,9 @@ static uint64_t accept_again(struct shard_thread *thread)
     if (thread->index != 0 || plane->accepting || thread->stopping) {
         return UINT64_MAX;
     }
+    if (atomic_load(&plane->recovering) != 0) {
+        return RECOVER_POLL_US;
+    }
     if (thread->now_us < plane->accept_us) {
         return plane->accept_us - thread->now_us;
     }
@@ -355,6 +360,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t end_of_turn(struct shard_thread *thread)
 {
     uint64_t wait_us = least(IDLE_WAIT_MS * 1000, loading_turn(thread));
+    wait_us = least(wait_us, renames_turn(thread));
     uint64_t now_us = monotonic_us();
 
     connections_turn(thread);
@@ -418,6 +424,8 @@ static void *run(void *context)
     }
     thread->now_us = monotonic_us();
     arm_mailbox(thread);
+    begin_turn(thread);
+    renames_recover(thread);
     while (!is_over(thread)) {
         begin_turn(thread);
         reap(thread);
