@@ -17,13 +17,13 @@
 
 struct gather;
 struct protocol;
-struct rename;
+struct task;
 
 enum call_form {
     CALL_FRAME = 1, /* A reply of its own. */
     CALL_PART,      /* A part of a gathered reply. */
     CALL_SCAN_PART, /* One shard's keys of a scan. */
-    CALL_STEP,      /* A step of a rename (renames.h). */
+    CALL_STEP,      /* A task's (tasks.h). */
 };
 
 /* An answer kept until its write is durable. */
@@ -51,7 +51,7 @@ struct call {
     uint64_t origin_ticket;
     const struct protocol *protocol;
     struct gather *gather;
-    struct rename *rename;
+    struct task *task;
     struct held *held;
 };
 

@@ -338,7 +338,7 @@ static void take_request(struct shard_thread *thread, uint32_t from,
     call->origin = (uint8_t)from;
     call->origin_ticket = request.ticket;
     call->gather = NULL;
-    call->rename = NULL;
+    call->task = NULL;
     call->held = NULL;
     call->awaited = false;
     request.ticket = ticket;

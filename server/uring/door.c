@@ -6,8 +6,8 @@
 #include "container.h"
 #include "cross.h"
 #include "gather.h"
-#include "renames.h"
 #include "shard_thread.h"
+#include "tasks.h"
 
 enum { SCRATCH_KEPT_BYTES = 1024 * 1024 };
 
@@ -28,7 +28,7 @@ static void deliver(struct shard_thread *thread, struct call *call, struct bytes
             connection_answer(thread, connection, call->request_id, answer);
         }
     } else if (call->form == CALL_STEP) {
-        renames_answered(thread, call, answer);
+        task_answered(thread, call, answer);
     } else {
         gather_part(thread, call->gather, call->part, answer);
     }

@@ -4,19 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include "batch.h"
-#include "calls.h"
 #include "connection.h"
+#include "container.h"
 #include "heap.h"
 #include "plane_private.h"
 #include "rename.h"
 #include "shard_thread.h"
 #include "slot.h"
-
-enum {
-    RETRY_US = 1000, /* After BUSY; and where a source is locked. */
-    KEYS_BYTES_MAX = 2 * KEY_BYTES_MAX,
-};
+#include "tasks.h"
 
 enum step { STEP_FIND, STEP_LOCK, STEP_COMMIT, STEP_APPLY, STEP_FORGET, STEP_UNLOCK };
 
@@ -24,22 +19,23 @@ enum step { STEP_FIND, STEP_LOCK, STEP_COMMIT, STEP_APPLY, STEP_FORGET, STEP_UNL
 enum end { END_NONE = 0, END_DONE, END_NO_SESSION, END_EXISTS, END_ERROR };
 
 struct rename {
-    struct rename *next;
+    struct task task;
     uint64_t id;
-    uint64_t due_us; /* When its step begins; UINT64_MAX: an answer is awaited. */
     uint8_t step, end;
     bool only_new, restarts; /* The lock is given up to begin again. */
-    bool found;              /* In a journal, or answered: nobody waits for its answer. */
-    bool over;
-    enum status status; /* END_ERROR. */
-    uint32_t connection, generation;
-    uint64_t number; /* UINT64_MAX: found in a journal. */
-    uint64_t hlc;    /* What lock gave. */
-    uint16_t tag;    /* Of the journal. */
+    bool found;              /* In a journal. */
+    enum status status;      /* END_ERROR. */
+    uint64_t hlc;            /* What lock gave. */
+    uint16_t tag;            /* Of the journal. */
     uint32_t from_size, to_size;
-    uint8_t keys[KEYS_BYTES_MAX];
+    uint8_t keys[2 * KEY_BYTES_MAX];
     struct buffer intent;
 };
+
+static struct rename *rename_of(struct task *task)
+{
+    return container_of(task, struct rename, task);
+}
 
 static struct bytes from_key(const struct rename *rename)
 {
@@ -79,92 +75,51 @@ static struct rename *make(struct shard_thread *thread, struct bytes from, struc
         return NULL;
     }
     *rename = (struct rename){
-        .next = thread->renames,
-        .number = UINT64_MAX,
         .from_size = (uint32_t)from.size,
         .to_size = (uint32_t)to.size,
         .intent = {.memory = thread->memory},
     };
     memcpy(rename->keys, from.data, from.size);
     memcpy(rename->keys + from.size, to.data, to.size);
-    thread->renames = rename;
-    thread->again = true;
     return rename;
 }
 
-static void free_rename(struct shard_thread *thread, struct rename *rename)
+static void free_rename(struct shard_thread *thread, struct task *task)
 {
+    struct rename *rename = rename_of(task);
+
     buffer_fini(&rename->intent);
     heap_give(thread->memory, rename, sizeof *rename);
 }
 
-void renames_fini(struct shard_thread *thread)
+/* Its client gets the reply, where it still waits. */
+static void reply(struct shard_thread *thread, struct rename *rename)
 {
-    while (thread->renames != NULL) {
-        struct rename *next = thread->renames->next;
-        free_rename(thread, thread->renames);
-        thread->renames = next;
-    }
-}
-
-int renames_begin(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                  struct bytes from, struct bytes to, bool only_new)
-{
-    struct rename *rename = make(thread, from, to);
-
-    if (rename == NULL) {
-        return -ENOMEM;
-    }
-    rename->id = next_id(thread);
-    rename->only_new = only_new;
-    rename->connection = connection->index;
-    rename->generation = connection->generation;
-    rename->number = number;
-    rename->tag = thread->plane->rename_tags[shard_of(thread, from)];
-    connection->in_flight++;
-    connection->resp->renaming++;
-    return 0;
-}
-
-/* Its client gets the answer, where it still waits. */
-static void reply(struct shard_thread *thread, const struct rename *rename)
-{
-    struct connection *connection = connection_find(thread, rename->connection, rename->generation);
+    const uint64_t number = rename->task.number;
+    struct connection *connection = task_client(thread, &rename->task);
 
     if (connection == NULL) {
         return;
     }
-    connection->in_flight--;
-    connection->resp->renaming--;
-    connection_mark(thread, connection);
     switch ((enum end)rename->end) {
     case END_NO_SESSION:
-        resp_reply_error(thread, connection, rename->number, "ERR no such key");
+        resp_reply_error(thread, connection, number, "ERR no such key");
         break;
     case END_ERROR:
-        resp_reply_status(thread, connection, rename->number, rename->status);
+        resp_reply_status(thread, connection, number, rename->status);
         break;
     case END_EXISTS:
-        resp_reply_number(thread, connection, rename->number, 0);
+        resp_reply_number(thread, connection, number, 0);
         break;
     case END_DONE:
     case END_NONE:
         if (rename->only_new) {
-            resp_reply_number(thread, connection, rename->number, 1);
+            resp_reply_number(thread, connection, number, 1);
         } else {
-            resp_reply_ok(thread, connection, rename->number, "OK");
+            resp_reply_ok(thread, connection, number, "OK");
         }
         break;
     }
-}
-
-static void end(struct shard_thread *thread, struct rename *rename, enum end how)
-{
-    rename->end = (uint8_t)how;
-    if (!rename->found) {
-        reply(thread, rename);
-    }
-    rename->found = true; /* Nobody waits any more. */
 }
 
 /* One whose journal was looked at is over: for good, or it was not there. */
@@ -175,14 +130,28 @@ static void recovered(struct shard_thread *thread)
     }
 }
 
+static void over(struct shard_thread *thread, struct rename *rename)
+{
+    reply(thread, rename);
+    task_over(thread, &rename->task);
+    if (rename->found) {
+        recovered(thread);
+    }
+}
+
+static void end(struct shard_thread *thread, struct rename *rename, enum end how)
+{
+    rename->end = (uint8_t)how;
+    over(thread, rename);
+}
+
 /* ---- A step ---- */
 
 static void go_on(struct shard_thread *thread, struct rename *rename, enum step step,
                   uint64_t delay_us)
 {
     rename->step = (uint8_t)step;
-    rename->due_us = delay_us == 0 ? 0 : thread->now_us + delay_us;
-    thread->again = thread->again || delay_us == 0;
+    task_go_on(thread, &rename->task, delay_us);
 }
 
 static void put_u64(struct buffer *to, uint64_t value)
@@ -253,45 +222,16 @@ static bool make_request(struct shard_thread *thread, struct rename *rename,
     return true;
 }
 
-static void begin_step(struct shard_thread *thread, struct rename *rename)
+static void begin_step(struct shard_thread *thread, struct task *task)
 {
+    struct rename *rename = rename_of(task);
     struct request request;
-    struct call *call;
 
-    if (!make_request(thread, rename, &request) ||
-        (request.ticket = calls_take(&thread->calls, &call)) == 0) {
-        go_on(thread, rename, (enum step)rename->step, RETRY_US);
-        return;
+    if (make_request(thread, rename, &request)) {
+        task_ask(thread, task, &request, 0);
+    } else {
+        task_go_on(thread, task, TASK_RETRY_US);
     }
-    call->form = CALL_STEP;
-    call->frame_type = FRAME_WRITE;
-    call->protocol = &renames_protocol;
-    call->connection = UINT32_MAX;
-    call->granted_bytes = UINT32_MAX;
-    call->rename = rename;
-    rename->due_us = UINT64_MAX;
-    batch_route(thread, &request, NULL, bytes_of(NULL, 0));
-}
-
-uint64_t renames_turn(struct shard_thread *thread)
-{
-    uint64_t wait_us = UINT64_MAX;
-
-    for (struct rename **link = &thread->renames; *link != NULL;) {
-        struct rename *rename = *link;
-        if (rename->over) {
-            *link = rename->next;
-            free_rename(thread, rename);
-            continue;
-        }
-        if (rename->due_us <= thread->now_us) {
-            begin_step(thread, rename);
-        } else if (rename->due_us - thread->now_us < wait_us) {
-            wait_us = rename->due_us - thread->now_us;
-        }
-        link = &rename->next;
-    }
-    return wait_us;
 }
 
 /* ---- Answers ---- */
@@ -305,7 +245,7 @@ static void locked(struct shard_thread *thread, struct rename *rename, enum rena
     } else if (answer == RENAME_EXISTS) {
         end(thread, rename, END_EXISTS);
     } else {
-        go_on(thread, rename, STEP_LOCK, RETRY_US);
+        go_on(thread, rename, STEP_LOCK, TASK_RETRY_US);
     }
 }
 
@@ -315,7 +255,7 @@ static void committed(struct shard_thread *thread, struct rename *rename, enum r
     if (answer == RENAME_DONE) {
         rename->intent.size = 0;
         bool kept = buffer_append(&rename->intent, rest) == 0;
-        go_on(thread, rename, kept ? STEP_APPLY : STEP_COMMIT, kept ? 0 : RETRY_US);
+        go_on(thread, rename, kept ? STEP_APPLY : STEP_COMMIT, kept ? 0 : TASK_RETRY_US);
     } else if (answer == RENAME_NONE) {
         rename->end = END_NO_SESSION;
         go_on(thread, rename, STEP_UNLOCK, 0);
@@ -323,7 +263,7 @@ static void committed(struct shard_thread *thread, struct rename *rename, enum r
         rename->restarts = true; /* The earlier one goes first. */
         go_on(thread, rename, STEP_UNLOCK, 0);
     } else {
-        go_on(thread, rename, STEP_COMMIT, RETRY_US);
+        go_on(thread, rename, STEP_COMMIT, TASK_RETRY_US);
     }
 }
 
@@ -331,7 +271,7 @@ static void unlocked(struct shard_thread *thread, struct rename *rename)
 {
     if (rename->restarts) {
         rename->restarts = false;
-        go_on(thread, rename, STEP_LOCK, RETRY_US);
+        go_on(thread, rename, STEP_LOCK, TASK_RETRY_US);
     } else {
         end(thread, rename, (enum end)rename->end);
     }
@@ -358,149 +298,180 @@ static void fail(struct shard_thread *thread, struct rename *rename, enum status
     }
 }
 
-static void step_answered(struct shard_thread *thread, struct rename *rename, struct bytes answer)
+static void applied(struct shard_thread *thread, struct rename *rename)
 {
-    struct reader reader = reader_of(answer);
-    enum status status = (enum status)read_varint(&reader);
-    enum rename_answer what = (enum rename_answer)read_u8(&reader);
-    struct bytes rest = read_bytes(&reader, reader_left(&reader));
+    rename->end = END_DONE;
+    reply(thread, rename);
+    go_on(thread, rename, STEP_FORGET, 0);
+}
 
-    if (may_repeat(rename, status)) {
-        go_on(thread, rename, (enum step)rename->step, RETRY_US);
-    } else if (status != STATUS_OK) {
-        fail(thread, rename, status);
-    } else if (rename->step == STEP_FIND) {
+static void step_done(struct shard_thread *thread, struct rename *rename, enum rename_answer what,
+                      struct bytes rest)
+{
+    switch ((enum step)rename->step) {
+    case STEP_FIND:
         if (what == RENAME_DONE) {
             go_on(thread, rename, STEP_LOCK, 0);
         } else {
             end(thread, rename, END_NO_SESSION);
         }
-    } else if (rename->step == STEP_LOCK) {
+        break;
+    case STEP_LOCK:
         locked(thread, rename, what, rest);
-    } else if (rename->step == STEP_COMMIT) {
+        break;
+    case STEP_COMMIT:
         committed(thread, rename, what, rest);
-    } else if (rename->step == STEP_APPLY) {
-        if (!rename->found) {
-            end(thread, rename, END_DONE);
-            rename->end = END_NONE;
-        }
-        go_on(thread, rename, STEP_FORGET, 0);
-    } else if (rename->step == STEP_UNLOCK) {
+        break;
+    case STEP_APPLY:
+        applied(thread, rename);
+        break;
+    case STEP_UNLOCK:
         unlocked(thread, rename);
+        break;
+    case STEP_FORGET:
+        over(thread, rename);
+        break;
+    }
+}
+
+static void step_answered(struct shard_thread *thread, struct task *task,
+                          const struct task_answer *answer)
+{
+    struct rename *rename = rename_of(task);
+    struct reader reader = reader_of(answer->bytes);
+    enum rename_answer what = (enum rename_answer)read_u8(&reader);
+    struct bytes rest = read_bytes(&reader, reader_left(&reader));
+
+    if (may_repeat(rename, answer->status)) {
+        go_on(thread, rename, (enum step)rename->step, TASK_RETRY_US);
+    } else if (answer->status != STATUS_OK) {
+        fail(thread, rename, answer->status);
     } else {
-        rename->end = END_DONE;
+        step_done(thread, rename, what, rest);
     }
-    if (rename->end != END_NONE && rename->due_us == UINT64_MAX) {
-        rename->over = true;
-        if (rename->number == UINT64_MAX) {
-            recovered(thread);
-        }
+}
+
+static const struct task_kind rename_kind = {
+    .begin = begin_step,
+    .answered = step_answered,
+    .free = free_rename,
+};
+
+int renames_begin(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  struct bytes from, struct bytes to, bool only_new)
+{
+    struct rename *rename = make(thread, from, to);
+
+    if (rename == NULL) {
+        return -ENOMEM;
     }
+    rename->id = next_id(thread);
+    rename->only_new = only_new;
+    rename->tag = thread->plane->rename_tags[shard_of(thread, from)];
+    task_add_for(thread, &rename->task, &rename_kind, connection, number);
+    return 0;
 }
 
 /* ---- After a crash ---- */
 
-static void looked(struct shard_thread *thread, const struct call *call, struct bytes answer)
+/* All journals of a thread. */
+struct recovery {
+    struct task task;
+    uint32_t left; /* Answers. */
+};
+
+static void free_recovery(struct shard_thread *thread, struct task *task)
 {
-    struct reader reader = reader_of(answer);
-    enum status status = (enum status)read_varint(&reader);
-    enum rename_answer what = (enum rename_answer)read_u8(&reader);
-    struct bytes rest = read_bytes(&reader, reader_left(&reader));
+    heap_give(thread->memory, container_of(task, struct recovery, task), sizeof(struct recovery));
+}
+
+static int take_up(struct shard_thread *thread, struct bytes bytes, uint16_t tag)
+{
     struct rename_intent intent;
 
-    if (status != STATUS_OK || what != RENAME_DONE || !rename_intent_read(rest, &intent)) {
-        recovered(thread);
-        return;
+    if (!rename_intent_read(bytes, &intent)) {
+        return -EBADMSG;
     }
-    struct rename *rename = make(thread, bytes_of(rest.data, 0), intent.key);
-    if (rename == NULL || buffer_append(&rename->intent, rest) != 0) {
-        if (rename != NULL) {
-            rename->over = true;
-        }
-        recovered(thread); /* It stays in its journal. */
-        return;
+    struct rename *rename = make(thread, bytes_of(bytes.data, 0), intent.key);
+    if (rename == NULL) {
+        return -ENOMEM;
+    }
+    if (buffer_append(&rename->intent, bytes) != 0) {
+        free_rename(thread, &rename->task);
+        return -ENOMEM;
     }
     rename->id = intent.id;
-    rename->tag = (uint16_t)call->part;
+    rename->tag = tag;
     rename->found = true;
     rename->step = STEP_APPLY;
-}
-
-static void look(struct shard_thread *thread, uint32_t journal, uint32_t number)
-{
-    uint8_t key[RENAME_KEY_BYTES];
-    uint16_t tag = thread->plane->rename_tags[journal];
-    struct request request = {
-        .op = REQUEST_GET,
-        .received_us = thread->now_us,
-        .key = rename_journal_key(tag, number, key),
-        .body = bytes_of(key, journal == thread->index),
-        .procedure = &rename_look,
-    };
-    struct call *call;
-
-    request.ticket = calls_take(&thread->calls, &call);
-    if (request.ticket == 0) {
-        return; /* No memory: it stays in its journal. */
-    }
-    call->form = CALL_STEP;
-    call->frame_type = FRAME_GET;
-    call->protocol = &renames_protocol;
-    call->connection = UINT32_MAX;
-    call->part = tag;
     thread->recovering++;
-    shard_prepare(thread->shard, &request);
-    shard_execute(thread->shard, &request, thread->now_ms, monotonic_us());
+    task_add(thread, &rename->task, &rename_kind);
+    return 0;
 }
+
+/* What cannot be taken up now stays in its journal, for the next start. */
+static void looked(struct shard_thread *thread, struct task *task, const struct task_answer *answer)
+{
+    struct recovery *recovery = container_of(task, struct recovery, task);
+
+    if (answer->status == STATUS_OK && answer->bytes.size > 0 &&
+        answer->bytes.data[0] == RENAME_DONE) {
+        (void)take_up(thread, bytes_of(answer->bytes.data + 1, answer->bytes.size - 1),
+                      (uint16_t)answer->part);
+    }
+    if (--recovery->left == 0) {
+        task_over(thread, task);
+        recovered(thread);
+    }
+}
+
+static void look(struct shard_thread *thread, struct recovery *recovery, uint32_t journal,
+                 uint32_t number)
+{
+    uint16_t tag = thread->plane->rename_tags[journal];
+    uint8_t *key = arena_take(&thread->arena, RENAME_KEY_BYTES);
+
+    if (key != NULL) {
+        struct request request = {
+            .op = REQUEST_GET,
+            .key = rename_journal_key(tag, number, key),
+            .body = bytes_of(key, journal == thread->index),
+            .procedure = &rename_look,
+        };
+        recovery->left++;
+        task_ask(thread, &recovery->task, &request, tag);
+    }
+}
+
+static void begin_recovery(struct shard_thread *thread, struct task *task)
+{
+    struct recovery *recovery = container_of(task, struct recovery, task);
+    uint32_t shards = thread->plane->options.shard_count;
+
+    recovery->left = 1;
+    for (uint32_t journal = thread->index; journal < RENAME_JOURNALS; journal += shards) {
+        for (uint32_t number = 0; number < RENAMES_MAX; number++) {
+            look(thread, recovery, journal, number);
+        }
+    }
+    looked(thread, task, &(struct task_answer){.status = STATUS_OK});
+}
+
+static const struct task_kind recovery_kind = {
+    .begin = begin_recovery,
+    .answered = looked,
+    .free = free_recovery,
+};
 
 void renames_recover(struct shard_thread *thread)
 {
-    uint32_t shards = thread->plane->options.shard_count;
+    struct recovery *recovery = heap_take(thread->memory, sizeof *recovery);
 
     thread->recovering = 1;
-    for (uint32_t journal = thread->index; journal < RENAME_JOURNALS; journal += shards) {
-        for (uint32_t number = 0; number < RENAMES_MAX; number++) {
-            look(thread, journal, number);
-        }
+    if (recovery == NULL) {
+        recovered(thread);
+        return;
     }
-    recovered(thread);
+    *recovery = (struct recovery){0};
+    task_add(thread, &recovery->task, &recovery_kind);
 }
-
-void renames_answered(struct shard_thread *thread, const struct call *call, struct bytes answer)
-{
-    if (call->rename == NULL) {
-        looked(thread, call, answer);
-    } else {
-        step_answered(thread, call->rename, answer);
-    }
-}
-
-/* ---- Answers as bytes: varint status, and what the procedure says ---- */
-
-static size_t answer_room(struct shard_thread *thread, const struct call *call,
-                          const struct reply *reply)
-{
-    (void)thread;
-    (void)call;
-    return VARINT_BYTES_MAX + reply->results.size;
-}
-
-static size_t answer_put(struct shard_thread *thread, const struct call *call,
-                         const struct reply *reply, uint8_t *to)
-{
-    uint8_t *at = varint_put(to, reply->status);
-
-    (void)thread;
-    (void)call;
-    if (reply->status == STATUS_OK && reply->results.size > 0) {
-        memcpy(at, reply->results.data, reply->results.size);
-        at += reply->results.size;
-    }
-    return (size_t)(at - to);
-}
-
-const struct protocol renames_protocol = {
-    .name = "rename",
-    .answer_room = answer_room,
-    .answer_put = answer_put,
-};

@@ -393,7 +393,7 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
     if (must_pause(thread, connection, number) && connection->batched > 0) {
         batch_run(thread);
     }
-    if (connection->stalled || session->renaming > 0 || must_pause(thread, connection, number)) {
+    if (connection->stalled || session->tasks > 0 || must_pause(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
         return;
     }

@@ -41,7 +41,7 @@ struct resp_session {
     struct reply_order order;
     uint64_t id;
     uint32_t database;
-    uint32_t renaming; /* Renames between shards under way: the next command waits for them. */
+    uint32_t tasks; /* Under way (tasks.h): the next command waits for them. */
     bool resp3;
     bool silent;      /* CLIENT REPLY OFF. */
     bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */

@@ -15,6 +15,7 @@
 #include "native_door.h"
 #include "plane_private.h"
 #include "renames.h"
+#include "tasks.h"
 
 enum { STOP_POLL_US = 10 * 1000, RECOVER_POLL_US = 1000, TICK_SHARE = 8 };
 
@@ -131,7 +132,7 @@ void shard_thread_fini(struct shard_thread *thread)
     ring_destroy(&thread->ring);
     connections_fini(thread);
     abandon_gathers(thread);
-    renames_fini(thread);
+    tasks_fini(thread);
     calls_fini(&thread->calls);
     chunk_pool_fini(&thread->chunks);
     arena_fini(&thread->arena);
@@ -360,7 +361,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t end_of_turn(struct shard_thread *thread)
 {
     uint64_t wait_us = least(IDLE_WAIT_MS * 1000, loading_turn(thread));
-    wait_us = least(wait_us, renames_turn(thread));
+    wait_us = least(wait_us, tasks_turn(thread));
     uint64_t now_us = monotonic_us();
 
     connections_turn(thread);

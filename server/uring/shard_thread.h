@@ -79,8 +79,8 @@ struct shard_thread {
     bool bulk_over;             /* It serves no more of them. */
     uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
     uint32_t cross_first;       /* The shard whose requests come first. */
-    struct rename *renames;     /* Those it coordinates. */
-    uint64_t rename_id;         /* The last one's. */
+    struct task *tasks;
+    uint64_t rename_id;         /* Of the last one. */
     uint32_t recovering;        /* Journals not looked at, and what was found in them. */
     bool again;                 /* There is more to do: do not wait. */
     bool stopping, drained;
