@@ -92,6 +92,10 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(limits, fields, NUMBER, "65536", 1, SESSION_FIELDS_MAX,                                      \
       "Fields of one session; a write that would pass it is answered TOO_MANY_FIELDS.")
 
+#define CONFIG_RESP_KEYS(X)                                                                        \
+    X(resp, allow_flush, SWITCH, "no", 0, 0,                                                       \
+      "Redis clients may end all sessions at once, by FLUSHDB and FLUSHALL.")
+
 #define CONFIG_LOG_KEYS(X)                                                                         \
     X(log, format, LOG_FORMAT, "text", 0, 0,                                                       \
       "Lines on stderr: `text` is `time level event key=value ...`, `json` one object a line.")    \
@@ -104,6 +108,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
     CONFIG_MEMORY_KEYS(X)                                                                          \
     CONFIG_CLUSTER_KEYS(X)                                                                         \
     CONFIG_LIMITS_KEYS(X)                                                                          \
+    CONFIG_RESP_KEYS(X)                                                                            \
     CONFIG_LOG_KEYS(X)
 
 /* The keys of a [policy "PREFIX"] section. */

@@ -112,6 +112,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                 .queue_delay_ms = (uint32_t)config->limits_queue_delay,
                 .log_interval_ms = (uint32_t)config->storage_log_interval,
             },
+        .allow_flush = config->resp_allow_flush != 0,
         .actor = node->directory.meta.actor,
         .run = node->directory.meta.run,
         .memory = &node->memory,

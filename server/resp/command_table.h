@@ -33,6 +33,7 @@ enum command_join {
     X("client", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_CLIENT, "2.4.0", "connection", "About the connection.") \
     X("command", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_COMMAND, "2.8.13", "server", "About the commands.") \
     X("config", -2, COMMAND_CONNECTION | COMMAND_ADMIN, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_CONFIG, "2.0.0", "server", "About the configuration.") \
+    X("dbsize", 1, COMMAND_READ, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_DBSIZE, "1.0.0", "server", "Counts the keys of the database.") \
     X("decr", 2, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_decr, false, LOCAL_NONE, "1.0.0", "string", "Takes one from a number.") \
     X("decrby", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_decrby, false, LOCAL_NONE, "1.0.0", "string", "Takes some from a number.") \
     X("del", -2, COMMAND_WRITE, 1, -1, 1, JOIN_SUM, command_del, true, LOCAL_NONE, "1.0.0", "generic", "Ends sessions.") \
@@ -45,6 +46,8 @@ enum command_join {
     X("expire", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expire, false, LOCAL_NONE, "1.0.0", "generic", "Sets a deadline in seconds from now.") \
     X("expireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expireat, false, LOCAL_NONE, "1.2.0", "generic", "Sets a deadline in seconds since 1970.") \
     X("expiretime", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_expiretime, false, LOCAL_NONE, "7.0.0", "generic", "Tells the deadline in seconds since 1970.") \
+    X("flushall", -1, COMMAND_WRITE | COMMAND_ADMIN, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_FLUSHALL, "1.0.0", "server", "Ends all sessions, where resp.allow_flush says that this may be.") \
+    X("flushdb", -1, COMMAND_WRITE | COMMAND_ADMIN, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_FLUSHDB, "1.0.0", "server", "The same of the database.") \
     X("get", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_get, false, LOCAL_NONE, "1.0.0", "string", "Gives a string.") \
     X("getdel", 2, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_getdel, false, LOCAL_NONE, "6.2.0", "string", "Gives a string and ends it.") \
     X("getex", -2, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_getex, false, LOCAL_NONE, "6.2.0", "string", "Gives a string and sets its deadline.") \
@@ -71,6 +74,7 @@ enum command_join {
     X("incrby", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_incrby, false, LOCAL_NONE, "1.0.0", "string", "Adds some to a number.") \
     X("incrbyfloat", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_incrbyfloat, false, LOCAL_NONE, "2.6.0", "string", "Adds some to a number with a fraction.") \
     X("info", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_INFO, "1.0.0", "server", "About the server.") \
+    X("keys", 2, COMMAND_READ, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_KEYS, "1.0.0", "generic", "Gives all keys that match a pattern.") \
     X("memory", -3, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_memory, false, LOCAL_NONE, "4.0.0", "server", "Tells how many bytes a value takes.") \
     X("mget", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_ARRAY, command_mget, false, LOCAL_NONE, "1.0.0", "string", "Gives many strings.") \
     X("mset", -3, COMMAND_WRITE | COMMAND_MAKES, 1, -1, 2, JOIN_OK, command_mset, false, LOCAL_NONE, "1.0.1", "string", "Sets many strings, each by itself.") \
@@ -135,9 +139,10 @@ enum command_join {
     X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscore)
 
 #define COMMAND_LOCALS(X) \
-    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DISCARD) X(ECHO) X(EVAL) X(EVALSHA) X(EXEC) \
-    X(HELLO) X(INFO) X(MULTI) X(PING) X(QUIT) X(READONLY) X(READWRITE) X(RENAME) X(RESET) X(ROLE) X(SCAN) \
-    X(SCRIPT) X(SELECT) X(TIME) X(UNWATCH) X(WATCH)
+    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
+    X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MULTI) X(PING) X(QUIT) \
+    X(READONLY) X(READWRITE) X(RENAME) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(TIME) \
+    X(UNWATCH) X(WATCH)
 /* clang-format on */
 
 #endif

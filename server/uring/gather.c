@@ -160,8 +160,7 @@ static int join_scan(struct shard_thread *thread, const struct gather *gather, u
     return rc;
 }
 
-/* What a reply may have: fits into a frame, and does not end its connection by its size alone. */
-static size_t answers_bytes_max(const struct shard_thread *thread)
+size_t gather_bytes_max(const struct shard_thread *thread)
 {
     uint64_t output = 2 * (uint64_t)thread->plane->options.limits.output_bytes;
     uint64_t max = output < FRAME_BYTES_MAX ? output : FRAME_BYTES_MAX;
@@ -200,7 +199,7 @@ static void finish(struct shard_thread *thread, struct gather *gather)
     gathered.value = buffer_bytes(&thread->scratch);
     if (gathered.status == STATUS_OK && gather->frame_type == FRAME_GET_MANY &&
         connection->output.size > 0 &&
-        connection->output.size + gathered.value.size > answers_bytes_max(thread)) {
+        connection->output.size + gathered.value.size > gather_bytes_max(thread)) {
         gathered.status = STATUS_BUSY;
         gathered.text = "too many replies are waiting to be read";
     }
@@ -233,7 +232,7 @@ void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t pa
                  struct bytes answer)
 {
     assert(part < gather->part_count && gather->left > 0);
-    add_part(gather, part, answer, answers_bytes_max(thread));
+    add_part(gather, part, answer, gather_bytes_max(thread));
     if (--gather->left == 0) {
         finish(thread, gather);
         gather_free(gather);

@@ -30,6 +30,9 @@ struct gather *gather_open(struct shard_thread *thread, struct connection *conne
 void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
                  struct bytes answer);
 
+/* What a reply may have: fits into a frame, and does not end its connection by its size alone. */
+size_t gather_bytes_max(const struct shard_thread *thread);
+
 /* One shard's part of a scan. */
 size_t gather_scan_room(const struct reply *reply);
 size_t gather_scan_put(const struct reply *reply, uint8_t *to);

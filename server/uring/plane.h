@@ -36,6 +36,7 @@ struct plane_options {
     uint16_t port;       /* 0 picks; see plane_port(). */
     uint32_t shard_count;
     struct plane_limits limits;
+    bool allow_flush; /* FLUSHDB and FLUSHALL. */
     struct actor actor;
     struct memory *memory; /* For what is under way; used by any thread. NULL: the heap. */
     uint32_t run; /* No other start of this node had it: ids of clients are made with it. */

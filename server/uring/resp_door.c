@@ -58,8 +58,7 @@ static struct resp_out begin_reply(struct shard_thread *thread, const struct con
     return (struct resp_out){.buffer = &thread->scratch, .resp3 = connection->resp->resp3};
 }
 
-static void end_reply(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                      int rc)
+void resp_reply(struct shard_thread *thread, struct connection *connection, uint64_t number, int rc)
 {
     struct bytes reply = buffer_bytes(&thread->scratch);
 
@@ -78,7 +77,7 @@ void resp_reply_error(struct shard_thread *thread, struct connection *connection
 {
     struct resp_out out = begin_reply(thread, connection);
 
-    end_reply(thread, connection, number, resp_error(&out, text));
+    resp_reply(thread, connection, number, resp_error(&out, text));
 }
 
 void resp_reply_status(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -95,7 +94,7 @@ void resp_reply_number(struct shard_thread *thread, struct connection *connectio
 {
     struct resp_out out = begin_reply(thread, connection);
 
-    end_reply(thread, connection, number, resp_number(&out, value));
+    resp_reply(thread, connection, number, resp_number(&out, value));
 }
 
 void resp_reply_ok(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -103,7 +102,7 @@ void resp_reply_ok(struct shard_thread *thread, struct connection *connection, u
 {
     struct resp_out out = begin_reply(thread, connection);
 
-    end_reply(thread, connection, number, resp_simple(&out, text));
+    resp_reply(thread, connection, number, resp_simple(&out, text));
 }
 
 /* The stream cannot be followed from here: what was asked before is answered, then this is said. */
@@ -172,15 +171,15 @@ const char *resp_keep_key(struct shard_thread *thread, const struct connection *
                    ? "ERR keys that begin with the byte 1 are reserved"
                    : NULL;
     }
-    char *to = arena_take(&thread->arena, key.size + 16);
+    char *to = arena_take(&thread->arena, key.size + RESP_PREFIX_BYTES);
     if (to == NULL) {
         return "OOM no memory for the request";
     }
-    int size = snprintf(to, 16, "%c%u:", RESP_KEY_RESERVED, database);
+    size_t size = resp_put_database(database, to);
     if (key.size > 0) {
         memcpy(to + size, key.data, key.size);
     }
-    *kept = bytes_of(to, (size_t)size + key.size);
+    *kept = bytes_of(to, size + key.size);
     return NULL;
 }
 
@@ -315,10 +314,16 @@ static void own(struct shard_thread *thread, struct connection *connection, uint
 
     (void)resp_next(&arguments, &name);
     int rc = resp_local(thread, connection, command, arguments, &out, &ends);
-    end_reply(thread, connection, number, rc);
+    resp_reply(thread, connection, number, rc);
     if (ends) {
         connection_drain(thread, connection);
     }
+}
+
+static bool is_walk(const struct command *command)
+{
+    return command->local == LOCAL_DBSIZE || command->local == LOCAL_FLUSHALL ||
+           command->local == LOCAL_FLUSHDB || command->local == LOCAL_KEYS;
 }
 
 static bool is_multi(const struct command *command)
@@ -364,6 +369,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_scan(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
         resp_eval(thread, connection, number, command, array, whole);
+    } else if (is_walk(command)) {
+        resp_walk(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_RENAME) {
         resp_rename(thread, connection, number, command, array, whole);
     } else if (command->procedure.run == NULL) {

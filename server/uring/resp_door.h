@@ -20,6 +20,7 @@ enum {
     RESP_DATABASES = 16, /* SELECT: "ERR DB index is out of range". */
     RESP_NAME_BYTES_MAX = 64,
     SCRIPTS_LEARNT_MAX = 64,
+    RESP_PREFIX_BYTES = 16,
     RESP_KEY_RESERVED = 1, /* The first byte of keys of databases other than 0: \1 number : key. */
 };
 
@@ -100,6 +101,9 @@ int resp_multi_watched(struct shard_thread *thread, struct connection *connectio
 
 void resp_reply_error(struct shard_thread *thread, struct connection *connection, uint64_t number,
                       const char *text);
+/* What lies in thread->scratch, of which appending the last returned `rc`. */
+void resp_reply(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                int rc);
 void resp_reply_status(struct shard_thread *thread, struct connection *connection, uint64_t number,
                        enum status status);
 void resp_reply_number(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -146,6 +150,11 @@ int resp_make_part(struct shard_thread *thread, const struct command *command,
                    const struct bytes arguments[], uint32_t count, struct bytes *array);
 
 void resp_scan(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole);
+/* What the keys of a database begin with. Returns its size. */
+size_t resp_put_database(uint32_t database, char prefix[RESP_PREFIX_BYTES]);
+/* KEYS, DBSIZE, FLUSHDB, FLUSHALL (resp_walk.c). */
+void resp_walk(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);
 /* Of resp_protocol. */
 size_t resp_part_instead(const struct call *call, uint8_t frame_type, enum status status,

@@ -171,9 +171,11 @@ bool resp_many(struct shard_thread *thread, struct connection *connection, uint6
 
 /* ---- SCAN ---- */
 
-static size_t put_database(uint32_t database, char prefix[16])
+size_t resp_put_database(uint32_t database, char prefix[RESP_PREFIX_BYTES])
 {
-    return database == 0 ? 0 : (size_t)snprintf(prefix, 16, "%c%u:", RESP_KEY_RESERVED, database);
+    return database == 0
+               ? 0
+               : (size_t)snprintf(prefix, RESP_PREFIX_BYTES, "%c%u:", RESP_KEY_RESERVED, database);
 }
 
 /* What follows the cursor, as HSCAN has it after its key. */
@@ -190,7 +192,7 @@ void resp_scan(struct shard_thread *thread, struct connection *connection, uint6
 {
     uint32_t shards = thread->plane->options.shard_count;
     struct scan_options options;
-    char prefix[16];
+    char prefix[RESP_PREFIX_BYTES];
 
     if (must_wait(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
@@ -198,7 +200,7 @@ void resp_scan(struct shard_thread *thread, struct connection *connection, uint6
     }
     const char *error = read_scan(array, &options);
     struct bytes fixed = glob_prefix(options.pattern);
-    size_t database = put_database(connection->resp->database, prefix);
+    size_t database = resp_put_database(connection->resp->database, prefix);
     uint8_t *key = arena_take(&thread->arena, database + fixed.size + 1);
     struct gather *gather =
         error != NULL || key == NULL
@@ -315,12 +317,12 @@ static int put_scanned(const struct resp_out *out, const struct gathered *gather
                        const struct asked *asked, struct bytes array)
 {
     struct scan_options options;
-    char cursor[24], prefix[16];
+    char cursor[24], prefix[RESP_PREFIX_BYTES];
     uint64_t count = 0;
     int rc;
 
     (void)read_scan(array, &options); /* It could be read before. */
-    size_t database = put_database(asked->database, prefix);
+    size_t database = resp_put_database(asked->database, prefix);
     for (struct reader keys = reader_of(gathered->value); reader_left(&keys) > 0;) {
         struct bytes key = read_string(&keys);
         count += is_wanted(&options, database, &key);

@@ -468,10 +468,14 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return select_database(&local);
     case LOCAL_TIME:
         return local_time(&local);
+    case LOCAL_DBSIZE:
     case LOCAL_DISCARD:
     case LOCAL_EVAL:
     case LOCAL_EVALSHA:
     case LOCAL_EXEC:
+    case LOCAL_FLUSHALL:
+    case LOCAL_FLUSHDB:
+    case LOCAL_KEYS:
     case LOCAL_MULTI:
     case LOCAL_RENAME:
     case LOCAL_SCAN:
