@@ -3,6 +3,7 @@
 #include <nettle/sha1.h>
 #include <string.h>
 
+#include "aspnet.h"
 #include "run.h"
 
 /* ---- What they do ---- */
@@ -170,18 +171,20 @@ static const struct {
     const char *bare, *sent;
     struct command command;
 } scripts[] = {
-#define SCRIPT(bare_, sent_, flags_, arity_, run_, summary_)                                       \
+#define ROW(bare_, sent_, flags_, arity_, keys_, run_, summary_)                                   \
     {                                                                                              \
         .bare = (bare_), .sent = (sent_),                                                          \
         .command = {.name = "eval",                                                                \
                     .arity = (arity_),                                                             \
                     .flags = (flags_),                                                             \
                     .first_key = 1,                                                                \
-                    .last_key = 1,                                                                 \
+                    .last_key = (keys_),                                                           \
                     .key_step = 1,                                                                 \
-                    .procedure = {.name = "eval", .run = (run_)},                                  \
+                    .procedure = {.name = "eval", .run = (run_), .many = (keys_) > 1},             \
                     .summary = (summary_)},                                                        \
     }
+#define SCRIPT(bare_, sent_, flags_, arity_, run_, summary_)                                       \
+    ROW(bare_, sent_, flags_, arity_, 1, run_, summary_)
     SCRIPT("8495ec8158ab82a537af96feaa2f098671909b2f", "b70c2384248f88e6b75b9f89241a180f856ad852",
            COMMAND_WRITE, 3, release, "phpredis and Laravel: release a lock"),
     SCRIPT("8495ec8158ab82a537af96feaa2f098671909b2f", "647c65a442733a1aa440f99908d249d13b4d6c4a",
@@ -206,7 +209,37 @@ static const struct {
            COMMAND_WRITE | COMMAND_MAKES, 6, cache_set, "ASP.NET Core before 8: write"),
     SCRIPT("d4a7bf8759427207d64ee3a49d1d1714854a99c4", "0a6a7d936995018b4c2949664ae9abf6290c7f5e",
            COMMAND_WRITE | COMMAND_MAKES, 6, cache_set, "ASP.NET Core before 8: write"),
+    ROW("2f622050134ae00b7f9b7afff33d9d15b525d3f5", "0751d60ba929d4551b91997492bb48f348a3e78a",
+        COMMAND_WRITE | COMMAND_MAKES, 4, 2, aspnet_update, "ASP.NET: slide"),
+    ROW("633a3228ea8d0365e0a99d21367273a0a221e2cf", "00094302566b2aece96aa04a24b6a624387101ec",
+        COMMAND_WRITE | COMMAND_MAKES, 5, 2, aspnet_set, "ASP.NET: write"),
+    ROW("b985257e571b85502d01402373146445fdc23a22", "4f34ee9f230f1a4a9b3cb32265fd96b3eca4dbf5",
+        COMMAND_WRITE | COMMAND_MAKES, 6, 3, aspnet_lock, "ASP.NET: lock and read"),
+    ROW("27464ce69e2b7810791dc31e9fe4aaeaf96e733d", "f8afe338df77b5b403cfc2a351f9d6e77ef87db5",
+        COMMAND_WRITE, 4, 3, aspnet_read, "ASP.NET: read"),
+    ROW("675cc4f587261a9a98b924057235304b5ead65d6", "3f9b318afbdeb8d061954175123f2246023cdaa7",
+        COMMAND_WRITE, 6, 3, aspnet_release, "ASP.NET: release the lock"),
+    ROW("817644c6d83e5081fba6acdac8e94093138939eb", "d2093199417a6ff38b2f32cfadc2b804c072097d",
+        COMMAND_WRITE, 5, 3, aspnet_remove, "ASP.NET: end the session"),
+    ROW("c7c7535aad7db10d4c651c655d5265a013c1b1ee", "eb8252faa2833ab7d3e2834a80f8c7e4441e5ede",
+        COMMAND_WRITE | COMMAND_MAKES, -12, 3, aspnet_save, "ASP.NET: write and release the lock"),
+    ROW("0e284fce63620edbb6d227ee8c851883c39cf8f9", "c0eafb7d981222134d32ef822d59ba2ade448043",
+        COMMAND_WRITE | COMMAND_MAKES, 4, 2, aspnet_hash_update, "ASP.NET before 5: slide"),
+    ROW("608af575c656315202bc238f0268613e4e1e6376", "7f7002a0915dbc3f74303e9810c4c0be1ec6a683",
+        COMMAND_WRITE | COMMAND_MAKES, -7, 2, aspnet_hash_set, "ASP.NET before 5: write"),
+    ROW("5e994dcb9d386282b8e03a1ffea95b353639b0ef", "9eb92f97390d1038967b0a052e6ab648f9437f71",
+        COMMAND_WRITE | COMMAND_MAKES, 6, 3, aspnet_hash_lock, "ASP.NET before 5: lock and read"),
+    ROW("cda5a77378435dc9546e31d0cdbed2ccd967c139", "59fc0fd86d8ec28a3f605cb520cb519ad94ccf42",
+        COMMAND_WRITE, 4, 3, aspnet_hash_read, "ASP.NET before 5: read"),
+    ROW("34c51b7940af3102381e62cd1b5dd4837cad6d5f", "022d1684a8c557566cca6d4a979edcd685343ef3",
+        COMMAND_WRITE, 6, 3, aspnet_hash_release, "ASP.NET before 5: release the lock"),
+    ROW("6e82c21f11cc5a262bd3e48b514d80d4ab5ca323", "c090a118e411f90cddcd333d92284a08895d3895",
+        COMMAND_WRITE, 5, 3, aspnet_hash_remove, "ASP.NET before 5: end the session"),
+    ROW("511b1c13538bce26a9f78643bdfc1992f5c861c6", "d9a0f19f761ac28613d3229ff2149a77fd01c080",
+        COMMAND_WRITE | COMMAND_MAKES, -12, 3, aspnet_hash_save,
+        "ASP.NET before 5: write and release the lock"),
 #undef SCRIPT
+#undef ROW
 };
 
 enum { COUNT = sizeof scripts / sizeof scripts[0] };

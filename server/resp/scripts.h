@@ -2,10 +2,11 @@
  *
  * A script is recognised by its text, in which blanks and the kind of quotes do not matter, or by the SHA1 of the text as
  * its library sends it. Each is a procedure on its one key, whose request is an array of a name, the key and the
- * script's arguments.
+ * script's arguments; or a transaction on several keys (command.last_key of them), whose body has its keys (procedure.h)
+ * before that array.
  *
  * Sources of the texts: phpredis (redis_session.c), Laravel (Illuminate/Cache/LuaScripts.php), redis-py (redis/lock.py),
- * ASP.NET Core (Caching/StackExchangeRedis). Threads: any; nothing here changes.
+ * ASP.NET Core (Caching/StackExchangeRedis), the ASP.NET session state provider (aspnet.h). Threads: any; nothing here changes.
  */
 #ifndef SCRIPTS_H
 #define SCRIPTS_H

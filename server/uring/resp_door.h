@@ -71,7 +71,7 @@ struct scripts {
 
 #define SCRIPT_UNKNOWN                                                                             \
     "ERR script %s is not known: there is no Lua here, only the locks of phpredis, Laravel and "   \
-    "redis-py and the cache of ASP.NET Core, natively"
+    "redis-py, the cache of ASP.NET Core and the session state of ASP.NET, natively"
 
 void script_learn(struct scripts *scripts, const char *sha1, const struct command *command);
 const struct command *script_known(struct scripts *scripts, struct bytes sha1);
@@ -129,6 +129,10 @@ bool resp_has_arity(const struct command *command, uint32_t count);
 /* A command on one key. */
 void resp_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
               const struct command *command, struct bytes array, struct bytes whole);
+/* A command on several keys of one shard, as a transaction whose body is its keys and then the request (resp_multi.c). */
+void resp_several(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  const struct command *command, const struct procedure *procedure,
+                  struct bytes array, struct bytes whole);
 /* RENAME, RENAMENX (resp_rename.c). */
 void resp_rename(struct shard_thread *thread, struct connection *connection, uint64_t number,
                  const struct command *command, struct bytes array, struct bytes whole);

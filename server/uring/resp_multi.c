@@ -226,6 +226,64 @@ static void exec(struct shard_thread *thread, struct connection *connection, uin
     resp_multi_clear(multi);
 }
 
+/* ---- One command on several keys ---- */
+
+/* Its keys as a transaction's body has them, appended to `body`. Returns NULL, or what is wrong. */
+static const char *put_keys(struct shard_thread *thread, const struct connection *connection,
+                            const struct command *command, struct bytes array, struct buffer *body,
+                            struct bytes *first)
+{
+    const uint32_t shards = thread->plane->options.shard_count;
+    struct resp_arguments arguments = resp_arguments(array);
+    struct bytes key;
+
+    for (int i = 0; i < command->first_key; i++) {
+        (void)resp_next(&arguments, &key);
+    }
+    const int count = command->last_key - command->first_key + 1;
+    int rc = put_number(body, (uint64_t)count);
+    for (int i = command->first_key; rc == 0 && i <= command->last_key; i++) {
+        (void)resp_next(&arguments, &key);
+        const char *error = resp_keep_key(thread, connection, key, &key);
+        if (error != NULL) {
+            return error;
+        }
+        if (i == command->first_key) {
+            *first = key;
+        }
+        if (slot_of_key(key) % shards != slot_of_key(*first) % shards) {
+            return resp_cross_slot;
+        }
+        rc = put_string(body, key);
+    }
+    return rc != 0 ? "OOM no memory for the request" : NULL;
+}
+
+void resp_several(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  const struct command *command, const struct procedure *procedure,
+                  struct bytes array, struct bytes whole)
+{
+    struct buffer *buffer = &thread->scratch;
+    struct bytes first = bytes_of(NULL, 0);
+
+    buffer->size = 0;
+    const char *error = put_keys(thread, connection, command, array, buffer, &first);
+    if (error == NULL && buffer_append(buffer, array) != 0) {
+        error = "OOM no memory for the request";
+    }
+    void *body = error == NULL ? arena_take(&thread->arena, buffer->size) : NULL;
+    if (body == NULL) {
+        resp_reply_error(thread, connection, number,
+                         error != NULL ? error : "OOM no memory for the request");
+        return;
+    }
+    memcpy(body, buffer->data, buffer->size);
+    struct request request =
+        resp_request_of(connection, command, first, bytes_of(body, buffer->size));
+    request.procedure = procedure;
+    resp_route(thread, connection, number, command, &request, whole);
+}
+
 /* ---- WATCH ---- */
 
 static const struct command watch_command = {

@@ -6,8 +6,6 @@
 #include "run.h"
 #include "shard_thread.h"
 
-enum { SCRIPT_ARGUMENTS_MAX = 64 };
-
 void script_learn(struct scripts *scripts, const char *sha1, const struct command *command)
 {
     bool known = false;
@@ -83,12 +81,12 @@ static const struct command *find_script(struct shard_thread *thread, struct con
     return NULL;
 }
 
-/* EVAL script 1 key argument... becomes a name, the key and the arguments. */
+/* EVAL script number key... argument... becomes a name, the keys and the arguments. */
 void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole)
 {
     struct resp_arguments arguments = resp_arguments(array);
-    struct bytes script, taken[SCRIPT_ARGUMENTS_MAX], body;
+    struct bytes script, body;
     uint32_t count = 0;
     int64_t keys;
 
@@ -109,18 +107,20 @@ void resp_eval(struct shard_thread *thread, struct connection *connection, uint6
     if (found == NULL) {
         return;
     }
-    if (keys != 1 || !resp_has_arity(found, arguments.count + 1) ||
-        arguments.count > SCRIPT_ARGUMENTS_MAX) {
+    if (keys != found->last_key || !resp_has_arity(found, arguments.count + 1)) {
         resp_reply_error(thread, connection, number,
                          "ERR wrong number of keys or arguments for this script");
         return;
     }
-    while (resp_next(&arguments, &taken[count])) {
+    struct bytes *taken = arena_take(&thread->arena, arguments.count * sizeof *taken);
+    while (taken != NULL && resp_next(&arguments, &taken[count])) {
         count++;
     }
-    if (resp_make_part(thread, found, taken, count, &body) != 0) {
+    if (taken == NULL || resp_make_part(thread, found, taken, count, &body) != 0) {
         resp_reply_error(thread, connection, number, "OOM no memory for the request");
-        return;
+    } else if (keys == 1) {
+        resp_one(thread, connection, number, found, body, whole);
+    } else {
+        resp_several(thread, connection, number, found, &found->procedure, body, whole);
     }
-    resp_one(thread, connection, number, found, body, whole);
 }

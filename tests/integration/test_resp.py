@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import native
+from aspnet_scripts import HASHES, STRINGS
 from cases import run_cases
 from daemon import Daemon, Failed, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
@@ -190,6 +191,52 @@ def test_scripts():
             check(isinstance(client.ask("EVAL", RELEASE, "x", "a"), Error), "no number")
             sha1 = b"b70c2384248f88e6b75b9f89241a180f856ad852"
             check(client.ask("EVALSHA", sha1, 1, "k", "token") == 0, "phpredis need not send it")
+
+
+def test_aspnet_sessions():
+    """The session state provider of ASP.NET: what its scripts answer and leave is what they do in Redis."""
+    lock, data, left = "{app_1}_Write_Lock", "{app_1}_Data", "{app_1}_Internal"
+    look = [("TTL", lock), ("TTL", data), ("TTL", left), ("GET", lock), ("TYPE", data), ("TYPE", left)]
+
+    def life(texts, new, saved, removed):
+        def run(name, keys, *arguments):
+            return ("EVAL", texts[name], len(keys), *keys, *arguments)
+        three, two = (lock, data, left), (data, left)
+        return [step for script in (
+            run("read", three), run("lock", three, "1", 90), run("lock", three, "2", 90), run("lock", three, "1", 90),
+            run("update", two, 100), run("set", two, *new), run("read", three), run("release", three, "2", 50),
+            run("release", three, "1", 50), run("read", three), run("update", two, 900), run("lock", three, "3", 60),
+            run("save", three, "4", 700, *saved), run("save", three, "3", 700, *saved), run("read", three),
+            run("lock", three, "5", 60), run("remove", three, "6"), *removed(run, three), run("read", three),
+            run("save", three, "7", 800, *saved), run("lock", three, "8", 60), run("save", three, "8", 800, *saved),
+            ("SET", left, "no number") if texts is STRINGS else ("HSET", left, "SessionTimeout", "no number"),
+            run("lock", three, "9", 60), run("update", two, 5), ("DEL", lock, left, data),
+            run("lock", three, "x" * 600, 60), run("lock", three, "x" * 600, 60), ("DEL", lock),
+            ("SADD", data, "of another type"), run("lock", three, "a", 60), ("DEL", lock, data, left),
+        ) for step in (script, *look)]
+
+    plain = life(STRINGS, ("the session", 1200), (0, 9, 8, 1, 9, 10, "SessionState", "changed"),
+                 lambda run, keys: (run("remove", keys, "5"), run("remove", keys, "")))
+    hashed = life(HASHES, (6, 1200, "a", "1", "b", "2"), (1, 9, 9, 1, 10, 11, "a", "c", "3"),
+                  lambda run, keys: (run("remove", keys, "5"),))
+    with Redis() as redis, Daemon(shards=3) as daemon:
+        daemon.start()
+        for steps in (plain, hashed):
+            for protocol in (2, 3):
+                with Client(redis.port) as theirs, Client(port_of(daemon)) as ours:
+                    theirs.ask("HELLO", protocol)
+                    ours.ask("HELLO", protocol)
+                    for step in steps:
+                        their, our = theirs.ask(*step), ours.ask(*step)
+                        check(their == our or (isinstance(their, Error) and isinstance(our, Error)),
+                              f"{step}: {their!r}, here {our!r}")
+        with Client(port_of(daemon)) as client:
+            text = STRINGS["set"]
+            check(client.ask("EVAL", text, 1, data, "x", 1).startswith(b"ERR wrong number of keys"), "two keys")
+            check(client.ask("EVAL", text, 2, "a", "b", "x", 1).startswith(b"CROSSSLOT"), "of one slot")
+            sha1 = client.ask("SCRIPT", "LOAD", text.replace("\n", "\r\n"))
+            check(client.ask("EVALSHA", sha1, 2, data, left, "by sha1", 77) == 1, "as StackExchange.Redis sends it")
+            check(client.ask("GET", data) == b"by sha1" and client.ask("TTL", left) == 77, "done")
 
 
 def test_watched_counter():
