@@ -233,7 +233,8 @@ def test_aspnet_sessions():
         with Client(port_of(daemon)) as client:
             text = STRINGS["set"]
             check(client.ask("EVAL", text, 1, data, "x", 1).startswith(b"ERR wrong number of keys"), "two keys")
-            check(client.ask("EVAL", text, 2, "a", "b", "x", 1).startswith(b"CROSSSLOT"), "of one slot")
+            answers = [client.ask("EVAL", text, 2, "a", f"b{i}", "x", 1) for i in range(20)]
+            check(any(answer != 1 and answer.startswith(b"CROSSSLOT") for answer in answers), "of one shard")
             sha1 = client.ask("SCRIPT", "LOAD", text.replace("\n", "\r\n"))
             check(client.ask("EVALSHA", sha1, 2, data, left, "by sha1", 77) == 1, "as StackExchange.Redis sends it")
             check(client.ask("GET", data) == b"by sha1" and client.ask("TTL", left) == 77, "done")
