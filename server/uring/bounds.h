@@ -74,6 +74,17 @@ enum {
     LOG_WRITE_BYTES_MIN = 256 * 1024, /* Written without waiting for the interval. */
     LOG_RETRY_MS = 100,
 
+    /* Subscriptions of one connection: "ERR more than 65536 channels", "... 1024 patterns"; and the bytes of their
+     * names: "ERR names of more than 8 MiB". */
+    PUBSUB_CHANNELS_MAX = 65536,
+    PUBSUB_PATTERNS_MAX = 1024,
+    PUBSUB_NAMES_BYTES_MAX = 8 * 1024 * 1024,
+    /* Messages that a thread has not given to its subscribers yet. Above it PUBLISH waits, and keyspace events are
+     * dropped and counted. */
+    PUBSUB_QUEUE_BYTES_MAX = 32 * 1024 * 1024,
+    /* In a turn a thread gives away so many bytes of them, to all subscribers together. */
+    PUBSUB_TURN_BYTES = 4 * 1024 * 1024,
+
     BUSY_RETRY_MS = 50, /* What BUSY advises where the shard itself was not asked. */
 
     TICK_BUDGET_US = 500,

@@ -1,0 +1,598 @@
+#include "pubsub.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "glob.h"
+#include "heap.h"
+#include "keeper.h"
+#include "resp.h"
+
+enum { BUCKETS_MIN = 64 };
+
+struct pubsub_topic {
+    struct pubsub_topic *next;           /* In its bucket. */
+    struct pubsub_topic *after, *before; /* Patterns: among all of them. */
+    enum pubsub_kind kind;
+    uint64_t hash;
+    struct subscription_share *shares;
+    size_t name_size;
+    uint8_t name[];
+};
+
+void pubsub_init(struct pubsub *pubsub, struct memory *memory, uint64_t seed,
+                 void (*wake)(void *context, uint32_t shard), void *context)
+{
+    *pubsub = (struct pubsub){.memory = memory, .seed = seed, .wake = wake, .context = context};
+    pthread_mutex_init(&pubsub->lock, NULL);
+}
+
+void pubsub_fini(struct pubsub *pubsub)
+{
+    assert(pubsub->subscriptions == 0);
+    for (uint32_t shard = 0; shard < SHARDS_MAX; shard++) {
+        struct pubsub_queued *queued = pubsub_take(pubsub, shard);
+        while (queued != NULL) {
+            struct pubsub_queued *next = queued->next;
+            pubsub_give_back(pubsub, queued);
+            queued = next;
+        }
+    }
+    if (pubsub->buckets != NULL) {
+        heap_give(pubsub->memory, pubsub->buckets,
+                  pubsub->bucket_count * sizeof(struct pubsub_topic *));
+    }
+    pthread_mutex_destroy(&pubsub->lock);
+}
+
+/* ---- Topics ---- */
+
+static struct bytes name_of(const struct pubsub_topic *topic)
+{
+    return bytes_of(topic->name, topic->name_size);
+}
+
+struct bytes pubsub_name(const struct subscription_share *share)
+{
+    return name_of(share->topic);
+}
+
+static uint64_t hash_of(const struct pubsub *pubsub, struct bytes name)
+{
+    return keeper_fingerprint(pubsub->seed, name);
+}
+
+static struct pubsub_topic **bucket_of(const struct pubsub *pubsub, uint64_t hash)
+{
+    return &pubsub->buckets[hash & (pubsub->bucket_count - 1)];
+}
+
+static struct pubsub_topic *find_topic(const struct pubsub *pubsub, enum pubsub_kind kind,
+                                       struct bytes name, uint64_t hash)
+{
+    struct pubsub_topic *topic = pubsub->bucket_count == 0 ? NULL : *bucket_of(pubsub, hash);
+
+    while (topic != NULL &&
+           !(topic->hash == hash && topic->kind == kind && bytes_equal(name_of(topic), name))) {
+        topic = topic->next;
+    }
+    return topic;
+}
+
+/* About one topic in each bucket. Without memory for that the lists grow longer. */
+static int make_buckets(struct pubsub *pubsub)
+{
+    const uint32_t count = pubsub->bucket_count == 0 ? BUCKETS_MIN : 2 * pubsub->bucket_count;
+
+    if (pubsub->channel_count + pubsub->pattern_count < pubsub->bucket_count || count == 0) {
+        return 0;
+    }
+    struct pubsub_topic **old = pubsub->buckets;
+    const uint32_t old_count = pubsub->bucket_count;
+    struct pubsub_topic **buckets = heap_take(pubsub->memory, count * sizeof *buckets);
+    if (buckets == NULL) {
+        return old == NULL ? -ENOMEM : 0;
+    }
+    memset(buckets, 0, count * sizeof *buckets);
+    pubsub->buckets = buckets;
+    pubsub->bucket_count = count;
+    for (uint32_t i = 0; i < old_count; i++) {
+        for (struct pubsub_topic *topic = old[i], *next; topic != NULL; topic = next) {
+            struct pubsub_topic **bucket = bucket_of(pubsub, topic->hash);
+            next = topic->next;
+            topic->next = *bucket;
+            *bucket = topic;
+        }
+    }
+    if (old != NULL) {
+        heap_give(pubsub->memory, old, old_count * sizeof(struct pubsub_topic *));
+    }
+    return 0;
+}
+
+static struct pubsub_topic *add_topic(struct pubsub *pubsub, enum pubsub_kind kind,
+                                      struct bytes name, uint64_t hash)
+{
+    if (make_buckets(pubsub) != 0) {
+        return NULL;
+    }
+    struct pubsub_topic *topic = heap_take(pubsub->memory, sizeof *topic + name.size);
+    if (topic == NULL) {
+        return NULL;
+    }
+    struct pubsub_topic **bucket = bucket_of(pubsub, hash);
+    *topic = (struct pubsub_topic){
+        .next = *bucket,
+        .kind = kind,
+        .hash = hash,
+        .name_size = name.size,
+    };
+    if (name.size > 0) {
+        memcpy(topic->name, name.data, name.size);
+    }
+    *bucket = topic;
+    if (kind == PUBSUB_CHANNEL) {
+        pubsub->channel_count++;
+        return topic;
+    }
+    pubsub->pattern_count++;
+    topic->after = pubsub->patterns;
+    if (topic->after != NULL) {
+        topic->after->before = topic;
+    }
+    pubsub->patterns = topic;
+    return topic;
+}
+
+static void drop_topic(struct pubsub *pubsub, struct pubsub_topic *topic)
+{
+    struct pubsub_topic **at = bucket_of(pubsub, topic->hash);
+
+    while (*at != topic) {
+        at = &(*at)->next;
+    }
+    *at = topic->next;
+    if (topic->kind == PUBSUB_CHANNEL) {
+        pubsub->channel_count--;
+    } else {
+        pubsub->pattern_count--;
+        *(topic->before == NULL ? &pubsub->patterns : &topic->before->after) = topic->after;
+        if (topic->after != NULL) {
+            topic->after->before = topic->before;
+        }
+    }
+    heap_give(pubsub->memory, topic, sizeof *topic + topic->name_size);
+}
+
+/* ---- Shares ---- */
+
+static struct subscription_share *find_share(const struct pubsub_topic *topic, uint32_t shard)
+{
+    struct subscription_share *share = topic == NULL ? NULL : topic->shares;
+
+    while (share != NULL && share->shard != shard) {
+        share = share->next;
+    }
+    return share;
+}
+
+static struct subscription_share *add_share(struct pubsub *pubsub, struct pubsub_topic *topic,
+                                            uint32_t shard)
+{
+    struct subscription_share *share = heap_take(pubsub->memory, sizeof *share);
+    struct pubsub_thread *thread = &pubsub->threads[shard];
+
+    if (share == NULL) {
+        return NULL;
+    }
+    *share = (struct subscription_share){.topic = topic, .shard = shard, .next = topic->shares};
+    topic->shares = share;
+    if (topic->kind == PUBSUB_PATTERN) {
+        share->after = thread->patterns;
+        if (share->after != NULL) {
+            share->after->before = share;
+        }
+        thread->patterns = share;
+    }
+    return share;
+}
+
+static void drop_share(struct pubsub *pubsub, struct subscription_share *share)
+{
+    struct subscription_share **at = &share->topic->shares;
+
+    while (*at != share) {
+        at = &(*at)->next;
+    }
+    *at = share->next;
+    if (share->topic->kind == PUBSUB_PATTERN) {
+        struct pubsub_thread *thread = &pubsub->threads[share->shard];
+        *(share->before == NULL ? &thread->patterns : &share->before->after) = share->after;
+        if (share->after != NULL) {
+            share->after->before = share->before;
+        }
+    }
+    heap_give(pubsub->memory, share, sizeof *share);
+}
+
+/* The topic and the share, made where they are not there; NULL with neither made. */
+static struct subscription_share *take_share(struct pubsub *pubsub, uint32_t shard,
+                                             enum pubsub_kind kind, struct bytes name)
+{
+    uint64_t hash = hash_of(pubsub, name);
+    struct pubsub_topic *topic = find_topic(pubsub, kind, name, hash);
+    struct subscription_share *share = find_share(topic, shard);
+    bool fresh = topic == NULL;
+
+    if (share != NULL) {
+        return share;
+    }
+    topic = fresh ? add_topic(pubsub, kind, name, hash) : topic;
+    share = topic == NULL ? NULL : add_share(pubsub, topic, shard);
+    if (share == NULL && fresh && topic != NULL) {
+        drop_topic(pubsub, topic);
+    }
+    return share;
+}
+
+/* ---- Subscriptions ---- */
+
+static void tell(struct pubsub *pubsub)
+{
+    atomic_store_explicit(&pubsub->told, pubsub->subscriptions > 0 ? pubsub->events : 0,
+                          memory_order_relaxed);
+}
+
+/* Of the two lists that it would be in, the shorter one is searched. */
+static struct subscription *find(const struct subscriber *subscriber, enum pubsub_kind kind,
+                                 const struct subscription_share *share)
+{
+    if (share == NULL) {
+        return NULL;
+    }
+    bool by_share = share->count < subscriber->counts[kind];
+    struct subscription *at = by_share ? share->first : subscriber->first[kind];
+    while (at != NULL && (at->subscriber != subscriber || at->share != share)) {
+        at = by_share ? at->next : at->later;
+    }
+    return at;
+}
+
+static void link_in(struct subscription *subscription, enum pubsub_kind kind)
+{
+    struct subscription_share *share = subscription->share;
+    struct subscriber *subscriber = subscription->subscriber;
+
+    subscription->previous = share->last;
+    *(share->last == NULL ? &share->first : &share->last->next) = subscription;
+    share->last = subscription;
+    subscription->earlier = subscriber->last[kind];
+    *(subscriber->last[kind] == NULL ? &subscriber->first[kind] : &subscriber->last[kind]->later) =
+        subscription;
+    subscriber->last[kind] = subscription;
+}
+
+static void link_out(struct subscription *subscription, enum pubsub_kind kind)
+{
+    struct subscription_share *share = subscription->share;
+    struct subscriber *subscriber = subscription->subscriber;
+
+    *(subscription->previous == NULL ? &share->first : &subscription->previous->next) =
+        subscription->next;
+    *(subscription->next == NULL ? &share->last : &subscription->next->previous) =
+        subscription->previous;
+    *(subscription->earlier == NULL ? &subscriber->first[kind] : &subscription->earlier->later) =
+        subscription->later;
+    *(subscription->later == NULL ? &subscriber->last[kind] : &subscription->later->earlier) =
+        subscription->earlier;
+}
+
+static int subscribe(struct pubsub *pubsub, struct subscriber *subscriber, enum pubsub_kind kind,
+                     struct bytes name)
+{
+    const uint32_t most = kind == PUBSUB_CHANNEL ? PUBSUB_CHANNELS_MAX : PUBSUB_PATTERNS_MAX;
+    struct pubsub_topic *topic = find_topic(pubsub, kind, name, hash_of(pubsub, name));
+
+    if (find(subscriber, kind, find_share(topic, subscriber->shard)) != NULL) {
+        return 0;
+    }
+    if (subscriber->counts[kind] == most) {
+        return -EDQUOT;
+    }
+    if (subscriber->name_bytes + name.size > PUBSUB_NAMES_BYTES_MAX) {
+        return -EMSGSIZE;
+    }
+    struct subscription *subscription = heap_take(pubsub->memory, sizeof *subscription);
+    struct subscription_share *share =
+        subscription == NULL ? NULL : take_share(pubsub, subscriber->shard, kind, name);
+    if (share == NULL) {
+        if (subscription != NULL) {
+            heap_give(pubsub->memory, subscription, sizeof *subscription);
+        }
+        return -ENOMEM;
+    }
+    *subscription = (struct subscription){
+        .subscriber = subscriber,
+        .share = share,
+        .since = pubsub->number,
+    };
+    link_in(subscription, kind);
+    share->count++;
+    subscriber->counts[kind]++;
+    subscriber->name_bytes += name.size;
+    pubsub->subscriptions++;
+    tell(pubsub);
+    return 1;
+}
+
+int pubsub_subscribe(struct pubsub *pubsub, struct subscriber *subscriber, enum pubsub_kind kind,
+                     struct bytes name)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    int rc = subscribe(pubsub, subscriber, kind, name);
+    pthread_mutex_unlock(&pubsub->lock);
+    return rc;
+}
+
+static void end(struct pubsub *pubsub, struct subscription *subscription)
+{
+    struct subscription_share *share = subscription->share;
+    struct pubsub_topic *topic = share->topic;
+    struct subscriber *subscriber = subscription->subscriber;
+
+    link_out(subscription, topic->kind);
+    subscriber->counts[topic->kind]--;
+    subscriber->name_bytes -= topic->name_size;
+    pubsub->subscriptions--;
+    tell(pubsub);
+    heap_give(pubsub->memory, subscription, sizeof *subscription);
+    if (--share->count == 0) {
+        drop_share(pubsub, share);
+    }
+    if (topic->shares == NULL) {
+        drop_topic(pubsub, topic);
+    }
+}
+
+void pubsub_unsubscribe(struct pubsub *pubsub, struct subscriber *subscriber, enum pubsub_kind kind,
+                        struct bytes name)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    struct pubsub_topic *topic = find_topic(pubsub, kind, name, hash_of(pubsub, name));
+    struct subscription *found = find(subscriber, kind, find_share(topic, subscriber->shard));
+    if (found != NULL) {
+        end(pubsub, found);
+    }
+    pthread_mutex_unlock(&pubsub->lock);
+}
+
+void pubsub_leave(struct pubsub *pubsub, struct subscriber *subscriber)
+{
+    if (pubsub_count(subscriber) == 0) {
+        return;
+    }
+    pthread_mutex_lock(&pubsub->lock);
+    for (uint32_t kind = 0; kind < PUBSUB_KINDS; kind++) {
+        while (subscriber->first[kind] != NULL) {
+            end(pubsub, subscriber->first[kind]);
+        }
+    }
+    pthread_mutex_unlock(&pubsub->lock);
+}
+
+/* ---- Messages ---- */
+
+/* Who gets one. */
+struct receivers {
+    uint64_t subscriptions;
+    uint32_t shard_count;
+    bool full;
+    bool has[SHARDS_MAX];
+    uint8_t shards[SHARDS_MAX];
+};
+
+static void add_receivers(const struct pubsub *pubsub, const struct pubsub_topic *topic,
+                          struct receivers *receivers)
+{
+    for (const struct subscription_share *share = topic->shares; share != NULL;
+         share = share->next) {
+        receivers->subscriptions += share->count;
+        if (!receivers->has[share->shard]) {
+            receivers->has[share->shard] = true;
+            receivers->shards[receivers->shard_count++] = (uint8_t)share->shard;
+            receivers->full |= pubsub->threads[share->shard].bytes > PUBSUB_QUEUE_BYTES_MAX;
+        }
+    }
+}
+
+static void find_receivers(const struct pubsub *pubsub, struct bytes channel,
+                           struct receivers *receivers)
+{
+    const struct pubsub_topic *topic =
+        find_topic(pubsub, PUBSUB_CHANNEL, channel, hash_of(pubsub, channel));
+
+    if (topic != NULL) {
+        add_receivers(pubsub, topic, receivers);
+    }
+    for (topic = pubsub->patterns; topic != NULL; topic = topic->after) {
+        if (glob_matches(name_of(topic), channel)) {
+            add_receivers(pubsub, topic, receivers);
+        }
+    }
+}
+
+static struct bytes copy(uint8_t *to, struct bytes from)
+{
+    if (from.size > 0) {
+        memcpy(to, from.data, from.size);
+    }
+    return bytes_of(to, from.size);
+}
+
+/* The block: the message, its place in each queue, the channel, the payload. */
+static struct pubsub_message *make_message(struct pubsub *pubsub, struct bytes channel,
+                                           struct bytes payload, uint32_t queues)
+{
+    const size_t head = sizeof(struct pubsub_message) + queues * sizeof(struct pubsub_queued);
+    const size_t size = head + channel.size + payload.size;
+    struct pubsub_message *message = heap_take(pubsub->memory, size);
+
+    if (message != NULL) {
+        uint8_t *at = (uint8_t *)message + head;
+        *message = (struct pubsub_message){
+            .number = ++pubsub->number,
+            .size = channel.size + payload.size,
+            .block_size = size,
+            .channel = copy(at, channel),
+            .payload = copy(at + channel.size, payload),
+        };
+        atomic_init(&message->queues, queues);
+    }
+    return message;
+}
+
+/* Returns whether there was nothing in it. */
+static bool enqueue(struct pubsub_thread *thread, struct pubsub_queued *queued)
+{
+    bool was_empty = thread->first == NULL;
+
+    *(was_empty ? &thread->first : &thread->last->next) = queued;
+    thread->last = queued;
+    thread->bytes += queued->message->block_size;
+    return was_empty;
+}
+
+int64_t pubsub_publish(struct pubsub *pubsub, struct bytes channel, struct bytes payload)
+{
+    struct receivers receivers = {.subscriptions = 0};
+    struct pubsub_message *message = NULL;
+    uint32_t wake_count = 0;
+
+    pthread_mutex_lock(&pubsub->lock);
+    find_receivers(pubsub, channel, &receivers);
+    if (receivers.shard_count > 0 && !receivers.full) {
+        message = make_message(pubsub, channel, payload, receivers.shard_count);
+    }
+    for (uint32_t i = 0; message != NULL && i < receivers.shard_count; i++) {
+        struct pubsub_queued *queued = (struct pubsub_queued *)(message + 1) + i;
+        *queued = (struct pubsub_queued){.message = message};
+        if (enqueue(&pubsub->threads[receivers.shards[i]], queued)) {
+            receivers.shards[wake_count++] = receivers.shards[i];
+        }
+    }
+    pthread_mutex_unlock(&pubsub->lock);
+    for (uint32_t i = 0; i < wake_count; i++) {
+        pubsub->wake(pubsub->context, receivers.shards[i]);
+    }
+    if (receivers.shard_count > 0 && message == NULL) {
+        return receivers.full ? -EAGAIN : -ENOMEM;
+    }
+    return (int64_t)receivers.subscriptions;
+}
+
+struct pubsub_queued *pubsub_take(struct pubsub *pubsub, uint32_t shard)
+{
+    struct pubsub_thread *thread = &pubsub->threads[shard];
+
+    pthread_mutex_lock(&pubsub->lock);
+    struct pubsub_queued *first = thread->first;
+    thread->first = thread->last = NULL;
+    thread->bytes = 0;
+    pthread_mutex_unlock(&pubsub->lock);
+    return first;
+}
+
+void pubsub_give_back(struct pubsub *pubsub, struct pubsub_queued *queued)
+{
+    struct pubsub_message *message = queued->message;
+
+    if (atomic_fetch_sub(&message->queues, 1) == 1) {
+        heap_give(pubsub->memory, message, message->block_size);
+    }
+}
+
+struct subscription_share *pubsub_share(struct pubsub *pubsub, uint32_t shard, struct bytes channel)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    struct subscription_share *share =
+        find_share(find_topic(pubsub, PUBSUB_CHANNEL, channel, hash_of(pubsub, channel)), shard);
+    pthread_mutex_unlock(&pubsub->lock);
+    return share;
+}
+
+/* ---- For PUBSUB ---- */
+
+static const struct pubsub_topic *next_channel(const struct pubsub *pubsub, struct bytes pattern,
+                                               const struct pubsub_topic *topic, uint32_t *bucket)
+{
+    topic = topic == NULL ? NULL : topic->next;
+    for (;;) {
+        while (topic != NULL &&
+               (topic->kind != PUBSUB_CHANNEL || !glob_matches(pattern, name_of(topic)))) {
+            topic = topic->next;
+        }
+        if (topic != NULL || *bucket == pubsub->bucket_count) {
+            return topic;
+        }
+        topic = pubsub->buckets[(*bucket)++];
+    }
+}
+
+int pubsub_put_channels(struct pubsub *pubsub, struct bytes pattern, struct buffer *out)
+{
+    const struct resp_out to = {.buffer = out};
+    const struct pubsub_topic *topic = NULL;
+    uint32_t bucket = 0, count = 0;
+
+    pthread_mutex_lock(&pubsub->lock);
+    while ((topic = next_channel(pubsub, pattern, topic, &bucket)) != NULL) {
+        count++;
+    }
+    int rc = resp_array(&to, count);
+    for (bucket = 0; rc == 0 && (topic = next_channel(pubsub, pattern, topic, &bucket)) != NULL;) {
+        rc = resp_bulk(&to, name_of(topic));
+    }
+    pthread_mutex_unlock(&pubsub->lock);
+    return rc;
+}
+
+uint64_t pubsub_subscribers(struct pubsub *pubsub, struct bytes channel)
+{
+    uint64_t count = 0;
+
+    pthread_mutex_lock(&pubsub->lock);
+    const struct pubsub_topic *topic =
+        find_topic(pubsub, PUBSUB_CHANNEL, channel, hash_of(pubsub, channel));
+    for (const struct subscription_share *share = topic == NULL ? NULL : topic->shares;
+         share != NULL; share = share->next) {
+        count += share->count;
+    }
+    pthread_mutex_unlock(&pubsub->lock);
+    return count;
+}
+
+uint32_t pubsub_pattern_count(struct pubsub *pubsub)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    uint32_t count = pubsub->pattern_count;
+    pthread_mutex_unlock(&pubsub->lock);
+    return count;
+}
+
+/* ---- Keyspace events ---- */
+
+void pubsub_set_events(struct pubsub *pubsub, uint32_t events)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    pubsub->events = events;
+    tell(pubsub);
+    pthread_mutex_unlock(&pubsub->lock);
+}
+
+uint32_t pubsub_events(struct pubsub *pubsub)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    uint32_t events = pubsub->events;
+    pthread_mutex_unlock(&pubsub->lock);
+    return events;
+}
