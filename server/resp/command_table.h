@@ -86,7 +86,11 @@ enum command_join {
     X("pexpiretime", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpiretime, false, LOCAL_NONE, "7.0.0", "generic", "Tells the deadline in milliseconds since 1970.") \
     X("ping", -1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PING, "1.0.0", "connection", "Is answered.") \
     X("psetex", 4, COMMAND_WRITE | COMMAND_MAKES, 1, 1, 1, JOIN_NONE, command_psetex, false, LOCAL_NONE, "2.6.0", "string", "Sets a string and its deadline in milliseconds.") \
+    X("psubscribe", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PSUBSCRIBE, "2.0.0", "pubsub", "Listens to all channels whose names match.") \
     X("pttl", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pttl, false, LOCAL_NONE, "2.6.0", "generic", "Tells how many milliseconds are left.") \
+    X("publish", 3, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PUBLISH, "2.0.0", "pubsub", "Sends a message to those who listen.") \
+    X("pubsub", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PUBSUB, "2.8.0", "pubsub", "About the channels.") \
+    X("punsubscribe", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PUNSUBSCRIBE, "2.0.0", "pubsub", "Listens no longer to such channels.") \
     X("quit", -1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_QUIT, "1.0.0", "connection", "Ends the connection.") \
     X("readonly", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READONLY, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
     X("readwrite", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READWRITE, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
@@ -110,11 +114,13 @@ enum command_join {
     X("srem", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_srem, false, LOCAL_NONE, "1.0.0", "set", "Removes members.") \
     X("sscan", -3, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_sscan, false, LOCAL_NONE, "2.8.0", "set", "Gives members, all at once.") \
     X("strlen", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_strlen, false, LOCAL_NONE, "2.2.0", "string", "Tells the size of a string.") \
+    X("subscribe", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SUBSCRIBE, "2.0.0", "pubsub", "Listens to channels.") \
     X("time", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_TIME, "2.6.0", "server", "Tells the time.") \
     X("touch", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_SUM, command_touch, false, LOCAL_NONE, "3.2.1", "generic", "Uses sessions, and counts those that are there.") \
     X("ttl", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_ttl, false, LOCAL_NONE, "1.0.0", "generic", "Tells how many seconds are left.") \
     X("type", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_type, false, LOCAL_NONE, "1.0.0", "generic", "Tells the type of a value.") \
     X("unlink", -2, COMMAND_WRITE | COMMAND_FAST, 1, -1, 1, JOIN_SUM, command_del, true, LOCAL_NONE, "4.0.0", "generic", "Ends sessions.") \
+    X("unsubscribe", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_UNSUBSCRIBE, "2.0.0", "pubsub", "Listens no longer to channels.") \
     X("unwatch", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_UNWATCH, "2.2.0", "transactions", "Forgets what WATCH saw.") \
     X("watch", -2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_WATCH, "2.2.0", "transactions", "Lets EXEC do nothing where a key was changed since.") \
     X("zadd", -4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zadd, false, LOCAL_NONE, "1.2.0", "sorted-set", "Adds members, or sets their scores.") \
@@ -140,8 +146,8 @@ enum command_join {
 
 #define COMMAND_LOCALS(X) \
     X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
-    X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MULTI) X(PING) X(QUIT) \
-    X(READONLY) X(READWRITE) X(RENAME) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(TIME) \
+    X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MULTI) X(PING) X(PSUBSCRIBE) X(PUBLISH) X(PUBSUB) X(PUNSUBSCRIBE) X(QUIT) \
+    X(READONLY) X(READWRITE) X(RENAME) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
     X(UNWATCH) X(WATCH)
 /* clang-format on */
 

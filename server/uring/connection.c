@@ -327,7 +327,7 @@ static bool is_flooded(const struct shard_thread *thread, const struct connectio
     return connection->output.size > 2 * limit + connection->answer_bytes_max;
 }
 
-static void cut(struct shard_thread *thread, struct connection *connection)
+void connection_cut(struct shard_thread *thread, struct connection *connection)
 {
     thread->stats.output_limited++;
     connection->protocol->complain(thread, connection, STATUS_OUTPUT_LIMIT);
@@ -339,7 +339,7 @@ static void cut(struct shard_thread *thread, struct connection *connection)
 static void settle_open(struct shard_thread *thread, struct connection *connection)
 {
     if (!connection->cut && is_flooded(thread, connection)) {
-        cut(thread, connection);
+        connection_cut(thread, connection);
     }
     if (!connection->cut) {
         turned_resume(thread, connection);

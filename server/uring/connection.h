@@ -204,6 +204,9 @@ bool connection_is_full(const struct shard_thread *thread, const struct connecti
 /* Take no more requests, answer, close. */
 void connection_drain(struct shard_thread *thread, struct connection *connection);
 
+/* Its client does not read: OUTPUT_LIMIT is the last thing it is told. It must be open and not cut. */
+void connection_cut(struct shard_thread *thread, struct connection *connection);
+
 /* Close without waiting for anything but the ring. */
 void connection_close(struct shard_thread *thread, struct connection *connection);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -55,6 +56,25 @@ static int make_threads(struct plane *plane, char *message, size_t message_size)
     return connect_hops(plane);
 }
 
+static void wake(void *context, uint32_t shard)
+{
+    struct plane *plane = context;
+
+    mailbox_wake(&plane->threads[shard].mailbox);
+}
+
+/* Returns 0 or negative errno. */
+static int make_pubsub(struct plane *plane)
+{
+    uint64_t seed;
+
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) {
+        return -errno;
+    }
+    pubsub_init(&plane->pubsub, plane->options.memory, seed, wake, plane);
+    return 0;
+}
+
 int plane_create(const struct plane_options *options, struct plane **created, char *message,
                  size_t message_size)
 {
@@ -75,6 +95,11 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
     plane->options = *options;
     if (plane->options.memory == NULL) {
         plane->options.memory = heap_memory();
+    }
+    rc = make_pubsub(plane);
+    if (rc != 0) {
+        free(plane);
+        return rc;
     }
     plane->scripts.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     rename_tags(plane->rename_tags);
@@ -199,6 +224,7 @@ void plane_destroy(struct plane *plane)
     if (plane->listen_fd >= 0) {
         close(plane->listen_fd);
     }
+    pubsub_fini(&plane->pubsub);
     free(plane->threads);
     free(plane->node_name);
     free(plane);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "plane.h"
+#include "pubsub.h"
 #include "rename.h"
 #include "resp_door.h"
 #include "shard_thread.h"
@@ -23,6 +24,7 @@ struct plane {
     _Atomic uint64_t clients;      /* Ids given out in this run of the node. */
     _Atomic uint64_t resp_clients; /* The same, of connections that speak RESP. */
     struct scripts scripts;
+    struct pubsub pubsub;
     uint16_t rename_tags[RENAME_JOURNALS];
     _Atomic uint32_t
         recovering; /* Threads that have not yet ended what a crash left half done: nothing is accepted. */

@@ -29,6 +29,8 @@ int resp_door_open(struct shard_thread *thread, struct connection *connection)
     }
     *session = (struct resp_session){
         .id = 1 + atomic_fetch_add(&thread->plane->resp_clients, 1),
+        .connection = connection,
+        .subscriber = {.shard = thread->index},
     };
     reply_order_init(&session->order, thread->memory);
     resp_multi_init(&session->multi, thread->memory);
@@ -42,6 +44,7 @@ static void forget(struct shard_thread *thread, struct connection *connection)
 {
     struct resp_session *session = connection->resp;
 
+    pubsub_leave(&thread->plane->pubsub, &session->subscriber);
     reply_order_fini(&session->order);
     resp_multi_fini(&session->multi);
     heap_give(thread->memory, session, sizeof *session);
@@ -326,6 +329,39 @@ static bool is_walk(const struct command *command)
            command->local == LOCAL_FLUSHDB || command->local == LOCAL_KEYS;
 }
 
+static bool is_pubsub(const struct command *command)
+{
+    switch ((enum command_local)command->local) {
+    case LOCAL_PSUBSCRIBE:
+    case LOCAL_PUBLISH:
+    case LOCAL_PUNSUBSCRIBE:
+    case LOCAL_SUBSCRIBE:
+    case LOCAL_UNSUBSCRIBE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What a client of RESP2 may do that has subscribed. */
+static bool is_for_subscribers(const struct command *command)
+{
+    return command->local == LOCAL_PING || command->local == LOCAL_QUIT ||
+           command->local == LOCAL_RESET || (is_pubsub(command) && command->local != LOCAL_PUBLISH);
+}
+
+static void reply_subscribed(struct shard_thread *thread, struct connection *connection,
+                             uint64_t number, const struct command *command)
+{
+    char text[160];
+
+    snprintf(text, sizeof text,
+             "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+             "are allowed in this context",
+             command->name);
+    resp_reply_error(thread, connection, number, text);
+}
+
 static bool is_multi(const struct command *command)
 {
     switch ((enum command_local)command->local) {
@@ -359,6 +395,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         reply_unknown(thread, connection, number, name, arguments);
     } else if (wrong) {
         reply_arity(thread, connection, number, command);
+    } else if (resp_is_subscribed(connection->resp) && !is_for_subscribers(command)) {
+        reply_subscribed(thread, connection, number, command);
     } else if (thread->stopping) {
         resp_reply_error(thread, connection, number, "ERR the server is stopping");
     } else if (is_multi(command)) {
@@ -369,6 +407,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_scan(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
         resp_eval(thread, connection, number, command, array, whole);
+    } else if (is_pubsub(command)) {
+        resp_pubsub(thread, connection, number, command, array, whole);
     } else if (is_walk(command)) {
         resp_walk(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_RENAME) {

@@ -14,6 +14,7 @@
 #include "calls.h"
 #include "commands.h"
 #include "connection.h"
+#include "pubsub.h"
 #include "scripts.h"
 
 enum {
@@ -48,6 +49,8 @@ struct resp_session {
     bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */
     bool silent_now;  /* ... and the one that is served. */
     struct resp_multi multi;
+    struct connection *connection;
+    struct subscriber subscriber;
     char name[RESP_NAME_BYTES_MAX + 1];
     char library[RESP_NAME_BYTES_MAX + 1], library_version[RESP_NAME_BYTES_MAX + 1];
 };
@@ -136,6 +139,14 @@ void resp_several(struct shard_thread *thread, struct connection *connection, ui
 /* RENAME, RENAMENX (resp_rename.c). */
 void resp_rename(struct shard_thread *thread, struct connection *connection, uint64_t number,
                  const struct command *command, struct bytes array, struct bytes whole);
+/* SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBLISH (resp_pubsub.c). */
+void resp_pubsub(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                 const struct command *command, struct bytes array, struct bytes whole);
+/* Is this a client of RESP2 that has subscribed? It may do little else. */
+bool resp_is_subscribed(const struct resp_session *session);
+/* Give messages to this thread's subscribers, before the end of the turn. */
+void resp_pubsub_turn(struct shard_thread *thread);
+void resp_pubsub_fini(struct shard_thread *thread);
 /* EVAL, EVALSHA (resp_scripts.c). */
 void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);

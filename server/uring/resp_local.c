@@ -51,6 +51,11 @@ static int ping(struct local *local)
     if (local->rest.count > 1) {
         return local_arity_error(local, NULL);
     }
+    if (resp_is_subscribed(local->session)) {
+        int rc = resp_array(local->out, 2);
+        rc = rc != 0 ? rc : resp_text(local->out, "pong");
+        return rc != 0 ? rc : resp_bulk(local->out, local_next(local));
+    }
     return local->rest.count == 1 ? resp_bulk(local->out, local_next(local))
                                   : resp_simple(local->out, "PONG");
 }
@@ -162,6 +167,7 @@ static int reset(struct local *local)
     session->resp3 = session->silent = session->silent_now = false;
     session->name[0] = '\0';
     resp_multi_clear(&session->multi);
+    pubsub_leave(&local->thread->plane->pubsub, &session->subscriber);
     return resp_simple(local->out, "RESET");
 }
 
@@ -455,6 +461,8 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return local_info(&local);
     case LOCAL_PING:
         return ping(&local);
+    case LOCAL_PUBSUB:
+        return local_pubsub(&local);
     case LOCAL_QUIT:
         *ends = true;
         return local_ok(&local);
@@ -477,8 +485,13 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_FLUSHDB:
     case LOCAL_KEYS:
     case LOCAL_MULTI:
+    case LOCAL_PSUBSCRIBE:
+    case LOCAL_PUBLISH:
+    case LOCAL_PUNSUBSCRIBE:
     case LOCAL_RENAME:
     case LOCAL_SCAN:
+    case LOCAL_SUBSCRIBE:
+    case LOCAL_UNSUBSCRIBE:
     case LOCAL_UNWATCH:
     case LOCAL_WATCH:
     case LOCAL_NONE:

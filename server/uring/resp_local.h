@@ -1,5 +1,5 @@
-/* What the RESP door's own commands share: private to resp_local.c (the connection, the commands, scripts) and resp_server.c
- * (the server). */
+/* What the RESP door's own commands share: private to resp_local.c (the connection, the commands, scripts), resp_server.c
+ * (the server) and resp_pubsub.c. */
 #ifndef RESP_LOCAL_H
 #define RESP_LOCAL_H
 
@@ -29,6 +29,7 @@ int local_unknown_sub(const struct local *local, struct bytes sub);
 int local_config(struct local *local);
 int local_info(struct local *local);
 int local_time(const struct local *local);
+int local_pubsub(struct local *local);
 int local_role(const struct local *local);
 
 #endif

@@ -131,6 +131,7 @@ void shard_thread_fini(struct shard_thread *thread)
 {
     ring_destroy(&thread->ring);
     connections_fini(thread);
+    resp_pubsub_fini(thread);
     abandon_gathers(thread);
     tasks_fini(thread);
     calls_fini(&thread->calls);
@@ -192,6 +193,7 @@ static void read_mail(struct shard_thread *thread)
 {
     struct mail *mail;
 
+    thread->messages_came = true;
     while ((mail = mailbox_take(&thread->mailbox)) != NULL) {
         switch (mail->kind) {
         case MAIL_STATS:
@@ -364,6 +366,7 @@ static uint64_t end_of_turn(struct shard_thread *thread)
     wait_us = least(wait_us, tasks_turn(thread));
     uint64_t now_us = monotonic_us();
 
+    resp_pubsub_turn(thread);
     connections_turn(thread);
     wait_us = least(wait_us, tick(thread, now_us));
     wait_us = least(wait_us, log_writer_turn(&thread->log, now_us));

@@ -80,9 +80,11 @@ struct shard_thread {
     uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
     uint32_t cross_first;       /* The shard whose requests come first. */
     struct task *tasks;
-    uint64_t rename_id;  /* Of the last one. */
-    uint32_t recovering; /* Journals not looked at, and what was found in them. */
-    bool again;          /* There is more to do: do not wait. */
+    bool messages_came;             /* There are some in its queue (pubsub.h), perhaps... */
+    struct pubsub_queued *messages; /* ... and these were taken from it. */
+    uint64_t rename_id;             /* Of the last one. */
+    uint32_t recovering;            /* Journals not looked at, and what was found in them. */
+    bool again;                     /* There is more to do: do not wait. */
     bool stopping, drained;
     uint64_t stop_us;
     pthread_t thread;
