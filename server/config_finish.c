@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "events.h"
 #include "log_format.h"
 #include "segment_pool.h"
 
@@ -54,6 +55,17 @@ static int check_ports(const struct config *config, struct finding *finding)
         }
     }
     return 0;
+}
+
+static int check_events(const struct config *config, struct finding *finding)
+{
+    uint32_t events;
+
+    if (events_parse(bytes_of_string(config->resp_notify_keyspace_events), &events) == 0) {
+        return 0;
+    }
+    return found(finding, config->lines[CONFIG_KEY_resp_notify_keyspace_events],
+                 "resp.notify_keyspace_events: %s", EVENTS_BAD);
 }
 
 /* As it would stand in the file. */
@@ -150,6 +162,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (rc == 0) {
         rc = check_disk_limit(config, &finding);
+    }
+    if (rc == 0) {
+        rc = check_events(config, &finding);
     }
     if (rc != 0 && finding.line != 0) {
         snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, finding.line,

@@ -94,7 +94,12 @@ enum { CONFIG_TEXT_MAX = 1000 };
 
 #define CONFIG_RESP_KEYS(X)                                                                        \
     X(resp, allow_flush, SWITCH, "no", 0, 0,                                                       \
-      "Redis clients may end all sessions at once, by FLUSHDB and FLUSHALL.")
+      "Redis clients may end all sessions at once, by FLUSHDB and FLUSHALL.")                      \
+    X(resp, notify_keyspace_events, TEXT, "", 0, 32,                                               \
+      "Which keyspace events Redis clients can subscribe to, in Redis's letters, until CONFIG "    \
+      "SET "                                                                                       \
+      "says otherwise; of them `del` (g) and `expired` (x) are told. `Egx`: what Spring Session "  \
+      "asks for.")
 
 #define CONFIG_LOG_KEYS(X)                                                                         \
     X(log, format, LOG_FORMAT, "text", 0, 0,                                                       \

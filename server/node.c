@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "convert.h"
+#include "events.h"
 #include "machine.h"
 #include "node_private.h"
 #include "pages.h"
@@ -98,6 +99,10 @@ static int convert(struct node *node, char *message, size_t message_size)
 static int open_plane(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
+    uint32_t events = 0;
+
+    (void)events_parse(bytes_of_string(config->resp_notify_keyspace_events),
+                       &events); /* Checked. */
     const struct plane_options options = {
         .node_name = config->node_name,
         .address = config->listen_address,
@@ -113,6 +118,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                 .log_interval_ms = (uint32_t)config->storage_log_interval,
             },
         .allow_flush = config->resp_allow_flush != 0,
+        .events = events,
         .actor = node->directory.meta.actor,
         .run = node->directory.meta.run,
         .memory = &node->memory,

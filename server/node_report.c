@@ -123,6 +123,7 @@ static void copy_plane(const struct plane_shard_stats *from, struct metrics_shar
     to->frames_bad = from->frames_bad;
     to->hops = from->hops;
     to->output_limited = from->output_limited;
+    to->events_dropped = from->events_dropped;
     to->cpu_us = from->cpu_us;
     copy_log(&from->log, &to->log);
 }

@@ -39,7 +39,7 @@ struct metrics_shard {
     struct metrics_log log;
     struct metrics_store store;
     uint64_t connections, accepted, refused_connections;
-    uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited;
+    uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
     uint64_t cpu_us;
 };
 

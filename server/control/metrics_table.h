@@ -90,6 +90,8 @@
     X(belay_connections_output_limited_total, COUNTER, SHARD, "",                                  \
       "Connections closed because replies were not read (limits.output_buffer).",                  \
       s->output_limited)                                                                           \
+    X(belay_events_dropped_total, COUNTER, SHARD, "",                                              \
+      "Keyspace events that were not told, as too many messages waited.", s->events_dropped)       \
     X(belay_received_bytes_total, COUNTER, SHARD, "", "Bytes from clients.", s->bytes_in)          \
     X(belay_sent_bytes_total, COUNTER, SHARD, "", "Bytes to clients.", s->bytes_out)               \
     X(belay_frames_bad_total, COUNTER, SHARD, "", "Malformed or damaged frames.", s->frames_bad)   \

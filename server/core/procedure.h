@@ -40,8 +40,10 @@ struct turn {
     struct staged *staged; /* A transaction's: TURN_KEYS_MAX of them. */
     uint32_t staged_count;
     bool opened, counted;
-    bool moved;       /* Something of it did. */
-    bool moves;       /* What is destroyed now lives on under another key: no end of a session. */
+    bool moved; /* Something of it did. */
+    bool moves; /* What is destroyed now lives on under another key: no end of a session. */
+    bool
+        replaces; /* What is destroyed now gives way to a value of another type: no end of a session. */
     uint64_t unlocks; /* Whose lock of the key goes once this is answered; 0: nobody's. */
 };
 

@@ -82,7 +82,7 @@ enum status shard_stage(struct turn *turn, const struct request *write)
     }
     turn->moved = turn->moved || turn->moves;
     staged->created += written->created;
-    staged->destroyed += written->destroyed && !turn->moves;
+    staged->destroyed += written->destroyed && !turn->moves && !turn->replaces;
     if (written->stamp.hlc > turn->shard->hlc) {
         turn->shard->hlc = written->stamp.hlc;
     }

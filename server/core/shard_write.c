@@ -103,7 +103,8 @@ void shard_account(struct shard *shard, uint64_t position, struct bytes key, str
     if (before.expired) {
         stats->expired++;
         shard_trace(shard, TRACE_SESSION_EXPIRED, position, key);
-    } else if (destroyed) {
+    }
+    if (destroyed) {
         stats->destroyed++;
         shard_trace(shard, TRACE_SESSION_DELETED, position, key);
     }

@@ -72,6 +72,7 @@ static int make_pubsub(struct plane *plane)
         return -errno;
     }
     pubsub_init(&plane->pubsub, plane->options.memory, seed, wake, plane);
+    pubsub_set_events(&plane->pubsub, plane->options.events);
     return 0;
 }
 

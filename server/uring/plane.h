@@ -37,6 +37,8 @@ struct plane_options {
     uint32_t shard_count;
     struct plane_limits limits;
     bool allow_flush; /* FLUSHDB and FLUSHALL. */
+    uint32_t
+        events; /* Keyspace events that are told, until CONFIG SET says otherwise (events.h). */
     struct actor actor;
     struct memory *memory; /* For what is under way; used by any thread. NULL: the heap. */
     uint32_t run; /* No other start of this node had it: ids of clients are made with it. */
@@ -66,7 +68,7 @@ struct plane_shard_stats {
     struct keeper_stats keeper;
     struct plane_log_stats log;
     uint64_t connections, accepted, refused_connections;
-    uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited;
+    uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
     uint64_t buffer_bytes; /* Memory of requests and answers under way, now. */
     uint64_t cpu_us;       /* Of the thread. */
 };

@@ -84,8 +84,7 @@ struct pubsub {
     struct pubsub_topic *patterns; /* All of them. */
     uint32_t events;               /* Which keyspace events are asked for (events.h). */
     uint64_t subscriptions;
-    _Atomic uint32_t told;    /* The same; 0 while nobody subscribes to anything. */
-    _Atomic uint64_t dropped; /* Events that found a queue full, or no memory. */
+    _Atomic uint32_t told; /* The same; 0 while nobody subscribes to anything. */
     struct pubsub_thread threads[SHARDS_MAX];
 };
 

@@ -14,6 +14,7 @@
 #include "calls.h"
 #include "commands.h"
 #include "connection.h"
+#include "ports.h"
 #include "pubsub.h"
 #include "scripts.h"
 
@@ -144,6 +145,8 @@ void resp_pubsub(struct shard_thread *thread, struct connection *connection, uin
                  const struct command *command, struct bytes array, struct bytes whole);
 /* Is this a client of RESP2 that has subscribed? It may do little else. */
 bool resp_is_subscribed(const struct resp_session *session);
+/* A session of this thread's shard has ended, perhaps: tell who asked for it (events.h). */
+void resp_tell(struct shard_thread *thread, enum trace_event event, struct bytes key);
 /* Give messages to this thread's subscribers, before the end of the turn. */
 void resp_pubsub_turn(struct shard_thread *thread);
 void resp_pubsub_fini(struct shard_thread *thread);

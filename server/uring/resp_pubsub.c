@@ -9,7 +9,9 @@
 
 #include "batch.h"
 #include "container.h"
+#include "events.h"
 #include "glob.h"
+#include "limits.h"
 #include "plane_private.h"
 #include "resp_local.h"
 #include "run.h"
@@ -139,6 +141,60 @@ void resp_pubsub_fini(struct shard_thread *thread)
         struct pubsub_queued *next = thread->messages->next;
         pubsub_give_back(&thread->plane->pubsub, thread->messages);
         thread->messages = next;
+    }
+}
+
+/* ---- Keyspace events ---- */
+
+/* The key as its client knows it, and its database. Returns false where it is none of theirs. */
+static bool find_database(struct bytes *key, uint32_t *database)
+{
+    *database = 0;
+    if (key->size == 0 || key->data[0] != RESP_KEY_RESERVED) {
+        return true;
+    }
+    size_t at = 1;
+    while (at < key->size && key->data[at] >= '0' && key->data[at] <= '9' &&
+           *database < RESP_DATABASES) {
+        *database = 10 * *database + key->data[at++] - '0';
+    }
+    if (at == 1 || at == key->size || key->data[at] != ':' || *database >= RESP_DATABASES) {
+        return false;
+    }
+    *key = bytes_of(key->data + at + 1, key->size - at - 1);
+    return true;
+}
+
+static void tell(struct shard_thread *thread, const char *where, uint32_t database,
+                 struct bytes what, struct bytes payload)
+{
+    uint8_t channel[KEY_BYTES_MAX + 32];
+
+    int size = snprintf((char *)channel, sizeof channel, "__%s@%u__:", where, database);
+    assert(size > 0 && (size_t)size + what.size <= sizeof channel);
+    memcpy(channel + size, what.data, what.size);
+    int64_t count = pubsub_publish(&thread->plane->pubsub,
+                                   bytes_of(channel, (size_t)size + what.size), payload);
+    thread->stats.events_dropped += count < 0;
+}
+
+void resp_tell(struct shard_thread *thread, enum trace_event event, struct bytes key)
+{
+    const uint32_t told = pubsub_told(&thread->plane->pubsub);
+    bool expired = event == TRACE_SESSION_EXPIRED;
+    struct bytes name = bytes_of_string(expired ? "expired" : "del");
+    uint32_t database;
+
+    if ((!expired && event != TRACE_SESSION_DELETED) ||
+        (told & (expired ? EVENTS_EXPIRED : EVENTS_GENERIC)) == 0 ||
+        !find_database(&key, &database)) {
+        return;
+    }
+    if ((told & EVENTS_KEYSPACE) != 0) {
+        tell(thread, "keyspace", database, key, name);
+    }
+    if ((told & EVENTS_KEYEVENT) != 0) {
+        tell(thread, "keyevent", database, name, key);
     }
 }
 

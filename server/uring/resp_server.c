@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "events.h"
 #include "glob.h"
 #include "plane_private.h"
 #include "run.h"
@@ -18,7 +19,7 @@ static int config_get(struct local *local)
         {"appendonly", "yes"},
         {"databases", "16"},
         {"maxmemory-policy", "noeviction"},
-        {"notify-keyspace-events", ""},
+        {"notify-keyspace-events", NULL},
         {"replica-read-only", "yes"},
         {"save", ""},
         {"slave-read-only", "yes"},
@@ -26,8 +27,10 @@ static int config_get(struct local *local)
     };
     enum { SETTINGS = sizeof settings / sizeof settings[0] };
     bool wanted[SETTINGS] = {false};
+    char events[EVENTS_TEXT_BYTES];
     uint32_t count = 0;
 
+    events_print(pubsub_events(&local->thread->plane->pubsub), events);
     while (local->rest.count > 0) {
         struct bytes pattern = local_next(local);
         for (size_t i = 0; i < SETTINGS; i++) {
@@ -42,10 +45,51 @@ static int config_get(struct local *local)
     for (size_t i = 0; rc == 0 && i < SETTINGS; i++) {
         if (wanted[i]) {
             rc = resp_text(local->out, settings[i].name);
-            rc = rc != 0 ? rc : resp_text(local->out, settings[i].value);
+            const char *value = settings[i].value;
+            rc = rc != 0 ? rc : resp_text(local->out, value != NULL ? value : events);
         }
     }
     return rc;
+}
+
+static int config_error(const struct local *local, const char *cause)
+{
+    char text[192];
+
+    snprintf(text, sizeof text,
+             "ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - %s",
+             cause);
+    return resp_error(local->out, text);
+}
+
+/* There is one setting that can be changed. */
+static int config_set(struct local *local)
+{
+    uint32_t events;
+    bool found = false;
+
+    if (local->rest.count % 2 != 0) {
+        return resp_error(local->out, run_syntax);
+    }
+    while (local->rest.count > 0) {
+        struct bytes name = local_next(local), value = local_next(local);
+        if (!run_is(name, "notify-keyspace-events")) {
+            char text[160];
+            snprintf(text, sizeof text,
+                     "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                     (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
+            return resp_error(local->out, text);
+        }
+        if (found) {
+            return config_error(local, "duplicate parameter");
+        }
+        if (events_parse(value, &events) != 0) {
+            return config_error(local, EVENTS_BAD);
+        }
+        found = true;
+    }
+    pubsub_set_events(&local->thread->plane->pubsub, events);
+    return local_ok(local);
 }
 
 int local_config(struct local *local)
@@ -55,13 +99,8 @@ int local_config(struct local *local)
     if (run_is(sub, "get")) {
         return local->rest.count == 0 ? local_arity_error(local, "get") : config_get(local);
     }
-    if (run_is(sub, "set") && local->rest.count >= 2) {
-        struct bytes name = local_next(local);
-        char text[160];
-        snprintf(text, sizeof text,
-                 "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-                 (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
-        return resp_error(local->out, text);
+    if (run_is(sub, "set")) {
+        return local->rest.count < 2 ? local_arity_error(local, "set") : config_set(local);
     }
     return local_unknown_sub(local, sub);
 }

@@ -39,6 +39,9 @@ static void trace(struct tracer *tracer, enum trace_event event, uint64_t a, str
     struct shard_thread *thread = container_of(tracer, struct shard_thread, tracer);
     const struct plane_options *options = &thread->plane->options;
 
+    if (pubsub_told(&thread->plane->pubsub) != 0) {
+        resp_tell(thread, event, text);
+    }
     if (options->trace != NULL) {
         options->trace(options->context, thread->index, event, a, text);
     }

@@ -68,6 +68,48 @@ assert held.acquire() and held.extend(5) and held.reacquire()
 assert not client.lock("lock:mine", timeout=5).acquire(blocking=False)
 held.release()
 
+# Messages: by channel, by pattern, and of what ends.
+client.config_set("notify-keyspace-events", "Egx")
+events = set(client.config_get("notify-keyspace-events")["notify-keyspace-events"])
+assert events == set("Egx"), events
+pubsub = client.pubsub()
+pubsub.subscribe("news", "__keyevent@0__:del", "__keyevent@0__:expired")
+pubsub.psubscribe("user:*")
+
+
+def heard(kind):
+    while True:
+        message = pubsub.get_message(timeout=30)
+        assert message is not None, f"no {kind}"
+        if message["type"] == kind:
+            return message["channel"], message["data"]
+
+
+for _ in range(3):
+    heard("subscribe")
+assert heard("psubscribe") == ("user:*", 4)
+assert client.publish("news", "hello") == 1 and heard("message") == ("news", "hello")
+assert client.publish("user:ada", "hi") == 1 and heard("pmessage") == ("user:ada", "hi")
+assert client.publish("nobody", "hello") == 0
+assert client.pubsub_numsub("news") == [("news", 1)] and client.pubsub_numpat() == 1
+client.set("ends", 1)
+client.delete("ends")
+assert heard("message") == ("__keyevent@0__:del", "ends")
+client.set("ends", 1, px=10)
+assert heard("message") == ("__keyevent@0__:expired", "ends")
+worker = client.pubsub()
+came = threading.Event()
+worker.subscribe(jobs=lambda message: came.set())
+thread = worker.run_in_thread(sleep_time=0.01)
+while not came.wait(0.05):
+    client.publish("jobs", "one")
+thread.stop()
+thread.join()
+pubsub.unsubscribe()
+pubsub.punsubscribe()
+assert heard("punsubscribe") == ("user:*", 0)
+pubsub.close()
+
 # Expiry, and logout.
 client.set("session:2", "bob", px=100)
 while client.exists("session:2"):

@@ -10,6 +10,7 @@ from daemon import Daemon, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
 
 SHARDS = 3
+RELEASE = 'if redis.call("get",KEYS[1]) == ARGV[1] then\n    return redis.call("del",KEYS[1])\nelse\n    return 0\nend'
 
 
 @contextmanager
@@ -287,6 +288,155 @@ def test_many_come_and_go():
             check(not failures, failures)
             wait_for("all have left", lambda: talker.ask("PUBSUB", "CHANNELS") == [] and talker.ask("PUBSUB", "NUMPAT") == 0)
         check(daemon.stop() == 0, "a clean end")
+
+
+def listen(port, *patterns, events="KEgx"):
+    client = Client(port)
+    check(client.ask("CONFIG", "SET", "notify-keyspace-events", events) == b"OK", "set")
+    client.send("PSUBSCRIBE", *patterns)
+    for _ in patterns:
+        client.read()
+    return client
+
+
+def drained(listener, port):
+    """What has come up to now, by channel and payload. (A message of our own comes behind it.)"""
+    with Client(port) as client:
+        client.ask("PUBLISH", "__keyevent@end", "x")
+    found = []
+    while True:
+        message = listener.read()
+        if message[2] == b"__keyevent@end":
+            return found
+        found.append((message[2].decode(), message[3].decode()))
+
+
+def test_events_as_redis_tells_them():
+    """The same commands end the same keys; of each end Redis's two messages, in Redis's order."""
+    steps = [
+        ("SET", "s", 1), ("DEL", "s"), ("DEL", "s"), ("SET", "s", 1), ("UNLINK", "s", "none"), ("HSET", "h", "f", "v"),
+        ("SET", "h", "a string now"), ("GETDEL", "h"), ("GETDEL", "h"), ("HSET", "h", "f", "v", "g", "w"), ("HDEL", "h", "f"),
+        ("HDEL", "h", "g"), ("SADD", "set", "a", "b"), ("SREM", "set", "a", "b"), ("SADD", "set", "a"), ("SPOP", "set"),
+        ("ZADD", "z", 1, "m"), ("ZREM", "z", "m"), ("SET", "e", 1), ("PEXPIREAT", "e", 1), ("SET", "e", 1), ("GETEX", "e", "PXAT", 1),
+        ("SET", "{r}a", 1), ("RENAME", "{r}a", "{r}b"), ("SET", "a", 1), ("RENAME", "a", "b"), ("DEL", "{r}b", "b"),
+        ("SELECT", 3), ("SET", "s", 1), ("DEL", "s"), ("SELECT", 0),
+        ("MULTI",), ("SET", "{t}1", 1), ("SET", "{t}2", 1), ("DEL", "{t}1"), ("DEL", "{t}2"), ("SET", "{t}2", 2), ("EXEC",),
+        ("MULTI",), ("DEL", "{t}2"), ("DISCARD",), ("EVAL", RELEASE, 1, "{t}2", 2), ("EXISTS", "{t}2"),
+        ("SET", "e", 1, "PX", 1), ("GET", "e"), ("MULTI",), ("SET", "e", 1), ("DEL", "e"), ("EXEC",),
+    ]
+    with both() as servers:
+        answers = {}
+        for name, port in servers:
+            with listen(port, "__key*") as listener, Client(port) as client:
+                for step in steps:
+                    if step == ("GET", "e"):  # Two lives end here: one has expired, the other is deleted.
+                        wait_for("its deadline", lambda: client.ask("GET", "e") is None)
+                    client.ask(*step)
+                answers[name] = [(channel, payload) for channel, payload in drained(listener, port)
+                                 if payload == "del" or "__:del" in channel]
+        check(answers["redis"] == answers["belay"], f"{answers}")
+        check(len(answers["belay"]) == 2 * 16, answers["belay"])
+
+
+def test_which_events():
+    """CONFIG SET and GET, as Redis; only what is asked for is told."""
+    steps = [("CONFIG", "SET", "notify-keyspace-events", text) for text in
+             ("KEA", "Egx", "Q", "", "An", "KAn", "g$lshzxetdn", "KEm", "E x")]
+    steps += [("CONFIG", "SET", "notify-keyspace-events"), ("CONFIG", "SET"), ("CONFIG", "SET", "foo", "bar"),
+              ("CONFIG", "SET", "notify-keyspace-events", "K", "foo"),
+              ("CONFIG", "SET", "notify-keyspace-events", "K", "foo", "bar"),
+              ("CONFIG", "SET", "Notify-Keyspace-Events", "K", "notify-keyspace-events", "E")]
+    with both() as servers:
+        answers = {}
+        for name, port in servers:
+            with Client(port) as client:
+                answers[name] = []
+                for step in steps:
+                    answers[name].append((step, client.ask(*step)))
+                    answers[name].append((step, client.ask("CONFIG", "GET", "notify-keyspace-events")))
+            for events, wanted in (("", 0), ("K", 0), ("gx", 0), ("Kg", 1), ("Eg", 1), ("Ex", 0), ("KEA", 2), ("K$lshz", 0)):
+                with listen(port, "__key*", events=events) as listener, Client(port) as other:
+                    other.ask("HSET", "k", "f", 1)
+                    other.ask("DEL", "k")
+                    came = [message for message in drained(listener, port) if "del" in message[0] + message[1]]
+                    check(len(came) == wanted, f"{name} {events}: {came}")
+        check(answers["redis"] == answers["belay"], [pair for pair in zip(*answers.values()) if pair[0] != pair[1]])
+    with Daemon(settings=("resp.notify_keyspace_events=Ex",)) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("CONFIG", "GET", "notify-*") == [b"notify-keyspace-events", b"xE"], "of the configuration")
+
+
+def test_ends_are_told_once():
+    """Deadlines and idle timeouts, used and not used meanwhile, ended by other doors: each once, on all shards."""
+    count = 400
+    with Daemon(shards=SHARDS) as daemon:
+        daemon.start()
+        port = port_of(daemon)
+        with listen(port, "__keyevent@*") as listener, Client(port) as client:
+            for i in range(count):
+                client.send("SET", f"e{i}", i, "PX", 300 + i)
+                client.send("SET", f"d{i}", i)
+                client.send("SET", f"both{i}", i, "PX", 300 + i)
+            for _ in range(3 * count):
+                check(client.read() == b"OK", "set")
+            for i in range(count):
+                client.send("DEL", f"d{i}", f"both{i}")
+            deleted = sum(client.read() for _ in range(count))
+            alive = set(range(count))
+            while alive:  # Reading what is dead tells nothing more, nor does deleting it.
+                for i in list(alive):
+                    if client.ask("GET", f"e{i}") is None:
+                        alive.discard(i)
+                        if i % 3 == 0:
+                            check(client.ask("DEL", f"e{i}") == 0, i)
+                        elif i % 3 == 1:
+                            check(client.ask("SET", f"e{i}", "again") == b"OK", i)
+            daemon.run("belayctl", "session", "put", "ctl", "a=1")
+            daemon.run("belayctl", "session", "del", "ctl")
+            found = []
+
+            def all_came():
+                found.extend(drained(listener, port))
+                return len(found) >= count + 2 * count + 1
+            wait_for("the ends are told", all_came)
+            client.ask("SET", "last", 1, "PX", 1)
+            wait_for("the last, too", lambda: found.extend(drained(listener, port)) or ("__keyevent@0__:expired", "last") in found)
+            ends = {}
+            for channel, key in found:
+                ends.setdefault(key, []).append(channel.rsplit(":", 1)[1])
+            check(all(len(one) == 1 for one in ends.values()), [pair for pair in ends.items() if len(pair[1]) > 1])
+            check(all(ends[f"e{i}"] == ["expired"] for i in range(count)), "expired")
+            check(all(ends[f"d{i}"] == ["del"] for i in range(count)), "deleted")
+            check(sum(ends[f"both{i}"] == ["del"] for i in range(count)) == deleted - count, "whichever came first")
+            check(ends["ctl"] == ["del"], "by another door")
+
+
+def test_nothing_is_told_twice_after_a_crash():
+    """kill -9: what had ended is not told again; what ended meanwhile is, once."""
+    count = 300
+    with Daemon(shards=SHARDS, settings=("resp.notify_keyspace_events=Egx",)) as daemon:
+        daemon.start()
+        port = port_of(daemon)
+        with listen(port, "__keyevent@*", events="Egx") as listener, Client(port) as client:
+            for i in range(count):
+                client.ask("SET", f"early{i}", i, "PX", 1 + i % 50)
+                client.ask("SET", f"gone{i}", i)
+                client.ask("SET", f"late{i}", i, "PX", 4000)
+                client.ask("DEL", f"gone{i}")
+            found = []
+            wait_for("the early ones", lambda: found.extend(drained(listener, port)) or len(found) >= 2 * count)
+            check({key for _, key in found} == {f"{what}{i}" for i in range(count) for what in ("early", "gone")}, len(found))
+        daemon.kill()
+        daemon.start()
+        port = port_of(daemon)
+        with listen(port, "__keyevent@*", events="Egx") as listener:
+            found = []
+            wait_for("the late ones", lambda: found.extend(drained(listener, port)) or len(found) >= count)
+            with Client(port) as client:
+                client.ask("SET", "last", 1, "PX", 1)
+            wait_for("one more", lambda: found.extend(drained(listener, port)) or found[-1][1] == "last")
+            check(sorted(key for _, key in found) == sorted(["last"] + [f"late{i}" for i in range(count)]), len(found))
 
 
 if __name__ == "__main__":

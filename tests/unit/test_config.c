@@ -336,6 +336,20 @@ static void test_disk_limit(void **state)
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
 
+static void test_events(void **state)
+{
+    (void)state;
+    config_init(&config);
+    assert_int_equal(
+        config_set(&config, "resp.notify_keyspace_events=Egx", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(config_set(&config, "resp.notify_keyspace_events=Q", message, sizeof message),
+                     0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_string_equal(message, "resp.notify_keyspace_events: Invalid event class character. "
+                                 "Use 'Ag$lshzxeKEtmdn'.");
+}
+
 static void test_file(void **state)
 {
     (void)state;
@@ -440,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
         cmocka_unit_test(test_disk_limit),
+        cmocka_unit_test(test_events),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_print_parse),
         cmocka_unit_test(test_example),

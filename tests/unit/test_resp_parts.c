@@ -1,10 +1,12 @@
 /* Parts of the RESP door: patterns, the order of replies, numbers with a fraction, scripts. */
 #include "check.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "commands.h"
+#include "events.h"
 #include "glob.h"
 #include "random.h"
 #include "reply_order.h"
@@ -218,12 +220,42 @@ static void test_scripts(void **state)
     assert_null(script_of_sha1(text("b70c")));
 }
 
+static void test_events(void **state)
+{
+    static const struct {
+        const char *asked, *shown; /* By Redis 7.0. */
+    } cases[] = {
+        {"", ""},
+        {"KEA", "AKE"},
+        {"Egx", "gxE"},
+        {"Kn", "nK"},
+        {"KAn", "AK"},
+        {"KEAm", "AKEm"},
+        {"KEg$lshzx", "g$lshzxKE"},
+        {"g$lshzxetd", "A"},
+    };
+    uint32_t events = 77;
+    char shown[EVENTS_TEXT_BYTES];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(events_parse(text(cases[i].asked), &events), 0);
+        events_print(events, shown);
+        assert_string_equal(shown, cases[i].shown);
+    }
+    assert_int_equal(events_parse(text("KEQ"), &events), -EINVAL);
+    assert_int_equal(events_parse(bytes_of("K\0", 2), &events), -EINVAL);
+    events_print(UINT32_MAX, shown);
+    assert_string_equal(shown, "AKEm");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_patterns), cmocka_unit_test(test_a_pattern_of_stars),
         cmocka_unit_test(test_order),    cmocka_unit_test(test_doubles),
-        cmocka_unit_test(test_commands), cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_commands), cmocka_unit_test(test_events),
+        cmocka_unit_test(test_scripts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
