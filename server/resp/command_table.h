@@ -23,6 +23,7 @@ enum command_join {
     JOIN_ARRAY,
     JOIN_OK,
     JOIN_WATCH,
+    JOIN_EXEC, /* One reply, in which the numbers of PUBLISH are still missing. */
 };
 
 /* clang-format off */

@@ -1,6 +1,7 @@
 #include "exec.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "run.h"
@@ -17,6 +18,44 @@ enum status watch_run(struct turn *turn)
     rc = rc != 0 ? rc : buffer_append(turn->answer, token);
     return run_end(rc);
 }
+
+/* ---- Commands on no key ---- */
+
+bool exec_is_keyless(const struct command *command)
+{
+    return command->local == LOCAL_ECHO || command->local == LOCAL_PING ||
+           command->local == LOCAL_PUBLISH || command->local == LOCAL_TIME;
+}
+
+static int put_time(const struct resp_out *out, uint64_t now_ms)
+{
+    char text[24];
+
+    int rc = resp_array(out, 2);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(now_ms / 1000));
+    rc = rc != 0 ? rc : resp_text(out, text);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(now_ms % 1000 * 1000));
+    return rc != 0 ? rc : resp_text(out, text);
+}
+
+int exec_keyless(const struct command *command, struct resp_arguments rest, uint64_t now_ms,
+                 const struct resp_out *out)
+{
+    struct bytes argument;
+
+    if (command->local == LOCAL_TIME) {
+        return put_time(out, now_ms);
+    }
+    if (command->local == LOCAL_PUBLISH) {
+        return resp_number(out, 0);
+    }
+    if (rest.count > 1) {
+        return resp_error(out, "ERR wrong number of arguments for 'ping' command");
+    }
+    return resp_next(&rest, &argument) ? resp_bulk(out, argument) : resp_simple(out, "PONG");
+}
+
+/* ---- EXEC ---- */
 
 struct exec {
     struct turn *turn;
@@ -103,6 +142,15 @@ static enum status join(struct exec *exec, const struct command *command, size_t
                                              : resp_simple(&exec->out, "OK"));
 }
 
+static enum status run_keyless(struct exec *exec, const struct command *command)
+{
+    struct resp_arguments rest = resp_arguments(read_string(&exec->body));
+    struct bytes name;
+
+    (void)resp_next(&rest, &name);
+    return run_end(exec_keyless(command, rest, exec->turn->now_ms, &exec->out));
+}
+
 static enum status run_command(struct exec *exec)
 {
     const struct command *command;
@@ -113,6 +161,9 @@ static enum status run_command(struct exec *exec)
     memcpy(&command, address.data, sizeof command);
     uint64_t parts = read_varint(&exec->body);
     enum status status = STATUS_OK;
+    if (parts == 0) {
+        return run_keyless(exec, command);
+    }
     if (command->join == JOIN_ARRAY) {
         status = run_end(resp_array(&exec->out, parts));
     }

@@ -3,14 +3,21 @@
  * The procedure's argument, after its keys (procedure.h): varint number of what was watched, of each the varint number of
  * its key and its token (varint size, bytes; empty: there was no session); varint number of commands, of each
  * the address of its struct command (8 bytes), varint number of its parts, and of each part the varint number of its key
- * and its request (varint size, bytes). The reply is an array, or none where a watched key was changed.
+ * and its request (varint size, bytes); of a command on no key no parts, and its request. The reply is an array, or none where a watched key was changed.
  */
 #ifndef EXEC_H
 #define EXEC_H
 
 #include "commands.h"
+#include "resp.h"
 
 extern const struct procedure exec_procedure;
+
+/* The reply to PING, ECHO or TIME, which a transaction may have, too; `rest`: what follows the name. To PUBLISH it is 0: what
+ * it sends goes out when the transaction is done. Returns 0 or -ENOMEM. */
+bool exec_is_keyless(const struct command *command);
+int exec_keyless(const struct command *command, struct resp_arguments rest, uint64_t now_ms,
+                 const struct resp_out *out);
 
 /* What WATCH asks of each key: WATCH_TOKEN and its token, as varint size and bytes. (An error begins otherwise.) */
 enum { WATCH_TOKEN = 'T' };

@@ -37,6 +37,9 @@ struct resp_multi {
     struct buffer keys;     /* As a transaction's body has them: each as varint size and bytes... */
     struct buffer watches;  /* ... number of its key, token as varint size and bytes... */
     struct buffer commands; /* ... see exec.h. */
+    struct buffer
+        messages; /* Of PUBLISH: each as varint number of the command, and channel and payload as varint size and
+                               bytes. */
 };
 
 /* What the door keeps with a connection. */
@@ -101,6 +104,10 @@ void resp_multi_queue(struct shard_thread *thread, struct connection *connection
 int resp_multi_watched(struct shard_thread *thread, struct connection *connection,
                        struct bytes array, struct bytes tokens);
 
+/* What EXEC answered: send the messages, if it was done, and put into `reply` how many got them. Returns 0 or -ENOMEM. */
+int resp_multi_publish(struct shard_thread *thread, struct bytes messages, struct bytes answer,
+                       const struct resp_out *reply);
+
 /* ---- The door, for the others ---- */
 
 void resp_reply_error(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -120,6 +127,9 @@ const char *resp_keep_key(struct shard_thread *thread, const struct connection *
 /* Must a request that cannot be put off once it has begun be put off now? Then it was. */
 bool resp_waits(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 uint32_t parts, struct bytes whole);
+/* The same where all that was asked before must be answered first. */
+bool resp_waits_for_all(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                        struct bytes whole);
 /* Route a request to its shard; its reply is that to `number`. */
 void resp_route(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 const struct command *command, struct request *request, struct bytes whole);
@@ -163,6 +173,10 @@ void resp_put_off(struct shard_thread *thread, struct connection *connection, ui
  * put off. */
 bool resp_many(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);
+/* One request, on whose answer there is more to do, for which `kept` is needed. */
+void resp_gather_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                     const struct command *command, struct request *request, enum command_join join,
+                     struct bytes kept);
 /* The request of one part: the command, its key, and what belongs to the key. Returns 0 or -ENOMEM. */
 int resp_make_part(struct shard_thread *thread, const struct command *command,
                    const struct bytes arguments[], uint32_t count, struct bytes *array);

@@ -121,6 +121,23 @@ bool resp_waits(struct shard_thread *thread, struct connection *connection, uint
     return false;
 }
 
+void resp_gather_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                     const struct command *command, struct request *request, enum command_join join,
+                     struct bytes kept)
+{
+    struct gather *gather =
+        open_gather(thread, connection, number, FRAME_WRITE_MANY, 1, join, kept);
+
+    if (gather == NULL) {
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
+        return;
+    }
+    request->ticket = take_part(thread, connection, command, gather, 0, CALL_PART);
+    if (request->ticket != 0) {
+        batch_route(thread, request, connection, bytes_of(NULL, 0));
+    }
+}
+
 bool resp_many(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole)
 {
@@ -356,6 +373,8 @@ void resp_gathered(struct shard_thread *thread, struct connection *connection,
         rc = resp_error(&out, words);
     } else if (gathered->frame_type == FRAME_SCAN) {
         rc = put_scanned(&out, gathered, &asked, array);
+    } else if (asked.join == JOIN_EXEC) {
+        rc = resp_multi_publish(thread, array, gathered->value, &out);
     } else if (asked.join == JOIN_WATCH) {
         rc = resp_multi_watched(thread, connection, array, gathered->value);
         rc = rc == 0         ? resp_simple(&out, "OK")

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "exec.h"
 #include "plane_private.h"
 #include "run.h"
 #include "shard_thread.h"
@@ -46,6 +47,13 @@ int local_unknown_sub(const struct local *local, struct bytes sub)
 
 /* ---- The connection ---- */
 
+static int keyless(const struct local *local)
+{
+    const struct plane_options *options = &local->thread->plane->options;
+
+    return exec_keyless(local->command, local->rest, options->now_ms(options->clock), local->out);
+}
+
 static int ping(struct local *local)
 {
     if (local->rest.count > 1) {
@@ -56,8 +64,7 @@ static int ping(struct local *local)
         rc = rc != 0 ? rc : resp_text(local->out, "pong");
         return rc != 0 ? rc : resp_bulk(local->out, local_next(local));
     }
-    return local->rest.count == 1 ? resp_bulk(local->out, local_next(local))
-                                  : resp_simple(local->out, "PONG");
+    return keyless(local);
 }
 
 static int select_database(struct local *local)
@@ -454,7 +461,8 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_CONFIG:
         return local_config(&local);
     case LOCAL_ECHO:
-        return resp_bulk(out, local_next(&local));
+    case LOCAL_TIME:
+        return keyless(&local);
     case LOCAL_HELLO:
         return hello(&local);
     case LOCAL_INFO:
@@ -474,8 +482,6 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return script(&local);
     case LOCAL_SELECT:
         return select_database(&local);
-    case LOCAL_TIME:
-        return local_time(&local);
     case LOCAL_DBSIZE:
     case LOCAL_DISCARD:
     case LOCAL_EVAL:

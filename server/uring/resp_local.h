@@ -28,7 +28,6 @@ int local_unknown_sub(const struct local *local, struct bytes sub);
 
 int local_config(struct local *local);
 int local_info(struct local *local);
-int local_time(const struct local *local);
 int local_pubsub(struct local *local);
 int local_role(const struct local *local);
 

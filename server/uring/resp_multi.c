@@ -20,6 +20,7 @@ void resp_multi_init(struct resp_multi *multi, struct memory *memory)
         .keys = {.memory = memory},
         .watches = {.memory = memory},
         .commands = {.memory = memory},
+        .messages = {.memory = memory},
     };
 }
 
@@ -28,6 +29,7 @@ void resp_multi_fini(struct resp_multi *multi)
     buffer_fini(&multi->keys);
     buffer_fini(&multi->watches);
     buffer_fini(&multi->commands);
+    buffer_fini(&multi->messages);
 }
 
 void resp_multi_clear(struct resp_multi *multi)
@@ -133,16 +135,46 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     return rc != 0 ? "OOM no memory for the transaction" : error;
 }
 
+static int note_message(struct resp_multi *multi, struct resp_arguments rest)
+{
+    struct bytes argument;
+
+    int rc = put_number(&multi->messages, multi->command_count);
+    while (rc == 0 && resp_next(&rest, &argument)) {
+        rc = put_string(&multi->messages, argument);
+    }
+    return rc;
+}
+
+static const char *queue_keyless(struct resp_multi *multi, const struct command *command,
+                                 struct bytes array)
+{
+    struct resp_arguments rest = resp_arguments(array);
+    struct buffer *commands = &multi->commands;
+    struct bytes name;
+
+    (void)resp_next(&rest, &name);
+    int rc = buffer_append(commands, bytes_of(&command, sizeof command));
+    rc = rc != 0 ? rc : put_number(commands, 0);
+    rc = rc != 0 ? rc : put_string(commands, array);
+    if (command->local == LOCAL_PUBLISH) {
+        rc = rc != 0 ? rc : note_message(multi, rest);
+    }
+    return rc != 0 ? "OOM no memory for the transaction" : NULL;
+}
+
 void resp_multi_queue(struct shard_thread *thread, struct connection *connection, uint64_t number,
                       const struct command *command, struct bytes array)
 {
     struct resp_multi *multi = &connection->resp->multi;
     const char *error = NULL;
 
-    if (command->procedure.run == NULL) {
+    if (command->procedure.run == NULL && !exec_is_keyless(command)) {
         error = "ERR this command is not offered between MULTI and EXEC";
-    } else if (multi->commands.size + array.size > MULTI_BYTES_MAX) {
+    } else if (multi->commands.size + multi->messages.size + array.size > MULTI_BYTES_MAX) {
         error = "ERR the transaction is larger than 16 MiB";
+    } else if (command->procedure.run == NULL) {
+        error = queue_keyless(multi, command, array);
     } else {
         error = queue_parts(thread, connection, command, array);
     }
@@ -202,8 +234,42 @@ static void send_all(struct shard_thread *thread, struct connection *connection,
         .body = body,
         .procedure = &exec_procedure,
     };
-    resp_route(thread, connection, number, multi->writes ? &write : &read, &request,
-               bytes_of(NULL, 0));
+    const struct command *command = multi->writes ? &write : &read;
+    if (multi->messages.size > 0) {
+        resp_gather_one(thread, connection, number, command, &request, JOIN_EXEC,
+                        buffer_bytes(&multi->messages));
+    } else {
+        resp_route(thread, connection, number, command, &request, bytes_of(NULL, 0));
+    }
+}
+
+/* A transaction without any key needs no shard. */
+static void execute_here(struct shard_thread *thread, struct connection *connection,
+                         uint64_t number)
+{
+    const struct plane_options *options = &thread->plane->options;
+    const struct resp_multi *multi = &connection->resp->multi;
+    const struct resp_out out = {.buffer = &thread->frame, .resp3 = connection->resp->resp3};
+    struct reader reader = reader_of(buffer_bytes(&multi->commands));
+    const struct command *command;
+    struct bytes name;
+
+    thread->frame.size = 0;
+    int rc = resp_array(&out, multi->command_count);
+    while (rc == 0 && reader_left(&reader) > 0) {
+        memcpy(&command, read_bytes(&reader, sizeof command).data, sizeof command);
+        (void)read_varint(&reader);
+        struct resp_arguments rest = resp_arguments(read_string(&reader));
+        (void)resp_next(&rest, &name);
+        rc = exec_keyless(command, rest, options->now_ms(options->clock), &out);
+    }
+    const struct resp_out reply = {.buffer = &thread->scratch, .resp3 = out.resp3};
+    thread->scratch.size = 0;
+    if (rc == 0) {
+        rc = resp_multi_publish(thread, buffer_bytes(&multi->messages),
+                                buffer_bytes(&thread->frame), &reply);
+    }
+    resp_reply(thread, connection, number, rc);
 }
 
 static void exec(struct shard_thread *thread, struct connection *connection, uint64_t number)
@@ -218,8 +284,7 @@ static void exec(struct shard_thread *thread, struct connection *connection, uin
         resp_reply_error(thread, connection, number,
                          "EXECABORT Transaction discarded because of previous errors.");
     } else if (multi->key_count == 0) {
-        static const struct bytes empty = {.data = (const uint8_t *)"*0\r\n", .size = 4};
-        connection_answer(thread, connection, number, empty);
+        execute_here(thread, connection, number);
     } else {
         send_all(thread, connection, number);
     }
@@ -350,6 +415,10 @@ void resp_multi_command(struct shard_thread *thread, struct connection *connecti
     }
     /* What was watched must be known, and what is executed cannot be put off any more. */
     if (resp_waits(thread, connection, number, 1 + (uint32_t)(multi->commands.size / 256), whole)) {
+        return;
+    }
+    if (multi->messages.size > 0 && command->local == LOCAL_EXEC &&
+        resp_waits_for_all(thread, connection, number, whole)) {
         return;
     }
     if (multi->watching > 0) {

@@ -184,19 +184,6 @@ int local_info(struct local *local)
     return resp_bulk(local->out, bytes_of(text, size));
 }
 
-int local_time(const struct local *local)
-{
-    const struct plane_options *options = &local->thread->plane->options;
-    uint64_t ms = options->now_ms(options->clock);
-    char text[24];
-
-    int rc = resp_array(local->out, 2);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)(ms / 1000));
-    rc = rc != 0 ? rc : resp_text(local->out, text);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)(ms % 1000 * 1000));
-    return rc != 0 ? rc : resp_text(local->out, text);
-}
-
 int local_role(const struct local *local)
 {
     int rc = resp_array(local->out, 3);
