@@ -323,6 +323,15 @@ static void own(struct shard_thread *thread, struct connection *connection, uint
     }
 }
 
+/* Does it change how requests are read, or end them? Those that came before it must be past being put off: they would be
+ * read anew. */
+static bool is_turning(const struct command *command)
+{
+    return command->local == LOCAL_CLIENT || command->local == LOCAL_HELLO ||
+           command->local == LOCAL_QUIT || command->local == LOCAL_RESET ||
+           command->local == LOCAL_SELECT;
+}
+
 static bool is_walk(const struct command *command)
 {
     return command->local == LOCAL_DBSIZE || command->local == LOCAL_FLUSHALL ||
@@ -413,6 +422,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_walk(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_RENAME) {
         resp_rename(thread, connection, number, command, array, whole);
+    } else if (is_turning(command) && resp_waits(thread, connection, number, 0, whole)) {
+        return;
     } else if (command->procedure.run == NULL) {
         own(thread, connection, number, command, array);
     } else if (command->join == JOIN_NONE ||

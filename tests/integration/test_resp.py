@@ -450,6 +450,29 @@ def test_databases():
             check(b"reserved" in client.ask("SET", b"\x013:k", "x"), "another database's")
 
 
+def test_requests_are_of_their_time():
+    """What was asked before SELECT, RESET or QUIT is answered as it was asked, also where the client reads late."""
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        values = [bytes([65 + database]) * 150_000 for database in range(2)]
+        for last, answer in (("RESET", b"RESET"), ("QUIT", b"OK")):
+            with Client(port_of(daemon)) as client:
+                for database, value in enumerate(values):
+                    client.ask("SELECT", database)
+                    for i in range(8):
+                        check(client.ask("SET", f"k{i}", value) == b"OK", "set")
+                request = b"".join(b"*2\r\n$6\r\nSELECT\r\n$1\r\n%d\r\n" % database +
+                                   b"".join(b"*2\r\n$3\r\nGET\r\n$2\r\nk%d\r\n" % (i % 8) for i in range(12))
+                                   for database in (0, 1, 0, 1))
+                client.socket.sendall(request + b"*1\r\n$%d\r\n%s\r\n" % (len(last), last.encode()))
+                for database in (0, 1, 0, 1):
+                    check(client.read() == b"OK", "SELECT")
+                    for i in range(12):
+                        came = client.read()
+                        check(came == values[database], f"{i} in {database}: {str(came)[:20]}")
+                check(client.read() == answer, last)
+
+
 def test_scan_misses_nothing():
     with Daemon(shards=3) as daemon:
         daemon.start()
