@@ -178,6 +178,21 @@ def test_order_within_a_connection():
                                    b"v" * 3000], f"{name} {i}: {came}")
 
 
+def test_nothing_from_before():
+    """What was published before a subscription is not for it, though it is still on its way to others."""
+    with both() as servers:
+        for name, port in servers:
+            with ExitStack() as stack:
+                for _ in range(2 * SHARDS):
+                    stack.enter_context(subscribed(port, "SUBSCRIBE", "c"))
+                client = stack.enter_context(Client(port))
+                client.ask("HELLO", 3)
+                for i in range(50):
+                    client.socket.sendall(b"PUBLISH c early\r\nSUBSCRIBE c\r\nPING\r\nUNSUBSCRIBE c\r\n")
+                    came = [client.read() for _ in range(4)]
+                    check(came == [2 * SHARDS, [b"subscribe", b"c", 1], b"PONG", [b"unsubscribe", b"c", 0]], f"{name} {i}: {came}")
+
+
 def test_silent_connections_hear():
     """CLIENT REPLY OFF is about replies."""
     with Daemon(shards=SHARDS) as daemon:
