@@ -237,6 +237,41 @@ def test_slow_subscribers_are_closed():
                 client.__exit__()
 
 
+def test_more_than_the_queues_take():
+    """Publishers that are faster than a thread gives away wait; nothing is lost."""
+    talkers, each, payload = 6, 6, b"x" * 8_000_000
+    with Daemon(shards=SHARDS, settings=("limits.output_buffer=1GiB",)) as daemon:
+        daemon.start()
+        port = port_of(daemon)
+        with subscribed(port, "SUBSCRIBE", "c") as listener:
+
+            def talk(number):
+                with Client(port) as client:
+                    for i in range(each):
+                        client.send("PUBLISH", "c", b"%d %d " % (number, i) + payload)
+                    check([client.read() for _ in range(each)] == [1] * each, "receivers")
+            threads = [threading.Thread(target=talk, args=(i,)) for i in range(talkers)]
+            for thread in threads:
+                thread.start()
+            nexts = [0] * talkers
+            for _ in range(talkers * each):
+                number, i, rest = listener.read()[2].split(b" ")
+                check(int(i) == nexts[int(number)] and rest == payload, f"{number} {i}")
+                nexts[int(number)] += 1
+            for thread in threads:
+                thread.join()
+
+
+def test_a_stop_ends_subscribers():
+    with Daemon(shards=SHARDS) as daemon:
+        daemon.start()
+        clients = [subscribed(port_of(daemon), "SUBSCRIBE", "c", version=2 + i % 2) for i in range(8)]
+        check(daemon.stop() == 0, "clean")
+        for client in clients:
+            check(client.raw() == b"", "the end")
+            client.__exit__()
+
+
 def test_limits():
     """Subscriptions of a connection: how many, and how long their names."""
     with Daemon(shards=SHARDS) as daemon:
