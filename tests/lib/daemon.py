@@ -54,6 +54,15 @@ def wait_for(what, condition, timeout_s=30):
         time.sleep(0.01)
 
 
+def rss_bytes_of(pid):
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def cpu_seconds_of(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 class Daemon:
     """One node. `settings` are --set arguments; `wrapper` is a command that belayd is run under, such as
     ["taskset", "-c", "0"]."""
@@ -173,12 +182,11 @@ class Daemon:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def rss_bytes(self):
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
+        return rss_bytes_of(self.pid)
 
     def cpu_seconds(self):
         """User and system time of the process since it began."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds_of(self.pid)
 
     def run(self, name, *arguments, expect=0, timeout_s=120, wrapper=()):
         """Run one of our programs against this node. Returns what it printed on stdout."""

@@ -4,34 +4,60 @@ import socket
 import subprocess
 import tempfile
 
-from daemon import check, wait_for
+from daemon import check, cpu_seconds_of, rss_bytes_of, wait_for
 
 
 class Redis:
-    """A redis-server that keeps nothing."""
+    """A redis-server, which keeps nothing unless told so. `settings` are words of its configuration, such as
+    ("appendonly", "yes"); `wrapper` is a command that it is run under."""
+
+    def __init__(self, settings=(), wrapper=()):
+        self.settings = settings
+        self.wrapper = wrapper
 
     def __enter__(self):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.directory = tempfile.TemporaryDirectory(prefix="belay-redis-")
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-             "--loglevel", "warning", "--dir", self.directory.name], stdout=subprocess.DEVNULL)
-
-        def answers():
-            try:
-                with Client(self.port) as client:
-                    return client.ask("PING") == b"PONG"
-            except OSError:
-                return False
-        wait_for("redis-server answers", answers)
+        self.launch()
+        self.await_ready()
         return self
 
     def __exit__(self, *_):
+        self.kill()
+        self.directory.cleanup()
+
+    def launch(self):
+        """Begin to start; await_ready() follows."""
+        own = [("port", self.port), ("bind", "127.0.0.1"), ("save", ""), ("appendonly", "no"),
+               ("loglevel", "warning"), ("dir", self.directory.name), *self.settings]
+        self.process = subprocess.Popen(
+            [*self.wrapper, "redis-server", *(str(word) for name, value in own for word in (f"--{name}", value))],
+            stdout=subprocess.DEVNULL)
+
+    def await_ready(self):
+        """Wait until it answers, and has loaded what it kept."""
+        def answers():
+            check(self.process.poll() is None, "redis-server ended")
+            try:
+                with Client(self.port) as client:
+                    answer = client.ask("PING")
+                    return answer == b"PONG" or answer.startswith(b"NOAUTH")
+            except OSError:
+                return False
+        wait_for("redis-server answers", answers)
+
+    def kill(self):
         self.process.kill()
         self.process.wait()
-        self.directory.cleanup()
+
+    def rss_bytes(self):
+        return rss_bytes_of(self.process.pid)
+
+    def cpu_seconds(self):
+        """User and system time of the process since it began."""
+        return cpu_seconds_of(self.process.pid)
 
 
 class Error(bytes):
