@@ -49,6 +49,16 @@ const struct command commands[] = {
      log_dump_run},
     {"data dump", "DIR", "Show a data directory: its shards, their log and checkpointed sessions",
      "The server must be stopped. Nothing is changed.\n", data_dump_run},
+    {"import", "redis://[user:password@]HOST:PORT[/DB]",
+     "Copy the sessions of a Redis that runs, with their deadlines",
+     "  --match PATTERN  only keys that match it, as in SCAN\n"
+     "\n"
+     "Strings, hashes, sets and sorted sets; all else is counted, named and left. What Redis has "
+     "wins.\n"
+     "It may be run again, also after it was interrupted. At the end a sample is read from both "
+     "sides.\n"
+     "The password may stand in REDISCLI_AUTH. DB n is what SELECT n shows of Belay.\n",
+     import_run},
     {"completion bash", "", "Print what bash needs to complete command lines",
      "For this shell:  source <(belayctl completion bash)\n", completion_bash_run},
 };

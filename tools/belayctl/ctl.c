@@ -51,7 +51,7 @@ struct belay_client *ctl_client(struct ctl *ctl)
                 ctl->server);
     } else if (set_user(options) == 0) {
         belay_options_name(options, "belayctl");
-        belay_options_connections(options, 1, 1);
+        belay_options_connections(options, 1, ctl->wide ? 0 : 1);
         belay_options_fail_fast(options, 1);
         belay_options_timeout_ms(options, ctl->timeout_ms < UINT32_MAX ? (uint32_t)ctl->timeout_ms
                                                                        : UINT32_MAX);

@@ -31,6 +31,7 @@ struct ctl {
     const char *server;
     bool json;
     uint64_t timeout_ms;
+    bool wide;                   /* For much work: a connection to each shard, in place of one. */
     struct belay_client *client; /* ctl_client() */
 };
 
@@ -47,6 +48,7 @@ int session_touch_run(struct ctl *ctl, int argc, char **argv);
 int session_inspect_run(struct ctl *ctl, int argc, char **argv);
 int session_list_run(struct ctl *ctl, int argc, char **argv);
 int config_get_run(struct ctl *ctl, int argc, char **argv);
+int import_run(struct ctl *ctl, int argc, char **argv);
 int completion_bash_run(struct ctl *ctl, int argc, char **argv);
 int log_dump_run(struct ctl *ctl, int argc, char **argv);
 int data_dump_run(struct ctl *ctl, int argc, char **argv);

@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session log data config completion"
+    local groups="status session log data config import completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | log | data | config | completion)
+        status | session | log | data | config | import | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -46,7 +46,7 @@ _belayctl()
             ;;
         esac
     done
-    [[ $group == status ]] && command=status
+    [[ $group == status || $group == import ]] && command=$group
 
     case $previous in
     --type)
@@ -58,7 +58,7 @@ _belayctl()
         return
         ;;
     -s | --server | --timeout | --ttl | --idle | --owner | --if-version | --prefix | --limit | \
-        --delete | --add)
+        --delete | --add | --match)
         return
         ;;
     esac
@@ -71,6 +71,7 @@ _belayctl()
         options+=" --persist --owner --ack"
         ;;
     "session list") options+=" --prefix --type --limit" ;;
+    import) options+=" --match" ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
