@@ -359,6 +359,20 @@ def test_the_target_goes():
         check("cannot connect to" in err, err)
 
 
+def test_busy():
+    """What the server is too busy for is sent again when it asks to."""
+    with Redis() as redis, Daemon(settings=["limits.queue_delay=1ms"], shards=1) as daemon, \
+            Client(redis.port) as client:
+        daemon.start()
+        many(client, (("SET", f"s:{i}", bytes(5000), "EX", 1000) for i in range(20000)))
+        asked(daemon, "import", url(redis))
+        check(asked(daemon, "status")["refused"]["busy"] > 0, "it was never busy")
+        check(daemon.stop() == 0, "stopping")
+        daemon.settings.append("limits.queue_delay=10s") # Reading it all is not to be refused.
+        daemon.start()
+        check_same(redis, daemon)
+
+
 def test_passwords_and_addresses():
     with Redis(settings=[("requirepass", "se:cret @/")]) as redis, Daemon() as daemon:
         daemon.start()
