@@ -58,9 +58,10 @@ def rss_bytes_of(pid):
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-def cpu_seconds_of(pid):
+def cpu_seconds_of(pid, children=False):
+    """User and system time of a process, and of those children that it has waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(map(int, fields[11:15 if children else 13])) / TICKS
 
 
 class Daemon:
@@ -187,6 +188,8 @@ class Daemon:
     def cpu_seconds(self):
         """User and system time of the process since it began."""
         return cpu_seconds_of(self.pid)
+
+    busy_seconds = cpu_seconds # It has no children.
 
     def run(self, name, *arguments, expect=0, timeout_s=120, wrapper=()):
         """Run one of our programs against this node. Returns what it printed on stdout."""

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import tempfile
+from pathlib import Path
 
 from daemon import check, cpu_seconds_of, rss_bytes_of, wait_for
 
@@ -58,6 +59,16 @@ class Redis:
     def cpu_seconds(self):
         """User and system time of the process since it began."""
         return cpu_seconds_of(self.process.pid)
+
+    def busy_seconds(self):
+        """The same with its children, which write its files anew."""
+        seconds = cpu_seconds_of(self.process.pid, children=True)
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            try:
+                seconds += cpu_seconds_of(child, children=True)
+            except OSError:
+                pass # It ended just now.
+        return seconds
 
 
 class Error(bytes):
