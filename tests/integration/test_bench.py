@@ -11,7 +11,7 @@ from pathlib import Path
 import native
 import tree
 from cases import run_cases
-from daemon import Daemon, check, program, wait_for
+from daemon import SLOWNESS, Daemon, check, program, wait_for
 
 MANUAL = (tree.TOP / "tools/man/belay-bench.1.scd").read_text(encoding="utf-8").replace("\\", "")
 
@@ -159,6 +159,21 @@ def test_values_of_others_are_told_once():
         told = [line for line in done.stderr.splitlines() if " is wrong: " in line]
         check(done.returncode == 1 and len(told) == 10, done)
         check(done.stderr.count("--prefix") == 1, done.stderr)
+
+
+def test_compare_measures_both():
+    """Not what it finds in so short a time, but that it finds something for every figure."""
+    done = subprocess.run([tree.TOP / "tools/bench/compare", "--sessions", "2000", "--seconds", "0.1",
+                           "--rounds", "1"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=100 * SLOWNESS, check=False)
+    check(done.returncode in (0, 1) and not done.stderr, done)
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()
+             if line.startswith("| ")]
+    check(table[0][:5] == ["figure", "Belay", "Redis", "ratio", "aim"] and len(table) == 28, done.stdout)
+    for figure, belay, redis, ratio, *_ in table[2:]:
+        numbers = [float(re.match(r"[\d.,]+", cell)[0].replace(",", "")) for cell in (belay, redis)]
+        check(min(numbers) > 0 and re.fullmatch(r"\d+\.\d\d", ratio), (figure, belay, redis, ratio))
+    check(sum(row[4].startswith("<=") and row[5] in ("ok", "MISSED") for row in table) == 8, done.stdout)
 
 
 def test_bad_records_are_refused():
