@@ -101,8 +101,8 @@ int source_parse(struct source *source, struct ctl *ctl, char *url)
 
     *source = (struct source){.timeout_ms = ctl->timeout_ms};
     if (strncmp(url, scheme, sizeof scheme - 1) != 0) {
-        return ctl_usage(ctl, "%s: it is redis://[user:password@]HOST:PORT[/DB]; TLS is not spoken",
-                         url);
+        return ctl_usage(ctl,
+                         "the source is redis://[user:password@]HOST:PORT[/DB]; TLS is not spoken");
     }
     char *rest = url + sizeof scheme - 1, *at = strrchr(rest, '@');
     if (at != NULL && !parse_user(source, rest, (size_t)(at - rest))) {
