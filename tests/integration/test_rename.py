@@ -80,6 +80,26 @@ def test_databases_and_errors():
             check(client.ask("GET", new) == b"three", "still there")
 
 
+def test_no_end_is_told():
+    """A session that was renamed has not ended; what was in its place has, once."""
+    with Daemon(settings=SETTINGS, shards=3) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client, Client(port_of(daemon)) as listener:
+            check(client.ask("CONFIG", "SET", "notify-keyspace-events", "EA") == b"OK", "events")
+            listener.ask("PSUBSCRIBE", "__keyevent@*__:*")
+            old, new, other = keys_of_all_shards("told", 3)
+            client.ask("SET", old, 1)
+            client.ask("SET", new, 2)
+            client.ask("RENAME", old, other)
+            client.ask("RENAME", other, new)
+            client.ask("RENAME", new, "{%s}within" % new)
+            client.ask("DEL", "{%s}within" % new)
+            told = [listener.read()[2:] for _ in range(2)]
+            check(told == [[b"__keyevent@0__:del", new.encode()],
+                           [b"__keyevent@0__:del", b"{%s}within" % new.encode()]], told)
+            check(client.ask("PUBLISH", "__keyevent@0__:end", "x") == 1 and listener.read()[3] == b"x", "nothing more")
+
+
 def test_order_within_a_pipeline():
     with Daemon(settings=SETTINGS, shards=3) as daemon:
         daemon.start()
