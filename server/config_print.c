@@ -129,10 +129,40 @@ static json_t *value_to_json(const struct config_key *key, const void *base)
     return json_string(text);
 }
 
+static int add_policy(json_t *policies, const struct config_policy *policy)
+{
+    json_t *values = json_object();
+    const struct config_key *key;
+    int rc = 0;
+
+    for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
+        rc |= json_object_set_new(values, key->name, value_to_json(key, policy));
+    }
+    return rc | json_object_set_new(policies, policy->prefix, values);
+}
+
+/* That of the empty prefix is there, whether it was given or not. */
+static json_t *policies_to_json(const struct config *config)
+{
+    json_t *policies = json_object();
+    struct config_policy standard;
+    int rc;
+
+    config_policy_init(&standard);
+    rc = add_policy(policies, &standard);
+    for (uint32_t i = 0; i < config->policy_count; i++) {
+        rc |= add_policy(policies, &config->policies[i]);
+    }
+    if (rc != 0) {
+        json_decref(policies);
+        return NULL;
+    }
+    return policies;
+}
+
 char *config_to_json(const struct config *config)
 {
     json_t *root = json_object();
-    json_t *policies = json_object();
     const struct config_key *key;
     int rc = 0;
 
@@ -144,14 +174,7 @@ char *config_to_json(const struct config *config)
         }
         rc |= json_object_set_new(section, key->name, value_to_json(key, config));
     }
-    for (uint32_t i = 0; i < config->policy_count; i++) {
-        json_t *policy = json_object();
-        for (uint32_t j = 0; (key = config_policy_key(j)) != NULL; j++) {
-            rc |= json_object_set_new(policy, key->name, value_to_json(key, &config->policies[i]));
-        }
-        rc |= json_object_set_new(policies, config->policies[i].prefix, policy);
-    }
-    rc |= json_object_set_new(root, "policy", policies);
+    rc |= json_object_set_new(root, "policy", policies_to_json(config));
     char *text = rc == 0 ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     return text;

@@ -76,11 +76,11 @@ enum command_join {
     X("incrbyfloat", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_incrbyfloat, false, LOCAL_NONE, "2.6.0", "string", "Adds some to a number with a fraction.") \
     X("info", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_INFO, "1.0.0", "server", "About the server.") \
     X("keys", 2, COMMAND_READ, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_KEYS, "1.0.0", "generic", "Gives all keys that match a pattern.") \
-    X("memory", -3, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_memory, false, LOCAL_NONE, "4.0.0", "server", "Tells how many bytes a value takes.") \
+    X("memory", -2, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_memory, false, LOCAL_NONE, "4.0.0", "server", "Tells how many bytes a value takes.") \
     X("mget", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_ARRAY, command_mget, false, LOCAL_NONE, "1.0.0", "string", "Gives many strings.") \
     X("mset", -3, COMMAND_WRITE | COMMAND_MAKES, 1, -1, 2, JOIN_OK, command_mset, false, LOCAL_NONE, "1.0.1", "string", "Sets many strings, each by itself.") \
     X("multi", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_MULTI, "1.2.0", "transactions", "Begins a transaction.") \
-    X("object", -3, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_object, false, LOCAL_NONE, "2.2.3", "generic", "Tells how a value is kept.") \
+    X("object", -2, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_object, false, LOCAL_NONE, "2.2.3", "generic", "Tells how a value is kept.") \
     X("persist", 2, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_persist, false, LOCAL_NONE, "2.2.0", "generic", "Removes the deadline.") \
     X("pexpire", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpire, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds from now.") \
     X("pexpireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpireat, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds since 1970.") \

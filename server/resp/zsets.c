@@ -249,9 +249,16 @@ struct bound {
     bool open;
 };
 
+/* Of names: "-" and "+" are before and behind all. */
+struct name_bound {
+    bool open, least, most;
+    struct bytes name;
+};
+
 struct range {
-    bool by_score, reverse, scores, limited;
+    bool by_score, by_name, reverse, scores, limited;
     struct bound low, high;
+    struct name_bound from, to;
     int64_t first, last; /* By place. */
     int64_t offset, count;
 };
@@ -265,6 +272,23 @@ static bool read_bound(struct bytes text, struct bound *bound)
     return run_parse_double(text, &bound->score);
 }
 
+static bool read_name_bound(struct bytes text, struct name_bound *bound)
+{
+    uint8_t first = text.size > 0 ? text.data[0] : 0;
+
+    bound->least = text.size == 1 && first == '-';
+    bound->most = text.size == 1 && first == '+';
+    bound->open = first == '(';
+    if (bound->least || bound->most) {
+        return true;
+    }
+    if (first != '(' && first != '[') {
+        return false;
+    }
+    bound->name = bytes_of(text.data + 1, text.size - 1);
+    return true;
+}
+
 static const char *read_range_options(struct run *run, struct range *range, bool any)
 {
     while (run->rest.count > 0) {
@@ -273,6 +297,8 @@ static const char *read_range_options(struct run *run, struct range *range, bool
             range->scores = true;
         } else if (any && run_is(word, "byscore")) {
             range->by_score = true;
+        } else if (any && run_is(word, "bylex")) {
+            range->by_name = true;
         } else if (any && run_is(word, "rev")) {
             range->reverse = true;
         } else if (run_is(word, "limit") && run->rest.count >= 2) {
@@ -284,7 +310,10 @@ static const char *read_range_options(struct run *run, struct range *range, bool
             return run_syntax;
         }
     }
-    if (range->limited && !range->by_score) {
+    if (range->by_name && range->scores) {
+        return "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
+    }
+    if (range->limited && !range->by_score && !range->by_name) {
         return "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or "
                "BYLEX";
     }
@@ -293,6 +322,12 @@ static const char *read_range_options(struct run *run, struct range *range, bool
 
 static const char *read_limits(struct range *range, struct bytes begin, struct bytes end)
 {
+    if (range->by_name) {
+        return read_name_bound(range->reverse ? end : begin, &range->from) &&
+                       read_name_bound(range->reverse ? begin : end, &range->to)
+                   ? NULL
+                   : "ERR min or max not valid string range item";
+    }
     if (range->by_score) {
         struct bytes low = range->reverse ? end : begin, high = range->reverse ? begin : end;
         return read_bound(low, &range->low) && read_bound(high, &range->high)
@@ -309,6 +344,20 @@ static bool is_within(const struct range *range, double score)
            (range->high.open ? score < range->high.score : score <= range->high.score);
 }
 
+static bool is_named_within(const struct range *range, struct bytes name)
+{
+    int low = range->from.least ? 1 : range->from.most ? -1 : bytes_compare(name, range->from.name);
+    int high = range->to.most ? -1 : range->to.least ? 1 : bytes_compare(name, range->to.name);
+
+    return (range->from.open ? low > 0 : low >= 0) && (range->to.open ? high < 0 : high <= 0);
+}
+
+static bool is_member_within(const struct range *range, const struct scored *member)
+{
+    return range->by_name ? is_named_within(range, member->member)
+                          : is_within(range, member->score);
+}
+
 /* From place `first` on, `count` of the sorted members, counted from the end where reversed. */
 static void by_place(const struct range *range, size_t size, size_t *first, size_t *count)
 {
@@ -322,16 +371,16 @@ static void by_place(const struct range *range, size_t size, size_t *first, size
     *count = begin <= end ? (size_t)(end - begin + 1) : 0;
 }
 
-static void by_score(const struct range *range, const struct scored members[], size_t size,
-                     size_t *first, size_t *count)
+static void by_bounds(const struct range *range, const struct scored members[], size_t size,
+                      size_t *first, size_t *count)
 {
     size_t low = 0, high = size;
 
-    while (low < size && !is_within(range, members[low].score)) {
+    while (low < size && !is_member_within(range, &members[low])) {
         low++;
     }
     high = low;
-    while (high < size && is_within(range, members[high].score)) {
+    while (high < size && is_member_within(range, &members[high])) {
         high++;
     }
     *first = range->reverse ? size - high : low;
@@ -353,8 +402,8 @@ static int put_range(struct run *run, const struct range *range, const struct sc
 {
     size_t first, count;
 
-    if (range->by_score) {
-        by_score(range, members, size, &first, &count);
+    if (range->by_score || range->by_name) {
+        by_bounds(range, members, size, &first, &count);
     } else {
         by_place(range, size, &first, &count);
     }

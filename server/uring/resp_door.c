@@ -424,7 +424,7 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_rename(thread, connection, number, command, array, whole);
     } else if (is_turning(command) && resp_waits(thread, connection, number, 0, whole)) {
         return;
-    } else if (command->procedure.run == NULL) {
+    } else if (command->procedure.run == NULL || count <= (uint32_t)command->first_key) {
         own(thread, connection, number, command, array);
     } else if (command->join == JOIN_NONE ||
                (command->join != JOIN_ARRAY && arguments.count == (uint32_t)command->key_step)) {

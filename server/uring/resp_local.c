@@ -31,15 +31,24 @@ int local_arity_error(const struct local *local, const char *sub)
     return resp_error(local->out, text);
 }
 
-int local_unknown_sub(const struct local *local, struct bytes sub)
+void local_upper(const char *name, char upper[LOCAL_NAME_BYTES])
 {
-    char text[256], name[24];
     size_t i;
 
-    for (i = 0; local->command->name[i] != '\0' && i + 1 < sizeof name; i++) {
-        name[i] = (char)(local->command->name[i] - ('a' - 'A'));
+    for (i = 0; name[i] != '\0' && i + 1 < LOCAL_NAME_BYTES; i++) {
+        upper[i] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - ('a' - 'A')) : name[i];
     }
-    name[i] = '\0';
+    upper[i] = '\0';
+}
+
+int local_unknown_sub(const struct local *local, struct bytes sub)
+{
+    char text[256], name[LOCAL_NAME_BYTES];
+
+    if (run_is(sub, "help") && local->rest.count == 0 && local_has_help(local->command)) {
+        return local_help(local);
+    }
+    local_upper(local->command->name, name);
     snprintf(text, sizeof text, "ERR unknown subcommand '%.*s'. Try %s HELP.",
              (int)(sub.size < 128 ? sub.size : 128), (const char *)sub.data, name);
     return resp_error(local->out, text);
@@ -500,8 +509,8 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_UNSUBSCRIBE:
     case LOCAL_UNWATCH:
     case LOCAL_WATCH:
-    case LOCAL_NONE:
-        break;
+    case LOCAL_NONE: /* OBJECT and MEMORY without a key. */
+        return local_unknown_sub(&local, local_next(&local));
     }
     return resp_error(out, "ERR unknown command");
 }

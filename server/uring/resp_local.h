@@ -24,7 +24,16 @@ struct bytes local_next(struct local *local);
 /* Replies; each returns 0 or -ENOMEM, as the commands do. */
 int local_ok(const struct local *local);
 int local_arity_error(const struct local *local, const char *sub);
+/* HELP is answered with it, too. */
 int local_unknown_sub(const struct local *local, struct bytes sub);
+
+/* The name in upper case. */
+enum { LOCAL_NAME_BYTES = 24 };
+void local_upper(const char *name, char upper[LOCAL_NAME_BYTES]);
+
+/* HELP of a command (resp_help.c). */
+bool local_has_help(const struct command *command);
+int local_help(const struct local *local);
 
 int local_config(struct local *local);
 int local_info(struct local *local);

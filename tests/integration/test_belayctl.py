@@ -194,6 +194,7 @@ def test_status_and_config():
         shown = lines(daemon, "config", "get")
         check("[storage]" in shown and '[policy "web:"]' in shown, shown)
         check(lines(daemon, "config", "get", "node.name") == ["test"], "one key")
+        check(lines(daemon, "config", "get", "policy..ack") == ["replica"], "of every other key")
         check(asked(daemon, "config", "get", "policy.web:.idle_ttl") ==
               {"key": "policy.web:.idle_ttl", "value": "30m"}, "policy")
         check(asked(daemon, "config", "get")["node"]["name"] == "test", "all")

@@ -622,6 +622,19 @@ def test_kill_loses_nothing_acknowledged():
                 check(900 < client.ask("TTL", f"k{i}") <= 1000, "its deadline too")
 
 
+def test_help():
+    """Whatever an error tells to try can be tried."""
+    with Daemon() as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for command in ("CLIENT", "COMMAND", "CONFIG", "MEMORY", "OBJECT", "PUBSUB", "SCRIPT"):
+                error = client.ask(command, "nothing").decode()
+                check(error == f"ERR unknown subcommand 'nothing'. Try {command} HELP.", error)
+                lines = client.ask(command.lower(), "help")
+                check(lines[0].startswith(command.encode() + b" <subcommand>"), lines[0])
+                check(len(lines) > 4 and lines[-2:] == [b"HELP", b"    Print this help."], lines)
+
+
 def test_replies_on_demand():
     with Daemon() as daemon:
         daemon.start()

@@ -1,0 +1,81 @@
+/* HELP of the RESP door's commands that have sub-commands: what each takes, as Redis tells it. */
+#include "resp_local.h"
+
+#include <stdio.h>
+
+#include "run.h"
+
+struct help {
+    const char *command;
+    const char *lines[32]; /* A sub-command, then what it does; NULL after the last. */
+};
+
+static const struct help helps[] = {
+    {"client",
+     {"GETNAME", "Give the name of the connection.", "ID", "Give the number of the connection.",
+      "INFO", "Tell about the connection.", "NO-EVICT (ON|OFF)", "Taken, and without effect.",
+      "NO-TOUCH (ON|OFF)", "Taken, and without effect.", "REPLY (ON|OFF|SKIP)",
+      "Answer from here on, no more, or not the next command.", "SETINFO <option> <value>",
+      "Note LIB-NAME or LIB-VER of the client.", "SETNAME <name>", "Name the connection."}},
+    {"command",
+     {"(no subcommand)", "Tell about all commands.", "COUNT", "Count the commands.",
+      "DOCS [<name> ...]", "Tell what commands do.", "INFO [<name> ...]", "Tell about commands.",
+      "LIST", "Give the names of all commands."}},
+    {"config",
+     {"GET <pattern>", "Give settings and their values.", "SET <name> <value>",
+      "Set notify-keyspace-events; nothing else can be set here."}},
+    {"memory", {"USAGE <key>", "Tell how many bytes a session takes."}},
+    {"object",
+     {"ENCODING <key>", "Tell how Redis would keep the value.", "IDLETIME <key>",
+      "Tell for how many seconds the session was not used.", "REFCOUNT <key>", "Always 1."}},
+    {"pubsub",
+     {"CHANNELS [<pattern>]", "Give the channels that somebody listens to.", "NUMPAT",
+      "Count the patterns that somebody listens to.", "NUMSUB [<channel> ...]",
+      "Count who listens to channels."}},
+    {"script",
+     {"EXISTS <sha1> [<sha1> ...]", "Tell which scripts are known.", "FLUSH [ASYNC|SYNC]",
+      "Forget those that were sent.", "LOAD <script>", "Make a script known."}},
+};
+
+static const struct help *help_of(const char *command)
+{
+    for (size_t i = 0; i < sizeof helps / sizeof helps[0]; i++) {
+        if (run_is(bytes_of_string(command), helps[i].command)) {
+            return &helps[i];
+        }
+    }
+    return NULL;
+}
+
+static int put_line(const struct resp_out *out, const char *lead, const char *text)
+{
+    char line[160];
+
+    snprintf(line, sizeof line, "%s%s", lead, text);
+    return resp_simple(out, line);
+}
+
+bool local_has_help(const struct command *command)
+{
+    return help_of(command->name) != NULL;
+}
+
+int local_help(const struct local *local)
+{
+    static const char rest[] = " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:";
+    const struct help *help = help_of(local->command->name);
+    char name[LOCAL_NAME_BYTES];
+    uint64_t count = 0;
+
+    while (help->lines[count] != NULL) {
+        count++;
+    }
+    local_upper(local->command->name, name);
+    int rc = resp_array(local->out, count + 3);
+    rc = rc != 0 ? rc : put_line(local->out, name, rest);
+    for (uint64_t i = 0; rc == 0 && i < count; i++) {
+        rc = put_line(local->out, i % 2 == 0 ? "" : "    ", help->lines[i]);
+    }
+    rc = rc != 0 ? rc : resp_simple(local->out, "HELP");
+    return rc != 0 ? rc : put_line(local->out, "    ", "Print this help.");
+}
