@@ -23,6 +23,7 @@ enum command_join {
     JOIN_ARRAY,
     JOIN_OK,
     JOIN_WATCH,
+    JOIN_MOVE, /* Two keys, of which one becomes the other: nothing is joined. */
     JOIN_EXEC, /* One reply, in which the numbers of PUBLISH are still missing. */
 };
 
@@ -95,8 +96,8 @@ enum command_join {
     X("quit", -1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_QUIT, "1.0.0", "connection", "Ends the connection.") \
     X("readonly", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READONLY, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
     X("readwrite", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READWRITE, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
-    X("rename", 3, COMMAND_WRITE | COMMAND_MAKES, 1, 2, 1, JOIN_NONE, command_rename, false, LOCAL_RENAME, "1.0.0", "generic", "Moves a session to another key.") \
-    X("renamenx", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 2, 1, JOIN_NONE, command_renamenx, false, LOCAL_RENAME, "1.0.0", "generic", "Moves a session to another key that has none.") \
+    X("rename", 3, COMMAND_WRITE | COMMAND_MAKES, 1, 2, 1, JOIN_MOVE, command_rename, false, LOCAL_NONE, "1.0.0", "generic", "Moves a session to another key.") \
+    X("renamenx", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 2, 1, JOIN_MOVE, command_renamenx, false, LOCAL_NONE, "1.0.0", "generic", "Moves a session to another key that has none.") \
     X("reset", 1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_RESET, "6.2.0", "connection", "Makes the connection as new.") \
     X("role", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ROLE, "2.8.12", "server", "Tells what part this server has in replication.") \
     X("sadd", -3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_sadd, false, LOCAL_NONE, "1.0.0", "set", "Adds members, and counts the new ones.") \
@@ -148,7 +149,7 @@ enum command_join {
 #define COMMAND_LOCALS(X) \
     X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
     X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MULTI) X(PING) X(PSUBSCRIBE) X(PUBLISH) X(PUBSUB) X(PUNSUBSCRIBE) X(QUIT) \
-    X(READONLY) X(READWRITE) X(RENAME) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
+    X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
     X(UNWATCH) X(WATCH)
 /* clang-format on */
 

@@ -420,7 +420,7 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_pubsub(thread, connection, number, command, array, whole);
     } else if (is_walk(command)) {
         resp_walk(thread, connection, number, command, array, whole);
-    } else if (command->local == LOCAL_RENAME) {
+    } else if (command->join == JOIN_MOVE) {
         resp_rename(thread, connection, number, command, array, whole);
     } else if (is_turning(command) && resp_waits(thread, connection, number, 0, whole)) {
         return;

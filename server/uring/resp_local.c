@@ -503,7 +503,6 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_PSUBSCRIBE:
     case LOCAL_PUBLISH:
     case LOCAL_PUNSUBSCRIBE:
-    case LOCAL_RENAME:
     case LOCAL_SCAN:
     case LOCAL_SUBSCRIBE:
     case LOCAL_UNSUBSCRIBE:

@@ -113,7 +113,7 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     uint32_t number;
 
     (void)resp_next(&arguments, &taken[0]);
-    bool many = command->join != JOIN_NONE;
+    bool many = command->join != JOIN_NONE && command->join != JOIN_MOVE;
     if (many && arguments.count % step != 0) {
         return "ERR wrong number of arguments for 'mset' command";
     }
