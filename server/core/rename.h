@@ -7,12 +7,14 @@
  *   lock    at the target: requests for the new key wait from here on.
  *   commit  at the source, one record of the log: the old key is destroyed, and the *intent*, that is the session with
  *           its new key, is written into a journal: a session of a reserved key. Answered once it is durable.
- *   apply   at the target: the session begins under its new key, in place of what was there; the lock goes. Answered
- *           once it is durable. The dedup window of the new key knows the rename, so that it is done once.
+ *   apply   at the target: the session begins under its new key, in place of what was there. Answered once it is
+ *           durable. The dedup window of the new key knows the rename, so that it is done once.
+ *   unlock  at the target: what waited goes on. Not before all this is durable: another rename to the same key
+ *           would else be durable before it, and come first after a loss of power.
  *   forget  at the source: the journal's session is destroyed.
  *
- * After a crash the journals are looked at before any client is served, and what they have is applied and
- * forgotten. A journal's key lies in the slot with the number of its shard, so that it is that shard's whatever the
+ * After a crash the journals are looked at and the new keys locked before any client is served; what they have is then applied
+ * and forgotten. A journal's key lies in the slot with the number of its shard, so that it is that shard's whatever the
  * number of shards is; RENAMES_MAX of a shard are under way at a time.
  *
  * Two that want each other's keys: a commit that finds its source locked is refused, and says by whom; of the two the

@@ -186,13 +186,14 @@ static uint64_t waited_us(const struct request *request, uint64_t now_us)
     return now_us > request->received_us ? now_us - request->received_us : 0;
 }
 
-void shard_answer(struct shard *shard, const struct request *request, struct reply *reply,
-                  uint64_t now_us)
+static bool is_inner(const struct request *request)
 {
-    reply->op = request->op;
-    if (reply->hlc == 0) {
-        reply->hlc = shard->hlc;
-    }
+    return request->procedure != NULL && request->procedure->inner;
+}
+
+static void count_answer(struct shard *shard, const struct request *request,
+                         const struct reply *reply, uint64_t now_us)
+{
     if (reply->status == STATUS_OK && request->op == REQUEST_WRITE) {
         shard->stats.acks[reply->ack]++;
     }
@@ -200,6 +201,18 @@ void shard_answer(struct shard *shard, const struct request *request, struct rep
     assert((uint32_t)reply->status < SHARD_STATUSES);
     shard->stats.answers[request->op][reply->status]++;
     histogram_record(&shard->stats.latency[request->op], waited_us(request, now_us));
+}
+
+void shard_answer(struct shard *shard, const struct request *request, struct reply *reply,
+                  uint64_t now_us)
+{
+    reply->op = request->op;
+    if (reply->hlc == 0) {
+        reply->hlc = shard->hlc;
+    }
+    if (!is_inner(request)) {
+        count_answer(shard, request, reply, now_us);
+    }
     shard->options.door->reply(shard->options.door, request->ticket, reply, false);
 }
 
@@ -363,7 +376,7 @@ void shard_execute(struct shard *shard, const struct request *request, uint64_t 
     assert(request->op <= REQUEST_INSPECT);
     assert(request->procedure == NULL || request->op <= REQUEST_WRITE);
     shard_advance(shard, now_ms);
-    shard->stats.requests[request->op]++;
+    shard->stats.requests[request->op] += !is_inner(request);
     if (refuse_late(shard, request, now_us)) {
         return;
     }

@@ -281,7 +281,6 @@ static enum status apply_run(struct turn *turn)
     if (!rename_intent_read(turn->request->body, &intent)) {
         return STATUS_INVALID;
     }
-    turn->unlocks = intent.id;
     if (is_applied(turn, &intent)) {
         return answer(turn, RENAME_DONE);
     }
@@ -366,7 +365,7 @@ static enum status commit(struct turn *turn, struct rename_intent *intent, uint1
     struct request request = *whole;
     uint8_t journal[RENAME_KEY_BYTES];
 
-    struct session_view *view = turn_use(turn);
+    struct session_view *view = turn_view(turn);
     if (view == NULL) {
         return answer(turn, RENAME_NONE);
     }
@@ -466,16 +465,30 @@ static enum status look_run(struct turn *turn)
     return answer_with(turn, RENAME_DONE, value);
 }
 
-const struct procedure rename_find = {.name = "rename-find", .run = find_run};
-const struct procedure rename_lock = {.name = "rename-lock", .run = lock_run, .locks = true};
-const struct procedure rename_commit = {.name = "rename-commit", .run = commit_run, .locks = true};
-const struct procedure rename_apply = {.name = "rename-apply", .run = apply_run, .locks = true};
+const struct procedure rename_find = {.name = "rename-find", .inner = true, .run = find_run};
+const struct procedure rename_lock = {.name = "rename-lock",
+                                      .inner = true,
+                                      .run = lock_run,
+                                      .locks = true};
+const struct procedure rename_commit = {.name = "rename-commit",
+                                        .inner = true,
+                                        .run = commit_run,
+                                        .locks = true};
+const struct procedure rename_apply = {.name = "rename-apply",
+                                       .inner = true,
+                                       .run = apply_run,
+                                       .locks = true};
 const struct procedure rename_forget = {.name = "rename-forget",
+                                        .inner = true,
                                         .run = forget_run,
                                         .ends = true,
                                         .locks = true};
 const struct procedure rename_unlock = {.name = "rename-unlock",
+                                        .inner = true,
                                         .run = unlock_run,
                                         .ends = true,
                                         .locks = true};
-const struct procedure rename_look = {.name = "rename-look", .run = look_run, .locks = true};
+const struct procedure rename_look = {.name = "rename-look",
+                                      .inner = true,
+                                      .run = look_run,
+                                      .locks = true};

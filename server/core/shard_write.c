@@ -22,6 +22,8 @@ static enum status check_request(const struct request *request, const char **tex
         *text = "the session type is unknown";
     } else if (request->ack > ACK_ARCHIVE) {
         *text = "the ack level is unknown";
+    } else if (rename_is_journal(request->key)) {
+        *text = "the key is one of the server's own";
     } else if (change_check(request->body) < 0) {
         *text = "the list of changes is malformed";
     }

@@ -23,7 +23,7 @@ struct rename {
     uint64_t id;
     uint8_t step, end;
     bool only_new, restarts; /* The lock is given up to begin again. */
-    bool found;              /* In a journal. */
+    bool found;              /* In a journal, and not locked yet: no client is accepted. */
     enum status status;      /* END_ERROR. */
     uint64_t hlc;            /* What lock gave. */
     uint16_t tag;            /* Of the journal. */
@@ -130,13 +130,20 @@ static void recovered(struct shard_thread *thread)
     }
 }
 
+/* From here on nobody can see the key without the session that is to come, however long that takes. */
+static void guarded(struct shard_thread *thread, struct rename *rename)
+{
+    if (rename->found) {
+        rename->found = false;
+        recovered(thread);
+    }
+}
+
 static void over(struct shard_thread *thread, struct rename *rename)
 {
     reply(thread, rename);
     task_over(thread, &rename->task);
-    if (rename->found) {
-        recovered(thread);
-    }
+    guarded(thread, rename);
 }
 
 static void end(struct shard_thread *thread, struct rename *rename, enum end how)
@@ -192,6 +199,8 @@ static bool make_request(struct shard_thread *thread, struct rename *rename,
         request->key = from_key(rename);
         break;
     case STEP_LOCK:
+        /* What is committed already must be locked also when nothing can be written. */
+        request->op = rename->found ? REQUEST_GET : REQUEST_WRITE;
         request->mode = WRITE_UPSERT;
         body.data[body.size++] = rename->only_new;
         break;
@@ -239,9 +248,12 @@ static void begin_step(struct shard_thread *thread, struct task *task)
 static void locked(struct shard_thread *thread, struct rename *rename, enum rename_answer answer,
                    struct bytes rest)
 {
+    if (answer != RENAME_EXISTS) {
+        guarded(thread, rename); /* Also where another has locked it. */
+    }
     if (answer == RENAME_DONE && rest.size == 8) {
         rename->hlc = load_u64(rest.data);
-        go_on(thread, rename, STEP_COMMIT, 0);
+        go_on(thread, rename, rename->intent.size == 0 ? STEP_COMMIT : STEP_APPLY, 0);
     } else if (answer == RENAME_EXISTS) {
         end(thread, rename, END_EXISTS);
     } else {
@@ -272,6 +284,8 @@ static void unlocked(struct shard_thread *thread, struct rename *rename)
     if (rename->restarts) {
         rename->restarts = false;
         go_on(thread, rename, STEP_LOCK, TASK_RETRY_US);
+    } else if (rename->end == END_DONE) {
+        go_on(thread, rename, STEP_FORGET, 0);
     } else {
         end(thread, rename, (enum end)rename->end);
     }
@@ -302,7 +316,7 @@ static void applied(struct shard_thread *thread, struct rename *rename)
 {
     rename->end = END_DONE;
     reply(thread, rename);
-    go_on(thread, rename, STEP_FORGET, 0);
+    go_on(thread, rename, STEP_UNLOCK, 0);
 }
 
 static void step_done(struct shard_thread *thread, struct rename *rename, enum rename_answer what,
@@ -403,7 +417,7 @@ static int take_up(struct shard_thread *thread, struct bytes bytes, uint16_t tag
     rename->id = intent.id;
     rename->tag = tag;
     rename->found = true;
-    rename->step = STEP_APPLY;
+    rename->step = STEP_LOCK;
     thread->recovering++;
     task_add(thread, &rename->task, &rename_kind);
     return 0;

@@ -20,8 +20,8 @@ struct shard_thread;
 int renames_begin(struct shard_thread *thread, struct connection *connection, uint64_t number,
                   struct bytes from, struct bytes to, bool only_new);
 
-/* Look into the journals of this thread's shard. No client is served before all threads have done it, and ended what
- * they found: plane->recovering counts them. */
+/* Look into the journals of this thread's shard. No client is served before all threads have done it, and locked the
+ * new keys of what they found: plane->recovering counts them. */
 void renames_recover(struct shard_thread *thread);
 
 #endif

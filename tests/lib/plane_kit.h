@@ -96,6 +96,8 @@ struct plane_kit {
     struct segments segments[PLANE_KIT_SHARDS_MAX];
     struct staging staging[PLANE_KIT_SHARDS_MAX];
     _Atomic int64_t skew_ms;
+    void (*restore)(
+        struct plane_kit *kit); /* What the shards have before they serve; NULL: nothing. */
 };
 
 static uint64_t plane_kit_now_ms(void *clock)
@@ -162,6 +164,9 @@ static inline void plane_kit_start(struct plane_kit *kit)
         shard_restore_done(kit->shards[i], plane_kit_now_ms(kit));
         staging_kit_open(&kit->staging[i]);
         plane_attach(kit->plane, i, kit->shards[i], &kit->segments[i], &kit->staging[i], 0);
+    }
+    if (kit->restore != NULL) {
+        kit->restore(kit);
     }
     assert_int_equal(plane_start(kit->plane), 0);
 }

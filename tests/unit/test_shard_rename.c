@@ -141,16 +141,16 @@ static void test_steps(void **state)
     assert_int_equal(commit(ID, "old", "new"), RENAME_DONE); /* The same. */
     assert_int_equal(world.record_count, records + 1);
 
-    /* ... until it has its session; the answer comes after that of the step. */
+    /* ... until it has its session, and is let go. */
+    assert_int_equal(apply("new"), RENAME_DONE);
     answers = world.answers;
-    uint8_t body[4096];
-    memcpy(body, intent, intent_size);
-    struct request request = {.op = REQUEST_WRITE,
-                              .ack = ACK_MEMORY,
+    uint8_t body[8];
+    store_u64(body, ID);
+    struct request request = {.op = REQUEST_GET,
                               .key = text("new"),
                               .ticket = 1001,
-                              .body = bytes_of(body, intent_size),
-                              .procedure = &rename_apply};
+                              .body = bytes_of(body, sizeof body),
+                              .procedure = &rename_unlock};
     shard_prepare(world.shard, &request);
     shard_execute(world.shard, &request, world.now_ms, world.now_us);
     assert_int_equal(world.answers, answers + 2);
@@ -194,6 +194,7 @@ static void test_refused(void **state)
     assert_int_equal(shard_lock_owner(world.shard, keeper_position(42, text("new"))), ID);
     world.log_rc = 0;
     assert_int_equal(apply("new"), RENAME_DONE);
+    assert_int_equal(unlock(ID, "new"), RENAME_DONE);
     expect("new", "treasure");
     world_end();
 }
@@ -224,7 +225,36 @@ static void test_no_memory(void **state)
     }
     assert_true(failures > 3);
     expect("old", NULL);
+    assert_int_equal(unlock(ID, "new"), RENAME_DONE);
     expect("new", "treasure");
+    world_end();
+}
+
+/* The steps are no requests of clients, who cannot write to a journal either. */
+static void test_inner(void **state)
+{
+    char name[RENAME_KEY_BYTES + 1] = {0};
+
+    (void)state;
+    begin();
+    const struct shard_stats before = *shard_stats(world.shard);
+    assert_int_equal(lock(ID, "new", false), RENAME_DONE);
+    assert_int_equal(commit(ID, "old", "new"), RENAME_DONE);
+    assert_int_equal(apply("new"), RENAME_DONE);
+    assert_int_equal(unlock(ID, "new"), RENAME_DONE);
+    assert_int_equal(ask(&rename_look, REQUEST_GET, journal(0), bytes_of("x", 1)), RENAME_DONE);
+    assert_int_equal(forget(ID, 0), RENAME_DONE);
+    const struct shard_stats *after = shard_stats(world.shard);
+    assert_memory_equal(before.requests, after->requests, sizeof before.requests);
+    assert_memory_equal(before.answers, after->answers, sizeof before.answers);
+    assert_memory_equal(before.latency, after->latency, sizeof before.latency);
+    assert_memory_equal(before.acks, after->acks, sizeof before.acks);
+    assert_int_equal(before.hits + before.misses, after->hits + after->misses);
+
+    memcpy(name, journal(0).data, RENAME_KEY_BYTES);
+    assert_int_equal(strlen(name), RENAME_KEY_BYTES);
+    assert_int_equal(world_put(name, "x"), STATUS_INVALID);
+    assert_int_equal(world_destroy(name), STATUS_INVALID);
     world_end();
 }
 
@@ -325,10 +355,10 @@ static void test_bad_intents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_journals),    cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_who_waits),   cmocka_unit_test(test_crash),
-        cmocka_unit_test(test_bad_intents),
+        cmocka_unit_test(test_journals),  cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_who_waits), cmocka_unit_test(test_crash),
+        cmocka_unit_test(test_inner),     cmocka_unit_test(test_bad_intents),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,122 @@
+/* A rename that a crash left between its steps, found by a start whose disk is full. */
+#include "check.h"
+
+#include "heap.h"
+#include "plane_kit.h"
+#include "rename.h"
+#include "slot.h"
+
+static struct plane_kit kit;
+
+/* The record of a new blob. */
+static void make_record(struct bytes key, struct bytes value, struct buffer *record)
+{
+    const struct session_rules rules = {.session_bytes_max = 65536, .fields_max = 16};
+    const struct change change = {.operation = CHANGE_SET, .value = value};
+    struct session_written written;
+    uint8_t list[4096];
+
+    assert_true(change_size(&change) <= sizeof list);
+    const uint8_t *end = change_put(list, &change);
+    const struct session_write write = {
+        .key = key,
+        .rules = &rules,
+        .now_ms = 1700000000000,
+        .actor = kit.options.actor,
+        .mode = WRITE_CREATE,
+        .type = SESSION_BLOB,
+        .changes = bytes_of(list, (size_t)(end - list)),
+    };
+    session_written_init(&written, heap_memory());
+    assert_int_equal(session_write(&write, &written), STATUS_OK);
+    record->size = 0;
+    assert_int_equal(buffer_append(record, buffer_bytes(&written.record)), 0);
+    session_written_fini(&written);
+}
+
+/* Shard 0 has renamed a session to "new", which is shard `target`'s. */
+static uint32_t target;
+
+static void restore(struct plane_kit *begun)
+{
+    struct buffer record = {.memory = heap_memory()};
+    uint16_t tags[RENAME_JOURNALS];
+    uint8_t intent[4096] = {0}, key[RENAME_KEY_BYTES];
+
+    make_record(text("old"), text("treasure"), &record);
+    store_u64(intent, 7);                 /* Id... */
+    store_u64(intent + 8, 1700000000000); /* ... when, and hlc and number of the journal 0. */
+    uint8_t *at = varint_put(intent + 25, 3);
+    memcpy(at, "new", 3);
+    memcpy(at + 3, record.data, record.size);
+    struct rename_intent read;
+    struct bytes bytes = bytes_of(intent, (size_t)(at - intent) + 3 + record.size);
+    assert_true(rename_intent_read(bytes, &read));
+
+    rename_tags(tags);
+    make_record(rename_journal_key(tags[0], 0, key), bytes, &record);
+    assert_int_equal(shard_restore_record(begun->shards[0], buffer_bytes(&record)), 0);
+    make_record(text("new"), text("before"), &record);
+    assert_int_equal(shard_restore_record(begun->shards[target], buffer_bytes(&record)), 0);
+    buffer_fini(&record);
+}
+
+static void ask(struct plane_client *client, const char *line)
+{
+    plane_client_send(client, bytes_of_string(line));
+    plane_client_send(client, bytes_of_string("\r\n"));
+}
+
+static void expect(struct plane_client *client, const char *reply)
+{
+    char got[256];
+    size_t size = strlen(reply);
+
+    for (size_t at = 0; at < size;) {
+        ssize_t more = recv(client->fd, got + at, size - at, 0);
+        assert_true(more > 0 || errno == EINTR);
+        at += more > 0 ? (size_t)more : 0;
+    }
+    assert_memory_equal(got, reply, size);
+}
+
+static void test_full_disk(void **state)
+{
+    struct plane_client other, waits;
+
+    (void)state;
+    plane_kit_init(&kit, 2);
+    target = slot_of_key(text("new")) % 2;
+    kit.restore = restore;
+    for (uint32_t i = 0; i < 2; i++) {
+        atomic_store(&kit.segments[i].error, -ENOSPC);
+    }
+    plane_kit_start(&kit);
+    plane_client_connect(&other, &kit);
+    ask(&other, "GET other");
+    expect(&other, "$-1\r\n"); /* Clients are served... */
+    ask(&other, "SET other x");
+    expect(&other, "-MISCONF");
+
+    plane_client_connect(&waits, &kit);
+    ask(&waits, "GET new");
+    struct pollfd answer = {.fd = waits.fd, .events = POLLIN};
+    for (int i = 0; i < 20; i++) {
+        ask(&other, "EXISTS other");
+        assert_int_equal(poll(&answer, 1, 10), 0); /* ... but nobody sees the key as it was. */
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        atomic_store(&kit.segments[i].error, 0);
+    }
+    expect(&waits, "$8\r\ntreasure\r\n");
+    plane_client_close(&other);
+    plane_client_close(&waits);
+    plane_kit_stop(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_full_disk)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
