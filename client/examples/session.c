@@ -87,11 +87,13 @@ int main(int argc, char **argv)
     check("client", belay_client_create(options, &client), BELAY_OK, NULL);
     belay_options_destroy(options);
 
-    check("delete", belay_delete(client, key, NULL), BELAY_OK, NULL); /* Of an earlier run. */
+    enum belay_status status = belay_delete(client, key, &result); /* Of an earlier run. */
+    check("delete", status, BELAY_OK, result);
+    belay_result_destroy(result);
     create_session(client, key);
     size_t size = read_session(client, key, version, sizeof version);
 
-    enum belay_status status = belay_field_add(client, key, belay_text("visits"), 1, &result);
+    status = belay_field_add(client, key, belay_text("visits"), 1, &result);
     check("add", status, BELAY_OK, result);
     printf("visits: %lld\n", (long long)belay_result_change(result, 0));
     belay_result_destroy(result);

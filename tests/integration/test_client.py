@@ -1,6 +1,7 @@
 """libbelay against a real server: every operation; and counting through kills and restarts."""
 
 import re
+import socket
 import subprocess
 
 from cases import run_cases
@@ -42,6 +43,17 @@ def test_example():
         for line in ["created, safe in: memory", "  user = ada", "visits: 1",
                      "  cart = a rope", "deleted: yes"]:
             check(line in done.stdout.splitlines(), f"{line!r} is not in\n{done.stdout}")
+
+
+def test_example_without_a_server():
+    """A deadline that passed says why there was no connection."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # Nobody listens there.
+        port = taken.getsockname()[1]
+        done = subprocess.run([BUILD / "client" / "session-example", f"127.0.0.1:{port}"], check=False,
+                              capture_output=True, text=True, timeout=60 * SLOWNESS)
+    check(done.returncode == 1, done.stdout + done.stderr)
+    check("TIMEOUT" in done.stderr and f"127.0.0.1:{port}: connection refused" in done.stderr.lower(), done.stderr)
 
 
 def test_every_add_counts_once():

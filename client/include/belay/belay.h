@@ -93,7 +93,9 @@ enum belay_status {
     BELAY_LOG_FAILED = 35,
     BELAY_UNAVAILABLE = 36, /* The asked ack level cannot be reached now. */
     BELAY_STOPPING = 37,
-    BELAY_TIMEOUT = 38, /* The deadline passed. A write that timed out may still take effect. */
+    BELAY_TIMEOUT =
+        38, /* The deadline passed. A write that timed out may still take effect. Where there
+                           is no connection, the result's text says why the last try failed. */
     BELAY_DAMAGED = 39,
     /* Made by this library. */
     BELAY_DISCONNECTED = 64,   /* Connection lost, and the request was not to be repeated. A write
