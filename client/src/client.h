@@ -26,6 +26,7 @@
 
 #include <belay/belay.h>
 
+#include "address.h"
 #include "bytes.h"
 #include "change.h"
 #include "frame.h"
@@ -36,7 +37,6 @@
 
 enum {
     SERVERS_MAX = 16,
-    HOST_BYTES_MAX = 253,
     PROGRAM_BYTES_MAX = 64,
     CREDENTIAL_BYTES_MAX = 255,
     CONNECTIONS_MAX = 1024,
@@ -56,13 +56,8 @@ enum {
     POOL_BUFFER_BYTES_MAX = 16 * 1024, /* A pooled request keeps buffers up to this. */
 };
 
-struct server {
-    char host[HOST_BYTES_MAX + 1];
-    uint16_t port;
-};
-
 struct belay_options {
-    struct server servers[SERVERS_MAX];
+    struct address servers[SERVERS_MAX];
     uint32_t server_count;
     uint32_t timeout_ms;
     uint32_t per_shard, total;

@@ -39,7 +39,7 @@ static bool server_last_address(const struct link *link)
 void connect_failed(struct link *link, const char *reason)
 {
     struct belay_client *client = link->client;
-    const struct server *server = &client->options.servers[link->server];
+    const struct address *server = &client->options.servers[link->server];
 
     snprintf(client->trouble, sizeof client->trouble, "%s:%u: %s", server->host, server->port,
              reason);
@@ -149,7 +149,7 @@ static void resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *add
     client_handle_closed(client);
 }
 
-static void resolve_start(struct link *link, const struct server *server)
+static void resolve_start(struct link *link, const struct address *server)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     char port[8];
@@ -181,7 +181,7 @@ void link_start(struct link *link)
     }
     connect_forget(link);
     link->server = client->server_at;
-    const struct server *server = &client->options.servers[link->server];
+    const struct address *server = &client->options.servers[link->server];
     if (uv_ip4_addr(server->host, server->port, &four) == 0) {
         connect_to(link, (const struct sockaddr *)&four, sizeof four);
     } else if (uv_ip6_addr(server->host, server->port, &six) == 0) {

@@ -1,5 +1,4 @@
 /* What a client is made with. */
-#include <ctype.h>
 #include <stdlib.h>
 
 #include "client.h"
@@ -31,52 +30,9 @@ void belay_options_destroy(struct belay_options *options)
     free(options);
 }
 
-/* ":PORT" or nothing, up to `end`. */
-static bool port_parse(const char *text, const char *end, uint16_t *port)
-{
-    uint32_t value = 0;
-
-    if (text == end) {
-        *port = DEFAULT_PORT;
-        return true;
-    }
-    if (*text != ':' || end - text < 2 || end - text > 6) {
-        return false;
-    }
-    for (text++; text < end; text++) {
-        if (!isdigit((unsigned char)*text)) {
-            return false;
-        }
-        value = value * 10 + (uint32_t)(*text - '0');
-    }
-    *port = (uint16_t)value;
-    return value > 0 && value <= UINT16_MAX;
-}
-
-/* "HOST", "HOST:PORT", "[ADDRESS]:PORT", up to `end`. */
-static bool server_parse(const char *text, const char *end, struct server *server)
-{
-    const char *host = text, *host_end;
-
-    if (text < end && *text == '[') {
-        host++;
-        host_end = memchr(text, ']', (size_t)(end - text));
-        text = host_end == NULL ? NULL : host_end + 1;
-    } else {
-        host_end = memchr(text, ':', (size_t)(end - text));
-        text = host_end = host_end == NULL ? end : host_end;
-    }
-    if (host_end == NULL || host_end == host || host_end - host > HOST_BYTES_MAX) {
-        return false;
-    }
-    memset(server, 0, sizeof *server);
-    memcpy(server->host, host, (size_t)(host_end - host));
-    return port_parse(text, end, &server->port);
-}
-
 enum belay_status belay_options_servers(struct belay_options *options, const char *servers)
 {
-    struct server found[SERVERS_MAX];
+    struct address found[SERVERS_MAX];
     uint32_t count = 0;
 
     for (const char *text = servers;; text++) {
@@ -84,7 +40,8 @@ enum belay_status belay_options_servers(struct belay_options *options, const cha
         while (*text == ' ') {
             text++;
         }
-        if (count == SERVERS_MAX || text > end || !server_parse(text, end, &found[count])) {
+        if (count == SERVERS_MAX || text > end ||
+            !address_parse(text, end, DEFAULT_PORT, &found[count])) {
             return BELAY_INVALID;
         }
         count++;

@@ -17,6 +17,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "address.h"
 #include "bytes.h"
 #include "ctl.h"
 #include "limits.h"
@@ -25,8 +26,8 @@
 
 struct source {
     redisContext *redis;
-    char *host, *user, *password; /* The latter two may be NULL. */
-    int port;
+    struct address address;
+    char *user, *password; /* May be NULL. */
     uint32_t database;
     uint64_t timeout_ms;  /* Of connecting, and of each answer. */
     bool has_time;        /* PEXPIRETIME: since 7.0. */

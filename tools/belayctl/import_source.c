@@ -1,5 +1,4 @@
 /* The Redis that is copied: its address, its connection, its answers. */
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -37,24 +36,6 @@ static char *decode(const char *text, size_t size)
     return to;
 }
 
-/* Digits up to `end` that are at most `max`. */
-static bool number_of(const char *text, const char *end, uint32_t max, uint32_t *number)
-{
-    uint32_t value = 0;
-
-    if (text == end || end - text > 5) {
-        return false;
-    }
-    for (; text < end; text++) {
-        if (!isdigit((unsigned char)*text)) {
-            return false;
-        }
-        value = value * 10 + (uint32_t)(*text - '0');
-    }
-    *number = value;
-    return value <= max;
-}
-
 /* "user:password", either of which may be empty. */
 static bool parse_user(struct source *source, char *text, size_t size)
 {
@@ -69,29 +50,6 @@ static bool parse_user(struct source *source, char *text, size_t size)
     source->password = decode(colon + 1, size - (size_t)(colon + 1 - text));
     memset(colon + 1, 'x', size - (size_t)(colon + 1 - text));
     return source->password != NULL && (colon == text || source->user != NULL);
-}
-
-/* "HOST", "HOST:PORT", "[ADDRESS]:PORT", up to `end`. */
-static bool parse_host(struct source *source, const char *text, const char *end)
-{
-    const char *host = text, *host_end;
-    uint32_t port = DEFAULT_PORT;
-
-    if (*text == '[') {
-        host++;
-        host_end = memchr(text, ']', (size_t)(end - text));
-        text = host_end == NULL ? NULL : host_end + 1;
-    } else {
-        host_end = memchr(text, ':', (size_t)(end - text));
-        text = host_end = host_end == NULL ? end : host_end;
-    }
-    if (text == NULL || host_end == host || (text < end && *text != ':') ||
-        (text < end && (!number_of(text + 1, end, UINT16_MAX, &port) || port == 0))) {
-        return false;
-    }
-    source->host = strndup(host, (size_t)(host_end - host));
-    source->port = (int)port;
-    return source->host != NULL;
 }
 
 int source_parse(struct source *source, struct ctl *ctl, char *url)
@@ -110,18 +68,19 @@ int source_parse(struct source *source, struct ctl *ctl, char *url)
     }
     rest = at == NULL ? rest : at + 1;
     char *slash = strchr(rest, '/'), *end = rest + strlen(rest);
-    if (!parse_host(source, rest, slash == NULL ? end : slash)) {
+    if (!address_parse(rest, slash == NULL ? end : slash, DEFAULT_PORT, &source->address)) {
         return ctl_usage(ctl, "%s is no HOST:PORT", rest);
     }
     if (slash != NULL && slash[1] != '\0' &&
-        !number_of(slash + 1, end, DATABASE_MAX, &source->database)) {
+        !address_number(slash + 1, end, DATABASE_MAX, &source->database)) {
         return ctl_usage(ctl, "database %s: Belay has 0 to %d", slash + 1, DATABASE_MAX);
     }
     if (source->password == NULL && password != NULL && password[0] != '\0') {
         source->password = strdup(password);
     }
-    snprintf(source->name, sizeof source->name, strchr(source->host, ':') ? "[%s]:%d" : "%s:%d",
-             source->host, source->port);
+    const struct address *address = &source->address;
+    snprintf(source->name, sizeof source->name, strchr(address->host, ':') ? "[%s]:%u" : "%s:%u",
+             address->host, address->port);
     return CTL_OK;
 }
 
@@ -204,7 +163,7 @@ void source_open(struct import *import)
     const struct timeval timeout = {.tv_sec = (time_t)(source->timeout_ms / 1000),
                                     .tv_usec = (suseconds_t)(source->timeout_ms % 1000 * 1000)};
 
-    source->redis = redisConnectWithTimeout(source->host, source->port, timeout);
+    source->redis = redisConnectWithTimeout(source->address.host, source->address.port, timeout);
     if (source->redis == NULL || source->redis->err != 0) {
         import_failed(import, CTL_UNREACHABLE, "cannot connect to %s: %s", source->name,
                       source->redis == NULL ? "out of memory" : source->redis->errstr);
@@ -231,8 +190,7 @@ void source_close(struct source *source)
     if (source->redis != NULL) {
         redisFree(source->redis);
     }
-    free(source->host);
     free(source->user);
     free(source->password);
-    *source = (struct source){.port = 0};
+    *source = (struct source){.redis = NULL};
 }
