@@ -508,6 +508,7 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_UNSUBSCRIBE:
     case LOCAL_UNWATCH:
     case LOCAL_WATCH:
+        break;       /* They do not come here. */
     case LOCAL_NONE: /* OBJECT and MEMORY without a key. */
         return local_unknown_sub(&local, local_next(&local));
     }
