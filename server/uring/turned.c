@@ -15,31 +15,42 @@ static const char busy_text[] = "no memory to keep the request";
 
 /* ---- At the shard that executes ---- */
 
-static bool is_marked(const struct turned_marks *marks, const struct call *call)
+bool turned_marks_has(const struct turned_marks *marks, const struct call *call)
 {
     return call->connection < marks->size &&
-           marks->generations[call->connection] == call->connection_generation;
+           marks->marks[call->connection].generation == call->connection_generation &&
+           marks->marks[call->connection].count > 0;
 }
 
-static int mark(struct shard_thread *thread, struct turned_marks *marks, const struct call *call)
+int turned_marks_add(struct turned_marks *marks, struct memory *memory, const struct call *call)
 {
     if (call->connection >= marks->size) {
         uint32_t size = marks->size == 0 ? 64 : marks->size;
         while (size <= call->connection) {
             size *= 2;
         }
-        uint32_t *generations =
-            thread->memory->resize(thread->memory, marks->generations,
-                                   marks->size * sizeof *generations, size * sizeof *generations);
-        if (generations == NULL) {
+        struct turned_mark *grown =
+            memory->resize(memory, marks->marks, marks->size * sizeof *grown, size * sizeof *grown);
+        if (grown == NULL) {
             return -ENOMEM;
         }
-        memset(generations + marks->size, 0, (size - marks->size) * sizeof *generations);
-        marks->generations = generations;
+        memset(grown + marks->size, 0, (size - marks->size) * sizeof *grown);
+        marks->marks = grown;
         marks->size = size;
     }
-    marks->generations[call->connection] = call->connection_generation;
+    struct turned_mark *mark = &marks->marks[call->connection];
+    if (mark->generation != call->connection_generation) {
+        *mark = (struct turned_mark){.generation = call->connection_generation};
+    }
+    mark->count++;
     return 0;
+}
+
+void turned_marks_remove(struct turned_marks *marks, const struct call *call)
+{
+    if (turned_marks_has(marks, call)) {
+        marks->marks[call->connection].count--;
+    }
 }
 
 /* How large the answer to a read may be. Gathered ones have a bound of their own. */
@@ -63,24 +74,19 @@ bool turned_back(struct shard_thread *thread, struct call *call, const struct re
         return false; /* Of no key. */
     }
     if (call->granted_bytes != 0) {
-        if (is_marked(marks, call)) {
-            marks->generations[call->connection] = 0;
-        }
+        turned_marks_remove(marks, call);
         return false;
     }
-    bool marked = is_marked(marks, call);
     bytes = answer_bytes(thread, call, request);
-    if (!marked && bytes <= UNASKED_BYTES_MAX) {
+    if (!turned_marks_has(marks, call) && bytes <= UNASKED_BYTES_MAX) {
         return false;
     }
-    bool sent = (marked || mark(thread, marks, call) == 0) &&
-                cross_turn_back(thread, call, request, (uint32_t)bytes);
-    if (sent) {
-        calls_give(&thread->calls, call);
-        return true;
-    }
-    if (!marked && is_marked(marks, call)) {
-        marks->generations[call->connection] = 0;
+    if (turned_marks_add(marks, thread->memory, call) == 0) {
+        if (cross_turn_back(thread, call, request, (uint32_t)bytes)) {
+            calls_give(&thread->calls, call);
+            return true;
+        }
+        turned_marks_remove(marks, call);
     }
     door_refuse(thread, request->ticket, STATUS_BUSY, busy_text);
     return true;
@@ -91,8 +97,8 @@ void turned_marks_fini(struct shard_thread *thread)
     for (uint32_t i = 0; thread->turned_marks != NULL && i < thread->plane->options.shard_count;
          i++) {
         struct turned_marks *marks = &thread->turned_marks[i];
-        if (marks->generations != NULL) {
-            heap_give(thread->memory, marks->generations, marks->size * sizeof *marks->generations);
+        if (marks->marks != NULL) {
+            heap_give(thread->memory, marks->marks, marks->size * sizeof *marks->marks);
         }
     }
     free(thread->turned_marks);

@@ -9,8 +9,9 @@
  *
  * Order: what the connection had sent to that shard after a request that was turned back must not be
  * executed before it. So the shard marks the connection and turns all of its requests back, writes and
- * parts of gathered ones too, until the first granted one comes: queues keep order, so that one is the
- * first that was turned back, and nothing not granted follows it before the last one.
+ * parts of gathered ones too, until as many granted ones have come as it turned back: queues keep order,
+ * so a request that is not granted and comes between two that are was sent before the later one was known
+ * to be turned back, and belongs behind it.
  *
  * Memory: a block for each, at most as many as the connection may have in flight. Threads: its shard's.
  */
@@ -22,6 +23,7 @@
 
 #include "bytes.h"
 
+struct memory;
 struct shard_thread;
 struct connection;
 struct call;
@@ -29,11 +31,24 @@ struct request;
 
 /* ---- At the shard that executes ---- */
 
+struct turned_mark {
+    uint32_t generation; /* Of the connection. */
+    uint32_t count; /* Requests of it that are on their way back or to come again; 0: not marked. */
+};
+
 /* Connections of one other shard whose requests are turned back. */
 struct turned_marks {
-    uint32_t *generations; /* By index of the connection; 0: none. */
+    struct turned_mark *marks; /* By index of the connection. */
     uint32_t size;
 };
+
+/* A request of the call was turned back. -ENOMEM: nothing is marked. */
+int turned_marks_add(struct turned_marks *marks, struct memory *memory, const struct call *call);
+
+/* One that was turned back came again, or could not be turned back after all. */
+void turned_marks_remove(struct turned_marks *marks, const struct call *call);
+
+bool turned_marks_has(const struct turned_marks *marks, const struct call *call);
 
 /* A batch's request, whose call is `call`, comes to its turn. Returns whether it was turned back (or
  * refused, where that was impossible): it is not to be executed then. */

@@ -379,7 +379,7 @@ def test_order_with_a_full_output():
     seed = int(os.environ.get("BELAY_SEED", time.time_ns()))
     print(f"BELAY_SEED={seed}")
     chance = random.Random(seed)
-    with Daemon(shards=3) as daemon:
+    with Daemon(shards=3, settings=("limits.queue_delay=60s",)) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             values = {b"k%d" % i: chance.randbytes(chance.choice((10, 3000, 40_000, 150_000))) for i in range(40)}
