@@ -25,7 +25,7 @@
         .help = (help_),                                                                           \
         .offset = offsetof(struct config, section_##_##name_),                                     \
     },
-#define POLICY_ROW(section_, name_, kind_, standard_, least_, most_, help_)                        \
+#define NAMED_ROW(struct_, section_, name_, kind_, standard_, least_, most_, help_)                \
     {                                                                                              \
         .section = #section_,                                                                      \
         .name = #name_,                                                                            \
@@ -34,27 +34,56 @@
         .least = (least_),                                                                         \
         .most = (most_),                                                                           \
         .help = (help_),                                                                           \
-        .offset = offsetof(struct config_policy, name_),                                           \
+        .offset = offsetof(struct_, name_),                                                        \
     },
+#define POLICY_ROW(...) NAMED_ROW(struct config_policy, __VA_ARGS__)
+#define USER_ROW(...)   NAMED_ROW(struct config_user, __VA_ARGS__)
 
 static const struct config_key keys[] = {CONFIG_TABLE(KEY_ROW)};
 static const struct config_key policy_keys[] = {CONFIG_POLICY_TABLE(POLICY_ROW)};
+static const struct config_key user_keys[] = {CONFIG_USER_TABLE(USER_ROW)};
 
 enum {
     KEYS = CONFIG_KEY_COUNT,
     POLICY_KEYS = sizeof policy_keys / sizeof policy_keys[0],
+    USER_KEYS = sizeof user_keys / sizeof user_keys[0],
+    NAMED_KEYS_MAX = 32,
     LINE_BYTES_MAX = 190, /* inih's buffer is of 200 bytes. */
 };
+
+static_assert(POLICY_KEYS <= NAMED_KEYS_MAX && USER_KEYS <= NAMED_KEYS_MAX, "as many as are seen");
+
+static void *policy_get(struct config *config, struct bytes prefix, uint32_t **line, bool make,
+                        char *message, size_t message_size);
+static void *user_get(struct config *config, struct bytes name, uint32_t **line, bool make,
+                      char *message, size_t message_size);
+
+/* Sections that come many times, each with a name: [policy "PREFIX"], [user "NAME"]. */
+static const struct named {
+    const char *word, *what;
+    const struct config_key *keys;
+    uint32_t key_count;
+    /* The struct of that name, and where the line of its section stands. Where there is none and `make` is set: a new one, or
+     * NULL with `message` set. */
+    void *(*get)(struct config *config, struct bytes name, uint32_t **line, bool make,
+                 char *message, size_t message_size);
+} nameds[] = {
+    {"policy", "PREFIX", policy_keys, POLICY_KEYS, policy_get},
+    {"user", "NAME", user_keys, USER_KEYS, user_get},
+};
+
+enum { NAMEDS = sizeof nameds / sizeof nameds[0] };
 
 struct parse {
     struct config *config;
     const char *name;
     struct bytes left;
     uint32_t line;
-    char section[16];                     /* Empty before the first header... */
-    bool section_bad;                     /* ... and not to be looked into: that is said already. */
-    struct config_policy *policy;         /* Not NULL in a policy's section. */
-    uint32_t seen_in_policy[POLICY_KEYS]; /* The line that set a key. */
+    char section[16];                    /* Empty before the first header... */
+    bool section_bad;                    /* ... and not to be looked into: that is said already. */
+    const struct named *named;           /* Not NULL in such a section... */
+    void *named_base;                    /* ... of this struct... */
+    uint32_t named_seen[NAMED_KEYS_MAX]; /* ... whose keys were set at these lines. */
     int rc;
     size_t failures;
     char *message;
@@ -69,6 +98,11 @@ const struct config_key *config_key(uint32_t index)
 const struct config_key *config_policy_key(uint32_t index)
 {
     return index < POLICY_KEYS ? &policy_keys[index] : NULL;
+}
+
+const struct config_key *config_user_key(uint32_t index)
+{
+    return index < USER_KEYS ? &user_keys[index] : NULL;
 }
 
 /* ---- Defaults ---- */
@@ -98,20 +132,18 @@ void config_policy_init(struct config_policy *policy)
     }
 }
 
-static struct config_policy *policy_find(struct config *config, struct bytes prefix)
+static void *policy_get(struct config *config, struct bytes prefix, uint32_t **line, bool make,
+                        char *message, size_t message_size)
 {
     for (uint32_t i = 0; i < config->policy_count; i++) {
         if (bytes_equal(bytes_of_string(config->policies[i].prefix), prefix)) {
+            *line = &config->policies[i].line;
             return &config->policies[i];
         }
     }
-    return NULL;
-}
-
-/* Returns NULL with `message` set. */
-static struct config_policy *policy_add(struct config *config, struct bytes prefix, char *message,
-                                        size_t message_size)
-{
+    if (!make) {
+        return NULL;
+    }
     if (prefix.size > POLICY_PREFIX_BYTES_MAX) {
         snprintf(message, message_size, "the prefix has %zu bytes, and at most %d are allowed",
                  prefix.size, POLICY_PREFIX_BYTES_MAX);
@@ -124,7 +156,39 @@ static struct config_policy *policy_add(struct config *config, struct bytes pref
     struct config_policy *policy = &config->policies[config->policy_count++];
     config_policy_init(policy);
     memcpy(policy->prefix, prefix.data, prefix.size);
+    *line = &policy->line;
     return policy;
+}
+
+static void *user_get(struct config *config, struct bytes name, uint32_t **line, bool make,
+                      char *message, size_t message_size)
+{
+    for (uint32_t i = 0; i < config->user_count; i++) {
+        if (bytes_equal(bytes_of_string(config->users[i].name), name)) {
+            *line = &config->users[i].line;
+            return &config->users[i];
+        }
+    }
+    if (!make) {
+        return NULL;
+    }
+    if (name.size == 0 || name.size > USER_NAME_BYTES_MAX || memchr(name.data, ' ', name.size)) {
+        snprintf(message, message_size, "a user's name has 1 to %d bytes and no blanks",
+                 USER_NAME_BYTES_MAX);
+        return NULL;
+    }
+    if (config->user_count == USERS_MAX) {
+        snprintf(message, message_size, "more than %d users", USERS_MAX);
+        return NULL;
+    }
+    struct config_user *user = &config->users[config->user_count++];
+    memset(user, 0, sizeof *user);
+    for (uint32_t i = 0; i < USER_KEYS; i++) {
+        set_standard(&user_keys[i], user);
+    }
+    memcpy(user->name, name.data, name.size);
+    *line = &user->line;
+    return user;
 }
 
 /* ---- Sections and keys ---- */
@@ -173,21 +237,23 @@ static void unknown_section(const char *section, char *message, size_t message_s
             used += snprintf(message + used, message_size - (size_t)used, " %s", keys[i].section);
         }
     }
-    if (used >= 0 && (size_t)used < message_size) {
-        snprintf(message + used, message_size - (size_t)used, " policy \"PREFIX\"");
+    for (uint32_t i = 0; i < NAMEDS && used >= 0 && (size_t)used < message_size; i++) {
+        used += snprintf(message + used, message_size - (size_t)used, " %s \"%s\"", nameds[i].word,
+                         nameds[i].what);
     }
 }
 
-/* Take a policy's prefix out of `policy "PREFIX"`, followed by `end`. Returns what comes after, or NULL
+/* Take the name out of `policy "PREFIX"` and the like, followed by `end`. Returns what comes after, or NULL
  * where it is not of that form. */
-static const char *policy_header(const char *text, const char *end, struct bytes *prefix)
+static const char *named_header(const struct named *named, const char *text, const char *end,
+                                struct bytes *name)
 {
-    static const char word[] = "policy";
+    size_t size = strlen(named->word);
 
-    if (strncmp(text, word, sizeof word - 1) != 0) {
+    if (strncmp(text, named->word, size) != 0) {
         return NULL;
     }
-    text += sizeof word - 1;
+    text += size;
     text += strspn(text, " \t");
     if (*text != '"') {
         return NULL;
@@ -197,8 +263,22 @@ static const char *policy_header(const char *text, const char *end, struct bytes
     if (close == NULL) {
         return NULL;
     }
-    *prefix = bytes_of(text, (size_t)(close - text));
+    *name = bytes_of(text, (size_t)(close - text));
     return close + strlen(end);
+}
+
+/* The same of any. Returns NULL, with `after` unchanged, where it is of none. */
+static const struct named *named_find(const char *text, const char *end, struct bytes *name,
+                                      const char **after)
+{
+    for (uint32_t i = 0; i < NAMEDS; i++) {
+        const char *rest = named_header(&nameds[i], text, end, name);
+        if (rest != NULL) {
+            *after = rest;
+            return &nameds[i];
+        }
+    }
+    return NULL;
 }
 
 /* ---- The file ---- */
@@ -223,51 +303,52 @@ __attribute__((format(printf, 2, 3))) static void fail(struct parse *parse, cons
     }
 }
 
-static void enter_policy(struct parse *parse, struct bytes prefix)
+static void enter_named(struct parse *parse, const struct named *named, struct bytes name)
 {
     char message[CONFIG_MESSAGE_BYTES];
-    struct config_policy *policy = policy_find(parse->config, prefix);
+    uint32_t *line;
 
-    if (policy != NULL) {
-        fail(parse, "policy \"%s\" comes twice, first at line %" PRIu32, policy->prefix,
-             policy->line);
+    if (named->get(parse->config, name, &line, false, message, sizeof message) != NULL) {
+        fail(parse, "%s \"%.*s\" comes twice, first at line %" PRIu32, named->word, (int)name.size,
+             (const char *)name.data, *line);
         return;
     }
-    policy = policy_add(parse->config, prefix, message, sizeof message);
-    if (policy == NULL) {
+    void *base = named->get(parse->config, name, &line, true, message, sizeof message);
+    if (base == NULL) {
         fail(parse, "%s", message);
         return;
     }
-    policy->line = parse->line;
-    parse->policy = policy;
-    memset(parse->seen_in_policy, 0, sizeof parse->seen_in_policy);
-    snprintf(parse->section, sizeof parse->section, "policy");
+    *line = parse->line;
+    parse->named = named;
+    parse->named_base = base;
+    memset(parse->named_seen, 0, sizeof parse->named_seen);
+    snprintf(parse->section, sizeof parse->section, "%s", named->word);
 }
 
 static void enter_section(struct parse *parse, const char *header)
 {
     char message[CONFIG_MESSAGE_BYTES];
     char name[LINE_BYTES_MAX + 1];
-    struct bytes prefix = {0};
-    const char *after = policy_header(header + 1, "\"]", &prefix);
-    bool policy = after != NULL;
+    struct bytes found = {0};
+    const char *after = NULL;
+    const struct named *named = named_find(header + 1, "\"]", &found, &after);
     size_t told = parse->failures;
 
-    if (!policy) {
+    if (named == NULL) {
         size_t size = strcspn(header, "]");
         memcpy(name, header + 1, size - 1);
         name[size - 1] = '\0';
         after = header[size] == ']' ? header + size + 1 : NULL;
     }
     if (after == NULL || strchr(";#", after[strspn(after, " \t")]) == NULL) {
-        fail(parse, "a section is [NAME] or [policy \"PREFIX\"]");
-    } else if (policy) {
-        enter_policy(parse, prefix);
+        fail(parse, "a section is [NAME], [policy \"PREFIX\"] or [user \"NAME\"]");
+    } else if (named != NULL) {
+        enter_named(parse, named, found);
     } else if (!section_known(name)) {
         unknown_section(name, message, sizeof message);
         fail(parse, "%s", message);
     } else {
-        parse->policy = NULL;
+        parse->named = NULL;
         snprintf(parse->section, sizeof parse->section, "%.15s", name);
     }
     parse->section_bad = parse->failures != told;
@@ -328,11 +409,11 @@ static int take_value(void *user, const char *section, const char *name, const c
 {
     struct parse *parse = user;
     char message[CONFIG_MESSAGE_BYTES];
-    bool policy = parse->policy != NULL;
-    const struct config_key *table = policy ? policy_keys : keys;
-    uint32_t count = policy ? POLICY_KEYS : KEYS;
-    uint32_t *seen = policy ? parse->seen_in_policy : parse->config->lines;
-    void *base = policy ? (void *)parse->policy : (void *)parse->config;
+    const struct named *named = parse->named;
+    const struct config_key *table = named != NULL ? named->keys : keys;
+    uint32_t count = named != NULL ? named->key_count : KEYS;
+    uint32_t *seen = named != NULL ? parse->named_seen : parse->config->lines;
+    void *base = named != NULL ? parse->named_base : (void *)parse->config;
 
     (void)section; /* parse->section is whole. */
     if (parse->section_bad) {
@@ -419,23 +500,21 @@ done:
 
 /* ---- The command line ---- */
 
-static int set_in_policy(struct config *config, struct bytes prefix, const char *name,
-                         const char *value, char *message, size_t message_size)
+static int set_in_named(struct config *config, const struct named *named, struct bytes name,
+                        const char *key_name, const char *value, char *message, size_t message_size)
 {
-    const struct config_key *key = key_find(policy_keys, POLICY_KEYS, "policy", name);
+    const struct config_key *key = key_find(named->keys, named->key_count, named->word, key_name);
+    uint32_t *line;
 
     if (key == NULL) {
-        unknown_key(policy_keys, POLICY_KEYS, "policy", name, message, message_size);
+        unknown_key(named->keys, named->key_count, named->word, key_name, message, message_size);
         return -EINVAL;
     }
-    struct config_policy *policy = policy_find(config, prefix);
-    if (policy == NULL) {
-        policy = policy_add(config, prefix, message, message_size);
-    }
-    if (policy == NULL) {
+    void *base = named->get(config, name, &line, true, message, message_size);
+    if (base == NULL) {
         return -EINVAL;
     }
-    return config_value_parse(key, value, (char *)policy + key->offset, message, message_size);
+    return config_value_parse(key, value, (char *)base + key->offset, message, message_size);
 }
 
 static int set_in_section(struct config *config, char *name, const char *value, char *message,
@@ -465,9 +544,9 @@ int config_set(struct config *config, const char *assignment, char *message, siz
 {
     char cause[CONFIG_MESSAGE_BYTES];
     char name[64];
-    struct bytes prefix = {0};
-    const char *rest = policy_header(assignment, "\".", &prefix);
-    const char *start = rest != NULL ? rest : assignment;
+    struct bytes found = {0};
+    const char *start = assignment;
+    const struct named *named = named_find(assignment, "\".", &found, &start);
     size_t size = strcspn(start, "=");
     int rc = -EINVAL;
 
@@ -475,13 +554,14 @@ int config_set(struct config *config, const char *assignment, char *message, siz
         snprintf(cause, sizeof cause, "not UTF-8 text");
     } else if (start[size] != '=' || size >= sizeof name) {
         snprintf(cause, sizeof cause,
-                 "expected SECTION.KEY=VALUE or 'policy \"PREFIX\".KEY=VALUE'");
+                 "expected SECTION.KEY=VALUE, 'policy \"PREFIX\".KEY=VALUE' or "
+                 "'user \"NAME\".KEY=VALUE'");
     } else {
         memcpy(name, start, size);
         name[size] = '\0';
         const char *value = start + size + 1;
-        rc = rest != NULL ? set_in_policy(config, prefix, name, value, cause, sizeof cause)
-                          : set_in_section(config, name, value, cause, sizeof cause);
+        rc = named != NULL ? set_in_named(config, named, found, name, value, cause, sizeof cause)
+                           : set_in_section(config, name, value, cause, sizeof cause);
     }
     if (rc != 0) {
         snprintf(message, message_size, "--set %.100s: %s", assignment, cause);

@@ -8,12 +8,15 @@
  *   port = 7400
  *   [policy "web:"]
  *   idle_ttl = 30m
+ *   [user "shop"]
+ *   password = $argon2id$v=19$...
+ *   write = "web:" "cart:"
  *
  * Durations are `10ms 5s 30m 2h 7d`, sizes bytes or `64KiB 8MiB 1GiB 2TiB`, switches `yes` or `no`.
  * A policy's keys that are not given have the built-in defaults, not those of a shorter prefix.
  *
  * Order of calls: config_init(), config_read_file() at most once, config_set() any number of times,
- * config_finish(). Each takes a buffer for what is wrong. Memory: plain data of about 80 KiB: keep it
+ * config_finish(). Each takes a buffer for what is wrong. Memory: plain data of about 250 KiB: keep it
  * off the stack. Threads: the caller's.
  */
 #ifndef CONFIG_H
@@ -25,6 +28,7 @@
 #include "bytes.h"
 #include "config_table.h"
 #include "policy.h"
+#include "users.h"
 
 enum {
     CONFIG_MESSAGE_BYTES = 4096, /* Of a file as many mistakes as fit, a line each. */
@@ -72,6 +76,14 @@ struct config_policy {
 #undef CONFIG_MEMBER
 };
 
+struct config_user {
+    char name[USER_NAME_BYTES_MAX + 1];
+    uint32_t line; /* Of its section; 0: from the command line. */
+#define CONFIG_MEMBER(section, key, kind, ...) CONFIG_MEMBER_##kind(key)
+    CONFIG_USER_TABLE(CONFIG_MEMBER)
+#undef CONFIG_MEMBER
+};
+
 /* The keys by number: CONFIG_KEY_listen_port, and so on. */
 enum {
 #define CONFIG_MEMBER(section, key, ...) CONFIG_KEY_##section##_##key,
@@ -90,6 +102,8 @@ struct config {
     char file[CONFIG_VALUE_BYTES]; /* As given to config_read_file(); empty: none. */
     uint32_t policy_count;
     struct config_policy policies[POLICIES_MAX];
+    uint32_t user_count;
+    struct config_user users[USERS_MAX];
 };
 
 /* What fills in defaults that depend on where belayd runs. */
@@ -111,7 +125,8 @@ int config_read_file(struct config *config, const char *path, char *message, siz
 int config_read_text(struct config *config, const char *name, struct bytes text, char *message,
                      size_t message_size);
 
-/* One setting of the command line: `SECTION.KEY=VALUE` or `policy "PREFIX".KEY=VALUE`. It wins over
+/* One setting of the command line: `SECTION.KEY=VALUE`, `policy "PREFIX".KEY=VALUE` or
+ * `user "NAME".KEY=VALUE`. It wins over
  * the file and over earlier ones. Returns 0 or -EINVAL. */
 int config_set(struct config *config, const char *assignment, char *message, size_t message_size);
 
@@ -122,6 +137,13 @@ int config_finish(struct config *config, const struct config_machine *machine, c
 /* The policies in the form that shards use; the empty prefix is always among them. */
 void config_policies(const struct config *config, struct policies *policies);
 
+/* The users in the form that doors use. Returns 0; -EINVAL with `message` set, `line` that of the user in the file, or 0. */
+int config_users(const struct config *config, struct users *users, uint32_t *line, char *message,
+                 size_t message_size);
+
+/* Can the address be reached from this machine only? */
+bool config_is_loopback(const char *address);
+
 /* ---- Keys and values, for whoever prints them ---- */
 
 struct config_key {
@@ -130,12 +152,13 @@ struct config_key {
     const char *standard; /* The default. */
     uint64_t least, most;
     const char *help;
-    size_t offset; /* Of the value in struct config, or in struct config_policy. */
+    size_t offset; /* Of the value in struct config, or in that of its section. */
 };
 
 /* All keys in the order of the table; NULL after the last. */
 const struct config_key *config_key(uint32_t index);
 const struct config_key *config_policy_key(uint32_t index);
+const struct config_key *config_user_key(uint32_t index);
 
 /* Read a value of this kind into the member at `to`. Returns 0, or -EINVAL with `message` set. */
 int config_value_parse(const struct config_key *key, const char *value, void *to, char *message,

@@ -68,6 +68,29 @@ static int check_events(const struct config *config, struct finding *finding)
                  "resp.notify_keyspace_events: %s", EVENTS_BAD);
 }
 
+static int check_users(const struct config *config, struct finding *finding)
+{
+    struct users *users = malloc(sizeof *users);
+    char cause[sizeof finding->text];
+    uint32_t line = 0;
+
+    assert(users != NULL);
+    int rc = config_users(config, users, &line, cause, sizeof cause);
+    free(users);
+    if (rc != 0) {
+        return found(finding, line, "%s", cause);
+    }
+    if (config->user_count == 0 && config->listen_insecure == 0 &&
+        !config_is_loopback(config->listen_address)) {
+        return found(finding, config->lines[CONFIG_KEY_listen_address],
+                     "listen.address is %.64s, and there are no users: whoever reaches it could "
+                     "read and end every session. Add a [user \"NAME\"] section, or set "
+                     "listen.insecure = yes",
+                     config->listen_address);
+    }
+    return 0;
+}
+
 /* As it would stand in the file. */
 static const char *size_text(uint64_t bytes, char text[CONFIG_VALUE_BYTES])
 {
@@ -165,6 +188,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (rc == 0) {
         rc = check_events(config, &finding);
+    }
+    if (rc == 0) {
+        rc = check_users(config, &finding);
     }
     if (rc != 0 && finding.line != 0) {
         snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, finding.line,

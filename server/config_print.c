@@ -61,6 +61,14 @@ void config_print_example(FILE *to)
     for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
         print_example_key(to, key);
     }
+    fputs("# Users: with the first of them every client must log in. The user named default is who "
+          "logs in\n"
+          "# with a password alone. Up to 32:\n\n"
+          "#[user \"shop\"]\n",
+          to);
+    for (uint32_t i = 0; (key = config_user_key(i)) != NULL; i++) {
+        print_example_key(to, key);
+    }
 }
 
 /* scdoc gives `_` and `*` a meaning of their own: emphasis. */
@@ -112,6 +120,15 @@ void config_print_manual(FILE *to)
     for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
         print_manual_key(to, key);
     }
+    fputs("## [user \"NAME\"]\n\n"
+          "With the first user every client must log in (AUTH, HELLO, libbelay). The user named "
+          "*default* is who logs in with a password alone. There may be 32. Where a user may do "
+          "something follows from the prefixes of keys, and for channels of PUBLISH and SUBSCRIBE "
+          "from theirs; what a prefix allows includes what the lists before it allow.\n\n",
+          to);
+    for (uint32_t i = 0; (key = config_user_key(i)) != NULL; i++) {
+        print_manual_key(to, key);
+    }
 }
 
 static json_t *value_to_json(const struct config_key *key, const void *base)
@@ -160,6 +177,25 @@ static json_t *policies_to_json(const struct config *config)
     return policies;
 }
 
+/* Hashes of passwords stay in the file. */
+static json_t *users_to_json(const struct config *config)
+{
+    json_t *users = json_object();
+    int rc = 0;
+
+    for (uint32_t i = 0; i < config->user_count; i++) {
+        const struct config_user *user = &config->users[i];
+        json_t *values = json_pack("{s:s, s:s, s:s}", "read", user->read, "write", user->write,
+                                   "admin", user->admin);
+        rc |= json_object_set_new(users, user->name, values);
+    }
+    if (rc != 0) {
+        json_decref(users);
+        return NULL;
+    }
+    return users;
+}
+
 char *config_to_json(const struct config *config)
 {
     json_t *root = json_object();
@@ -175,6 +211,7 @@ char *config_to_json(const struct config *config)
         rc |= json_object_set_new(section, key->name, value_to_json(key, config));
     }
     rc |= json_object_set_new(root, "policy", policies_to_json(config));
+    rc |= json_object_set_new(root, "user", users_to_json(config));
     char *text = rc == 0 ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     return text;

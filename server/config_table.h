@@ -33,8 +33,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
 
 #define CONFIG_LISTEN_KEYS(X)                                                                      \
     X(listen, address, ADDRESS, "127.0.0.1", 1, 64,                                                \
-      "IPv4 or IPv6 address to listen on. There are no users and passwords yet: outside of "       \
-      "loopback, only in a network where everybody may read and write every session.")             \
+      "IPv4 or IPv6 address to listen on. Outside of loopback there must be users, or "            \
+      "`insecure`.")                                                                               \
     X(listen, port, NUMBER, "7400", 0, 65535,                                                      \
       "Port of the native protocol. 0: the system picks one, shown when belayd is ready.")         \
     X(listen, cluster_port, NUMBER, "7401", 0, 65535,                                              \
@@ -45,7 +45,10 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Port of /metrics, /healthz and /readyz. 0: the system picks one.")                          \
     X(listen, announce, TEXT, "", 0, 255,                                                          \
       "Address under which others reach this node, where that is not `address`. Used by the "      \
-      "cluster.")
+      "cluster.")                                                                                  \
+    X(listen, insecure, SWITCH, "no", 0, 0,                                                        \
+      "Without users, listen outside of loopback all the same: whoever reaches the port may read " \
+      "and end every session.")
 
 #define CONFIG_STORAGE_KEYS(X)                                                                     \
     X(storage, dir, TEXT, "/var/lib/belay", 1, CONFIG_TEXT_MAX,                                    \
@@ -141,5 +144,21 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(policy, archive, ARCHIVE, "off", 0, 0, "Only `off`: the archive comes later.")               \
     X(policy, on_no_replica, NO_REPLICA, "degrade", 0, 0,                                          \
       "Only `degrade`: there is no replica to wait for before the cluster comes.")
+
+/* [user "NAME"]. Lists of prefixes are checked, and become grants, in config_users.c. */
+#define CONFIG_USER_TABLE(X)                                                                       \
+    X(user, password, TEXT, "", 0, 160,                                                            \
+      "Hash of the password: what `belayctl password` prints (Argon2id).")                         \
+    X(user, password_next, TEXT, "", 0, 160,                                                       \
+      "Hash of another password that holds as well, while clients move to it.")                    \
+    X(user, read, TEXT, "", 0, 180,                                                                \
+      "Whose sessions the user may read: prefixes of keys in quotes, separated by blanks. \"\" "   \
+      "is "                                                                                        \
+      "every key.")                                                                                \
+    X(user, write, TEXT, "", 0, 180, "Whose sessions the user may read, change and end.")          \
+    X(user, admin, TEXT, "", 0, 180,                                                               \
+      "Whose stored records the user may look into as well. With \"\" the user may do "            \
+      "everything: "                                                                               \
+      "settings, FLUSHALL and the like.")
 
 #endif

@@ -36,6 +36,13 @@ static void on_trace(void *context, uint32_t shard, enum trace_event event, uint
     control_post_trace(node->world.control, shard, event, a, text);
 }
 
+static void on_login(void *context, uint64_t token, const struct login_answer *answer)
+{
+    struct node *node = context;
+
+    plane_login_answered(node->plane, token, answer);
+}
+
 /* ---- Opening ---- */
 
 /* Threads inherit it: signals then come to the control loop only. */
@@ -96,6 +103,30 @@ static int convert(struct node *node, char *message, size_t message_size)
     return rc;
 }
 
+static int open_logins(struct node *node, char *message, size_t message_size)
+{
+    const struct config *config = node->world.config;
+    uint32_t line;
+
+    int rc = config_users(config, &node->users, &line, message, message_size);
+    assert(rc == 0); /* Checked. */
+    if (node->users.count == 0) {
+        bool alone = config_is_loopback(config->listen_address);
+        logger_write(node->world.logger, alone ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "no-users",
+                     LOG_TEXT("address", config->listen_address),
+                     LOG_TEXT("effect", alone ? "whoever is on this machine may read and end every "
+                                                "session; others cannot reach it"
+                                              : "insecure: whoever reaches it may read and end "
+                                                "every session"));
+        return 0;
+    }
+    rc = logins_create(&node->users, on_login, node, &node->logins);
+    if (rc != 0) {
+        snprintf(message, message_size, "cannot start checking passwords: %s", strerror(-rc));
+    }
+    return rc;
+}
+
 static int open_plane(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
@@ -117,6 +148,8 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                 .queue_delay_ms = (uint32_t)config->limits_queue_delay,
                 .log_interval_ms = (uint32_t)config->storage_log_interval,
             },
+        .users = node->logins == NULL ? NULL : &node->users,
+        .logins = node->logins,
         .allow_flush = config->resp_allow_flush != 0,
         .events = events,
         .actor = node->directory.meta.actor,
@@ -225,6 +258,9 @@ static int open_all(struct node *node, char *message, size_t message_size)
 
     if (rc == 0) {
         rc = convert(node, message, message_size);
+    }
+    if (rc == 0) {
+        rc = open_logins(node, message, message_size);
     }
     if (rc == 0) {
         rc = open_plane(node, message, message_size);
@@ -366,6 +402,7 @@ int node_close(struct node *node)
                      LOG_TEXT("cause", strerror(-rc)),
                      LOG_TEXT("effect", "the log was not written out; see the lines before"));
     }
+    logins_destroy(node->logins);
     plane_destroy(node->plane);
     close_shards(node);
     if (node->directory_open) {

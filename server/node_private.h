@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "directory.h"
+#include "logins.h"
 #include "metrics.h"
 #include "node.h"
 #include "plane.h"
@@ -38,6 +39,8 @@ struct node {
     bool directory_open;
     struct policies policies;
     uint64_t record_bytes_max; /* Of any policy. */
+    struct users users;
+    struct logins *logins; /* NULL: there are no users. */
     struct plane *plane;
     bool started;
     struct metrics metrics;

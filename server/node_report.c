@@ -158,6 +158,17 @@ static bool judge(const struct metrics *metrics, char *reason, size_t reason_siz
 }
 
 /* Bring node->metrics up to date. Returns whether the node is ready. */
+static void copy_logins(struct node *node, struct metrics *to)
+{
+    const struct logins_counts counts =
+        node->logins == NULL ? (struct logins_counts){0} : logins_counts(node->logins);
+
+    to->logins_right = counts.right;
+    to->logins_wrong = counts.wrong;
+    to->logins_limited = counts.limited;
+    to->logins_busy = counts.busy;
+}
+
 static bool look(struct node *node, char *reason, size_t reason_size)
 {
     struct metrics *metrics = &node->metrics;
@@ -178,6 +189,7 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     metrics->process_cpu_us = machine_cpu_us();
     metrics->process_resident_bytes = machine_resident_bytes();
     metrics->disk_free_bytes = machine_disk_free_bytes(node->world.config->storage_dir);
+    copy_logins(node, metrics);
     metrics->ready = judge(metrics, reason, reason_size);
     return metrics->ready;
 }

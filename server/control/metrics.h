@@ -53,6 +53,7 @@ struct metrics {
     uint64_t process_cpu_us;
     uint64_t process_resident_bytes;
     uint64_t disk_free_bytes; /* Where the data directory lies. */
+    uint64_t logins_right, logins_wrong, logins_limited, logins_busy;
     bool ready;
     uint32_t shard_count;
     struct metrics_shard *shards;

@@ -29,6 +29,15 @@
     X(process_start_time_seconds, GAUGE, NODE, "", "When the process started, since 1970.",        \
       (double)m->start_ms / 1e3)
 
+#define METRICS_LOGIN_TABLE(X)                                                                     \
+    X(belay_logins_total, COUNTER, NODE, "result=right|wrong|limited|busy",                        \
+      "Logins: the password was right or wrong; or there were too many failures, or too many "     \
+      "that waited, to look at it.",                                                               \
+      i == 0   ? m->logins_right                                                                   \
+      : i == 1 ? m->logins_wrong                                                                   \
+      : i == 2 ? m->logins_limited                                                                 \
+               : m->logins_busy)
+
 #define METRICS_REQUEST_TABLE(X)                                                                   \
     X(belay_requests_total, COUNTER, OUTCOMES, "op=get|write|scan|inspect",                        \
       "Requests answered, by how they ended: `ok`, or the name of the error (proto/status.h).",    \
@@ -131,6 +140,7 @@
 
 #define METRICS_TABLE(X)                                                                           \
     METRICS_NODE_TABLE(X)                                                                          \
+    METRICS_LOGIN_TABLE(X)                                                                         \
     METRICS_REQUEST_TABLE(X)                                                                       \
     METRICS_SESSION_TABLE(X)                                                                       \
     METRICS_CONNECTION_TABLE(X)                                                                    \

@@ -29,6 +29,7 @@ enum command_join {
 
 /* clang-format off */
 #define COMMAND_TABLE(X) \
+    X("acl", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ACL, "6.0.0", "server", "About users.") \
     X("append", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_append, false, LOCAL_NONE, "2.0.0", "string", "Appends to a string, or begins one.") \
     X("asking", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ASKING, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
     X("auth", -2, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_AUTH, "1.0.0", "connection", "Says who the client is.") \
@@ -124,7 +125,7 @@ enum command_join {
     X("unlink", -2, COMMAND_WRITE | COMMAND_FAST, 1, -1, 1, JOIN_SUM, command_del, true, LOCAL_NONE, "4.0.0", "generic", "Ends sessions.") \
     X("unsubscribe", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_UNSUBSCRIBE, "2.0.0", "pubsub", "Listens no longer to channels.") \
     X("unwatch", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_UNWATCH, "2.2.0", "transactions", "Forgets what WATCH saw.") \
-    X("watch", -2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_WATCH, "2.2.0", "transactions", "Lets EXEC do nothing where a key was changed since.") \
+    X("watch", -2, COMMAND_CONNECTION | COMMAND_FAST, 1, -1, 1, JOIN_NONE, NULL, false, LOCAL_WATCH, "2.2.0", "transactions", "Lets EXEC do nothing where a key was changed since.") \
     X("zadd", -4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zadd, false, LOCAL_NONE, "1.2.0", "sorted-set", "Adds members, or sets their scores.") \
     X("zcard", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zcard, false, LOCAL_NONE, "1.2.0", "sorted-set", "Counts the members.") \
     X("zcount", 4, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zcount, false, LOCAL_NONE, "2.0.0", "sorted-set", "Counts the members within scores.") \
@@ -147,7 +148,7 @@ enum command_join {
     X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscore)
 
 #define COMMAND_LOCALS(X) \
-    X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
+    X(ACL) X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
     X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MULTI) X(PING) X(PSUBSCRIBE) X(PUBLISH) X(PUBSUB) X(PUNSUBSCRIBE) X(QUIT) \
     X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
     X(UNWATCH) X(WATCH)

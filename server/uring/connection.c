@@ -109,6 +109,7 @@ void connection_forget(struct shard_thread *thread, struct connection *connectio
     all->free = connection->index + 1;
     all->open--;
     atomic_fetch_sub(&thread->connection_count, 1);
+    login_drop(thread, connection);
     turned_drop(thread, connection);
 }
 
@@ -310,7 +311,8 @@ static bool may_resume(const struct shard_thread *thread, const struct connectio
     uint64_t number = connection->order == NULL ? 0 : reply_order_next(connection->order);
 
     return unread_bytes(connection, number) <= connection_pace_bytes(thread) / 2 &&
-           connection->turned.first == NULL && log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
+           connection->turned.first == NULL && !login_is_pending(connection) &&
+           log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
 }
 
 static bool is_done(const struct connection *connection)

@@ -32,6 +32,7 @@
 
 #include "bytes.h"
 #include "chunk.h"
+#include "login.h"
 #include "reply_order.h"
 #include "resp.h"
 #include "status.h"
@@ -120,6 +121,8 @@ struct connection {
     const struct protocol *protocol;     /* NULL before the first byte. */
     struct reply_order *order;           /* NULL: replies go out as they come. */
     struct resp_session *resp;           /* The RESP door's. */
+    const struct user *user;             /* Who the client is; NULL: it has not said so. */
+    struct login login;
     struct chunk *input;
     size_t input_wanted; /* When so much of a request is in `input`, it is whole... */
     bool input_partial;  /* ... or must be looked at again. */

@@ -52,6 +52,7 @@ struct cross_socket_message {
     int fd;
     uint64_t client, request_id;
     const struct protocol *protocol;
+    const struct user *user;
 };
 
 /* Room for a message and `size` bytes after it. Returns where the bytes go, NULL when there is none. */
@@ -301,6 +302,7 @@ void cross_move(struct shard_thread *thread, struct connection *connection)
     message->client = connection->client;
     message->request_id = connection->move_request;
     message->protocol = connection->protocol;
+    message->user = connection->user;
     put(to, buffer_bytes(&rest));
     buffer_fini(&rest);
     atomic_fetch_add(&thread->plane->threads[shard].connection_count, 1);
@@ -380,6 +382,7 @@ static void take_socket(struct shard_thread *thread, const struct cross_socket_m
     }
     connection->client = message->client;
     connection->protocol = message->protocol;
+    connection->user = message->user;
     native_hello_answer(thread, connection, message->request_id);
     connection_feed(thread, connection, rest);
 }

@@ -1,5 +1,5 @@
 /* Messages from outside to a shard's thread, rare ones: counters asked for, a new table of policies,
- * the answer to an administrative request, the end.
+ * the answer to an administrative request or a login, the end.
  *
  * Memory: a mail is the heap's, and the receiver's once it was posted; one that is waited for is freed by
  * whoever comes last. Threads: any posts, the shard's takes.
@@ -11,9 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "logins.h"
 #include "plane.h"
 
-enum mail_kind { MAIL_STATS = 1, MAIL_POLICIES, MAIL_ADMIN, MAIL_STOP };
+enum mail_kind { MAIL_STATS = 1, MAIL_POLICIES, MAIL_ADMIN, MAIL_LOGIN, MAIL_STOP };
 
 struct mail {
     struct mail *next;
@@ -23,6 +24,8 @@ struct mail {
     struct plane_shard_stats *stats; /* In the mail's own memory. */
     /* POLICIES */
     const struct policies *policies;
+    /* LOGIN: the ticket is logins.h's token. */
+    struct login_answer login;
     /* ADMIN */
     uint64_t ticket;
     enum status status;

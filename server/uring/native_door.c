@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "batch.h"
 #include "client_id.h"
 #include "cross.h"
 #include "door.h"
@@ -65,8 +66,8 @@ size_t native_refusal(uint8_t *to, enum status status)
 static int64_t native_measure(struct shard_thread *thread, struct connection *connection,
                               struct measuring *measuring, struct bytes input)
 {
-    const struct plane_limits *limits = &thread->plane->options.limits;
-    int64_t size = frame_size(input, limits->frame_bytes);
+    const uint32_t most = login_frame_bytes(thread, connection);
+    int64_t size = frame_size(input, most);
 
     if (size >= 0) {
         measuring->wanted = FRAME_HEADER_BYTES;
@@ -75,8 +76,7 @@ static int64_t native_measure(struct shard_thread *thread, struct connection *co
     thread->stats.frames_bad++;
     if (size == -EMSGSIZE) {
         char text[96];
-        snprintf(text, sizeof text, "the frame is larger than the %u bytes allowed",
-                 limits->frame_bytes);
+        snprintf(text, sizeof text, "the frame is larger than the %u bytes allowed", most);
         native_status(thread, connection, input.data[1], load_u64(input.data + 8),
                       STATUS_FRAME_TOO_LARGE, text);
     } else {
@@ -133,8 +133,57 @@ static bool may_move(const struct connection *connection)
            connection->put_off.first == NULL;
 }
 
+/* Requests that are begun whole or not at all: those before them come first. They are executed now, and where one is put
+ * off this one is, too. */
+static bool must_follow(struct shard_thread *thread, const struct connection *connection)
+{
+    if (connection->batched > 0) {
+        batch_run(thread);
+    }
+    return connection->stalled;
+}
+
+/* Returns whether the client is who it says, or need not say it. Else it was answered, or the request put off. */
+static bool log_in(struct shard_thread *thread, struct connection *connection,
+                   const struct frame *frame, const struct native_hello *asked, struct bytes whole)
+{
+    uint32_t wait_ms = 0;
+    char text[96];
+
+    if (thread->plane->options.users == NULL) {
+        return true;
+    }
+    if (must_follow(thread, connection)) {
+        connection_put_off(thread, connection, whole);
+        return false;
+    }
+    switch (login_ask(thread, connection, asked->user, asked->password, &wait_ms)) {
+    case LOGIN_RIGHT:
+        return true;
+    case LOGIN_PENDING:
+        connection_put_off(thread, connection, whole);
+        break;
+    case LOGIN_LIMITED:
+        snprintf(text, sizeof text,
+                 "too many failed logins of this user from this address; try again in %u s",
+                 (wait_ms + 999) / 1000);
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, text);
+        break;
+    case LOGIN_BUSY:
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY,
+                      "too many logins wait to be checked");
+        break;
+    case LOGIN_WRONG:
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_DENIED,
+                      asked->user.size == 0 ? "this server has users: give one, with its password"
+                                            : "no such user, or not its password");
+        break;
+    }
+    return false;
+}
+
 static void hello(struct shard_thread *thread, struct connection *connection,
-                  const struct frame *frame)
+                  const struct frame *frame, struct bytes whole)
 {
     struct native_hello asked;
     enum status status = native_hello(frame, &thread->arena, &asked);
@@ -148,6 +197,9 @@ static void hello(struct shard_thread *thread, struct connection *connection,
         snprintf(text, sizeof text, "this node speaks version %d of the protocol, not %u",
                  PROTOCOL_VERSION, asked.protocol);
         native_status(thread, connection, frame->type, frame->request_id, STATUS_UNSUPPORTED, text);
+        return;
+    }
+    if (!log_in(thread, connection, frame, &asked, whole)) {
         return;
     }
     connection->client = asked.client;
@@ -212,6 +264,41 @@ static bool refuse_late(struct shard_thread *thread, struct connection *connecti
     return true;
 }
 
+/* ---- Rights ---- */
+
+static bool may(const struct shard_thread *thread, const struct connection *connection,
+                enum role role, struct bytes start)
+{
+    return thread->plane->options.users == NULL || login_may(thread, connection, role, start);
+}
+
+static enum role role_of(enum request_op op)
+{
+    return op == REQUEST_WRITE ? ROLE_WRITE : op == REQUEST_INSPECT ? ROLE_ADMIN : ROLE_READ;
+}
+
+static void deny(struct shard_thread *thread, struct connection *connection,
+                 const struct frame *frame)
+{
+    native_status(thread, connection, frame->type, frame->request_id, STATUS_DENIED, NULL);
+}
+
+/* Of every key of a list, before any of it is begun. */
+static bool may_all(const struct shard_thread *thread, const struct connection *connection,
+                    struct native_many list)
+{
+    struct request request;
+    bool all = true;
+
+    for (uint32_t i = 0; all && i < list.count; i++) {
+        native_many_next(&list, &request);
+        all = may(thread, connection, role_of(request.op), request.key);
+    }
+    return all;
+}
+
+/* ---- Requests of one key, of many, of all ---- */
+
 static void one(struct shard_thread *thread, struct connection *connection,
                 const struct frame *frame, struct bytes whole)
 {
@@ -225,6 +312,10 @@ static void one(struct shard_thread *thread, struct connection *connection,
 
     if (status != STATUS_OK) {
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    if (!may(thread, connection, role_of(request.op), request.key)) {
+        deny(thread, connection, frame);
         return;
     }
     request.ticket = take_call(thread, connection, frame, &call);
@@ -277,14 +368,10 @@ static uint64_t take_part(struct shard_thread *thread, const struct connection *
     return ticket;
 }
 
-/* Requests for many keys are begun whole or not at all. Those before them come first: they are executed now,
- * and where one is put off this one is, too. Nor are more begun than a connection's answers may take. */
+/* The same for requests of many keys: of them no more are begun than a connection's answers may take. */
 static bool must_wait(struct shard_thread *thread, struct connection *connection)
 {
-    if (connection->batched > 0) {
-        batch_run(thread);
-    }
-    return connection->stalled || connection->gathers >= GATHERS_MAX ||
+    return must_follow(thread, connection) || connection->gathers >= GATHERS_MAX ||
            connection_is_full(thread, connection, 0);
 }
 
@@ -301,6 +388,10 @@ static void many(struct shard_thread *thread, struct connection *connection,
 
     if (status != STATUS_OK) {
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
+        return;
+    }
+    if (thread->plane->options.users != NULL && !may_all(thread, connection, list)) {
+        deny(thread, connection, frame);
         return;
     }
     if (list.count == 0) {
@@ -344,6 +435,9 @@ static void scan(struct shard_thread *thread, struct connection *connection,
     enum status status = native_request(frame, &thread->arena, &request);
     struct gather *gather = NULL;
 
+    if (status == STATUS_OK && !may(thread, connection, ROLE_READ, request.key)) {
+        status = STATUS_DENIED;
+    }
     if (status == STATUS_OK) {
         gather = gather_open(thread, connection, frame->type, frame->request_id, shards,
                              bytes_of(NULL, 0));
@@ -380,6 +474,11 @@ static void admin(struct shard_thread *thread, struct connection *connection,
     if (status == STATUS_OK && options->admin == NULL) {
         status = STATUS_UNSUPPORTED;
     }
+    bool harmless = status == STATUS_OK && bytes_equal(asked.command, bytes_of_string("status"));
+    if (status == STATUS_OK && !harmless &&
+        !may(thread, connection, ROLE_ADMIN, bytes_of(NULL, 0))) {
+        status = STATUS_DENIED;
+    }
     if (status != STATUS_OK) {
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
         return;
@@ -394,9 +493,14 @@ static void admin(struct shard_thread *thread, struct connection *connection,
 static void dispatch(struct shard_thread *thread, struct connection *connection,
                      const struct frame *frame, struct bytes whole)
 {
+    if (frame->type != FRAME_HELLO && login_is_wanted(thread, connection)) {
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_DENIED,
+                      "this server has users: say HELLO with one, and its password, first");
+        return;
+    }
     switch (frame->type) {
     case FRAME_HELLO:
-        hello(thread, connection, frame);
+        hello(thread, connection, frame, whole);
         break;
     case FRAME_PING:
         native_status(thread, connection, frame->type, frame->request_id, STATUS_OK, NULL);
@@ -423,6 +527,10 @@ static void native_serve(struct shard_thread *thread, struct connection *connect
     struct frame frame;
     enum status status = STATUS_OK;
     uint64_t began_us = whole.size > BULK_BYTES_MIN ? monotonic_us() : 0;
+    if (login_is_pending(connection)) {
+        connection_put_off(thread, connection, whole);
+        return;
+    }
     int rc = frame_parse(whole, &frame);
 
     if (began_us != 0) {

@@ -180,6 +180,8 @@ enum status native_hello(const struct frame *frame, struct arena *arena, struct 
         .protocol = head->protocol,
         .client = head->client,
         .shard_plus_one = head->shard_plus_one,
+        .user = bytes_of_string(head->user),
+        .password = bytes_of_string(head->password),
     };
     return STATUS_OK;
 }

@@ -32,6 +32,7 @@ struct native_hello {
     uint32_t protocol;
     uint64_t client;
     uint32_t shard_plus_one;
+    struct bytes user, password;
 };
 
 enum status native_hello(const struct frame *frame, struct arena *arena,

@@ -4,7 +4,7 @@
  * it. Everything from outside (control thread, other shards) comes as a message through a bounded
  * queue, and a MSG_RING or eventfd wakes the thread once per batch.
  *
- * Threads: plane_*() from the control thread only; they may block for one turn of a shard.
+ * Threads: plane_*() from the control thread only, but where they say otherwise; they may block for one turn of a shard.
  */
 #ifndef PLANE_H
 #define PLANE_H
@@ -13,10 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "logins.h"
 #include "policy.h"
 #include "segments.h"
 #include "shard.h"
 #include "staging.h"
+#include "users.h"
 
 struct plane; /* private to plane.c */
 
@@ -36,6 +38,10 @@ struct plane_options {
     uint16_t port;       /* 0 picks; see plane_port(). */
     uint32_t shard_count;
     struct plane_limits limits;
+    const struct users
+        *users; /* NULL: none, everybody may do everything. With them `logins`, which answers
+                                  by plane_login_answered(). */
+    struct logins *logins;
     bool allow_flush; /* FLUSHDB and FLUSHALL. */
     uint32_t
         events; /* Keyspace events that are told, until CONFIG SET says otherwise (events.h). */
@@ -110,6 +116,9 @@ int plane_stats(struct plane *plane, uint32_t index, struct plane_shard_stats *s
 /* Answer a FRAME_ADMIN, once: a JSON document, or an error. */
 void plane_admin_reply(struct plane *plane, uint64_t token, enum status status, const char *text,
                        struct bytes json);
+
+/* The answer to a login (logins.h). Any thread. */
+void plane_login_answered(struct plane *plane, uint64_t token, const struct login_answer *answer);
 
 void plane_set_policies(struct plane *plane, const struct policies *policies);
 

@@ -118,13 +118,11 @@ static void end_stream(struct shard_thread *thread, struct connection *connectio
 static int64_t measure(struct shard_thread *thread, struct connection *connection,
                        struct measuring *measuring, struct bytes input)
 {
-    const struct plane_limits *limits = &thread->plane->options.limits;
+    const uint32_t most = login_frame_bytes(thread, connection);
     char error[RESP_ERROR_BYTES], text[RESP_ERROR_BYTES + 8];
-    int64_t size =
-        resp_measure(&measuring->cursor, input, thread->plane->options.limits.frame_bytes,
-                     &measuring->wanted, error);
+    int64_t size = resp_measure(&measuring->cursor, input, most, &measuring->wanted, error);
 
-    if (size == 0 && measuring->wanted > limits->frame_bytes + RESP_HEADS_BYTES_MAX) {
+    if (size == 0 && measuring->wanted > (uint64_t)most + RESP_HEADS_BYTES_MAX) {
         snprintf(error, sizeof error, "Protocol error: request larger than limits.frame");
         size = -EMSGSIZE;
     }
@@ -307,8 +305,8 @@ static void reply_arity(struct shard_thread *thread, struct connection *connecti
     resp_reply_error(thread, connection, number, text);
 }
 
-static void own(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                const struct command *command, struct bytes array)
+void resp_own(struct shard_thread *thread, struct connection *connection, uint64_t number,
+              const struct command *command, struct bytes array)
 {
     struct resp_arguments arguments = resp_arguments(array);
     struct resp_out out = begin_reply(thread, connection);
@@ -327,9 +325,9 @@ static void own(struct shard_thread *thread, struct connection *connection, uint
  * read anew. */
 static bool is_turning(const struct command *command)
 {
-    return command->local == LOCAL_CLIENT || command->local == LOCAL_HELLO ||
-           command->local == LOCAL_QUIT || command->local == LOCAL_RESET ||
-           command->local == LOCAL_SELECT;
+    return command->local == LOCAL_AUTH || command->local == LOCAL_CLIENT ||
+           command->local == LOCAL_HELLO || command->local == LOCAL_QUIT ||
+           command->local == LOCAL_RESET || command->local == LOCAL_SELECT;
 }
 
 static bool is_walk(const struct command *command)
@@ -399,11 +397,17 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
     struct resp_multi *multi = &connection->resp->multi;
     const struct command *command = command_find(name);
     bool wrong = command == NULL || !resp_has_arity(command, count);
-    multi->failed = multi->failed || (multi->open && wrong);
+    char text[RESP_DENIED_BYTES];
+    const char *denied = wrong || thread->plane->options.users == NULL
+                             ? NULL
+                             : resp_denied(thread, connection, command, arguments, text);
+    multi->failed = multi->failed || (multi->open && (wrong || denied != NULL));
     if (command == NULL) {
         reply_unknown(thread, connection, number, name, arguments);
     } else if (wrong) {
         reply_arity(thread, connection, number, command);
+    } else if (denied != NULL) {
+        resp_reply_error(thread, connection, number, denied);
     } else if (resp_is_subscribed(connection->resp) && !is_for_subscribers(command)) {
         reply_subscribed(thread, connection, number, command);
     } else if (thread->stopping) {
@@ -424,8 +428,10 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         resp_rename(thread, connection, number, command, array, whole);
     } else if (is_turning(command) && resp_waits(thread, connection, number, 0, whole)) {
         return;
+    } else if (command->local == LOCAL_AUTH || command->local == LOCAL_HELLO) {
+        resp_login(thread, connection, number, command, array, whole);
     } else if (command->procedure.run == NULL || count <= (uint32_t)command->first_key) {
-        own(thread, connection, number, command, array);
+        resp_own(thread, connection, number, command, array);
     } else if (command->join == JOIN_NONE ||
                (command->join != JOIN_ARRAY && arguments.count == (uint32_t)command->key_step)) {
         resp_one(thread, connection, number, command, array, whole);
@@ -451,7 +457,8 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
     if (must_pause(thread, connection, number) && connection->batched > 0) {
         batch_run(thread);
     }
-    if (connection->stalled || session->tasks > 0 || must_pause(thread, connection, number)) {
+    if (connection->stalled || login_is_pending(connection) || session->tasks > 0 ||
+        must_pause(thread, connection, number)) {
         resp_put_off(thread, connection, number, whole);
         return;
     }

@@ -185,6 +185,30 @@ void resp_scan(struct shard_thread *thread, struct connection *connection, uint6
                const struct command *command, struct bytes array, struct bytes whole);
 /* What the keys of a database begin with. Returns its size. */
 size_t resp_put_database(uint32_t database, char prefix[RESP_PREFIX_BYTES]);
+/* The key as its client knows it, and its database. Returns false where it is none of theirs. */
+bool resp_find_database(struct bytes *key, uint32_t *database);
+/* One of the door's own commands, which needs nothing else. */
+void resp_own(struct shard_thread *thread, struct connection *connection, uint64_t number,
+              const struct command *command, struct bytes array);
+/* AUTH, HELLO (resp_login.c). */
+void resp_login(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                const struct command *command, struct bytes array, struct bytes whole);
+
+/* ---- Rights (resp_access.c): where there are users ---- */
+
+enum { RESP_DENIED_BYTES = 128 };
+
+/* Why the client may not do that, perhaps in `text`; NULL: it may. `arguments`: what follows the command's name. */
+const char *resp_denied(const struct shard_thread *thread, const struct connection *connection,
+                        const struct command *command, struct resp_arguments arguments,
+                        char text[RESP_DENIED_BYTES]);
+/* The same of every key that begins so. */
+const char *resp_denied_key(const struct shard_thread *thread, const struct connection *connection,
+                            enum role role, struct bytes start);
+/* May the client get this message? A keyspace event only where it may read the key. */
+bool resp_may_hear(const struct shard_thread *thread, const struct connection *connection,
+                   struct bytes channel, struct bytes payload);
+
 /* KEYS, DBSIZE, FLUSHDB, FLUSHALL (resp_walk.c). */
 void resp_walk(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);

@@ -218,6 +218,7 @@ void resp_scan(struct shard_thread *thread, struct connection *connection, uint6
     const char *error = read_scan(array, &options);
     struct bytes fixed = glob_prefix(options.pattern);
     size_t database = resp_put_database(connection->resp->database, prefix);
+    error = error != NULL ? error : resp_denied_key(thread, connection, ROLE_READ, fixed);
     uint8_t *key = arena_take(&thread->arena, database + fixed.size + 1);
     struct gather *gather =
         error != NULL || key == NULL

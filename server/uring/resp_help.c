@@ -11,6 +11,9 @@ struct help {
 };
 
 static const struct help helps[] = {
+    {"acl",
+     {"LIST", "Show the users and what they may do.", "USERS", "Give the names of the users.",
+      "WHOAMI", "Give the name of the user that the connection is."}},
     {"client",
      {"GETNAME", "Give the name of the connection.", "ID", "Give the number of the connection.",
       "INFO", "Tell about the connection.", "NO-EVICT (ON|OFF)", "Taken, and without effect.",

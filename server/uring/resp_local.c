@@ -108,17 +108,10 @@ static bool take_name(struct bytes from, char to[RESP_NAME_BYTES_MAX + 1])
 
 static const char bad_name[] =
     "ERR Client names cannot contain spaces, newlines or special characters.";
-static const char no_password[] =
-    "ERR AUTH <password> called without any password configured for the default user. "
-    "Are you sure your configuration is correct?";
-
-static int auth(struct local *local)
-{
-    if (local->rest.count > 2) {
-        return resp_error(local->out, run_syntax);
-    }
-    return resp_error(local->out, no_password);
-}
+static const char not_logged_in[] =
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH "
+    "<user> <pass> option can be used to authenticate the client and select the RESP protocol "
+    "version at the same time";
 
 static int hello(struct local *local)
 {
@@ -137,9 +130,9 @@ static int hello(struct local *local)
     while (local->rest.count > 0) {
         struct bytes word = local_next(local);
         if (run_is(word, "auth") && local->rest.count >= 2) {
-            return resp_error(local->out, no_password);
-        }
-        if (run_is(word, "setname") && local->rest.count >= 1) {
+            (void)local_next(local); /* resp_login.c has looked at them. */
+            (void)local_next(local);
+        } else if (run_is(word, "setname") && local->rest.count >= 1) {
             if (!take_name(local_next(local), name)) {
                 return resp_error(local->out, bad_name);
             }
@@ -150,6 +143,9 @@ static int hello(struct local *local)
                      (int)(word.size < 48 ? word.size : 48), (const char *)word.data);
             return resp_error(local->out, text);
         }
+    }
+    if (login_is_wanted(local->thread, local->connection)) {
+        return resp_error(local->out, not_logged_in);
     }
     session->resp3 = version == 3;
     if (named) {
@@ -182,6 +178,7 @@ static int reset(struct local *local)
     session->database = 0;
     session->resp3 = session->silent = session->silent_now = false;
     session->name[0] = '\0';
+    local->connection->user = NULL;
     resp_multi_clear(&session->multi);
     pubsub_leave(&local->thread->plane->pubsub, &session->subscriber);
     return resp_simple(local->out, "RESET");
@@ -461,8 +458,8 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_READONLY:
     case LOCAL_READWRITE:
         return resp_error(out, "ERR This instance has cluster support disabled");
-    case LOCAL_AUTH:
-        return auth(&local);
+    case LOCAL_ACL:
+        return local_acl(&local);
     case LOCAL_CLIENT:
         return client(&local);
     case LOCAL_COMMAND:
@@ -491,6 +488,7 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return script(&local);
     case LOCAL_SELECT:
         return select_database(&local);
+    case LOCAL_AUTH:
     case LOCAL_DBSIZE:
     case LOCAL_DISCARD:
     case LOCAL_EVAL:

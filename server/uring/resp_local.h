@@ -35,6 +35,7 @@ void local_upper(const char *name, char upper[LOCAL_NAME_BYTES]);
 bool local_has_help(const struct command *command);
 int local_help(const struct local *local);
 
+int local_acl(struct local *local); /* resp_login.c */
 int local_config(struct local *local);
 int local_info(struct local *local);
 int local_pubsub(struct local *local);

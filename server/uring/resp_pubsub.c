@@ -73,7 +73,8 @@ static uint64_t give_to(struct shard_thread *thread, const struct subscription_s
             *gone = connection;
         } else if (!made) {
             connection_close(thread, connection); /* It would miss one. */
-        } else if (message->number > at->since) {
+        } else if (message->number > at->since &&
+                   resp_may_hear(thread, connection, message->channel, message->payload)) {
             bytes += push(thread, connection);
         }
     }
@@ -146,8 +147,7 @@ void resp_pubsub_fini(struct shard_thread *thread)
 
 /* ---- Keyspace events ---- */
 
-/* The key as its client knows it, and its database. Returns false where it is none of theirs. */
-static bool find_database(struct bytes *key, uint32_t *database)
+bool resp_find_database(struct bytes *key, uint32_t *database)
 {
     *database = 0;
     if (key->size == 0 || key->data[0] != RESP_KEY_RESERVED) {
@@ -187,7 +187,7 @@ void resp_tell(struct shard_thread *thread, enum trace_event event, struct bytes
 
     if ((!expired && event != TRACE_SESSION_DELETED) ||
         (told & (expired ? EVENTS_EXPIRED : EVENTS_GENERIC)) == 0 ||
-        !find_database(&key, &database)) {
+        !resp_find_database(&key, &database)) {
         return;
     }
     if ((told & EVENTS_KEYSPACE) != 0) {

@@ -310,12 +310,17 @@ void resp_walk(struct shard_thread *thread, struct connection *connection, uint6
         resp_reply_error(thread, connection, number, error);
         return;
     }
-    if (resp_waits(thread, connection, number, 1, whole)) {
-        return;
-    }
     pattern = bytes_of(NULL, 0);
     if (what == LOCAL_KEYS) {
         (void)resp_next(&arguments, &pattern);
+    }
+    error = resp_denied_key(thread, connection, ROLE_READ, glob_prefix(pattern));
+    if (error != NULL) {
+        resp_reply_error(thread, connection, number, error);
+        return;
+    }
+    if (resp_waits(thread, connection, number, 1, whole)) {
+        return;
     }
     struct walk *walk = make(thread, connection, what, pattern);
     if (walk == NULL) {

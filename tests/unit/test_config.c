@@ -417,13 +417,71 @@ static void test_example(void **state)
     config_init(&plain);
     plain.policy_count = 1;
     config_policy_init(&plain.policies[0]);
+    plain.user_count = 1;
+    memcpy(plain.users[0].name, "shop", sizeof "shop");
     assert_int_equal(read_lines(example), 0);
     assert_int_equal(config.policy_count, 1);
     config.policies[0].line = 0;
+    config.users[0].line = 0;
     memset(config.lines, 0, sizeof config.lines);
     assert_memory_equal(&config, &plain, sizeof config);
     free(stored);
     free(example);
+}
+
+#define HASH "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA"
+
+static void test_users(void **state)
+{
+    static struct users users;
+    uint32_t line = 0;
+
+    (void)state;
+    assert_int_equal(read_lines("[user \"shop\"]\npassword = " HASH "\nread = \"a:\"\n"
+                                "write=\"web:\" \"cart:\"\n[node]\nname = n\n[user \"ops\"]\n"
+                                "password = " HASH "\nadmin = \"\"\n"),
+                     0);
+    assert_int_equal(config_set(&config, "user \"ops\".read=\"x\"", message, sizeof message), 0);
+    assert_int_equal(config_users(&config, &users, &line, message, sizeof message), 0);
+    assert_int_equal(users.count, 2);
+    assert_string_equal(users.rows[0].name, "shop");
+    assert_string_equal(users.rows[0].hashes[0], HASH);
+    assert_true(user_may(&users.rows[0], ROLE_WRITE, bytes_of_string("cart:1")));
+    assert_false(user_may(&users.rows[0], ROLE_WRITE, bytes_of_string("a:1")));
+    assert_true(user_may_all(&users.rows[1], ROLE_ADMIN));
+    assert_refused("[user \"\"]\n", "a.conf:1: a user's name has 1 to 64 bytes");
+    assert_refused("[user \"a b\"]\n", "a.conf:1: a user's name has 1 to 64 bytes");
+    assert_refused("[user \"a\"]\n[user \"a\"]\n",
+                   "a.conf:2: user \"a\" comes twice, first at line 1");
+    assert_refused("[user \"a\"]\nread = \"a\"\nread = \"b\"\n", "a.conf:3: 'read' comes twice");
+    assert_refused("[user \"a\"]\nack = disk\n", "a.conf:2: unknown key 'ack' in [user]");
+    char many[(USERS_MAX + 1) * 24];
+    size_t used = 0;
+    for (int i = 0; i <= USERS_MAX; i++) {
+        used += (size_t)snprintf(many + used, sizeof many - used, "[user \"%d\"]\n", i);
+    }
+    assert_refused(many, "a.conf:33: more than 32 users");
+}
+
+/* Where it may listen without users. */
+static void test_loopback(void **state)
+{
+    (void)state;
+    assert_true(config_is_loopback("127.0.0.1"));
+    assert_true(config_is_loopback("127.255.0.9"));
+    assert_true(config_is_loopback("::1"));
+    assert_true(config_is_loopback("::ffff:127.0.0.1"));
+    assert_false(config_is_loopback("0.0.0.0"));
+    assert_false(config_is_loopback("128.0.0.1"));
+    assert_false(config_is_loopback("::"));
+    assert_false(config_is_loopback("::ffff:10.0.0.1"));
+    assert_false(config_is_loopback("fe80::1"));
+    config_init(&config);
+    assert_int_equal(config_set(&config, "listen.address=10.0.0.1", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_non_null(strstr(message, "there are no users"));
+    assert_int_equal(config_set(&config, "listen.insecure=yes", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
 
 static void test_json(void **state)
@@ -448,6 +506,8 @@ int main(void)
         cmocka_unit_test(test_units),
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_policy_defaults),
+        cmocka_unit_test(test_users),
+        cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_all_mistakes),
         cmocka_unit_test(test_prefix_limits),

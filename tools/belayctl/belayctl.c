@@ -59,6 +59,11 @@ const struct command commands[] = {
      "sides.\n"
      "The password may stand in REDISCLI_AUTH. DB n is what SELECT n shows of Belay.\n",
      import_run},
+    {"password", "", "Make the hash of a user's password, for belayd.conf",
+     "Asks for it, or reads a line of the standard input, and prints an Argon2id hash: the value "
+     "of\n"
+     "`password` in a [user \"NAME\"] section. No server is asked.\n",
+     password_run},
     {"completion bash", "", "Print what bash needs to complete command lines",
      "For this shell:  source <(belayctl completion bash)\n", completion_bash_run},
 };
@@ -73,6 +78,8 @@ static void print_commands(FILE *to)
     }
     fputs("\nbelayctl COMMAND --help tells more. The server is -s, else BELAY_SERVER, else "
           "127.0.0.1:7400.\n"
+          "Where it has users: BELAY_USER, and its password in the first line of "
+          "BELAY_PASSWORD_FILE.\n"
           "Exit codes: 0 done, 1 refused or absent, 2 usage, 3 server not reached.\n",
           to);
 }

@@ -5,34 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The password is in a file, so that it stands in no list of processes. */
-static int set_user(struct belay_options *options)
-{
-    const char *user = getenv("BELAY_USER"), *path = getenv("BELAY_PASSWORD_FILE");
-    char password[300] = "";
-
-    if (user == NULL) {
-        return 0;
-    }
-    if (path != NULL) {
-        FILE *file = fopen(path, "re");
-        if (file == NULL || fgets(password, sizeof password, file) == NULL) {
-            fprintf(stderr, "belayctl: BELAY_PASSWORD_FILE: cannot read %s: %s\n", path,
-                    errno != 0 ? strerror(errno) : "it is empty");
-            if (file != NULL) {
-                fclose(file);
-            }
-            return -1;
-        }
-        fclose(file);
-        password[strcspn(password, "\r\n")] = '\0';
-    }
-    if (belay_options_user(options, user, password) != BELAY_OK) {
-        fprintf(stderr, "belayctl: user or password is larger than 255 bytes\n");
-        return -1;
-    }
-    return 0;
-}
+#include "credentials.h"
 
 struct belay_client *ctl_client(struct ctl *ctl)
 {
@@ -49,7 +22,7 @@ struct belay_client *ctl_client(struct ctl *ctl)
     if (belay_options_servers(options, ctl->server) != BELAY_OK) {
         fprintf(stderr, "belayctl: %s is no server; it is HOST:PORT, several separated by commas\n",
                 ctl->server);
-    } else if (set_user(options) == 0) {
+    } else if (credentials_set(options, "belayctl") == 0) {
         belay_options_name(options, "belayctl");
         belay_options_connections(options, 1, ctl->wide ? 0 : 1);
         belay_options_fail_fast(options, 1);

@@ -49,6 +49,7 @@ int session_inspect_run(struct ctl *ctl, int argc, char **argv);
 int session_list_run(struct ctl *ctl, int argc, char **argv);
 int config_get_run(struct ctl *ctl, int argc, char **argv);
 int import_run(struct ctl *ctl, int argc, char **argv);
+int password_run(struct ctl *ctl, int argc, char **argv);
 int completion_bash_run(struct ctl *ctl, int argc, char **argv);
 int log_dump_run(struct ctl *ctl, int argc, char **argv);
 int data_dump_run(struct ctl *ctl, int argc, char **argv);

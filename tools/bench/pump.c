@@ -1,6 +1,6 @@
 #include "pump.h"
-#include "clock.h"
 
+#include "clock.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -179,7 +179,8 @@ static struct belay_options *client_options(const struct bench_options *options)
 {
     struct belay_options *made = belay_options_create();
 
-    if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK) {
+    if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK ||
+        credentials_set(made, "belay-bench") != 0) {
         belay_options_destroy(made);
         return NULL;
     }

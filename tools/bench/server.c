@@ -1,5 +1,7 @@
 #include "server.h"
 
+#include "credentials.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,7 +116,8 @@ enum bench_exit server_ask(const struct bench_options *options, struct server *s
     enum bench_exit verdict = BENCH_USAGE;
 
     *server = (struct server){.shards = 1};
-    if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK) {
+    if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK ||
+        credentials_set(made, "belay-bench") != 0) {
         fprintf(stderr, "belay-bench: --server %s: HOST:PORT is wanted\n", options->server);
         goto destroy_options;
     }

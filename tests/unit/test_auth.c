@@ -1,0 +1,219 @@
+/* Users, the limit of failed logins, hashes of passwords, and the thread that checks them. */
+#include "check.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "login_limit.h"
+#include "logins.h"
+#include "password.h"
+#include "users.h"
+
+static void test_grants(void **state)
+{
+    struct user user = {.name = "u"};
+
+    (void)state;
+    assert_int_equal(user_grant(&user, ROLE_READ, " \"a:\"\t\"b:\" "), 0);
+    assert_int_equal(user_grant(&user, ROLE_WRITE, "\"w\""), 0);
+    assert_int_equal(user.grant_count, 3);
+    assert_true(user_may(&user, ROLE_READ, text("a:1")));
+    assert_true(user_may(&user, ROLE_READ, text("a:")));
+    assert_false(user_may(&user, ROLE_READ, text("a")));
+    assert_false(user_may(&user, ROLE_READ, text("A:1")));
+    assert_false(user_may(&user, ROLE_READ, text("")));
+    assert_false(user_may(&user, ROLE_WRITE, text("a:1")));
+    assert_true(user_may(&user, ROLE_READ, text("w")));
+    assert_true(user_may(&user, ROLE_WRITE, text("wx")));
+    assert_false(user_may(&user, ROLE_ADMIN, text("wx")));
+    assert_false(user_may_all(&user, ROLE_READ));
+    assert_int_equal(user_grant(&user, ROLE_READ, "\"\""), 0);
+    assert_true(user_may_all(&user, ROLE_READ));
+    assert_false(user_may_all(&user, ROLE_WRITE));
+    assert_int_equal(user_grant(&user, ROLE_ADMIN, ""), 0);
+    assert_int_equal(user_grant(&user, ROLE_ADMIN, "a"), -EINVAL);
+    assert_int_equal(user_grant(&user, ROLE_ADMIN, "\"a"), -EINVAL);
+    assert_int_equal(user_grant(&user, ROLE_ADMIN, "\"a\"\"b\""), -EINVAL);
+    assert_int_equal(user_grant(&user, ROLE_ADMIN, "\"a\",\"b\""), -EINVAL);
+    char longest[USER_PREFIX_BYTES_MAX + 4] = "\"";
+    memset(longest + 1, 'x', USER_PREFIX_BYTES_MAX + 1);
+    longest[USER_PREFIX_BYTES_MAX + 2] = '"';
+    assert_int_equal(user_grant(&user, ROLE_READ, longest), -EMSGSIZE);
+    while (user.grant_count < USER_GRANTS_MAX) {
+        assert_int_equal(user_grant(&user, ROLE_READ, "\"x\""), 0);
+    }
+    assert_int_equal(user_grant(&user, ROLE_READ, "\"x\""), -E2BIG);
+}
+
+static void test_limit(void **state)
+{
+    struct login_limit *limit = calloc(1, sizeof *limit);
+    uint64_t now_ms = 1000000;
+
+    (void)state;
+    assert_non_null(limit);
+    for (int i = 0; i < LOGIN_TRIES; i++) {
+        assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), 0);
+        login_limit_tried(limit, 7, now_ms);
+    }
+    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
+    assert_int_equal(login_limit_wait_ms(limit, 8, now_ms), 0);
+    now_ms += LOGIN_REFILL_MS;
+    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), 0);
+    login_limit_tried(limit, 7, now_ms);
+    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
+    login_limit_succeeded(limit, 7);
+    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), 0);
+    now_ms += 100 * LOGIN_REFILL_MS; /* What was not used is not saved up. */
+    for (int i = 0; i < LOGIN_TRIES; i++) {
+        login_limit_tried(limit, 7, now_ms);
+    }
+    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
+    /* However many others try, who is over the limit stays so. */
+    for (uint64_t who = 100; who < 100000; who++) {
+        login_limit_tried(limit, who, now_ms);
+    }
+    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
+    free(limit);
+}
+
+static void test_hashes(void **state)
+{
+    static const char good[] = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA";
+    static const char *const bad[] = {
+        "",
+        "secret",
+        "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2id$v=16$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$",
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA=",
+        "$argon2id$v=19$m=8,t=1,p=1$c29t$AAAAAAAAAAA",
+        "$argon2id$v=19$m=7,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2id$v=19$m=8,t=0,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2id$v=19$m=262145,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2id$v=19$m=8,t=33,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2id$v=19$m=999999999999,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+    };
+    char hash[PASSWORD_TEXT_BYTES], other[PASSWORD_TEXT_BYTES];
+
+    (void)state;
+    assert_null(password_hash_problem(good));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_non_null(password_hash_problem(bad[i]));
+    }
+    assert_int_equal(password_hash(text("pass"), hash), 0);
+    assert_int_equal(password_hash(text("pass"), other), 0);
+    assert_string_not_equal(hash, other);
+    assert_null(password_hash_problem(hash));
+    assert_true(password_matches(hash, text("pass")));
+    assert_false(password_matches(hash, text("pas")));
+    assert_false(password_matches(hash, text("")));
+    assert_false(password_matches(good, text("pass")));
+}
+
+/* ---- The thread ---- */
+
+struct told {
+    pthread_mutex_t lock;
+    pthread_cond_t came;
+    uint32_t count;
+    struct login_answer last;
+    uint64_t token;
+};
+
+static void on_answer(void *context, uint64_t token, const struct login_answer *answer)
+{
+    struct told *told = context;
+
+    pthread_mutex_lock(&told->lock);
+    told->count++;
+    told->last = *answer;
+    told->token = token;
+    pthread_cond_signal(&told->came);
+    pthread_mutex_unlock(&told->lock);
+}
+
+/* Ask, and wait for the answer where it does not come at once. Returns whether it did. */
+static bool ask(struct logins *logins, struct told *told, const char *user, const char *password,
+                struct login_answer *answer)
+{
+    static uint64_t token;
+    const struct login_question question = {text(user), text(password), 5, ++token};
+    uint32_t before = told->count;
+
+    logins_ask(logins, &question, answer);
+    if (answer->outcome != LOGIN_PENDING) {
+        return true;
+    }
+    pthread_mutex_lock(&told->lock);
+    while (told->count == before) {
+        pthread_cond_wait(&told->came, &told->lock);
+    }
+    assert_int_equal(told->token, token);
+    assert_true(logins_digests_equal(told->last.digest, answer->digest));
+    *answer = told->last;
+    pthread_mutex_unlock(&told->lock);
+    return false;
+}
+
+static void test_logins(void **state)
+{
+    struct users *users = calloc(1, sizeof *users);
+    struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+    struct login_answer answer;
+    struct logins *logins;
+
+    (void)state;
+    assert_non_null(users);
+    users->count = 2;
+    users->rows[0] = (struct user){.index = 0, .name = "a"};
+    users->rows[1] = (struct user){.index = 1, .name = "b"};
+    assert_int_equal(password_hash(text("pa"), users->rows[0].hashes[0]), 0);
+    assert_int_equal(password_hash(text("pb"), users->rows[1].hashes[0]), 0);
+    assert_int_equal(password_hash(text("pb2"), users->rows[1].hashes[1]), 0);
+    assert_int_equal(logins_create(users, on_answer, &told, &logins), 0);
+    assert_false(ask(logins, &told, "a", "pa", &answer));
+    assert_int_equal(answer.outcome, LOGIN_RIGHT);
+    assert_ptr_equal(answer.user, &users->rows[0]);
+    assert_true(ask(logins, &told, "a", "pa", &answer)); /* It is remembered... */
+    assert_int_equal(answer.outcome, LOGIN_RIGHT);
+    assert_false(ask(logins, &told, "b", "pa", &answer)); /* ... of that user only. */
+    assert_int_equal(answer.outcome, LOGIN_WRONG);
+    assert_false(ask(logins, &told, "ap", "a", &answer)); /* Not of the same letters. */
+    assert_int_equal(answer.outcome, LOGIN_WRONG);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask(logins, &told, "b", "pb", &answer), i);
+        assert_int_equal(answer.outcome, LOGIN_RIGHT);
+        assert_int_equal(ask(logins, &told, "b", "pb2", &answer), i);
+        assert_int_equal(answer.outcome, LOGIN_RIGHT);
+    }
+    for (int i = 0; i < LOGIN_TRIES + 2; i++) {
+        (void)ask(logins, &told, "a", "guess", &answer);
+    }
+    assert_true(ask(logins, &told, "a", "pa", &answer));
+    assert_int_equal(answer.outcome, LOGIN_LIMITED);
+    assert_true(answer.wait_ms > 0 && answer.wait_ms <= 2 * LOGIN_REFILL_MS);
+    const struct logins_counts counts = logins_counts(logins);
+    assert_true(counts.right >= 6 && counts.wrong >= 3 && counts.limited >= 1);
+    /* Those that still wait are forgotten. */
+    for (int i = 0; i < LOGINS_WAITING_MAX + 20; i++) {
+        const struct login_question question = {text("b"), text("x"), 1000 + (uint64_t)i, 0};
+        logins_ask(logins, &question, &answer);
+    }
+    assert_int_equal(answer.outcome, LOGIN_BUSY);
+    logins_destroy(logins);
+    free(users);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_grants),
+    cmocka_unit_test(test_limit),
+    cmocka_unit_test(test_hashes),
+    cmocka_unit_test(test_logins),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
