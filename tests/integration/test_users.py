@@ -306,6 +306,16 @@ def test_where_it_listens():
         check(f'{file}:1: user "a": read: \'"a" b\' is not valid' in done.stderr, done.stderr)
 
 
+def test_redis_cli():
+    """The options of redis-cli, in both versions of the protocol."""
+    with node() as daemon:
+        for options, wanted in ((("--user", "web", "--pass", "web-secret"), "OK"), (("-3", "--user", "web", "--pass", "web-secret"), "OK"),
+                                (("-a", "default-secret"), "OK"), (("--user", "web", "--pass", "bad"), "NOAUTH"), ((), "NOAUTH")):
+            done = subprocess.run(["redis-cli", "-p", port_of(daemon), "--no-auth-warning", *options, "SET", "web:1", "v"],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            check(done.stdout.startswith(wanted), f"{options}: {done.stdout}{done.stderr}")
+
+
 def test_load_with_a_user():
     """belay-bench logs in, on all shards, and audits."""
     with node() as daemon:

@@ -1,6 +1,5 @@
 #include "pump.h"
 
-#include "clock.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +8,9 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 #include <uv.h>
+
+#include "clock.h"
+#include "credentials.h"
 
 enum { TICK_MS = 10, STEP_NS_MIN = 100000 };
 

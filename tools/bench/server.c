@@ -1,13 +1,13 @@
 #include "server.h"
 
-#include "credentials.h"
-
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "credentials.h"
 
 enum { TEXT_BYTES = 4096 };
 
