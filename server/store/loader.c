@@ -218,8 +218,11 @@ static void tell_failure(const struct loader *loader, int error)
     const struct store_report report = {
         .event = STORE_FAILED,
         .shard = loader->shard,
+        .file = loader->restore.failed[0] != '\0' ? loader->restore.failed : NULL,
         .error = error,
-        .text = "loading the sessions",
+        .text = loader->restore.failed[0] != '\0'
+                    ? "loading the sessions; it is tried again"
+                    : "loading the sessions from the checkpoint; it is tried again",
     };
 
     loader->reporter->report(loader->reporter, &report);

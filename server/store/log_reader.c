@@ -211,13 +211,15 @@ static int skip_damage(struct log_reader *reader, uint64_t end, struct log_visit
     struct log_damage damage = {.offset = *offset};
     struct log_record record;
     struct bytes found = {0};
+    uint64_t left = *offset < reader->size ? reader->size - *offset : 0;
 
     int rc = view(reader, *offset, LOG_RECORD_HEADER_BYTES, &found);
     if (rc != 0) {
         return rc;
     }
+    left = left < end - *offset ? left : end - *offset;
     uint64_t claim = log_record_claim(found, reader->epoch);
-    if (claim > 0 && claim <= end - *offset) {
+    if (claim > 0 && claim <= left) {
         int64_t next = claim == end - *offset ? 1 : parse_at(reader, *offset + claim, &record);
         if (next < 0 && next != -EBADMSG) {
             return (int)next;
@@ -237,7 +239,7 @@ static int skip_damage(struct log_reader *reader, uint64_t end, struct log_visit
         }
     }
     uint64_t next = *offset + LOG_RECORD_ALIGN;
-    rc = find(reader, end, false, &next, &record);
+    rc = find(reader, *offset + left, false, &next, &record);
     if (rc < 0) {
         return rc;
     }
@@ -281,9 +283,6 @@ int log_reader_walk(struct log_reader *reader, uint64_t *lsn, uint64_t end_lsn,
     int64_t rc = 0;
 
     assert(reader->lsn != LOG_LSN_UNKNOWN && *lsn >= reader->lsn);
-    if (end_given && known_end > reader->size) {
-        return -EINVAL;
-    }
     (void)posix_fadvise(reader->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     while (rc == 0 && (end_given ? offset < known_end : offset < reader->size)) {
         struct log_record record;

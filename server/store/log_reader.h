@@ -66,6 +66,7 @@ int log_reader_header(struct log_reader *reader, struct log_segment_header *head
 
 /* Visit the records from `lsn` on up to `end_lsn`, where the segment's records are known to end, or, if
  * that is LOG_LSN_UNKNOWN, to the end of the log (log_format.h says how it is told from damage).
+ * What a file that was cut lacks before `end_lsn` is damage, with what its last record lost.
  * After log_reader_locate(). Sets `lsn` to where it got to: the end, or the record at which the visitor
  * ended the walk. Returns 0, what the visitor returned, or negative errno. */
 int log_reader_walk(struct log_reader *reader, uint64_t *lsn, uint64_t end_lsn,

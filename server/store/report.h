@@ -13,11 +13,12 @@
 
 /* X(name, text): the text is what a log line calls it. */
 #define STORE_EVENT_TABLE(X)                                                                       \
-    X(LOG_DAMAGED, "log-damaged")   /* Acknowledged bytes of the log do not read back: file,   \
-                                           offset, size; key where it is readable. */   \
-    X(LOG_MISSING, "log-missing")   /* No file holds this part of the log: lsn, end_lsn. */        \
-    X(LOG_TORN, "log-torn")         /* The last write before a crash was cut short: file,       \
-                                           offset. Nothing acknowledged is lost. */  \
+    X(LOG_DAMAGED, "log-damaged") /* Acknowledged bytes of the log do not read back: file,   \
+                                           offset, size; key where it is readable. */     \
+    X(LOG_MISSING, "log-missing") /* No file holds this part of the log: lsn, end_lsn; the file \
+                                           that ends before it, offset, where there is one. */  \
+    X(LOG_TORN, "log-torn")       /* The last write before a crash was cut short: file,       \
+                                           offset. Nothing acknowledged is lost. */    \
     X(LOG_BASELESS, "log-baseless") /* A change whose session is not here (it was damaged):     \
                                            key, lsn. */  \
     X(CHECKPOINT_DAMAGED,                                                                          \

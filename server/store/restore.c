@@ -152,18 +152,14 @@ static int give_run(struct giving *giving, struct log_reader *reader, const stru
     return rc;
 }
 
-int restore_give(struct restore *restore, struct store_sink *sink)
+static int give_all(struct giving *giving)
 {
-    struct store *store = restore->store;
-    struct giving giving = {
-        .visitor = {.record = give_record, .damage = give_damage},
-        .restore = restore,
-        .sink = sink,
-    };
+    struct restore *restore = giving->restore;
+    const struct store *store = restore->store;
     struct log_reader reader;
 
     if (!restore->checkpoint_given) {
-        int rc = give_checkpoint(&giving);
+        int rc = give_checkpoint(giving);
         if (rc != 0) {
             return rc;
         }
@@ -172,11 +168,26 @@ int restore_give(struct restore *restore, struct store_sink *sink)
     log_reader_init(&reader, store->options.files, store->options.memory);
     int rc = 0;
     for (uint32_t i = 0; i < restore->run_count && rc == 0; i++) {
-        rc = give_run(&giving, &reader, &restore->runs[i]);
+        rc = give_run(giving, &reader, &restore->runs[i]);
     }
     log_reader_fini(&reader);
     if (rc == 0) {
         restore->lsn = restore->end_lsn;
+    }
+    return rc;
+}
+
+int restore_give(struct restore *restore, struct store_sink *sink)
+{
+    struct giving giving = {
+        .visitor = {.record = give_record, .damage = give_damage},
+        .restore = restore,
+        .sink = sink,
+    };
+
+    int rc = give_all(&giving);
+    if (rc != 0) {
+        memcpy(restore->failed, giving.name, sizeof restore->failed);
     }
     return rc;
 }
@@ -271,9 +282,13 @@ int restore_give_position(struct restore *restore, uint64_t position, struct sto
     struct giving giving = {.restore = restore, .sink = sink, .quiet = true};
     struct buffer buffer = {.memory = restore->store->options.memory};
 
+    restore->failed[0] = '\0';
     int rc = checkpoint_fetch(restore->store->checkpoint, position, give_stored_at, &giving);
     for (uint32_t i = 0; i < restore->run_count && rc == 0; i++) {
         rc = give_run_position(&giving, &restore->runs[i], position, &buffer);
+        if (rc != 0 && !restore->runs[i].left) {
+            segment_name(restore->failed, restore->runs[i].file.epoch);
+        }
     }
     buffer_fini(&buffer);
     return rc;

@@ -40,6 +40,8 @@ struct restore {
     bool checkpoint_given;
     uint64_t position; /* In the checkpoint. */
     uint64_t lsn;
+    char failed
+        [SEGMENT_NAME_BYTES]; /* The file at which the last call that failed was; "": the checkpoint. */
 };
 
 /* Returns 0 or negative errno. */

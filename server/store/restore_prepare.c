@@ -15,14 +15,25 @@ void restore_tell(const struct restore *restore, struct store_report report)
     reporter->report(reporter, &report);
 }
 
+/* The log ends at `lsn`, and that at `end_lsn` is known. Names the file in which it ends, and where. */
 static void tell_missing(const struct restore *restore, uint64_t lsn, uint64_t end_lsn)
 {
-    if (lsn < end_lsn) {
-        restore_tell(restore, (struct store_report){.event = STORE_LOG_MISSING,
-                                                    .lsn = lsn,
-                                                    .end_lsn = end_lsn,
-                                                    .size = end_lsn - lsn});
+    struct store_report report = {
+        .event = STORE_LOG_MISSING, .lsn = lsn, .end_lsn = end_lsn, .size = end_lsn - lsn};
+    char name[SEGMENT_NAME_BYTES];
+
+    if (lsn >= end_lsn) {
+        return;
     }
+    for (uint32_t i = 0; i < restore->run_count; i++) {
+        const struct restore_run *run = &restore->runs[i];
+        if (!run->left && run->index.end_lsn == lsn && run->file.lsn < lsn) {
+            segment_name(name, run->file.epoch);
+            report.file = name;
+            report.offset = LOG_HEADER_BYTES + (lsn - run->file.lsn);
+        }
+    }
+    restore_tell(restore, report);
 }
 
 void restore_check_end(const struct restore *restore)
@@ -122,6 +133,7 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
     }
     if (rc == 0 && (run->index.lsn != run->file.lsn || run->index.end_lsn < restore->end_lsn ||
                     (end_known && run->index.end_lsn != next_lsn) ||
+                    run->index.end_lsn - run->index.lsn > capacity || /* The file was cut. */
                     (run->index.count == 0 && run->index.end_lsn > run->index.lsn))) {
         rc =
             -EBADMSG; /* Nor is one right that has nothing to say of a segment that holds something. */

@@ -64,6 +64,8 @@ struct store_kit {
     /* Reports. */
     uint64_t reports[STORE_DISK_ROOM + 1];
     uint32_t named[STORE_KIT_KEYS_MAX]; /* How often each key was reported as damaged. */
+    char file[SEGMENT_NAME_BYTES];      /* Of the last report of damage that named one, ... */
+    uint64_t offset, end;               /* ... and the place in it; a test's own end. */
 };
 
 static inline struct bytes kit_key(uint32_t number, char text[16])
@@ -91,6 +93,10 @@ static inline void kit_report(struct reporter *reporter, const struct store_repo
     struct store_kit *kit = (struct store_kit *)(void *)reporter;
 
     __atomic_fetch_add(&kit->reports[report->event], 1, __ATOMIC_RELAXED);
+    if (report->file != NULL && report->event <= STORE_LOG_MISSING) {
+        snprintf(kit->file, sizeof kit->file, "%s", report->file);
+        kit->offset = report->offset;
+    }
     uint32_t number = kit_number(kit, report->key);
     if (number < kit->key_count) {
         kit->named[number]++;

@@ -215,6 +215,82 @@ static void test_truncated_segment(void **state)
     store_kit_fini(&kit);
 }
 
+/* The same with the segment's index, which says that there was more: what is left is given, what is gone is told
+ * once with the file and where it ends, and compaction goes past it. */
+static void test_truncated_segment_with_index(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 100, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit_live(&kit, 3000);
+    while (segments_prepare(store_segments(kit.store)) == 1) {
+    }
+    store_kit_close(&kit);
+    struct newest files = list_segments();
+    int fd = open_segment(files.names[1]);
+    assert_int_equal(ftruncate(fd, SEGMENT / 2 + 123), 0);
+    close(fd);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 0);
+    assert_string_equal(kit.file, files.names[1]);
+    assert_in_range(kit.offset, SEGMENT / 2 - 64 * 1024, SEGMENT / 2 + 123);
+    assert_int_equal(store_compact(kit.store), 0);
+    store_kit_close(&kit);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 0);
+    store_kit_fini(&kit);
+}
+
+static void told_damage(struct log_visitor *visitor, const struct log_damage *damage)
+{
+    (void)visitor;
+    kit.reports[STORE_LOG_DAMAGED]++;
+    kit.offset = damage->offset;
+    kit.end = damage->offset + damage->size;
+}
+
+static int pass_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+{
+    (void)visitor;
+    (void)lsn;
+    (void)record;
+    return 0;
+}
+
+/* A walk to an end that the file does not have any more, wherever it was cut, is one piece of damage. */
+static void test_walk_past_the_end_of_a_file(void **state)
+{
+    struct log_visitor visitor = {.record = pass_record, .damage = told_damage};
+    char path[PATH_BYTES_MAX];
+    struct log_reader reader;
+    struct log_epoch epoch;
+
+    (void)state;
+    store_kit_init(&kit, 100, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit_live(&kit, 3000);
+    store_kit_close(&kit);
+    struct newest files = list_segments();
+    assert_int_equal(segment_name_parse(files.names[1], &epoch), 0);
+    assert_int_equal(path_join(path, kit.directory, files.names[1]), 0);
+    log_reader_init(&reader, files_system(), &kit.own.memory);
+    for (uint64_t size = SEGMENT - 8192; size > 3 * BLOCK; size -= 1001) {
+        assert_int_equal(truncate(path, (off_t)size), 0);
+        assert_int_equal(log_reader_open(&reader, path, epoch), 0);
+        assert_int_equal(log_reader_locate(&reader), 0);
+        uint64_t lsn = reader.lsn, end_lsn = reader.lsn + SEGMENT - 2 * BLOCK;
+        kit.reports[STORE_LOG_DAMAGED] = 0;
+        assert_int_equal(log_reader_walk(&reader, &lsn, end_lsn, &visitor), 0);
+        assert_int_equal(lsn, end_lsn);
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
+        assert_true(kit.offset <= size && kit.end == SEGMENT - BLOCK);
+    }
+    log_reader_fini(&reader);
+    store_kit_fini(&kit);
+}
+
 /* ---- Torn ends ---- */
 
 /* Write `count` new keys in one device write; restart after each combination of its blocks reached the
@@ -389,6 +465,8 @@ int main(void)
         cmocka_unit_test(test_damaged_header_loses_nothing),
         cmocka_unit_test(test_missing_segment),
         cmocka_unit_test(test_truncated_segment),
+        cmocka_unit_test(test_truncated_segment_with_index),
+        cmocka_unit_test(test_walk_past_the_end_of_a_file),
         cmocka_unit_test(test_torn_end),
         cmocka_unit_test(test_torn_end_over_old_records),
         cmocka_unit_test(test_life_goes_on_after_a_torn_end),

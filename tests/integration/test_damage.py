@@ -1,0 +1,52 @@
+"""Files of a data directory that were cut, removed or exchanged: what is lost is named, with its file, what is
+left is served, and a start that could not know what is lost is refused with what to do."""
+
+import json
+import subprocess
+
+from cases import run_cases
+from daemon import Daemon, check, wait_for
+
+SESSIONS = 60000 # Some 21 MiB of log: one segment is sealed.
+
+
+def fill(daemon):
+    daemon.run("belay-bench", "fill", "--sessions", SESSIONS, "--value-bytes", 300, "--ack", "disk")
+
+
+def check_all(daemon, expect=0):
+    return json.loads(daemon.run("belay-bench", "check", "--sessions", SESSIONS, "--value-bytes", 300,
+                                 "--json", expect=expect))
+
+
+def loaded(daemon):
+    return not json.loads(daemon.run("belayctl", "status", "--json"))["loading"]
+
+
+def lines(daemon, event):
+    return [line for line in daemon.log().splitlines() if f" {event} " in line]
+
+
+def test_a_sealed_segment_that_was_cut():
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        fill(daemon)
+        wait_for("the first segment is sealed", lambda: list(daemon.data.glob("**/log-*.idx")))
+        daemon.kill()
+        index = next(daemon.data.glob("**/log-*.idx"))
+        segment = index.with_suffix(".seg")
+        with open(segment, "r+b") as file:
+            file.truncate(segment.stat().st_size // 2)
+        daemon.start()
+        wait_for("all is loaded", lambda: loaded(daemon))
+        told = lines(daemon, "log-missing")
+        check(len(told) == 1 and f"file={segment.name}" in told[0] and "offset=" in told[0], daemon.log())
+        check(not lines(daemon, "store-failed"), daemon.log())
+        found = check_all(daemon, expect=1)
+        check(found["wrong"] == found["unread"] == 0 and found["lost"] > 0, found)
+        check(found["present"] > SESSIONS // 2, found)
+        check("DAMAGED" in daemon.run("belayctl", "status"), "status tells of it")
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
