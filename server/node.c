@@ -171,19 +171,16 @@ static int open_store(struct node *node, struct node_shard *shard, char *message
     const struct config *config = node->world.config;
     char path[PATH_BYTES_MAX];
     const struct directory_meta *meta = &node->directory.meta;
-    int rc = directory_make_shard(&node->directory, meta->generation, shard->index);
+    int rc = directory_shard_path(&node->directory, meta->generation, shard->index, path);
 
-    if (rc == 0) {
-        rc = directory_shard_path(&node->directory, meta->generation, shard->index, path);
-    }
     if (rc != 0) {
-        snprintf(message, message_size, "%s: cannot make the directory of shard %u: %s",
-                 config->storage_dir, shard->index, strerror(-rc));
+        snprintf(message, message_size, "%s: %s", config->storage_dir, strerror(-rc));
         return rc;
     }
     const struct store_options options = {
         .directory = path,
         .shard = shard->index,
+        .used = !node->directory.created,
         .actor = meta->actor,
         .seed = meta->seed,
         .record_bytes_max = node->record_bytes_max,

@@ -12,11 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "crc32c.h"
+#include "directory_meta.h"
 
-enum { META_BYTES_MAX = 1024, COPY_STARTS = 1 << 20 };
+enum { COPY_STARTS = 1 << 20 };
 
-static const char meta_name[] = "META";
+static const char meta_name[] = DIRECTORY_META_NAME;
 static const char lock_name[] = "LOCK";
 
 __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t size,
@@ -27,96 +27,6 @@ __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t siz
     va_start(arguments, format);
     vsnprintf(message, size, format, arguments);
     va_end(arguments);
-}
-
-/* ---- META ---- */
-
-static size_t meta_print(const struct directory_meta *meta, char text[META_BYTES_MAX])
-{
-    int size = snprintf(text, META_BYTES_MAX,
-                        "belay-data %d\n"
-                        "id %016" PRIx64 "\n"
-                        "seed %016" PRIx64 "\n"
-                        "node %" PRIu32 "\n"
-                        "start %" PRIu32 "\n"
-                        "run %" PRIu32 "\n"
-                        "shards %" PRIu32 "\n"
-                        "generation %" PRIu64 "\n"
-                        "clean %d\n"
-                        "clean-hlc %" PRIu64 "\n"
-                        "inode %" PRIu64 "\n",
-                        DIRECTORY_VERSION, meta->id, meta->seed, meta->actor.node,
-                        meta->actor.start, meta->run, meta->shards, meta->generation,
-                        meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
-    assert(size > 0 && size < META_BYTES_MAX - 16);
-    uint32_t crc = crc32c(0, bytes_of(text, (size_t)size));
-    return (size_t)size +
-           (size_t)snprintf(text + size, META_BYTES_MAX - (size_t)size, "crc %08" PRIx32 "\n", crc);
-}
-
-/* Returns 0, -EBADMSG, -EPROTONOSUPPORT. */
-static int meta_parse(const char *text, struct directory_meta *meta)
-{
-    struct directory_meta found = {0};
-    char again[META_BYTES_MAX];
-    int version = 0, clean = 0;
-
-    if (sscanf(text, "belay-data %d\n", &version) != 1) {
-        return -EBADMSG;
-    }
-    if (version != DIRECTORY_VERSION) {
-        return -EPROTONOSUPPORT;
-    }
-    if (sscanf(text,
-               "belay-data %d id %" SCNx64 " seed %" SCNx64 " node %" SCNu32 " start %" SCNu32
-               " run %" SCNu32 " shards %" SCNu32 " generation %" SCNu64
-               " clean %d clean-hlc %" SCNu64 " inode %" SCNu64,
-               &version, &found.id, &found.seed, &found.actor.node, &found.actor.start, &found.run,
-               &found.shards, &found.generation, &clean, &found.clean_hlc, &found.inode) != 11) {
-        return -EBADMSG;
-    }
-    found.clean = clean != 0;
-    if (found.shards == 0 || found.shards > DIRECTORY_SHARDS_MAX || found.actor.node == 0 ||
-        found.actor.start == 0) {
-        return -EBADMSG;
-    }
-    meta_print(&found, again);
-    if (strcmp(again, text) != 0) {
-        return -EBADMSG;
-    }
-    *meta = found;
-    return 0;
-}
-
-static int meta_write(const struct directory *directory)
-{
-    char text[META_BYTES_MAX];
-    size_t size = meta_print(&directory->meta, text);
-
-    return files_replace(directory->files, directory->path, meta_name, text, size);
-}
-
-/* Returns 0, -ENOENT or another negative errno. */
-static int meta_read(struct directory *directory)
-{
-    struct files *files = directory->files;
-    char path[PATH_BYTES_MAX], text[META_BYTES_MAX];
-
-    int rc = path_join(path, directory->path, meta_name);
-    if (rc != 0) {
-        return rc;
-    }
-    int fd = files->open(files, path, O_RDONLY);
-    if (fd < 0) {
-        return fd;
-    }
-    int64_t size = files->read(files, fd, text, sizeof text - 1, 0);
-    files->close(files, fd);
-    if (size < 0) {
-        return (int)size;
-    }
-    text[size] = '\0';
-    return meta_parse(text, &directory->meta);
 }
 
 /* ---- LOCK ---- */
@@ -166,34 +76,88 @@ static uint64_t lock_inode(const struct directory *directory)
 /* ---- Opening ---- */
 
 struct stranger {
+    const char *parent;
     char name[128];
+    bool sessions; /* It may hold some: a generation with files in it. */
 };
 
-/* What a new directory may have in it: our own lock, META's forerunner, what mkfs makes. */
+static int any_name(void *context, const char *name)
+{
+    (void)context;
+    (void)name;
+    return 1;
+}
+
+/* Of a generation: a shard's directory with nothing in it is what a first start makes. */
+static int look_for_file(void *context, const char *name)
+{
+    char path[PATH_BYTES_MAX];
+    int rc = path_join(path, context, name);
+
+    return rc != 0 ? rc : files_list(path, any_name, NULL) != 0;
+}
+
+/* Is this a generation? Then `files` says whether there are files in it. */
+static bool is_generation(const char *parent, const char *name, bool *files)
+{
+    char path[PATH_BYTES_MAX], again[64];
+    uint64_t generation;
+
+    if (sscanf(name, "gen-%" SCNu64, &generation) != 1 ||
+        snprintf(again, sizeof again, "gen-%" PRIu64, generation) < 0 || strcmp(again, name) != 0) {
+        return false;
+    }
+    *files = path_join(path, parent, name) != 0 || files_list(path, look_for_file, path) != 0;
+    return true;
+}
+
+/* What a new directory may have in it: our own lock, META's forerunner, what mkfs makes; and what a first start
+ * that was cut short has made. */
 static int look_for_stranger(void *context, const char *name)
 {
     struct stranger *stranger = context;
+    bool files = true;
 
     if (strcmp(name, lock_name) == 0 || strcmp(name, "META.tmp") == 0 ||
         strcmp(name, "lost+found") == 0) {
+        return 0;
+    }
+    stranger->sessions = is_generation(stranger->parent, name, &files);
+    if (stranger->sessions && !files) {
         return 0;
     }
     snprintf(stranger->name, sizeof stranger->name, "%s", name);
     return 1;
 }
 
+static void tell_stranger(const struct directory *directory, const struct stranger *stranger,
+                          char *message, size_t message_size)
+{
+    if (stranger->sessions) {
+        tell(
+            message, message_size,
+            "%s/%s is missing, and %s is there: it may hold sessions, which cannot be read without "
+            "it; "
+            "bring %s back from a copy of this directory, or name another directory in storage.dir "
+            "and keep this one",
+            directory->path, meta_name, stranger->name, meta_name);
+    } else {
+        tell(message, message_size,
+             "%s is no data directory of Belay and not empty (it holds %s); name another, new or "
+             "empty, in storage.dir",
+             directory->path, stranger->name);
+    }
+}
+
 static int create(struct directory *directory, uint32_t node, uint32_t shards, char *message,
                   size_t message_size)
 {
-    struct stranger stranger;
+    struct stranger stranger = {.parent = directory->path};
     uint64_t random[2];
 
     int rc = files_list(directory->path, look_for_stranger, &stranger);
     if (rc == 1) {
-        tell(message, message_size,
-             "%s is no data directory of Belay and not empty (it holds %s); name another in "
-             "storage.dir, or remove what is in it",
-             directory->path, stranger.name);
+        tell_stranger(directory, &stranger, message, message_size);
         return -ENOTEMPTY;
     }
     if (rc == 0 && getrandom(random, sizeof random, 0) != sizeof random) {
@@ -211,19 +175,69 @@ static int create(struct directory *directory, uint32_t node, uint32_t shards, c
         .shards = shards,
         .generation = 1,
     };
-    return 0;
+    /* Before META: where that is there, directories that are not were lost. */
+    for (uint32_t i = 0; i < shards && rc == 0; i++) {
+        rc = directory_make_shard(directory, directory->meta.generation, i);
+    }
+    if (rc != 0) {
+        tell(message, message_size, "%s: cannot make the directories of the shards: %s",
+             directory->path, strerror(-rc));
+    }
+    return rc;
+}
+
+/* A directory that META speaks of. */
+static int check_there(struct files *files, const char *path, char *message, size_t message_size)
+{
+    int fd = files->open(files, path, O_RDONLY | O_DIRECTORY);
+
+    if (fd >= 0) {
+        files->close(files, fd);
+        return 0;
+    }
+    if (fd == -ENOENT) {
+        tell(message, message_size,
+             "%s is missing, and the sessions in it with it; bring it back (is something not "
+             "mounted?) or, to go on without them, make it anew, empty",
+             path);
+    } else {
+        tell(message, message_size, "%s: %s", path, strerror(-fd));
+    }
+    return fd;
+}
+
+static int check_shards(const struct directory *directory, char *message, size_t message_size)
+{
+    const struct directory_meta *meta = &directory->meta;
+    char path[PATH_BYTES_MAX];
+
+    int rc = directory_generation_path(directory, meta->generation, path);
+    if (rc == 0) {
+        rc = check_there(directory->files, path, message, message_size);
+    }
+    for (uint32_t i = 0; i < meta->shards && rc == 0; i++) {
+        rc = directory_shard_path(directory, meta->generation, i, path);
+        if (rc == 0) {
+            rc = check_there(directory->files, path, message, message_size);
+        }
+    }
+    return rc;
 }
 
 static int load(struct directory *directory, char *message, size_t message_size)
 {
-    int rc = meta_read(directory);
+    int rc = directory_meta_read(directory);
 
     if (rc == -EPROTONOSUPPORT) {
         tell(message, message_size,
              "%s was written by another version of Belay, whose format this one does not know",
              directory->path);
     } else if (rc == -EBADMSG) {
-        tell(message, message_size, "%s/%s is damaged", directory->path, meta_name);
+        tell(message, message_size,
+             "%s/%s is damaged; bring it back from a copy of this directory (without it the "
+             "sessions "
+             "beside it cannot be read)",
+             directory->path, meta_name);
     } else if (rc != 0 && rc != -ENOENT) {
         tell(message, message_size, "%s/%s: %s", directory->path, meta_name, strerror(-rc));
     }
@@ -251,7 +265,7 @@ static int begin_life(struct directory *directory)
     meta->run += 1 + (uint32_t)(random % COPY_STARTS);
     meta->clean = false;
     meta->inode = inode;
-    return meta_write(directory);
+    return directory_meta_write(directory);
 }
 
 static int open_path(struct directory *directory, struct files *files, const char *path, bool make,
@@ -280,7 +294,9 @@ int directory_open(struct directory *directory, struct files *files, const char 
         return rc;
     }
     rc = load(directory, message, message_size);
-    if (rc == -ENOENT) {
+    if (rc == 0) {
+        rc = check_shards(directory, message, message_size);
+    } else if (rc == -ENOENT) {
         rc = create(directory, node, shards, message, message_size);
     }
     if (rc != 0) {
@@ -292,9 +308,6 @@ int directory_open(struct directory *directory, struct files *files, const char 
     }
     if (rc == 0) {
         rc = directory_sweep(directory);
-    }
-    for (uint32_t i = 0; i < directory->meta.shards && rc == 0; i++) {
-        rc = directory_make_shard(directory, directory->meta.generation, i);
     }
     if (rc != 0) {
         tell(message, message_size, "%s: %s", path, strerror(-rc));
@@ -337,7 +350,7 @@ int directory_stop(struct directory *directory, uint64_t hlc)
 {
     directory->meta.clean = true;
     directory->meta.clean_hlc = hlc;
-    return meta_write(directory);
+    return directory_meta_write(directory);
 }
 
 /* ---- Generations ---- */
@@ -389,7 +402,7 @@ int directory_commit(struct directory *directory, uint64_t generation, uint32_t 
 
     directory->meta.generation = generation;
     directory->meta.shards = shards;
-    int rc = meta_write(directory);
+    int rc = directory_meta_write(directory);
     if (rc != 0) {
         directory->meta = before;
         return rc;

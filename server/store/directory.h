@@ -8,6 +8,9 @@
  * The generation N changes with the number of shards: META says which is valid, others are leftovers of a
  * conversion that was cut short and are removed.
  *
+ * The directories are made before META: a start that finds META but not them is refused, as one that finds
+ * sessions but no META.
+ *
  * Each start that does not follow a proven clean stop is a new actor: the old one may have given out
  * stamps that no log knows. A directory that was copied is noticed by its LOCK's inode, and gets
  * numbers far from those that the original will use.
@@ -52,7 +55,8 @@ struct directory {
  * `shards` is the number wanted: where meta.shards differs afterwards, convert (convert.h).
  *
  * Returns 0; otherwise negative errno and `message` says what is wrong and what to do: -EBUSY: in use;
- * -ENOTEMPTY: holds something else; -EPROTONOSUPPORT: of another version; -EBADMSG: META is damaged. */
+ * -ENOTEMPTY: holds something else, or sessions but no META; -ENOENT: a directory that META speaks of is
+ * missing; -EPROTONOSUPPORT: of another version; -EBADMSG: META is damaged. */
 int directory_open(struct directory *directory, struct files *files, const char *path,
                    uint32_t node, uint32_t shards, char *message, size_t message_size);
 

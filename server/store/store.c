@@ -235,6 +235,28 @@ static void check_staging(const struct store *store)
     store->options.reporter->report(store->options.reporter, &report);
 }
 
+static int any_name(void *context, const char *name)
+{
+    (void)context;
+    (void)name;
+    return 1;
+}
+
+static void check_used(const struct store *store)
+{
+    if (!store->options.used || files_list(store->directory, any_name, NULL) != 0) {
+        return;
+    }
+    const struct store_report report = {
+        .event = STORE_LOG_MISSING,
+        .shard = store->options.shard,
+        .text =
+            "the directory of the shard was empty: its files were removed, or the first start was "
+            "cut short",
+    };
+    store->options.reporter->report(store->options.reporter, &report);
+}
+
 int store_open(const struct store_options *options, struct store **store, char *message,
                size_t message_size)
 {
@@ -251,6 +273,7 @@ int store_open(const struct store_options *options, struct store **store, char *
     assert(rc >= 0 && rc < (int)sizeof made->directory);
     fill_defaults(made);
     pthread_mutex_init(&made->lock, NULL);
+    check_used(made);
     rc = open_checkpoint(made);
     if (rc == 0) {
         part = "the log";

@@ -34,6 +34,7 @@ struct store; /* private to store.c */
 struct store_options {
     const char *directory; /* Of the shard (directory_shard_path()); copied. */
     uint32_t shard;
+    bool used; /* The directory was used before: where it is empty now, that is told. */
     struct actor actor;
     uint64_t seed;             /* Of positions: the data directory's. */
     uint64_t record_bytes_max; /* The largest session_max_bytes of any policy. */

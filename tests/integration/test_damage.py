@@ -48,5 +48,56 @@ def test_a_sealed_segment_that_was_cut():
         check("DAMAGED" in daemon.run("belayctl", "status"), "status tells of it")
 
 
+def refused(daemon):
+    """What a start says that is refused."""
+    before = len(daemon.log())
+    daemon.launch()
+    check(daemon.wait() == 1, daemon.log())
+    return daemon.log()[before:]
+
+
+def test_missing_directories():
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        daemon.run("belayctl", "session", "put", "user:1", "one", "--ack", "disk")
+        check(daemon.stop() == 0, daemon.log())
+        aside = daemon.directory / "aside"
+        for name in ("gen-1", "gen-1/shard-0", "gen-1/shard-1"):
+            place = daemon.data / name
+            place.rename(aside)
+            said = refused(daemon)
+            check(f"{place} is missing" in said and not place.exists(), said)
+            aside.rename(place)
+        daemon.start()
+        check("one" in daemon.run("belayctl", "session", "get", "user:1"), "all is there again")
+        check("last_stop=crash" not in daemon.log(), "a start that was refused is no crash")
+        check(daemon.stop() == 0, daemon.log())
+        for name in ("gen-1/shard-0", "gen-1/shard-1"):
+            (daemon.data / name).rename(daemon.directory / name.replace("/", "-"))
+            (daemon.data / name).mkdir()
+        daemon.start()
+        check(len(lines(daemon, "log-missing")) == 2, daemon.log())
+        daemon.run("belayctl", "session", "get", "user:1", expect=1)
+
+
+def test_missing_meta():
+    """Nobody is told to remove sessions."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        daemon.run("belayctl", "session", "put", "user:1", "one", "--ack", "disk")
+        check(daemon.stop() == 0, daemon.log())
+        meta = daemon.data / "META"
+        kept = meta.read_bytes()
+        meta.unlink()
+        said = refused(daemon)
+        check("META is missing" in said and "copy" in said and "remove" not in said, said)
+        meta.write_bytes(kept[:100])
+        said = refused(daemon)
+        check(f"{meta} is damaged" in said and "copy" in said, said)
+        meta.write_bytes(kept)
+        daemon.start()
+        check("one" in daemon.run("belayctl", "session", "get", "user:1"), "all is there again")
+
+
 if __name__ == "__main__":
     run_cases(__name__)

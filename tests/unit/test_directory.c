@@ -138,6 +138,56 @@ static void test_strangers(void **state)
         -ENOENT);
 }
 
+/* What META speaks of and is not there is named; nothing is made in its place, and no start is counted. */
+static void test_missing_parts(void **state)
+{
+    static const char *const parts[] = {"gen-1/shard-1", "gen-1"};
+    struct directory directory;
+    char path[PATH_BYTES_MAX], away[PATH_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 2), 0);
+    directory_close(&directory);
+    path_in(away, "away");
+    for (int i = 0; i < 2; i++) {
+        path_in(path, parts[i]);
+        assert_int_equal(rename(path, away), 0);
+        assert_int_equal(open_directory(&directory, 2), -ENOENT);
+        assert_non_null(strstr(message, path));
+        assert_non_null(strstr(message, "is missing"));
+        assert_int_not_equal(access(path, F_OK), 0);
+        put_file(parts[i], "a file");
+        assert_int_equal(open_directory(&directory, 2), -ENOTDIR);
+        assert_non_null(strstr(message, path));
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(rename(away, path), 0);
+        assert_int_equal(open_directory(&directory, 2), 0);
+        assert_int_equal(directory.meta.actor.start, (uint32_t)i + 2);
+        directory_close(&directory);
+    }
+}
+
+/* A first start that was cut short before META goes on; without META nothing that is there is touched. */
+static void test_missing_meta(void **state)
+{
+    struct directory directory;
+    char path[PATH_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 2), 0);
+    directory_close(&directory);
+    path_in(path, "META");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(open_directory(&directory, 3), 0);
+    assert_true(directory.created);
+    directory_close(&directory);
+    assert_int_equal(unlink(path), 0);
+    put_file("gen-1/shard-2/staging", "sessions");
+    assert_int_equal(open_directory(&directory, 3), -ENOTEMPTY);
+    assert_non_null(strstr(message, "META is missing"));
+    assert_null(strstr(message, "remove"));
+}
+
 static void test_meta(void **state)
 {
     struct directory directory;
@@ -397,6 +447,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_second_user_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy_is_another_actor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing_parts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_number_of_shards_changes, setup, teardown),

@@ -1,0 +1,99 @@
+#include "directory_meta.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "crc32c.h"
+
+enum { META_BYTES_MAX = 1024 };
+
+static size_t meta_print(const struct directory_meta *meta, char text[META_BYTES_MAX])
+{
+    int size = snprintf(text, META_BYTES_MAX,
+                        "belay-data %d\n"
+                        "id %016" PRIx64 "\n"
+                        "seed %016" PRIx64 "\n"
+                        "node %" PRIu32 "\n"
+                        "start %" PRIu32 "\n"
+                        "run %" PRIu32 "\n"
+                        "shards %" PRIu32 "\n"
+                        "generation %" PRIu64 "\n"
+                        "clean %d\n"
+                        "clean-hlc %" PRIu64 "\n"
+                        "inode %" PRIu64 "\n",
+                        DIRECTORY_VERSION, meta->id, meta->seed, meta->actor.node,
+                        meta->actor.start, meta->run, meta->shards, meta->generation,
+                        meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
+    assert(size > 0 && size < META_BYTES_MAX - 16);
+    uint32_t crc = crc32c(0, bytes_of(text, (size_t)size));
+    return (size_t)size +
+           (size_t)snprintf(text + size, META_BYTES_MAX - (size_t)size, "crc %08" PRIx32 "\n", crc);
+}
+
+/* Returns 0, -EBADMSG, -EPROTONOSUPPORT. */
+static int meta_parse(const char *text, struct directory_meta *meta)
+{
+    struct directory_meta found = {0};
+    char again[META_BYTES_MAX];
+    int version = 0, clean = 0;
+
+    if (sscanf(text, "belay-data %d\n", &version) != 1) {
+        return -EBADMSG;
+    }
+    if (version != DIRECTORY_VERSION) {
+        return -EPROTONOSUPPORT;
+    }
+    if (sscanf(text,
+               "belay-data %d id %" SCNx64 " seed %" SCNx64 " node %" SCNu32 " start %" SCNu32
+               " run %" SCNu32 " shards %" SCNu32 " generation %" SCNu64
+               " clean %d clean-hlc %" SCNu64 " inode %" SCNu64,
+               &version, &found.id, &found.seed, &found.actor.node, &found.actor.start, &found.run,
+               &found.shards, &found.generation, &clean, &found.clean_hlc, &found.inode) != 11) {
+        return -EBADMSG;
+    }
+    found.clean = clean != 0;
+    if (found.shards == 0 || found.shards > DIRECTORY_SHARDS_MAX || found.actor.node == 0 ||
+        found.actor.start == 0) {
+        return -EBADMSG;
+    }
+    meta_print(&found, again);
+    if (strcmp(again, text) != 0) {
+        return -EBADMSG;
+    }
+    *meta = found;
+    return 0;
+}
+
+int directory_meta_write(const struct directory *directory)
+{
+    char text[META_BYTES_MAX];
+    size_t size = meta_print(&directory->meta, text);
+
+    return files_replace(directory->files, directory->path, DIRECTORY_META_NAME, text, size);
+}
+
+int directory_meta_read(struct directory *directory)
+{
+    struct files *files = directory->files;
+    char path[PATH_BYTES_MAX], text[META_BYTES_MAX];
+
+    int rc = path_join(path, directory->path, DIRECTORY_META_NAME);
+    if (rc != 0) {
+        return rc;
+    }
+    int fd = files->open(files, path, O_RDONLY);
+    if (fd < 0) {
+        return fd;
+    }
+    int64_t size = files->read(files, fd, text, sizeof text - 1, 0);
+    files->close(files, fd);
+    if (size < 0) {
+        return (int)size;
+    }
+    text[size] = '\0';
+    return meta_parse(text, &directory->meta);
+}
