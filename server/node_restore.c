@@ -27,7 +27,9 @@ static int join(struct node *node, char *message, size_t message_size)
         shard->thread_runs = false;
         if (rc == 0 && shard->rc != 0) {
             rc = shard->rc;
-            snprintf(message, message_size, "restoring shard %u: %s", i, strerror(-rc));
+            const char *file = store_failed(shard->store);
+            snprintf(message, message_size, "restoring shard %u: %s%s%s", i, file,
+                     file[0] != '\0' ? ": " : "", strerror(-rc));
         }
     }
     return rc;

@@ -215,6 +215,9 @@ static int prepare_runs(struct restore *restore, const struct segment_file files
         *run = (struct restore_run){.file = files[i]};
         segment_index_init(&run->index, memory);
         rc = prepare_run(restore, run, i + 1 < count ? files[i + 1].lsn : LOG_LSN_UNKNOWN);
+        if (rc != 0) {
+            segment_name(restore->failed, files[i].epoch);
+        }
     }
     return rc != 0 ? rc : prepare_left(restore);
 }

@@ -66,8 +66,10 @@ struct segments_options {
 uint64_t segments_size_for(uint64_t record_bytes_max);
 
 /* Find the files of a directory; none is written before segments_prepare().
- * Returns 0; -EPROTONOSUPPORT: a file of another version of the format; other negative errno. */
-int segments_open(const struct segments_options *options, struct segments **segments);
+ * Returns 0; -EPROTONOSUPPORT: a file of another version of the format; other negative errno. `failed` is then the
+ * name of the file that it is about, or empty. */
+int segments_open(const struct segments_options *options, struct segments **segments,
+                  char failed[SEGMENT_NAME_BYTES]);
 void segments_close(struct segments *segments);
 
 /* Copy out the files in one state, in the order of their epochs. Returns how many there are, of which

@@ -148,6 +148,7 @@ static int examine(struct segments *segments, struct log_reader *reader, const c
 struct scan {
     struct segments *segments;
     struct log_reader reader;
+    char failed[SEGMENT_NAME_BYTES];
 };
 
 static int scan_name(void *context, const char *name)
@@ -171,6 +172,8 @@ static int scan_name(void *context, const char *name)
     if (rc == 0) {
         found.id = id;
         segments->table[id] = found;
+    } else {
+        segment_name(scan->failed, found.epoch);
     }
     return rc;
 }
@@ -205,7 +208,8 @@ static int remove_orphan(void *context, const char *name)
     return rc;
 }
 
-static int scan_directory(struct segments *segments)
+/* `failed` is the segment at which it failed, or empty. */
+static int scan_directory(struct segments *segments, char failed[SEGMENT_NAME_BYTES])
 {
     struct scan scan = {.segments = segments};
     char path[PATH_BYTES_MAX];
@@ -213,24 +217,28 @@ static int scan_directory(struct segments *segments)
     log_reader_init(&scan.reader, segments->options.files, segments->options.memory);
     int rc = files_list(segments->options.directory, scan_name, &scan);
     log_reader_fini(&scan.reader);
+    memcpy(failed, scan.failed, sizeof scan.failed);
     if (rc == 0) {
         rc = files_list(segments->options.directory, remove_orphan, segments);
     }
     if (rc == 0) {
         rc = path_join(path, segments->options.directory, SEGMENT_TEMPORARY_NAME);
     }
-    if (rc == 0) {
-        rc = segments->options.files->remove(segments->options.files, path);
+    if (rc != 0) {
+        return rc;
     }
+    rc = segments->options.files->remove(segments->options.files, path);
     return rc == -ENOENT ? 0 : rc;
 }
 
-int segments_open(const struct segments_options *options, struct segments **segments)
+int segments_open(const struct segments_options *options, struct segments **segments,
+                  char failed[SEGMENT_NAME_BYTES])
 {
     pthread_condattr_t attributes;
 
     assert(options->segment_bytes % LOG_BLOCK_BYTES == 0);
     assert(options->segment_bytes > LOG_HEADER_BYTES);
+    failed[0] = '\0';
     struct segments *made = options->memory->resize(options->memory, NULL, 0, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
@@ -242,7 +250,7 @@ int segments_open(const struct segments_options *options, struct segments **segm
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&made->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    int rc = scan_directory(made);
+    int rc = scan_directory(made, failed);
     if (rc != 0) {
         segments_close(made);
         return rc;

@@ -140,7 +140,7 @@ static void fill_defaults(struct store *store)
     }
 }
 
-static int open_segments(struct store *store)
+static int open_segments(struct store *store, char failed[SEGMENT_NAME_BYTES])
 {
     const struct store_options *options = &store->options;
     const struct segments_options segments = {
@@ -154,7 +154,7 @@ static int open_segments(struct store *store)
         .reporter = options->reporter,
     };
 
-    return segments_open(&segments, &store->segments);
+    return segments_open(&segments, &store->segments, failed);
 }
 
 static int open_checkpoint(struct store *store)
@@ -261,6 +261,7 @@ int store_open(const struct store_options *options, struct store **store, char *
                size_t message_size)
 {
     const char *part = "the checkpoint";
+    char failed[SEGMENT_NAME_BYTES] = "";
     struct store *made = options->memory->resize(options->memory, NULL, 0, sizeof *made);
 
     if (made == NULL) {
@@ -277,14 +278,15 @@ int store_open(const struct store_options *options, struct store **store, char *
     rc = open_checkpoint(made);
     if (rc == 0) {
         part = "the log";
-        rc = open_segments(made);
+        rc = open_segments(made, failed);
     }
     if (rc == 0) {
         part = "the log's staging";
         rc = open_staging(made);
     }
     if (rc != 0) {
-        snprintf(message, message_size, "%s: cannot open %s: %s", options->directory, part,
+        snprintf(message, message_size, "%s%s%s: cannot open %s: %s", options->directory,
+                 failed[0] != '\0' ? "/" : "", failed, part,
                  rc == -EBADMSG           ? "it is damaged"
                  : rc == -EPROTONOSUPPORT ? "it was written by another version"
                                           : strerror(-rc));
@@ -342,6 +344,11 @@ int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work)
         *work = loader_has_work(&store->loader);
     }
     return rc;
+}
+
+const char *store_failed(const struct store *store)
+{
+    return store->loader.restore.failed;
 }
 
 struct loader_port *store_loader(struct store *store)

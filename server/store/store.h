@@ -74,6 +74,9 @@ int store_restore(struct store *store, struct store_sink *sink, uint64_t *lsn);
  * store_restore(). Returns 0 or negative errno. */
 int store_prepare(struct store *store, uint64_t *lsn, uint64_t *hlc, bool *work);
 
+/* The name of the file at which that failed, in the store's directory; empty: at none of the log's. */
+const char *store_failed(const struct store *store);
+
 struct loader_port *store_loader(struct store *store);
 
 /* Make a segment ready, then start the threads. Where that fails for want of room, serving may begin all

@@ -80,6 +80,29 @@ def test_missing_directories():
         daemon.run("belayctl", "session", "get", "user:1", expect=1)
 
 
+def test_a_segment_that_leads_nowhere():
+    """A dangling link in the place of a segment, or something else: the start names it, and touches nothing."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        daemon.run("belayctl", "session", "put", "user:1", "one", "--ack", "disk")
+        check(daemon.stop() == 0, daemon.log())
+        segment = min(daemon.data.glob("**/log-*.seg"))
+        aside = daemon.directory / "aside"
+        segment.rename(aside)
+        segment.symlink_to(daemon.directory / "elsewhere")
+        said = refused(daemon)
+        check(f"{segment}: cannot open the log: No such file" in said, said)
+        segment.unlink()
+        segment.mkdir()
+        said = refused(daemon)
+        check(f"{segment}: cannot open the log: Is a directory" in said, said)
+        segment.rmdir()
+        segment.symlink_to(aside)
+        daemon.start()
+        check("one" in daemon.run("belayctl", "session", "get", "user:1"), "all is there")
+        check(not lines(daemon, "log-missing") and not lines(daemon, "log-damaged"), daemon.log())
+
+
 def test_missing_meta():
     """Nobody is told to remove sessions."""
     with Daemon(shards=1) as daemon:
