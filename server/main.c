@@ -12,6 +12,7 @@
 #include "metrics.h"
 #include "pages.h"
 #include "serve.h"
+#include "streams.h"
 
 enum exit_code { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -132,7 +133,7 @@ static int print(const char *what, const struct config *config)
     } else {
         return usage_error("--print: there are example, config, metrics and manual");
     }
-    return fflush(stdout) == 0 ? EXIT_STOPPED : EXIT_FAILED;
+    return EXIT_STOPPED;
 }
 
 static int run(const struct command_line *line, struct config *config)
@@ -154,6 +155,7 @@ int main(int argument_count, char **arguments)
 {
     struct command_line line = {.config_file = NULL};
 
+    streams_open("belayd");
     pages_bound_heap();
     struct config *config = malloc(sizeof *config);
     line.settings = calloc((size_t)argument_count, sizeof *line.settings);
@@ -167,5 +169,5 @@ int main(int argument_count, char **arguments)
     }
     free(line.settings);
     free(config);
-    return code;
+    return streams_close("belayd", code);
 }

@@ -142,7 +142,7 @@ static int start(struct server *server, char *message, size_t message_size)
 }
 
 /* The line that scripts wait for (its form is an interface). */
-static void print_ready(const struct server *server)
+static void print_ready(struct server *server)
 {
     const struct config *config = server->config;
     char native[PLACE_BYTES], cluster[PLACE_BYTES], peer[PLACE_BYTES], http[PLACE_BYTES];
@@ -153,7 +153,10 @@ static void print_ready(const struct server *server)
     print_place(config->listen_address, http_port(server->http), http);
     printf("ready name=%s native=%s cluster=%s peer=%s http=%s pid=%d\n", config->node_name, native,
            cluster, peer, http, (int)getpid());
-    fflush(stdout);
+    if (fflush(stdout) != 0) { /* The end says it again, on stderr. */
+        logger_write(&server->logger, LOG_LEVEL_WARN, "ready-line-lost",
+                     LOG_TEXT("error", strerror(errno)));
+    }
 }
 
 static int stop(struct server *server)

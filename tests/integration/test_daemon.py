@@ -36,6 +36,47 @@ def test_options():
     check(join.returncode == 2 and "clusters come later" in join.stderr, join)
 
 
+def shell(command):
+    return subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60, check=False)
+
+
+def test_standard_streams():
+    """What is printed and does not arrive is an error of every program; closed streams are none."""
+    programs = [program(name) for name in ("belayd", "belayctl", "belay-bench")]
+    for name in programs:
+        for option in ("--help", "--version"):
+            lost = shell(f"{name} {option} >/dev/full")
+            check(lost.returncode == 1 and "No space left on device" in lost.stderr, (name, lost))
+            done = shell(f"{name} {option} <&- >&- 2>&-")
+            check(done.returncode == 0, (name, option, done))
+    for what in ("example", "config", "metrics"):
+        lost = shell(f"{BELAYD} --print {what} >/dev/full")
+        check(lost.returncode == 1 and "standard output" in lost.stderr, lost)
+    with Daemon() as daemon:
+        daemon.start()
+        ctl = f"{programs[1]} --server {daemon.native}"
+        small = f"{programs[2]} run --server {daemon.native} --seconds 0.1 --connections 1 --keys 10"
+        shell(f"{ctl} session put user:1 one")
+        for command in (f"{ctl} status", f"{ctl} --json status", f"{ctl} session get user:1",
+                        f"{ctl} session get user:1 --raw", f"{ctl} session list", small,
+                        f"{small} --json"):
+            lost = shell(f"{command} >/dev/full")
+            check(lost.returncode == 1 and lost.stderr.count("standard output") == 1, (command, lost))
+            for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+                done = shell(f"{command} {closed}")
+                check(done.returncode == 0, (command, closed, done))
+
+
+def test_daemon_without_streams():
+    """Its connections and files never come to lie where it prints."""
+    for closed in ("2>&-", "<&- 2>&-"):
+        with Daemon(wrapper=["sh", "-c", f'exec "$0" "$@" {closed}']) as daemon:
+            daemon.start()
+            daemon.run("belayctl", "session", "put", "user:1", "one")
+            check(daemon.stop() == 0, "stops cleanly")
+
+
 def test_bad_configuration():
     with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
         path = Path(directory) / "belayd.conf"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "streams.h"
 
 const struct command commands[] = {
     {"status", "", "How the server is: sessions, requests, log, shards", "", status_run},
@@ -146,10 +147,6 @@ static int run_command(struct ctl *ctl, int argc, char **argv, int leading, int 
     memmove(argv + leading, argv + leading + words, (size_t)(rest - leading) * sizeof *argv);
     int rc = ctl->command->run(ctl, rest, argv);
     belay_client_destroy(ctl->client);
-    if (fflush(stdout) != 0 && rc == CTL_OK) {
-        perror("belayctl: standard output");
-        rc = CTL_REFUSED;
-    }
     return rc;
 }
 
@@ -169,7 +166,7 @@ static int no_command(int argc, char **argv, int leading, bool help)
     return help ? CTL_OK : CTL_USAGE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     const char *server = getenv("BELAY_SERVER");
     struct ctl ctl = {
@@ -178,9 +175,6 @@ int main(int argc, char **argv)
     };
     bool help = false;
 
-    signal(SIGPIPE, SIG_IGN); /* A closed pipe is an error of writing, as a full disk is. */
-    argc--;
-    argv++;
     int leading = leading_options(argc, argv, &help);
     for (size_t i = 0; i < command_count; i++) {
         int words = words_match(commands[i].words, argc - leading, argv + leading);
@@ -190,4 +184,11 @@ int main(int argc, char **argv)
         }
     }
     return no_command(argc, argv, leading, help);
+}
+
+int main(int argc, char **argv)
+{
+    streams_open("belayctl");
+    signal(SIGPIPE, SIG_IGN); /* A closed pipe is an error of writing, as a full disk is. */
+    return streams_close("belayctl", run(argc - 1, argv + 1));
 }

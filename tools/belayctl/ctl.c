@@ -116,11 +116,8 @@ int ctl_print_json(json_t *document)
                  : json_dumpf(document, stdout, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
 
     json_decref(document);
-    if (rc != 0 || putchar('\n') == EOF || fflush(stdout) != 0) {
-        fprintf(stderr, "belayctl: cannot write the answer\n");
-        return CTL_REFUSED;
-    }
-    return CTL_OK;
+    putchar('\n');
+    return rc == 0 ? CTL_OK : CTL_REFUSED;
 }
 
 int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t **document)

@@ -1,6 +1,7 @@
 #include "commands.h"
+#include "streams.h"
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static enum bench_exit (*const commands[])(const struct bench_options *,
                                                const struct server *) = {
@@ -21,4 +22,10 @@ int main(int argc, char **argv)
         return (int)reached;
     }
     return (int)commands[options.command](&options, &server);
+}
+
+int main(int argc, char **argv)
+{
+    streams_open("belay-bench");
+    return streams_close("belay-bench", run(argc, argv));
 }
