@@ -18,7 +18,9 @@ enum {
     FILES_BESIDES = 512,        /* Open files that are no connections of clients. */
     CONNECTIONS_STANDARD = 50000,
     SEGMENTS_PER_SHARD_MIN = 3, /* One is written, one compacted, and as much for the checkpoint. */
+    SESSIONS_PER_SHARD_MIN = 4, /* Of the largest: what is written takes its place twice. */
 };
+#define MEMORY_PER_SHARD_MIN (UINT64_C(8) << 20)
 
 /* What a check of several keys found. */
 struct finding {
@@ -133,8 +135,7 @@ static int check_disk_limit(const struct config *config, struct finding *finding
                  size_text(config->storage_segment_size, segment));
 }
 
-/* Whole blocks, and room for the largest session. */
-static uint64_t segment_size_for(const struct config *config)
+static uint64_t largest_session(const struct config *config)
 {
     struct config_policy standard;
     uint64_t most;
@@ -145,7 +146,45 @@ static uint64_t segment_size_for(const struct config *config)
         uint64_t bytes = config->policies[i].session_max_bytes;
         most = bytes > most ? bytes : most;
     }
-    uint64_t least = segments_size_for(most);
+    return most;
+}
+
+/* With less, a shard has no room for its index and a few of the largest sessions. */
+static uint64_t memory_per_shard(const struct config *config)
+{
+    uint64_t most = SESSIONS_PER_SHARD_MIN * largest_session(config);
+
+    return most > MEMORY_PER_SHARD_MIN ? most : MEMORY_PER_SHARD_MIN;
+}
+
+static int check_memory_limit(const struct config *config, struct finding *finding)
+{
+    uint64_t each = memory_per_shard(config), least = config->node_shards * each;
+    char limit[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES], part[CONFIG_VALUE_BYTES];
+
+    if (config->memory_limit >= least) {
+        return 0;
+    }
+    return found(finding, config->lines[CONFIG_KEY_memory_limit],
+                 "memory.limit is %.30s, and the shards (node.shards is %" PRIu64
+                 ") need at least %.30s: %.30s for each",
+                 size_text(config->memory_limit, limit), config->node_shards,
+                 size_text(least, wanted), size_text(each, part));
+}
+
+/* One for each core, as far as there is memory for them. */
+static uint64_t shards_for(const struct config *config, uint32_t cores)
+{
+    uint64_t most = config->memory_limit / memory_per_shard(config);
+
+    most = most < 255 ? most : 255;
+    return most == 0 ? 1 : most < cores ? most : cores;
+}
+
+/* Whole blocks, and room for the largest session. */
+static uint64_t segment_size_for(const struct config *config)
+{
+    uint64_t least = segments_size_for(largest_session(config));
     uint64_t wanted = config->storage_segment_size / LOG_BLOCK_BYTES * LOG_BLOCK_BYTES;
     return wanted > least ? wanted : least;
 }
@@ -165,11 +204,11 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     if (config->node_name[0] == '\0') {
         snprintf(config->node_name, sizeof config->node_name, "%s", machine->host_name);
     }
-    if (config->node_shards == 0) {
-        config->node_shards = machine->cores < 255 ? machine->cores : 255;
-    }
     if (config->memory_limit == 0) {
         config->memory_limit = machine->memory_bytes / 4 * 3;
+    }
+    if (config->node_shards == 0) {
+        config->node_shards = shards_for(config, machine->cores);
     }
     if (config->limits_connections == 0) {
         config->limits_connections = connections_for(machine->open_files);
@@ -185,6 +224,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (rc == 0) {
         rc = check_disk_limit(config, &finding);
+    }
+    if (rc == 0) {
+        rc = check_memory_limit(config, &finding);
     }
     if (rc == 0) {
         rc = check_events(config, &finding);

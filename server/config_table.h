@@ -29,7 +29,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "in GiB times 100. Used by the cluster.")                                                    \
     X(node, shards, NUMBER, "0", 0, 255,                                                           \
       "Threads that serve sessions, each with its part of them. 0: one for each core that the "    \
-      "process may use. May change from start to start.")
+      "process may use, as far as `memory.limit` has room for them. May change from start to "     \
+      "start.")
 
 #define CONFIG_LISTEN_KEYS(X)                                                                      \
     X(listen, address, ADDRESS, "127.0.0.1", 1, 64,                                                \
@@ -69,9 +70,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Most memory for sessions. At it those not used for longest keep only their keys and "       \
       "deadlines in memory, and are read back from the checkpoint when they are used; new ones "   \
       "wait for that (BUSY), or are refused (MEMORY_FULL) where the keys alone fill it. Beside "   \
-      "it each shard needs up to 100MiB while its log is compacted. At least 16MiB for each "      \
-      "shard is wise. 0: three quarters of what the machine (or the control group of the "         \
-      "process) has.")
+      "it each shard needs up to 100MiB while its log is compacted. At least 8MiB for each "       \
+      "shard, and four times the largest `session_max_bytes`; 16MiB are wise. 0: three quarters "  \
+      "of what the machine (or the control group of the process) has.")
 
 #define CONFIG_CLUSTER_KEYS(X)                                                                     \
     X(cluster, tombstone_keep, DURATION, "1h", 1000, CONFIG_TTL_MAX,                               \

@@ -367,6 +367,17 @@ static int mark_clean(struct node *node)
     return directory_stop(&node->directory, hlc);
 }
 
+/* A start that was refused before anything was served has given out no stamp: it is no crash. Where this fails
+ * it counts as one, which costs a number. */
+static void withdraw(struct node *node)
+{
+    const struct directory *directory = &node->directory;
+
+    if (node->directory_open && (directory->created || directory->copied || directory->resumed)) {
+        (void)directory_stop(&node->directory, directory->meta.clean_hlc);
+    }
+}
+
 static void close_shards(struct node *node)
 {
     for (uint32_t i = 0; i < node->shard_count; i++) {
@@ -391,7 +402,9 @@ int node_close(struct node *node)
             store_stop(node->shards[i].store);
         }
     }
-    if (node->started && rc == 0) {
+    if (!node->started) {
+        withdraw(node);
+    } else if (rc == 0) {
         rc = mark_clean(node);
     }
     if (rc != 0) {

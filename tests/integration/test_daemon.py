@@ -154,6 +154,11 @@ def test_port_taken():
             check(other.wait() == 1, other.log())
             check("Address already in use" in other.log() and taken in other.log(), other.log())
             other.settings.append(f"listen.{key}=0")
+        # No stamp was given out: neither a crash nor another life of the node.
+        other.start()
+        check(other.stop() == 0, other.log())
+        starts = re.findall(r" actor_start=(\d+) .* last_stop=(\w+)", other.log())
+        check(starts == [("1", "new"), ("1", "clean"), ("1", "clean")], starts)
 
 
 def test_http():

@@ -336,6 +336,31 @@ static void test_disk_limit(void **state)
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
 
+/* 8 MiB for each shard, or four of the largest sessions; where nobody says how many shards, as many as there is
+ * room for. */
+static void test_memory_limit(void **state)
+{
+    (void)state;
+    assert_int_equal(read_lines("[memory]\n\nlimit = 31MiB\n[node]\nshards=4\n"), 0);
+    snprintf(config.file, sizeof config.file, "a.conf");
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_string_equal(message,
+                        "a.conf:3: memory.limit is 31MiB, and the shards (node.shards is 4) "
+                        "need at least 32MiB: 8MiB for each");
+    assert_int_equal(config_set(&config, "memory.limit=32MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(
+        config_set(&config, "policy \"a\".session_max_bytes=3MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_non_null(strstr(message, "at least 48MiB: 12MiB for each"));
+    assert_int_equal(read_lines("[memory]\nlimit=31MiB\n"), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(config.node_shards, 3);
+    assert_int_equal(read_lines("[memory]\nlimit=1\n"), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_non_null(strstr(message, "(node.shards is 1) need at least 8MiB"));
+}
+
 static void test_events(void **state)
 {
     (void)state;
@@ -514,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
         cmocka_unit_test(test_disk_limit),
+        cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_print_parse),
