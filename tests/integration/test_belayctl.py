@@ -151,6 +151,11 @@ def test_usage():
         for arguments in wrong:
             out, err = belayctl(daemon, *arguments, expect=2)
             check(not out and err, (arguments, out, err))
+        for option in ("--ttl", "--idle"):
+            for value in ("99999d", "3651d", "0s"):
+                _, err = belayctl(daemon, "session", "put", "k", "v", option, value, expect=2)
+                check(f"{option} {value}: it is from 1ms to 3650d" in err, err)
+            belayctl(daemon, "session", "put", "k", "v", option, "3650d")
 
 
 def test_unreachable():

@@ -33,6 +33,10 @@ def test_usage():
                   ["run", "--seconds", "0"]):
         done = bench(*wrong)
         check(done.returncode == 2 and done.stderr and not done.stdout, (wrong, done))
+    unit = bench("fill", "--sessions", "1", "--ttl", "99999d")
+    check(unit.returncode == 2 and "99999d: a number of seconds is wanted, without a unit" in unit.stderr, unit)
+    long = bench("fill", "--sessions", "1", "--ttl", "315360001")
+    check(long.returncode == 2 and "a number from 0 to 315360000 is wanted" in long.stderr, long)
     resp = bench("run", "--protocol", "resp")
     check(resp.returncode == 2 and "native" in resp.stderr, resp)
     check(bench("--help").returncode == 0, "--help")

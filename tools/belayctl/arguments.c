@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "limits.h"
+
+#define LIFETIME_MS_MAX (UINT64_C(86400000) * TTL_MS_MAX_DAYS)
 
 static const char global_help[] =
     "\nAll commands take:\n"
@@ -81,11 +84,19 @@ static int option_take(struct ctl *ctl, const struct option *option, char *value
         return CTL_OK;
     }
     case OPTION_DURATION:
-        if (!duration_parse(value, option->value)) {
+    case OPTION_LIFETIME: {
+        uint64_t ms;
+        if (!duration_parse(value, &ms)) {
             return ctl_usage(ctl, "--%s %s: a duration is a number and ms, s, m, h or d, as 30m",
                              option->name, value);
         }
+        if (option->kind == OPTION_LIFETIME && (ms == 0 || ms > LIFETIME_MS_MAX)) {
+            return ctl_usage(ctl, "--%s %s: it is from 1ms to %dd", option->name, value,
+                             TTL_MS_MAX_DAYS);
+        }
+        *(uint64_t *)option->value = ms;
         return CTL_OK;
+    }
     default:
         errno = 0;
         *(uint64_t *)option->value = strtoull(value, &end, 10);

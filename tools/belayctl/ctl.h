@@ -61,6 +61,7 @@ enum option_kind {
     OPTION_TEXT,     /* const char * */
     OPTION_LIST,     /* struct text_list: one more. */
     OPTION_DURATION, /* uint64_t: ms, from "30m". */
+    OPTION_LIFETIME, /* The same, from 1 ms to ten years. */
     OPTION_NUMBER,   /* uint64_t */
 };
 

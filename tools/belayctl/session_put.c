@@ -269,8 +269,8 @@ int session_put_run(struct ctl *ctl, int argc, char **argv)
     struct put put = {.type_name = NULL};
     const struct option options[] = {
         {"type", OPTION_TEXT, &put.type_name},
-        {"ttl", OPTION_DURATION, &put.ttl_ms},
-        {"idle", OPTION_DURATION, &put.idle_ms},
+        {"ttl", OPTION_LIFETIME, &put.ttl_ms},
+        {"idle", OPTION_LIFETIME, &put.idle_ms},
         {"owner", OPTION_TEXT, &put.owner},
         {"create", OPTION_FLAG, &put.create},
         {"update", OPTION_FLAG, &put.update},

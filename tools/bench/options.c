@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "content.h"
+#include "limits.h"
 
 static const char usage_text[] =
     "usage: belay-bench run   [--server HOST:PORT] [--connections N] [--pipeline N] [--reads PCT]\n"
@@ -134,7 +136,9 @@ static int parse_positive(struct argument argument, double high, double *value)
     double parsed = strtod(argument.text, &end);
 
     if (end == argument.text || *end != '\0' || !isfinite(parsed) || parsed < 0 || parsed > high) {
-        return complain(argument, "a number is wanted that is not negative");
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "a number from 0 to %.0f is wanted", high);
+        return complain(argument, wanted);
     }
     *value = parsed;
     return 0;
@@ -150,10 +154,17 @@ static int parse_duration(struct argument argument, double *seconds)
     return rc;
 }
 
+/* A lifetime: seconds, without a unit. */
 static int parse_seconds_ms(struct argument argument, uint64_t *ms)
 {
     double seconds = 0;
-    int rc = parse_positive(argument, 3650.0 * 86400, &seconds);
+    char *end = NULL;
+
+    (void)strtod(argument.text, &end);
+    if (end != argument.text && isalpha((unsigned char)*end)) {
+        return complain(argument, "a number of seconds is wanted, without a unit");
+    }
+    int rc = parse_positive(argument, 86400.0 * TTL_MS_MAX_DAYS, &seconds);
 
     if (rc == 0) {
         *ms = (uint64_t)(seconds * 1000);
