@@ -32,7 +32,9 @@
     X(UNSUPPORTED, 27, "this server does not offer that")                                          \
     X(BUSY, 32, "overloaded; try again later")                                                     \
     X(MEMORY_FULL, 33, "no memory for a new session")                                              \
-    X(DISK_FULL, 34, "no room on the disk for the log")                                            \
+    X(DISK_FULL, 34,                                                                               \
+      "no room on the disk for the log, which ends of sessions need as well: free some, or raise " \
+      "storage.disk_limit")                                                                        \
     X(LOG_FAILED, 35, "writing the log failed; this shard takes no more writes")                   \
     X(UNAVAILABLE, 36, "the asked ack level cannot be reached now")                                \
     X(STOPPING, 37, "the server is stopping")                                                      \

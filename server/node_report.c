@@ -146,8 +146,10 @@ static bool judge(const struct metrics *metrics, char *reason, size_t reason_siz
         const struct metrics_shard *shard = &metrics->shards[i];
         const char *cause = !shard->responding  ? "does not answer"
                             : shard->log.failed ? "takes no more writes: "
-                            : shard->log.full   ? "has no room on the disk for its log"
-                                                : NULL;
+                            : shard->log.full
+                                ? "has no room on the disk for its log; free some, or "
+                                  "raise storage.disk_limit"
+                                : NULL;
         if (cause != NULL) {
             snprintf(reason, reason_size, "shard %u %s%s", i, cause, shard->log.failure);
             return false;

@@ -31,13 +31,15 @@ static void let_go(struct checkpoint *checkpoint)
 
 static int slice_end(struct checkpoint *checkpoint)
 {
-    int rc = checkpoint_error(mdb_txn_commit(checkpoint->new_txn));
+    int rc =
+        checkpoint_disk_error(checkpoint, checkpoint_error(mdb_txn_commit(checkpoint->new_txn)));
 
     checkpoint->new_txn = NULL;
     checkpoint->unsynced_bytes += checkpoint->slice_bytes;
     if (rc == 0 && checkpoint->unsynced_bytes >= SYNC_BYTES) {
         checkpoint->unsynced_bytes = 0;
-        rc = checkpoint_error(mdb_env_sync(checkpoint->new_env, 1));
+        rc = checkpoint_disk_error(checkpoint,
+                                   checkpoint_error(mdb_env_sync(checkpoint->new_env, 1)));
         let_go(checkpoint);
     }
     return rc;
@@ -68,7 +70,7 @@ int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t
                                          &checkpoint->new_env, &checkpoint->new_dbi);
     }
     if (rc != 0) {
-        return rc;
+        return checkpoint_disk_error(checkpoint, rc);
     }
     checkpoint->new_info = (struct checkpoint_info){.lsn = lsn, .hlc = hlc};
     checkpoint->unsynced_bytes = 0;
@@ -97,7 +99,7 @@ int checkpoint_build_put(struct checkpoint *checkpoint, struct checkpoint_key ke
         checkpoint->new_info.record_bytes += record.size;
         checkpoint->new_info.sessions++;
     }
-    return rc;
+    return checkpoint_disk_error(checkpoint, rc);
 }
 
 /* Make the new environment complete and durable under its temporary name, and close it. */
@@ -113,7 +115,8 @@ static int build_finish(struct checkpoint *checkpoint)
         rc = slice_end(checkpoint);
     }
     if (rc == 0) {
-        rc = checkpoint_error(mdb_env_sync(checkpoint->new_env, 1));
+        rc = checkpoint_disk_error(checkpoint,
+                                   checkpoint_error(mdb_env_sync(checkpoint->new_env, 1)));
     }
     if (rc == 0) {
         checkpoint_environment_size(checkpoint->new_env, &checkpoint->new_info.file_bytes);

@@ -53,11 +53,12 @@ int checkpoint_change_put(struct checkpoint *checkpoint, struct checkpoint_key k
     checkpoint->changed_bytes -= old_bytes;
     checkpoint->changed_bytes += record.size;
     if (record.size > 0) {
-        return checkpoint_put(checkpoint->txn, checkpoint->dbi, key, record, 0);
+        return checkpoint_disk_error(
+            checkpoint, checkpoint_put(checkpoint->txn, checkpoint->dbi, key, record, 0));
     }
     checkpoint_key_put(bytes, key);
     int rc = checkpoint_error(mdb_del(checkpoint->txn, checkpoint->dbi, &old_key, NULL));
-    return rc == -ENOENT ? 0 : rc;
+    return rc == -ENOENT ? 0 : checkpoint_disk_error(checkpoint, rc);
 }
 
 int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn, uint64_t hlc)
@@ -79,7 +80,7 @@ int checkpoint_change_commit(struct checkpoint *checkpoint, uint64_t lsn, uint64
         checkpoint_change_abort(checkpoint);
         return rc;
     }
-    rc = checkpoint_error(mdb_txn_commit(checkpoint->txn));
+    rc = checkpoint_disk_error(checkpoint, checkpoint_error(mdb_txn_commit(checkpoint->txn)));
     checkpoint->txn = NULL;
     if (rc != 0) {
         /* Whether it reached the device is unknown: begin again from what is there. */

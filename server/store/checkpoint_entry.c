@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "checkpoint_state.h"
@@ -16,6 +17,7 @@ enum {
     META_BYTES = 40,
     SIZE_SLACK_BYTES = 1024 * 1024,
     PAGE_HEAD_BYTES = 16,
+    FULL_BYTES = 1024 * 1024, /* Less than this, and a write that had no room met a full disk. */
 };
 #define LMDB_MARK UINT32_C(0xbeefc0de)
 
@@ -54,6 +56,16 @@ struct checkpoint_key checkpoint_key(uint64_t seed, uint64_t position, struct by
         .position = position,
         .hash = keeper_fingerprint(seed, session_key),
     };
+}
+
+int checkpoint_disk_error(const struct checkpoint *checkpoint, int rc)
+{
+    struct statvfs status;
+
+    if (rc != -EIO || statvfs(checkpoint->options.directory, &status) != 0) {
+        return rc;
+    }
+    return (uint64_t)status.f_bavail * status.f_frsize < FULL_BYTES ? -ENOSPC : rc;
 }
 
 void checkpoint_key_put(uint8_t to[CHECKPOINT_KEY_BYTES], struct checkpoint_key key)

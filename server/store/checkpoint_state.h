@@ -42,6 +42,10 @@ struct checkpoint {
 /* LMDB's codes as negative errno. */
 int checkpoint_error(int code);
 
+/* What writing failed with: of a disk that is full LMDB says -EIO, where only a part of a write had room. Returns
+ * `rc`, or then -ENOSPC; before what was half done is taken back. */
+int checkpoint_disk_error(const struct checkpoint *checkpoint, int rc);
+
 void checkpoint_key_put(uint8_t to[CHECKPOINT_KEY_BYTES], struct checkpoint_key key);
 
 /* Take apart a value. Returns 0 or -EBADMSG; `record` is set to what there is either way. */

@@ -263,6 +263,7 @@ static void begin(struct compaction *compaction)
     struct checkpoint_info info;
 
     checkpoint_info(compaction->checkpoint, &info);
+    compaction->failed[0] = '\0';
     compaction->from_lsn = compaction->to_lsn = info.lsn;
     compaction->hlc = info.hlc;
     compaction->record_count = compaction->made_count = compaction->log_bytes = 0;

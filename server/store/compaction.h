@@ -62,6 +62,8 @@ struct compaction {
     uint32_t breath;
     struct buffer group; /* Entries of the present key. */
     struct buffer records[2], scratch;
+    /* Of the last run: the segment at which it failed; empty: at none, or at the checkpoint. */
+    char failed[SEGMENT_NAME_BYTES];
 };
 
 /* One run over what is sealed now, after which the segments it covers are recycled.

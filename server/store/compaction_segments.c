@@ -261,6 +261,9 @@ static int choose(struct compaction *compaction, const struct segment_file files
         if (files[i].end_lsn > compaction->from_lsn) {
             rc = add_segment(compaction, &files[i]);
         }
+        if (rc < 0) {
+            segment_name(compaction->failed, files[i].epoch);
+        }
     }
     if (rc == -EMFILE && compaction->sealed_count > 1) {
         drop_last(compaction); /* Then with those that are open. */
@@ -345,7 +348,7 @@ static int64_t read_part(struct compaction *compaction, const struct compaction_
  * that is done with it (1.7 of 3.3 us, measured), and from the disk a read of its own. So all comes into the
  * page cache before, in order, as the device does it best, but never so much at once that a write of the log
  * would wait for it; and then it is mapped. */
-int compaction_fetch(struct compaction *compaction, struct compaction_segment *segment)
+static int fetch(struct compaction *compaction, struct compaction_segment *segment)
 {
     const uint64_t end = LOG_HEADER_BYTES + (segment->file.end_lsn - segment->file.lsn);
     uint64_t at = 0;
@@ -372,6 +375,16 @@ int compaction_fetch(struct compaction *compaction, struct compaction_segment *s
     if (rc == 0) {
         segment->area = area;
         segment->area_bytes = (size_t)at;
+    }
+    return rc;
+}
+
+int compaction_fetch(struct compaction *compaction, struct compaction_segment *segment)
+{
+    int rc = fetch(compaction, segment);
+
+    if (rc != 0) {
+        segment_name(compaction->failed, segment->file.epoch);
     }
     return rc;
 }

@@ -240,9 +240,10 @@ static int choose_another(struct segments *segments, const struct segments_stats
         free->state = SEGMENT_BUSY;
         return 0;
     }
-    if (stats->at_bound ||
-        (options->bytes_max != 0 &&
-         stats->bytes + segments->other_bytes + options->segment_bytes > options->bytes_max)) {
+    segments->at_limit =
+        options->bytes_max != 0 &&
+        stats->bytes + segments->other_bytes + options->segment_bytes > options->bytes_max;
+    if (stats->at_bound || segments->at_limit) {
         return -ENOSPC;
     }
     int rc = segments_place(segments, &step->file.id);
@@ -351,6 +352,11 @@ static void tell_room(struct segments *segments, int rc)
             .event = full ? STORE_DISK_FULL : STORE_DISK_ROOM,
             .shard = segments->options.shard,
             .error = rc,
+            .text = !full ? NULL
+                    : segments->at_limit
+                        ? "storage.disk_limit leaves no room for the next file of the "
+                          "log: raise it, or end sessions before it is reached"
+                        : "the disk has no room for the next file of the log: free some",
         };
         segments->full_told = full;
         segments->options.reporter->report(segments->options.reporter, &report);

@@ -25,6 +25,7 @@ struct segments {
     bool busy;         /* The last two were taken within BUSY_MS. */
     int error;         /* Of the last preparation. */
     uint32_t failures; /* In a row. */
+    bool at_limit;     /* bytes_max, not the disk, leaves no room. */
     bool full_told;
 };
 

@@ -378,16 +378,14 @@ static void publish(struct store *store, bool failed)
     pthread_mutex_unlock(&store->lock);
 }
 
-static void report_failure(struct store *store, const char *what, int error)
+static void report_failure(struct store *store, const char *file, const char *what, int error)
 {
-    char text[160];
-
-    snprintf(text, sizeof text, "%s: %s", what, strerror(-error));
     const struct store_report report = {
         .event = STORE_FAILED,
         .shard = store->options.shard,
+        .file = file,
         .error = error,
-        .text = text,
+        .text = what,
     };
     store->options.reporter->report(store->options.reporter, &report);
 }
@@ -399,7 +397,7 @@ static int compact_once(struct store *store)
     pthread_mutex_lock(&store->lock);
     store->published.compacting = true;
     pthread_mutex_unlock(&store->lock);
-    int rc = compaction_run(&store->compaction);
+    int rc = compaction_run(&store->compaction), before = store->compaction_error;
     store->compaction_error = rc < 0 && rc != -ECANCELED ? rc : 0;
     publish(store, rc < 0);
     set_sizes(store);
@@ -409,11 +407,12 @@ static int compact_once(struct store *store)
     store->published.checkpoints += rc == 1;
     store->published.checkpoint_failures += rc < 0 && rc != -ECANCELED;
     pthread_mutex_unlock(&store->lock);
-    if (rc < 0 && rc != -ECANCELED) {
-        report_failure(store,
+    if (rc < 0 && rc != -ECANCELED && rc != before) {
+        const char *file = store->compaction.failed;
+        report_failure(store, file[0] != '\0' ? file : "checkpoint",
                        rc == -EILSEQ
                            ? "compacting the log: a part of it is missing; the rest is kept"
-                           : "compacting the log",
+                           : "compacting the log; it is tried again until it works",
                        rc);
     }
     return rc;
@@ -491,7 +490,7 @@ static void *preparer_main(void *context)
     while (!atomic_load(&store->stopping)) {
         int rc = prepare(store);
         if (rc < 0 && rc != -ENOSPC && rc != told) {
-            report_failure(store, "preparing a segment of the log", rc);
+            report_failure(store, NULL, "preparing a segment of the log", rc);
         }
         told = rc;
         if (rc != 1) {

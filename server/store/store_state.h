@@ -27,7 +27,7 @@ struct store {
     bool in_compactor; /* The compactor's own, as is how nice it is. */
     int compactor_nice;
     bool nice_fixed;
-    int compaction_error; /* Of the last run; whoever compacts. */
+    int compaction_error; /* Of the last run; whoever compacts. It is told when it begins or changes. */
     atomic_bool stopping;
     atomic_uint_fast64_t hurried_lsn; /* Compact up to here, however little it is. */
     /* What the checkpoint has (loader_port's covered). */

@@ -257,7 +257,7 @@ def test_disk_full_is_not_ready():
                                  "--value-bytes", "512", "--seed", "1", "--server", daemon.native],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            reason = (503, "shard 0 has no room on the disk for its log\n")
+            reason = (503, "shard 0 has no room on the disk for its log; free some, or raise storage.disk_limit\n")
             wait_for("not ready", lambda: daemon.http("/readyz")[:2] == reason)
         finally:
             fill.kill()

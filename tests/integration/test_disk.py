@@ -1,13 +1,16 @@
 """The disk limit: writes are refused with an error that says so, reads go on, and writes resume by themselves
 once a checkpoint has made room. Nothing that was acknowledged is lost, also not by a kill right then."""
 
+import contextlib
 import json
 import resource
 import subprocess
+import tempfile
+from pathlib import Path
 
 import native
 from cases import run_cases
-from daemon import Daemon, check, wait_for
+from daemon import Daemon, check, program, wait_for
 
 KEYS = 20000
 DISK_FULL = 34
@@ -140,6 +143,68 @@ def test_failed_device_write():
             for key in good:
                 check(connection.get(key) == b"x" * 100000, f"acknowledged, and lost: {key}")
             check(write_status(connection, b"one more")[0] == native.OK, "a restart takes writes")
+
+
+@contextlib.contextmanager
+def small_disk(size):
+    """A file system in memory that is full soon; None where none may be mounted."""
+    place = Path(tempfile.mkdtemp(prefix="belay-test-"))
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place],
+                          capture_output=True, check=False)
+    try:
+        yield place if done.returncode == 0 else None
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "-l", place], check=True)
+        place.rmdir()
+
+
+def fill_up(path, chunk=65536):
+    """To the last byte. Done in the end by single pages."""
+    with open(path, "ab", buffering=0) as file:
+        while chunk:
+            try:
+                file.write(b"x" * chunk)
+            except OSError:
+                chunk = chunk // 16 if chunk > 4096 else 0
+
+
+def test_a_disk_that_is_really_full():
+    """What is refused says what to do, a failed compaction is told once with its true cause, a start reads, and
+    with room everything goes on."""
+    with small_disk("160m") as place:
+        if place is None:
+            print("not shown: no file system may be mounted here", flush=True)
+            return
+        with Daemon(settings=[f"storage.dir={place}/data"], shards=1) as daemon:
+            (place / "ballast").write_bytes(bytes(32 << 20))
+            daemon.start()
+            with native.Connection(daemon.native) as connection:
+                for i in range(1 << 20):
+                    head, _ = connection.call(native.WRITE, {1: b"kept:%d" % i, 3: 1},
+                                              b"\x01\x00" + native.string(b"x" * 20000))
+                    if head.get(1, native.OK) == DISK_FULL:
+                        break
+                check(i > 1000, f"full after {i}")
+            for command in ("put", "del"):
+                done = subprocess.run([program("belayctl"), "-s", daemon.native, "session", command,
+                                       "kept:1", *(["value"] if command == "put" else [])],
+                                      capture_output=True, text=True, timeout=60, check=False)
+                check(done.returncode == 1 and "free some, or raise storage.disk_limit" in done.stderr, done)
+            fill_up(place / "rest")
+            for _ in range(3):
+                daemon.kill()
+                daemon.start()
+                check(len(daemon.run("belayctl", "session", "get", "kept:7", "--raw")) == 20000, "reads are answered")
+                status, reason = daemon.http("/readyz")[:2]
+                check(status == 200 or "free some" in reason, (status, reason))
+            failed = [line for line in daemon.log().splitlines() if " store-failed " in line]
+            check("Input/output" not in daemon.log(), daemon.log())
+            check(len(failed) <= 8 and all("file=" in line for line in failed), daemon.log())
+            (place / "ballast").unlink()
+            wait_for("writes are taken", lambda: daemon.run("belayctl", "session", "del", "kept:1", expect=None), 60)
+            daemon.run("belayctl", "session", "get", "kept:1", expect=1)
+            check(daemon.stop() == 0, daemon.log())
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ struct faulty_files {
     bool hold_commits;   /* LMDB's commits wait for as long as it is set... */
     int commit_error;    /* ... or fail with this. */
     bool limited;
-    int map_error; /* What map() says. */
+    int map_error;    /* What map() says. */
+    uint64_t removed; /* Files. */
 };
 
 static inline int faulty(struct files *files)
@@ -142,6 +143,7 @@ static inline int faulty_rename(struct files *files, const char *from, const cha
 static inline int faulty_remove(struct files *files, const char *path)
 {
     int rc = faulty(files);
+    __atomic_add_fetch(&((struct faulty_files *)(void *)files)->removed, rc == 0, __ATOMIC_RELAXED);
     return rc != 0 ? rc : files_system()->remove(files_system(), path);
 }
 

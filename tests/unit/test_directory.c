@@ -249,6 +249,38 @@ static void test_faults(void **state)
     }
 }
 
+/* There is no room for META, wherever in its writing that shows: what was reserved for this is enough. */
+static void test_full_disk(void **state)
+{
+    struct directory directory;
+    char path[PATH_BYTES_MAX];
+    uint32_t helped = 0;
+    bool reached = true;
+
+    (void)state;
+    path_in(path, "RESERVE");
+    assert_int_equal(open_directory(&directory, 2), 0);
+    directory_close(&directory);
+    kit.files.error = -ENOSPC;
+    for (uint64_t n = 1; reached; n++) {
+        assert_int_equal(access(path, F_OK), 0);
+        kit.files.operations = 0;
+        kit.files.fail_at = n;
+        uint64_t removed = kit.files.removed;
+        int rc = open_directory(&directory, 2);
+        reached = kit.files.operations >= n;
+        kit.files.fail_at = 0;
+        if (rc == 0) {
+            helped += kit.files.removed > removed;
+            directory_close(&directory);
+        }
+        assert_int_equal(open_directory(&directory, 2), 0);
+        directory_close(&directory);
+    }
+    assert_in_range(helped, 5,
+                    6); /* To open, to write, to synchronise, to rename, and the directory. */
+}
+
 /* ---- Another number of shards ---- */
 
 /* Open the store of a shard of the directory into the kit. Key `i` belongs to shard `i % shards` in the
@@ -451,6 +483,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_number_of_shards_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conversion_under_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dumps, setup, teardown),
