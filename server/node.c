@@ -240,7 +240,10 @@ static int start_stores(struct node *node, char *message, size_t message_size)
         struct node_shard *shard = &node->shards[i];
         int rc = store_start(shard->store);
         if (rc != 0) {
-            snprintf(message, message_size, "the store of shard %u: %s", i, strerror(-rc));
+            char path[PATH_BYTES_MAX] = "";
+            (void)directory_shard_path(&node->directory, node->directory.meta.generation, i, path);
+            snprintf(message, message_size, "%s: cannot prepare a file of the log: %s", path,
+                     strerror(-rc));
             return rc;
         }
         plane_attach(node->plane, i, shard->shard, store_segments(shard->store),

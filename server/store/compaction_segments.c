@@ -96,7 +96,8 @@ static int open_index(struct compaction *compaction, struct compaction_segment *
     if (rc == 0) {
         rc = segment_index_check(&segment->index, compaction->files, path, &segment->entry_count);
     }
-    if (rc == -ENOENT || rc == -EBADMSG ||
+    bool lacking = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
+    if ((rc < 0 && !lacking) ||
         (rc == 0 && !is_of(&segment->index, segment->entry_count, &segment->file))) {
         return make_index(compaction, segment);
     }

@@ -11,15 +11,34 @@
 
 enum { TREE_DEPTH_MAX = 4 };
 
+/* A pipe in the place of a file would be waited for: it is an error, as it has no offsets. */
+static int open_at_once(const char *path, int flags)
+{
+    struct stat status;
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0640);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = fstat(fd, &status) != 0 ? -errno : S_ISFIFO(status.st_mode) ? -ESPIPE : 0;
+    if (rc == 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0) {
+        rc = -errno;
+    }
+    if (rc != 0) {
+        close(fd);
+    }
+    return rc != 0 ? rc : fd;
+}
+
 static int system_open(struct files *files, const char *path, int flags)
 {
     (void)files;
-    int fd = open(path, flags | O_CLOEXEC, 0640);
+    int fd = open_at_once(path, flags);
 
-    if (fd < 0 && errno == EINVAL && (flags & O_DIRECT) != 0) {
-        fd = open(path, (flags & ~O_DIRECT) | O_CLOEXEC, 0640);
+    if (fd == -EINVAL && (flags & O_DIRECT) != 0) {
+        fd = open_at_once(path, flags & ~O_DIRECT);
     }
-    return fd < 0 ? -errno : fd;
+    return fd;
 }
 
 static void system_close(struct files *files, int fd)

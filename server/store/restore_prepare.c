@@ -138,7 +138,7 @@ static int prepare_run(struct restore *restore, struct restore_run *run, uint64_
         rc =
             -EBADMSG; /* Nor is one right that has nothing to say of a segment that holds something. */
     }
-    if (rc == -ENOENT || rc == -EBADMSG) {
+    if (rc != 0 && rc != -ENOMEM) { /* Whatever is wrong with it: the segment says as much. */
         rc = scan_run(restore, run, end_known ? next_lsn : LOG_LSN_UNKNOWN);
     }
     if (rc != 0) {

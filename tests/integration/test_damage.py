@@ -2,7 +2,7 @@
 left is served, and a start that could not know what is lost is refused with what to do."""
 
 import json
-import subprocess
+import os
 
 from cases import run_cases
 from daemon import Daemon, check, wait_for
@@ -46,6 +46,25 @@ def test_a_sealed_segment_that_was_cut():
         check(found["wrong"] == found["unread"] == 0 and found["lost"] > 0, found)
         check(found["present"] > SESSIONS // 2, found)
         check("DAMAGED" in daemon.run("belayctl", "status"), "status tells of it")
+
+
+def test_an_index_that_cannot_be_read():
+    """Whatever is wrong with it, its segment says as much."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        fill(daemon)
+        wait_for("the first segment is sealed", lambda: list(daemon.data.glob("**/log-*.idx")))
+        daemon.kill()
+        index = next(daemon.data.glob("**/log-*.idx"))
+        index.unlink()
+        for make in (index.mkdir, lambda: index.symlink_to(index.name), lambda: os.mkfifo(index)):
+            make()
+            daemon.start()
+            wait_for("all is loaded", lambda: loaded(daemon))
+            check_all(daemon)
+            check("error" not in daemon.log(), daemon.log())
+            daemon.kill()
+            index.rmdir() if index.is_dir() else index.unlink()
 
 
 def refused(daemon):
@@ -97,6 +116,10 @@ def test_a_segment_that_leads_nowhere():
         said = refused(daemon)
         check(f"{segment}: cannot open the log: Is a directory" in said, said)
         segment.rmdir()
+        os.mkfifo(segment)
+        said = refused(daemon) # And not waited for.
+        check(f"{segment}: cannot open the log: " in said, said)
+        segment.unlink()
         segment.symlink_to(aside)
         daemon.start()
         check("one" in daemon.run("belayctl", "session", "get", "user:1"), "all is there")
