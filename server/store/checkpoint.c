@@ -134,6 +134,11 @@ void checkpoint_info(const struct checkpoint *checkpoint, struct checkpoint_info
     *info = checkpoint->info;
 }
 
+bool checkpoint_is_broken(const struct checkpoint *checkpoint)
+{
+    return checkpoint->broken;
+}
+
 /* ---- Opening ---- */
 
 struct search {
@@ -272,6 +277,7 @@ static void saw(struct checkpoint *checkpoint, const MDB_val *value)
 int checkpoint_read_begin(struct checkpoint *checkpoint)
 {
     assert(checkpoint->txn == NULL);
+    checkpoint->walked = false;
     if (checkpoint->number == 0) {
         return 0;
     }
@@ -302,7 +308,10 @@ int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *ke
     }
     for (;;) {
         MDB_val *value = &checkpoint->value;
-        int rc = checkpoint_error(mdb_cursor_get(checkpoint->cursor, &found, value, MDB_NEXT));
+        int rc = checkpoint_cursor_get(checkpoint->cursor, &found, value, MDB_NEXT);
+        if (rc == -EBADMSG) {
+            rc = checkpoint_skip(checkpoint, &found, value);
+        }
         if (rc != 0) {
             return rc == -ENOENT ? 0 : rc;
         }
@@ -310,7 +319,11 @@ int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *ke
             continue;
         }
         saw(checkpoint, value);
-        if (found.mv_size == CHECKPOINT_KEY_BYTES) {
+        /* Keys come in order; one that does not is part of a damaged page. */
+        if (found.mv_size == CHECKPOINT_KEY_BYTES &&
+            (!checkpoint->walked ||
+             memcmp(found.mv_data, checkpoint->key, CHECKPOINT_KEY_BYTES) > 0)) {
+            checkpoint->walked = true;
             memcpy(checkpoint->key, found.mv_data, CHECKPOINT_KEY_BYTES);
             *key = (struct checkpoint_key){load_u64_big(checkpoint->key),
                                            load_u64_big(checkpoint->key + 8)};

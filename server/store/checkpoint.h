@@ -81,6 +81,9 @@ int checkpoint_open(const struct checkpoint_options *options, struct checkpoint 
 void checkpoint_close(struct checkpoint *checkpoint);
 void checkpoint_info(const struct checkpoint *checkpoint, struct checkpoint_info *info);
 
+/* Did some of its pages not read back? In place it cannot be mended, afresh it is. */
+bool checkpoint_is_broken(const struct checkpoint *checkpoint);
+
 /* Close the environment until it is used again. Nothing may be under way. */
 void checkpoint_rest(struct checkpoint *checkpoint);
 
@@ -91,7 +94,7 @@ int checkpoint_grow(struct checkpoint *checkpoint);
 
 int checkpoint_read_begin(struct checkpoint *checkpoint);
 /* The next session. What is damaged is reported and left out. Returns 1 with `key` and `record` set (good
- * until the next call), 0 at the end, negative errno. */
+ * until the next call), 0 at the end, negative errno. Also pages that do not read back are passed over. */
 int checkpoint_read_next(struct checkpoint *checkpoint, struct checkpoint_key *key,
                          struct bytes *record);
 /* The same in two steps, for who does not need every record: the next key, and the record of that key;
@@ -103,7 +106,8 @@ void checkpoint_read_end(struct checkpoint *checkpoint);
 /* ---- Reading one position, beside all else ---- */
 
 /* Visit its sessions, as the last commit left them. What is damaged is left out. Of one thread at a time, any.
- * Returns 0, what `visit` returned if that was not 0, or negative errno. (checkpoint_fetch.c) */
+ * Returns 0, what `visit` returned if that was not 0, -EBADMSG: its page does not read back, or another negative
+ * errno. (checkpoint_fetch.c) */
 int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
                      int (*visit)(void *context, struct bytes record), void *context);
 

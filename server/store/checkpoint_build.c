@@ -159,6 +159,7 @@ int checkpoint_build_commit(struct checkpoint *checkpoint)
     checkpoint->number++;
     pthread_rwlock_unlock(&checkpoint->lock);
     checkpoint->info = checkpoint->new_info;
+    checkpoint->broken = false;
     checkpoint->name_unsure = true;
     rc = checkpoint_make_name_sure(checkpoint);
     if (rc == 0 && had_old) {

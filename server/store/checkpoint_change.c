@@ -33,8 +33,9 @@ int checkpoint_change_get(struct checkpoint *checkpoint, struct checkpoint_key k
 
     checkpoint_key_put(bytes, key);
     *record = bytes_of(NULL, 0);
-    int rc = checkpoint_error(mdb_get(checkpoint->txn, checkpoint->dbi, &found_key, &value));
+    int rc = checkpoint_get(checkpoint->txn, checkpoint->dbi, &found_key, &value);
     if (rc != 0) {
+        checkpoint->broken = checkpoint->broken || rc == -EBADMSG;
         return rc == -ENOENT ? 0 : rc;
     }
     if (checkpoint_value_parse(&found_key, &value, record) != 0) {

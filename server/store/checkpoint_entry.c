@@ -135,7 +135,7 @@ int checkpoint_meta_get(const struct checkpoint *checkpoint, MDB_txn *txn, MDB_d
     MDB_val key = {.mv_size = sizeof key_bytes, .mv_data = key_bytes};
     MDB_val value;
 
-    int rc = checkpoint_error(mdb_get(txn, dbi, &key, &value));
+    int rc = checkpoint_get(txn, dbi, &key, &value);
     if (rc != 0) {
         return rc == -ENOENT ? -EBADMSG : rc;
     }
@@ -181,7 +181,7 @@ uint8_t *checkpoint_environment_map(MDB_env *env, MDB_dbi dbi)
     if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0) {
         return NULL;
     }
-    if (mdb_get(txn, dbi, &key, &value) == 0) {
+    if (checkpoint_get(txn, dbi, &key, &value) == 0) {
         uint8_t *page = (uint8_t *)value.mv_data - (uintptr_t)value.mv_data % stat.ms_psize;
         uint64_t number = load_u64(page);
         map = number <= info.me_last_pgno ? page - number * stat.ms_psize : NULL;
@@ -229,6 +229,7 @@ int checkpoint_environment_open(const char *path, uint64_t map_bytes, unsigned f
     if (rc != 0) {
         return rc;
     }
+    checkpoint_guard(made);
     rc = checkpoint_error(mdb_env_set_mapsize(made, (size_t)map_bytes));
     if (rc == 0) {
         rc = checkpoint_error(mdb_env_open(made, path, flags | MDB_NOTLS, 0640));

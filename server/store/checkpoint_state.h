@@ -17,6 +17,7 @@ struct checkpoint {
         lock;        /* Of number, map_bytes, env and dbi: held by who fetches, or changes them. */
     uint64_t number; /* Of its directory; 0: there is none yet. */
     uint64_t map_bytes;
+    bool broken;      /* Pages of it do not read back. */
     bool name_unsure; /* The directory's entry may not be durable yet. */
     struct checkpoint_info info;
     MDB_env *env;
@@ -26,7 +27,8 @@ struct checkpoint {
     size_t fetched_bytes; /* By who fetches, since pages of the map were let go. */
     MDB_txn *txn;         /* Reading or changing. */
     MDB_cursor *cursor;
-    uint8_t key[CHECKPOINT_KEY_BYTES]; /* Where the cursor is, and its value. */
+    uint8_t key[CHECKPOINT_KEY_BYTES]; /* Where the cursor is, and its value... */
+    bool walked;                       /* ... once it is at one. */
     MDB_val value;
     uint8_t *seen_low, *seen_high; /* Of the map, since pages were let go. */
     size_t seen_bytes;
@@ -85,6 +87,17 @@ void checkpoint_close_environment(struct checkpoint *checkpoint);
 
 /* Make the name of the valid environment durable, if that is not sure yet. */
 int checkpoint_make_name_sure(struct checkpoint *checkpoint);
+
+/* mdb_cursor_get() and mdb_get() of an environment that checkpoint_guard() was told of. A page that does not read back
+ * is -EBADMSG, and all that can be done with the transaction then is to end it. (checkpoint_guard.c) */
+void checkpoint_guard(MDB_env *env);
+int checkpoint_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                          MDB_cursor_op operation);
+int checkpoint_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value);
+
+/* Reading came to pages that do not read back: go on with the first key behind them, and report what was passed
+ * over. Returns 0 with the cursor's `key` and `value`; -ENOENT: there is none; negative errno. (checkpoint_skip.c) */
+int checkpoint_skip(struct checkpoint *checkpoint, MDB_val *key, MDB_val *value);
 
 void checkpoint_report_damage(const struct checkpoint *checkpoint, struct bytes record);
 

@@ -231,7 +231,8 @@ static int bring_in(struct compaction *compaction)
     uint64_t bytes = info.file_bytes + compaction->log_bytes + compaction->log_bytes / 4;
     bool room = compaction->bytes_max == 0 ||
                 stats.bytes + info.file_bytes + bytes <= compaction->bytes_max;
-    if (compaction->record_count * IN_PLACE_PART > info.sessions && room) {
+    bool much = compaction->record_count * IN_PLACE_PART > info.sessions;
+    if ((much || checkpoint_is_broken(compaction->checkpoint)) && room) {
         int rc = build_afresh(compaction, bytes);
         if (rc != -ENOSPC) {
             return rc;

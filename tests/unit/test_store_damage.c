@@ -457,6 +457,72 @@ static void test_damaged_checkpoint_record(void **state)
     store_kit_fini(&kit);
 }
 
+/* Pages of LMDB's tree, one after the other: what can be reached is given, what cannot is told, the start ends, and
+ * a compaction makes a checkpoint that is whole again. */
+static void test_damaged_checkpoint_pages(void **state)
+{
+    enum { PAGE = 4096, HEAD = 8 };
+    char path[PATH_BYTES_MAX];
+    uint8_t kept[HEAD];
+    struct stat status;
+    uint32_t refused = 0, lossy = 0;
+    off_t bad = 0;
+
+    (void)state;
+    store_kit_init(&kit, 5000, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (uint32_t i = 0; i < kit.key_count; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    kit_flush(&kit);
+    assert_int_equal(kit_take_segment(&kit), 0);
+    assert_int_equal(store_compact(kit.store), 0);
+    store_kit_close(&kit);
+    assert_int_equal(path_join(path, kit.directory, "checkpoint-0000000001/data.mdb"), 0);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0 && fstat(fd, &status) == 0);
+    for (off_t page = 2 * PAGE; page < status.st_size; page += 3 * PAGE) {
+        static const uint8_t none[HEAD];
+        assert_int_equal(pread(fd, kept, HEAD, page + HEAD), HEAD);
+        assert_int_equal(pwrite(fd, none, HEAD, page + HEAD), HEAD);
+        forget_reports();
+        int rc = kit_open_store(&kit);
+        assert_true(rc == 0 || rc == -EBADMSG);
+        refused += rc != 0;
+        if (rc == 0) {
+            uint32_t lost = kit_differences(&kit);
+            assert_true((lost > 0) == (kit.reports[STORE_CHECKPOINT_DAMAGED] > 0));
+            assert_true(kit.reports[STORE_CHECKPOINT_DAMAGED] <= 1);
+            lossy += lost > 0;
+            bad = lost > 0 && lost < 100 ? page : bad; /* A leaf. */
+            store_kit_close(&kit);
+        }
+        assert_int_equal(pwrite(fd, kept, HEAD, page + HEAD), HEAD);
+    }
+    assert_true(lossy > 20 && refused < lossy && bad != 0);
+
+    static const uint8_t none[HEAD];
+    assert_int_equal(pwrite(fd, none, HEAD, bad + HEAD), HEAD);
+    close(fd);
+    assert_int_equal(kit_open_store(&kit), 0);
+    uint32_t lost = kit_differences(&kit);
+    /* Too little for a checkpoint afresh, but for the page. */
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(kit_set(&kit, i * 50), 0);
+    }
+    kit_flush(&kit);
+    assert_int_equal(kit_take_segment(&kit), 0);
+    int rc = store_compact(kit.store);
+    rc = rc == -EBADMSG ? store_compact(kit.store) : rc;
+    assert_int_equal(rc, 0);
+    store_kit_close(&kit);
+    forget_reports();
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_CHECKPOINT_DAMAGED], 0);
+    assert_in_range(kit_differences(&kit), 1, lost);
+    store_kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_torn_end_over_old_records),
         cmocka_unit_test(test_life_goes_on_after_a_torn_end),
         cmocka_unit_test(test_damaged_checkpoint_record),
+        cmocka_unit_test(test_damaged_checkpoint_pages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
