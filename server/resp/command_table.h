@@ -135,6 +135,7 @@ enum command_join {
     X("zrem", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zrem, false, LOCAL_NONE, "1.2.0", "sorted-set", "Removes members.") \
     X("zrevrange", -4, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_zrevrange, false, LOCAL_NONE, "1.2.0", "sorted-set", "Gives members by place, from the end.") \
     X("zrevrangebyscore", -4, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_zrevrangebyscore, false, LOCAL_NONE, "2.2.0", "sorted-set", "Gives members within scores, from the highest.") \
+    X("zscan", -3, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_zscan, false, LOCAL_NONE, "2.8.0", "sorted-set", "Gives members and scores, all at once.") \
     X("zscore", 3, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_zscore, false, LOCAL_NONE, "1.2.0", "sorted-set", "Gives a score.")
 
 #define COMMAND_RUNS(X) \
@@ -145,7 +146,7 @@ enum command_join {
     X(persist) X(pexpire) X(pexpireat) X(pexpiretime) X(psetex) X(pttl) X(rename) X(renamenx) X(sadd) X(scard) X(set) \
     X(setex) X(setnx) X(sismember) X(smembers) X(smismember) X(spop) X(srandmember) X(srem) X(sscan) \
     X(strlen) X(touch) X(ttl) X(type) X(zadd) X(zcard) X(zcount) X(zincrby) X(zrange) \
-    X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscore)
+    X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscan) X(zscore)
 
 #define COMMAND_LOCALS(X) \
     X(ACL) X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \

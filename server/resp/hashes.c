@@ -1,6 +1,5 @@
 /* Commands on hashes: sessions that are a map. */
 #include "commands.h"
-#include "glob.h"
 #include "run.h"
 
 #include <math.h>
@@ -116,45 +115,6 @@ enum status command_hstrlen(struct turn *turn)
     enum status status = run_view(&run, SESSION_MAP, &view);
     bool found = status == STATUS_OK && view != NULL && session_find(view, run_next(&run), &field);
     return status != STATUS_OK ? status : run_number(&run, found ? (int64_t)field.value.size : 0);
-}
-
-/* All of it at once: a session is small enough, and so nothing is missed or told twice. */
-enum status command_hscan(struct turn *turn)
-{
-    struct session_field field;
-    struct session_view *view;
-    struct scan_options options;
-    struct run run;
-    uint64_t count = 0;
-
-    run_begin(&run, turn);
-    const char *error = scan_options_read(&run, true, &options);
-    if (error != NULL) {
-        return run_error(&run, error);
-    }
-    enum status status = run_view(&run, SESSION_MAP, &view);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    while (view != NULL && session_next(view, false, &field)) {
-        count += glob_matches(options.pattern, field.name) ? 1 : 0;
-    }
-    int rc = resp_array(&run.out, 2);
-    rc = rc != 0 ? rc : resp_text(&run.out, "0");
-    rc = rc != 0 ? rc : resp_array(&run.out, options.no_values ? count : 2 * count);
-    if (view != NULL) {
-        session_rewind(view);
-    }
-    while (rc == 0 && view != NULL && session_next(view, false, &field)) {
-        if (!glob_matches(options.pattern, field.name)) {
-            continue;
-        }
-        rc = resp_bulk(&run.out, field.name);
-        if (rc == 0 && !options.no_values) {
-            rc = resp_bulk(&run.out, field.value);
-        }
-    }
-    return run_end(rc);
 }
 
 /* ---- Writing ---- */

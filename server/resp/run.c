@@ -344,3 +344,12 @@ int run_put_double(struct run *run, double value)
 
     return resp_double(&run->out, bytes_of(text, size));
 }
+
+double run_score_of(struct bytes value)
+{
+    uint64_t bits = value.size == 8 ? load_u64(value.data) : 0;
+    double score;
+
+    memcpy(&score, &bits, sizeof score);
+    return score;
+}

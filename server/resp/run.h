@@ -81,7 +81,7 @@ struct scan_options {
     bool no_values;
 };
 
-/* Reads the cursor and what follows; `fields`: of HSCAN. Returns NULL, or the error. */
+/* Reads the cursor and what follows; `fields`: of HSCAN, which has NOVALUES. Returns NULL, or the error. */
 const char *scan_options_read(struct run *run, bool fields, struct scan_options *options);
 
 /* ---- Deadlines ---- */
@@ -100,5 +100,7 @@ bool run_parse_double(struct bytes text, double *value);
 /* The shortest text that reads back as it is. Returns its size. */
 size_t run_format_double(double value, char text[RUN_DOUBLE_BYTES]);
 int run_put_double(struct run *run, double value);
+/* The score that a member of a sorted set has as its value. */
+double run_score_of(struct bytes value);
 
 #endif

@@ -1,6 +1,5 @@
 /* Commands on sets. */
 #include "commands.h"
-#include "glob.h"
 #include "run.h"
 
 enum status command_sadd(struct turn *turn)
@@ -98,38 +97,6 @@ enum status command_smembers(struct turn *turn)
     int rc = resp_set(&run.out, view == NULL ? 0 : view->field_count);
     while (rc == 0 && view != NULL && session_next(view, false, &field)) {
         rc = resp_bulk(&run.out, field.name);
-    }
-    return run_end(rc);
-}
-
-enum status command_sscan(struct turn *turn)
-{
-    struct session_field field;
-    struct session_view *view;
-    struct scan_options options;
-    struct run run;
-    uint64_t count = 0;
-
-    run_begin(&run, turn);
-    const char *error = scan_options_read(&run, false, &options);
-    if (error != NULL) {
-        return run_error(&run, error);
-    }
-    enum status status = run_view(&run, SESSION_SET, &view);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    while (view != NULL && session_next(view, false, &field)) {
-        count += glob_matches(options.pattern, field.name) ? 1 : 0;
-    }
-    int rc = resp_array(&run.out, 2);
-    rc = rc != 0 ? rc : resp_text(&run.out, "0");
-    rc = rc != 0 ? rc : resp_array(&run.out, count);
-    if (view != NULL) {
-        session_rewind(view);
-    }
-    while (rc == 0 && view != NULL && session_next(view, false, &field)) {
-        rc = glob_matches(options.pattern, field.name) ? resp_bulk(&run.out, field.name) : 0;
     }
     return run_end(rc);
 }

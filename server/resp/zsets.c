@@ -11,15 +11,6 @@ struct scored {
     struct bytes member;
 };
 
-static double score_of(struct bytes value)
-{
-    uint64_t bits = value.size == 8 ? load_u64(value.data) : 0;
-    double score;
-
-    memcpy(&score, &bits, sizeof score);
-    return score;
-}
-
 static int compare(const void *left, const void *right)
 {
     const struct scored *a = left, *b = right;
@@ -49,7 +40,7 @@ static int sort(struct run *run, struct session_view *view, struct scored **memb
     *members = (struct scored *)(void *)room->data;
     session_rewind(view);
     while (*count < view->field_count && session_next(view, false, &field)) {
-        (*members)[(*count)++] = (struct scored){score_of(field.value), field.name};
+        (*members)[(*count)++] = (struct scored){run_score_of(field.value), field.name};
     }
     if (*count > 1) {
         qsort(*members, *count, sizeof **members, compare);
@@ -129,7 +120,7 @@ static enum status increment(struct run *run, struct session_view *view, uint32_
     }
     change.name = run_next(run);
     bool there = view != NULL && session_find(view, change.name, &field);
-    present = there ? score_of(field.value) : 0;
+    present = there ? run_score_of(field.value) : 0;
     change.score = present + delta;
     if (isnan(change.score)) {
         return run_error(run, "ERR resulting score is not a number (NaN)");
@@ -239,7 +230,7 @@ enum status command_zscore(struct turn *turn)
     if (view == NULL || !session_find(view, run_next(&run), &field)) {
         return run_end(resp_null(&run.out));
     }
-    return run_end(run_put_double(&run, score_of(field.value)));
+    return run_end(run_put_double(&run, run_score_of(field.value)));
 }
 
 /* ---- Ranges ---- */
@@ -483,7 +474,7 @@ enum status command_zcount(struct turn *turn)
         return status;
     }
     while (view != NULL && session_next(view, false, &field)) {
-        count += is_within(&range, score_of(field.value));
+        count += is_within(&range, run_score_of(field.value));
     }
     return run_number(&run, count);
 }
