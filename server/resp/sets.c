@@ -205,7 +205,10 @@ enum status command_srandmember(struct turn *turn)
 
     run_begin(&run, turn);
     bool many = run.rest.count > 0;
-    if (many && (!run_integer(&run, &count) || count < -INT32_MAX)) {
+    if (many && !run_integer(&run, &count)) {
+        return run_error(&run, run_not_integer);
+    }
+    if (count < -INT32_MAX) {
         return run_error(&run, "ERR value is out of range");
     }
     enum status status = run_view(&run, SESSION_SET, &view);

@@ -299,9 +299,14 @@ static void reply_unknown(struct shard_thread *thread, struct connection *connec
 static void reply_arity(struct shard_thread *thread, struct connection *connection, uint64_t number,
                         const struct command *command)
 {
-    char text[96];
+    bool exec = command->local == LOCAL_EXEC; /* It ends what it does not run. */
+    char text[128];
 
-    snprintf(text, sizeof text, "ERR wrong number of arguments for '%s' command", command->name);
+    snprintf(text, sizeof text, "%s wrong number of arguments for '%s' command",
+             exec ? "EXECABORT Transaction discarded because of:" : "ERR", command->name);
+    if (exec) {
+        resp_multi_clear(&connection->resp->multi);
+    }
     resp_reply_error(thread, connection, number, text);
 }
 

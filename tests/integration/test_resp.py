@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import re
 import subprocess
 import tempfile
 import threading
@@ -15,71 +14,6 @@ from aspnet_scripts import HASHES, STRINGS
 from cases import run_cases
 from daemon import Daemon, Failed, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
-
-COMMANDS = Path(__file__).parent / "resp" / "commands.txt"
-
-# What Belay answers otherwise, and why.
-DIFFERENT = {
-    "HINCRBYFLOAT hn fl 1e400": "fractions are of double precision",
-    "COMMAND COUNT x": "sub-commands are checked by name first",
-    "CLIENT ID x": "sub-commands are checked by name first",
-    "SETRANGE": "not offered",
-    "LPUSH l 1": "lists are not offered",
-}
-
-
-def groups(lines):
-    """Lines one by one, but for transactions, where nothing may come between."""
-    found, is_open = [], False
-    for line in lines:
-        if is_open:
-            found[-1].append(line)
-        else:
-            found.append([line])
-        is_open = (is_open or line == "MULTI") and line not in ("EXEC", "DISCARD")
-    return ["\n".join(group) for group in found]
-
-
-def cli(port, protocol, lines):
-    """The answers to some groups of lines, by redis-cli, which tells types apart."""
-    script = "".join(f"{line}\nECHO --answered--\n" for line in lines)
-    out = subprocess.run(["redis-cli", "-p", str(port), "--no-raw", *protocol], input=script.encode(),
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False).stdout
-    answers = out.decode(errors="replace").split('"--answered--"\n')
-    check(len(answers) == len(lines) + 1, f"{len(answers) - 1} answers to {len(lines)} lines\n{answers[-3:]}")
-    return answers[:-1]
-
-
-def without_order(answer):
-    return sorted(re.sub(r"^(\s*\d+[)#~] )+", "", line) for line in answer.splitlines())
-
-
-def test_same_answers_as_redis():
-    lines = groups(line for line in COMMANDS.read_text().splitlines() if line and not line.startswith("#"))
-    asked = [line.lstrip("~") for line in lines]
-    found = set()
-    with Redis() as redis, Daemon(shards=2) as daemon:
-        daemon.start()
-        for protocol in ((), ("-3",)):
-            with Client(redis.port) as client:
-                client.ask("FLUSHALL")
-            for line, theirs, ours in zip(lines, cli(redis.port, protocol, asked),
-                                          cli(port_of(daemon), protocol, asked)):
-                same = without_order(ours) == without_order(theirs) if line[0] == "~" else ours == theirs
-                if not same:
-                    found.add(line.lstrip("~"))
-                    check(line.lstrip("~") in DIFFERENT, f"{line}\nRedis: {theirs}\nBelay: {ours}")
-            forget_all(daemon)
-    check(found == set(DIFFERENT), f"no longer different: {set(DIFFERENT) - found}")
-
-
-def forget_all(daemon):
-    with Client(port_of(daemon)) as client:
-        for database in range(2):
-            client.ask("SELECT", database)
-            for key in scan(client):
-                client.ask("DEL", key)
-            check(not scan(client), "all are gone")
 
 
 def scan(client, *options):
@@ -524,6 +458,21 @@ def test_bad_requests():
             check(more <= 64 << 20, f"{more >> 20} MiB for what was only announced")
             for client in waiting:
                 client.__exit__()
+
+
+def test_many_keys():
+    """1,024 keys in one command, and not one more."""
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            keys = [f"k{i}" for i in range(1025)]
+            pairs = [word for key in keys for word in (key, "v")]
+            check(client.ask("MSET", *pairs[:-2]) == b"OK", "all")
+            check(client.ask("MSET", *pairs) == Error(b"ERR more than 1024 keys in one command"), "one more")
+            check(client.ask("MGET", *keys[:-1]) == [b"v"] * 1024, "each")
+            for command in ("DEL", "EXISTS", "MGET", "TOUCH", "UNLINK"):
+                check(client.ask(command, *keys) == Error(b"ERR more than 1024 keys in one command"), command)
+            check(client.ask("DEL", *keys[:-1]) == 1024, "each")
 
 
 def test_large_values():

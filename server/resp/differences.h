@@ -1,0 +1,89 @@
+/* What the RESP door answers otherwise than Redis 7: rows beside those of command_table.h, of which README.md's table is
+ * made (tests/tidy/differences.c). A line of tests/integration/resp/commands.txt that gets another answer than from Redis
+ * has the name of its row; no other line may.
+ *
+ * X(name, commands, shown, what, here): `commands`, those of the table that it is about, with blanks between, "" where it
+ * is about none or all of them; `shown`, "" where a line of commands.txt shows it, else the test that does, as FILE:CASE;
+ * `what` and `here`, the two columns of the table.
+ */
+#ifndef DIFFERENCES_H
+#define DIFFERENCES_H
+
+/* clang-format off */
+#define DIFFERENCE_TABLE(X) \
+    X("keys", "", "", \
+      "keys", \
+      "1 to 512 bytes, none that begins with the byte 1") \
+    X("deadlines", "expire expireat getex hsetex pexpire pexpireat psetex set setex", "", \
+      "deadlines", \
+      "at most ten years away; a later one becomes that") \
+    X("transactions", "exec multi watch", "", \
+      "a transaction (`MULTI`)", \
+      "keys of one slot (`{tag}`), else `CROSSSLOT`; at most 128, together within `session_max_bytes`; what it writes is " \
+      "there whole after a crash, or not at all") \
+    X("queueing", "dbsize flushall flushdb keys multi psubscribe scan subscribe", "", \
+      "between `MULTI` and `EXEC`", \
+      "besides commands on keys `PING`, `ECHO`, `TIME` and `PUBLISH` are queued, which sends once it is done; others are " \
+      "an error at once") \
+    X("size", "", "test_resp.py:test_bad_requests", \
+      "one request", \
+      "`limits.frame` (16 MiB) in all; more ends the connection") \
+    X("many", "del exists mget mset touch unlink", "test_resp.py:test_many_keys", \
+      "`MSET` and other commands on many keys", \
+      "each key by itself, at most 1,024") \
+    X("rename", "rename renamenx", "test_rename.py:test_everything_moves", \
+      "`RENAME`", \
+      "keys of any slots, and a session is under one of the two at any moment, also over a crash; between shards it takes " \
+      "two device writes; the idle clock begins anew") \
+    X("walks", "dbsize keys", "test_keys.py:test_too_many_names", \
+      "`KEYS`, `DBSIZE`", \
+      "walk over all keys while others are served; `KEYS` gives at most what fits into twice `limits.output_buffer`") \
+    X("flush", "flushall flushdb", "", \
+      "`FLUSHDB`, `FLUSHALL`", \
+      "only with `resp.allow_flush = yes`; session by session while others are served") \
+    X("subscriptions", "psubscribe subscribe", "test_pubsub.py:test_limits", \
+      "`SUBSCRIBE`, `PSUBSCRIBE`", \
+      "at most 65,536 channels and 1,024 patterns of one connection, their names 8 MiB; one that does not read is closed " \
+      "as with replies, at twice `limits.output_buffer`") \
+    X("publish", "publish", "test_pubsub.py:test_order_within_a_connection", \
+      "`PUBLISH`", \
+      "sent once all that its connection asked for before is answered") \
+    X("events", "config", "test_pubsub.py:test_which_events", \
+      "keyspace events (`CONFIG SET notify-keyspace-events`, `resp.notify_keyspace_events`)", \
+      "only `expired` (`x`) and `del` (`g`), whatever other letters are set: one for each end of a session, by whatever " \
+      "door; `expired` when it leaves memory, within a second of its deadline; `del` also for what RENAME displaces and " \
+      "FLUSHALL ends; a crash may swallow one, and where a machine goes down it may come again") \
+    X("scans", "hscan sscan zscan", "", \
+      "`HSCAN`, `SSCAN`, `ZSCAN`", \
+      "all at once, with cursor 0") \
+    X("fractions", "hincrbyfloat incrbyfloat zadd zincrby zrange zscan zscore", "", \
+      "fractions", \
+      "double precision, told as Redis 7.2 does") \
+    X("newer", "client hgetex hscan hsetex", "", \
+      "`HSETEX`, `HGETEX`, `HSCAN` with `NOVALUES`, `CLIENT SETINFO`, `CLIENT NO-TOUCH`", \
+      "as in Redis 7.2 to 8") \
+    X("scripts", "eval evalsha script", "", \
+      "`EVAL`, `EVALSHA`, `SCRIPT LOAD`", \
+      "of the scripts named above, with as many keys as they have; any other is an error that tells its SHA1") \
+    X("about", "client command config hello info", "", \
+      "`CLIENT INFO`, `COMMAND`, `CONFIG GET`, `HELLO`, `INFO`", \
+      "what clients of sessions look at; no key specifications or sub-commands of a command") \
+    X("subcommands", "client command config memory object pubsub script", "", \
+      "`CLIENT`, `COMMAND` and others with sub-commands", \
+      "one that is not offered and one with a wrong number of arguments are both unknown") \
+    X("unknown", "", "", \
+      "commands that are not offered", \
+      "`ERR unknown command`, whatever follows") \
+    X("no_resurrect", "", "test_resp.py:test_no_resurrect", \
+      "`no_resurrect` in the policy", \
+      "a refused write is answered `OK`, 0 or nil, as if it had been done and ended") \
+    X("busy", "", "test_shard_log.c:test_log_behind", \
+      "writes faster than the disk", \
+      "wait; `BUSY` after ten seconds")
+/* clang-format on */
+
+#define DIFFERENCE_ONE(name, commands, shown, what, here) +1
+enum { DIFFERENCE_COUNT = 0 DIFFERENCE_TABLE(DIFFERENCE_ONE) };
+#undef DIFFERENCE_ONE
+
+#endif
