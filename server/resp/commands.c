@@ -71,3 +71,9 @@ uint32_t command_count(void)
 {
     return COUNT;
 }
+
+bool command_takes(const struct command *command, uint32_t count)
+{
+    return command->arity >= 0 ? count == (uint32_t)command->arity
+                               : count >= (uint32_t)-command->arity;
+}

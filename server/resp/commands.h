@@ -34,6 +34,9 @@ const struct command *command_find(struct bytes name);
 const struct command *command_at(uint32_t number); /* NULL after the last. */
 uint32_t command_count(void);
 
+/* Is this a number of arguments, the name among them, that it can have? */
+bool command_takes(const struct command *command, uint32_t count);
+
 /* RENAME and RENAMENX of two keys of one shard: a transaction whose body is its keys (procedure.h) and then the
  * request. (The table's own is for EXEC, which has the keys.) */
 const struct procedure *command_rename_pair(const struct command *command);

@@ -223,8 +223,11 @@ enum status command_hincrby(struct turn *turn)
     if (status == STATUS_DESTROYED) {
         return run_number(&run, 0);
     }
+    if (status != STATUS_OK) {
+        return status;
+    }
     struct reader reader = reader_of(results);
-    return status != STATUS_OK ? status : run_number(&run, run_result(&reader));
+    return run_number(&run, run_result(&reader));
 }
 
 enum status command_hincrbyfloat(struct turn *turn)

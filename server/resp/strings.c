@@ -333,8 +333,11 @@ enum status command_append(struct turn *turn)
     if (status == STATUS_DESTROYED) {
         return run_number(&run, 0);
     }
+    if (status != STATUS_OK) {
+        return status;
+    }
     struct reader reader = reader_of(results);
-    return status != STATUS_OK ? status : run_number(&run, run_result(&reader));
+    return run_number(&run, run_result(&reader));
 }
 
 /* ---- Counters ---- */
@@ -350,8 +353,11 @@ static enum status add(struct run *run, int64_t delta)
     if (status == STATUS_DESTROYED) {
         return run_number(run, 0);
     }
+    if (status != STATUS_OK) {
+        return status;
+    }
     struct reader reader = reader_of(results);
-    return status != STATUS_OK ? status : run_number(run, run_result(&reader));
+    return run_number(run, run_result(&reader));
 }
 
 enum status command_incr(struct turn *turn)

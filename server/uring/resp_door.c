@@ -254,12 +254,6 @@ void resp_one(struct shard_thread *thread, struct connection *connection, uint64
 
 /* ---- Any ---- */
 
-bool resp_has_arity(const struct command *command, uint32_t count)
-{
-    return command->arity >= 0 ? count == (uint32_t)command->arity
-                               : count >= (uint32_t)-command->arity;
-}
-
 /* A line becomes an array. Returns 0, -EINVAL, -ENOMEM. */
 static int to_array(struct shard_thread *thread, struct bytes whole, struct bytes *array)
 {
@@ -401,7 +395,7 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
     }
     struct resp_multi *multi = &connection->resp->multi;
     const struct command *command = command_find(name);
-    bool wrong = command == NULL || !resp_has_arity(command, count);
+    bool wrong = command == NULL || !command_takes(command, count);
     char text[RESP_DENIED_BYTES];
     const char *denied = wrong || thread->plane->options.users == NULL
                              ? NULL

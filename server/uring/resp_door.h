@@ -139,7 +139,6 @@ struct request resp_request_of(const struct connection *connection, const struct
 /* Returns the ticket, or 0 where there are too many. */
 uint64_t resp_take_call(struct shard_thread *thread, const struct connection *connection,
                         const struct command *command, enum call_form form, struct call **call);
-bool resp_has_arity(const struct command *command, uint32_t count);
 /* A command on one key. */
 void resp_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
               const struct command *command, struct bytes array, struct bytes whole);

@@ -107,7 +107,7 @@ void resp_eval(struct shard_thread *thread, struct connection *connection, uint6
     if (found == NULL) {
         return;
     }
-    if (keys != found->last_key || !resp_has_arity(found, arguments.count + 1)) {
+    if (keys != found->last_key || !command_takes(found, arguments.count + 1)) {
         resp_reply_error(thread, connection, number,
                          "ERR wrong number of keys or arguments for this script");
         return;

@@ -17,9 +17,11 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch) / "found"
         found.mkdir()
+        words = corpus.parent.parent / f"{corpus.name}.dict"
         failed = subprocess.run(
             [program, f"-max_total_time={seconds}", "-timeout=5", "-rss_limit_mb=1024",
-             "-max_len=8192", "-print_final_stats=1", f"-artifact_prefix={scratch}/", found, corpus],
+             "-max_len=8192", "-print_final_stats=1", f"-artifact_prefix={scratch}/",
+             *([f"-dict={words}"] if words.exists() else []), found, corpus],
             stdin=subprocess.DEVNULL, check=False).returncode
         for path in Path(scratch).iterdir():
             if path.is_file():
