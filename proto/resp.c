@@ -19,7 +19,7 @@ static int64_t fail_type(char error[RESP_ERROR_BYTES], uint8_t got)
     static const char text[] = "Protocol error: expected '$', got '?'";
 
     fail(error, text);
-    error[sizeof text - 3] = (char)got;
+    error[sizeof text - 3] = (char)(got == 0 ? ' ' : got);
     return -EBADMSG;
 }
 

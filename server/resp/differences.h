@@ -25,9 +25,9 @@
       "between `MULTI` and `EXEC`", \
       "besides commands on keys `PING`, `ECHO`, `TIME` and `PUBLISH` are queued, which sends once it is done; others are " \
       "an error at once") \
-    X("size", "", "test_resp.py:test_bad_requests", \
+    X("size", "", "test_bad_requests.py:test_too_large", \
       "one request", \
-      "`limits.frame` (16 MiB) in all; more ends the connection") \
+      "`limits.frame` (16 MiB) in all, and 1,048,576 arguments; more ends the connection") \
     X("many", "del exists mget mset touch unlink", "test_resp.py:test_many_keys", \
       "`MSET` and other commands on many keys", \
       "each key by itself, at most 1,024") \

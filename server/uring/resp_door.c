@@ -382,6 +382,12 @@ static bool is_multi(const struct command *command)
     }
 }
 
+/* Lines of an HTTP request: a page made somebody's browser talk to this port, and what follows is the page's. */
+static bool is_http(struct bytes name)
+{
+    return run_is(name, "post") || run_is(name, "host:");
+}
+
 static void dispatch(struct shard_thread *thread, struct connection *connection, uint64_t number,
                      struct bytes array, struct bytes whole)
 {
@@ -401,7 +407,10 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
                              ? NULL
                              : resp_denied(thread, connection, command, arguments, text);
     multi->failed = multi->failed || (multi->open && (wrong || denied != NULL));
-    if (command == NULL) {
+    if (is_http(name)) {
+        thread->stats.frames_bad++;
+        connection_close(thread, connection);
+    } else if (command == NULL) {
         reply_unknown(thread, connection, number, name, arguments);
     } else if (wrong) {
         reply_arity(thread, connection, number, command);

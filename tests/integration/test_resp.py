@@ -423,43 +423,6 @@ def test_scan_misses_nothing():
                   sorted(b"user:%d" % i for i in range(100, 130)), "a class")
 
 
-def test_bad_requests():
-    """A protocol error is told as Redis tells it, and ends the connection; others do not notice."""
-    bad = {b"*1\r\n:1\r\n": b"Protocol error: expected '$', got ':'",
-           b"*-5000000000\r\n*1\r\n$-7\r\n": b"Protocol error: invalid",
-           b"*1000000000\r\n": b"Protocol error: invalid multibulk length",
-           b"*1\r\n$-1\r\n": b"Protocol error: invalid bulk length",
-           b"*1\r\n$99999999999\r\n": b"Protocol error: invalid bulk length",
-           b"*1\r\n$abc\r\n": b"Protocol error: invalid bulk length",
-           b"SET \"a\r\n": b"Protocol error: unbalanced quotes in request",
-           b"*80\r\n$4\r\nMSET\r\n" + b"$1000000\r\n%s\r\n" % (b"v" * 1_000_000) * 18: b"larger than limits.frame",
-           b"x" * 10_000_000: b"Protocol error: too big inline request"}
-    with Daemon() as daemon:
-        daemon.start()
-        with Client(port_of(daemon)) as other:
-            for request, text in bad.items():
-                with Client(port_of(daemon)) as client:
-                    client.send("SET", "before", "1")
-                    try:
-                        client.socket.sendall(request)
-                    except OSError:
-                        pass  # It was told, and the connection ended.
-                    check(client.read() == b"OK", "what came before is answered")
-                    answer = client.read()
-                    check(isinstance(answer, Error) and text in answer, f"{request[:40]!r}: {answer!r}")
-                    check(client.raw() == b"", "and nothing follows")
-                check(other.ask("PING") == b"PONG", "others go on")
-            before = daemon.rss_bytes()
-            waiting = [Client(port_of(daemon)) for _ in range(100)]
-            for client in waiting:
-                client.socket.sendall(b"*1048576\r\n$50000000\r\nhalf")
-            check(other.ask("GET", "before") == b"1", "others go on")
-            more = daemon.rss_bytes() - before
-            check(more <= 64 << 20, f"{more >> 20} MiB for what was only announced")
-            for client in waiting:
-                client.__exit__()
-
-
 def test_many_keys():
     """1,024 keys in one command, and not one more."""
     with Daemon(shards=2) as daemon:
