@@ -377,14 +377,18 @@ int resp_number(const struct resp_out *out, int64_t value)
     return put_head(out, ':', value);
 }
 
-int resp_bulk(const struct resp_out *out, struct bytes value)
+/* A string of two parts. */
+static int put_string(const struct resp_out *out, char type, const char *begin, struct bytes value)
 {
     struct buffer *buffer = out->buffer;
-    int rc = buffer_reserve(buffer, RESP_HEAD_BYTES_MAX + value.size + 2);
+    size_t size = strlen(begin);
+    int rc = buffer_reserve(buffer, RESP_HEAD_BYTES_MAX + size + value.size + 2);
 
     if (rc == 0) {
-        (void)put_head(out, '$', (int64_t)value.size);
+        (void)put_head(out, type, (int64_t)(size + value.size));
         uint8_t *to = buffer->data + buffer->size;
+        memcpy(to, begin, size);
+        to += size;
         if (value.size > 0) {
             memmove(to, value.data, value.size); /* resp_line_to_array() has it just behind. */
         }
@@ -392,6 +396,16 @@ int resp_bulk(const struct resp_out *out, struct bytes value)
         buffer->size = (size_t)(to - buffer->data);
     }
     return rc;
+}
+
+int resp_bulk(const struct resp_out *out, struct bytes value)
+{
+    return put_string(out, '$', "", value);
+}
+
+int resp_verbatim(const struct resp_out *out, struct bytes text)
+{
+    return out->resp3 ? put_string(out, '=', "txt:", text) : resp_bulk(out, text);
 }
 
 int resp_double(const struct resp_out *out, struct bytes text)

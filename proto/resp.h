@@ -77,7 +77,8 @@ int resp_error(const struct resp_out *out, const char *text); /* With its code: 
 int resp_number(const struct resp_out *out, int64_t value);
 int resp_bulk(const struct resp_out *out, struct bytes value);
 int resp_text(const struct resp_out *out, const char *text);
-int resp_double(const struct resp_out *out, struct bytes text); /* A number, as text. */
+int resp_verbatim(const struct resp_out *out, struct bytes text); /* To be shown as it is. */
+int resp_double(const struct resp_out *out, struct bytes text);   /* A number, as text. */
 int resp_null(const struct resp_out *out);       /* A bulk string that is not there. */
 int resp_null_array(const struct resp_out *out); /* An array that is not there. */
 

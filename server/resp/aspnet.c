@@ -18,6 +18,7 @@ struct script {
     struct turn *turn;
     const struct request *whole;
     bool hashes, resp3;
+    size_t begun_at; /* Of the turn's answer: what is before it is another's, in a transaction. */
     uint32_t key_count;
     struct bytes keys[KEYS_MAX];
     struct resp_arguments arguments; /* The first is next. */
@@ -37,6 +38,7 @@ static void begin(struct script *script, struct turn *turn, bool hashes)
         .whole = turn->request,
         .hashes = hashes,
         .resp3 = (turn->request->flags & RUN_RESP3) != 0,
+        .begun_at = turn->answer->size,
         .array = {.memory = turn->answer->memory},
     };
     uint64_t keys = read_varint(&body);
@@ -250,8 +252,8 @@ static enum status end(struct script *script, size_t at, int rc)
         at = script->error.at;
         size = script->error.size;
     }
-    memmove(answer->data, answer->data + at, size);
-    answer->size = size;
+    memmove(answer->data + script->begun_at, answer->data + at, size);
+    answer->size = script->begun_at + size;
     return STATUS_OK;
 }
 

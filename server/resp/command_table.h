@@ -24,7 +24,7 @@ enum command_join {
     JOIN_OK,
     JOIN_WATCH,
     JOIN_MOVE, /* Two keys, of which one becomes the other: nothing is joined. */
-    JOIN_EXEC, /* One reply, in which the numbers of PUBLISH are still missing. */
+    JOIN_EXEC, /* One reply, in which those to what is done later (exec.h) are still missing. */
 };
 
 /* clang-format off */

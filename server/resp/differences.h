@@ -21,10 +21,10 @@
       "a transaction (`MULTI`)", \
       "keys of one slot (`{tag}`), else `CROSSSLOT`; at most 128, together within `session_max_bytes`; what it writes is " \
       "there whole after a crash, or not at all") \
-    X("queueing", "dbsize flushall flushdb keys multi psubscribe scan subscribe", "", \
+    X("queueing", "client dbsize eval evalsha flushall flushdb hello keys multi psubscribe punsubscribe scan subscribe unsubscribe", "", \
       "between `MULTI` and `EXEC`", \
-      "besides commands on keys `PING`, `ECHO`, `TIME` and `PUBLISH` are queued, which sends once it is done; others are " \
-      "an error at once") \
+      "an error at once: `CLIENT REPLY`, `DBSIZE`, `FLUSHALL`, `FLUSHDB`, `HELLO`, `KEYS`, `SCAN`, scripts that are not known, " \
+      "and what begins or ends a subscription; what is not about keys is done when the rest is done") \
     X("size", "", "test_bad_requests.py:test_too_large", \
       "one request", \
       "`limits.frame` (16 MiB) in all, and 1,048,576 arguments; more ends the connection") \
@@ -64,13 +64,14 @@
       "as in Redis 7.2 to 8") \
     X("scripts", "eval evalsha script", "", \
       "`EVAL`, `EVALSHA`, `SCRIPT LOAD`", \
-      "of the scripts named above, with as many keys as they have; any other is an error that tells its SHA1") \
+      "of the scripts named above, with as many keys as they have; any other is an error that tells its SHA1; the errors are " \
+      "those of the commands in them") \
     X("about", "client command config hello info", "", \
       "`CLIENT INFO`, `COMMAND`, `CONFIG GET`, `HELLO`, `INFO`", \
       "what clients of sessions look at; no key specifications or sub-commands of a command") \
     X("subcommands", "client command config memory object pubsub script", "", \
       "`CLIENT`, `COMMAND` and others with sub-commands", \
-      "one that is not offered and one with a wrong number of arguments are both unknown") \
+      "one that is not offered and one with a wrong number of arguments are both unknown, after `MULTI` only to `EXEC`") \
     X("unknown", "", "", \
       "commands that are not offered", \
       "`ERR unknown command`, whatever follows") \

@@ -24,7 +24,29 @@ enum status watch_run(struct turn *turn)
 bool exec_is_keyless(const struct command *command)
 {
     return command->local == LOCAL_ECHO || command->local == LOCAL_PING ||
-           command->local == LOCAL_PUBLISH || command->local == LOCAL_TIME;
+           command->local == LOCAL_TIME || exec_is_later(command);
+}
+
+bool exec_is_later(const struct command *command)
+{
+    switch ((enum command_local)command->local) {
+    case LOCAL_ASKING:
+    case LOCAL_AUTH:
+    case LOCAL_CLIENT:
+    case LOCAL_COMMAND:
+    case LOCAL_CONFIG:
+    case LOCAL_INFO:
+    case LOCAL_PUBLISH:
+    case LOCAL_PUBSUB:
+    case LOCAL_READONLY:
+    case LOCAL_READWRITE:
+    case LOCAL_ROLE:
+    case LOCAL_SCRIPT:
+    case LOCAL_SELECT:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static int put_time(const struct resp_out *out, uint64_t now_ms)
@@ -46,7 +68,7 @@ int exec_keyless(const struct command *command, struct resp_arguments rest, uint
     if (command->local == LOCAL_TIME) {
         return put_time(out, now_ms);
     }
-    if (command->local == LOCAL_PUBLISH) {
+    if (exec_is_later(command)) {
         return resp_number(out, 0);
     }
     if (rest.count > 1) {

@@ -13,9 +13,13 @@
 
 extern const struct procedure exec_procedure;
 
-/* The reply to PING, ECHO or TIME, which a transaction may have, too; `rest`: what follows the name. To PUBLISH it is 0: what
- * it sends goes out when the transaction is done. Returns 0 or -ENOMEM. */
+/* Of commands on no key a transaction may have those that are answered where they stand, and those that are done *later*: by
+ * the thread of their connection, once all the others are done, and not at all where those are not. */
 bool exec_is_keyless(const struct command *command);
+bool exec_is_later(const struct command *command);
+
+/* The reply to PING, ECHO or TIME; `rest`: what follows the name. To what is done later it is 0, in whose place its own
+ * reply comes. Returns 0 or -ENOMEM. */
 int exec_keyless(const struct command *command, struct resp_arguments rest, uint64_t now_ms,
                  const struct resp_out *out);
 

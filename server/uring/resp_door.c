@@ -164,7 +164,8 @@ void resp_put_off(struct shard_thread *thread, struct connection *connection, ui
 const char *resp_keep_key(struct shard_thread *thread, const struct connection *connection,
                           struct bytes key, struct bytes *kept)
 {
-    uint32_t database = connection->resp->database;
+    const struct resp_session *session = connection->resp;
+    uint32_t database = session->multi.open ? session->multi.database : session->database;
 
     if (database == 0) {
         *kept = key;

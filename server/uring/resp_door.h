@@ -31,6 +31,7 @@ struct resp_multi {
     bool open;              /* MULTI was said. */
     bool failed;            /* Something was wrong with a command: EXECABORT. */
     bool writes;            /* One of them may write. */
+    uint32_t database;      /* While it is open: of the next key. */
     uint32_t watching;      /* Answers to WATCH that have not come. */
     uint32_t slot_plus_one; /* Of all keys; 0: none yet. */
     uint32_t key_count, command_count, watch_count;
@@ -38,8 +39,8 @@ struct resp_multi {
     struct buffer watches;  /* ... number of its key, token as varint size and bytes... */
     struct buffer commands; /* ... see exec.h. */
     struct buffer
-        messages; /* Of PUBLISH: each as varint number of the command, and channel and payload as varint size and
-                               bytes. */
+        later; /* Of what is done later each as varint number of the command, and the request as
+                               varint size and bytes. */
 };
 
 /* What the door keeps with a connection. */
@@ -47,7 +48,8 @@ struct resp_session {
     struct reply_order order;
     uint64_t id;
     uint32_t database;
-    uint32_t tasks; /* Under way (tasks.h): the next command waits for them. */
+    uint32_t
+        tasks; /* Under way (tasks.h, or EXEC with what is done later): the next command waits for them. */
     bool resp3;
     bool silent;      /* CLIENT REPLY OFF. */
     bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */
@@ -104,9 +106,10 @@ void resp_multi_queue(struct shard_thread *thread, struct connection *connection
 int resp_multi_watched(struct shard_thread *thread, struct connection *connection,
                        struct bytes array, struct bytes tokens);
 
-/* What EXEC answered: send the messages, if it was done, and put into `reply` how many got them. Returns 0 or -ENOMEM. */
-int resp_multi_publish(struct shard_thread *thread, struct bytes messages, struct bytes answer,
-                       const struct resp_out *reply);
+/* What EXEC answered: do what was to be done later, if the rest was done, and put all replies into `reply`, which is not
+ * thread->scratch where the answer is. Returns 0 or -ENOMEM. */
+int resp_multi_later(struct shard_thread *thread, struct connection *connection, struct bytes later,
+                     struct bytes answer, const struct resp_out *reply);
 
 /* ---- The door, for the others ---- */
 
@@ -159,7 +162,13 @@ void resp_tell(struct shard_thread *thread, enum trace_event event, struct bytes
 /* Give messages to this thread's subscribers, before the end of the turn. */
 void resp_pubsub_turn(struct shard_thread *thread);
 void resp_pubsub_fini(struct shard_thread *thread);
-/* EVAL, EVALSHA (resp_scripts.c). */
+/* PUBLISH: returns as pubsub_publish(). */
+int64_t resp_publish(struct shard_thread *thread, struct resp_arguments arguments);
+/* EVAL, EVALSHA (resp_scripts.c): the command that the script is, and its request. Returns NULL where what is wrong was
+ * answered. */
+const struct command *resp_find_script(struct shard_thread *thread, struct connection *connection,
+                                       uint64_t number, const struct command *command,
+                                       struct bytes array, struct bytes *body);
 void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);
 /* Serve it again later. */

@@ -132,6 +132,7 @@ void resp_gather_one(struct shard_thread *thread, struct connection *connection,
         resp_reply_error(thread, connection, number, "OOM no memory for the request");
         return;
     }
+    connection->resp->tasks++; /* It may change how the next one is read. */
     request->ticket = take_part(thread, connection, command, gather, 0, CALL_PART);
     if (request->ticket != 0) {
         batch_route(thread, request, connection, bytes_of(NULL, 0));
@@ -375,7 +376,7 @@ void resp_gathered(struct shard_thread *thread, struct connection *connection,
     } else if (gathered->frame_type == FRAME_SCAN) {
         rc = put_scanned(&out, gathered, &asked, array);
     } else if (asked.join == JOIN_EXEC) {
-        rc = resp_multi_publish(thread, array, gathered->value, &out);
+        rc = resp_multi_later(thread, connection, array, gathered->value, &out);
     } else if (asked.join == JOIN_WATCH) {
         rc = resp_multi_watched(thread, connection, array, gathered->value);
         rc = rc == 0         ? resp_simple(&out, "OK")
@@ -387,6 +388,8 @@ void resp_gathered(struct shard_thread *thread, struct connection *connection,
     }
     if (asked.join == JOIN_WATCH) {
         connection->resp->multi.watching--;
+    } else if (asked.join == JOIN_EXEC) {
+        connection->resp->tasks--;
     }
     if (rc != 0) {
         connection_close(thread, connection);

@@ -212,7 +212,7 @@ static int client_info(const struct local *local)
     snprintf(text, sizeof text, "id=%llu name=%s db=%u resp=%d lib-name=%s lib-ver=%s\n",
              (unsigned long long)session->id, session->name, session->database,
              session->resp3 ? 3 : 2, session->library, session->library_version);
-    return resp_text(local->out, text);
+    return resp_verbatim(local->out, bytes_of_string(text));
 }
 
 static int client_set_info(struct local *local)

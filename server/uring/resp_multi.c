@@ -2,6 +2,7 @@
  * remembers versions for it. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "exec.h"
 #include "plane_private.h"
@@ -20,7 +21,7 @@ void resp_multi_init(struct resp_multi *multi, struct memory *memory)
         .keys = {.memory = memory},
         .watches = {.memory = memory},
         .commands = {.memory = memory},
-        .messages = {.memory = memory},
+        .later = {.memory = memory},
     };
 }
 
@@ -29,7 +30,7 @@ void resp_multi_fini(struct resp_multi *multi)
     buffer_fini(&multi->keys);
     buffer_fini(&multi->watches);
     buffer_fini(&multi->commands);
-    buffer_fini(&multi->messages);
+    buffer_fini(&multi->later);
 }
 
 void resp_multi_clear(struct resp_multi *multi)
@@ -84,6 +85,77 @@ static const char *number_of(struct resp_multi *multi, struct bytes key, uint32_
     return NULL;
 }
 
+/* ---- One command on several keys ---- */
+
+/* Its keys as a transaction's body has them, appended to `body`. Returns NULL, or what is wrong. */
+static const char *put_keys(struct shard_thread *thread, const struct connection *connection,
+                            const struct command *command, struct bytes array, struct buffer *body,
+                            struct bytes *first)
+{
+    const uint32_t shards = thread->plane->options.shard_count;
+    struct resp_arguments arguments = resp_arguments(array);
+    struct bytes key;
+
+    for (int i = 0; i < command->first_key; i++) {
+        (void)resp_next(&arguments, &key);
+    }
+    const int count = command->last_key - command->first_key + 1;
+    int rc = put_number(body, (uint64_t)count);
+    for (int i = command->first_key; rc == 0 && i <= command->last_key; i++) {
+        (void)resp_next(&arguments, &key);
+        const char *error = resp_keep_key(thread, connection, key, &key);
+        if (error != NULL) {
+            return error;
+        }
+        if (i == command->first_key) {
+            *first = key;
+        }
+        if (slot_of_key(key) % shards != slot_of_key(*first) % shards) {
+            return resp_cross_slot;
+        }
+        rc = put_string(body, key);
+    }
+    return rc != 0 ? "OOM no memory for the request" : NULL;
+}
+
+/* The body of such a transaction, in the turn's arena: its keys, and the array. Returns NULL, or what is wrong. */
+static const char *make_several(struct shard_thread *thread, const struct connection *connection,
+                                const struct command *command, struct bytes array,
+                                struct bytes *first, struct bytes *body)
+{
+    struct buffer *buffer = &thread->scratch;
+
+    buffer->size = 0;
+    const char *error = put_keys(thread, connection, command, array, buffer, first);
+    if (error != NULL) {
+        return error;
+    }
+    int rc = buffer_append(buffer, array);
+    void *bytes = rc == 0 ? arena_take(&thread->arena, buffer->size) : NULL;
+    if (bytes == NULL) {
+        return "OOM no memory for the request";
+    }
+    memcpy(bytes, buffer->data, buffer->size);
+    *body = bytes_of(bytes, buffer->size);
+    return NULL;
+}
+
+void resp_several(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  const struct command *command, const struct procedure *procedure,
+                  struct bytes array, struct bytes whole)
+{
+    struct bytes first, body;
+
+    const char *error = make_several(thread, connection, command, array, &first, &body);
+    if (error != NULL) {
+        resp_reply_error(thread, connection, number, error);
+        return;
+    }
+    struct request request = resp_request_of(connection, command, first, body);
+    request.procedure = procedure;
+    resp_route(thread, connection, number, command, &request, whole);
+}
+
 /* ---- Queueing ---- */
 
 static const char *queue_part(struct shard_thread *thread, struct connection *connection,
@@ -108,7 +180,7 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     struct resp_arguments arguments = resp_arguments(array);
     struct buffer *commands = &connection->resp->multi.commands;
     const uint32_t step = (uint32_t)command->key_step;
-    struct bytes taken[2], part = array;
+    struct bytes taken[2], first, part = array;
     const char *error = NULL;
     uint32_t number;
 
@@ -125,7 +197,10 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
             (void)resp_next(&arguments, &taken[many ? j : 0]);
         }
         rc = many ? resp_make_part(thread, command, taken, step, &part) : 0;
-        error = rc == 0 ? queue_part(thread, connection, taken[0], part) : NULL;
+        if (rc == 0 && command->procedure.many) { /* A script on several keys. */
+            error = make_several(thread, connection, command, array, &first, &part);
+        }
+        error = rc == 0 && error == NULL ? queue_part(thread, connection, taken[0], part) : error;
     }
     for (int i = command->first_key; !many && error == NULL && i < command->last_key; i++) {
         (void)resp_next(&arguments, &taken[0]); /* Its command looks at it, too. */
@@ -135,32 +210,47 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     return rc != 0 ? "OOM no memory for the transaction" : error;
 }
 
-static int note_message(struct resp_multi *multi, struct resp_arguments rest)
-{
-    struct bytes argument;
-
-    int rc = put_number(&multi->messages, multi->command_count);
-    while (rc == 0 && resp_next(&rest, &argument)) {
-        rc = put_string(&multi->messages, argument);
-    }
-    return rc;
-}
-
 static const char *queue_keyless(struct resp_multi *multi, const struct command *command,
                                  struct bytes array)
 {
-    struct resp_arguments rest = resp_arguments(array);
     struct buffer *commands = &multi->commands;
-    struct bytes name;
+    bool later = exec_is_later(command);
 
-    (void)resp_next(&rest, &name);
     int rc = buffer_append(commands, bytes_of(&command, sizeof command));
     rc = rc != 0 ? rc : put_number(commands, 0);
-    rc = rc != 0 ? rc : put_string(commands, array);
-    if (command->local == LOCAL_PUBLISH) {
-        rc = rc != 0 ? rc : note_message(multi, rest);
+    rc = rc != 0 ? rc : put_string(commands, later ? bytes_of(NULL, 0) : array);
+    if (later) {
+        rc = rc != 0 ? rc : put_number(&multi->later, multi->command_count);
+        rc = rc != 0 ? rc : put_string(&multi->later, array);
     }
     return rc != 0 ? "OOM no memory for the transaction" : NULL;
+}
+
+/* What follows is about keys of the database that EXEC will choose, if it can. */
+static void queue_select(struct resp_multi *multi, struct bytes number)
+{
+    int64_t database;
+
+    if (resp_integer(number, &database) && database >= 0 && database < RESP_DATABASES) {
+        multi->database = (uint32_t)database;
+    }
+}
+
+/* CLIENT REPLY would be about a part of EXEC's reply. */
+static bool can_be_queued(const struct command *command, struct bytes word)
+{
+    return command->procedure.run != NULL ||
+           (exec_is_keyless(command) && !(command->local == LOCAL_CLIENT && run_is(word, "reply")));
+}
+
+static struct bytes second_word(struct bytes array)
+{
+    struct resp_arguments arguments = resp_arguments(array);
+    struct bytes word = bytes_of(NULL, 0);
+
+    (void)resp_next(&arguments, &word);
+    (void)resp_next(&arguments, &word);
+    return word;
 }
 
 void resp_multi_queue(struct shard_thread *thread, struct connection *connection, uint64_t number,
@@ -168,10 +258,21 @@ void resp_multi_queue(struct shard_thread *thread, struct connection *connection
 {
     struct resp_multi *multi = &connection->resp->multi;
     const char *error = NULL;
+    char text[96];
 
-    if (command->procedure.run == NULL && !exec_is_keyless(command)) {
-        error = "ERR this command is not offered between MULTI and EXEC";
-    } else if (multi->commands.size + multi->messages.size + array.size > MULTI_BYTES_MAX) {
+    if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
+        command = resp_find_script(thread, connection, number, command, array, &array);
+        if (command == NULL) {
+            multi->failed = true;
+            return;
+        }
+    }
+    struct bytes word = second_word(array);
+    if (!can_be_queued(command, word)) {
+        snprintf(text, sizeof text, "ERR '%s' is not offered between MULTI and EXEC",
+                 command->name);
+        error = text;
+    } else if (multi->commands.size + multi->later.size + array.size > MULTI_BYTES_MAX) {
         error = "ERR the transaction is larger than 16 MiB";
     } else if (command->procedure.run == NULL) {
         error = queue_keyless(multi, command, array);
@@ -182,6 +283,9 @@ void resp_multi_queue(struct shard_thread *thread, struct connection *connection
         multi->failed = true;
         resp_reply_error(thread, connection, number, error);
         return;
+    }
+    if (command->local == LOCAL_SELECT) {
+        queue_select(multi, word);
     }
     multi->command_count++;
     multi->writes = multi->writes || (command->flags & COMMAND_WRITE) != 0;
@@ -235,9 +339,9 @@ static void send_all(struct shard_thread *thread, struct connection *connection,
         .procedure = &exec_procedure,
     };
     const struct command *command = multi->writes ? &write : &read;
-    if (multi->messages.size > 0) {
+    if (multi->later.size > 0) {
         resp_gather_one(thread, connection, number, command, &request, JOIN_EXEC,
-                        buffer_bytes(&multi->messages));
+                        buffer_bytes(&multi->later));
     } else {
         resp_route(thread, connection, number, command, &request, bytes_of(NULL, 0));
     }
@@ -266,8 +370,8 @@ static void execute_here(struct shard_thread *thread, struct connection *connect
     const struct resp_out reply = {.buffer = &thread->scratch, .resp3 = out.resp3};
     thread->scratch.size = 0;
     if (rc == 0) {
-        rc = resp_multi_publish(thread, buffer_bytes(&multi->messages),
-                                buffer_bytes(&thread->frame), &reply);
+        rc = resp_multi_later(thread, connection, buffer_bytes(&multi->later),
+                              buffer_bytes(&thread->frame), &reply);
     }
     resp_reply(thread, connection, number, rc);
 }
@@ -289,64 +393,6 @@ static void exec(struct shard_thread *thread, struct connection *connection, uin
         send_all(thread, connection, number);
     }
     resp_multi_clear(multi);
-}
-
-/* ---- One command on several keys ---- */
-
-/* Its keys as a transaction's body has them, appended to `body`. Returns NULL, or what is wrong. */
-static const char *put_keys(struct shard_thread *thread, const struct connection *connection,
-                            const struct command *command, struct bytes array, struct buffer *body,
-                            struct bytes *first)
-{
-    const uint32_t shards = thread->plane->options.shard_count;
-    struct resp_arguments arguments = resp_arguments(array);
-    struct bytes key;
-
-    for (int i = 0; i < command->first_key; i++) {
-        (void)resp_next(&arguments, &key);
-    }
-    const int count = command->last_key - command->first_key + 1;
-    int rc = put_number(body, (uint64_t)count);
-    for (int i = command->first_key; rc == 0 && i <= command->last_key; i++) {
-        (void)resp_next(&arguments, &key);
-        const char *error = resp_keep_key(thread, connection, key, &key);
-        if (error != NULL) {
-            return error;
-        }
-        if (i == command->first_key) {
-            *first = key;
-        }
-        if (slot_of_key(key) % shards != slot_of_key(*first) % shards) {
-            return resp_cross_slot;
-        }
-        rc = put_string(body, key);
-    }
-    return rc != 0 ? "OOM no memory for the request" : NULL;
-}
-
-void resp_several(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                  const struct command *command, const struct procedure *procedure,
-                  struct bytes array, struct bytes whole)
-{
-    struct buffer *buffer = &thread->scratch;
-    struct bytes first = bytes_of(NULL, 0);
-
-    buffer->size = 0;
-    const char *error = put_keys(thread, connection, command, array, buffer, &first);
-    if (error == NULL && buffer_append(buffer, array) != 0) {
-        error = "OOM no memory for the request";
-    }
-    void *body = error == NULL ? arena_take(&thread->arena, buffer->size) : NULL;
-    if (body == NULL) {
-        resp_reply_error(thread, connection, number,
-                         error != NULL ? error : "OOM no memory for the request");
-        return;
-    }
-    memcpy(body, buffer->data, buffer->size);
-    struct request request =
-        resp_request_of(connection, command, first, bytes_of(body, buffer->size));
-    request.procedure = procedure;
-    resp_route(thread, connection, number, command, &request, whole);
 }
 
 /* ---- WATCH ---- */
@@ -417,7 +463,7 @@ void resp_multi_command(struct shard_thread *thread, struct connection *connecti
     if (resp_waits(thread, connection, number, 1 + (uint32_t)(multi->commands.size / 256), whole)) {
         return;
     }
-    if (multi->messages.size > 0 && command->local == LOCAL_EXEC &&
+    if (multi->later.size > 0 && command->local == LOCAL_EXEC &&
         resp_waits_for_all(thread, connection, number, whole)) {
         return;
     }
@@ -431,6 +477,7 @@ void resp_multi_command(struct shard_thread *thread, struct connection *connecti
             return;
         }
         multi->open = true;
+        multi->database = connection->resp->database;
         resp_reply_ok(thread, connection, number, "OK");
     } else if (command->local == LOCAL_EXEC) {
         exec(thread, connection, number);

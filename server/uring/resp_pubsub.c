@@ -273,14 +273,20 @@ static int unsubscribe(struct pubsub *pubsub, struct subscriber *subscriber,
     return rc;
 }
 
-static void publish(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                    struct resp_arguments arguments, struct bytes whole)
+int64_t resp_publish(struct shard_thread *thread, struct resp_arguments arguments)
 {
     struct bytes channel, payload;
 
     (void)resp_next(&arguments, &channel);
     (void)resp_next(&arguments, &payload);
-    int64_t count = pubsub_publish(&thread->plane->pubsub, channel, payload);
+    return pubsub_publish(&thread->plane->pubsub, channel, payload);
+}
+
+static void publish(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                    struct resp_arguments arguments, struct bytes whole)
+{
+    int64_t count = resp_publish(thread, arguments);
+
     if (count == -EAGAIN) {
         resp_put_off(thread, connection, number, whole);
         thread->again = true;
@@ -289,70 +295,6 @@ static void publish(struct shard_thread *thread, struct connection *connection, 
     } else {
         resp_reply_number(thread, connection, number, count);
     }
-}
-
-/* ---- PUBLISH between MULTI and EXEC ---- */
-
-/* The size of the element that begins a reply: our own, and whole. */
-static size_t element_size(struct bytes reply)
-{
-    uint64_t left = 1;
-    size_t at = 0;
-
-    while (left-- > 0) {
-        const uint8_t *line = reply.data + at;
-        const uint8_t *end = memchr(line, '\n', reply.size - at);
-        int64_t number = 0;
-        assert(end != NULL);
-        (void)resp_integer(bytes_of(line + 1, (size_t)(end - line) - 2), &number);
-        at += (size_t)(end - line) + 1;
-        if (*line == '$' && number >= 0) {
-            at += (size_t)number + 2;
-        } else if ((*line == '*' || *line == '~') && number > 0) {
-            left += (uint64_t)number;
-        } else if (*line == '%') {
-            left += 2 * (uint64_t)number;
-        }
-    }
-    return at;
-}
-
-static struct bytes skip(struct bytes bytes, size_t size)
-{
-    return bytes_of(bytes.data + size, bytes.size - size);
-}
-
-int resp_multi_publish(struct shard_thread *thread, struct bytes messages, struct bytes answer,
-                       const struct resp_out *reply)
-{
-    struct reader reader = reader_of(messages);
-    uint64_t at = 0;
-
-    if (answer.size < 2 || answer.data[0] != '*' || answer.data[1] == '-') {
-        return buffer_append(reply->buffer, answer); /* It was not done. */
-    }
-    const uint8_t *end = memchr(answer.data, '\n', answer.size);
-    size_t size = (size_t)(end - answer.data) + 1; /* Of what is taken as it is. */
-    while (reader_left(&reader) > 0) {
-        uint64_t number = read_varint(&reader);
-        struct bytes channel = read_string(&reader), payload = read_string(&reader);
-        for (; at < number; at++) {
-            size += element_size(skip(answer, size));
-        }
-        int rc = buffer_append(reply->buffer, bytes_of(answer.data, size));
-        answer = skip(answer, size);
-        answer = skip(answer, element_size(answer));
-        size = 0;
-        at++;
-        int64_t count = pubsub_publish(&thread->plane->pubsub, channel, payload);
-        rc = rc != 0      ? rc
-             : count >= 0 ? resp_number(reply, count)
-                          : resp_error(reply, "BUSY too many messages wait to be read");
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    return buffer_append(reply->buffer, answer);
 }
 
 /* ---- Subscriptions ---- */

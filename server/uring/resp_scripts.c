@@ -55,9 +55,9 @@ static void reply_script(struct shard_thread *thread, struct connection *connect
 }
 
 /* Of EVAL or EVALSHA; NULL where it is answered. */
-static const struct command *find_script(struct shard_thread *thread, struct connection *connection,
-                                         uint64_t number, const struct command *command,
-                                         struct bytes script)
+static const struct command *find(struct shard_thread *thread, struct connection *connection,
+                                  uint64_t number, const struct command *command,
+                                  struct bytes script)
 {
     const struct command *found = command->local == LOCAL_EVAL
                                       ? script_of_text(script)
@@ -82,43 +82,59 @@ static const struct command *find_script(struct shard_thread *thread, struct con
 }
 
 /* EVAL script number key... argument... becomes a name, the keys and the arguments. */
-void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
-               const struct command *command, struct bytes array, struct bytes whole)
+const struct command *resp_find_script(struct shard_thread *thread, struct connection *connection,
+                                       uint64_t number, const struct command *command,
+                                       struct bytes array, struct bytes *body)
 {
     struct resp_arguments arguments = resp_arguments(array);
-    struct bytes script, body;
+    struct bytes script, word;
     uint32_t count = 0;
     int64_t keys;
 
     (void)resp_next(&arguments, &script);
     (void)resp_next(&arguments, &script);
-    (void)resp_next(&arguments, &body);
-    if (!resp_integer(body, &keys)) {
+    (void)resp_next(&arguments, &word);
+    if (!resp_integer(word, &keys)) {
         resp_reply_error(thread, connection, number, run_not_integer);
-        return;
+        return NULL;
     }
     if (keys < 0 || keys > (int64_t)arguments.count) {
         resp_reply_error(thread, connection, number,
                          keys < 0 ? "ERR Number of keys can't be negative"
                                   : "ERR Number of keys can't be greater than number of args");
-        return;
+        return NULL;
     }
-    const struct command *found = find_script(thread, connection, number, command, script);
+    const struct command *found = find(thread, connection, number, command, script);
     if (found == NULL) {
-        return;
+        return NULL;
     }
     if (keys != found->last_key || !command_takes(found, arguments.count + 1)) {
         resp_reply_error(thread, connection, number,
                          "ERR wrong number of keys or arguments for this script");
-        return;
+        return NULL;
     }
     struct bytes *taken = arena_take(&thread->arena, arguments.count * sizeof *taken);
     while (taken != NULL && resp_next(&arguments, &taken[count])) {
         count++;
     }
-    if (taken == NULL || resp_make_part(thread, found, taken, count, &body) != 0) {
+    if (taken == NULL || resp_make_part(thread, found, taken, count, body) != 0) {
         resp_reply_error(thread, connection, number, "OOM no memory for the request");
-    } else if (keys == 1) {
+        return NULL;
+    }
+    return found;
+}
+
+void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
+               const struct command *command, struct bytes array, struct bytes whole)
+{
+    struct bytes body;
+    const struct command *found =
+        resp_find_script(thread, connection, number, command, array, &body);
+
+    if (found == NULL) {
+        return;
+    }
+    if (found->last_key == 1) {
         resp_one(thread, connection, number, found, body, whole);
     } else {
         resp_several(thread, connection, number, found, &found->procedure, body, whole);

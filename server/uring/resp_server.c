@@ -181,7 +181,7 @@ int local_info(struct local *local)
             size += sections[i].put(local, text + size, sizeof text - size);
         }
     }
-    return resp_bulk(local->out, bytes_of(text, size));
+    return resp_verbatim(local->out, bytes_of(text, size));
 }
 
 int local_role(const struct local *local)

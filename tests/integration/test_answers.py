@@ -106,7 +106,7 @@ def test_no_difference_but_the_documented():
                                               cli(port_of(daemon), protocol, lines)):
                     what = compare(line, theirs, ours, documented, seen)
                     if what:
-                        wrong.append(f"{what}: {line.text}\nRedis: {theirs[:500]}\nBelay: {ours[:500]}")
+                        wrong.append(f"{what}: {line.text}\nRedis: {theirs[:1500]}\nBelay: {ours[:1500]}")
     wrong += [f"no line of {COMMANDS.name} shows row {name} of differences.h"
               for name, (_, shown) in documented.items() if not shown and name not in seen]
     check(not wrong, "\n".join(wrong))

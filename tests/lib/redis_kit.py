@@ -107,6 +107,8 @@ class Client:
             return None
         if kind == b"$":
             return self.file.read(int(rest) + 2)[:-2]
+        if kind == b"=":
+            return self.file.read(int(rest) + 2)[len("txt:"):-2]
         if kind == b"%":
             return {self.read(): self.read() for _ in range(int(rest))}
         check(kind in b"*~>", f"no reply begins so: {line!r}")

@@ -188,6 +188,8 @@ static void write_all(const struct resp_out *out)
     assert_int_equal(resp_error(out, "ERR two\r\nlines"), 0);
     assert_int_equal(resp_number(out, INT64_MIN), 0);
     assert_int_equal(resp_bulk(out, bytes_of_string("a\r\n")), 0);
+    assert_int_equal(resp_verbatim(out, bytes_of_string("x\r\n")), 0);
+    assert_int_equal(resp_verbatim(out, bytes_of(NULL, 0)), 0);
     assert_int_equal(resp_null(out), 0);
     assert_int_equal(resp_null_array(out), 0);
     assert_int_equal(resp_array(out, 10), 0);
@@ -200,9 +202,10 @@ static void test_replies(void **state)
 {
     static const char second[] =
         "+OK\r\n-ERR two  lines\r\n:-9223372036854775808\r\n$3\r\na\r\n\r\n"
-        "$-1\r\n*-1\r\n*10\r\n*4\r\n*3\r\n*4\r\n";
-    static const char third[] = "+OK\r\n-ERR two  lines\r\n:-9223372036854775808\r\n$3\r\na\r\n\r\n"
-                                "_\r\n_\r\n*10\r\n%2\r\n~3\r\n>4\r\n";
+        "$3\r\nx\r\n\r\n$0\r\n\r\n$-1\r\n*-1\r\n*10\r\n*4\r\n*3\r\n*4\r\n";
+    static const char third[] =
+        "+OK\r\n-ERR two  lines\r\n:-9223372036854775808\r\n$3\r\na\r\n\r\n"
+        "=7\r\ntxt:x\r\n\r\n=4\r\ntxt:\r\n_\r\n_\r\n*10\r\n%2\r\n~3\r\n>4\r\n";
 
     (void)state;
     for (int version = 2; version <= 3; version++) {
