@@ -13,6 +13,7 @@
 const char run_syntax[] = "ERR syntax error";
 const char run_not_integer[] = "ERR value is not an integer or out of range";
 const char run_bad_time[] = "ERR invalid expire time";
+const char run_bad_cursor[] = "ERR invalid cursor";
 const char run_not_float[] = "ERR value is not a valid float";
 
 void run_begin(struct run *run, struct turn *turn)
@@ -237,7 +238,7 @@ const char *scan_options_read(struct run *run, bool fields, struct scan_options 
 
     *options = (struct scan_options){.count = SCAN_COUNT_DEFAULT};
     if (!read_cursor(run_next(run), &options->cursor)) {
-        return "ERR invalid cursor";
+        return run_bad_cursor;
     }
     while (run->rest.count > 0) {
         struct bytes word = run_next(run);

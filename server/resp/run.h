@@ -45,6 +45,7 @@ enum status run_ok(struct run *run);
 
 extern const char run_syntax[], run_not_integer[], run_not_float[];
 extern const char run_bad_time[]; /* Stands for run_bad_expire(). */
+extern const char run_bad_cursor[];
 
 /* The live session, where it is of this type. `view` NULL: there is none. Returns OK or WRONG_TYPE. */
 enum status run_view(struct run *run, enum session_type type, struct session_view **view);

@@ -50,12 +50,15 @@ static enum status scan(struct turn *turn, enum session_type type)
 
     run_begin(&run, turn);
     const char *error = scan_options_read(&run, type == SESSION_MAP, &options);
-    if (error != NULL) {
+    if (error == run_bad_cursor) {
         return run_error(&run, error);
     }
     enum status status = run_view(&run, type, &view);
     if (status != STATUS_OK) {
         return status;
+    }
+    if (error != NULL && view != NULL) { /* Of nothing, Redis does not look at the options. */
+        return run_error(&run, error);
     }
     int rc = resp_array(&run.out, 2);
     rc = rc != 0 ? rc : resp_text(&run.out, "0");
