@@ -44,11 +44,13 @@ bool resp_integer(struct bytes text, int64_t *value)
     return true;
 }
 
-/* The line at `at`, without the type's letter. Returns the size of all of it, 0 where its end has not come. */
-static size_t number_line(struct bytes input, size_t at, struct bytes *number)
+/* The line at `at`, without the type's letter; before `endless` it has no end. Returns the size of all of it, 0 where its end
+ * has not come. */
+static size_t number_line(struct bytes input, size_t at, size_t endless, struct bytes *number)
 {
+    const size_t from = endless > at ? endless : at;
     const uint8_t *start = input.data + at;
-    const uint8_t *end = memchr(start, '\r', input.size - at);
+    const uint8_t *end = memchr(input.data + from, '\r', input.size - from);
 
     if (end == NULL || end + 1 == input.data + input.size) {
         return 0;
@@ -69,9 +71,10 @@ static int64_t begin_array(struct resp_cursor *cursor, struct bytes input, size_
 {
     struct bytes text;
     int64_t count;
-    size_t size = number_line(input, 0, &text);
+    size_t size = number_line(input, 0, cursor->endless, &text);
 
     if (size == 0) {
+        cursor->endless = input.size - 1; /* The last byte may be the end's first. */
         return input.size > RESP_LINE_BYTES_MAX
                    ? fail(error, "Protocol error: too big mbulk count string")
                    : need(1, input, wanted);
@@ -99,8 +102,9 @@ static int64_t pass_argument(struct resp_cursor *cursor, struct bytes input,
     if (input.data[cursor->at] != '$') {
         return fail_type(error, input.data[cursor->at]);
     }
-    size_t size = number_line(input, cursor->at, &text);
+    size_t size = number_line(input, cursor->at, cursor->endless, &text);
     if (size == 0) {
+        cursor->endless = input.size - 1;
         return have > RESP_LINE_BYTES_MAX ? fail(error, "Protocol error: too big bulk count string")
                                           : need(1, input, wanted);
     }
@@ -172,7 +176,7 @@ bool resp_next(struct resp_arguments *arguments, struct bytes *argument)
     if (arguments->count == 0) {
         return false;
     }
-    size_t head = number_line(arguments->left, 0, &text);
+    size_t head = number_line(arguments->left, 0, 0, &text);
     if (head == 0 || !resp_integer(text, &bytes) || bytes < 0 ||
         (uint64_t)bytes + 2 > arguments->left.size - head) {
         return false; /* Not from resp_measure(). */

@@ -29,7 +29,8 @@ enum {
 /* How far into a request has been looked. Zero-initialise for each. */
 struct resp_cursor {
     bool begun;
-    size_t at;      /* Everything before it was looked at. */
+    size_t at;      /* Everything before it was looked at... */
+    size_t endless; /* ... and up to here there is no end of what begins there. */
     uint32_t count; /* Arguments in all... */
     uint32_t left;  /* ... and those whose bytes are not there yet. */
 };

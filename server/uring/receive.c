@@ -157,10 +157,11 @@ static int set_wanted(struct shard_thread *thread, struct connection *connection
     return 0;
 }
 
-/* Look at the request in `input` again. Returns whether there is one still, to go on with. */
-static bool measure_input(struct shard_thread *thread, struct connection *connection)
+/* Look at the request in `input` again, and cut off what is behind it. Returns whether there is one still, to go on with. */
+static bool measure_input(struct shard_thread *thread, struct connection *connection,
+                          size_t *surplus)
 {
-    const struct chunk *input = connection->input;
+    struct chunk *input = connection->input;
     struct measuring *measuring = &connection->measuring;
     int64_t whole = connection->protocol->measure(thread, connection, measuring,
                                                   bytes_of(input->data, input->size));
@@ -169,6 +170,11 @@ static bool measure_input(struct shard_thread *thread, struct connection *connec
         return false;
     }
     size_t wanted = whole > 0 ? (size_t)whole : measuring->wanted;
+    *surplus = wanted < input->size ? input->size - wanted : 0;
+    input->size -= *surplus;
+    if (is_large(connection)) {
+        thread->connections.input_bytes -= *surplus;
+    }
     if (set_wanted(thread, connection, wanted, whole == 0) != 0) {
         skip_input(thread, connection);
         return false;
@@ -176,34 +182,39 @@ static bool measure_input(struct shard_thread *thread, struct connection *connec
     return true;
 }
 
-static void input_grew(struct shard_thread *thread, struct connection *connection, size_t size)
+/* Returns how many bytes belong to the next request, and are to be taken again. */
+static size_t input_grew(struct shard_thread *thread, struct connection *connection, size_t size)
 {
+    size_t surplus = 0;
+
     connection->input->size += size;
     if (is_large(connection)) {
         thread->connections.input_bytes += size;
     }
-    if (connection->input->size == connection->input_wanted && connection->input_partial &&
-        !measure_input(thread, connection)) {
-        return;
+    if (connection->input->size >= connection->input_wanted && connection->input_partial &&
+        !measure_input(thread, connection, &surplus)) {
+        return 0;
     }
     if (receive_has_request(connection)) {
         serve_input(thread, connection);
     } else if (is_large(connection) && thread->connections.input_bytes > INPUT_BYTES_MAX) {
         skip_input(thread, connection);
     }
+    return surplus;
 }
 
-/* Copy what belongs to the request in `input`. Returns how many bytes that were. */
+/* Copy what belongs to the request in `input`: of one that may end anywhere what there is room for, as it would else be looked
+ * at byte by byte. Returns how many bytes that were. */
 static size_t fill_input(struct shard_thread *thread, struct connection *connection,
                          struct bytes bytes)
 {
     struct chunk *input = connection->input;
-    size_t missing = connection->input_wanted - input->size;
-    size_t size = missing < bytes.size ? missing : bytes.size;
+    size_t room =
+        (connection->input_partial ? input->capacity : connection->input_wanted) - input->size;
+    size_t size = room < bytes.size ? room : bytes.size;
 
     memcpy(input->data + input->size, bytes.data, size);
-    input_grew(thread, connection, size);
-    return size;
+    return size - input_grew(thread, connection, size);
 }
 
 /* Serve a request that lies whole in `bytes`, or begin to collect it. Returns how many bytes of it

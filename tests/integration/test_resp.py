@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import socket
 import subprocess
 import tempfile
 import threading
@@ -211,6 +212,43 @@ def test_order_of_replies():
                     check(came == answer, f"{words}: {came!r}, not {answer!r}")
                 for i in range(60):
                     client.ask("DEL", f"k{i}")
+
+
+def test_pieces():
+    """Arrays and lines of all sizes, cut anywhere: each request is found whole, and none takes what is the next one's."""
+    seed = int(os.environ.get("BELAY_SEED", time.time_ns()))
+    print(f"BELAY_SEED={seed}")
+    chance = random.Random(seed)
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for _ in range(60):
+                wanted, sent = [], bytearray()
+                for _ in range(chance.randrange(1, 60)):
+                    value = b"%d" % chance.randrange(10) * chance.choice((1, 5, 100, 5000, 16_000, 17_000, 60_000))
+                    if chance.randrange(3) == 0:
+                        sent += b"ECHO " + value + chance.choice((b"\n", b"\r\n"))
+                    elif chance.randrange(3) == 0:
+                        sent += b"*3\r\n$4\r\nPING\r\n$%d\r\n%s\r\n$1\r\nx\r\n" % (len(value), value)
+                        value = Error(b"ERR wrong number of arguments for 'ping' command")
+                    else:
+                        sent += b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(value), value)
+                    wanted.append(value)
+                sender = threading.Thread(target=send_pieces, args=(client.socket, bytes(sent), chance.randrange(1 << 32)))
+                sender.start()
+                for value in wanted:
+                    came = client.read()
+                    check(came == value and type(came) is type(value), f"{came[:30]!r}, not {value[:30]!r} of {len(value)}")
+                sender.join()
+
+
+def send_pieces(connection, sent, seed):
+    chance, at = random.Random(seed), 0
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while at < len(sent):
+        size = chance.choice((1, 7, 100, 4096, 5000, 40_000, 200_000))
+        connection.sendall(sent[at:at + size])
+        at += size
 
 
 def test_order_with_a_full_output():

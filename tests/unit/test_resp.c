@@ -71,6 +71,29 @@ static void test_endless(void **state)
     }
 }
 
+/* Bytes that come one by one are each looked at once: an end that is put where there was none is not found. */
+static void test_looked_at_once(void **state)
+{
+    static const char *const starts[] = {"", "*", "*1\r\n$", "*2\r\n$1\r\nx\r\n$"};
+    char text[2048], error[RESP_ERROR_BYTES];
+    size_t wanted;
+
+    (void)state;
+    for (size_t row = 0; row < sizeof starts / sizeof starts[0]; row++) {
+        struct resp_cursor cursor = {.begun = false};
+        size_t start = strlen(starts[row]);
+        memset(text, '1', sizeof text);
+        memcpy(text, starts[row], start);
+        assert_int_equal(resp_measure(&cursor, bytes_of(text, 1024), 10, &wanted, error), 0);
+        text[1000] = '\r';
+        text[1001] = '\n';
+        for (size_t size = 1025; size <= sizeof text; size++) {
+            assert_int_equal(resp_measure(&cursor, bytes_of(text, size), 10, &wanted, error), 0);
+            assert_int_equal(wanted, size + 1);
+        }
+    }
+}
+
 static void test_nothing(void **state)
 {
     char error[RESP_ERROR_BYTES];
@@ -222,10 +245,11 @@ static void test_replies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_requests), cmocka_unit_test(test_endless),
-        cmocka_unit_test(test_nothing),      cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_arguments),    cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_integers),     cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_bad_requests),   cmocka_unit_test(test_endless),
+        cmocka_unit_test(test_looked_at_once), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_pieces),         cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_lines),          cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_replies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
