@@ -30,8 +30,8 @@ bool exec_is_keyless(const struct command *command)
 bool exec_is_later(const struct command *command)
 {
     switch ((enum command_local)command->local) {
+    case LOCAL_ACL:
     case LOCAL_ASKING:
-    case LOCAL_AUTH:
     case LOCAL_CLIENT:
     case LOCAL_COMMAND:
     case LOCAL_CONFIG:

@@ -42,6 +42,7 @@ struct call {
     bool remote;         /* Another shard's: the bytes go there. */
     uint8_t origin;      /* That shard. */
     bool awaited;        /* Sent to another shard: counted in its connection's awaited_bytes. */
+    bool turned;         /* `held` has the request, which is owed back (turned.h). */
     bool held_back;      /* The answer waits for its release, in `held` where there was memory. */
     uint32_t connection, connection_generation;
     uint32_t part;

@@ -145,22 +145,6 @@ bool cross_request(struct shard_thread *thread, uint32_t shard, const struct req
     return true;
 }
 
-bool cross_turn_back(struct shard_thread *thread, const struct call *call,
-                     const struct request *request, uint32_t answer_bytes)
-{
-    struct cross_request_message *message =
-        thread->owed[call->origin].first != 0
-            ? NULL
-            : send_request(thread, call->origin, CROSS_TURNED, request, 0);
-
-    if (message == NULL) {
-        return false;
-    }
-    message->request.ticket = call->origin_ticket;
-    message->answer_bytes = answer_bytes;
-    return true;
-}
-
 /* ---- Answers ---- */
 
 static bool send_answer(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
@@ -194,11 +178,47 @@ static bool send_no_answer(struct shard_thread *thread, uint32_t shard, uint64_t
     return message != NULL;
 }
 
-/* Send the answer in `held`, or that there was no memory for it. */
+static struct request request_of(const struct cross_request_message *message, const uint8_t *at)
+{
+    struct request request = message->request;
+
+    request.key.data = at;
+    request.version.data = at + request.key.size;
+    request.body.data = request.version.data + request.version.size;
+    return request;
+}
+
+static bool send_turned(struct shard_thread *thread, uint32_t shard, uint64_t ticket,
+                        const struct request *request, uint32_t answer_bytes)
+{
+    struct cross_request_message *message = send_request(thread, shard, CROSS_TURNED, request, 0);
+
+    if (message == NULL) {
+        return false;
+    }
+    message->request.ticket = ticket;
+    message->answer_bytes = answer_bytes;
+    return true;
+}
+
+/* The request in `held`: a message, and its bytes. */
+static bool send_owed_turned(struct shard_thread *thread, uint32_t shard, const struct call *call)
+{
+    struct cross_request_message message;
+
+    memcpy(&message, call->held->data, sizeof message);
+    const struct request request = request_of(&message, call->held->data + sizeof message);
+    return send_turned(thread, shard, call->origin_ticket, &request, message.answer_bytes);
+}
+
+/* Send what is in `held`, or that there was no memory for it. */
 static bool send_owed(struct shard_thread *thread, uint32_t shard, const struct call *call)
 {
     const struct held *held = call->held;
 
+    if (call->turned) {
+        return send_owed_turned(thread, shard, call);
+    }
     return (held != NULL &&
             send_answer(thread, shard, call->origin_ticket, bytes_of(held->data, held->size))) ||
            (held == NULL &&
@@ -232,6 +252,40 @@ bool cross_answer(struct shard_thread *thread, struct call *call, struct bytes a
     }
     owe(thread, call, answer);
     return false;
+}
+
+/* Keep it in `held`. Returns 0 or -ENOMEM. */
+static int keep_turned(struct shard_thread *thread, struct call *call,
+                       const struct request *request, uint32_t answer_bytes)
+{
+    const struct cross_request_message message = {
+        .request = *request,
+        .answer_bytes = answer_bytes,
+    };
+    struct buffer *whole = &thread->scratch;
+
+    whole->size = 0;
+    int rc = buffer_append(whole, bytes_of(&message, sizeof message));
+    rc = rc != 0 ? rc : buffer_append(whole, request->key);
+    rc = rc != 0 ? rc : buffer_append(whole, request->version);
+    rc = rc != 0 ? rc : buffer_append(whole, request->body);
+    rc = rc != 0 ? rc : calls_hold(&thread->calls, call, buffer_bytes(whole));
+    call->turned = rc == 0;
+    return rc;
+}
+
+int cross_turn_back(struct shard_thread *thread, struct call *call, const struct request *request,
+                    uint32_t answer_bytes)
+{
+    if (thread->owed[call->origin].first == 0 &&
+        send_turned(thread, call->origin, call->origin_ticket, request, answer_bytes)) {
+        return 1;
+    }
+    int rc = keep_turned(thread, call, request, answer_bytes);
+    if (rc == 0) {
+        owe(thread, call, bytes_of(NULL, 0));
+    }
+    return rc;
 }
 
 /* Pay what is owed, in order, as far as the queue takes it. */
@@ -310,16 +364,6 @@ void cross_move(struct shard_thread *thread, struct connection *connection)
 }
 
 /* ---- Receiving ---- */
-
-static struct request request_of(const struct cross_request_message *message, const uint8_t *at)
-{
-    struct request request = message->request;
-
-    request.key.data = at;
-    request.version.data = at + request.key.size;
-    request.body.data = request.version.data + request.version.size;
-    return request;
-}
 
 static void take_request(struct shard_thread *thread, uint32_t from,
                          const struct cross_request_message *message, const uint8_t *at)

@@ -1,8 +1,8 @@
 /* What crosses from one shard's thread to another: requests for its sessions, their answers, sockets.
  *
  * Messages lie in the hop queues (hop.h); what is larger than HOP_MESSAGE_MAX travels as a pointer. A
- * full queue refuses requests (BUSY) before answers. An answer that finds it full stays with its call, in
- * the order of making, and goes when there is room; where there is no memory to keep it, that it is lost
+ * full queue refuses requests (BUSY) before answers. An answer that finds it full, or a request that is turned back, stays with
+ * its call, in the order of making, and goes when there is room; where there is no memory to keep it, that it is lost
  * is what goes, and that needs none. So every request is answered.
  */
 #ifndef CROSS_H
@@ -25,9 +25,10 @@ bool cross_has_room(struct shard_thread *thread, uint32_t count, size_t bytes);
 /* Send a request, whose ticket is a call here. Returns false when the queue is full. */
 bool cross_request(struct shard_thread *thread, uint32_t shard, const struct request *request);
 
-/* Send such a request back unexecuted (turned.h); the call stays. Returns false when that is impossible. */
-bool cross_turn_back(struct shard_thread *thread, const struct call *call,
-                     const struct request *request, uint32_t answer_bytes);
+/* Send such a request back unexecuted (turned.h), in order with the answers. Returns 1: it has gone, and with it the call;
+ * 0: both go later, by themselves; or -ENOMEM. */
+int cross_turn_back(struct shard_thread *thread, struct call *call, const struct request *request,
+                    uint32_t answer_bytes);
 
 /* Send the answer to such a request back. Returns whether it has gone, and with it the call; else both go
  * later, by themselves. */

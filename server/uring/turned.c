@@ -82,8 +82,11 @@ bool turned_back(struct shard_thread *thread, struct call *call, const struct re
         return false;
     }
     if (turned_marks_add(marks, thread->memory, call) == 0) {
-        if (cross_turn_back(thread, call, request, (uint32_t)bytes)) {
+        int rc = cross_turn_back(thread, call, request, (uint32_t)bytes);
+        if (rc > 0) {
             calls_give(&thread->calls, call);
+        }
+        if (rc >= 0) {
             return true;
         }
         turned_marks_remove(marks, call);

@@ -13,7 +13,8 @@
  * so a request that is not granted and comes between two that are was sent before the later one was known
  * to be turned back, and belongs behind it.
  *
- * Memory: a block for each, at most as many as the connection may have in flight. Threads: its shard's.
+ * Memory: a block for each, at most as many as the connection may have in flight; and a copy of what is owed back as the queue
+ * has no room for it (cross.h). Threads: its shard's.
  */
 #ifndef TURNED_H
 #define TURNED_H
