@@ -21,9 +21,9 @@
       "a transaction (`MULTI`)", \
       "keys of one slot (`{tag}`), else `CROSSSLOT`; at most 128, together within `session_max_bytes`; what it writes is " \
       "there whole after a crash, or not at all") \
-    X("queueing", "client dbsize eval evalsha flushall flushdb hello keys multi psubscribe punsubscribe scan subscribe unsubscribe", "", \
+    X("queueing", "auth client dbsize eval evalsha flushall flushdb hello keys multi psubscribe punsubscribe scan subscribe unsubscribe", "", \
       "between `MULTI` and `EXEC`", \
-      "an error at once: `CLIENT REPLY`, `DBSIZE`, `FLUSHALL`, `FLUSHDB`, `HELLO`, `KEYS`, `SCAN`, scripts that are not known, " \
+      "an error at once: `AUTH`, `CLIENT REPLY`, `DBSIZE`, `FLUSHALL`, `FLUSHDB`, `HELLO`, `KEYS`, `SCAN`, scripts that are not known, " \
       "and what begins or ends a subscription; what is not about keys is done when the rest is done") \
     X("size", "", "test_bad_requests.py:test_too_large", \
       "one request", \
@@ -53,6 +53,10 @@
       "only `expired` (`x`) and `del` (`g`), whatever other letters are set: one for each end of a session, by whatever " \
       "door; `expired` when it leaves memory, within a second of its deadline; `del` also for what RENAME displaces and " \
       "FLUSHALL ends; a crash may swallow one, and where a machine goes down it may come again") \
+    X("users", "acl auth dbsize keys scan", "test_users.py:test_rights_everywhere", \
+      "users", \
+      "come from the configuration; `ACL` shows them (`WHOAMI`, `USERS`, `LIST` without hashes). What they may do goes by prefixes " \
+      "of keys, also with `SCAN`, `KEYS`, `DBSIZE`, channels and keyspace events") \
     X("scans", "hscan sscan zscan", "", \
       "`HSCAN`, `SSCAN`, `ZSCAN`", \
       "all at once, with cursor 0") \
