@@ -19,6 +19,7 @@ enum { COPY_STARTS = 1 << 20, RESERVE_BYTES = 64 * 1024 };
 static const char meta_name[] = DIRECTORY_META_NAME;
 static const char lock_name[] = "LOCK";
 static const char reserve_name[] = "RESERVE";
+static const char made_name[] = "MADE";
 
 __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t size,
                                                        const char *format, ...)
@@ -82,20 +83,19 @@ struct stranger {
     bool sessions; /* It may hold some: a generation with files in it. */
 };
 
-static int any_name(void *context, const char *name)
+static int other_name(void *context, const char *name)
 {
     (void)context;
-    (void)name;
-    return 1;
+    return strcmp(name, made_name) != 0;
 }
 
-/* Of a generation: a shard's directory with nothing in it is what a first start makes. */
+/* Of a generation: a shard's directory with nothing of its own in it is what a first start makes. */
 static int look_for_file(void *context, const char *name)
 {
     char path[PATH_BYTES_MAX];
     int rc = path_join(path, context, name);
 
-    return rc != 0 ? rc : files_list(path, any_name, NULL) != 0;
+    return rc != 0 ? rc : files_list(path, other_name, NULL) != 0;
 }
 
 /* Is this a generation? Then `files` says whether there are files in it. */
@@ -150,6 +150,27 @@ static void tell_stranger(const struct directory *directory, const struct strang
     }
 }
 
+/* An empty file, so that a directory that is empty is one whose files were removed. */
+static int put_made(const struct directory *directory, uint32_t shard)
+{
+    struct files *files = directory->files;
+    char path[PATH_BYTES_MAX], made[PATH_BYTES_MAX];
+
+    int rc = directory_shard_path(directory, directory->meta.generation, shard, path);
+    if (rc == 0) {
+        rc = path_join(made, path, made_name);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    int fd = files->open(files, made, O_WRONLY | O_CREAT);
+    if (fd < 0) {
+        return fd;
+    }
+    files->close(files, fd);
+    return files->sync_directory(files, path);
+}
+
 static int create(struct directory *directory, uint32_t node, uint32_t shards, char *message,
                   size_t message_size)
 {
@@ -179,6 +200,7 @@ static int create(struct directory *directory, uint32_t node, uint32_t shards, c
     /* Before META: where that is there, directories that are not were lost. */
     for (uint32_t i = 0; i < shards && rc == 0; i++) {
         rc = directory_make_shard(directory, directory->meta.generation, i);
+        rc = rc != 0 ? rc : put_made(directory, i);
     }
     if (rc != 0) {
         tell(message, message_size, "%s: cannot make the directories of the shards: %s",

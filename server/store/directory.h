@@ -3,6 +3,7 @@
  *   DIR/LOCK                      flock()ed by the daemon that uses it; holds its process id
  *   DIR/META                      lines of text, the last one a checksum; always replaced whole
  *   DIR/RESERVE                   64 KiB that a start on a full disk takes for META, so that it can read
+ *   DIR/gen-N/shard-I/MADE        empty; of a first start: without any file a shard's directory was emptied
  *   DIR/gen-N/shard-I/log-*.seg   the log of shard I (log_format.h)
  *   DIR/gen-N/shard-I/checkpoint-*  its LMDB environment (checkpoint.h)
  *

@@ -250,9 +250,7 @@ static void check_used(const struct store *store)
     const struct store_report report = {
         .event = STORE_LOG_MISSING,
         .shard = store->options.shard,
-        .text =
-            "the directory of the shard was empty: its files were removed, or the first start was "
-            "cut short",
+        .text = "the directory of the shard was empty: its files were removed",
     };
     store->options.reporter->report(store->options.reporter, &report);
 }
