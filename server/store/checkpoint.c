@@ -308,7 +308,7 @@ int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *ke
     }
     for (;;) {
         MDB_val *value = &checkpoint->value;
-        int rc = checkpoint_cursor_get(checkpoint->cursor, &found, value, MDB_NEXT);
+        int rc = checkpoint_cursor_get(checkpoint, checkpoint->cursor, &found, value, MDB_NEXT);
         if (rc == -EBADMSG) {
             rc = checkpoint_skip(checkpoint, &found, value);
         }

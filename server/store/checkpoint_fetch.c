@@ -17,7 +17,7 @@ static int visit_position(struct checkpoint *checkpoint, MDB_cursor *cursor, uin
     struct bytes record;
 
     checkpoint_key_put(bytes, (struct checkpoint_key){.position = position});
-    int rc = checkpoint_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    int rc = checkpoint_cursor_get(checkpoint, cursor, &key, &value, MDB_SET_RANGE);
     while (rc == 0 && key.mv_size == CHECKPOINT_KEY_BYTES &&
            load_u64_big(key.mv_data) == position) {
         checkpoint->fetched_bytes += value.mv_size + FETCH_TREE_BYTES;
@@ -25,7 +25,7 @@ static int visit_position(struct checkpoint *checkpoint, MDB_cursor *cursor, uin
             rc = visit(context, record);
         }
         if (rc == 0) {
-            rc = checkpoint_cursor_get(cursor, &key, &value, MDB_NEXT);
+            rc = checkpoint_cursor_get(checkpoint, cursor, &key, &value, MDB_NEXT);
         }
     }
     return rc == -ENOENT ? 0 : rc;

@@ -26,7 +26,21 @@ void checkpoint_guard(MDB_env *env)
     (void)mdb_env_set_assert(env, on_assert);
 }
 
-int checkpoint_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op operation)
+/* What a damaged page says of a size may reach far beyond the file. */
+static bool lies_inside(const struct checkpoint *checkpoint, const MDB_val *value)
+{
+    uintptr_t begin = (uintptr_t)checkpoint->map, at = (uintptr_t)value->mv_data;
+    uint64_t bytes;
+
+    if (checkpoint->map == NULL) {
+        return true;
+    }
+    checkpoint_environment_size(checkpoint->env, &bytes);
+    return at >= begin && at - begin <= bytes && value->mv_size <= bytes - (at - begin);
+}
+
+int checkpoint_cursor_get(const struct checkpoint *checkpoint, MDB_cursor *cursor, MDB_val *key,
+                          MDB_val *value, MDB_cursor_op operation)
 {
     jmp_buf place;
     int rc = -EBADMSG;
@@ -38,6 +52,9 @@ int checkpoint_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_
         rc = -EBADMSG;
     }
     guard = NULL;
+    if (rc == 0 && !(lies_inside(checkpoint, key) && lies_inside(checkpoint, value))) {
+        rc = -EBADMSG;
+    }
     return rc;
 }
 

@@ -41,7 +41,7 @@ static int seek(struct checkpoint *checkpoint, uint64_t position, MDB_val *key, 
         return rc;
     }
     *key = (MDB_val){.mv_size = sizeof bytes, .mv_data = bytes};
-    return checkpoint_cursor_get(checkpoint->cursor, key, value, MDB_SET_RANGE);
+    return checkpoint_cursor_get(checkpoint, checkpoint->cursor, key, value, MDB_SET_RANGE);
 }
 
 /* How far after `from` reading works again. Returns 0 or -ENOENT with `step` set; negative errno. */

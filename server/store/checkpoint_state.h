@@ -91,8 +91,8 @@ int checkpoint_make_name_sure(struct checkpoint *checkpoint);
 /* mdb_cursor_get() and mdb_get() of an environment that checkpoint_guard() was told of. A page that does not read back
  * is -EBADMSG, and all that can be done with the transaction then is to end it. (checkpoint_guard.c) */
 void checkpoint_guard(MDB_env *env);
-int checkpoint_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
-                          MDB_cursor_op operation);
+int checkpoint_cursor_get(const struct checkpoint *checkpoint, MDB_cursor *cursor, MDB_val *key,
+                          MDB_val *value, MDB_cursor_op operation);
 int checkpoint_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value);
 
 /* Reading came to pages that do not read back: go on with the first key behind them, and report what was passed
