@@ -11,6 +11,7 @@
 #include "config.h"
 #include "events.h"
 #include "log_format.h"
+#include "resp.h"
 #include "segment_pool.h"
 
 enum {
@@ -91,6 +92,18 @@ static int check_users(const struct config *config, struct finding *finding)
                      config->listen_address);
     }
     return 0;
+}
+
+static int check_slowlog(const struct config *config, struct finding *finding)
+{
+    int64_t us;
+
+    if (resp_integer(bytes_of_string(config->resp_slowlog_log_slower_than), &us) && us >= -1) {
+        return 0;
+    }
+    return found(finding, config->lines[CONFIG_KEY_resp_slowlog_log_slower_than],
+                 "resp.slowlog_log_slower_than: '%s' is not valid: microseconds, or -1",
+                 config->resp_slowlog_log_slower_than);
 }
 
 /* As it would stand in the file. */
@@ -233,6 +246,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (rc == 0) {
         rc = check_users(config, &finding);
+    }
+    if (rc == 0) {
+        rc = check_slowlog(config, &finding);
     }
     if (rc != 0 && finding.line != 0) {
         snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, finding.line,

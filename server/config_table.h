@@ -103,7 +103,13 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Which keyspace events Redis clients can subscribe to, in Redis's letters, until CONFIG "    \
       "SET "                                                                                       \
       "says otherwise; of them `del` (g) and `expired` (x) are told. `Egx`: what Spring Session "  \
-      "asks for.")
+      "asks for.")                                                                                 \
+    X(resp, slowlog_log_slower_than, TEXT, "10000", 1, 20,                                         \
+      "Microseconds: commands of Redis clients that take so long in their shard are kept for "     \
+      "SLOWLOG, until CONFIG SET says otherwise. Below 1000 each command is measured, which "      \
+      "costs some. 0: all. -1: none.")                                                             \
+    X(resp, slowlog_max_len, NUMBER, "128", 0, 100000,                                             \
+      "How many of them are kept, until CONFIG SET says otherwise; each takes up to 5KiB.")
 
 #define CONFIG_LOG_KEYS(X)                                                                         \
     X(log, format, LOG_FORMAT, "text", 0, 0,                                                       \

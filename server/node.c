@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "node_private.h"
 #include "pages.h"
+#include "resp.h"
 
 enum { NODE_NUMBER = 1 }; /* A node that is alone; a cluster gives out others. */
 
@@ -131,9 +132,11 @@ static int open_plane(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
     uint32_t events = 0;
+    int64_t slower_than_us = -1;
 
     (void)events_parse(bytes_of_string(config->resp_notify_keyspace_events),
-                       &events); /* Checked. */
+                       &events); /* Checked, both. */
+    (void)resp_integer(bytes_of_string(config->resp_slowlog_log_slower_than), &slower_than_us);
     const struct plane_options options = {
         .node_name = config->node_name,
         .address = config->listen_address,
@@ -151,6 +154,8 @@ static int open_plane(struct node *node, char *message, size_t message_size)
         .users = node->logins == NULL ? NULL : &node->users,
         .logins = node->logins,
         .allow_flush = config->resp_allow_flush != 0,
+        .slowlog_slower_than_us = slower_than_us,
+        .slowlog_len = (uint32_t)config->resp_slowlog_max_len,
         .events = events,
         .actor = node->directory.meta.actor,
         .run = node->directory.meta.run,

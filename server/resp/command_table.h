@@ -14,6 +14,8 @@ enum command_flag {
     COMMAND_MAKES = 16,     /* May begin a session: it is what a full memory refuses. */
     COMMAND_ADMIN = 32,
     COMMAND_NO_AUTH = 64, /* Before the client has said who it is. */
+    COMMAND_SHORT = 128,  /* As short as those that Redis calls fast. */
+    COMMAND_LONG = 256,   /* FAST in Redis, but how long it takes is in its arguments. */
 };
 
 /* How the replies about many keys become one. */
@@ -80,6 +82,7 @@ enum command_join {
     X("keys", 2, COMMAND_READ, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_KEYS, "1.0.0", "generic", "Gives all keys that match a pattern.") \
     X("memory", -2, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_memory, false, LOCAL_NONE, "4.0.0", "server", "Tells how many bytes a value takes.") \
     X("mget", -2, COMMAND_READ | COMMAND_FAST, 1, -1, 1, JOIN_ARRAY, command_mget, false, LOCAL_NONE, "1.0.0", "string", "Gives many strings.") \
+    X("monitor", 1, COMMAND_CONNECTION | COMMAND_ADMIN, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_MONITOR, "1.0.0", "server", "Shows all commands of all clients as they come.") \
     X("mset", -3, COMMAND_WRITE | COMMAND_MAKES, 1, -1, 2, JOIN_OK, command_mset, false, LOCAL_NONE, "1.0.1", "string", "Sets many strings, each by itself.") \
     X("multi", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_MULTI, "1.2.0", "transactions", "Begins a transaction.") \
     X("object", -2, COMMAND_READ, 2, 2, 1, JOIN_NONE, command_object, false, LOCAL_NONE, "2.2.3", "generic", "Tells how a value is kept.") \
@@ -88,7 +91,7 @@ enum command_join {
     X("pexpireat", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpireat, false, LOCAL_NONE, "2.6.0", "generic", "Sets a deadline in milliseconds since 1970.") \
     X("pexpiretime", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pexpiretime, false, LOCAL_NONE, "7.0.0", "generic", "Tells the deadline in milliseconds since 1970.") \
     X("ping", -1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PING, "1.0.0", "connection", "Is answered.") \
-    X("psetex", 4, COMMAND_WRITE | COMMAND_MAKES, 1, 1, 1, JOIN_NONE, command_psetex, false, LOCAL_NONE, "2.6.0", "string", "Sets a string and its deadline in milliseconds.") \
+    X("psetex", 4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_SHORT, 1, 1, 1, JOIN_NONE, command_psetex, false, LOCAL_NONE, "2.6.0", "string", "Sets a string and its deadline in milliseconds.") \
     X("psubscribe", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PSUBSCRIBE, "2.0.0", "pubsub", "Listens to all channels whose names match.") \
     X("pttl", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_pttl, false, LOCAL_NONE, "2.6.0", "generic", "Tells how many milliseconds are left.") \
     X("publish", 3, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PUBLISH, "2.0.0", "pubsub", "Sends a message to those who listen.") \
@@ -106,13 +109,14 @@ enum command_join {
     X("scard", 2, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_scard, false, LOCAL_NONE, "1.0.0", "set", "Counts the members.") \
     X("script", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SCRIPT, "2.6.0", "scripting", "About the known scripts.") \
     X("select", 2, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SELECT, "1.0.0", "connection", "Chooses the key space.") \
-    X("set", -3, COMMAND_WRITE | COMMAND_MAKES, 1, 1, 1, JOIN_NONE, command_set, false, LOCAL_NONE, "1.0.0", "string", "Sets a string, whatever was there.") \
-    X("setex", 4, COMMAND_WRITE | COMMAND_MAKES, 1, 1, 1, JOIN_NONE, command_setex, false, LOCAL_NONE, "2.0.0", "string", "Sets a string and its deadline in seconds.") \
+    X("set", -3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_SHORT, 1, 1, 1, JOIN_NONE, command_set, false, LOCAL_NONE, "1.0.0", "string", "Sets a string, whatever was there.") \
+    X("setex", 4, COMMAND_WRITE | COMMAND_MAKES | COMMAND_SHORT, 1, 1, 1, JOIN_NONE, command_setex, false, LOCAL_NONE, "2.0.0", "string", "Sets a string and its deadline in seconds.") \
     X("setnx", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_setnx, false, LOCAL_NONE, "1.0.0", "string", "Sets a string where there is nothing.") \
     X("sismember", 3, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_sismember, false, LOCAL_NONE, "1.0.0", "set", "Tells whether a member is there.") \
+    X("slowlog", -2, COMMAND_CONNECTION | COMMAND_ADMIN, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_SLOWLOG, "2.2.12", "server", "About the commands that took long.") \
     X("smembers", 2, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_smembers, false, LOCAL_NONE, "1.0.0", "set", "Gives all members.") \
     X("smismember", -3, COMMAND_READ | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_smismember, false, LOCAL_NONE, "6.2.0", "set", "Tells which members are there.") \
-    X("spop", -2, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_spop, false, LOCAL_NONE, "1.0.0", "set", "Gives random members and removes them.") \
+    X("spop", -2, COMMAND_WRITE | COMMAND_FAST | COMMAND_LONG, 1, 1, 1, JOIN_NONE, command_spop, false, LOCAL_NONE, "1.0.0", "set", "Gives random members and removes them.") \
     X("srandmember", -2, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_srandmember, false, LOCAL_NONE, "1.0.0", "set", "Gives random members.") \
     X("srem", -3, COMMAND_WRITE | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_srem, false, LOCAL_NONE, "1.0.0", "set", "Removes members.") \
     X("sscan", -3, COMMAND_READ, 1, 1, 1, JOIN_NONE, command_sscan, false, LOCAL_NONE, "2.8.0", "set", "Gives members, all at once.") \
@@ -150,8 +154,8 @@ enum command_join {
 
 #define COMMAND_LOCALS(X) \
     X(ACL) X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
-    X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MULTI) X(PING) X(PSUBSCRIBE) X(PUBLISH) X(PUBSUB) X(PUNSUBSCRIBE) X(QUIT) \
-    X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
+    X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MONITOR) X(MULTI) X(PING) X(PSUBSCRIBE) X(PUBLISH) X(PUBSUB) X(PUNSUBSCRIBE) X(QUIT) \
+    X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SLOWLOG) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
     X(UNWATCH) X(WATCH)
 /* clang-format on */
 

@@ -57,6 +57,20 @@
       "users", \
       "come from the configuration; `ACL` shows them (`WHOAMI`, `USERS`, `LIST` without hashes). What they may do goes by prefixes " \
       "of keys, also with `SCAN`, `KEYS`, `DBSIZE`, channels and keyspace events") \
+    X("slowlog", "config slowlog", "test_slowlog.py:test_what_is_slow", \
+      "`SLOWLOG` (`slowlog-log-slower-than`, `slowlog-max-len`; `resp.slowlog_...` in the configuration)", \
+      "one log of all threads, at most 100,000 entries; the time is what the shards' threads spent on executing the command, " \
+      "summed up over its keys and shards, or the door's own where no session is asked: no waiting for other commands, the disk, " \
+      "other threads or a session that comes back from the checkpoint (nor its execution after that). Commands that Redis calls " \
+      "fast, and `SET`, `SETEX`, `PSETEX`, are measured only when they are larger than 4 KiB or less than 1,000 us is asked " \
+      "for, which then costs each command about 0.2 us; a transaction is one entry, `EXEC`; `AUTH` is redacted however many " \
+      "arguments it has") \
+    X("monitor", "monitor", "test_monitor.py:test_all_threads", \
+      "`MONITOR`", \
+      "commands of one connection in their order, those of several threads as they were taken in; shown when they are taken in, so " \
+      "before their effect, and those of a transaction also where `WATCH` then prevents it; of a transaction's commands on many " \
+      "keys the name is in lower case. No `lua` lines, as no Lua runs. One that does not read is closed as with replies, at twice " \
+      "`limits.output_buffer`, never told a part") \
     X("scans", "hscan sscan zscan", "", \
       "`HSCAN`, `SSCAN`, `ZSCAN`", \
       "all at once, with cursor 0") \

@@ -5,6 +5,7 @@
 #include "plane_private.h"
 #include "shard_thread.h"
 #include "slot.h"
+#include "slowlog.h"
 
 void batch_add(struct shard_thread *thread, const struct request *request,
                struct connection *connection, struct bytes whole)
@@ -135,6 +136,21 @@ static bool is_deferred(struct shard_thread *thread, const struct batch_item *it
     return turned_back(thread, calls_find(&thread->calls, item->request.ticket), &item->request);
 }
 
+static void execute(struct shard_thread *thread, const struct request *request, uint64_t now_us)
+{
+    struct slow_request *slow = calls_find(&thread->calls, request->ticket)->slow;
+
+    if (slow == NULL) {
+        shard_execute(thread->shard, request, thread->now_ms, now_us);
+        return;
+    }
+    slow_hold(slow); /* The call may be over then. */
+    const uint64_t began_us = monotonic_us();
+    shard_execute(thread->shard, request, thread->now_ms, now_us);
+    slow_ran(slow, monotonic_us() - began_us);
+    slow_drop(slow);
+}
+
 static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -143,7 +159,7 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
     uint64_t now_us = monotonic_us();
     for (uint32_t i = 0; i < count; i++) {
         if (!is_deferred(thread, &items[i])) {
-            shard_execute(thread->shard, &items[i].request, thread->now_ms, now_us);
+            execute(thread, &items[i].request, now_us);
         }
     }
 }

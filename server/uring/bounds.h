@@ -85,6 +85,15 @@ enum {
     /* In a turn a thread gives away so many bytes of them, to all subscribers together. */
     PUBSUB_TURN_BYTES = 4 * 1024 * 1024,
 
+    /* Lines that a thread has not given to those who watch with MONITOR yet. Above it they are missing, and the
+     * watchers are told so: OUTPUT_LIMIT, and closed. */
+    MONITOR_QUEUE_BYTES_MAX = 32 * 1024 * 1024,
+
+    /* The slow log: entries at most (CONFIG SET and the configuration refuse more); what is not measured (slowlog.h). */
+    SLOWLOG_LEN_MAX = 100000,
+    SLOWLOG_SHORT_BYTES = 4096,
+    SLOWLOG_SHORT_US = 1000,
+
     BUSY_RETRY_MS = 50, /* What BUSY advises where the shard itself was not asked. */
 
     TICK_BUDGET_US = 500,

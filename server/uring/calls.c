@@ -6,6 +6,7 @@
 
 #include "bounds.h"
 #include "heap.h"
+#include "slowlog.h"
 
 enum { TICKET_INDEX_MASK = 0xffffff };
 
@@ -38,6 +39,9 @@ void calls_fini(struct calls *calls)
     for (uint32_t i = 0; i < calls->size; i++) {
         if (calls->table[i].held != NULL) {
             held_free(calls, calls->table[i].held);
+        }
+        if ((calls->table[i].generation & 1) != 0 && calls->table[i].slow != NULL) {
+            slow_drop(calls->table[i].slow);
         }
     }
     while (calls->held_free != NULL) {
@@ -105,6 +109,10 @@ void calls_give(struct calls *calls, struct call *call)
     if (call->held != NULL) {
         held_give(calls, call->held);
         call->held = NULL;
+    }
+    if (call->slow != NULL) {
+        slow_drop(call->slow);
+        call->slow = NULL;
     }
     call->generation++;
     call->next = calls->free;

@@ -17,6 +17,7 @@
 
 struct gather;
 struct protocol;
+struct slow_request;
 struct task;
 
 enum call_form {
@@ -53,6 +54,7 @@ struct call {
     const struct protocol *protocol;
     struct gather *gather;
     struct task *task;
+    struct slow_request *slow; /* Measured, and held by the call (slowlog.h); NULL: it is not. */
     struct held *held;
 };
 

@@ -11,6 +11,7 @@
 #include "plane_private.h"
 #include "receive.h"
 #include "shard_thread.h"
+#include "slowlog.h"
 
 enum cross_kind {
     CROSS_REQUEST = 1,
@@ -387,6 +388,9 @@ static void take_request(struct shard_thread *thread, uint32_t from,
     call->task = NULL;
     call->held = NULL;
     call->awaited = false;
+    if (call->slow != NULL) {
+        slow_hold(call->slow);
+    }
     request.ticket = ticket;
     shard_prepare(thread->shard, &request);
     batch_add(thread, &request, NULL, bytes_of(NULL, 0));

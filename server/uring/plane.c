@@ -63,8 +63,8 @@ static void wake(void *context, uint32_t shard)
     mailbox_wake(&plane->threads[shard].mailbox);
 }
 
-/* Returns 0 or negative errno. */
-static int make_pubsub(struct plane *plane)
+/* What all threads use. Returns 0 or negative errno. */
+static int make_shared(struct plane *plane)
 {
     uint64_t seed;
 
@@ -73,6 +73,9 @@ static int make_pubsub(struct plane *plane)
     }
     pubsub_init(&plane->pubsub, plane->options.memory, seed, wake, plane);
     pubsub_set_events(&plane->pubsub, plane->options.events);
+    monitor_init(&plane->monitor, plane->options.memory, plane->options.shard_count, wake, plane);
+    slowlog_init(&plane->slowlog, plane->options.memory, plane->options.slowlog_slower_than_us,
+                 plane->options.slowlog_len, plane->options.now_ms, plane->options.clock);
     return 0;
 }
 
@@ -97,7 +100,7 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
     if (plane->options.memory == NULL) {
         plane->options.memory = heap_memory();
     }
-    rc = make_pubsub(plane);
+    rc = make_shared(plane);
     if (rc != 0) {
         free(plane);
         return rc;
@@ -225,6 +228,8 @@ void plane_destroy(struct plane *plane)
     if (plane->listen_fd >= 0) {
         close(plane->listen_fd);
     }
+    slowlog_fini(&plane->slowlog);
+    monitor_fini(&plane->monitor);
     pubsub_fini(&plane->pubsub);
     free(plane->threads);
     free(plane->node_name);

@@ -43,6 +43,9 @@ struct plane_options {
                                   by plane_login_answered(). */
     struct logins *logins;
     bool allow_flush; /* FLUSHDB and FLUSHALL. */
+    int64_t
+        slowlog_slower_than_us; /* The slow log (slowlog.h), until CONFIG SET says otherwise; below 0: none. */
+    uint32_t slowlog_len; /* Its entries, at most SLOWLOG_LEN_MAX. */
     uint32_t
         events; /* Keyspace events that are told, until CONFIG SET says otherwise (events.h). */
     struct actor actor;

@@ -6,11 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "monitor.h"
 #include "plane.h"
 #include "pubsub.h"
 #include "rename.h"
 #include "resp_door.h"
 #include "shard_thread.h"
+#include "slowlog.h"
 
 struct plane {
     struct plane_options options;
@@ -25,6 +27,8 @@ struct plane {
     _Atomic uint64_t resp_clients; /* The same, of connections that speak RESP. */
     struct scripts scripts;
     struct pubsub pubsub;
+    struct monitor monitor;
+    struct slowlog slowlog;
     uint16_t rename_tags[RENAME_JOURNALS];
     _Atomic uint32_t
         recovering; /* Threads that have not yet ended what a crash left half done: nothing is accepted. */

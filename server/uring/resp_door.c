@@ -32,6 +32,7 @@ int resp_door_open(struct shard_thread *thread, struct connection *connection)
         .connection = connection,
         .subscriber = {.shard = thread->index},
     };
+    peer_print(connection->fd, session->address);
     reply_order_init(&session->order, thread->memory);
     resp_multi_init(&session->multi, thread->memory);
     connection->protocol = &resp_protocol;
@@ -45,6 +46,7 @@ static void forget(struct shard_thread *thread, struct connection *connection)
     struct resp_session *session = connection->resp;
 
     pubsub_leave(&thread->plane->pubsub, &session->subscriber);
+    resp_monitor_leave(thread, session);
     reply_order_fini(&session->order);
     resp_multi_fini(&session->multi);
     heap_give(thread->memory, session, sizeof *session);
@@ -154,6 +156,7 @@ static void complain(struct shard_thread *thread, struct connection *connection,
 void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
                   struct bytes whole)
 {
+    thread->unseen = true;
     if (reply_order_put_off(connection->order, number) != 0) {
         connection_close(thread, connection);
         return;
@@ -215,6 +218,10 @@ uint64_t resp_take_call(struct shard_thread *thread, const struct connection *co
         (*call)->protocol = &resp_protocol;
         (*call)->connection = connection->index;
         (*call)->connection_generation = connection->generation;
+        (*call)->slow = thread->slow;
+        if (thread->slow != NULL) {
+            slow_ask(thread->slow);
+        }
     }
     return ticket;
 }
@@ -275,180 +282,6 @@ static int to_array(struct shard_thread *thread, struct bytes whole, struct byte
     return 0;
 }
 
-static void reply_unknown(struct shard_thread *thread, struct connection *connection,
-                          uint64_t number, struct bytes name, struct resp_arguments arguments)
-{
-    char text[512];
-    struct bytes argument;
-
-    int size = snprintf(text, sizeof text, "ERR unknown command '%.*s', with args beginning with: ",
-                        (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
-    while (size < 256 && resp_next(&arguments, &argument)) {
-        size +=
-            snprintf(text + size, sizeof text - (size_t)size, "'%.*s' ",
-                     (int)(argument.size < 128 ? argument.size : 128), (const char *)argument.data);
-    }
-    resp_reply_error(thread, connection, number, text);
-}
-
-static void reply_arity(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                        const struct command *command)
-{
-    bool exec = command->local == LOCAL_EXEC; /* It ends what it does not run. */
-    char text[128];
-
-    snprintf(text, sizeof text, "%s wrong number of arguments for '%s' command",
-             exec ? "EXECABORT Transaction discarded because of:" : "ERR", command->name);
-    if (exec) {
-        resp_multi_clear(&connection->resp->multi);
-    }
-    resp_reply_error(thread, connection, number, text);
-}
-
-void resp_own(struct shard_thread *thread, struct connection *connection, uint64_t number,
-              const struct command *command, struct bytes array)
-{
-    struct resp_arguments arguments = resp_arguments(array);
-    struct resp_out out = begin_reply(thread, connection);
-    struct bytes name;
-    bool ends = false;
-
-    (void)resp_next(&arguments, &name);
-    int rc = resp_local(thread, connection, command, arguments, &out, &ends);
-    resp_reply(thread, connection, number, rc);
-    if (ends) {
-        connection_drain(thread, connection);
-    }
-}
-
-/* Does it change how requests are read, or end them? Those that came before it must be past being put off: they would be
- * read anew. */
-static bool is_turning(const struct command *command)
-{
-    return command->local == LOCAL_AUTH || command->local == LOCAL_CLIENT ||
-           command->local == LOCAL_HELLO || command->local == LOCAL_QUIT ||
-           command->local == LOCAL_RESET || command->local == LOCAL_SELECT;
-}
-
-static bool is_walk(const struct command *command)
-{
-    return command->local == LOCAL_DBSIZE || command->local == LOCAL_FLUSHALL ||
-           command->local == LOCAL_FLUSHDB || command->local == LOCAL_KEYS;
-}
-
-static bool is_pubsub(const struct command *command)
-{
-    switch ((enum command_local)command->local) {
-    case LOCAL_PSUBSCRIBE:
-    case LOCAL_PUBLISH:
-    case LOCAL_PUNSUBSCRIBE:
-    case LOCAL_SUBSCRIBE:
-    case LOCAL_UNSUBSCRIBE:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* What a client of RESP2 may do that has subscribed. */
-static bool is_for_subscribers(const struct command *command)
-{
-    return command->local == LOCAL_PING || command->local == LOCAL_QUIT ||
-           command->local == LOCAL_RESET || (is_pubsub(command) && command->local != LOCAL_PUBLISH);
-}
-
-static void reply_subscribed(struct shard_thread *thread, struct connection *connection,
-                             uint64_t number, const struct command *command)
-{
-    char text[160];
-
-    snprintf(text, sizeof text,
-             "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
-             "are allowed in this context",
-             command->name);
-    resp_reply_error(thread, connection, number, text);
-}
-
-static bool is_multi(const struct command *command)
-{
-    switch ((enum command_local)command->local) {
-    case LOCAL_DISCARD:
-    case LOCAL_EXEC:
-    case LOCAL_MULTI:
-    case LOCAL_UNWATCH:
-    case LOCAL_WATCH:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Lines of an HTTP request: a page made somebody's browser talk to this port, and what follows is the page's. */
-static bool is_http(struct bytes name)
-{
-    return run_is(name, "post") || run_is(name, "host:");
-}
-
-static void dispatch(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                     struct bytes array, struct bytes whole)
-{
-    struct resp_arguments arguments = resp_arguments(array);
-    uint32_t count = arguments.count;
-    struct bytes name;
-
-    if (!resp_next(&arguments, &name)) {
-        connection_answer(thread, connection, number, bytes_of(NULL, 0)); /* Nothing was asked. */
-        return;
-    }
-    struct resp_multi *multi = &connection->resp->multi;
-    const struct command *command = command_find(name);
-    bool wrong = command == NULL || !command_takes(command, count);
-    char text[RESP_DENIED_BYTES];
-    const char *denied = wrong || thread->plane->options.users == NULL
-                             ? NULL
-                             : resp_denied(thread, connection, command, arguments, text);
-    multi->failed = multi->failed || (multi->open && (wrong || denied != NULL));
-    if (is_http(name)) {
-        thread->stats.frames_bad++;
-        connection_close(thread, connection);
-    } else if (command == NULL) {
-        reply_unknown(thread, connection, number, name, arguments);
-    } else if (wrong) {
-        reply_arity(thread, connection, number, command);
-    } else if (denied != NULL) {
-        resp_reply_error(thread, connection, number, denied);
-    } else if (resp_is_subscribed(connection->resp) && !is_for_subscribers(command)) {
-        reply_subscribed(thread, connection, number, command);
-    } else if (thread->stopping) {
-        resp_reply_error(thread, connection, number, "ERR the server is stopping");
-    } else if (is_multi(command)) {
-        resp_multi_command(thread, connection, number, command, array, whole);
-    } else if (multi->open && command->local != LOCAL_QUIT && command->local != LOCAL_RESET) {
-        resp_multi_queue(thread, connection, number, command, array);
-    } else if (command->local == LOCAL_SCAN) {
-        resp_scan(thread, connection, number, command, array, whole);
-    } else if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
-        resp_eval(thread, connection, number, command, array, whole);
-    } else if (is_pubsub(command)) {
-        resp_pubsub(thread, connection, number, command, array, whole);
-    } else if (is_walk(command)) {
-        resp_walk(thread, connection, number, command, array, whole);
-    } else if (command->join == JOIN_MOVE) {
-        resp_rename(thread, connection, number, command, array, whole);
-    } else if (is_turning(command) && resp_waits(thread, connection, number, 0, whole)) {
-        return;
-    } else if (command->local == LOCAL_AUTH || command->local == LOCAL_HELLO) {
-        resp_login(thread, connection, number, command, array, whole);
-    } else if (command->procedure.run == NULL || count <= (uint32_t)command->first_key) {
-        resp_own(thread, connection, number, command, array);
-    } else if (command->join == JOIN_NONE ||
-               (command->join != JOIN_ARRAY && arguments.count == (uint32_t)command->key_step)) {
-        resp_one(thread, connection, number, command, array, whole);
-    } else {
-        (void)resp_many(thread, connection, number, command, array, whole);
-    }
-}
-
 /* Too much is under way for its client already. */
 static bool must_pause(const struct shard_thread *thread, const struct connection *connection,
                        uint64_t number)
@@ -481,7 +314,7 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
     } else if (rc != 0) {
         resp_reply_error(thread, connection, number, "OOM no memory for the request");
     } else {
-        dispatch(thread, connection, number, array, whole);
+        resp_dispatch(thread, connection, number, array, whole);
     }
 }
 

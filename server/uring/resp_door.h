@@ -14,9 +14,12 @@
 #include "calls.h"
 #include "commands.h"
 #include "connection.h"
+#include "peer.h"
 #include "ports.h"
 #include "pubsub.h"
 #include "scripts.h"
+#include "shard_thread.h"
+#include "slowlog.h"
 
 enum {
     RESP_DATABASES = 16, /* SELECT: "ERR DB index is out of range". */
@@ -57,6 +60,10 @@ struct resp_session {
     struct resp_multi multi;
     struct connection *connection;
     struct subscriber subscriber;
+    bool monitors; /* MONITOR was said... */
+    struct resp_session *next_monitor;
+    uint64_t shown; /* Requests up to this number were shown to those who did. */
+    char address[PEER_BYTES];
     char name[RESP_NAME_BYTES_MAX + 1];
     char library[RESP_NAME_BYTES_MAX + 1], library_version[RESP_NAME_BYTES_MAX + 1];
 };
@@ -133,6 +140,9 @@ bool resp_waits(struct shard_thread *thread, struct connection *connection, uint
 /* The same where all that was asked before must be answered first. */
 bool resp_waits_for_all(struct shard_thread *thread, struct connection *connection, uint64_t number,
                         struct bytes whole);
+/* A whole request (resp_dispatch.c). */
+void resp_dispatch(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                   struct bytes array, struct bytes whole);
 /* Route a request to its shard; its reply is that to `number`. */
 void resp_route(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 const struct command *command, struct request *request, struct bytes whole);
@@ -142,6 +152,13 @@ struct request resp_request_of(const struct connection *connection, const struct
 /* Returns the ticket, or 0 where there are too many. */
 uint64_t resp_take_call(struct shard_thread *thread, const struct connection *connection,
                         const struct command *command, enum call_form form, struct call **call);
+/* What was measured of the command that is served now was another's time. `slow`: NULL where it is not measured. */
+static inline void resp_measure_anew(struct slow_request *slow)
+{
+    if (slow != NULL) {
+        slow->began_us = monotonic_us();
+    }
+}
 /* A command on one key. */
 void resp_one(struct shard_thread *thread, struct connection *connection, uint64_t number,
               const struct command *command, struct bytes array, struct bytes whole);
@@ -164,6 +181,19 @@ void resp_pubsub_turn(struct shard_thread *thread);
 void resp_pubsub_fini(struct shard_thread *thread);
 /* PUBLISH: returns as pubsub_publish(). */
 int64_t resp_publish(struct shard_thread *thread, struct resp_arguments arguments);
+/* MONITOR (resp_monitor.c). */
+void resp_monitor(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  struct bytes whole);
+/* It watches no longer; nothing where it does not. */
+void resp_monitor_leave(struct shard_thread *thread, struct resp_session *session);
+/* May a connection that watches do this? */
+bool resp_is_for_monitors(const struct command *command);
+/* Show those who watch a request; and what EXEC is about to carry out. */
+void resp_monitor_show(struct shard_thread *thread, const struct connection *connection,
+                       uint64_t number, const struct command *command, struct bytes array);
+void resp_monitor_show_queued(struct shard_thread *thread, const struct connection *connection);
+/* Give lines to this thread's watchers, before the end of the turn. */
+void resp_monitor_turn(struct shard_thread *thread);
 /* EVAL, EVALSHA (resp_scripts.c): the command that the script is, and its request. Returns NULL where what is wrong was
  * answered. */
 const struct command *resp_find_script(struct shard_thread *thread, struct connection *connection,

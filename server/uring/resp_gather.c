@@ -27,6 +27,7 @@ static bool must_wait(struct shard_thread *thread, struct connection *connection
 {
     if (connection->batched > 0) {
         batch_run(thread);
+        resp_measure_anew(thread->slow);
     }
     return connection->stalled || connection->gathers >= GATHERS_MAX ||
            connection_is_full(thread, connection, number);

@@ -26,7 +26,7 @@ static const struct help helps[] = {
       "LIST", "Give the names of all commands."}},
     {"config",
      {"GET <pattern>", "Give settings and their values.", "SET <name> <value>",
-      "Set notify-keyspace-events; nothing else can be set here."}},
+      "Set notify-keyspace-events, slowlog-log-slower-than or slowlog-max-len."}},
     {"memory", {"USAGE <key>", "Tell how many bytes a session takes."}},
     {"object",
      {"ENCODING <key>", "Tell how Redis would keep the value.", "IDLETIME <key>",
@@ -38,6 +38,10 @@ static const struct help helps[] = {
     {"script",
      {"EXISTS <sha1> [<sha1> ...]", "Tell which scripts are known.", "FLUSH [ASYNC|SYNC]",
       "Forget those that were sent.", "LOAD <script>", "Make a script known."}},
+    {"slowlog",
+     {"GET [<count>]",
+      "Give the newest entries (10; -1: all): id, time, microseconds, arguments, address, name.",
+      "LEN", "Count the entries.", "RESET", "Forget them."}},
 };
 
 static const struct help *help_of(const char *command)

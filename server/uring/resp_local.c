@@ -26,6 +26,7 @@ int local_arity_error(const struct local *local, const char *sub)
 {
     char text[96];
 
+    local->thread->unseen = true;
     snprintf(text, sizeof text, "ERR wrong number of arguments for '%s%s%s' command",
              local->command->name, sub == NULL ? "" : "|", sub == NULL ? "" : sub);
     return resp_error(local->out, text);
@@ -48,6 +49,7 @@ int local_unknown_sub(const struct local *local, struct bytes sub)
     if (run_is(sub, "help") && local->rest.count == 0 && local_has_help(local->command)) {
         return local_help(local);
     }
+    local->thread->unseen = true;
     local_upper(local->command->name, name);
     snprintf(text, sizeof text, "ERR unknown subcommand '%.*s'. Try %s HELP.",
              (int)(sub.size < 128 ? sub.size : 128), (const char *)sub.data, name);
@@ -171,10 +173,20 @@ static int hello(struct local *local)
     return rc != 0 ? rc : resp_array(&out, 0);
 }
 
+/* What was shown before is given before MONITOR ends. */
+static void watched_enough(const struct local *local)
+{
+    if (local->session->monitors) {
+        resp_monitor_turn(local->thread);
+        resp_monitor_leave(local->thread, local->session);
+    }
+}
+
 static int reset(struct local *local)
 {
     struct resp_session *session = local->session;
 
+    watched_enough(local);
     session->database = 0;
     session->resp3 = session->silent = session->silent_now = false;
     session->name[0] = '\0';
@@ -478,6 +490,7 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_PUBSUB:
         return local_pubsub(&local);
     case LOCAL_QUIT:
+        watched_enough(&local);
         *ends = true;
         return local_ok(&local);
     case LOCAL_RESET:
@@ -488,6 +501,8 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
         return script(&local);
     case LOCAL_SELECT:
         return select_database(&local);
+    case LOCAL_SLOWLOG:
+        return local_slowlog(&local);
     case LOCAL_AUTH:
     case LOCAL_DBSIZE:
     case LOCAL_DISCARD:
@@ -497,6 +512,7 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_FLUSHALL:
     case LOCAL_FLUSHDB:
     case LOCAL_KEYS:
+    case LOCAL_MONITOR:
     case LOCAL_MULTI:
     case LOCAL_PSUBSCRIBE:
     case LOCAL_PUBLISH:

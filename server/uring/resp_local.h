@@ -1,5 +1,5 @@
 /* What the RESP door's own commands share: private to resp_local.c (the connection, the commands, scripts), resp_server.c
- * (the server) and resp_pubsub.c. */
+ * (the server), resp_pubsub.c and resp_slowlog.c. */
 #ifndef RESP_LOCAL_H
 #define RESP_LOCAL_H
 
@@ -40,5 +40,6 @@ int local_config(struct local *local);
 int local_info(struct local *local);
 int local_pubsub(struct local *local);
 int local_role(const struct local *local);
+int local_slowlog(struct local *local);
 
 #endif

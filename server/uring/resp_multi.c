@@ -387,10 +387,11 @@ static void exec(struct shard_thread *thread, struct connection *connection, uin
     if (multi->failed) {
         resp_reply_error(thread, connection, number,
                          "EXECABORT Transaction discarded because of previous errors.");
-    } else if (multi->key_count == 0) {
-        execute_here(thread, connection, number);
     } else {
-        send_all(thread, connection, number);
+        if (monitor_is_watched(&thread->plane->monitor)) {
+            resp_monitor_show_queued(thread, connection);
+        }
+        (multi->key_count == 0 ? execute_here : send_all)(thread, connection, number);
     }
     resp_multi_clear(multi);
 }

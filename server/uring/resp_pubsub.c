@@ -205,6 +205,7 @@ bool resp_waits_for_all(struct shard_thread *thread, struct connection *connecti
 {
     if (connection->batched > 0) {
         batch_run(thread);
+        resp_measure_anew(thread->slow);
     }
     if (connection->stalled || !reply_order_is_due(connection->order, number)) {
         resp_put_off(thread, connection, number, whole);

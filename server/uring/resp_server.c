@@ -1,6 +1,7 @@
 /* The RESP door's commands about the server. */
 #include "resp_local.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -11,31 +12,56 @@
 #include "run.h"
 #include "shard_thread.h"
 
+/* Those that CONFIG SET can change, and their values now. */
+enum setting { SETTING_EVENTS, SETTING_SLOWER_THAN, SETTING_SLOWLOG_LEN, SETTINGS_CHANGED };
+
+static const char *const setting_names[] = {
+    [SETTING_EVENTS] = "notify-keyspace-events",
+    [SETTING_SLOWER_THAN] = "slowlog-log-slower-than",
+    [SETTING_SLOWLOG_LEN] = "slowlog-max-len",
+};
+
+enum { SETTING_BYTES = 32 };
+
+static void print_settings(struct plane *plane, char values[SETTINGS_CHANGED][SETTING_BYTES])
+{
+    int64_t slower_than = atomic_load(&plane->slowlog.slower_than_us);
+
+    static_assert((int)EVENTS_TEXT_BYTES <= (int)SETTING_BYTES, "room for them");
+    events_print(pubsub_events(&plane->pubsub), values[SETTING_EVENTS]);
+    snprintf(values[SETTING_SLOWER_THAN], SETTING_BYTES, "%lld", (long long)slower_than);
+    snprintf(values[SETTING_SLOWLOG_LEN], SETTING_BYTES, "%u", slowlog_count_max(&plane->slowlog));
+}
+
 static int config_get(struct local *local)
 {
     static const struct {
         const char *name, *value;
-    } settings[] = {
+    } fixed[] = {
         {"appendonly", "yes"},
         {"databases", "16"},
         {"maxmemory-policy", "noeviction"},
-        {"notify-keyspace-events", NULL},
         {"replica-read-only", "yes"},
         {"save", ""},
         {"slave-read-only", "yes"},
         {"timeout", "0"},
     };
-    enum { SETTINGS = sizeof settings / sizeof settings[0] };
+    enum { FIXED = sizeof fixed / sizeof fixed[0], SETTINGS = FIXED + SETTINGS_CHANGED };
+    char changed[SETTINGS_CHANGED][SETTING_BYTES];
+    const char *names[SETTINGS], *values[SETTINGS];
     bool wanted[SETTINGS] = {false};
-    char events[EVENTS_TEXT_BYTES];
     uint32_t count = 0;
 
-    events_print(pubsub_events(&local->thread->plane->pubsub), events);
+    print_settings(local->thread->plane, changed);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        names[i] = i < FIXED ? fixed[i].name : setting_names[i - FIXED];
+        values[i] = i < FIXED ? fixed[i].value : changed[i - FIXED];
+    }
     while (local->rest.count > 0) {
         struct bytes pattern = local_next(local);
         for (size_t i = 0; i < SETTINGS; i++) {
-            wanted[i] = wanted[i] || run_is(pattern, settings[i].name) ||
-                        glob_matches(pattern, bytes_of_string(settings[i].name));
+            wanted[i] = wanted[i] || run_is(pattern, names[i]) ||
+                        glob_matches(pattern, bytes_of_string(names[i]));
         }
     }
     for (size_t i = 0; i < SETTINGS; i++) {
@@ -44,51 +70,104 @@ static int config_get(struct local *local)
     int rc = resp_map(local->out, count);
     for (size_t i = 0; rc == 0 && i < SETTINGS; i++) {
         if (wanted[i]) {
-            rc = resp_text(local->out, settings[i].name);
-            const char *value = settings[i].value;
-            rc = rc != 0 ? rc : resp_text(local->out, value != NULL ? value : events);
+            rc = resp_text(local->out, names[i]);
+            rc = rc != 0 ? rc : resp_text(local->out, values[i]);
         }
     }
     return rc;
 }
 
-static int config_error(const struct local *local, const char *cause)
+static int config_error(const struct local *local, struct bytes name, const char *cause)
 {
     char text[192];
 
-    snprintf(text, sizeof text,
-             "ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - %s",
-             cause);
+    snprintf(text, sizeof text, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+             (int)name.size, (const char *)name.data, cause);
     return resp_error(local->out, text);
 }
 
-/* There is one setting that can be changed. */
+/* Which one it is; SETTINGS_CHANGED: none that can be changed. */
+static enum setting find_setting(struct bytes name)
+{
+    enum setting setting = 0;
+
+    while (setting < SETTINGS_CHANGED && !run_is(name, setting_names[setting])) {
+        setting++;
+    }
+    return setting;
+}
+
+/* The values that are asked for; those of the others stay as they were. */
+struct settings {
+    uint32_t events;
+    int64_t slower_than_us, slowlog_len;
+};
+
+/* Returns NULL, or what is wrong with the value. */
+static const char *read_setting(enum setting setting, struct bytes value, struct settings *settings)
+{
+    int64_t number = 0;
+
+    if (setting == SETTING_EVENTS) {
+        return events_parse(value, &settings->events) != 0 ? EVENTS_BAD : NULL;
+    }
+    if (!resp_integer(value, &number)) {
+        return "argument couldn't be parsed into an integer";
+    }
+    if (setting == SETTING_SLOWER_THAN) {
+        settings->slower_than_us = number;
+        return number < -1 ? "argument must be between -1 and 9223372036854775807 inclusive" : NULL;
+    }
+    static_assert(SLOWLOG_LEN_MAX == 100000, "said here");
+    settings->slowlog_len = number;
+    return number < 0 || number > SLOWLOG_LEN_MAX
+               ? "argument must be between 0 and 100000 inclusive"
+               : NULL;
+}
+
+/* All of them or none, as Redis: first the names are looked at, then the values. */
 static int config_set(struct local *local)
 {
-    uint32_t events;
-    bool found = false;
+    struct plane *plane = local->thread->plane;
+    struct settings settings = {
+        .events = pubsub_events(&plane->pubsub),
+        .slower_than_us = atomic_load(&plane->slowlog.slower_than_us),
+        .slowlog_len = slowlog_count_max(&plane->slowlog),
+    };
+    struct resp_arguments pairs = local->rest;
+    bool found[SETTINGS_CHANGED] = {false};
+    struct bytes name, value;
 
     if (local->rest.count % 2 != 0) {
         return resp_error(local->out, run_syntax);
     }
-    while (local->rest.count > 0) {
-        struct bytes name = local_next(local), value = local_next(local);
-        if (!run_is(name, "notify-keyspace-events")) {
+    while (resp_next(&pairs, &name) && resp_next(&pairs, &value)) {
+        enum setting setting = find_setting(name);
+        if (setting == SETTINGS_CHANGED) {
             char text[160];
             snprintf(text, sizeof text,
                      "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                      (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
             return resp_error(local->out, text);
         }
-        if (found) {
-            return config_error(local, "duplicate parameter");
+        if (found[setting]) {
+            return config_error(local, name, "duplicate parameter");
         }
-        if (events_parse(value, &events) != 0) {
-            return config_error(local, EVENTS_BAD);
-        }
-        found = true;
+        found[setting] = true;
     }
-    pubsub_set_events(&local->thread->plane->pubsub, events);
+    while (local->rest.count > 0) {
+        enum setting setting = find_setting(local_next(local));
+        const char *cause = read_setting(setting, local_next(local), &settings);
+        if (cause != NULL) {
+            return config_error(local, bytes_of_string(setting_names[setting]), cause);
+        }
+    }
+    if (found[SETTING_EVENTS]) {
+        pubsub_set_events(&plane->pubsub, settings.events);
+    }
+    if (found[SETTING_SLOWER_THAN] || found[SETTING_SLOWLOG_LEN]) {
+        slowlog_set(&plane->slowlog, settings.slower_than_us, (uint32_t)settings.slowlog_len);
+    }
     return local_ok(local);
 }
 

@@ -373,6 +373,7 @@ static uint64_t end_of_turn(struct shard_thread *thread)
     uint64_t now_us = monotonic_us();
 
     resp_pubsub_turn(thread);
+    resp_monitor_turn(thread);
     connections_turn(thread);
     wait_us = least(wait_us, tick(thread, now_us));
     wait_us = least(wait_us, log_writer_turn(&thread->log, now_us));

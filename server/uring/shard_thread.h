@@ -40,6 +40,9 @@ struct owed {
 
 enum { FRAME_BUFFER_BYTES = 4096 }; /* Always there for an answer without a value. */
 
+struct resp_session;
+struct slow_request;
+
 struct shard_thread {
     struct door door;
     struct tracer tracer;
@@ -82,9 +85,13 @@ struct shard_thread {
     struct task *tasks;
     bool messages_came;             /* There are some in its queue (pubsub.h), perhaps... */
     struct pubsub_queued *messages; /* ... and these were taken from it. */
-    uint64_t rename_id;             /* Of the last one. */
-    uint32_t recovering;            /* Journals not looked at, and what was found in them. */
-    bool again;                     /* There is more to do: do not wait. */
+    struct resp_session *monitors;  /* Connections that watch (monitor.h). */
+    struct slow_request
+        *slow;   /* Of the command that the RESP door takes apart now; NULL: it is not measured. */
+    bool unseen; /* That one was put off or refused: it is neither shown nor measured. */
+    uint64_t rename_id;  /* Of the last one. */
+    uint32_t recovering; /* Journals not looked at, and what was found in them. */
+    bool again;          /* There is more to do: do not wait. */
     bool stopping, drained;
     uint64_t stop_us;
     pthread_t thread;

@@ -9,11 +9,16 @@
 #include "door.h"
 #include "plane_private.h"
 #include "shard_thread.h"
+#include "slowlog.h"
 
 void task_add(struct shard_thread *thread, struct task *task, const struct task_kind *kind)
 {
     task->kind = kind;
     task->due_us = 0;
+    task->slow = thread->slow;
+    if (task->slow != NULL) {
+        slow_ask(task->slow);
+    }
     task->next = thread->tasks;
     thread->tasks = task;
     thread->again = true;
@@ -51,8 +56,18 @@ void task_go_on(struct shard_thread *thread, struct task *task, uint64_t delay_u
     thread->again = thread->again || delay_us == 0;
 }
 
+/* Nothing more of it is measured. */
+static void let_go(struct task *task)
+{
+    if (task->slow != NULL) {
+        slow_drop(task->slow);
+        task->slow = NULL;
+    }
+}
+
 void task_over(struct shard_thread *thread, struct task *task)
 {
+    let_go(task);
     task->over = true;
     thread->again = true;
 }
@@ -80,6 +95,10 @@ static bool take_call(struct shard_thread *thread, struct task *task, struct req
     call->connection = UINT32_MAX;
     call->granted_bytes = UINT32_MAX; /* Answers of any size are taken. */
     call->task = task;
+    call->slow = task->slow;
+    if (call->slow != NULL) {
+        slow_hold(call->slow);
+    }
     call->part = part;
     return true;
 }
@@ -147,6 +166,7 @@ void tasks_fini(struct shard_thread *thread)
 {
     while (thread->tasks != NULL) {
         struct task *next = thread->tasks->next;
+        let_go(thread->tasks);
         thread->tasks->kind->free(thread, thread->tasks);
         thread->tasks = next;
     }

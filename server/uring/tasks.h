@@ -19,6 +19,7 @@ struct call;
 struct connection;
 struct request;
 struct shard_thread;
+struct slow_request;
 struct task;
 
 struct task_answer {
@@ -43,7 +44,8 @@ struct task {
     bool over;
     bool for_client;
     uint32_t connection, generation;
-    uint64_t number; /* Of the client's request. */
+    uint64_t number;           /* Of the client's request. */
+    struct slow_request *slow; /* Measured, and held by the task; NULL: it is not. */
 };
 
 extern const struct protocol tasks_protocol;

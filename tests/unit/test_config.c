@@ -375,6 +375,30 @@ static void test_events(void **state)
                                  "Use 'Ag$lshzxeKEtmdn'.");
 }
 
+static void test_slowlog(void **state)
+{
+    static const char *const good[] = {"-1", "0", "10000", "9223372036854775807"};
+    static const char *const bad[] = {"-2", "", "x", "1ms", "9223372036854775808"};
+    char setting[80];
+
+    (void)state;
+    config_init(&config);
+    assert_string_equal(config.resp_slowlog_log_slower_than, "10000");
+    assert_int_equal(config.resp_slowlog_max_len, 128);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        snprintf(setting, sizeof setting, "resp.slowlog_log_slower_than=%s", good[i]);
+        assert_int_equal(config_set(&config, setting, message, sizeof message), 0);
+        assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        config_init(&config);
+        snprintf(setting, sizeof setting, "resp.slowlog_log_slower_than=%s", bad[i]);
+        assert_true(config_set(&config, setting, message, sizeof message) != 0 ||
+                    config_finish(&config, &machine, message, sizeof message) != 0);
+        assert_non_null(strstr(message, "resp.slowlog_log_slower_than"));
+    }
+}
+
 static void test_file(void **state)
 {
     (void)state;
@@ -541,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_disk_limit),
         cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_slowlog),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_print_parse),
         cmocka_unit_test(test_example),
