@@ -151,17 +151,33 @@ static bool due_visit(void *context, uint64_t position, struct bytes record)
     return false;
 }
 
-/* Log the burial in shard->scratch and forget the session. Returns what the log says. */
+/* Does a death before the session's last life keep late writes away still? */
+static bool remembers(struct bytes tombstone)
+{
+    struct record opened;
+
+    return record_open_head(&opened, tombstone, RECORD_FORMAT) == 0 &&
+           opened.version.death.until > opened.version.newest.hlc;
+}
+
+/* Log the burial in shard->scratch and forget the session, or all but its tombstone. Returns what the log says, or
+ * -ENOMEM: it has to be done again. */
 static int bury(struct due *due)
 {
     struct shard *shard = due->shard;
     struct bytes record = buffer_bytes(&shard->scratch), key = session_key(record);
-    int rc = shard_append(shard, LOG_BURY, due->position, key, &record, 1);
+    bool stays = due->expired && remembers(record);
+    int rc = shard_append(shard, stays ? LOG_FULL : LOG_BURY, due->position, key, &record, 1);
 
     if (rc != 0) {
         return rc;
     }
-    keeper_remove(shard->keeper, due->position, key);
+    if (stays && keeper_set(shard->keeper, due->position, record) != 0) {
+        return -ENOMEM;
+    }
+    if (!stays) {
+        keeper_remove(shard->keeper, due->position, key);
+    }
     /* Its dedup window goes with it: from here on nobody can tell whether such a write was done. */
     shard->gone_hlc = due->newest_hlc > shard->gone_hlc ? due->newest_hlc : shard->gone_hlc;
     shard->stats.cold -= due->cold;

@@ -427,6 +427,42 @@ static void test_wheel_stays_small(void **state)
     world_end();
 }
 
+/* What a session remembers of a death before it outlives its own end: a late write of the life that was destroyed is
+ * refused, whether the later life has been buried or not. */
+static void test_death_outlives_the_next_life(void **state)
+{
+    const uint64_t keep_ms = UINT64_C(3600) * 1000;
+    struct changes changes = {.size = 0};
+
+    (void)state;
+    world_prepare();
+    world.policy.rules.no_resurrect = true;
+    world.policy.rules.tombstone_keep_ms = keep_ms;
+    world_start();
+    assert_int_equal(world_put("a", "first"), STATUS_OK);
+    assert_int_equal(world_destroy("a"), STATUS_OK);
+    changes_add(&changes, (struct change){.operation = CHANGE_SET, .value = text("second")});
+    changes_add(&changes, (struct change){.operation = CHANGE_TTL, .ms = 1000});
+    struct request create = world_write_of("a", &changes);
+    create.mode = WRITE_CREATE;
+    assert_int_equal(world_run(create), STATUS_OK);
+    world.now_ms += 1500;
+    assert_int_equal(world_put("a", "late"), STATUS_DESTROYED);
+    world_pass(2000);
+    assert_int_equal(shard_stats(world.shard)->expired, 1);
+    assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 1);
+    assert_int_equal(shard_stats(world.shard)->live, 0);
+    assert_int_equal(world_logged(LOG_BURY), 0);
+    assert_int_equal(world_put("a", "late"), STATUS_DESTROYED);
+    assert_int_equal(world_run(create), STATUS_OK); /* Who means a new one gets it. */
+    assert_int_equal(world_destroy("a"), STATUS_OK);
+    world_pass(keep_ms + 5000);
+    assert_int_equal(world_logged(LOG_BURY), 1);
+    assert_int_equal(world_records(), 0);
+    assert_int_equal(world_put("a", "new"), STATUS_OK);
+    world_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_sliding_is_buried_in_time),
         cmocka_unit_test(test_touch_is_logged_rarely),
         cmocka_unit_test(test_wheel_stays_small),
+        cmocka_unit_test(test_death_outlives_the_next_life),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
