@@ -428,7 +428,7 @@ def test_scan_misses_nothing():
 
 def test_many_keys():
     """1,024 keys in one command, and not one more."""
-    with Daemon(shards=2) as daemon:
+    with Daemon(shards=2, settings=("limits.queue_delay=1m",)) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             keys = [f"k{i}" for i in range(1025)]
