@@ -234,6 +234,29 @@ def test_what_is_slow():
                 check(len(took) == 1 and took[0] >= 100, f"{name}: {took}")
 
 
+def test_pipelines():
+    """Commands that are put off and served again are logged once; SLOWLOG tells of all that was asked before it."""
+    with Daemon(shards=SHARDS, settings=("resp.slowlog_log_slower_than=0", "resp.slowlog_max_len=10000", "limits.in_flight=8",
+                                         PATIENT)) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            client.ask("HELLO", 3)
+            value = b"v" * 100_000
+            for i in range(10):
+                client.ask("SET", f"k{i}", value)
+            client.ask("SLOWLOG", "RESET")
+            sent = [[b"SLOWLOG", b"RESET"]]
+            for i in range(50):
+                steps = [[b"GET", b"k%d" % (i % 10)], [b"MGET", b"k%d" % i, b"none"], [b"SUBSCRIBE", b"c"], [b"PUBLISH", b"c%d" % i, b"m"],
+                         [b"UNSUBSCRIBE", b"c"], [b"SELECT", b"0"], [b"GET", b"none%d" % i], [b"SLOWLOG", b"GET", b"10000"]]
+                client.socket.sendall(b"".join(b" ".join(step) + b"\r\n" for step in steps))
+                answers = [client.read() for _ in steps]
+                check(answers[0] == value and answers[2] == [b"subscribe", b"c", 1], f"{i}: {answers[1:]}")
+                log = [entry[3] for entry in reversed(answers[-1])]
+                check(sorted(log) == sorted(sent + steps[:-1]), f"{i}: {log[-10:]}")
+                sent += steps
+
+
 def test_transactions():
     """EXEC is one entry here, with the time of all it did."""
     with Daemon(shards=SHARDS, settings=("resp.slowlog_log_slower_than=0",)) as daemon:
@@ -248,7 +271,7 @@ def test_transactions():
 
 def test_answered_after_the_disk():
     """A write that is answered once it is on the disk is logged then, once."""
-    with Daemon(shards=SHARDS, settings=('policy "".ack=disk', "resp.slowlog_log_slower_than=0")) as daemon:
+    with Daemon(shards=SHARDS, settings=('policy "".ack=disk', "resp.slowlog_log_slower_than=0", PATIENT)) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             for i in range(20):
@@ -259,11 +282,18 @@ def test_answered_after_the_disk():
 
 
 def test_settings_of_the_node():
-    """In the configuration, and what is wrong there."""
+    """In the configuration, as belayctl shows them, and what is wrong there."""
     with Daemon(settings=("resp.slowlog_log_slower_than=77", "resp.slowlog_max_len=5")) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             check(client.ask("CONFIG", "GET", "slowlog*") == [b"slowlog-log-slower-than", b"77", b"slowlog-max-len", b"5"], "both")
+        for key, value in (("slowlog_log_slower_than", "77"), ("slowlog_max_len", "5")):
+            shown = daemon.run("belayctl", "config", "get", f"resp.{key}")
+            check(shown.strip() == value, f"{key}: {shown}")
+    for setting in ("resp.slowlog_log_slower_than=-2", "resp.slowlog_max_len=100001"):
+        with Daemon(settings=(setting,)) as daemon:
+            daemon.launch()
+            check(daemon.wait() == 2 and setting.split("=")[0] in daemon.log(), daemon.log())
 
 
 if __name__ == "__main__":
