@@ -7,7 +7,6 @@ from daemon import SLOWNESS, Daemon, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
 
 MANY = 100
-PATIENT = ("limits.queue_delay=1m",)  # A slow build may well say BUSY.
 MORE_BYTES = (64 << 20) * SLOWNESS  # That many connections may take; a sanitizer notes what it has of each byte.
 
 # Each is followed by ECHO and QUIT, so that both servers close the connection after it or because of it.
@@ -121,7 +120,7 @@ def test_many_announcements():
         "too large an argument": b"*1\r\n$1000000000\r\n",
         "a long line": b"x" * 10_000_000,
     }
-    with Daemon(settings=PATIENT) as daemon:
+    with Daemon() as daemon:
         daemon.start()
         with Client(port_of(daemon)) as other:
             check(other.ask("SET", "here", "1") == b"OK", "set")
@@ -142,7 +141,7 @@ def test_many_announcements():
 def test_many_halves():
     """What did come of requests that are never whole is bounded as well; who goes beyond is told."""
     bound = int((140 << 20) * SLOWNESS)  # README: 128 MiB of a shard.
-    with Daemon(shards=1, settings=PATIENT) as daemon:
+    with Daemon(shards=1) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as other:
             check(other.ask("SET", "here", "1") == b"OK", "set")

@@ -18,7 +18,7 @@ LINE = re.compile(rb'\d{10}\.\d{6} \[(\d+) ([^ ]+)\] (".*)')
 @contextmanager
 def both():
     """The ports of a redis-server and of a node with several threads."""
-    with Redis() as redis, Daemon(shards=SHARDS, settings=("resp.allow_flush=yes", "limits.queue_delay=60s")) as daemon:
+    with Redis() as redis, Daemon(shards=SHARDS, settings=("resp.allow_flush=yes",)) as daemon:
         daemon.start()
         yield [("redis", redis.port), ("belay", port_of(daemon))]
 
@@ -219,7 +219,7 @@ def test_all_threads():
 
 def test_put_off_and_shown_once():
     """A pipeline whose replies are not read is put off and served again: each command is shown once, in order."""
-    with Daemon(shards=SHARDS, settings=("limits.output_buffer=64MiB", "limits.in_flight=8", "limits.queue_delay=60s")) as daemon:
+    with Daemon(shards=SHARDS, settings=("limits.output_buffer=64MiB", "limits.in_flight=8")) as daemon:
         daemon.start()
         port = port_of(daemon)
         with watch(port) as watcher, Client(port) as client:

@@ -422,7 +422,7 @@ def test_which_events():
 def test_ends_are_told_once():
     """Deadlines and idle timeouts, used and not used meanwhile, ended by other doors: each once, on all shards."""
     count = 400
-    with Daemon(shards=SHARDS, settings=("limits.queue_delay=1m",)) as daemon:
+    with Daemon(shards=SHARDS) as daemon:
         daemon.start()
         port = port_of(daemon)
         with listen(port, "__keyevent@*") as listener, Client(port) as client:

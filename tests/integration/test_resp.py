@@ -256,7 +256,7 @@ def test_order_with_a_full_output():
     seed = int(os.environ.get("BELAY_SEED", time.time_ns()))
     print(f"BELAY_SEED={seed}")
     chance = random.Random(seed)
-    with Daemon(shards=3, settings=("limits.queue_delay=60s",)) as daemon:
+    with Daemon(shards=3) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             values = {b"k%d" % i: chance.randbytes(chance.choice((10, 3000, 40_000, 150_000))) for i in range(40)}
@@ -294,7 +294,7 @@ def test_order_of_large_answers():
     print(f"BELAY_SEED={seed}")
     chance = random.Random(seed)
     keys, values = [b"k%d" % i for i in range(8)], {}
-    with Daemon(shards=3, settings=("limits.queue_delay=1m",)) as daemon:
+    with Daemon(shards=3) as daemon:
         daemon.start()
         for _ in range(5):
             with Client(port_of(daemon)) as client:
@@ -318,7 +318,7 @@ def test_order_of_large_answers():
 
 def test_many_large_answers():
     """All that clients with pipelines ask of other shards is answered: what the queues between them do not take waits."""
-    with Daemon(shards=2, settings=("limits.queue_delay=1m",)) as daemon:
+    with Daemon(shards=2) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             for i in range(100):
@@ -412,7 +412,7 @@ def test_requests_are_of_their_time():
 
 
 def test_scan_misses_nothing():
-    with Daemon(shards=3, settings=("limits.queue_delay=1m",)) as daemon:
+    with Daemon(shards=3) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             for i in range(3000):
@@ -428,7 +428,7 @@ def test_scan_misses_nothing():
 
 def test_many_keys():
     """1,024 keys in one command, and not one more."""
-    with Daemon(shards=2, settings=("limits.queue_delay=1m",)) as daemon:
+    with Daemon(shards=2) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             keys = [f"k{i}" for i in range(1025)]
@@ -587,7 +587,7 @@ def test_handshakes():
 
 def test_benchmark():
     """redis-benchmark runs through. (It takes a BUSY for an error, which a slow build may well say.)"""
-    with Daemon(settings=("limits.queue_delay=1m",)) as daemon:
+    with Daemon() as daemon:
         daemon.start()
         out = subprocess.run(["redis-benchmark", "-p", port_of(daemon), "-n", "20000", "-P", "16", "-q", "-t",
                               "ping,set,get,incr,sadd,hset,spop,mset"], stdout=subprocess.PIPE,

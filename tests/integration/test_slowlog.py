@@ -9,15 +9,13 @@ from daemon import Daemon, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
 
 SHARDS = 3
-PATIENT = "limits.queue_delay=60s"  # Whatever else the machine does.
 RELEASE = 'if redis.call("get",KEYS[1]) == ARGV[1] then\n    return redis.call("del",KEYS[1])\nelse\n    return 0\nend'
 
 
 @contextmanager
 def both(slower_than="0", length="1000"):
     """The ports of a redis-server and of a node with several threads."""
-    settings = (f"resp.slowlog_log_slower_than={slower_than}", f"resp.slowlog_max_len={length}", "resp.allow_flush=yes",
-                PATIENT)
+    settings = (f"resp.slowlog_log_slower_than={slower_than}", f"resp.slowlog_max_len={length}", "resp.allow_flush=yes")
     with Redis(settings=(("slowlog-log-slower-than", slower_than), ("slowlog-max-len", length))) as redis, \
             Daemon(shards=SHARDS, settings=settings) as daemon:
         daemon.start()
@@ -165,7 +163,7 @@ def test_an_entry():
 def test_one_log_of_all_threads():
     """Connections on all threads, keys of all shards: each command is in it once, ids follow each other."""
     each, talkers = 200, 8
-    with Daemon(shards=SHARDS, settings=("resp.slowlog_log_slower_than=0", "resp.slowlog_max_len=100000", PATIENT)) as daemon:
+    with Daemon(shards=SHARDS, settings=("resp.slowlog_log_slower_than=0", "resp.slowlog_max_len=100000")) as daemon:
         daemon.start()
         port = port_of(daemon)
 
@@ -236,8 +234,7 @@ def test_what_is_slow():
 
 def test_pipelines():
     """Commands that are put off and served again are logged once; SLOWLOG tells of all that was asked before it."""
-    with Daemon(shards=SHARDS, settings=("resp.slowlog_log_slower_than=0", "resp.slowlog_max_len=10000", "limits.in_flight=8",
-                                         PATIENT)) as daemon:
+    with Daemon(shards=SHARDS, settings=("resp.slowlog_log_slower_than=0", "resp.slowlog_max_len=10000", "limits.in_flight=8")) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             client.ask("HELLO", 3)
@@ -271,7 +268,7 @@ def test_transactions():
 
 def test_answered_after_the_disk():
     """A write that is answered once it is on the disk is logged then, once."""
-    with Daemon(shards=SHARDS, settings=('policy "".ack=disk', "resp.slowlog_log_slower_than=0", PATIENT)) as daemon:
+    with Daemon(shards=SHARDS, settings=('policy "".ack=disk', "resp.slowlog_log_slower_than=0")) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             for i in range(20):

@@ -24,7 +24,7 @@ class Fresh:
     """A started node with an empty data directory."""
 
     def __init__(self, wrapper=ON_SERVER_CORE, settings=()):
-        self.daemon = Daemon(settings=["memory.limit=8GiB", *settings], shards=1, wrapper=wrapper)
+        self.daemon = Daemon(settings=["memory.limit=8GiB", "limits.queue_delay=100ms", *settings], shards=1, wrapper=wrapper)
 
     def __enter__(self):
         return self.daemon.__enter__().start()
