@@ -391,8 +391,11 @@ int renames_begin(struct shard_thread *thread, struct connection *connection, ui
 /* All journals of a thread. */
 struct recovery {
     struct task task;
-    uint32_t left; /* Answers. */
+    uint32_t left;                   /* Answers. */
+    uint8_t unseen[RENAME_JOURNALS]; /* A bit for each that is still to be looked at. */
 };
+
+static_assert(RENAMES_MAX <= 8, "a bit for each");
 
 static void free_recovery(struct shard_thread *thread, struct task *task)
 {
@@ -423,20 +426,41 @@ static int take_up(struct shard_thread *thread, struct bytes bytes, uint16_t tag
     return 0;
 }
 
-/* What cannot be taken up now stays in its journal, for the next start. */
+/* One answer less is awaited. Once all have come those that said nothing are asked again. */
+static void came(struct shard_thread *thread, struct recovery *recovery)
+{
+    bool all = true;
+
+    if (--recovery->left > 0) {
+        return;
+    }
+    for (uint32_t journal = 0; all && journal < RENAME_JOURNALS; journal++) {
+        all = recovery->unseen[journal] == 0;
+    }
+    if (all || thread->stopping) {
+        task_over(thread, &recovery->task);
+        recovered(thread);
+    } else {
+        task_go_on(thread, &recovery->task, TASK_RETRY_US);
+    }
+}
+
+/* What cannot be taken up at all stays in its journal, for the next start. */
 static void looked(struct shard_thread *thread, struct task *task, const struct task_answer *answer)
 {
     struct recovery *recovery = container_of(task, struct recovery, task);
+    uint32_t journal = answer->part / RENAMES_MAX, number = answer->part % RENAMES_MAX;
+    bool again = answer->status == STATUS_BUSY || answer->status == STATUS_MEMORY_FULL;
 
     if (answer->status == STATUS_OK && answer->bytes.size > 0 &&
         answer->bytes.data[0] == RENAME_DONE) {
-        (void)take_up(thread, bytes_of(answer->bytes.data + 1, answer->bytes.size - 1),
-                      (uint16_t)answer->part);
+        again = take_up(thread, bytes_of(answer->bytes.data + 1, answer->bytes.size - 1),
+                        thread->plane->rename_tags[journal]) == -ENOMEM;
     }
-    if (--recovery->left == 0) {
-        task_over(thread, task);
-        recovered(thread);
+    if (!again) {
+        recovery->unseen[journal] &= (uint8_t) ~(1U << number);
     }
+    came(thread, recovery);
 }
 
 static void look(struct shard_thread *thread, struct recovery *recovery, uint32_t journal,
@@ -453,7 +477,7 @@ static void look(struct shard_thread *thread, struct recovery *recovery, uint32_
             .procedure = &rename_look,
         };
         recovery->left++;
-        task_ask(thread, &recovery->task, &request, tag);
+        task_ask(thread, &recovery->task, &request, journal * RENAMES_MAX + number);
     }
 }
 
@@ -465,10 +489,12 @@ static void begin_recovery(struct shard_thread *thread, struct task *task)
     recovery->left = 1;
     for (uint32_t journal = thread->index; journal < RENAME_JOURNALS; journal += shards) {
         for (uint32_t number = 0; number < RENAMES_MAX; number++) {
-            look(thread, recovery, journal, number);
+            if ((recovery->unseen[journal] >> number & 1) != 0) {
+                look(thread, recovery, journal, number);
+            }
         }
     }
-    looked(thread, task, &(struct task_answer){.status = STATUS_OK});
+    came(thread, recovery);
 }
 
 static const struct task_kind recovery_kind = {
@@ -487,5 +513,8 @@ void renames_recover(struct shard_thread *thread)
         return;
     }
     *recovery = (struct recovery){0};
+    for (uint32_t i = thread->index; i < RENAME_JOURNALS; i += thread->plane->options.shard_count) {
+        recovery->unseen[i] = (1U << RENAMES_MAX) - 1;
+    }
     task_add(thread, &recovery->task, &recovery_kind);
 }

@@ -114,9 +114,53 @@ static void test_full_disk(void **state)
     plane_kit_stop(&kit);
 }
 
+/* The heap, but that for a while there is nothing large. Any thread. */
+static _Atomic int64_t refusals_left;
+
+static void *scarce_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
+{
+    struct memory *heap = heap_memory();
+
+    (void)memory;
+    if (new_size > 4096 && atomic_fetch_sub(&refusals_left, 1) > 0) {
+        return NULL;
+    }
+    return heap->resize(heap, block, old_size, new_size);
+}
+
+static void restore_scarce(struct plane_kit *begun)
+{
+    restore(begun);
+    atomic_store(&refusals_left, 5000); /* Of some rounds of looking. */
+}
+
+/* Journals are asked until they answer: BUSY is no answer. */
+static void test_busy_start(void **state)
+{
+    struct memory scarce = *heap_memory();
+    struct plane_client client;
+
+    (void)state;
+    scarce.resize = scarce_resize;
+    plane_kit_init(&kit, 2);
+    kit.options.memory = &scarce;
+    target = slot_of_key(text("new")) % 2;
+    kit.restore = restore_scarce;
+    plane_kit_start(&kit);
+    plane_client_connect(&client, &kit);
+    ask(&client, "GET new");
+    expect(&client, "$8\r\ntreasure\r\n");
+    assert_true(atomic_load(&refusals_left) <= 0);
+    plane_client_close(&client);
+    plane_kit_stop(&kit);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_full_disk)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_busy_start),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
