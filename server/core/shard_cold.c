@@ -267,7 +267,10 @@ bool shard_freeze(struct shard *shard, uint64_t *budget_ns)
 
 bool shard_is_lost(const struct shard *shard, const struct request *request)
 {
-    return shard->cold.answering || position_set_has(&shard->cold.damaged, request->position);
+    const struct cold_state *cold = &shard->cold;
+
+    return (cold->answering && request->position == cold->answered) ||
+           position_set_has(&cold->damaged, request->position);
 }
 
 void shard_await(struct shard *shard, const struct request *request, uint64_t now_us)

@@ -77,6 +77,7 @@ void shard_park(struct shard *shard, const struct request *request, uint64_t now
     bool first = false;
     int rc = parking_add(&shard->parking, request, &first);
 
+    shard->cold.goes_on = shard->cold.goes_on || (rc == 0 && shard->cold.answering);
     if (rc == 0 && first && request->op != REQUEST_SCAN) {
         rc = fetch(shard, request->position);
         if (rc != 0) {
@@ -118,9 +119,13 @@ void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint6
         histogram_record(&shard->stats.fetch_us, now_us > since_us ? now_us - since_us : 0);
     }
     shard->cold.answering = true;
+    shard->cold.goes_on = false;
+    shard->cold.answered = position;
     run(shard, parked, now_us);
     shard->cold.answering = false;
-    shard_refreeze(shard, position);
+    if (!shard->cold.goes_on) { /* Else it is needed once more. The hand takes it in its turn. */
+        shard_refreeze(shard, position);
+    }
 }
 
 bool shard_loading_over(struct shard *shard)

@@ -44,7 +44,9 @@ struct cold_state {
     bool freezes;         /* Memory is above the mark, and not yet down at the other. */
     bool stalled;         /* A round found nothing to do: wait until the checkpoint has more. */
     bool shrinks;         /* Something may still go. */
-    bool answering;       /* What was parked for a fetch that is over is executed. */
+    bool answering;       /* What was parked for a fetch that is over is executed... */
+    bool goes_on;         /* ... and some of it waits for another session now. */
+    uint64_t answered;    /* The position that was fetched. */
     uint64_t covered_lsn; /* The checkpoint has the log before it... */
     uint64_t covered_hlc; /* ... and every record whose newest stamp is not above this. */
     uint64_t stored_hlc;  /* The newest stamp that the checkpoint gave while loading. */

@@ -1,5 +1,6 @@
 /* Sessions whose fields leave memory and come back: what may go, and every operation on one that is gone. */
 #include "cold_world.h"
+#include "procedure.h"
 
 /* ---- What goes ---- */
 
@@ -307,6 +308,65 @@ static void test_several_wait_for_one(void **state)
     end();
 }
 
+static enum status see_both(struct turn *turn)
+{
+    static const char *const keys[] = {"a", "b"};
+
+    for (int i = 0; i < 2; i++) {
+        struct request one = *turn->request;
+        one.key = text(keys[i]);
+        turn_to(turn, &one);
+        if (turn_use(turn) == NULL) {
+            return STATUS_NOT_FOUND;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* A transaction whose sessions are all cold waits for one after the other. */
+static void test_a_transaction_waits_for_each(void **state)
+{
+    static const struct procedure procedure = {.name = "see", .run = see_both, .many = true};
+    uint8_t body[8] = {2, 1, 'a', 1, 'b'};
+
+    (void)state;
+    begin_roomy();
+    assert_int_equal(world_put("a", big), STATUS_OK);
+    assert_int_equal(world_put("b", big), STATUS_OK);
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 2);
+    struct request request = get_of("a");
+    request.body = bytes_of(body, 5);
+    request.procedure = &procedure;
+    assert_int_equal(store_run(request), STATUS_OK);
+    assert_int_equal(store.fetches, 2);
+    assert_int_equal(store.told, 0);
+    assert_int_equal(stats()->cold, 0);
+    end();
+}
+
+/* Also where memory is so full that what was fetched would go again at once. */
+static void test_a_transaction_waits_in_full_memory(void **state)
+{
+    static const struct procedure procedure = {.name = "see", .run = see_both, .many = true};
+    uint8_t body[8] = {2, 1, 'a', 1, 'b'};
+
+    (void)state;
+    begin_roomy();
+    assert_int_equal(world_put("a", big), STATUS_OK);
+    assert_int_equal(world_put("b", big), STATUS_OK);
+    store_compact();
+    store_freeze();
+    struct request request = get_of("a");
+    request.body = bytes_of(body, 5);
+    request.procedure = &procedure;
+    world.shard->options.memory_max = 1;
+    assert_int_equal(store_run(request), STATUS_OK);
+    assert_int_equal(store.fetches, 2);
+    end();
+}
+
 /* The session ends while it is fetched, and another one begins: what was stored must not come back. */
 static void test_it_ends_while_it_is_fetched(void **state)
 {
@@ -412,6 +472,8 @@ int main(void)
         cmocka_unit_test(test_the_last_access_is_kept),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_several_wait_for_one),
+        cmocka_unit_test(test_a_transaction_waits_for_each),
+        cmocka_unit_test(test_a_transaction_waits_in_full_memory),
         cmocka_unit_test(test_it_ends_while_it_is_fetched),
         cmocka_unit_test(test_no_memory_to_ask),
         cmocka_unit_test(test_timeout_while_it_waits),
