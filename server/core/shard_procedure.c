@@ -182,8 +182,23 @@ static enum status run(struct turn *turn, const struct procedure *procedure)
     return shard_commit(turn, &turn->text);
 }
 
+/* What waited for another one of its keys has that in it: its own is the first. */
+static struct request own(const struct shard *shard, const struct request *request)
+{
+    struct request whole = *request;
+    struct reader keys = reader_of(request->body);
+
+    if (request->procedure->many && read_varint(&keys) > 0) {
+        whole.key = read_string(&keys);
+        whole.position = keeper_position(shard->options.seed, whole.key);
+    }
+    return whole;
+}
+
 void shard_procedure(struct shard *shard, const struct request *request, uint64_t now_us)
 {
+    const struct request whole = own(shard, request);
+    request = &whole;
     const struct procedure *procedure = request->procedure;
     const struct policy *policy = policy_of_key(shard->policies, request->key);
     enum ack_level level = shard_ack_level(request, policy);

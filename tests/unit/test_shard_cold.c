@@ -312,6 +312,7 @@ static enum status see_both(struct turn *turn)
 {
     static const char *const keys[] = {"a", "b"};
 
+    assert_bytes_equal(turn->request->key, text("a")); /* Whatever it waited for. */
     for (int i = 0; i < 2; i++) {
         struct request one = *turn->request;
         one.key = text(keys[i]);
