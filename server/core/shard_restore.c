@@ -112,15 +112,16 @@ static void take_stored_hlc(struct shard *shard, struct bytes record)
 
 int shard_restore_stored(struct shard *shard, struct bytes record, bool fetched)
 {
-    if (session_check(record) != 0) {
-        return -EBADMSG;
-    }
     struct bytes key = session_key(record);
     uint64_t position = keeper_position(shard->options.seed, key);
     struct bytes before = keeper_find(shard->keeper, position, key);
-    if (record_is_cold(before)) {
-        int rc = fetched ? shard_thaw(shard, position, before, record) : 0;
-        return rc == -ESTALE ? 0 : rc; /* shard_check_fetched() will find it. */
+    int rc = session_check(record) == 0 ? 0 : -EBADMSG;
+    if (record_is_cold(before) && fetched) {
+        rc = rc == 0 ? shard_thaw(shard, position, before, record) : rc;
+        return rc == -ENOMEM ? rc : 0; /* shard_check_fetched() will find it, and tell. */
+    }
+    if (rc != 0 || record_is_cold(before)) {
+        return rc;
     }
     if (!shard->loading || shard_has_fetched(shard, position)) {
         return 0; /* It was written anew, or ended, meanwhile. */

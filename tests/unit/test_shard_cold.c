@@ -458,6 +458,19 @@ static void test_damage(void **state)
     }
 }
 
+/* What is stored cannot be read: that is told once, too. */
+static void test_damaged_bytes_are_told_once(void **state)
+{
+    (void)state;
+    begin_roomy();
+    put_cold("a");
+    store.all[0].record.size = 12; /* The key is there. */
+    assert_int_equal(store_run(get_of("a")), STATUS_DAMAGED);
+    assert_int_equal(store.told, 1);
+    assert_int_equal(store.told_error, -ENODATA);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_to_ask),
         cmocka_unit_test(test_timeout_while_it_waits),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damaged_bytes_are_told_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
