@@ -1,5 +1,6 @@
 """Data larger than memory: a real node with a small memory.limit and many times as many bytes of sessions."""
 
+import itertools
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import native
 from cases import run_cases
 from daemon import SLOWNESS, Daemon, check, wait_for
 from load import Load, audit, written
+from redis_kit import Client, port_of
 
 MIB = 1 << 20
 LIMIT_MIB = 64
@@ -165,6 +167,26 @@ def test_a_damaged_value():
         daemon.run("belayctl", "session", "del", "victim")
         daemon.run("belayctl", "session", "put", "victim", "new")
         check("new" in daemon.run("belayctl", "session", "get", "victim"), "a new life")
+
+
+def test_requests_on_several_cold_sessions():
+    """RENAME and EXEC need sessions that have all left memory, and are answered as if they had not."""
+    with Daemon(shards=1, settings=("memory.limit=32MiB",)) as daemon:
+        daemon.start()
+        pairs = [(f"old{i}", f"new{i}") for i in range(8)]
+        with Client(port_of(daemon)) as client:
+            for name in itertools.chain(*pairs, ("one", "other")):
+                client.ask("SET", "{all}" + name, name * 500)
+            fill_until_cold(daemon)
+            for old, new in pairs:
+                check(client.ask("RENAME", "{all}" + old, "{all}" + new) == b"OK", old)
+                check(client.ask("GET", "{all}" + new) == (old * 500).encode(), f"{old} is {new}")
+                check(client.ask("EXISTS", "{all}" + old) == 0, "and only that")
+            client.ask("MULTI")
+            client.ask("GET", "{all}one")
+            client.ask("GET", "{all}other")
+            check(client.ask("EXEC") == [b"one" * 500, b"other" * 500], "both")
+        check(status(daemon)["cold"]["requests"] >= 18, status(daemon)["cold"])
 
 
 def test_kill_while_sessions_come_and_go():
