@@ -2,6 +2,7 @@
  * allows the connection itself, as they were. */
 #include <semaphore.h>
 
+#include "bounds.h"
 #include "plane_kit.h"
 #include "ring.h"
 
@@ -177,6 +178,55 @@ static void test_disk_full(void **state)
         (plane_client_add_put(&client, text("other"), bytes_of(value, sizeof value), ACK_DISK),
          plane_client_status(&client) == STATUS_OK));
     plane_client_close(&client);
+    plane_kit_stop(&kit);
+}
+
+/* No segment is free for now: writes of Redis clients wait, and hear BUSY once that has lasted ten seconds; clients that
+ * know BUSY hear it sooner; reads go on. */
+static void test_log_behind(void **state)
+{
+    static const char get[] = "GET key\r\n", set[] = "SET key value\r\n";
+    static const char large[] = "*3\r\n$3\r\nSET\r\n$5\r\nother\r\n$8000\r\n";
+    struct plane_client client, redis;
+    uint8_t value[8000] = {0};
+    uint32_t status = STATUS_OK;
+    char said[256];
+
+    (void)state;
+    plane_kit_init(&kit, 1);
+    kit.segments[0].segment_bytes = 256 * 1024;
+    kit.options.limits.queue_delay_ms = 100;
+    plane_kit_start(&kit);
+    plane_client_connect(&client, &kit);
+    plane_client_connect(&redis, &kit);
+    plane_client_send(&redis, text(set));
+    assert_int_equal(recv(redis.fd, said, sizeof said, 0), 5);
+    assert_memory_equal(said, "+OK\r\n", 5);
+    atomic_store(&kit.segments[0].error, -EAGAIN);
+    struct timespec began, now;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    do {
+        plane_client_add_put(&client, text("other"), bytes_of(value, sizeof value), ACK_MEMORY);
+        status = plane_client_status(&client);
+    } while (status == STATUS_OK);
+    assert_int_equal(status, STATUS_BUSY);
+    plane_client_send(&redis, text(large));
+    plane_client_send(&redis, bytes_of(value, sizeof value));
+    plane_client_send(&redis, text("\r\n"));
+    plane_client_add_get(&client, text("key"));
+    assert_int_equal(plane_client_status(&client), STATUS_OK);
+    ssize_t size = recv(redis.fd, said, sizeof said, 0);
+    assert_true(size > 5 && memcmp(said, "-BUSY", 5) == 0);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    assert_true((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 >
+                LOG_WAIT_MS - 100);
+    plane_client_send(&redis, text(get));
+    assert_true(recv(redis.fd, said, sizeof said, 0) > 0 && said[0] == '$');
+    atomic_store(&kit.segments[0].error, 0);
+    wait_until((plane_client_send(&redis, text(set)),
+                recv(redis.fd, said, sizeof said, 0) == 5 && said[0] == '+'));
+    plane_client_close(&client);
+    plane_client_close(&redis);
     plane_kit_stop(&kit);
 }
 
@@ -475,13 +525,13 @@ static void test_churn(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_connections),     cmocka_unit_test(test_spread),
-    cmocka_unit_test(test_in_flight),       cmocka_unit_test(test_half_frames),
-    cmocka_unit_test(test_disk_full),       cmocka_unit_test(test_log_failed),
-    cmocka_unit_test(test_half_close),      cmocka_unit_test(test_stop),
-    cmocka_unit_test(test_stop_writes_log), cmocka_unit_test(test_admin),
-    cmocka_unit_test(test_refusals),        cmocka_unit_test(test_churn),
-    cmocka_unit_test(test_overload),
+    cmocka_unit_test(test_connections), cmocka_unit_test(test_spread),
+    cmocka_unit_test(test_in_flight),   cmocka_unit_test(test_half_frames),
+    cmocka_unit_test(test_disk_full),   cmocka_unit_test(test_log_failed),
+    cmocka_unit_test(test_log_behind),  cmocka_unit_test(test_half_close),
+    cmocka_unit_test(test_stop),        cmocka_unit_test(test_stop_writes_log),
+    cmocka_unit_test(test_admin),       cmocka_unit_test(test_refusals),
+    cmocka_unit_test(test_churn),       cmocka_unit_test(test_overload),
 };
 
 int main(void)
