@@ -188,7 +188,7 @@ static struct request own(const struct shard *shard, const struct request *reque
     struct request whole = *request;
     struct reader keys = reader_of(request->body);
 
-    if (request->procedure->many && read_varint(&keys) > 0) {
+    if (read_varint(&keys) > 0) {
         whole.key = read_string(&keys);
         whole.position = keeper_position(shard->options.seed, whole.key);
     }
@@ -197,8 +197,11 @@ static struct request own(const struct shard *shard, const struct request *reque
 
 void shard_procedure(struct shard *shard, const struct request *request, uint64_t now_us)
 {
-    const struct request whole = own(shard, request);
-    request = &whole;
+    struct request whole;
+    if (request->procedure->many) {
+        whole = own(shard, request);
+        request = &whole;
+    }
     const struct procedure *procedure = request->procedure;
     const struct policy *policy = policy_of_key(shard->policies, request->key);
     enum ack_level level = shard_ack_level(request, policy);
