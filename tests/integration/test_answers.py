@@ -13,6 +13,7 @@ SECONDS_APART = 20  # Between the two servers being asked for what is left of a 
 
 # Commands that redis-cli cannot be made to send like others, and which test compares their answers.
 ELSEWHERE = {
+    "monitor": "test_monitor.py",
     "punsubscribe": "test_pubsub.py",
     "quit": "test_resp.py",
     "unsubscribe": "test_pubsub.py",
