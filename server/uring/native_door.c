@@ -10,6 +10,7 @@
 #include "door.h"
 #include "gather.h"
 #include "native_answer.h"
+#include "native_login.h"
 #include "native_request.h"
 #include "plane_private.h"
 #include "shard_thread.h"
@@ -133,55 +134,6 @@ static bool may_move(const struct connection *connection)
            connection->put_off.first == NULL;
 }
 
-/* Requests that are begun whole or not at all: those before them come first. They are executed now, and where one is put
- * off this one is, too. */
-static bool must_follow(struct shard_thread *thread, const struct connection *connection)
-{
-    if (connection->batched > 0) {
-        batch_run(thread);
-    }
-    return connection->stalled;
-}
-
-/* Returns whether the client is who it says, or need not say it. Else it was answered, or the request put off. */
-static bool log_in(struct shard_thread *thread, struct connection *connection,
-                   const struct frame *frame, const struct native_hello *asked, struct bytes whole)
-{
-    uint32_t wait_ms = 0;
-    char text[96];
-
-    if (thread->plane->options.users == NULL) {
-        return true;
-    }
-    if (must_follow(thread, connection)) {
-        connection_put_off(thread, connection, whole);
-        return false;
-    }
-    switch (login_ask(thread, connection, asked->user, asked->password, &wait_ms)) {
-    case LOGIN_RIGHT:
-        return true;
-    case LOGIN_PENDING:
-        connection_put_off(thread, connection, whole);
-        break;
-    case LOGIN_LIMITED:
-        snprintf(text, sizeof text,
-                 "too many failed logins of this user from this address; try again in %u s",
-                 (wait_ms + 999) / 1000);
-        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, text);
-        break;
-    case LOGIN_BUSY:
-        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY,
-                      "too many logins wait to be checked");
-        break;
-    case LOGIN_WRONG:
-        native_status(thread, connection, frame->type, frame->request_id, STATUS_DENIED,
-                      asked->user.size == 0 ? "this server has users: give one, with its password"
-                                            : "no such user, or not its password");
-        break;
-    }
-    return false;
-}
-
 static void hello(struct shard_thread *thread, struct connection *connection,
                   const struct frame *frame, struct bytes whole)
 {
@@ -199,7 +151,7 @@ static void hello(struct shard_thread *thread, struct connection *connection,
         native_status(thread, connection, frame->type, frame->request_id, STATUS_UNSUPPORTED, text);
         return;
     }
-    if (!log_in(thread, connection, frame, &asked, whole)) {
+    if (!native_log_in(thread, connection, frame, &asked, whole)) {
         return;
     }
     connection->client = asked.client;
@@ -264,39 +216,6 @@ static bool refuse_late(struct shard_thread *thread, struct connection *connecti
     return true;
 }
 
-/* ---- Rights ---- */
-
-static bool may(const struct shard_thread *thread, const struct connection *connection,
-                enum role role, struct bytes start)
-{
-    return thread->plane->options.users == NULL || login_may(thread, connection, role, start);
-}
-
-static enum role role_of(enum request_op op)
-{
-    return op == REQUEST_WRITE ? ROLE_WRITE : op == REQUEST_INSPECT ? ROLE_ADMIN : ROLE_READ;
-}
-
-static void deny(struct shard_thread *thread, struct connection *connection,
-                 const struct frame *frame)
-{
-    native_status(thread, connection, frame->type, frame->request_id, STATUS_DENIED, NULL);
-}
-
-/* Of every key of a list, before any of it is begun. */
-static bool may_all(const struct shard_thread *thread, const struct connection *connection,
-                    struct native_many list)
-{
-    struct request request;
-    bool all = true;
-
-    for (uint32_t i = 0; all && i < list.count; i++) {
-        native_many_next(&list, &request);
-        all = may(thread, connection, role_of(request.op), request.key);
-    }
-    return all;
-}
-
 /* ---- Requests of one key, of many, of all ---- */
 
 static void one(struct shard_thread *thread, struct connection *connection,
@@ -314,8 +233,8 @@ static void one(struct shard_thread *thread, struct connection *connection,
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
         return;
     }
-    if (!may(thread, connection, role_of(request.op), request.key)) {
-        deny(thread, connection, frame);
+    if (!login_may(thread, connection, native_role_of(request.op), request.key)) {
+        native_deny(thread, connection, frame);
         return;
     }
     request.ticket = take_call(thread, connection, frame, &call);
@@ -371,7 +290,7 @@ static uint64_t take_part(struct shard_thread *thread, const struct connection *
 /* The same for requests of many keys: of them no more are begun than a connection's answers may take. */
 static bool must_wait(struct shard_thread *thread, struct connection *connection)
 {
-    return must_follow(thread, connection) || connection->gathers >= GATHERS_MAX ||
+    return native_must_follow(thread, connection) || connection->gathers >= GATHERS_MAX ||
            connection_is_full(thread, connection, 0);
 }
 
@@ -390,8 +309,8 @@ static void many(struct shard_thread *thread, struct connection *connection,
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
         return;
     }
-    if (thread->plane->options.users != NULL && !may_all(thread, connection, list)) {
-        deny(thread, connection, frame);
+    if (thread->plane->options.users != NULL && !native_may_all(thread, connection, list)) {
+        native_deny(thread, connection, frame);
         return;
     }
     if (list.count == 0) {
@@ -435,7 +354,7 @@ static void scan(struct shard_thread *thread, struct connection *connection,
     enum status status = native_request(frame, &thread->arena, &request);
     struct gather *gather = NULL;
 
-    if (status == STATUS_OK && !may(thread, connection, ROLE_READ, request.key)) {
+    if (status == STATUS_OK && !login_may(thread, connection, ROLE_READ, request.key)) {
         status = STATUS_DENIED;
     }
     if (status == STATUS_OK) {
@@ -476,7 +395,7 @@ static void admin(struct shard_thread *thread, struct connection *connection,
     }
     bool harmless = status == STATUS_OK && bytes_equal(asked.command, bytes_of_string("status"));
     if (status == STATUS_OK && !harmless &&
-        !may(thread, connection, ROLE_ADMIN, bytes_of(NULL, 0))) {
+        !login_may(thread, connection, ROLE_ADMIN, bytes_of(NULL, 0))) {
         status = STATUS_DENIED;
     }
     if (status != STATUS_OK) {
