@@ -98,7 +98,7 @@
       "a refused write is answered `OK`, 0 or nil, as if it had been done and ended") \
     X("busy", "", "test_shard_log.c:test_log_behind", \
       "writes faster than the disk", \
-      "wait; `BUSY` after ten seconds")
+      "wait; `BUSY` after ten seconds, and at once where the session is another thread's than the connection")
 /* clang-format on */
 
 #define DIFFERENCE_ONE(name, commands, shown, what, here) +1
