@@ -9,7 +9,6 @@
 #include "heap.h"
 #include "mailbox.h"
 #include "plane_private.h"
-#include "resp_door.h"
 #include "shard_thread.h"
 
 /* ---- Tokens: shard, index and generation of the connection ---- */
@@ -150,15 +149,6 @@ void login_take(struct shard_thread *thread, uint64_t token, const struct login_
 
 /* ---- Rights ---- */
 
-/* The key as a client of its database names it: what users are granted goes by that. */
-static struct bytes without_database(struct bytes start)
-{
-    struct bytes key = start;
-    uint32_t database;
-
-    return resp_find_database(&key, &database) ? key : start;
-}
-
 bool login_is_wanted(const struct shard_thread *thread, const struct connection *connection)
 {
     return thread->plane->options.users != NULL && connection->user == NULL;
@@ -179,5 +169,5 @@ bool login_may(const struct shard_thread *thread, const struct connection *conne
     if (thread->plane->options.users == NULL) {
         return true;
     }
-    return connection->user != NULL && user_may(connection->user, role, without_database(start));
+    return connection->user != NULL && user_may(connection->user, role, start);
 }

@@ -36,7 +36,7 @@ void login_take(struct shard_thread *thread, uint64_t token, const struct login_
 void login_drop(struct shard_thread *thread, struct connection *connection);
 
 /* May the client do that? True for everybody where there are no users, false for who has not logged in. The key, or
- * beginning of keys, is as it is kept: a database's prefix does not count. */
+ * beginning of keys, is as a client of its database names it. */
 bool login_may(const struct shard_thread *thread, const struct connection *connection,
                enum role role, struct bytes start);
 

@@ -233,7 +233,7 @@ static void one(struct shard_thread *thread, struct connection *connection,
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
         return;
     }
-    if (!login_may(thread, connection, native_role_of(request.op), request.key)) {
+    if (!native_may(thread, connection, native_role_of(request.op), request.key)) {
         native_deny(thread, connection, frame);
         return;
     }
@@ -354,7 +354,7 @@ static void scan(struct shard_thread *thread, struct connection *connection,
     enum status status = native_request(frame, &thread->arena, &request);
     struct gather *gather = NULL;
 
-    if (status == STATUS_OK && !login_may(thread, connection, ROLE_READ, request.key)) {
+    if (status == STATUS_OK && !native_may(thread, connection, ROLE_READ, request.key)) {
         status = STATUS_DENIED;
     }
     if (status == STATUS_OK) {
@@ -395,7 +395,7 @@ static void admin(struct shard_thread *thread, struct connection *connection,
     }
     bool harmless = status == STATUS_OK && bytes_equal(asked.command, bytes_of_string("status"));
     if (status == STATUS_OK && !harmless &&
-        !login_may(thread, connection, ROLE_ADMIN, bytes_of(NULL, 0))) {
+        !native_may(thread, connection, ROLE_ADMIN, bytes_of(NULL, 0))) {
         status = STATUS_DENIED;
     }
     if (status != STATUS_OK) {

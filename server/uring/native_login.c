@@ -5,6 +5,7 @@
 #include "batch.h"
 #include "native_door.h"
 #include "plane_private.h"
+#include "resp_door.h"
 #include "shard_thread.h"
 
 bool native_must_follow(struct shard_thread *thread, const struct connection *connection)
@@ -55,6 +56,18 @@ bool native_log_in(struct shard_thread *thread, struct connection *connection,
 
 /* ---- Rights ---- */
 
+bool native_may(const struct shard_thread *thread, const struct connection *connection,
+                enum role role, struct bytes start)
+{
+    struct bytes key = start;
+    uint32_t database;
+
+    if (thread->plane->options.users == NULL) {
+        return true;
+    }
+    return login_may(thread, connection, role, resp_find_database(&key, &database) ? key : start);
+}
+
 enum role native_role_of(enum request_op op)
 {
     return op == REQUEST_WRITE ? ROLE_WRITE : op == REQUEST_INSPECT ? ROLE_ADMIN : ROLE_READ;
@@ -74,7 +87,7 @@ bool native_may_all(const struct shard_thread *thread, const struct connection *
 
     for (uint32_t i = 0; all && i < list.count; i++) {
         native_many_next(&list, &request);
-        all = login_may(thread, connection, native_role_of(request.op), request.key);
+        all = native_may(thread, connection, native_role_of(request.op), request.key);
     }
     return all;
 }

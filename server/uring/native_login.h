@@ -21,6 +21,10 @@ bool native_log_in(struct shard_thread *thread, struct connection *connection,
 /* What an operation on a key wants of who asks. */
 enum role native_role_of(enum request_op op);
 
+/* login_may() of a key as it is kept: a database's prefix does not count. */
+bool native_may(const struct shard_thread *thread, const struct connection *connection,
+                enum role role, struct bytes start);
+
 /* May the client do what a list asks, with every key of it? */
 bool native_may_all(const struct shard_thread *thread, const struct connection *connection,
                     struct native_many list);

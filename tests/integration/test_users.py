@@ -162,6 +162,7 @@ def test_rights_everywhere():
             check(reader.ask("FLUSHALL") == no_permission(b"flushall") and web.ask("CONFIG", "GET", "*") == no_permission(b"config|get"), "admin")
             check(nobody.ask("GET", "web:1") == NO_KEY and nobody.ask("PING") == b"PONG", "nothing")
             check(web.ask("SELECT", 5) == b"OK" and web.ask("SET", "other", 1) == NO_KEY and web.ask("SET", "cart:1", "c") == b"OK", "database")
+            check(web.ask("SET", "\x013:web:1", 1) == NO_KEY and web.ask("GET", "\x013:shared:1") == NO_KEY, "a name, no database's prefix")
             check(web.ask("PUBSUB", "CHANNELS") == no_permission(b"pubsub|channels") and reader.ask("PUBSUB", "CHANNELS") == [], "channels")
             release = 'if redis.call("get",KEYS[1]) == ARGV[1] then\n    return redis.call("del",KEYS[1])\nelse\n    return 0\nend'
             check(web.ask("EVAL", release, 1, "other", "x") == NO_KEY and web.ask("EVAL", release, 1, "web:9", "x") == 0, "scripts")
