@@ -232,7 +232,7 @@ void resp_dispatch(struct shard_thread *thread, struct connection *connection, u
                              ? NULL
                              : resp_denied(thread, connection, command, arguments, text);
     multi->failed = multi->failed || (multi->open && (wrong || unfit || denied != NULL));
-    if (is_http(name)) {
+    if (command == NULL && is_http(name)) {
         thread->stats.frames_bad++;
         connection_close(thread, connection);
     } else if (command == NULL) {
