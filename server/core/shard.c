@@ -92,6 +92,11 @@ uint64_t shard_hlc(const struct shard *shard)
     return shard->hlc;
 }
 
+uint64_t shard_logged_hlc(const struct shard *shard)
+{
+    return shard->logged_hlc;
+}
+
 /* ---- What all its parts use ---- */
 
 void shard_advance(struct shard *shard, uint64_t now_ms)

@@ -185,6 +185,10 @@ void shard_set_policies(struct shard *shard, const struct policies *policies);
 
 const struct shard_stats *shard_stats(const struct shard *shard);
 const struct keeper *shard_keeper(const struct shard *shard);
+/* At or above every stamp given out or taken in. */
 uint64_t shard_hlc(const struct shard *shard);
+/* At or above every stamp that it has logged, below that of whatever it logs from here on (but for LOG_BURY, which
+ * may be of an old tombstone): for the log, also from within its append(). */
+uint64_t shard_logged_hlc(const struct shard *shard);
 
 #endif

@@ -22,6 +22,8 @@ int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, str
     int rc = log->append(log, (uint8_t)kind, subject, parts, part_count, &lsn);
     if (rc >= 0) {
         shard->appended_lsn = lsn;
+        /* A touch has no stamp, and may be logged while those of a transaction are still to be. */
+        shard->logged_hlc = kind == LOG_TOUCH ? shard->logged_hlc : shard->hlc;
         shard->fragile_lsn = rc == 1 ? lsn : shard->fragile_lsn;
         rc = 0;
     }

@@ -69,7 +69,8 @@ struct shard {
     const struct policies *policies;
     struct memory *memory;
     struct keeper *keeper;
-    uint64_t hlc;
+    uint64_t hlc;        /* Raised by a stamp before its record is logged... */
+    uint64_t logged_hlc; /* ... and this is what it was at the last one logged. */
     uint64_t now_ms;
     struct shard_stats stats;
 

@@ -166,15 +166,15 @@ static enum status store(struct shard *shard, const struct request *request, str
     if (keeper_reserve(shard->keeper, request->position, request->key, made.size) != 0) {
         return STATUS_MEMORY_FULL;
     }
+    if (written->stamp.hlc > shard->hlc) {
+        shard->hlc = written->stamp.hlc;
+    }
     enum status status = log_written(shard, request, delta);
     if (status != STATUS_OK) {
         return status;
     }
     int rc = keeper_set(shard->keeper, request->position, made);
-    assert(rc == 0); /* There was room. */
-    if (written->stamp.hlc > shard->hlc) {
-        shard->hlc = written->stamp.hlc;
-    }
+    assert(rc == 0);            /* There was room. */
     shard->cold.shrinks = true; /* It may go in its turn. */
     shard->stats.cold -= was_cold;
     if (!plain) {

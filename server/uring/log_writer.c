@@ -110,8 +110,7 @@ static void segment_finish(struct log_writer *writer)
     struct log_batch *batch = open_batch(writer);
     const struct segment_end end = {
         .lsn = writer->lsn,
-        .hlc = shard_hlc(
-            writer->shard), /* The shard takes a record's for its own once it is appended. */
+        .hlc = shard_logged_hlc(writer->shard),
         .entry_count = writer->entry_count,
     };
 

@@ -28,7 +28,7 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t at_us)
     durable_lsn = lsn;
 }
 
-uint64_t shard_hlc(const struct shard *shard)
+uint64_t shard_logged_hlc(const struct shard *shard)
 {
     (void)shard;
     return hlc_of_ms(kit.now_ms);

@@ -45,6 +45,7 @@ struct world {
     size_t record_count;
     int log_rc; /* What append() says; 1: appended all the same. */
     uint64_t hurries, seals;
+    uint64_t logged_hlc; /* The newest stamp of all that this life of the shard has appended. */
 
     struct answer answer;
     uint64_t answers, releases;
@@ -60,6 +61,38 @@ static struct world world;
 #define OF(type, member, pointer)                                                                  \
     ((struct type *)(void *)((char *)(pointer)-offsetof(struct type, member)))
 
+/* A segment that ends here covers what was appended before, and not this record: where one is taken for compacted
+ * because of its stamp, it must have been. */
+static inline void world_check_stamp(struct world *w, struct bytes record)
+{
+    uint64_t hlc = session_newest_hlc(record), before = shard_logged_hlc(w->shard);
+
+    assert_true(before >= w->logged_hlc && before < hlc);
+}
+
+static inline void world_check_stamps(struct world *w, const struct logged *record)
+{
+    struct bytes body = bytes_of(record->body, record->size);
+    struct reader reader = reader_of(body);
+    uint64_t newest = 0;
+
+    if (w->shard->appended_lsn == 0) {
+        w->logged_hlc = 0; /* Another life. */
+    }
+    if (record->kind == LOG_FULL || record->kind == LOG_DELTA) {
+        world_check_stamp(w, body);
+        newest = session_newest_hlc(body);
+    }
+    while (record->kind == LOG_BATCH && reader_left(&reader) > 0) {
+        read_u8(&reader);
+        read_u64(&reader);
+        struct bytes item = read_string(&reader);
+        world_check_stamp(w, item);
+        newest = session_newest_hlc(item) > newest ? session_newest_hlc(item) : newest;
+    }
+    w->logged_hlc = newest > w->logged_hlc ? newest : w->logged_hlc;
+}
+
 static int world_append(struct log_port *log, uint8_t kind, struct log_subject subject,
                         const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
 {
@@ -74,6 +107,7 @@ static int world_append(struct log_port *log, uint8_t kind, struct log_subject s
         memcpy(record.body + record.size, parts[i].data, parts[i].size);
         record.size += parts[i].size;
     }
+    world_check_stamps(w, &record);
     record.lsn = w->record_count + 1;
     if ((w->record_count & (w->record_count + 1)) == 0) {
         w->records = realloc(w->records, 2 * (w->record_count + 1) * sizeof *w->records);

@@ -97,7 +97,7 @@ void segments_seal(struct segments *pool, uint32_t id, const struct segment_end 
     pool->ends[id] = end->lsn;
 }
 
-uint64_t shard_hlc(const struct shard *shard)
+uint64_t shard_logged_hlc(const struct shard *shard)
 {
     (void)shard;
     return 42;
