@@ -37,12 +37,17 @@ def test_usage():
     check(unit.returncode == 2 and "99999d: a number of seconds is wanted, without a unit" in unit.stderr, unit)
     long = bench("fill", "--sessions", "1", "--ttl", "315360001")
     check(long.returncode == 2 and "a number from 0 to 315360000 is wanted" in long.stderr, long)
-    resp = bench("run", "--protocol", "resp")
-    check(resp.returncode == 2 and "native" in resp.stderr, resp)
+    protocol = bench("run", "--protocol", "http")
+    check(protocol.returncode == 2 and "--protocol http: native or resp is wanted" in protocol.stderr, protocol)
+    for command in (["run"], ["fill", "--sessions", "1"]):
+        ack = bench(*command, "--protocol", "resp", "--ack", "disk")
+        check(ack.returncode == 2 and "--ack: RESP has no ack levels" in ack.stderr, ack)
+        check("--protocol native" in ack.stderr, ack)
     check(bench("--help").returncode == 0, "--help")
     check(re.fullmatch(r"belay-bench [\d.]+\n", bench("--version").stdout), "--version")
-    unreachable = bench("run", "--timeout-ms", "500")
-    check(unreachable.returncode == 3 and "127.0.0.1:1" in unreachable.stderr, unreachable)
+    for protocol in ("native", "resp"):
+        unreachable = bench("run", "--timeout-ms", "500", "--protocol", protocol)
+        check(unreachable.returncode == 3 and "127.0.0.1:1" in unreachable.stderr, unreachable)
 
 
 def test_every_option_is_in_help_or_manual():

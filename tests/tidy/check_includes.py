@@ -49,7 +49,7 @@ THIRD_PARTY = {
     "uv.h": ["server/control", "client", "tools/bench"],
     "ini.h": ["server"],
     "jansson.h": ["server/control", "server/config_print.c", "tools"],
-    "hiredis/": ["tools/belayctl"],
+    "hiredis/": ["tools/belayctl", "tools/bench"],
     "systemd/": ["server/control", "server"],
     "protobuf-c/": ["server/uring", "client"],
     "belay.pb-c.h": ["server/uring", "client"],

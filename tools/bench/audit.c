@@ -100,22 +100,22 @@ static int read_record(struct audit *audit)
     return 0;
 }
 
-static struct belay_request *audit_begin(struct pump_user *user, struct belay_client *client,
-                                         struct operation *operation)
+static bool audit_begin(struct pump_user *user, struct operation *operation, struct ask *ask)
 {
     struct audit *audit = audit_of(user);
     const struct record_header *header = &audit->record.header;
-    uint8_t key[CONTENT_KEY_BYTES_MAX];
 
     while (audit->next < header->keys && audit->keys[audit->next].sent == 0) {
         audit->next++;
     }
     if (audit->next == header->keys) {
-        return NULL;
+        return false;
     }
     operation->key = audit->next++;
-    size_t key_size = content_key(header->prefix, operation->key, key);
-    return belay_get_begin(client, belay_bytes_of(key, key_size), BELAY_GET_NO_TOUCH);
+    ask->kind = ASK_GET;
+    ask->no_touch = true;
+    ask_key(ask, header->prefix, operation->key);
+    return true;
 }
 
 static bool may_have_expired(const struct audit *audit, uint64_t acked_us)
@@ -149,9 +149,10 @@ static void judge(struct audit *audit, struct evidence *evidence)
     }
 }
 
-static void audit_end(struct pump_user *user, struct operation *operation, enum belay_status status,
-                      struct belay_result *result, uint64_t latency_ns)
+static void audit_end(struct pump_user *user, struct operation *operation,
+                      const struct answer *answer, uint64_t latency_ns)
 {
+    const enum belay_status status = answer->status;
     struct audit *audit = audit_of(user);
     const struct record_header *header = &audit->record.header;
     struct evidence evidence = {
@@ -169,11 +170,9 @@ static void audit_end(struct pump_user *user, struct operation *operation, enum 
         return;
     }
     if (evidence.present) {
-        struct belay_bytes value = belay_result_value(result);
         size_t key_size = content_key(header->prefix, operation->key, key);
-        evidence.readable =
-            content_counted_read(bytes_of(key, key_size), operation->key,
-                                 bytes_of(value.data, value.size), &evidence.found) == 0;
+        evidence.readable = content_counted_read(bytes_of(key, key_size), operation->key,
+                                                 answer->value, &evidence.found) == 0;
     }
     judge(audit, &evidence);
 }
@@ -243,7 +242,7 @@ static void print_text(const struct audit *audit)
     }
 }
 
-static enum bench_exit run_audit(struct audit *audit, uint32_t shards)
+static enum bench_exit run_audit(struct audit *audit, const struct server *server)
 {
     int rc = read_record(audit);
     if (rc != 0) {
@@ -251,7 +250,7 @@ static enum bench_exit run_audit(struct audit *audit, uint32_t shards)
                 rc == -EBADMSG ? "the record is damaged" : strerror(-rc));
         return BENCH_USAGE;
     }
-    rc = pump_create(audit->options, shards, &audit->user, &audit->pump);
+    rc = pump_create(audit->options, server, &audit->user, &audit->pump);
     if (rc != 0) {
         fprintf(stderr, "belay-bench: %s\n", strerror(-rc));
         return BENCH_BAD;
@@ -285,7 +284,7 @@ enum bench_exit bench_audit(const struct bench_options *options, const struct se
                 rc == -EBADMSG ? "not a record of belay-bench run" : strerror(-rc));
         return BENCH_USAGE;
     }
-    enum bench_exit verdict = run_audit(&audit, server->shards);
+    enum bench_exit verdict = run_audit(&audit, server);
     free(audit.keys);
     record_close(&audit.record);
     return verdict;

@@ -39,77 +39,69 @@ static uint64_t ttl_of(const struct bench_options *options, uint64_t number)
     return is_short ? options->short_ttl_ms : options->ttl_ms;
 }
 
-static struct belay_request *fill_begin(struct pump_user *user, struct belay_client *client,
-                                        struct operation *operation)
+static bool fill_begin(struct pump_user *user, struct operation *operation, struct ask *ask)
 {
     struct fill *fill = fill_of(user);
     const struct bench_options *options = fill->options;
-    uint8_t key[CONTENT_KEY_BYTES_MAX];
 
     if (!take_number(fill, operation)) {
-        return NULL;
+        return false;
     }
-    size_t key_size = content_key(options->prefix, operation->key, key);
     content_seeded(options->seed, operation->key, fill->value, options->value_bytes);
-    struct belay_request *write =
-        belay_write_begin(client, belay_bytes_of(key, key_size), BELAY_UPSERT);
-    belay_write_value(write, belay_bytes_of(fill->value, options->value_bytes));
-    uint64_t ttl_ms = ttl_of(options, operation->key);
-    if (ttl_ms > 0) {
-        belay_write_ttl(write, ttl_ms);
-    }
-    belay_write_ack(write, options->ack);
-    return write;
+    ask->kind = ASK_SET;
+    ask_key(ask, options->prefix, operation->key);
+    ask->value = bytes_of(fill->value, options->value_bytes);
+    ask->ttl_ms = ttl_of(options, operation->key);
+    ask->ack = options->ack;
+    return true;
 }
 
-static void fill_end(struct pump_user *user, struct operation *operation, enum belay_status status,
-                     struct belay_result *result, uint64_t latency_ns)
+static void fill_end(struct pump_user *user, struct operation *operation,
+                     const struct answer *answer, uint64_t latency_ns)
 {
     struct fill *fill = fill_of(user);
 
     (void)operation;
-    (void)result;
     (void)latency_ns;
     fill->done++;
-    if (status == BELAY_OK) {
+    if (answer->status == BELAY_OK) {
         fill->present++;
     } else {
-        report_error(&fill->errors, status);
+        report_error(&fill->errors, answer->status);
     }
 }
 
-static struct belay_request *check_begin(struct pump_user *user, struct belay_client *client,
-                                         struct operation *operation)
+static bool check_begin(struct pump_user *user, struct operation *operation, struct ask *ask)
 {
     struct fill *fill = fill_of(user);
-    uint8_t key[CONTENT_KEY_BYTES_MAX];
 
     if (!take_number(fill, operation)) {
-        return NULL;
+        return false;
     }
-    size_t key_size = content_key(fill->options->prefix, operation->key, key);
-    return belay_get_begin(client, belay_bytes_of(key, key_size), BELAY_GET_NO_TOUCH);
+    ask->kind = ASK_GET;
+    ask->no_touch = true;
+    ask_key(ask, fill->options->prefix, operation->key);
+    return true;
 }
 
-static void check_end(struct pump_user *user, struct operation *operation, enum belay_status status,
-                      struct belay_result *result, uint64_t latency_ns)
+static void check_end(struct pump_user *user, struct operation *operation,
+                      const struct answer *answer, uint64_t latency_ns)
 {
     struct fill *fill = fill_of(user);
 
     (void)latency_ns;
     fill->done++;
-    if (status == BELAY_NOT_FOUND) {
+    if (answer->status == BELAY_NOT_FOUND) {
         fill->lost++;
         return;
     }
-    if (status != BELAY_OK) {
-        report_error(&fill->errors, status);
+    if (answer->status != BELAY_OK) {
+        report_error(&fill->errors, answer->status);
         return;
     }
-    struct belay_bytes value = belay_result_value(result);
     uint32_t wanted = fill->options->value_bytes;
     content_seeded(fill->options->seed, operation->key, fill->value, wanted);
-    if (value.size == wanted && (wanted == 0 || memcmp(value.data, fill->value, wanted) == 0)) {
+    if (bytes_equal(answer->value, bytes_of(fill->value, wanted))) {
         fill->present++;
     } else {
         fill->wrong++;
@@ -127,12 +119,13 @@ static void tick(struct pump_user *user)
     }
 }
 
-static int run_fill(struct fill *fill, const struct bench_options *options, uint32_t shards)
+static int run_fill(struct fill *fill, const struct bench_options *options,
+                    const struct server *server)
 {
     fill->options = options;
     fill->user.tick = tick;
     fill->value = malloc(options->value_bytes > 0 ? options->value_bytes : 1);
-    int rc = fill->value == NULL ? -ENOMEM : pump_create(options, shards, &fill->user, &fill->pump);
+    int rc = fill->value == NULL ? -ENOMEM : pump_create(options, server, &fill->user, &fill->pump);
     if (rc != 0) {
         fprintf(stderr, "belay-bench: %s\n", strerror(-rc));
     } else {
@@ -173,7 +166,7 @@ enum bench_exit bench_fill(const struct bench_options *options, const struct ser
     struct fill fill = {.user = {.begin = fill_begin, .end = fill_end}};
     struct report_moment from = report_now(server);
 
-    if (run_fill(&fill, options, server->shards) != 0) {
+    if (run_fill(&fill, options, server) != 0) {
         return BENCH_BAD;
     }
     struct report_moment to = report_now(server);
@@ -185,7 +178,7 @@ enum bench_exit bench_check(const struct bench_options *options, const struct se
 {
     struct fill fill = {.user = {.begin = check_begin, .end = check_end}};
 
-    if (run_fill(&fill, options, server->shards) != 0) {
+    if (run_fill(&fill, options, server) != 0) {
         return BENCH_BAD;
     }
     uint64_t unread = report_errors_sum(&fill.errors);

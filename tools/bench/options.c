@@ -12,14 +12,16 @@
 #include "limits.h"
 
 static const char usage_text[] =
-    "usage: belay-bench run   [--server HOST:PORT] [--connections N] [--pipeline N] [--reads PCT]\n"
-    "                         [--value-bytes N] [--keys N] [--ttl S] [--ack LEVEL] [--rate N]\n"
+    "usage: belay-bench run   [--server HOST:PORT] [--protocol native|resp] [--connections N]\n"
+    "                         [--pipeline N] [--reads PCT] [--value-bytes N] [--keys N] [--ttl S] "
+    "[--ack LEVEL] [--rate N]\n"
     "                         [--seconds S | --count N] [--warmup S] [--prefix KEYS]\n"
     "                         [--record FILE] [--json]\n"
     "       belay-bench audit FILE [--server HOST:PORT] [--ignore-last-ms N] [--json]\n"
     "       belay-bench fill  --sessions N [--value-bytes B] [--seed S] [--ttl S] [--json]\n"
     "       belay-bench check --sessions N [--value-bytes B] [--seed S] [--json]\n"
     "\n"
+    "--protocol resp speaks to belayd, or a Redis, as clients of Redis do.\n"
     "run puts load on a server and prints throughput, latency and what it cost the server.\n"
     "audit reads every key of a record and says whether what was acknowledged is there.\n"
     "fill writes sessions whose content follows from the seed; check reads them back.\n"
@@ -189,15 +191,20 @@ static int parse_short(struct argument argument, struct bench_options *options)
     return parse_seconds_ms((struct argument){argument.name, colon + 1}, &options->short_ttl_ms);
 }
 
-static int parse_protocol(struct argument argument)
+const char *bench_protocol_name(enum bench_protocol protocol)
 {
-    if (strcmp(argument.text, "native") == 0) {
-        return 0;
+    return protocol == BENCH_RESP ? "resp" : "native";
+}
+
+static int parse_protocol(struct argument argument, enum bench_protocol *protocol)
+{
+    for (enum bench_protocol known = BENCH_NATIVE; known <= BENCH_RESP; known++) {
+        if (strcmp(argument.text, bench_protocol_name(known)) == 0) {
+            *protocol = known;
+            return 0;
+        }
     }
-    if (strcmp(argument.text, "resp") == 0) {
-        return complain(argument, "this version speaks only the native protocol");
-    }
-    return complain(argument, "native is wanted");
+    return complain(argument, "native or resp is wanted");
 }
 
 static int parse_ack(struct argument argument, enum belay_ack *ack)
@@ -261,7 +268,7 @@ static int parse_option(int id, struct argument argument, struct bench_options *
         options->server = argument.text;
         return 0;
     case OPTION_PROTOCOL:
-        return parse_protocol(argument);
+        return parse_protocol(argument, &options->protocol);
     case OPTION_PREFIX:
         return parse_prefix(argument, &options->prefix);
     case OPTION_RECORD:
@@ -319,6 +326,10 @@ static int check_options(const struct bench_options *options, bool keys_given)
     } else if (options->record == NULL && options->deletes_percent > 0 &&
                options->deletes_percent + options->reads_percent > 100) {
         wrong = "--reads and --deletes are together more than 100 %";
+    } else if (options->protocol == BENCH_RESP && options->ack != BELAY_ACK_DEFAULT) {
+        wrong = "--ack: RESP has no ack levels. What a write waits for is set in the server (`ack` "
+                "of its "
+                "[policy]; Redis: appendfsync); leave --ack away, or use --protocol native";
     } else if (options->first + options->keys > CONTENT_KEYS_MAX) {
         wrong = "too many keys";
     }

@@ -17,6 +17,14 @@ enum bench_command {
     BENCH_CHECK,
 };
 
+enum bench_protocol {
+    BENCH_NATIVE,
+    BENCH_RESP,
+};
+
+/* "native", "resp". */
+const char *bench_protocol_name(enum bench_protocol protocol);
+
 /* Exit codes, as belayctl's. */
 enum bench_exit {
     BENCH_GOOD = 0,
@@ -34,6 +42,7 @@ enum {
 
 struct bench_options {
     enum bench_command command;
+    enum bench_protocol protocol;
     const char *server;
     const char *prefix;
     const char *record; /* run: the file to write; audit: to read. NULL: none. */

@@ -10,13 +10,12 @@
 #include <uv.h>
 
 #include "clock.h"
-#include "credentials.h"
+#include "transport.h"
 
 enum { TICK_MS = 10, STEP_NS_MIN = 100000 };
 
 struct lane {
     struct pump *pump;
-    struct belay_client *client;
     struct operation *free;
 };
 
@@ -29,10 +28,11 @@ struct pump {
     double rate;
     uint64_t start_ns;
     uint64_t sent; /* Open loop: requests that were due so far. */
-    uint32_t lane_count, lanes_open, depth;
+    uint32_t lane_count, depth;
     uint32_t next_lane;
     uint64_t in_flight;
     bool stopping;
+    struct transport *transport;
     struct lane *lanes;
     struct operation *operations;
 };
@@ -43,7 +43,7 @@ static void give_back(struct operation *operation)
 {
     struct lane *lane = operation->lane;
 
-    operation->next_free = lane->free;
+    operation->next = lane->free;
     lane->free = operation;
 }
 
@@ -54,15 +54,13 @@ static void stop_when_drained(struct pump *pump)
     }
 }
 
-static void answered(struct belay_result *result, void *context)
+void pump_answered(struct operation *operation, const struct answer *answer)
 {
-    struct operation *operation = context;
     struct lane *lane = operation->lane;
     struct pump *pump = lane->pump;
 
     pump->in_flight--;
-    pump->user->end(pump->user, operation, belay_result_status(result), result,
-                    bench_now_ns() - operation->due_ns);
+    pump->user->end(pump->user, operation, answer, bench_now_ns() - operation->due_ns);
     give_back(operation);
     if (pump->rate <= 0) {
         lane_fill(lane);
@@ -75,20 +73,20 @@ static bool lane_send(struct lane *lane, uint64_t due_ns)
 {
     struct pump *pump = lane->pump;
     struct operation *operation = lane->free;
+    struct ask ask = {.kind = ASK_GET};
 
-    if (operation == NULL || pump->stopping) {
+    if (operation == NULL || pump->stopping || !pump->user->begin(pump->user, operation, &ask)) {
         return false;
     }
-    lane->free = operation->next_free;
-    struct belay_request *request = pump->user->begin(pump->user, lane->client, operation);
-    if (request == NULL) {
-        give_back(operation);
-        return false;
-    }
+    lane->free = operation->next;
+    operation->kind = ask.kind;
     operation->due_ns = due_ns;
-    enum belay_status status = belay_send(request, answered, operation);
-    if (status != BELAY_OK) {
-        pump->user->end(pump->user, operation, status, NULL, 0);
+    struct answer answer = {
+        .status =
+            pump->transport->send(pump->transport, (uint32_t)(lane - pump->lanes), &ask, operation),
+    };
+    if (answer.status != BELAY_OK) {
+        pump->user->end(pump->user, operation, &answer, 0);
         give_back(operation);
         return false;
     }
@@ -167,52 +165,33 @@ static int open_stepper(struct pump *pump)
     return rc;
 }
 
-static int open_lane(struct pump *pump, struct lane *lane, const struct belay_options *options)
+static void prepare_lanes(struct pump *pump)
 {
-    lane->pump = pump;
-    if (belay_client_create_on(options, &pump->loop, &lane->client) != BELAY_OK) {
-        return -ENOMEM;
-    }
-    pump->lanes_open++;
-    return 0;
-}
-
-static struct belay_options *client_options(const struct bench_options *options)
-{
-    struct belay_options *made = belay_options_create();
-
-    if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK ||
-        credentials_set(made, "belay-bench") != 0) {
-        belay_options_destroy(made);
-        return NULL;
-    }
-    belay_options_name(made, "belay-bench");
-    belay_options_timeout_ms(made, options->timeout_ms);
-    belay_options_connections(made, 1, 0);
-    return made;
-}
-
-static int open_lanes(struct pump *pump, const struct bench_options *options)
-{
-    struct belay_options *made = client_options(options);
-    int rc = made == NULL ? -ENOMEM : 0;
-
-    for (uint32_t i = 0; rc == 0 && i < pump->lane_count; i++) {
+    for (uint32_t i = 0; i < pump->lane_count; i++) {
         struct lane *lane = &pump->lanes[i];
-        rc = open_lane(pump, lane, made);
+        lane->pump = pump;
         for (uint32_t j = 0; j < pump->depth; j++) {
             struct operation *operation = &pump->operations[(size_t)i * pump->depth + j];
             operation->lane = lane;
             give_back(operation);
         }
     }
-    belay_options_destroy(made);
-    return rc;
 }
 
-int pump_create(const struct bench_options *options, uint32_t shards, struct pump_user *user,
-                struct pump **pump)
+static int open_transport(struct pump *pump, const struct bench_options *options,
+                          const struct server *server)
 {
+    if (options->protocol == BENCH_RESP) {
+        return transport_resp_create(options, server, &pump->loop, pump->lane_count,
+                                     &pump->transport);
+    }
+    return transport_native_create(options, &pump->loop, pump->lane_count, &pump->transport);
+}
+
+int pump_create(const struct bench_options *options, const struct server *server,
+                struct pump_user *user, struct pump **pump)
+{
+    const uint32_t shards = server->shards;
     struct pump *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
@@ -231,7 +210,11 @@ int pump_create(const struct bench_options *options, uint32_t shards, struct pum
     made->operations = calloc((size_t)made->lane_count * made->depth, sizeof *made->operations);
     uv_timer_init(&made->loop, &made->ticker);
     made->ticker.data = made;
-    rc = made->lanes != NULL && made->operations != NULL ? open_lanes(made, options) : -ENOMEM;
+    rc = -ENOMEM;
+    if (made->lanes != NULL && made->operations != NULL) {
+        prepare_lanes(made);
+        rc = open_transport(made, options, server);
+    }
     if (rc == 0 && made->rate > 0) {
         rc = open_stepper(made);
     }
@@ -248,8 +231,8 @@ void pump_destroy(struct pump *pump)
     if (pump == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < pump->lanes_open; i++) {
-        belay_client_close(pump->lanes[i].client, NULL, NULL);
+    if (pump->transport != NULL) {
+        pump->transport->close(pump->transport);
     }
     uv_close((uv_handle_t *)&pump->ticker, NULL);
     if (pump->stepper.data != NULL) {
@@ -259,6 +242,9 @@ void pump_destroy(struct pump *pump)
     int rc = uv_loop_close(&pump->loop);
     assert(rc == 0);
     (void)rc;
+    if (pump->transport != NULL) {
+        pump->transport->destroy(pump->transport);
+    }
     if (pump->step_fd >= 0) {
         close(pump->step_fd);
     }
@@ -282,10 +268,5 @@ void pump_stop(struct pump *pump)
 
 uint64_t pump_disconnects(const struct pump *pump)
 {
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < pump->lane_count; i++) {
-        sum += belay_client_counter(pump->lanes[i].client, BELAY_COUNT_DISCONNECTS);
-    }
-    return sum;
+    return pump->transport->disconnects(pump->transport);
 }

@@ -12,7 +12,7 @@
 #include "report.h"
 #include "writer.h"
 
-enum { KIND_READ = 0, KIND_WRITE = 1, KIND_DELETE = 2, KEY_TRIES = 8, NOISE_BYTES = 64 * 1024 };
+enum { KEY_TRIES = 8, NOISE_BYTES = 64 * 1024 };
 
 struct run {
     struct pump_user user;
@@ -55,125 +55,105 @@ static uint64_t draw_key(struct run *run)
     return run->options->first + draw(run) % run->options->keys;
 }
 
-static struct belay_request *begin_read(struct run *run, struct belay_client *client,
-                                        struct operation *operation)
+static void begin_read(struct run *run, struct operation *operation, struct ask *ask)
 {
-    uint8_t key[CONTENT_KEY_BYTES_MAX];
-
     operation->key = draw_key(run);
     if (run->writer != NULL) {
         operation->count = writer_read_begin(run->writer, operation->key);
     }
-    size_t size = content_key(run->options->prefix, operation->key, key);
-    return belay_get_begin(client, belay_bytes_of(key, size), 0);
+    ask_key(ask, run->options->prefix, operation->key);
 }
 
-static struct belay_request *begin_recorded_write(struct run *run, struct belay_client *client,
-                                                  struct operation *operation)
+static bool begin_recorded_write(struct run *run, struct operation *operation, struct ask *ask)
 {
-    struct belay_request *write = NULL;
+    bool found = false;
 
-    for (unsigned tries = 0; write == NULL && tries < KEY_TRIES; tries++) {
+    for (unsigned tries = 0; !found && tries < KEY_TRIES; tries++) {
         operation->key = draw_key(run);
-        write = writer_begin(run->writer, client, operation->key, &operation->count);
+        found = writer_begin(run->writer, operation->key, &operation->count, ask);
     }
-    return write;
+    return found;
 }
 
-static struct belay_request *begin_plain_write(struct run *run, struct belay_client *client,
-                                               struct operation *operation)
+static void begin_plain_write(struct run *run, struct operation *operation, struct ask *ask)
 {
     const struct bench_options *options = run->options;
-    uint8_t key[CONTENT_KEY_BYTES_MAX];
 
     operation->key = draw_key(run);
-    size_t size = content_key(options->prefix, operation->key, key);
-    struct belay_request *write =
-        belay_write_begin(client, belay_bytes_of(key, size), BELAY_UPSERT);
-    if (operation->kind == KIND_DELETE) {
-        belay_write_destroy(write);
-    } else {
-        const uint8_t *value = run->noise + draw(run) % NOISE_BYTES;
-        belay_write_value(write, belay_bytes_of(value, options->value_bytes));
-        if (options->ttl_ms > 0) {
-            belay_write_ttl(write, options->ttl_ms);
-        }
+    ask_key(ask, options->prefix, operation->key);
+    if (ask->kind == ASK_SET) {
+        ask->value = bytes_of(run->noise + draw(run) % NOISE_BYTES, options->value_bytes);
+        ask->ttl_ms = options->ttl_ms;
     }
-    belay_write_ack(write, options->ack);
-    return write;
+    ask->ack = options->ack;
 }
 
-static uint32_t draw_kind(struct run *run)
+static enum ask_kind draw_kind(struct run *run)
 {
     const struct bench_options *options = run->options;
     uint64_t drawn = draw(run) % 100;
 
     if (drawn < options->reads_percent) {
-        return KIND_READ;
+        return ASK_GET;
     }
     bool deletes = run->writer == NULL && drawn < options->reads_percent + options->deletes_percent;
-    return deletes ? KIND_DELETE : KIND_WRITE;
+    return deletes ? ASK_DELETE : ASK_SET;
 }
 
-static struct belay_request *begin(struct pump_user *user, struct belay_client *client,
-                                   struct operation *operation)
+static bool begin(struct pump_user *user, struct operation *operation, struct ask *ask)
 {
     struct run *run = run_of(user);
-    struct belay_request *request = NULL;
+    bool found = true;
 
     if (run->options->count > 0 && run->begun == run->options->count) {
         pump_stop(run->pump);
-        return NULL;
+        return false;
     }
-    operation->kind = draw_kind(run);
-    if (operation->kind == KIND_READ) {
-        request = begin_read(run, client, operation);
+    ask->kind = draw_kind(run);
+    ask->no_retry = run->options->no_retry;
+    if (ask->kind == ASK_GET) {
+        begin_read(run, operation, ask);
     } else if (run->writer != NULL) {
-        request = begin_recorded_write(run, client, operation);
+        found = begin_recorded_write(run, operation, ask);
     } else {
-        request = begin_plain_write(run, client, operation);
+        begin_plain_write(run, operation, ask);
     }
-    if (request != NULL) {
-        run->begun++;
-        if (run->options->no_retry) {
-            belay_request_no_retry(request);
-        }
-    }
-    return request;
+    run->begun += found;
+    return found;
 }
 
 /* Count an answer, once the warm-up is over. */
-static void measure(struct run *run, const struct operation *operation, enum belay_status status,
-                    const struct belay_result *result, uint64_t latency_ns)
+static void measure(struct run *run, const struct operation *operation, const struct answer *answer,
+                    uint64_t latency_ns)
 {
-    bool is_read = operation->kind == KIND_READ;
+    const bool is_read = operation->kind == ASK_GET;
+    const bool is_miss = is_read && answer->status == BELAY_NOT_FOUND;
 
     if (!run->measuring || run->finished) {
         return;
     }
-    if (status != BELAY_OK && !(is_read && status == BELAY_NOT_FOUND)) {
-        report_error(&run->errors, status);
+    if (answer->status != BELAY_OK && !is_miss) {
+        report_error(&run->errors, answer->status);
         return;
     }
     histogram_record(&run->latency[is_read ? 0 : 1], latency_ns / 1000);
-    if (is_read) {
-        run->misses += status == BELAY_NOT_FOUND;
-    } else {
-        run->acked[belay_result_ack(result)]++;
+    run->misses += is_miss;
+    if (!is_read) {
+        run->acked[answer->ack_level]++;
     }
 }
 
-static void end(struct pump_user *user, struct operation *operation, enum belay_status status,
-                struct belay_result *result, uint64_t latency_ns)
+static void end(struct pump_user *user, struct operation *operation, const struct answer *answer,
+                uint64_t latency_ns)
 {
     struct run *run = run_of(user);
-    bool is_read = operation->kind == KIND_READ;
 
-    measure(run, operation, status, result, latency_ns);
-    if (run->writer != NULL && !is_read) {
-        writer_end(run->writer, operation->key, operation->count, status, result);
-    } else if (run->writer != NULL && (status == BELAY_OK || status == BELAY_NOT_FOUND)) {
-        writer_read_end(run->writer, operation->key, operation->count, result);
+    measure(run, operation, answer, latency_ns);
+    if (run->writer != NULL && operation->kind != ASK_GET) {
+        writer_end(run->writer, operation->key, operation->count, answer);
+    } else if (run->writer != NULL &&
+               (answer->status == BELAY_OK || answer->status == BELAY_NOT_FOUND)) {
+        writer_read_end(run->writer, operation->key, operation->count, answer);
     }
 }
 
@@ -216,13 +196,14 @@ static void print_json(const struct run *run, double seconds, uint64_t sessions)
     }
     json_t *more = json_pack(
         "{s:s, s:i, s:i, s:f, s:I, s:f, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I}", "protocol",
-        "native", "connections", (int)options->connections, "pipeline", (int)options->pipeline,
-        "seconds", seconds, "operations", (json_int_t)answered(run), "per_second",
-        (double)answered(run) / seconds, "reads", (json_int_t)run->latency[0].count, "writes",
-        (json_int_t)run->latency[1].count, "misses", (json_int_t)run->misses, "acked", acked,
-        "latency", report_latency_json(&all), "read_latency", report_latency_json(&run->latency[0]),
-        "write_latency", report_latency_json(&run->latency[1]), "errors",
-        report_errors_json(&run->errors), "disconnects", (json_int_t)pump_disconnects(run->pump));
+        bench_protocol_name(options->protocol), "connections", (int)options->connections,
+        "pipeline", (int)options->pipeline, "seconds", seconds, "operations",
+        (json_int_t)answered(run), "per_second", (double)answered(run) / seconds, "reads",
+        (json_int_t)run->latency[0].count, "writes", (json_int_t)run->latency[1].count, "misses",
+        (json_int_t)run->misses, "acked", acked, "latency", report_latency_json(&all),
+        "read_latency", report_latency_json(&run->latency[0]), "write_latency",
+        report_latency_json(&run->latency[1]), "errors", report_errors_json(&run->errors),
+        "disconnects", (json_int_t)pump_disconnects(run->pump));
     json_object_update(document, more);
     json_decref(more);
     if (run->writer != NULL) {
@@ -276,7 +257,7 @@ static enum bench_exit load(struct run *run)
     struct server after = *run->server;
     struct sigaction action = {.sa_handler = on_signal};
 
-    int rc = pump_create(run->options, run->server->shards, &run->user, &run->pump);
+    int rc = pump_create(run->options, run->server, &run->user, &run->pump);
     if (rc != 0) {
         fprintf(stderr, "belay-bench: %s\n", strerror(-rc));
         return BENCH_BAD;

@@ -64,12 +64,26 @@ uint64_t own_cpu_us(void)
 }
 
 /* Is this a program that serves there? A pid of another machine may be anybody's here. */
-static bool is_belayd(uint32_t pid)
+static bool is_server(uint32_t pid)
 {
+    static const char *const names[] = {"belayd\n", "redis-server\n", "valkey-server\n",
+                                        "keydb-server\n", "dragonfly\n"};
     char path[64], name[64];
 
     snprintf(path, sizeof path, "/proc/%u/comm", pid);
-    return read_text(path, name, sizeof name) && strcmp(name, "belayd\n") == 0;
+    bool known = false;
+    bool there = read_text(path, name, sizeof name);
+    for (size_t i = 0; there && i < sizeof names / sizeof names[0]; i++) {
+        known = known || strcmp(name, names[i]) == 0;
+    }
+    return known;
+}
+
+void server_found(struct server *server, long long pid)
+{
+    if (server->pid == 0 && pid > 0 && pid <= INT32_MAX && is_server((uint32_t)pid)) {
+        server->pid = (uint32_t)pid;
+    }
 }
 
 /* Take what the status document says; all of it may be missing. */
@@ -79,15 +93,12 @@ static void read_status(struct server *server, struct belay_bytes document)
     json_int_t pid = json_integer_value(json_object_get(root, "pid"));
     json_int_t sessions = json_integer_value(json_object_get(root, "sessions"));
 
-    if (server->pid == 0 && pid > 0 && pid <= INT32_MAX && is_belayd((uint32_t)pid)) {
-        server->pid = (uint32_t)pid;
-    }
+    server_found(server, pid);
     server->sessions = sessions > 0 ? (uint64_t)sessions : 0;
     json_decref(root);
 }
 
-static enum bench_exit ask(struct belay_client *client, const struct bench_options *options,
-                           struct server *server)
+static enum bench_exit ask(struct belay_client *client, struct server *server)
 {
     struct belay_result *result = NULL;
     enum belay_status status = belay_run(belay_admin_begin(client, "status", NULL), &result);
@@ -100,7 +111,6 @@ static enum bench_exit ask(struct belay_client *client, const struct bench_optio
                                                                          : BENCH_BAD;
     }
     server->shards = belay_client_shards(client);
-    server->pid = options->server_pid;
     snprintf(server->node, sizeof server->node, "%s", belay_result_node(result));
     if (status == BELAY_OK) {
         read_status(server, belay_result_value(result));
@@ -109,13 +119,12 @@ static enum bench_exit ask(struct belay_client *client, const struct bench_optio
     return BENCH_GOOD;
 }
 
-enum bench_exit server_ask(const struct bench_options *options, struct server *server)
+static enum bench_exit ask_native(const struct bench_options *options, struct server *server)
 {
     struct belay_options *made = belay_options_create();
     struct belay_client *client = NULL;
     enum bench_exit verdict = BENCH_USAGE;
 
-    *server = (struct server){.shards = 1};
     if (made == NULL || belay_options_servers(made, options->server) != BELAY_OK ||
         credentials_set(made, "belay-bench") != 0) {
         fprintf(stderr, "belay-bench: --server %s: HOST:PORT is wanted\n", options->server);
@@ -129,10 +138,17 @@ enum bench_exit server_ask(const struct bench_options *options, struct server *s
         verdict = BENCH_BAD;
         goto destroy_options;
     }
-    verdict = ask(client, options, server);
+    verdict = ask(client, server);
     belay_client_destroy(client);
 
 destroy_options:
     belay_options_destroy(made);
     return verdict;
+}
+
+enum bench_exit server_ask(const struct bench_options *options, struct server *server)
+{
+    *server = (struct server){.shards = 1, .pid = options->server_pid};
+    return options->protocol == BENCH_RESP ? server_ask_resp(options, server)
+                                           : ask_native(options, server);
 }

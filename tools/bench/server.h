@@ -8,14 +8,16 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "options.h"
 
 struct server {
-    uint32_t shards;
+    uint32_t shards;   /* RESP: 1. */
     uint32_t pid;      /* 0: it does not run here, or cannot be seen. */
     uint64_t sessions; /* 0 where it does not say. */
     char node[128];
+    struct sockaddr_storage address; /* RESP: where it answered. */
 };
 
 struct server_cost {
@@ -27,6 +29,12 @@ struct server_cost {
  *
  * Returns BENCH_GOOD; or, having said why, BENCH_UNREACHABLE or BENCH_BAD. */
 enum bench_exit server_ask(const struct bench_options *options, struct server *server);
+
+/* The same in RESP, where a server has one shard; for server_ask(). */
+enum bench_exit server_ask_resp(const struct bench_options *options, struct server *server);
+
+/* It says that it is this process: believed where that is a server on this machine, and --server-pid named none. */
+void server_found(struct server *server, long long pid);
 
 /* What its process has cost so far. False where it cannot be seen. */
 bool server_cost(const struct server *server, struct server_cost *cost);

@@ -51,34 +51,30 @@ static void note(struct writer *writer, struct record_entry entry)
     }
 }
 
-struct belay_request *writer_begin(struct writer *writer, struct belay_client *client, uint64_t key,
-                                   uint64_t *count)
+bool writer_begin(struct writer *writer, uint64_t key, uint64_t *count, struct ask *ask)
 {
     const struct bench_options *options = writer->options;
     struct writer_key *state = &writer->keys[key];
-    uint8_t name[CONTENT_KEY_BYTES_MAX];
 
     if (state->busy || state->retired || state->sent == UINT32_MAX) {
-        return NULL;
+        return false;
     }
     *count = ++state->sent;
     state->busy = true;
-    size_t size = content_key(options->prefix, key, name);
-    bool deletes = content_is_delete(key, *count, options->deletes_percent);
-    struct belay_request *write = belay_write_begin(
-        client, belay_bytes_of(name, size), state->ended && !deletes ? BELAY_CREATE : BELAY_UPSERT);
-    if (deletes) {
-        belay_write_destroy(write);
+    ask_key(ask, options->prefix, key);
+    ask->ack = options->ack;
+    if (content_is_delete(key, *count, options->deletes_percent)) {
+        ask->kind = ASK_DELETE;
     } else {
-        content_counted(bytes_of(name, size), key, *count, writer->value, options->value_bytes);
-        belay_write_value(write, belay_bytes_of(writer->value, options->value_bytes));
-        if (options->ttl_ms > 0) {
-            belay_write_ttl(write, options->ttl_ms);
-        }
+        ask->kind = ASK_SET;
+        ask->create = state->ended;
+        content_counted(bytes_of(ask->key, ask->key_size), key, *count, writer->value,
+                        options->value_bytes);
+        ask->value = bytes_of(writer->value, options->value_bytes);
+        ask->ttl_ms = options->ttl_ms;
     }
-    belay_write_ack(write, options->ack);
     note(writer, (struct record_entry){.key = key, .count = *count, .what = RECORD_SENT});
-    return write;
+    return true;
 }
 
 /* Did the server say for certain that nothing was written? */
@@ -100,16 +96,16 @@ static bool is_refusal(enum belay_status status)
     }
 }
 
-void writer_end(struct writer *writer, uint64_t key, uint64_t count, enum belay_status status,
-                const struct belay_result *result)
+void writer_end(struct writer *writer, uint64_t key, uint64_t count, const struct answer *answer)
 {
+    const enum belay_status status = answer->status;
     struct writer_key *state = &writer->keys[key];
     struct record_entry entry = {.key = key, .count = count, .status = (uint16_t)status};
 
     state->busy = false;
-    if (status == BELAY_OK && result != NULL) {
+    if (status == BELAY_OK) {
         entry.what = RECORD_ACKED;
-        entry.level = (uint8_t)belay_result_ack(result);
+        entry.level = (uint8_t)answer->ack_level;
         state->acked = (uint32_t)count;
         state->ended = content_is_delete(key, count, writer->options->deletes_percent);
     } else if (is_refusal(status)) {
@@ -151,7 +147,7 @@ static void tell(const struct writer *writer, const struct evidence *evidence, e
 }
 
 void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
-                     struct belay_result *result)
+                     const struct answer *answer)
 {
     const struct bench_options *options = writer->options;
     struct evidence evidence = {
@@ -160,16 +156,14 @@ void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
         .sent = writer->keys[key].sent,
         .deletes_percent = options->deletes_percent,
         .expired = options->ttl_ms > 0, /* An audit looks closer. */
-        .present = belay_result_status(result) == BELAY_OK,
+        .present = answer->status == BELAY_OK,
     };
     uint8_t name[CONTENT_KEY_BYTES_MAX];
 
     if (evidence.present) {
-        struct belay_bytes value = belay_result_value(result);
         size_t size = content_key(options->prefix, key, name);
         evidence.readable =
-            content_counted_read(bytes_of(name, size), key, bytes_of(value.data, value.size),
-                                 &evidence.found) == 0;
+            content_counted_read(bytes_of(name, size), key, answer->value, &evidence.found) == 0;
     }
     enum verdict verdict = verdict_of(&evidence);
     writer->verdicts[verdict]++;

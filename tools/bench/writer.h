@@ -12,6 +12,7 @@
 
 #include <belay/belay.h>
 
+#include "exchange.h"
 #include "options.h"
 #include "record.h"
 #include "verdict.h"
@@ -36,19 +37,17 @@ struct writer {
 int writer_open(struct writer *writer, const struct bench_options *options);
 void writer_close(struct writer *writer);
 
-/* The next write of that key; `count` is set. NULL while one is under way, or after an unknown one. */
-struct belay_request *writer_begin(struct writer *writer, struct belay_client *client, uint64_t key,
-                                   uint64_t *count);
+/* The next write of that key into `ask`; `count` is set. False while one is under way, or after an unknown one. */
+bool writer_begin(struct writer *writer, uint64_t key, uint64_t *count, struct ask *ask);
 
-/* Its answer; `result` may be NULL. */
-void writer_end(struct writer *writer, uint64_t key, uint64_t count, enum belay_status status,
-                const struct belay_result *result);
+/* Its answer. */
+void writer_end(struct writer *writer, uint64_t key, uint64_t count, const struct answer *answer);
 
 /* What a read must see at least, noted before it is sent. */
 uint64_t writer_read_begin(const struct writer *writer, uint64_t key);
 
 /* Judge what it saw (OK or NOT_FOUND) against that. */
 void writer_read_end(struct writer *writer, uint64_t key, uint64_t at_least,
-                     struct belay_result *result);
+                     const struct answer *answer);
 
 #endif
