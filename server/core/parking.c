@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "request_copy.h"
+
 void parking_init(struct parking *parking, struct memory *memory)
 {
     *parking = (struct parking){.memory = memory};
@@ -61,31 +63,16 @@ void parking_fini(struct parking *parking)
     parking_init(parking, parking->memory);
 }
 
-static struct bytes keep(uint8_t **at, struct bytes from)
-{
-    struct bytes kept = bytes_of(*at, from.size);
-
-    if (from.size > 0) {
-        memcpy(*at, from.data, from.size);
-    }
-    *at += from.size;
-    return kept;
-}
-
 static struct parked *copy(struct parking *parking, const struct request *request)
 {
-    size_t size =
-        sizeof(struct parked) + request->key.size + request->version.size + request->body.size;
+    size_t size = sizeof(struct parked) + request_bytes(request);
     struct parked *parked = parking->memory->resize(parking->memory, NULL, 0, size);
 
     if (parked == NULL) {
         return NULL;
     }
-    *parked = (struct parked){.size = size, .request = *request};
-    uint8_t *at = parked->bytes;
-    parked->request.key = keep(&at, request->key);
-    parked->request.version = keep(&at, request->version);
-    parked->request.body = keep(&at, request->body);
+    *parked = (struct parked){.size = size};
+    parked->request = request_copy(request, parked->bytes);
     parking->bytes += size;
     parking->count++;
     return parked;

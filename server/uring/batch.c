@@ -133,7 +133,11 @@ static bool is_deferred(struct shard_thread *thread, const struct batch_item *it
     if (item->connection != UINT32_MAX) {
         return put_off(thread, item);
     }
-    return turned_back(thread, calls_find(&thread->calls, item->request.ticket), &item->request);
+    struct call *call = calls_find(&thread->calls, item->request.ticket);
+    if (call->remote && call->granted_bytes != 0) {
+        turned_came_again(thread, call);
+    }
+    return call->remote && turned_back(thread, call, &item->request);
 }
 
 static void execute(struct shard_thread *thread, const struct request *request, uint64_t now_us)

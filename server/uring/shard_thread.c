@@ -144,7 +144,7 @@ void shard_thread_fini(struct shard_thread *thread)
     buffer_fini(&thread->frame);
     log_writer_fini(&thread->log);
     free_hops(thread);
-    turned_marks_fini(thread);
+    turned_fini(thread);
     if (thread->mailbox.wake_fd >= 0) {
         mailbox_fini(&thread->mailbox);
     }

@@ -22,6 +22,7 @@
 #include "hop.h"
 #include "log_writer.h"
 #include "mailbox.h"
+#include "marks.h"
 #include "native_answer.h"
 #include "plane.h"
 #include "ports.h"
@@ -68,8 +69,8 @@ struct shard_thread {
 
     /* From and to the other shards, by their number; NULL for itself. */
     struct hop **hops_in, **hops_out;
-    struct turned_marks *turned_marks;
-    struct owed *owed; /* Answers that found a queue full (cross.c). */
+    struct marks *turned_marks; /* Of the other shards' connections (turned.h). */
+    struct owed *owed;          /* Answers that found a queue full (cross.c). */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */
     struct mailbox mailbox;

@@ -1,57 +1,18 @@
 #include "turned.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "connection.h"
 #include "cross.h"
 #include "door.h"
 #include "heap.h"
 #include "plane_private.h"
+#include "request_copy.h"
 #include "shard_thread.h"
 
 static const char busy_text[] = "no memory to keep the request";
 
 /* ---- At the shard that executes ---- */
-
-bool turned_marks_has(const struct turned_marks *marks, const struct call *call)
-{
-    return call->connection < marks->size &&
-           marks->marks[call->connection].generation == call->connection_generation &&
-           marks->marks[call->connection].count > 0;
-}
-
-int turned_marks_add(struct turned_marks *marks, struct memory *memory, const struct call *call)
-{
-    if (call->connection >= marks->size) {
-        uint32_t size = marks->size == 0 ? 64 : marks->size;
-        while (size <= call->connection) {
-            size *= 2;
-        }
-        struct turned_mark *grown =
-            memory->resize(memory, marks->marks, marks->size * sizeof *grown, size * sizeof *grown);
-        if (grown == NULL) {
-            return -ENOMEM;
-        }
-        memset(grown + marks->size, 0, (size - marks->size) * sizeof *grown);
-        marks->marks = grown;
-        marks->size = size;
-    }
-    struct turned_mark *mark = &marks->marks[call->connection];
-    if (mark->generation != call->connection_generation) {
-        *mark = (struct turned_mark){.generation = call->connection_generation};
-    }
-    mark->count++;
-    return 0;
-}
-
-void turned_marks_remove(struct turned_marks *marks, const struct call *call)
-{
-    if (turned_marks_has(marks, call)) {
-        marks->marks[call->connection].count--;
-    }
-}
 
 /* How large the answer to a read may be. Gathered ones have a bound of their own. */
 static size_t answer_bytes(struct shard_thread *thread, const struct call *call,
@@ -65,23 +26,28 @@ static size_t answer_bytes(struct shard_thread *thread, const struct call *call,
     return shard_record_bytes(thread->shard, request);
 }
 
+bool turned_is_marked(struct shard_thread *thread, const struct call *call)
+{
+    return marks_has(&thread->turned_marks[call->origin], call);
+}
+
+void turned_came_again(struct shard_thread *thread, const struct call *call)
+{
+    marks_remove(&thread->turned_marks[call->origin], call);
+}
+
 bool turned_back(struct shard_thread *thread, struct call *call, const struct request *request)
 {
-    struct turned_marks *marks = &thread->turned_marks[call->origin];
-    size_t bytes = 0;
+    struct marks *marks = &thread->turned_marks[call->origin];
 
-    if (request->op == REQUEST_SCAN) {
-        return false; /* Of no key. */
+    if (request->op == REQUEST_SCAN || call->granted_bytes != 0) {
+        return false; /* Of no key; or it came again. */
     }
-    if (call->granted_bytes != 0) {
-        turned_marks_remove(marks, call);
+    size_t bytes = answer_bytes(thread, call, request);
+    if (!marks_has(marks, call) && bytes <= UNASKED_BYTES_MAX) {
         return false;
     }
-    bytes = answer_bytes(thread, call, request);
-    if (!turned_marks_has(marks, call) && bytes <= UNASKED_BYTES_MAX) {
-        return false;
-    }
-    if (turned_marks_add(marks, thread->memory, call) == 0) {
+    if (marks_add(marks, thread->memory, call) == 0) {
         int rc = cross_turn_back(thread, call, request, (uint32_t)bytes);
         if (rc > 0) {
             calls_give(&thread->calls, call);
@@ -89,20 +55,17 @@ bool turned_back(struct shard_thread *thread, struct call *call, const struct re
         if (rc >= 0) {
             return true;
         }
-        turned_marks_remove(marks, call);
+        marks_remove(marks, call);
     }
     door_refuse(thread, request->ticket, STATUS_BUSY, busy_text);
     return true;
 }
 
-void turned_marks_fini(struct shard_thread *thread)
+void turned_fini(struct shard_thread *thread)
 {
     for (uint32_t i = 0; thread->turned_marks != NULL && i < thread->plane->options.shard_count;
          i++) {
-        struct turned_marks *marks = &thread->turned_marks[i];
-        if (marks->marks != NULL) {
-            heap_give(thread->memory, marks->marks, marks->size * sizeof *marks->marks);
-        }
+        marks_fini(&thread->turned_marks[i], thread->memory);
     }
     free(thread->turned_marks);
 }
@@ -123,28 +86,14 @@ static void free_request(struct shard_thread *thread, struct turned_request *tur
     heap_give(thread->memory, turned, sizeof *turned + turned->size);
 }
 
-static struct bytes keep(uint8_t **to, struct bytes from)
-{
-    struct bytes kept = bytes_of(*to, from.size);
-
-    if (from.size > 0) {
-        memcpy(*to, from.data, from.size);
-    }
-    *to += from.size;
-    return kept;
-}
-
 static struct turned_request *make(struct shard_thread *thread, const struct request *request)
 {
-    size_t size = request->key.size + request->version.size + request->body.size;
+    size_t size = request_bytes(request);
     struct turned_request *turned = heap_take(thread->memory, sizeof *turned + size);
 
     if (turned != NULL) {
-        uint8_t *to = turned->bytes;
-        *turned = (struct turned_request){.size = size, .request = *request};
-        turned->request.key = keep(&to, request->key);
-        turned->request.version = keep(&to, request->version);
-        turned->request.body = keep(&to, request->body);
+        *turned = (struct turned_request){.size = size};
+        turned->request = request_copy(request, turned->bytes);
     }
     return turned;
 }

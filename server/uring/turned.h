@@ -24,7 +24,6 @@
 
 #include "bytes.h"
 
-struct memory;
 struct shard_thread;
 struct connection;
 struct call;
@@ -32,30 +31,17 @@ struct request;
 
 /* ---- At the shard that executes ---- */
 
-struct turned_mark {
-    uint32_t generation; /* Of the connection. */
-    uint32_t count; /* Requests of it that are on their way back or to come again; 0: not marked. */
-};
+/* Requests of the call's connection are on their way back or to come again. */
+bool turned_is_marked(struct shard_thread *thread, const struct call *call);
 
-/* Connections of one other shard whose requests are turned back. */
-struct turned_marks {
-    struct turned_mark *marks; /* By index of the connection. */
-    uint32_t size;
-};
+/* The call's request, which is granted, was turned back before. Once for each. */
+void turned_came_again(struct shard_thread *thread, const struct call *call);
 
-/* A request of the call was turned back. -ENOMEM: nothing is marked. */
-int turned_marks_add(struct turned_marks *marks, struct memory *memory, const struct call *call);
-
-/* One that was turned back came again, or could not be turned back after all. */
-void turned_marks_remove(struct turned_marks *marks, const struct call *call);
-
-bool turned_marks_has(const struct turned_marks *marks, const struct call *call);
-
-/* A batch's request, whose call is `call`, comes to its turn. Returns whether it was turned back (or
- * refused, where that was impossible): it is not to be executed then. */
+/* A request of another shard's comes to its turn. Returns whether it was turned back (or refused, where that was
+ * impossible), and the call is over: it is not to be executed then. */
 bool turned_back(struct shard_thread *thread, struct call *call, const struct request *request);
 
-void turned_marks_fini(struct shard_thread *thread);
+void turned_fini(struct shard_thread *thread);
 
 /* ---- At the origin ---- */
 

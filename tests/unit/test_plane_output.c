@@ -1,8 +1,8 @@
 /* Answers on their way to clients that are slow to read them, and what that does to the requests behind. */
 #include "calls.h"
 #include "heap.h"
+#include "marks.h"
 #include "plane_kit.h"
-#include "turned.h"
 
 static struct plane_kit kit;
 
@@ -328,25 +328,25 @@ static void test_output_limit(void **state)
  * between the granted ones, and must not pass. */
 static void test_marks(void **state)
 {
-    struct turned_marks marks = {0};
+    struct marks marks = {0};
     struct call call = {.connection = 100, .connection_generation = 7};
     struct call next = {.connection = 100, .connection_generation = 8};
 
     (void)state;
-    assert_false(turned_marks_has(&marks, &call));
+    assert_false(marks_has(&marks, &call));
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(turned_marks_add(&marks, heap_memory(), &call), 0);
+        assert_int_equal(marks_add(&marks, heap_memory(), &call), 0);
     }
     for (int i = 0; i < 3; i++) {
-        assert_true(turned_marks_has(&marks, &call));
-        turned_marks_remove(&marks, &call);
+        assert_true(marks_has(&marks, &call));
+        marks_remove(&marks, &call);
     }
-    assert_false(turned_marks_has(&marks, &call));
-    assert_int_equal(turned_marks_add(&marks, heap_memory(), &call), 0);
-    assert_false(turned_marks_has(&marks, &next));
-    assert_int_equal(turned_marks_add(&marks, heap_memory(), &next), 0);
-    turned_marks_remove(&marks, &next);
-    assert_false(turned_marks_has(&marks, &next));
+    assert_false(marks_has(&marks, &call));
+    assert_int_equal(marks_add(&marks, heap_memory(), &call), 0);
+    assert_false(marks_has(&marks, &next));
+    assert_int_equal(marks_add(&marks, heap_memory(), &next), 0);
+    marks_remove(&marks, &next);
+    assert_false(marks_has(&marks, &next));
     heap_give(heap_memory(), marks.marks, marks.size * sizeof *marks.marks);
 }
 
