@@ -1,6 +1,6 @@
 #include "edit.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <string.h>
 
 #include "number.h"
@@ -116,6 +116,7 @@ static enum status slot_append(struct edit *edit, struct slot *slot, struct byte
     if (before.size + more.size > edit->write->rules->session_bytes_max) {
         return STATUS_SESSION_TOO_LARGE;
     }
+    assert(before.size + more.size <= slot->room_bytes);
     if (before.data != slot->room && before.size > 0) {
         memcpy(slot->room, before.data, before.size);
     }

@@ -119,7 +119,8 @@ static void collect_mentions(struct edit *edit, struct mention *mentions)
     sort_mentions(mentions, count);
 }
 
-/* One slot for all mentions of a name. room_bytes is 0 where nothing is appended. */
+/* One slot for all mentions of a name. room_bytes is 0 where no APPEND is; an empty one needs room too: for
+ * what was there before, and for a number as text. */
 static void make_slots(struct edit *edit, const struct mention *mentions, uint32_t count)
 {
     bool appends = false;
@@ -139,7 +140,7 @@ static void make_slots(struct edit *edit, const struct mention *mentions, uint32
         edit->slot_of_change[mentions[i].change] = edit->slot_count - 1;
         appends |= mentions[i].appends;
         append_bytes += mentions[i].append_bytes;
-        edit->slots[edit->slot_count - 1].room_bytes = appends ? append_bytes : 0;
+        edit->slots[edit->slot_count - 1].room_bytes = appends ? append_bytes + NUMBER_TEXT_MAX : 0;
     }
 }
 
@@ -211,7 +212,7 @@ static size_t plan_rooms(struct edit *edit)
     for (uint32_t i = 0; i < edit->slot_count; i++) {
         struct slot *slot = &edit->slots[i];
         if (slot->room_bytes > 0) {
-            slot->room_bytes += slot->value.size + sizeof slot->text;
+            slot->room_bytes += slot->value.size;
             bytes += slot->room_bytes;
         }
     }

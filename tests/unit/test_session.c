@@ -431,6 +431,36 @@ static void test_concurrent_births(void **state)
     }
 }
 
+/* Appending nothing leaves the value as it is, however large; on a number and on nothing as well. */
+static void test_append_nothing(void **state)
+{
+    enum { BYTES = 100000 };
+    static char value[BYTES];
+    struct session_view view;
+    struct session_field field;
+    struct kit kit;
+    (void)state;
+
+    kit_init(&kit);
+    memset(value, 'v', BYTES);
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("f"), .value = bytes_of(value, BYTES)));
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(APPEND, .name = text("f"))), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), BYTES);
+    kit_open(&kit, &view);
+    assert_true(session_find(&view, text("f"), &field));
+    assert_bytes_equal(field.value, bytes_of(value, BYTES));
+
+    kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 12));
+    kit_add(&kit, KIT_CHANGE(APPEND, .name = text("n")));
+    kit_add(&kit, KIT_CHANGE(APPEND, .name = text("none")));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_int_equal(kit_result(&kit, 0), 2);
+    assert_int_equal(kit_result(&kit, 1), 0);
+    kit_expect(&kit, "n", "12");
+    kit_expect(&kit, "none", "");
+    kit_fini(&kit);
+}
+
 /* Bases of other types do not show through. */
 static void test_births_of_two_types(void **state)
 {
@@ -510,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_value_of_the_limit_fits),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_append_nothing),
         cmocka_unit_test(test_concurrent_numbers),
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_owner),
