@@ -184,6 +184,22 @@ static int remove_others(void *context, const char *name)
     return rc != 0 ? rc : files_remove_tree(checkpoint->options.files, path);
 }
 
+int checkpoint_make_name_sure(struct checkpoint *checkpoint)
+{
+    struct files *files = checkpoint->options.files;
+
+    if (!checkpoint->name_unsure) {
+        return 0;
+    }
+    int rc = files->sync_directory(files, checkpoint->options.directory);
+    if (rc == 0) {
+        checkpoint->name_unsure = false;
+        (void)files_list(checkpoint->options.directory, remove_others,
+                         checkpoint); /* Or the next. */
+    }
+    return rc;
+}
+
 static int load(struct checkpoint *checkpoint)
 {
     struct search search = {.checkpoint = checkpoint};
@@ -197,6 +213,12 @@ static int load(struct checkpoint *checkpoint)
         rc = checkpoint_awake(checkpoint);
     }
     if (rc != 0 || checkpoint->options.inspect) {
+        return rc;
+    }
+    checkpoint->name_unsure =
+        checkpoint->number != 0; /* Who renamed it may have been killed at that. */
+    rc = checkpoint_make_name_sure(checkpoint);
+    if (rc != 0) {
         return rc;
     }
     return files_list(checkpoint->options.directory, remove_others, checkpoint);
@@ -364,16 +386,4 @@ void checkpoint_read_end(struct checkpoint *checkpoint)
         checkpoint->cursor = NULL;
     }
     let_go(checkpoint);
-}
-
-int checkpoint_make_name_sure(struct checkpoint *checkpoint)
-{
-    struct files *files = checkpoint->options.files;
-    int rc = 0;
-
-    if (checkpoint->name_unsure) {
-        rc = files->sync_directory(files, checkpoint->options.directory);
-        checkpoint->name_unsure = rc != 0;
-    }
-    return rc;
 }

@@ -87,6 +87,10 @@ bool checkpoint_is_broken(const struct checkpoint *checkpoint);
 /* Close the environment until it is used again. Nothing may be under way. */
 void checkpoint_rest(struct checkpoint *checkpoint);
 
+/* Make the name of the valid environment durable, if that is not sure yet, and remove those before it: before
+ * anything is given up that they lack. Returns 0 or negative errno. */
+int checkpoint_make_name_sure(struct checkpoint *checkpoint);
+
 /* Twice the map. Nothing may be under way. */
 int checkpoint_grow(struct checkpoint *checkpoint);
 

@@ -129,12 +129,9 @@ static int build_finish(struct checkpoint *checkpoint)
 int checkpoint_build_commit(struct checkpoint *checkpoint)
 {
     struct files *files = checkpoint->options.files;
-    char old[PATH_BYTES_MAX], aside[PATH_BYTES_MAX], path[PATH_BYTES_MAX];
+    char aside[PATH_BYTES_MAX], path[PATH_BYTES_MAX];
 
-    int rc = checkpoint_path(checkpoint, checkpoint->number, false, old);
-    if (rc == 0) {
-        rc = checkpoint_path(checkpoint, checkpoint->number + 1, true, aside);
-    }
+    int rc = checkpoint_path(checkpoint, checkpoint->number + 1, true, aside);
     if (rc == 0) {
         rc = checkpoint_path(checkpoint, checkpoint->number + 1, false, path);
     }
@@ -155,17 +152,12 @@ int checkpoint_build_commit(struct checkpoint *checkpoint)
     checkpoint_read_end(checkpoint);
     pthread_rwlock_wrlock(&checkpoint->lock);
     checkpoint_close_environment(checkpoint);
-    bool had_old = checkpoint->number != 0;
     checkpoint->number++;
     pthread_rwlock_unlock(&checkpoint->lock);
     checkpoint->info = checkpoint->new_info;
     checkpoint->broken = false;
     checkpoint->name_unsure = true;
-    rc = checkpoint_make_name_sure(checkpoint);
-    if (rc == 0 && had_old) {
-        (void)files_remove_tree(files, old); /* Or at the next start. */
-    }
-    return rc;
+    return checkpoint_make_name_sure(checkpoint);
 }
 
 void checkpoint_build_abort(struct checkpoint *checkpoint)

@@ -85,9 +85,6 @@ int checkpoint_awake(struct checkpoint *checkpoint);
 int checkpoint_open_environment(struct checkpoint *checkpoint);
 void checkpoint_close_environment(struct checkpoint *checkpoint);
 
-/* Make the name of the valid environment durable, if that is not sure yet. */
-int checkpoint_make_name_sure(struct checkpoint *checkpoint);
-
 /* mdb_cursor_get() and mdb_get() of an environment that checkpoint_guard() was told of. A page that does not read back
  * is -EBADMSG, and all that can be done with the transaction then is to end it. (checkpoint_guard.c) */
 void checkpoint_guard(MDB_env *env);

@@ -298,6 +298,10 @@ int compaction_run(struct compaction *compaction)
     }
     release(compaction);
     if (rc == 0) {
+        rc = checkpoint_make_name_sure(
+            compaction->checkpoint); /* Of this run, or of one that failed at that. */
+    }
+    if (rc == 0) {
         segments_recycle(compaction->segments, info.lsn);
     }
     return rc != 0 ? rc : sealed;

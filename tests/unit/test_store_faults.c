@@ -89,12 +89,133 @@ static void test_allocations(void **state)
     assert_true(n > 20 && n < ROUNDS_MAX);
 }
 
+/* ---- A checkpoint whose name is not durable: a power failure would bring back the one before ---- */
+
+static struct {
+    bool refused; /* The directory cannot be synchronised. */
+    bool unsure;  /* It was not, since a checkpoint was renamed in it. */
+    int (*sync_directory)(struct files *files, const char *path);
+    int (*rename)(struct files *files, const char *from, const char *to);
+    int (*open)(struct files *files, const char *path, int flags);
+    int (*remove)(struct files *files, const char *path);
+} names;
+
+static int sync_names(struct files *files, const char *path)
+{
+    bool own = strcmp(path, kit.directory) == 0;
+    int rc = own && names.refused ? -EIO : names.sync_directory(files, path);
+
+    names.unsure = names.unsure && !(own && rc == 0);
+    return rc;
+}
+
+static int rename_checkpoint(struct files *files, const char *from, const char *to)
+{
+    names.unsure = names.unsure || strstr(to, "/checkpoint-") != NULL;
+    return names.rename(files, from, to);
+}
+
+/* To be used again, with what it has of the log. */
+static int open_segment(struct files *files, const char *path, int flags)
+{
+    bool again = strstr(path, ".seg") != NULL && (flags & O_DSYNC) != 0;
+
+    assert_false(again && names.unsure);
+    return names.open(files, path, flags);
+}
+
+static int remove_checkpoint(struct files *files, const char *path)
+{
+    bool older = strstr(path, "/checkpoint-") != NULL && strstr(path, ".tmp") == NULL;
+
+    assert_false(older && names.unsure);
+    return names.remove(files, path);
+}
+
+static void watch_names(void)
+{
+    struct files *files = &kit.files.files;
+
+    names.refused = names.unsure = false;
+    names.sync_directory = files->sync_directory;
+    names.rename = files->rename;
+    names.open = files->open;
+    names.remove = files->remove;
+    files->sync_directory = sync_names;
+    files->rename = rename_checkpoint;
+    files->open = open_segment;
+    files->remove = remove_checkpoint;
+}
+
+/* Two full lives, so that there is a checkpoint before the one that is in doubt. */
+static void build_in_doubt(void)
+{
+    store_kit_init(&kit, KEYS, SEGMENT);
+    watch_names();
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (int i = 0; i < 2; i++) {
+        kit_live(&kit, 1500);
+        assert_int_equal(kit_take_segment(&kit), 0);
+        names.refused = i == 1;
+        assert_int_equal(store_compact(kit.store), i == 1 ? -EIO : 0);
+    }
+    assert_true(names.unsure);
+}
+
+static int count_checkpoint(void *context, const char *name)
+{
+    *(uint32_t *)context += strncmp(name, "checkpoint-", 11) == 0;
+    return 0;
+}
+
+/* The log that it has is kept until its name is sure, however often compaction is asked. */
+static void test_name_of_the_checkpoint(void **state)
+{
+    struct store_stats stats;
+    uint32_t checkpoints = 0;
+
+    (void)state;
+    build_in_doubt();
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_compact(kit.store), -EIO);
+        store_stats(kit.store, &stats);
+        assert_true(stats.sealed_bytes > 0);
+    }
+    names.refused = false;
+    assert_int_equal(store_compact(kit.store), 0);
+    assert_false(names.unsure);
+    store_stats(kit.store, &stats);
+    assert_int_equal(stats.sealed_bytes, 0);
+    assert_int_equal(files_list(kit.directory, count_checkpoint, &checkpoints), 0);
+    assert_int_equal(checkpoints, 1);
+    kit_reopen_and_check(&kit);
+    store_kit_fini(&kit);
+}
+
+/* The same for a process that was killed in between: the next one makes it sure before all else. */
+static void test_name_of_the_checkpoint_found(void **state)
+{
+    (void)state;
+    build_in_doubt();
+    store_kit_close(&kit);
+    assert_int_equal(kit_open_store(&kit), -EIO);
+    names.refused = false;
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit_differences(&kit), 0);
+    assert_false(names.unsure);
+    kit_live(&kit, 1500);
+    kit_reopen_and_check(&kit);
+    store_kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_io),
         cmocka_unit_test(test_io_of_a_killed_process),
         cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_name_of_the_checkpoint),
+        cmocka_unit_test(test_name_of_the_checkpoint_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
