@@ -46,7 +46,7 @@ int checkpoint_error(int code)
     case MDB_CURSOR_FULL:
         return -EOVERFLOW;
     default:
-        return code > 0 ? -code : -EIO;
+        return code > 0 ? files_error(code) : -EIO;
     }
 }
 

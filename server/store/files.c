@@ -18,11 +18,11 @@ static int open_at_once(const char *path, int flags)
     int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0640);
 
     if (fd < 0) {
-        return -errno;
+        return files_error(errno);
     }
-    int rc = fstat(fd, &status) != 0 ? -errno : S_ISFIFO(status.st_mode) ? -ESPIPE : 0;
+    int rc = fstat(fd, &status) != 0 ? files_error(errno) : S_ISFIFO(status.st_mode) ? -ESPIPE : 0;
     if (rc == 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0) {
-        rc = -errno;
+        rc = files_error(errno);
     }
     if (rc != 0) {
         close(fd);
@@ -58,7 +58,7 @@ static int64_t system_read(struct files *files, int fd, void *to, size_t size, u
             break;
         }
         if (got < 0 && errno != EINTR) {
-            return -errno;
+            return files_error(errno);
         }
         done += got < 0 ? 0 : (size_t)got;
     }
@@ -73,7 +73,7 @@ static int system_write(struct files *files, int fd, const void *from, size_t si
     while (done < size) {
         ssize_t put = pwrite(fd, (const uint8_t *)from + done, size - done, (off_t)(offset + done));
         if (put < 0 && errno != EINTR) {
-            return -errno;
+            return files_error(errno);
         }
         done += put < 0 ? 0 : (size_t)put;
     }
@@ -85,7 +85,7 @@ static int system_allocate(struct files *files, int fd, uint64_t size)
     (void)files;
     int rc = posix_fallocate(fd, 0, (off_t)size);
 
-    return -rc;
+    return files_error(rc);
 }
 
 static int system_size(struct files *files, int fd, uint64_t *size)
@@ -94,7 +94,7 @@ static int system_size(struct files *files, int fd, uint64_t *size)
 
     (void)files;
     if (fstat(fd, &status) != 0) {
-        return -errno;
+        return files_error(errno);
     }
     *size = (uint64_t)status.st_size;
     return 0;
@@ -103,7 +103,7 @@ static int system_size(struct files *files, int fd, uint64_t *size)
 static int system_sync(struct files *files, int fd)
 {
     (void)files;
-    return fsync(fd) != 0 ? -errno : 0;
+    return fsync(fd) != 0 ? files_error(errno) : 0;
 }
 
 static int system_sync_directory(struct files *files, const char *path)
@@ -111,9 +111,9 @@ static int system_sync_directory(struct files *files, const char *path)
     (void)files;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        return -errno;
+        return files_error(errno);
     }
-    int rc = fsync(fd) != 0 ? -errno : 0;
+    int rc = fsync(fd) != 0 ? files_error(errno) : 0;
     close(fd);
     return rc;
 }
@@ -121,19 +121,19 @@ static int system_sync_directory(struct files *files, const char *path)
 static int system_rename(struct files *files, const char *from, const char *to)
 {
     (void)files;
-    return rename(from, to) != 0 ? -errno : 0;
+    return rename(from, to) != 0 ? files_error(errno) : 0;
 }
 
 static int system_remove(struct files *files, const char *path)
 {
     (void)files;
-    return remove(path) != 0 ? -errno : 0;
+    return remove(path) != 0 ? files_error(errno) : 0;
 }
 
 static int system_make_directory(struct files *files, const char *path)
 {
     (void)files;
-    return mkdir(path, 0750) != 0 ? -errno : 0;
+    return mkdir(path, 0750) != 0 ? files_error(errno) : 0;
 }
 
 static int system_commit(struct files *files)
@@ -149,7 +149,7 @@ static int system_map(struct files *files, int fd, size_t size, bool writable, v
     (void)files;
     void *mapped = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
     if (mapped == MAP_FAILED) {
-        return -errno;
+        return files_error(errno);
     }
     *area = mapped;
     return 0;
@@ -179,7 +179,7 @@ int files_list(const char *path, int (*visit)(void *context, const char *name), 
 {
     DIR *directory = opendir(path);
     if (directory == NULL) {
-        return -errno;
+        return files_error(errno);
     }
     int rc = 0;
     errno = 0;
@@ -191,7 +191,7 @@ int files_list(const char *path, int (*visit)(void *context, const char *name), 
         errno = 0;
     }
     if (rc == 0) {
-        rc = -errno;
+        rc = files_error(errno);
     }
     closedir(directory);
     return rc;
@@ -223,7 +223,7 @@ static int remove_entry(void *context, const char *name)
         return rc;
     }
     if (lstat(path, &status) != 0) {
-        return -errno;
+        return files_error(errno);
     }
     if (S_ISDIR(status.st_mode) && removal->depth + 1 < TREE_DEPTH_MAX) {
         return remove_tree(removal->files, path, removal->depth + 1);

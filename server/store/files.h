@@ -1,11 +1,12 @@
 /* The port to the file system, so that a test can make the n-th operation fail or lose what was not
  * synchronised. LMDB does its own I/O; commit() stands before each of its commits.
  *
- * All return 0 or more, or a negative errno. Paths are whole. Threads: any (a test's may differ).
+ * All return 0 or more, or a negative errno as files_error() says it. Paths are whole. Threads: any (a test's may differ).
  */
 #ifndef FILES_H
 #define FILES_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +32,12 @@ struct files {
     /* Map the first `size` bytes, shared; munmap() ends it. */
     int (*map)(struct files *files, int fd, size_t size, bool writable, void **area);
 };
+
+/* A quota that is used up is a disk that is full, and waits for room as that does. */
+static inline int files_error(int code)
+{
+    return code == EDQUOT ? -ENOSPC : -code;
+}
 
 /* The real one. */
 struct files *files_system(void);

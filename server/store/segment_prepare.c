@@ -19,6 +19,7 @@ struct step {
     enum { STEP_NOTHING, STEP_CREATE, STEP_RECYCLE, STEP_INDEX, STEP_REMOVE } kind;
     struct segment_file file;
     struct log_epoch epoch; /* The new one. */
+    bool spare;             /* The file to remove is one too many, and not in the way of another. */
 };
 
 static int write_zeros(struct files *files, int fd, const uint8_t *zeros, uint64_t size)
@@ -272,15 +273,16 @@ static int choose(struct segments *segments, struct step *step)
     bool waits = stats.at_bound && segments->bound_error != -ENOSPC;
     bool fits =
         free == NULL || (free->size >= options->segment_bytes && free->size % LOG_BLOCK_BYTES == 0);
-    if (stats.ready < (segments->busy ? READY_BUSY : 1) && !waits) {
-        if (fits) {
-            return choose_another(segments, &stats, free, step);
-        }
-    } else if (choose_index(segments, step) || free == NULL ||
-               stats.bytes <= segments->kept_bytes) {
+    bool wanted = stats.ready < (segments->busy ? READY_BUSY : 1) && !waits;
+    if (wanted && fits) {
+        return choose_another(segments, &stats, free, step);
+    }
+    if (!wanted &&
+        (choose_index(segments, step) || free == NULL || stats.bytes <= segments->kept_bytes)) {
         return 0;
     }
     step->kind = STEP_REMOVE;
+    step->spare = !wanted;
     step->file = *free;
     free->state = SEGMENT_BUSY;
     return 0;
@@ -379,12 +381,13 @@ int segments_prepare(struct segments *segments)
     pthread_mutex_lock(&segments->lock);
     settle(segments, &step, rc);
     bool done = rc == 0 && (step.kind == STEP_CREATE || step.kind == STEP_RECYCLE);
-    if (done || rc != 0) { /* An index or a removal says nothing of whether there is room. */
+    bool failed = rc != 0 && !step.spare;
+    if (done || failed) { /* Anything else says nothing of whether the log can go on. */
         segments->error = rc;
-        segments->failures = done ? 0 : segments->failures + 1;
+        segments->failures = done || rc == -ENOSPC ? 0 : segments->failures + 1;
     }
     pthread_mutex_unlock(&segments->lock);
-    if (done || rc != 0) {
+    if (done || failed) {
         tell_room(segments, rc);
     }
     return rc == 0 ? 1 : rc;

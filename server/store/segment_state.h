@@ -24,7 +24,7 @@ struct segments {
     uint64_t taken_ms; /* When the last one was taken; 0: never. */
     bool busy;         /* The last two were taken within BUSY_MS. */
     int error;         /* Of the last preparation. */
-    uint32_t failures; /* In a row. */
+    uint32_t failures; /* In a row, but for a full disk. */
     bool at_limit;     /* bytes_max, not the disk, leaves no room. */
     bool full_told;
 };

@@ -178,7 +178,7 @@ static int open_file(const struct staging_options *options, struct staging *stag
 
 static bool is_refusal(int rc)
 {
-    return rc == -ENOSPC || rc == -EDQUOT || rc == -ENODEV || rc == -EOPNOTSUPP;
+    return rc == -ENOSPC || rc == -ENODEV || rc == -EOPNOTSUPP;
 }
 
 int staging_open(const struct staging_options *options, struct staging *staging)

@@ -1,5 +1,6 @@
 /* A store's life: what was written comes back, through any number of restarts and compactions, in place
  * and afresh; the log stays small; full disks and second daemons. */
+#include "checkpoint_state.h"
 #include "store_kit.h"
 
 enum { SEGMENT = 1024 * 1024 };
@@ -276,6 +277,79 @@ static void test_no_space(void **state)
     store_kit_fini(&kit);
 }
 
+/* What segments_take() says where preparing fails `count` times. */
+static int take_after_failures(uint32_t count, int error)
+{
+    struct segments *segments = store_segments(kit.store);
+    struct segment segment;
+
+    kit.files.error = error;
+    kit.files.fail_at = 1;
+    kit.files.stay_failed = true;
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(segments_prepare(segments), error);
+    }
+    kit.files.fail_at = 0;
+    return segments_take(segments, kit.lsn, &segment);
+}
+
+/* The log ends for good where preparing fails again and again; not where the disk was full, and then one thing
+ * fails. */
+static void test_preparing_fails(void **state)
+{
+    (void)state;
+    begin(50, SEGMENT);
+    assert_int_equal(take_after_failures(20, -ENOSPC), -ENOSPC);
+    assert_int_equal(take_after_failures(1, -EIO), -EAGAIN);
+    assert_int_equal(take_after_failures(20, -ENOSPC), -ENOSPC);
+    assert_int_equal(take_after_failures(4, -EIO), -EAGAIN);
+    assert_int_equal(take_after_failures(1, -EIO), -EIO);
+    assert_int_equal(segments_prepare(store_segments(kit.store)), 1); /* It works again. */
+    assert_int_equal(kit_set(&kit, 1), 0);
+    kit_flush(&kit);
+    kit_reopen_and_check(&kit);
+    store_kit_fini(&kit);
+}
+
+/* A file too many that cannot be removed says nothing of the next one that is needed. */
+static void test_spare_file_stays(void **state)
+{
+    struct segments_stats stats;
+
+    (void)state;
+    begin(50, SEGMENT);
+    struct segments *segments = store_segments(kit.store);
+    kit.value_bytes = 10000;
+    kit_live(&kit, 800);
+    assert_int_equal(kit_take_segment(&kit), 0);
+    assert_int_equal(store_compact(kit.store), 0);
+    while (segments_prepare(segments) == 1) {
+    }
+    segments_set_kept(segments, 0, 0);
+    for (int i = 0; i < 10; i++) {
+        kit.files.error = -EPERM;
+        kit.files.fail_at = kit.files.operations + 2; /* The index goes first. */
+        assert_int_equal(segments_prepare(segments), -EPERM);
+    }
+    segments_stats(segments, &stats);
+    assert_true(stats.ready > 0);
+    for (uint32_t ready = stats.ready; ready > 0; ready--) {
+        assert_int_equal(kit_take_segment(&kit), 0);
+    }
+    struct segment segment;
+    assert_int_equal(segments_take(segments, kit.lsn, &segment), -EAGAIN);
+    store_kit_fini(&kit);
+}
+
+/* A quota that is used up is a full disk to all of it. */
+static void test_quota(void **state)
+{
+    (void)state;
+    assert_int_equal(files_error(EDQUOT), -ENOSPC);
+    assert_int_equal(checkpoint_error(EDQUOT), -ENOSPC);
+    assert_int_equal(checkpoint_error(EIO), -EIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +364,9 @@ int main(void)
         cmocka_unit_test(test_disk_limit),
         cmocka_unit_test(test_disk_limit_of_one_segment),
         cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_preparing_fails),
+        cmocka_unit_test(test_spare_file_stays),
+        cmocka_unit_test(test_quota),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
