@@ -486,7 +486,7 @@ enum status session_write(const struct session_write *write, struct session_writ
     if (status == STATUS_OK) {
         return STATUS_OK;
     }
-    written->created = written->destroyed = written->repeated = false;
+    written->changed = written->created = written->destroyed = written->repeated = false;
     written->record.size = written->delta.size = written->results.size = 0;
     if (status != STATUS_DAMAGED && status != STATUS_NO_MEMORY) {
         return set_token(edit.old, written) == STATUS_OK ? status : STATUS_NO_MEMORY;

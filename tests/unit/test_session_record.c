@@ -298,6 +298,50 @@ static void test_crowds(void **state)
     kit_fini(&all);
 }
 
+/* A write whose token takes memory of its own, which is not there: nothing was written. */
+static void test_no_memory_for_the_token(void **state)
+{
+    enum { CROWD = 100 };
+    struct kit all, one;
+    enum status status = STATUS_NO_MEMORY;
+    (void)state;
+
+    kit_init(&all);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        kit_init(&one);
+        one.actor = (struct actor){4000000000U + i, 4000000000U};
+        kit_do(&one, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+        if (i == 0) {
+            kit_take_first(&all, &one);
+        } else {
+            kit_take(&all, &one);
+        }
+        kit_fini(&one);
+    }
+    kit_add(&all, KIT_CHANGE(DESTROY)); /* No slots, so that nothing made room before. */
+    const struct session_write write = {
+        .key = all.key,
+        .record = buffer_bytes(&all.record),
+        .rules = &all.rules,
+        .now_ms = all.now_ms + 1,
+        .actor = all.actor,
+        .type = SESSION_MAP,
+        .changes = buffer_bytes(&all.list),
+    };
+    for (uint64_t fail_at = 1; status != STATUS_OK; fail_at++) {
+        struct session_written written;
+        struct test_memory memory = test_memory();
+        memory.fail_at = fail_at;
+        session_written_init(&written, &memory.memory);
+        status = session_write(&write, &written);
+        assert_true(status == STATUS_OK || status == STATUS_NO_MEMORY);
+        assert_int_equal(written.changed, status == STATUS_OK);
+        session_written_fini(&written);
+        assert_int_equal(memory.outstanding_bytes, 0);
+    }
+    kit_fini(&all);
+}
+
 /* The n-th allocation fails, n = 1, 2, ... until it is not reached. */
 static void test_no_memory(void **state)
 {
@@ -372,7 +416,7 @@ int main(void)
         cmocka_unit_test(test_golden_blob), cmocka_unit_test(test_golden_map),
         cmocka_unit_test(test_sizes),       cmocka_unit_test(test_check_refuses),
         cmocka_unit_test(test_check_rules), cmocka_unit_test(test_crowds),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_no_memory_for_the_token),
     };
     return cmocka_run_group_tests_name("session_record", tests, NULL, NULL);
 }
