@@ -183,19 +183,22 @@ int keeper_stage(struct keeper *keeper, uint64_t position, struct bytes record, 
 {
     struct slab *slab = &keeper->slab;
     struct probe probe;
+    uint32_t cell;
 
-    int rc = slab_alloc(slab, record.size, ref);
+    int rc = slab_alloc(slab, record.size, &cell);
     if (rc != 0) {
         return rc;
     }
-    memcpy(slab_data(slab, *ref), record.data, record.size);
+    memcpy(slab_data(slab, cell), record.data, record.size);
     if (!find(keeper, position, keeper->key_of(record), &probe)) {
-        rc = index_insert(&keeper->index, position, *ref);
+        rc = index_insert(&keeper->index, position, cell);
     }
     if (rc != 0) {
-        slab_free(slab, *ref);
+        slab_free(slab, cell);
+        return rc;
     }
-    return rc;
+    *ref = cell;
+    return 0;
 }
 
 void keeper_commit(struct keeper *keeper, uint64_t position, struct bytes key, uint32_t ref)

@@ -78,7 +78,7 @@ int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record);
  * Each is staged; then all of them are committed, or all abandoned, before anything else is done with the keeper. What was
  * there before a key's first is found until its commit; where nothing was, the new one is. */
 
-/* Returns 0 with `ref`, or -ENOMEM with nothing changed. */
+/* Returns 0 with `ref`; -ENOMEM or -ENOSPC, as keeper_set(), with no record changed. */
 int keeper_stage(struct keeper *keeper, uint64_t position, struct bytes record, uint32_t *ref);
 /* Cannot fail. */
 void keeper_commit(struct keeper *keeper, uint64_t position, struct bytes key, uint32_t ref);

@@ -88,21 +88,24 @@ void session_written_fini(struct session_written *written);
  * unless the policy says no_resurrect: it then leaves a tombstone all the same. */
 enum status session_write(const struct session_write *write, struct session_written *written);
 
-/* Bury an expired session, whole or cold: a tombstone with death at `hlc` and every version seen.
- * Returns 0 with `out` set, -ENOMEM, -EBADMSG. */
+/* Bury an expired session, whole or cold: a tombstone with its death at the stamp's hlc, which covers all that
+ * the record has seen. Whether it is expired is the caller's to know.
+ * Returns 0 with `out` set; -EINVAL when the stamp is not newer than all that the record knows; -ENOMEM;
+ * -EBADMSG. */
 int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
 
-/* The join of two full records of one key. `out` is in canonical form: equal states, equal bytes.
- * Returns 0; -EBADMSG when one is damaged or the keys differ; -ENOMEM. */
+/* The join of two full records of one key, neither of them in `out`, which is set in canonical form: equal states,
+ * equal bytes. Returns 0; -EBADMSG when one is damaged, the keys differ or the two contradict each other; -ENOMEM. */
 int session_merge(struct bytes a, struct bytes b, struct buffer *out);
 
-/* Apply a delta to the copy here (empty: none).
- * Returns 0; -ESTALE when the copy has not seen the delta's base (ask for the full record);
+/* Apply a delta to the copy here (empty: none), neither of them in `out`.
+ * Returns 0 with `out` set; -ESTALE when the copy has not seen the delta's base (ask for the full record);
  * -EBADMSG; -ENOMEM. */
 int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *out);
 
 /* Check all of a record or delta that came from outside, to the last byte: lengths, order, references,
- * limits, canonical form. After it, the other functions need not fail on it.
+ * limits, canonical form. What passes does not make the other functions fail with -EBADMSG, but for a join
+ * with a copy that contradicts it.
  * Returns 0 or -EBADMSG. */
 int session_check(struct bytes record);
 int session_check_delta(struct bytes delta);
@@ -111,10 +114,10 @@ int session_check_delta(struct bytes delta);
 struct bytes session_key(struct bytes record);
 
 /* Newest hlc anywhere in a record, whole or cold, or delta: what a node's clock must pass when it takes it
- * in. */
+ * in. 0 where the bytes are none of these. */
 uint64_t session_newest_hlc(struct bytes record);
 
-/* The newest stamp in it: without the last access, which reads slide and no write made. */
+/* The newest stamp in it, or 0: without the last access, which reads slide and no write made. */
 uint64_t session_newest_stamp(struct bytes record);
 
 /* ---- The view: what a client sees at a time ---- */
@@ -149,7 +152,7 @@ struct session_view {
     struct stamp told_;       /* The sibling told last; hlc 0: all are. */
 };
 
-/* Take the view of a whole or a cold record. It have passed session_check() once. Returns 0 or -EBADMSG. */
+/* Take the view of a whole or a cold record. It has passed session_check() once. Returns 0 or -EBADMSG. */
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms);
 
 /* The same, and reads the dedup window on the way (NULL: passes over it). */
@@ -176,10 +179,11 @@ bool session_find(const struct session_view *view, struct bytes name, struct ses
  * where that would be longer, in `out`, which is overwritten. Returns 0, -ENOMEM. */
 int session_token(const struct session_view *view, struct buffer *out, struct bytes *token);
 
-/* Has this record (empty: none) seen all that the token says? Returns 1, 0, or -EBADMSG: no token. */
+/* Has this record (empty: none) seen all that the token says? Returns 1; 0, also of a record that cannot be
+ * read; or -EBADMSG: no token. */
 int session_covers(struct bytes record, struct bytes token);
 
-/* Slide the idle clock in the stored bytes themselves; false where the record keeps none. */
+/* Slide the idle clock in the stored bytes themselves, never back; false where the record keeps none. */
 bool session_touch_in_place(uint8_t *record, size_t record_size, uint64_t now_ms);
 
 #endif

@@ -10,7 +10,7 @@
  * pages have 64 KiB, above 4 KiB per cell 512 KiB; larger records (at most 4 GiB) are blocks of their own.
  *
  * The page table makes a page movable by a copy, with every reference in it still good. Emptying a
- * page needs new references for its records, which only the caller can do: slab_next_victim().
+ * page needs new references for its records, which only the caller can do: slab_next_victims().
  *
  * Memory: from the port. Pointers into cells are good until the next call that changes the slab.
  * Threads: one.
