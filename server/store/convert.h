@@ -26,7 +26,7 @@ struct convert_options {
 uint32_t convert_shard_of(uint64_t position, uint32_t shards);
 
 /* Returns 0 with directory->meta.shards changed, or negative errno with `message` saying what failed:
- * the directory is then valid with its old number. */
+ * the directory is valid, with its old number unless the last step failed (directory_commit()), and is to be closed. */
 int convert_shards(struct directory *directory, const struct convert_options *options,
                    uint32_t shards, char *message, size_t message_size);
 

@@ -171,6 +171,23 @@ static int put_made(const struct directory *directory, uint32_t shard)
     return files->sync_directory(files, path);
 }
 
+/* The name of the data directory itself. Where its parent may not be read (0711) that has to do. */
+static int sync_parent(const struct directory *directory)
+{
+    char path[PATH_BYTES_MAX];
+    size_t size = strlen(directory->path);
+
+    memcpy(path, directory->path, size + 1);
+    while (size > 0 && path[size - 1] == '/') {
+        path[--size] = '\0';
+    }
+    while (size > 0 && path[size - 1] != '/') {
+        path[--size] = '\0';
+    }
+    int rc = directory->files->sync_directory(directory->files, size > 0 ? path : ".");
+    return rc == -EACCES ? 0 : rc;
+}
+
 static int create(struct directory *directory, uint32_t node, uint32_t shards, char *message,
                   size_t message_size)
 {
@@ -187,6 +204,11 @@ static int create(struct directory *directory, uint32_t node, uint32_t shards, c
     }
     if (rc != 0) {
         tell(message, message_size, "%s: %s", directory->path, strerror(-rc));
+        return rc;
+    }
+    rc = sync_parent(directory);
+    if (rc != 0) {
+        tell(message, message_size, "the directory of %s: %s", directory->path, strerror(-rc));
         return rc;
     }
     directory->created = true;
@@ -445,14 +467,12 @@ int directory_shard_path(const struct directory *directory, uint64_t generation,
     return size < 0 || size >= PATH_BYTES_MAX ? -ENAMETOOLONG : 0;
 }
 
+/* Who made it before may have been killed at that. */
 static int make_inside(struct files *files, const char *parent, const char *path)
 {
     int rc = files->make_directory(files, path);
 
-    if (rc == -EEXIST) {
-        return 0;
-    }
-    return rc != 0 ? rc : files->sync_directory(files, parent);
+    return rc != 0 && rc != -EEXIST ? rc : files->sync_directory(files, parent);
 }
 
 int directory_make_shard(struct directory *directory, uint64_t generation, uint32_t shard)
@@ -480,7 +500,8 @@ int directory_commit(struct directory *directory, uint64_t generation, uint32_t 
         directory->meta = before;
         return rc;
     }
-    return directory_sweep(directory);
+    (void)directory_sweep(directory); /* Or at the next start. */
+    return 0;
 }
 
 static int sweep_name(void *context, const char *name)

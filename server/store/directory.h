@@ -72,7 +72,9 @@ void directory_close(struct directory *directory);
 /* Everything is durable, no stamp above `hlc` was given out, and none will be. Returns 0 or errno. */
 int directory_stop(struct directory *directory, uint64_t hlc);
 
-/* Another number of shards lies ready in another generation: commit to it and remove the old one. */
+/* Another number of shards lies ready in another generation: commit to it and remove the old one. Returns 0 or
+ * negative errno: `directory` says the old number, and the next start may find either; nothing may be written to the
+ * shards before that. */
 int directory_commit(struct directory *directory, uint64_t generation, uint32_t shards);
 
 /* Remove generations other than the valid one. */
@@ -84,7 +86,7 @@ int directory_generation_path(const struct directory *directory, uint64_t genera
 int directory_shard_path(const struct directory *directory, uint64_t generation, uint32_t shard,
                          char path[PATH_BYTES_MAX]);
 
-/* Make both, durably, where they are missing. */
+/* Make both, durably, where they are missing. Returns 0 or negative errno. */
 int directory_make_shard(struct directory *directory, uint64_t generation, uint32_t shard);
 
 #endif

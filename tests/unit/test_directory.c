@@ -249,6 +249,67 @@ static void test_faults(void **state)
     }
 }
 
+/* Directories in which one was made that is not durable there yet. */
+static struct {
+    char parents[16][PATH_BYTES_MAX];
+    uint32_t count;
+    int (*make_directory)(struct files *files, const char *path);
+    int (*sync_directory)(struct files *files, const char *path);
+} made;
+
+static int make_unsure(struct files *files, const char *path)
+{
+    int rc = made.make_directory(files, path);
+
+    if (rc == 0) {
+        assert_true(made.count < 16);
+        snprintf(made.parents[made.count++], PATH_BYTES_MAX, "%.*s",
+                 (int)(strrchr(path, '/') - path), path);
+    }
+    return rc;
+}
+
+static int sync_made(struct files *files, const char *path)
+{
+    int rc = made.sync_directory(files, path);
+
+    for (uint32_t i = made.count; rc == 0 && i-- > 0;) {
+        if (strncmp(made.parents[i], path, strlen(made.parents[i])) == 0 &&
+            strcmp(path + strlen(made.parents[i]), path[strlen(path) - 1] == '/' ? "/" : "") == 0) {
+            memmove(made.parents[i], made.parents[--made.count], PATH_BYTES_MAX);
+        }
+    }
+    return rc;
+}
+
+/* A first start is killed at any place: once the next one serves, all that was made is durable. */
+static void test_what_is_made_is_durable(void **state)
+{
+    struct directory directory;
+    bool reached = true;
+
+    (void)state;
+    made.count = 0;
+    made.make_directory = kit.files.files.make_directory;
+    made.sync_directory = kit.files.files.sync_directory;
+    kit.files.files.make_directory = make_unsure;
+    kit.files.files.sync_directory = sync_made;
+    kit.files.stay_failed = true;
+    for (uint64_t n = 1; reached; n++) {
+        kit.files.operations = 0;
+        kit.files.fail_at = n;
+        if (open_directory(&directory, 2) == 0) {
+            directory_close(&directory);
+        }
+        reached = kit.files.operations >= n;
+        kit.files.fail_at = 0;
+        assert_int_equal(open_directory(&directory, 2), 0);
+        assert_int_equal(made.count, 0);
+        directory_close(&directory);
+        assert_int_equal(files_remove_tree(files_system(), base), 0);
+    }
+}
+
 /* There is no room for META, wherever in its writing that shows: what was reserved for this is enough. */
 static void test_full_disk(void **state)
 {
@@ -384,26 +445,27 @@ static void test_number_of_shards_changes(void **state)
 static void test_conversion_under_faults(void **state)
 {
     struct directory directory;
-    uint32_t shards = 2;
     bool reached = true;
 
     (void)state;
     kit.key_count = 200;
-    assert_int_equal(open_directory(&directory, shards), 0);
+    assert_int_equal(open_directory(&directory, 2), 0);
     live(&directory, 1);
     for (uint64_t n = 1; reached; n++) {
-        shards = 5 - directory.meta.shards; /* 2, 3, 2 ... */
         kit.files.stay_failed = n % 2 == 0;
         kit.files.operations = 0;
         kit.files.fail_at = n;
-        int rc = convert(&directory, shards);
+        int rc = convert(&directory, 3);
+        assert_int_equal(directory.meta.shards, rc == 0 ? 3 : 2);
         reached = kit.files.operations >= n;
         kit.files.fail_at = 0;
         directory_close(&directory);
         assert_int_equal(open_directory(&directory, 2), 0);
         assert_true(reached || rc == 0);
-        assert_true(rc != 0 || directory.meta.shards == shards);
+        assert_true(rc != 0 || directory.meta.shards == 3);
         check(&directory);
+        kit.files.stay_failed = false;
+        assert_int_equal(convert(&directory, 2), 0); /* Where it went through. */
         live(&directory, 20);
         assert_true(n < 500);
         if (!reached) {
@@ -483,6 +545,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_made_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_number_of_shards_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conversion_under_faults, setup, teardown),
