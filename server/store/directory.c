@@ -14,11 +14,10 @@
 
 #include "directory_meta.h"
 
-enum { COPY_STARTS = 1 << 20, RESERVE_BYTES = 64 * 1024 };
+enum { COPY_STARTS = 1 << 20 };
 
 static const char meta_name[] = DIRECTORY_META_NAME;
 static const char lock_name[] = "LOCK";
-static const char reserve_name[] = "RESERVE";
 static const char made_name[] = "MADE";
 
 __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t size,
@@ -119,7 +118,7 @@ static int look_for_stranger(void *context, const char *name)
     struct stranger *stranger = context;
     bool files = true;
 
-    if (strcmp(name, lock_name) == 0 || strcmp(name, reserve_name) == 0 ||
+    if (strcmp(name, lock_name) == 0 || strcmp(name, DIRECTORY_RESERVE_NAME) == 0 ||
         strcmp(name, "META.tmp") == 0 || strcmp(name, "lost+found") == 0) {
         return 0;
     }
@@ -289,51 +288,6 @@ static int load(struct directory *directory, char *message, size_t message_size)
     return rc;
 }
 
-/* ---- RESERVE ---- */
-
-/* Where there is no room for it now, the next start tries again. */
-static void make_reserve(const struct directory *directory)
-{
-    static const uint8_t zeros[RESERVE_BYTES];
-    struct files *files = directory->files;
-    char path[PATH_BYTES_MAX];
-    uint64_t size = 0;
-
-    if (path_join(path, directory->path, reserve_name) != 0) {
-        return;
-    }
-    int fd = files->open(files, path, O_WRONLY | O_CREAT);
-    if (fd < 0) {
-        return;
-    }
-    int rc = files->size(files, fd, &size);
-    if (rc == 0 && size < RESERVE_BYTES) {
-        rc = files->write(files, fd, zeros, sizeof zeros, 0);
-    }
-    files->close(files, fd);
-    if (rc != 0) {
-        (void)files->remove(files, path);
-    }
-}
-
-/* Returns whether there was some room to give. */
-static bool give_reserve(const struct directory *directory)
-{
-    char path[PATH_BYTES_MAX];
-
-    return path_join(path, directory->path, reserve_name) == 0 &&
-           directory->files->remove(directory->files, path) == 0 &&
-           directory->files->sync_directory(directory->files, directory->path) == 0;
-}
-
-/* META, on a full disk with the room that is kept for it. */
-static int write_meta(const struct directory *directory)
-{
-    int rc = directory_meta_write(directory);
-
-    return rc == -ENOSPC && give_reserve(directory) ? directory_meta_write(directory) : rc;
-}
-
 /* ---- Life ---- */
 
 /* A new life, unless the last one ended cleanly; "clean" is taken back either way. */
@@ -357,7 +311,7 @@ static int begin_life(struct directory *directory)
     meta->run += 1 + (uint32_t)(random % COPY_STARTS);
     meta->clean = false;
     meta->inode = inode;
-    return write_meta(directory);
+    return directory_meta_write(directory);
 }
 
 static int open_path(struct directory *directory, struct files *files, const char *path, bool make,
@@ -407,7 +361,7 @@ int directory_open(struct directory *directory, struct files *files, const char 
              rc == -ENOSPC ? "; make some room (a few KiB are enough to begin)" : "");
         goto unlock;
     }
-    make_reserve(directory);
+    directory_make_reserve(directory);
     return 0;
 
 unlock:
@@ -445,7 +399,7 @@ int directory_stop(struct directory *directory, uint64_t hlc)
 {
     directory->meta.clean = true;
     directory->meta.clean_hlc = hlc;
-    return write_meta(directory);
+    return directory_meta_write(directory);
 }
 
 /* ---- Generations ---- */
@@ -495,7 +449,7 @@ int directory_commit(struct directory *directory, uint64_t generation, uint32_t 
 
     directory->meta.generation = generation;
     directory->meta.shards = shards;
-    int rc = write_meta(directory);
+    int rc = directory_meta_write(directory);
     if (rc != 0) {
         directory->meta = before;
         return rc;

@@ -9,7 +9,7 @@
 
 #include "crc32c.h"
 
-enum { META_BYTES_MAX = 1024 };
+enum { META_BYTES_MAX = 1024, RESERVE_BYTES = 64 * 1024 };
 
 static size_t meta_print(const struct directory_meta *meta, char text[META_BYTES_MAX])
 {
@@ -68,12 +68,29 @@ static int meta_parse(const char *text, struct directory_meta *meta)
     return 0;
 }
 
-int directory_meta_write(const struct directory *directory)
+/* Returns whether there was some room to give. */
+static bool give_reserve(const struct directory *directory)
+{
+    char path[PATH_BYTES_MAX];
+
+    return path_join(path, directory->path, DIRECTORY_RESERVE_NAME) == 0 &&
+           directory->files->remove(directory->files, path) == 0 &&
+           directory->files->sync_directory(directory->files, directory->path) == 0;
+}
+
+static int replace_meta(const struct directory *directory)
 {
     char text[META_BYTES_MAX];
     size_t size = meta_print(&directory->meta, text);
 
     return files_replace(directory->files, directory->path, DIRECTORY_META_NAME, text, size);
+}
+
+int directory_meta_write(const struct directory *directory)
+{
+    int rc = replace_meta(directory);
+
+    return rc == -ENOSPC && give_reserve(directory) ? replace_meta(directory) : rc;
 }
 
 int directory_meta_read(struct directory *directory)
@@ -96,4 +113,28 @@ int directory_meta_read(struct directory *directory)
     }
     text[size] = '\0';
     return meta_parse(text, &directory->meta);
+}
+
+void directory_make_reserve(const struct directory *directory)
+{
+    static const uint8_t zeros[RESERVE_BYTES];
+    struct files *files = directory->files;
+    char path[PATH_BYTES_MAX];
+    uint64_t size = 0;
+
+    if (path_join(path, directory->path, DIRECTORY_RESERVE_NAME) != 0) {
+        return;
+    }
+    int fd = files->open(files, path, O_WRONLY | O_CREAT);
+    if (fd < 0) {
+        return;
+    }
+    int rc = files->size(files, fd, &size);
+    if (rc == 0 && size < RESERVE_BYTES) {
+        rc = files->write(files, fd, zeros, sizeof zeros, 0);
+    }
+    files->close(files, fd);
+    if (rc != 0) {
+        (void)files->remove(files, path);
+    }
 }
