@@ -4,12 +4,14 @@
  * type; then the changes one by one (edit.c), and the new record and its delta (rewrite.c). The new
  * stamp is greater than every hlc in the record, so that the write is after all that it has seen.
  *
- * What is expired is absent. A birth over it buries it by a death just below the new stamp, and so at
- * or above all that the record knows. A blind birth at or below the death's `until` would be dropped by
- * every join: it is refused here.
+ * What is expired is absent: it died just before its deadline. A birth over it buries it by a death there, or
+ * at its newest birth, which may be later. (Any later death would also end what others begin anew, who cannot see
+ * this write.) A blind birth at or below the death's `until` would be dropped by every join: it is refused
+ * here.
  *
  * A list of only touches is no write: nothing is stamped or remembered, the clock slides.
  */
+#include <assert.h>
 #include <errno.h>
 
 #include "limits.h"
@@ -321,6 +323,19 @@ static uint64_t next_ms(const struct edit *edit, uint64_t last_access_ms)
     return ms;
 }
 
+/* The death of what lies under a birth: it ends every birth in the record, and all of the same life that others
+ * know of. */
+static struct death death_before(const struct edit *edit)
+{
+    const struct record *old = edit->old;
+    uint64_t hlc = record_birth(old, old->birth_count - 1).stamp.hlc; /* The newest. */
+    uint64_t end = edit->view.expired ? hlc_of_ms(edit->view.deadline_ms) - 1 : 0;
+
+    hlc = end > hlc ? end : hlc;
+    assert(hlc < edit->stamp.hlc);
+    return death_join(old->version.death, (struct death){hlc, hlc});
+}
+
 static enum status write_out(struct edit *edit, struct dedup *dedup,
                              struct session_written *written)
 {
@@ -345,8 +360,7 @@ static enum status write_out(struct edit *edit, struct dedup *dedup,
         remember(edit->write, edit->stamp, buffer_bytes(&written->results), dedup, &news);
     }
     if (edit->fresh && old->birth_count > 0) {
-        struct death death = {edit->stamp.hlc - 1, edit->stamp.hlc - 1};
-        rewrite.death = death_join(rewrite.death, death);
+        rewrite.death = death_before(edit);
     }
     int rc = rewrite_record(edit, &rewrite, &written->record);
     if (rc != 0) {

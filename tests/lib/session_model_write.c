@@ -292,7 +292,20 @@ static enum status model_destroy(struct writing *writing, const struct model_vie
     return STATUS_OK;
 }
 
-static enum status begin(struct writing *writing)
+/* An expired life died just before its deadline, or at its newest birth. */
+static void end_before(struct writing *writing, const struct model_view *view)
+{
+    struct model *model = writing->model;
+    uint64_t hlc = view->expired ? hlc_of_ms(view->deadline_ms) - 1 : 0;
+
+    for (int i = 0; i < model->entry_count; i++) {
+        hlc = model->entries[i].birth.hlc > hlc ? model->entries[i].birth.hlc : hlc;
+    }
+    model->death = death_join(model->death, (struct death){hlc, hlc});
+    model->entry_count = 0;
+}
+
+static enum status begin(struct writing *writing, const struct model_view *view)
 {
     const struct session_write *write = writing->write;
     struct model *model = writing->model;
@@ -305,9 +318,7 @@ static enum status begin(struct writing *writing)
         return STATUS_DESTROYED;
     }
     if (model->entry_count > 0) {
-        model->death = death_join(model->death,
-                                  (struct death){writing->stamp.hlc - 1, writing->stamp.hlc - 1});
-        model->entry_count = 0;
+        end_before(writing, view);
     }
     struct model_entry type = {
         .kind = MODEL_TYPE,
@@ -371,7 +382,7 @@ static enum status do_write(struct writing *writing, const struct model_view *vi
         return STATUS_EXISTS;
     }
     if (!view->live) {
-        enum status status = begin(writing);
+        enum status status = begin(writing, view);
         if (status != STATUS_OK) {
             return status;
         }

@@ -117,6 +117,45 @@ static void test_old_deadline(void **state)
     finish(&a, &b);
 }
 
+/* Two nodes that cannot see each other each begin an expired session anew: neither write is lost, and nothing of the
+ * expired one is left, not even what only one of them knew. */
+static void test_two_begin_anew(void **state)
+{
+    struct kit a, b, c;
+    struct session_view view;
+    (void)state;
+
+    for (int idle = 0; idle < 2; idle++) {
+        two_copies(&a, &b);
+        kit_do(&a, idle ? KIT_CHANGE(IDLE, .ms = 1000) : KIT_CHANGE(TTL, .ms = 1000));
+        kit_take(&b, &a);
+        kit_init(&c); /* Knows nothing, and is not heard of before the end. */
+        c.actor.node = 3;
+        c.now_ms = a.now_ms + 500;
+        kit_add(&c, KIT_CHANGE(TTL, .ms = 100));
+        kit_do(&c, KIT_CHANGE(SET, .name = text("z"), .value = text("old")));
+
+        a.now_ms += 1000;
+        b.now_ms = a.now_ms + 5;
+        kit_do(&a, KIT_CHANGE(SET, .name = text("x"), .value = text("of a")));
+        assert_true(a.written.created);
+        kit_do(&b, KIT_CHANGE(SET, .name = text("y"), .value = text("of b")));
+        assert_true(b.written.created);
+        kit_take(&a, &b);
+        kit_take(&a, &c);
+        a.now_ms = b.now_ms;
+        kit_expect(&a, "x", "of a");
+        kit_expect(&a, "y", "of b");
+        kit_expect(&a, "f", NULL);
+        kit_expect(&a, "z", NULL);
+        kit_open(&a, &view);
+        assert_int_equal(view.deadline_ms, 0);
+        assert_int_equal(view.siblings_hidden, 0);
+        kit_fini(&c);
+        finish(&a, &b);
+    }
+}
+
 /* A clock that goes back an hour: what is written then is still newer than what was seen. */
 static void test_clock_goes_back(void **state)
 {
@@ -275,10 +314,15 @@ static void test_delta_needs_its_base(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delete_wins),          cmocka_unit_test(test_recreate_lives),
-        cmocka_unit_test(test_late_blind_write),     cmocka_unit_test(test_old_deadline),
-        cmocka_unit_test(test_clock_goes_back),      cmocka_unit_test(test_adds_over_a_restart),
-        cmocka_unit_test(test_touch_sweeps_nothing), cmocka_unit_test(test_follower),
+        cmocka_unit_test(test_delete_wins),
+        cmocka_unit_test(test_recreate_lives),
+        cmocka_unit_test(test_late_blind_write),
+        cmocka_unit_test(test_old_deadline),
+        cmocka_unit_test(test_two_begin_anew),
+        cmocka_unit_test(test_clock_goes_back),
+        cmocka_unit_test(test_adds_over_a_restart),
+        cmocka_unit_test(test_touch_sweeps_nothing),
+        cmocka_unit_test(test_follower),
         cmocka_unit_test(test_delta_needs_its_base),
     };
     return cmocka_run_group_tests_name("session_merge", tests, NULL, NULL);
