@@ -99,9 +99,7 @@ static bool log_is_behind(struct shard_thread *thread, const struct connection *
     if (request->op != REQUEST_WRITE) {
         return false;
     }
-    uint64_t waits_us = log_writer_waits_us(&thread->log, request->body.size);
-    return !log_writer_has_room(&thread->log, request->body.size) ||
-           (waits_us > 0 && waits_us < most_ms * 1000);
+    return log_writer_is_behind(&thread->log, request->body.size, most_ms * 1000);
 }
 
 /* Its connection has too much to read already, or the log too much to write: later. */

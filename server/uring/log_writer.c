@@ -427,13 +427,16 @@ bool log_writer_has_room(const struct log_writer *writer, size_t bytes)
     return !last->closed && last->size + bytes + LOG_BLOCK_BYTES <= LOG_STAGING_BYTES;
 }
 
-uint64_t log_writer_waits_us(struct log_writer *writer, size_t bytes)
+bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most_us)
 {
+    if (!log_writer_has_room(writer, bytes)) {
+        return true;
+    }
     if (!writer->waits && !writer->stats.full && !writer->stats.failed &&
         !segment_has_room(writer, bytes + LOG_BLOCK_BYTES)) {
         (void)segment_switch(writer);
     }
-    return writer->waits ? writer->now_us - writer->waits_us + 1 : 0;
+    return writer->waits && writer->now_us - writer->waits_us < most_us;
 }
 
 bool log_writer_idle(const struct log_writer *writer)

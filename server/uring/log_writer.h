@@ -95,9 +95,9 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us);
 /* Would a record of about `bytes` find room in staging now? */
 bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
 
-/* For how long a record of about `bytes` has had no segment to go to, because compaction or the disk is behind;
- * 0: there is one, or there will be none. */
-uint64_t log_writer_waits_us(struct log_writer *writer, size_t bytes);
+/* Is a record of about `bytes` to wait: for room in staging; or for a segment to go to, as compaction or the disk is
+ * behind, unless that has been so for `most_us`? Not where there will be none: append says why. */
+bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most_us);
 
 /* Nothing is waiting to be written (or the device failed). */
 bool log_writer_idle(const struct log_writer *writer);

@@ -384,6 +384,49 @@ static void test_none_ready(void **state)
     assert_int_equal(durable_lsn, lsn);
 }
 
+/* Who asks before is told to wait for room in the staging, and for a segment, but not for ever; where none will
+ * come, the append says so. */
+static void test_behind(void **state)
+{
+    static uint8_t body[100000];
+    uint64_t lsn;
+
+    (void)state;
+    assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+    assert_int_equal(segments.count, 1); /* It takes one where there is none. */
+    segments.error = -EAGAIN;
+    while (append(bytes_of(body, sizeof body), &lsn) == 0) {
+    }
+    write_all();
+    assert_true(log_writer_is_behind(&writer, sizeof body, 1000));
+    now_us += 1000;
+    (void)log_writer_turn(&writer, now_us);
+    assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+    segments.error = 0;
+    now_us += 100000;
+    (void)log_writer_turn(&writer, now_us);
+    assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+    assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+    write_all();
+
+    segments.bytes = 16 * 1024 * 1024;
+    segments.error = -ENOSPC;
+    while (append(bytes_of(body, sizeof body), &lsn) == 0) {
+    }
+    write_all();
+    assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+    segments.error = 0;
+    now_us += 100000;
+    (void)log_writer_turn(&writer, now_us);
+    while (append(bytes_of(body, sizeof body), &lsn) == 0) {
+        (void)log_writer_turn(&writer, now_us); /* Begins one write, which nobody completes. */
+    }
+    assert_true(log_writer_is_behind(&writer, sizeof body, 1000));
+    complete();
+    assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+    write_all();
+}
+
 /* A device write that failed is the end: told once, and nothing is written or taken any more. */
 static void test_device_failure(void **state)
 {
@@ -445,6 +488,7 @@ static const struct CMUnitTest tests[] = {
     LOG_TEST(test_pace),           LOG_TEST(test_content),        LOG_TEST(test_bounded),
     LOG_TEST(test_full),           LOG_TEST(test_full_when_idle), LOG_TEST(test_none_ready),
     LOG_TEST(test_device_failure), LOG_TEST(test_short_write),    LOG_TEST(test_preparing_fails),
+    LOG_TEST(test_behind),
 };
 
 int main(void)
