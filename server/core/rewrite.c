@@ -203,13 +203,7 @@ static bool birth_stays(const struct edit *edit, const struct birth *birth, bool
         put_touched(edit, &sink);
         return sink.found;
     }
-    if (!leader_shows(&edit->view.leader_, birth)) {
-        return false;
-    }
-    if (birth->type == 0) {
-        put_all(edit, &sink);
-    }
-    return birth->type != 0 || sink.found;
+    return leader_shows(&edit->view.leader_, birth);
 }
 
 /* The births: counted first, written then. */

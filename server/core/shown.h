@@ -2,8 +2,9 @@
  *
  * Births: an explicit one is exclusive. Where there are live explicit births only the newest of them is
  * shown, with all blind ones: blind births mix by field. Without an explicit birth the newest blind one
- * leads. Blind births of another type than the leader's are hidden: their fields mean something else.
- * There is a session while there is a leader.
+ * leads. Blind births of another type than the leader's are hidden: their fields mean something else. So are
+ * those whose type is gone: a write that did not show them swept it away, but not what was written to them
+ * meanwhile. There is a session while there is a leader.
  *
  * Names: the newest shown field entry is the base; a number is its base and all partial sums that refer
  * to just this base's stamp (or to nothing, where there is no base), so that concurrent adds all count.
@@ -37,7 +38,7 @@ static inline bool leader_shows(const struct leader *leader, const struct birth 
     if (!birth->blind) {
         return stamp_compare(birth->stamp, leader->birth.stamp) == 0;
     }
-    return birth->type == 0 || birth->type == leader->birth.type;
+    return birth->type == leader->birth.type;
 }
 
 /* All entries of one of a user's names. */

@@ -345,8 +345,7 @@ bool model_shows(const struct model *model, const struct model_entry *lead,
     if (!entry->blind) {
         return model_stamps_equal(entry->birth, lead->birth);
     }
-    uint64_t type = type_of_birth(model, entry->birth);
-    return type == 0 || type == lead->ms;
+    return type_of_birth(model, entry->birth) == lead->ms;
 }
 
 const struct model_entry *model_newest(const struct model *model, int kind,

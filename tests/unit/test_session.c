@@ -485,6 +485,39 @@ static void test_births_of_two_types(void **state)
     kit_fini(&b);
 }
 
+/* Nor do they once the type is swept away, while somebody who does not know of it goes on writing. */
+static void test_type_swept_away(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    kit_init(&a);
+    kit_init(&b);
+    b.actor.node = 2;
+    b.type = SESSION_SET;
+    b.now_ms++;
+    a.mode = WRITE_CREATE;
+    kit_do(&a, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    kit_do(&b, KIT_CHANGE(ADD_MEMBER, .name = text("b")));
+    kit_take(&a, &b);
+    a.mode = WRITE_UPDATE;
+    a.now_ms = b.now_ms + 1;
+    kit_do(&a, KIT_CHANGE(SET, .name = text("c"), .value = text("2")));
+    b.now_ms += 2;
+    kit_do(&b, KIT_CHANGE(ADD_MEMBER, .name = text("d")));
+    kit_do(&b, KIT_CHANGE(TTL, .ms = 1000));
+    kit_take(&a, &b);
+    kit_open(&a, &view);
+    assert_int_equal(view.type, SESSION_MAP);
+    assert_int_equal(view.field_count, 2);
+    assert_int_equal(view.siblings_hidden, 1);
+    assert_int_equal(view.deadline_ms, 0);
+    kit_expect(&a, "d", NULL);
+    kit_fini(&a);
+    kit_fini(&b);
+}
+
 static void test_siblings(void **state)
 {
     enum { WRITERS = SESSION_SIBLINGS_MAX + 4 };
@@ -547,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_concurrent_births),
         cmocka_unit_test(test_births_of_two_types),
+        cmocka_unit_test(test_type_swept_away),
         cmocka_unit_test(test_siblings),
     };
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
