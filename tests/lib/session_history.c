@@ -33,9 +33,27 @@ struct bytes history_state(const struct history *history, int index)
     return bytes_of(history->bytes.data + history->pool[index].at, history->pool[index].size);
 }
 
+/* Count what is rare. */
+static void count_state(const struct history *history, struct bytes state)
+{
+    struct session_view view;
+    struct dedup dedup;
+    bool typeless = false;
+
+    assert_int_equal(session_open_dedup(&view, state, history->now_ms, &dedup), 0);
+    for (uint32_t i = 0; i < view.record_.birth_count; i++) {
+        typeless |= record_birth(&view.record_, i).type == 0;
+    }
+    totals.many_actors += view.record_.version.count > VERSION_CACHED;
+    totals.many_births += view.record_.birth_count > RECORD_BIRTHS_CACHED;
+    totals.typeless += typeless;
+    totals.floors += dedup.floor != 0;
+}
+
 static int keep_state(struct history *history, struct bytes state)
 {
     assert_int_equal(session_check(state), 0);
+    count_state(history, state);
     assert_in_range(history->pool_count, 0, POOL_MAX - 1);
     int index = history->pool_count++;
     history->pool[index].at = (uint32_t)history->bytes.size;
@@ -58,16 +76,27 @@ static void add_change(struct history *history, struct change change)
     history->list.size = (size_t)(end - history->list.data);
 }
 
-static void random_change(struct history *history, uint64_t now_ms)
+/* For a type: mostly what it knows. */
+static void random_change(struct history *history, enum session_type type, uint64_t now_ms)
 {
     static const char *const names[] = {"", "a", "b", "num"};
     static const char *const values[] = {"", "x", "7", "-12", "longer value"};
     bool general = history->flavour == GENERAL;
-    struct bytes name = text(names[history_pick(history, 4)]);
+    bool strange = type != SESSION_MAP && history_chance(history, 10);
+    struct bytes name =
+        text(names[history_pick(history, type == SESSION_BLOB && !strange ? 1 : 4)]);
     struct bytes value = text(values[history_pick(history, 5)]);
-    struct bytes counter = general ? text("num") : text("n");
+    struct bytes counter = !general ? text("n") : type == SESSION_BLOB ? name : text("num");
     uint64_t soon_ms = now_ms + (uint64_t)history_pick(history, 2000);
 
+    if (history->crowded && type == SESSION_MAP && history_chance(history, 80)) {
+        add_change(history, KIT_CHANGE(SET, .name = text("a"), .value = value));
+        return;
+    }
+    if (type == SESSION_SET && !strange && history_chance(history, 50)) {
+        add_change(history, KIT_CHANGE(ADD_MEMBER, .name = name));
+        return;
+    }
     switch (history_pick(history, general ? 20 : 8)) {
     case 0:
     case 1:
@@ -110,10 +139,12 @@ static void random_change(struct history *history, uint64_t now_ms)
                                        .ms = history_chance(history, 20) ? 0 : soon_ms));
         break;
     case 16:
-        add_change(history, KIT_CHANGE(APPEND, .name = name, .value = text("9")));
+        add_change(history, KIT_CHANGE(APPEND, .name = name,
+                                       .value = text(history_chance(history, 80) ? "9" : "")));
         break;
     default:
-        add_change(history, KIT_CHANGE(SET, .name = text("a"), .value = value));
+        name = type == SESSION_BLOB ? name : text("a");
+        add_change(history, KIT_CHANGE(SET, .name = name, .value = value));
     }
 }
 
@@ -140,34 +171,44 @@ static void log_write(struct history *history, uint64_t now_ms, struct bytes sta
     }
 }
 
-static void log_deaths(struct history *history, struct bytes before)
+static void log_deaths(struct history *history, struct bytes before, struct stamp death)
 {
     struct record record;
 
-    if (before.size == 0 || history->list.data[0] != CHANGE_DESTROY) {
-        return;
-    }
     assert_int_equal(record_open(&record, before, RECORD_FORMAT), 0);
     for (uint32_t i = 0; i < record.birth_count && history->death_count < LOG_MAX; i++) {
-        history->deaths[history->death_count].death = history->written.stamp;
+        history->deaths[history->death_count].death = death;
         history->deaths[history->death_count++].birth = record_birth(&record, i).stamp;
     }
+}
+
+static enum session_type choose_type(struct history *history)
+{
+    static const enum session_type types[] = {SESSION_MAP, SESSION_MAP, SESSION_SET, SESSION_BLOB,
+                                              SESSION_NONE};
+
+    return history->types ? types[history_pick(history, 5)] : SESSION_MAP;
 }
 
 static void choose_changes(struct history *history, struct session_write *write)
 {
     bool counters = history->flavour == EXPLICIT_COUNTERS;
-    int destroys = history->flavour == BLIND_COUNTERS ? 0 : counters ? 8 : 12;
+    int destroys = history->flavour == BLIND_COUNTERS ? 0
+                   : history->crowded                 ? 1
+                   : counters                         ? 8
+                                                      : 12;
 
     history->list.size = 0;
     write->mode = history->flavour == BLIND_COUNTERS ? WRITE_UPSERT
                   : counters ? (history_chance(history, 40) ? WRITE_CREATE : WRITE_UPDATE)
-                             : (enum write_mode)history_pick(history, 3);
+                  : history->crowded && history_chance(history, 80)
+                      ? WRITE_UPSERT
+                      : (enum write_mode)history_pick(history, 3);
     if (history_chance(history, destroys)) {
         add_change(history, KIT_CHANGE(DESTROY));
     } else {
         for (int i = 1 + history_pick(history, 3); i > 0; i--) {
-            random_change(history, write->now_ms);
+            random_change(history, write->type, write->now_ms);
         }
     }
     if (history->flavour == GENERAL && history_chance(history, 40)) {
@@ -233,6 +274,14 @@ static void keep_written(struct history *history, struct replica *replica)
     history_check_delta(history, log, history_state(history, before));
 }
 
+static bool is_crowded(struct bytes record, uint64_t now_ms)
+{
+    struct session_view view;
+
+    return record.size > 0 && session_open(&view, record, now_ms) == 0 &&
+           view.siblings_hidden > SESSION_SIBLINGS_MAX;
+}
+
 static void step_write(struct history *history, struct replica *replica)
 {
     static struct model model, after;
@@ -242,7 +291,7 @@ static void step_write(struct history *history, struct replica *replica)
         .rules = &history->rules,
         .now_ms = clock_of(history, replica),
         .actor = replica->actor,
-        .type = SESSION_MAP,
+        .type = choose_type(history),
     };
     bool changed, repeated;
 
@@ -256,6 +305,8 @@ static void step_write(struct history *history, struct replica *replica)
     assert_bytes_equal(buffer_bytes(&history->written.results), buffer_bytes(&history->results));
     assert_true(written_next_is_sound(&history->written, write.now_ms));
     totals.refused += status != STATUS_OK;
+    totals.pruned += changed && is_crowded(write.record, write.now_ms);
+    totals.wrong_types += status == STATUS_WRONG_TYPE;
     totals.repeated += repeated;
     if (!changed) {
         return;
@@ -268,10 +319,24 @@ static void step_write(struct history *history, struct replica *replica)
         model_print(&after);
         fail();
     }
-    log_deaths(history, write.record);
+    if (write.record.size > 0 && history->list.data[0] == CHANGE_DESTROY) {
+        log_deaths(history, write.record, history->written.stamp);
+    }
     log_write(history, write.now_ms, buffer_bytes(&history->written.record));
     keep_written(history, replica);
     totals.modelled++;
+}
+
+static void take_state(struct history *history, struct replica *replica, int from)
+{
+    if (replica->copy < 0) {
+        replica->copy = from;
+        return;
+    }
+    assert_int_equal(session_merge(history_state(history, replica->copy),
+                                   history_state(history, from), &history->out),
+                     0);
+    replica->copy = keep_state(history, buffer_bytes(&history->out));
 }
 
 /* A full record, perhaps an old one, arrives. */
@@ -283,17 +348,9 @@ static void step_merge(struct history *history, struct replica *replica)
     int from = history_chance(history, 70)
                    ? history->replicas[history_pick(history, history->replica_count)].copy
                    : history_pick(history, history->pool_count);
-    if (from < 0) {
-        return;
+    if (from >= 0) {
+        take_state(history, replica, from);
     }
-    if (replica->copy < 0) {
-        replica->copy = from;
-        return;
-    }
-    assert_int_equal(session_merge(history_state(history, replica->copy),
-                                   history_state(history, from), &history->out),
-                     0);
-    replica->copy = keep_state(history, buffer_bytes(&history->out));
 }
 
 /* A delta arrives: the next, one again, or one long overtaken. Others never do. */
@@ -321,20 +378,90 @@ static void step_restart(struct history *history, struct replica *replica)
     }
 }
 
+/* A life that knows next to nothing writes, and the first replica hears of it. */
+static void step_crowd(struct history *history, struct replica *replica)
+{
+    struct replica *first = &history->replicas[0];
+    int known = history->pool_count < 3 ? history->pool_count : 3;
+
+    if (replica == first) {
+        return;
+    }
+    replica->actor.start++;
+    replica->copy = history_pick(history, known + 1) - 1;
+    step_write(history, replica);
+    if (replica->copy >= 0) {
+        take_state(history, first, replica->copy);
+    }
+}
+
+/* What has expired is buried by one of its copies. */
+static void step_bury(struct history *history, struct replica *replica)
+{
+    static struct model model, after;
+    struct bytes copy = history_state(history, replica->copy);
+    uint64_t now_ms = clock_of(history, replica);
+    struct session_view view;
+
+    if (copy.size == 0 || session_open(&view, copy, now_ms) != 0 || !view.expired) {
+        return;
+    }
+    const struct stamp stamp = {hlc_next(session_newest_hlc(copy), now_ms), replica->actor};
+    model_read(&model, copy);
+    model_bury(&model, stamp);
+    assert_int_equal(session_bury(copy, stamp, &history->out), 0);
+    model_read(&after, buffer_bytes(&history->out));
+    assert_true(model_equal(&model, &after));
+    log_deaths(history, copy, stamp);
+    replica->copy = keep_state(history, buffer_bytes(&history->out));
+    totals.buried++;
+}
+
+/* A read slides the idle clock, in the stored bytes themselves. */
+static void step_touch(struct history *history, struct replica *replica)
+{
+    static struct model model, after;
+    struct bytes copy = history_state(history, replica->copy);
+    uint64_t now_ms = clock_of(history, replica);
+    struct session_view view;
+
+    if (copy.size == 0 || session_open(&view, copy, now_ms) != 0 || !view.live) {
+        return;
+    }
+    model_read(&model, copy);
+    history->out.size = 0;
+    assert_int_equal(buffer_append(&history->out, copy), 0);
+    bool kept = session_touch_in_place(history->out.data, history->out.size, now_ms);
+    assert_int_equal(kept, model.access_ms != 0);
+    if (kept && now_ms > model.access_ms) {
+        model.access_ms = now_ms;
+    }
+    model_read(&after, buffer_bytes(&history->out));
+    assert_true(model_equal(&model, &after));
+    replica->copy = keep_state(history, buffer_bytes(&history->out));
+    totals.touched += kept;
+}
+
 void history_step(struct history *history)
 {
     struct replica *replica = &history->replicas[history_pick(history, history->replica_count)];
     int dice = history_pick(history, 100);
 
     history->now_ms += (uint64_t)history_pick(history, history_chance(history, 10) ? 3000 : 200);
-    if (dice < 55) {
+    if (history->crowded && dice % 4 < 3) {
+        step_crowd(history, replica);
+    } else if (dice < 52) {
         step_write(history, replica);
-    } else if (dice < 70) {
+    } else if (dice < 67) {
         step_merge(history, replica);
-    } else if (dice < 90) {
+    } else if (dice < 84) {
         step_delta(history, replica);
-    } else if (dice < 95) {
+    } else if (dice < 89) {
         step_restart(history, replica);
+    } else if (dice < 93) {
+        step_bury(history, replica);
+    } else if (dice < 96) {
+        step_touch(history, replica);
     } else {
         replica->clock_off_ms = replica->clock_off_ms == 0 ? -3600000 : 0;
     }
@@ -346,6 +473,8 @@ void history_begin(struct history *history, uint64_t seed)
     history->random = seed;
     history->flavour =
         (enum flavour)(history_pick(history, 4) < 2 ? GENERAL : 1 + history_pick(history, 2));
+    history->types = history->flavour == GENERAL && history_chance(history, 30);
+    history->crowded = history->flavour == GENERAL && history_chance(history, 25);
     history->bytes.size = 0;
     history->now_ms = UINT64_C(1700000000000) + (uint64_t)history_pick(history, 1 << 20);
     history->replica_count = 3 + history_pick(history, REPLICAS_MAX - 2);
@@ -358,7 +487,7 @@ void history_begin(struct history *history, uint64_t seed)
         .tombstone_keep_ms = 1500,
         .no_resurrect = history_chance(history, 40),
     };
-    if (history->flavour == GENERAL && history_chance(history, 50)) {
+    if (history->flavour == GENERAL && !history->crowded && history_chance(history, 50)) {
         history->rules.idle_ttl_ms = history_chance(history, 50) ? 3000 : 0;
         history->rules.absolute_ttl_ms = history_chance(history, 50) ? 5000 : 0;
     }

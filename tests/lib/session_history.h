@@ -32,6 +32,8 @@ struct history {
     struct test_memory memory;
     uint64_t random;
     enum flavour flavour;
+    bool types;   /* GENERAL: sessions of several types begin under the key. */
+    bool crowded; /* GENERAL: many lives, from old copies: many actors, births and siblings. */
     struct session_rules rules;
     struct session_written written;
     struct buffer bytes; /* Of pool and deltas. */
@@ -67,6 +69,12 @@ struct history {
 struct history_totals {
     uint64_t histories, steps, triples, siblings, deaths, recreates;
     uint64_t deltas_applied, deltas_stale, counters, modelled, refused, repeated;
+    /* Writes of another type than the session's; writes where there were too many siblings; burials; reads that slid an idle
+     * clock. */
+    uint64_t wrong_types, pruned, buried, touched;
+    /* States with more actors and births than are cached; with a birth whose type is gone; with a dedup window that
+     * had to let go. */
+    uint64_t many_actors, many_births, typeless, floors;
 };
 
 extern struct history_totals totals;

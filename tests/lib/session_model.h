@@ -71,9 +71,12 @@ void model_look(const struct model *model, uint64_t now_ms, struct model_view *v
 bool model_find(const struct model *model, uint64_t now_ms, struct bytes name,
                 struct model_string *value);
 
-/* session_write(), without tokens, limits and types of many kinds: maps only. The model becomes the
- * state after it. Results as the implementation's. */
+/* session_write(), without tokens, limits and sorted sets. The model becomes the state after it. Results as the
+ * implementation's. */
 enum status model_write(struct model *model, const struct session_write *write, bool *changed,
                         bool *repeated, struct buffer *results);
+
+/* session_bury(). */
+void model_bury(struct model *model, struct stamp stamp);
 
 #endif

@@ -6,6 +6,8 @@ struct writing {
     const struct session_write *write;
     struct stamp stamp;
     struct model_entry proto; /* Of new entries: stamp and birth. */
+    enum session_type type;
+    uint32_t hidden; /* Before the write. */
     bool effect;
 };
 
@@ -162,6 +164,26 @@ static enum status write_until(struct writing *writing, const struct model_strin
     return STATUS_OK;
 }
 
+/* Does the session's type know this change? A blob has one field only. */
+static bool fits(const struct writing *writing, const struct change *change)
+{
+    switch (change->operation) {
+    case CHANGE_SET:
+    case CHANGE_SET_UNTIL:
+    case CHANGE_ADD:
+    case CHANGE_APPEND:
+        return writing->type == SESSION_MAP ||
+               (writing->type == SESSION_BLOB && change->name.size == 0);
+    case CHANGE_ADD_MEMBER:
+        return writing->type == SESSION_SET;
+    case CHANGE_DELETE:
+    case CHANGE_UNTIL:
+        return writing->type != SESSION_BLOB || change->name.size == 0;
+    default:
+        return true;
+    }
+}
+
 static enum status write_change(struct writing *writing, const struct change *change,
                                 int64_t *result)
 {
@@ -171,6 +193,9 @@ static enum status write_change(struct writing *writing, const struct change *ch
     bool there;
 
     *result = 0;
+    if (!fits(writing, change)) {
+        return STATUS_WRONG_TYPE;
+    }
     switch (change->operation) {
     case CHANGE_SET:
     case CHANGE_SET_UNTIL:
@@ -218,6 +243,12 @@ static enum status write_change(struct writing *writing, const struct change *ch
         return STATUS_OK;
     case CHANGE_UNTIL:
         return write_until(writing, &name, change->ms, result);
+    case CHANGE_ADD_MEMBER:
+        *result = !model_find_name(writing->model, now_ms, &name, &value, &deadline_ms);
+        if (*result != 0) {
+            put_field(writing, &name, model_string_of(none), 0);
+        }
+        return STATUS_OK;
     default:
         return STATUS_OK;
     }
@@ -273,6 +304,9 @@ static enum status model_destroy(struct writing *writing, const struct model_vie
     const struct session_write *write = writing->write;
     struct model *model = writing->model;
 
+    if (view->live && write->type != SESSION_NONE && write->type != view->type) {
+        return STATUS_WRONG_TYPE;
+    }
     put_result(results, view->live);
     if (!view->live && !write->rules->no_resurrect &&
         (write->client == 0 || write->record.size == 0)) {
@@ -334,6 +368,23 @@ static enum status begin(struct writing *writing, const struct model_view *view)
     return STATUS_OK;
 }
 
+/* One of more than SESSION_SIBLINGS_MAX hidden entries of its name. */
+static bool is_one_too_many(const struct model *model, int index)
+{
+    const struct model_entry *entry = &model->entries[index];
+    uint32_t hidden = 0;
+
+    if (!model_is_user(entry) || model_counts(model, entry)) {
+        return false;
+    }
+    for (int i = 0; i < model->entry_count; i++) {
+        hidden += model_is_user(&model->entries[i]) &&
+                  model_strings_equal(&model->entries[i].name, &entry->name) &&
+                  !model_counts(model, &model->entries[i]);
+    }
+    return hidden > SESSION_SIBLINGS_MAX;
+}
+
 static void finish(struct writing *writing, bool only_touches, bool *changed,
                    const struct buffer *results)
 {
@@ -358,7 +409,8 @@ static void finish(struct writing *writing, bool only_touches, bool *changed,
     }
     bool gone[MODEL_ENTRIES_MAX];
     for (int i = 0; i < model->entry_count; i++) {
-        gone[i] = !model_shows(model, lead, &model->entries[i]);
+        gone[i] = !model_shows(model, lead, &model->entries[i]) ||
+                  (writing->hidden > SESSION_SIBLINGS_MAX && is_one_too_many(model, i));
     }
     for (int i = model->entry_count - 1; i >= 0; i--) {
         if (gone[i]) {
@@ -381,6 +433,11 @@ static enum status do_write(struct writing *writing, const struct model_view *vi
     if (view->live && write->mode == WRITE_CREATE) {
         return STATUS_EXISTS;
     }
+    if (view->live && write->type != SESSION_NONE && write->type != view->type) {
+        return STATUS_WRONG_TYPE;
+    }
+    writing->type = view->live ? view->type : write->type;
+    writing->hidden = view->hidden;
     if (!view->live) {
         enum status status = begin(writing, view);
         if (status != STATUS_OK) {
@@ -450,4 +507,12 @@ enum status model_write(struct model *model, const struct session_write *write, 
         *model = after;
     }
     return status;
+}
+
+void model_bury(struct model *model, struct stamp stamp)
+{
+    model_see(model, stamp.actor, stamp.hlc);
+    model->death = death_join(model->death, (struct death){stamp.hlc, stamp.hlc});
+    model->entry_count = 0;
+    model_settle(model);
 }

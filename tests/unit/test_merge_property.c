@@ -2,9 +2,11 @@
  *
  * A history has explicit creates, blind writes, deletes, adds, touches, deadlines of sessions and of
  * fields, full records and deltas that are lost, repeated and reordered, restarts as new actors (some
- * from an older copy), and clocks that go back an hour. Every state that occurs goes into a pool; each
- * step is compared with a naive model (session_model.h), and triples of states from the pool are joined
- * in all orders. What must hold of a state is judged by a log of what was done, kept beside.
+ * from an older copy), burials of what has expired, reads that slide idle clocks, and clocks that go back
+ * an hour. Some have sessions of several types under the one key, some crowds of short lives that know of
+ * each other only later. Every state that occurs goes into a pool; each step is compared with a naive
+ * model (session_model.h), and triples of states from the pool are joined in all orders. What must hold of
+ * a state is judged by a log of what was done, kept beside.
  *
  * BELAY_SEED chooses another run, BELAY_TRIPLES its length.
  */
@@ -243,9 +245,19 @@ static void test_histories(void **state)
     print_message("triples %" PRIu64 ", with siblings %" PRIu64 ", deaths %" PRIu64
                   ", re-creates %" PRIu64 "\n",
                   totals.triples, totals.siblings, totals.deaths, totals.recreates);
+    print_message("wrong types %" PRIu64 " pruned %" PRIu64 " buried %" PRIu64 " touched %" PRIu64
+                  "; states of many actors %" PRIu64 ", many births %" PRIu64
+                  ", with a type gone %" PRIu64 ", with a floor %" PRIu64 "\n",
+                  totals.wrong_types, totals.pruned, totals.buried, totals.touched,
+                  totals.many_actors, totals.many_births, totals.typeless, totals.floors);
     assert_true(totals.siblings >= totals.triples / 5);
     assert_true(totals.deaths >= totals.triples / 5);
     assert_true(totals.recreates >= totals.triples / 5);
+    if (triples >= TRIPLES) { /* What is rare is there all the same. */
+        assert_true(totals.wrong_types >= 100 && totals.pruned >= 20 && totals.buried >= 100);
+        assert_true(totals.touched >= 100 && totals.many_actors >= 100);
+        assert_true(totals.many_births >= 100 && totals.typeless >= 100 && totals.floors >= 100);
+    }
 
     for (int i = 0; i < 6; i++) {
         buffer_fini(&work[i]);
