@@ -24,7 +24,8 @@ enum status watch_run(struct turn *turn)
 bool exec_is_keyless(const struct command *command)
 {
     return command->local == LOCAL_ECHO || command->local == LOCAL_PING ||
-           command->local == LOCAL_TIME || exec_is_later(command);
+           command->local == LOCAL_TIME || command->local == LOCAL_UNWATCH ||
+           exec_is_later(command);
 }
 
 bool exec_is_later(const struct command *command)
@@ -67,6 +68,9 @@ int exec_keyless(const struct command *command, struct resp_arguments rest, uint
 
     if (command->local == LOCAL_TIME) {
         return put_time(out, now_ms);
+    }
+    if (command->local == LOCAL_UNWATCH) {
+        return resp_simple(out, "OK"); /* EXEC has looked at what was watched. */
     }
     if (exec_is_later(command)) {
         return resp_number(out, 0);

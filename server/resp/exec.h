@@ -18,7 +18,7 @@ extern const struct procedure exec_procedure;
 bool exec_is_keyless(const struct command *command);
 bool exec_is_later(const struct command *command);
 
-/* The reply to PING, ECHO or TIME; `rest`: what follows the name. To what is done later it is 0, in whose place its own
+/* The reply to PING, ECHO, TIME or UNWATCH; `rest`: what follows the name. To what is done later it is 0, in whose place its own
  * reply comes. Returns 0 or -ENOMEM. */
 int exec_keyless(const struct command *command, struct resp_arguments rest, uint64_t now_ms,
                  const struct resp_out *out);

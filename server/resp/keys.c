@@ -338,12 +338,13 @@ enum status command_object(struct turn *turn)
     struct bytes word = begin_with_word(&run, turn);
     struct session_view *view = turn_view(turn);
 
-    if (run_is(word, "freq")) {
+    if (run_is(word, "freq") && view != NULL) {
         return run_error(&run, "ERR An LFU maxmemory policy is not selected, access frequency not "
                                "tracked. Please note that when switching between policies at "
                                "runtime LRU and LFU data will take some time to adjust.");
     }
-    if (!run_is(word, "encoding") && !run_is(word, "refcount") && !run_is(word, "idletime")) {
+    if (!run_is(word, "encoding") && !run_is(word, "refcount") && !run_is(word, "idletime") &&
+        !run_is(word, "freq")) {
         return unknown_word(&run, "OBJECT", word);
     }
     if (view == NULL) {

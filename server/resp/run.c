@@ -214,8 +214,8 @@ static bool read_cursor(struct bytes text, uint64_t *cursor)
         }
         value = value * 10 + digit;
     }
-    *cursor = value;
-    return text.size > 0;
+    *cursor = value; /* Nothing is 0, as Redis has it. */
+    return true;
 }
 
 static void read_type(struct bytes word, struct scan_options *options)
@@ -303,18 +303,29 @@ enum status run_bad_expire(struct run *run)
 
 /* ---- Doubles ---- */
 
-bool run_parse_double(struct bytes text, double *value)
+bool run_parse_bound(struct bytes text, double *value)
 {
     char copy[128];
     char *end;
 
-    if (text.size == 0 || text.size >= sizeof copy || text.data[0] == ' ') {
+    if (text.size >= sizeof copy) {
         return false;
     }
-    memcpy(copy, text.data, text.size);
+    if (text.size > 0) {
+        memcpy(copy, text.data, text.size);
+    }
     copy[text.size] = '\0';
+    errno = 0;
     *value = strtod(copy, &end);
     return end == copy + text.size && !isnan(*value);
+}
+
+bool run_parse_double(struct bytes text, double *value)
+{
+    if (text.size == 0 || text.data[0] == ' ' || !run_parse_bound(text, value)) {
+        return false;
+    }
+    return errno != ERANGE || (!isinf(*value) && *value != 0);
 }
 
 size_t run_format_double(double value, char text[RUN_DOUBLE_BYTES])

@@ -98,6 +98,10 @@ enum { RUN_DOUBLE_BYTES = 40 };
 
 /* Returns false where the text is none. Infinities are some, NaN is not. */
 bool run_parse_double(struct bytes text, double *value);
+
+/* One end of a range of scores, as Redis reads it: also after blanks, too large for a double (which is infinity), and
+ * without anything, which is 0. */
+bool run_parse_bound(struct bytes text, double *value);
 /* The shortest text that reads back as it is. Returns its size. */
 size_t run_format_double(double value, char text[RUN_DOUBLE_BYTES]);
 int run_put_double(struct run *run, double value);

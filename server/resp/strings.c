@@ -142,33 +142,45 @@ static int read_deadline(struct run *run, struct set_options *options, struct by
     return 1;
 }
 
-static bool is_unit(struct bytes word)
+/* Is it a unit of time, and the one that was given before, if any? Redis takes one twice, and the last time counts. */
+static bool is_unit(struct bytes word, struct bytes before)
 {
-    return run_is(word, "ex") || run_is(word, "px") || run_is(word, "exat") || run_is(word, "pxat");
+    static const char *const units[] = {"ex", "px", "exat", "pxat"};
+
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (run_is(word, units[i])) {
+            return before.size == 0 || run_is(before, units[i]);
+        }
+    }
+    return false;
 }
 
-/* The words after a value. Returns as read_deadline(). */
+/* The words after a value: all of them are looked at before the time is. Returns as read_deadline(). */
 static int read_set_options(struct run *run, struct set_options *options, enum status *status)
 {
+    struct bytes unit = {0};
+    struct resp_arguments time = {.count = 0};
+
     while (run->rest.count > 0) {
         struct bytes word = run_next(run);
-        bool *flag = run_is(word, "nx") && !options->there               ? &options->not_there
-                     : run_is(word, "xx") && !options->not_there         ? &options->there
-                     : run_is(word, "get")                               ? &options->get
-                     : run_is(word, "keepttl") && !options->has_deadline ? &options->keep_ttl
-                                                                         : NULL;
+        bool *flag = run_is(word, "nx") && !options->there       ? &options->not_there
+                     : run_is(word, "xx") && !options->not_there ? &options->there
+                     : run_is(word, "get")                       ? &options->get
+                     : run_is(word, "keepttl") && unit.size == 0 ? &options->keep_ttl
+                                                                 : NULL;
         if (flag != NULL) {
             *flag = true;
-        } else if (is_unit(word) && !options->has_deadline && !options->keep_ttl) {
-            if (read_deadline(run, options, word, status) == 0) {
-                return 0;
-            }
+        } else if (is_unit(word, unit) && !options->keep_ttl && run->rest.count > 0) {
+            unit = word;
+            time = run->rest;
+            (void)run_next(run);
         } else {
             *status = run_error(run, run_syntax);
             return 0;
         }
     }
-    return 1;
+    run->rest = time;
+    return unit.size == 0 || read_deadline(run, options, unit, status) == 1;
 }
 
 enum status command_set(struct turn *turn)
@@ -284,10 +296,9 @@ enum status command_getex(struct turn *turn)
     run_begin(&run, turn);
     while (run.rest.count > 0) {
         struct bytes word = run_next(&run);
-        bool first = !persist && unit.size == 0;
-        if (first && run_is(word, "persist")) {
+        if (unit.size == 0 && run_is(word, "persist")) {
             persist = true;
-        } else if (first && is_unit(word) && run.rest.count > 0) {
+        } else if (!persist && is_unit(word, unit) && run.rest.count > 0) {
             unit = word;
             deadline = run.rest;
             (void)run_next(&run);

@@ -109,14 +109,19 @@ static bool takes(uint32_t flags, const double *present, double score)
            ((flags & SCORE_LT) == 0 || score < *present);
 }
 
-static enum status increment(struct run *run, struct session_view *view, uint32_t flags)
+static enum status increment(struct run *run, uint32_t flags)
 {
     struct change change = {.operation = CHANGE_SET_SCORE};
     struct session_field field;
+    struct session_view *view;
     double present, delta;
 
     if (!run_parse_double(run_next(run), &delta)) {
         return run_error(run, run_not_float);
+    }
+    enum status status = run_view(run, SESSION_ZSET, &view);
+    if (status != STATUS_OK) {
+        return status;
     }
     change.name = run_next(run);
     bool there = view != NULL && session_find(view, change.name, &field);
@@ -130,7 +135,7 @@ static enum status increment(struct run *run, struct session_view *view, uint32_
     }
     run_change_begin(run);
     int rc = run_change(run, &change);
-    enum status status = run_write(run, rc, WRITE_UPSERT, SESSION_ZSET, NULL);
+    status = run_write(run, rc, WRITE_UPSERT, SESSION_ZSET, NULL);
     if (status != STATUS_OK && status != STATUS_DESTROYED) {
         return status;
     }
@@ -151,12 +156,8 @@ enum status command_zadd(struct turn *turn)
     if (error != NULL) {
         return run_error(&run, error);
     }
-    enum status status = run_view(&run, SESSION_ZSET, &view);
-    if (status != STATUS_OK) {
-        return status;
-    }
     if (options.increment) {
-        return increment(&run, view, options.flags);
+        return increment(&run, options.flags);
     }
     uint32_t pairs = run.rest.count / 2;
     run_change_begin(&run);
@@ -167,6 +168,10 @@ enum status command_zadd(struct turn *turn)
         }
         change.name = run_next(&run);
         rc = run_change(&run, &change);
+    }
+    enum status status = run_view(&run, SESSION_ZSET, &view);
+    if (status != STATUS_OK) {
+        return status;
     }
     if (view == NULL && (options.flags & SCORE_XX) != 0) {
         return run_number(&run, 0);
@@ -188,12 +193,10 @@ enum status command_zadd(struct turn *turn)
 
 enum status command_zincrby(struct turn *turn)
 {
-    struct session_view *view;
     struct run run;
 
     run_begin(&run, turn);
-    enum status status = run_view(&run, SESSION_ZSET, &view);
-    return status != STATUS_OK ? status : increment(&run, view, 0);
+    return increment(&run, 0);
 }
 
 enum status command_zrem(struct turn *turn)
@@ -260,7 +263,7 @@ static bool read_bound(struct bytes text, struct bound *bound)
     if (bound->open) {
         text = bytes_of(text.data + 1, text.size - 1);
     }
-    return run_parse_double(text, &bound->score);
+    return run_parse_bound(text, &bound->score);
 }
 
 static bool read_name_bound(struct bytes text, struct name_bound *bound)
@@ -304,7 +307,7 @@ static const char *read_range_options(struct run *run, struct range *range, bool
     if (range->by_name && range->scores) {
         return "ERR syntax error, WITHSCORES not supported in combination with BYLEX";
     }
-    if (range->limited && !range->by_score && !range->by_name) {
+    if (range->limited && range->count != -1 && !range->by_score && !range->by_name) {
         return "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or "
                "BYLEX";
     }

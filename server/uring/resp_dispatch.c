@@ -248,8 +248,8 @@ void resp_dispatch(struct shard_thread *thread, struct connection *connection, u
     } else if (unfit) {
         resp_reply_error(thread, connection, number,
                          "ERR Replica can't interact with the keyspace");
-    } else if (multi->open && !is_multi(command) && command->local != LOCAL_QUIT &&
-               command->local != LOCAL_RESET) {
+    } else if (multi->open && (!is_multi(command) || command->local == LOCAL_UNWATCH) &&
+               command->local != LOCAL_QUIT && command->local != LOCAL_RESET) {
         resp_multi_queue(thread, connection, number, command, array);
     } else {
         observe(thread, connection, number, command, array, whole);

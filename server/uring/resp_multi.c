@@ -485,9 +485,7 @@ void resp_multi_command(struct shard_thread *thread, struct connection *connecti
     } else if (command->local == LOCAL_DISCARD && !multi->open) {
         resp_reply_error(thread, connection, number, "ERR DISCARD without MULTI");
     } else {
-        if (command->local == LOCAL_DISCARD || !multi->open) {
-            resp_multi_clear(multi);
-        }
+        resp_multi_clear(multi);
         resp_reply_ok(thread, connection, number, "OK");
     }
 }
