@@ -97,7 +97,10 @@ static enum status slot_add(struct edit *edit, struct slot *slot, int64_t delta,
         edit->fields++;
     }
     if (!number_add(slot->own, delta, &slot->own)) {
-        return STATUS_OUT_OF_RANGE;
+        /* The number has room, its actor's sum has not: it becomes a base anew. */
+        slot_set_number(edit, slot, number);
+        slot->deadline_ms = deadline_ms;
+        return STATUS_OK;
     }
     slot->state = SLOT_SUM;
     slot->present = slot->number = true;

@@ -254,6 +254,17 @@ static void test_numbers(void **state)
     kit_do(&kit, KIT_CHANGE(SET, .name = text("t"), .value = text("-9223372036854775808")));
     assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = -1)),
                      STATUS_OUT_OF_RANGE);
+    /* The sum of what was added has no room for more, the number has. */
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("t"), .value = text("-5")));
+    kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = INT64_MAX));
+    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("t"), .ms = kit.now_ms + 5000));
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = 2)), STATUS_OK);
+    kit_expect(&kit, "t", "9223372036854775804");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = 2)), STATUS_OK);
+    kit_expect(&kit, "t", "9223372036854775806");
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("t"), .delta = 2)),
+                     STATUS_OUT_OF_RANGE);
+    kit_expect(&kit, "t", "9223372036854775806");
     kit_fini(&kit);
 }
 
