@@ -96,9 +96,9 @@
     X("no_resurrect", "", "test_resp.py:test_no_resurrect", \
       "`no_resurrect` in the policy", \
       "a refused write is answered `OK`, 0 or nil, as if it had been done and ended") \
-    X("busy", "", "test_shard_log.c:test_log_behind", \
+    X("busy", "", "test_plane_aside.c:test_gives_up", \
       "writes faster than the disk", \
-      "wait; `BUSY` after ten seconds, and at once where the session is another thread's than the connection")
+      "wait; `BUSY` after ten seconds")
 /* clang-format on */
 
 #define DIFFERENCE_ONE(name, commands, shown, what, here) +1

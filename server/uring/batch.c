@@ -1,5 +1,6 @@
 #include "batch.h"
 
+#include "aside.h"
 #include "cross.h"
 #include "door.h"
 #include "plane_private.h"
@@ -88,36 +89,14 @@ void batch_route(struct shard_thread *thread, struct request *request,
     }
 }
 
-/* A write would find the log's staging full, until the device write under way is done, or no segment to go on in.
- * Clients that know BUSY hear it once that takes as long as any request may wait. */
-static bool log_is_behind(struct shard_thread *thread, const struct connection *connection,
-                          const struct request *request)
-{
-    const struct plane_limits *limits = &thread->plane->options.limits;
-    uint64_t most_ms = connection->order == NULL ? limits->queue_delay_ms : LOG_WAIT_MS;
-
-    if (request->op != REQUEST_WRITE) {
-        return false;
-    }
-    return log_writer_is_behind(&thread->log, request->body.size, most_ms * 1000);
-}
-
 /* Its connection has too much to read already, or the log too much to write: later. */
-static bool put_off(struct shard_thread *thread, const struct batch_item *item)
+static bool put_off(struct shard_thread *thread, struct connection *connection,
+                    const struct call *call, const struct batch_item *item)
 {
-    struct connection *connection = connection_find(thread, item->connection, item->generation);
-
-    if (connection == NULL) {
-        return false;
-    }
-    connection->batched--;
-    if (item->whole.size == 0) {
-        return false;
-    }
     if (!connection->stalled &&
         !connection_is_full(thread, connection,
                             number_of(thread, connection, item->request.ticket)) &&
-        !log_is_behind(thread, connection, &item->request)) {
+        !aside_has(thread, call) && !aside_log_is_behind(thread, call, &item->request)) {
         return false;
     }
     forget(thread, connection, item->request.ticket);
@@ -125,20 +104,22 @@ static bool put_off(struct shard_thread *thread, const struct batch_item *item)
     return true;
 }
 
-/* Not now: put off where its connection is ours, turned back to where it is another shard's. */
+/* Not now: put off with its connection, or else put aside. */
 static bool is_deferred(struct shard_thread *thread, const struct batch_item *item)
 {
-    if (item->connection != UINT32_MAX) {
-        return put_off(thread, item);
-    }
     struct call *call = calls_find(&thread->calls, item->request.ticket);
-    if (call->remote && call->granted_bytes != 0) {
-        turned_came_again(thread, call);
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+
+    if (connection != NULL) {
+        connection->batched--;
     }
-    return call->remote && turned_back(thread, call, &item->request);
+    if (item->whole.size > 0) {
+        return connection != NULL && put_off(thread, connection, call, item);
+    }
+    return aside_takes(thread, call, &item->request);
 }
 
-static void execute(struct shard_thread *thread, const struct request *request, uint64_t now_us)
+void batch_execute(struct shard_thread *thread, const struct request *request, uint64_t now_us)
 {
     struct slow_request *slow = calls_find(&thread->calls, request->ticket)->slow;
 
@@ -161,7 +142,7 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
     uint64_t now_us = monotonic_us();
     for (uint32_t i = 0; i < count; i++) {
         if (!is_deferred(thread, &items[i])) {
-            execute(thread, &items[i].request, now_us);
+            batch_execute(thread, &items[i].request, now_us);
         }
     }
 }

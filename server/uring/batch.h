@@ -18,7 +18,8 @@ struct call;
 
 struct batch_item {
     struct request request;
-    struct bytes whole; /* The request as it came, to be put off; empty where that is impossible. */
+    struct bytes
+        whole; /* The request as it came, to be put off; empty where that is impossible (aside.h). */
     uint32_t connection, generation;
 };
 
@@ -36,6 +37,9 @@ void batch_route(struct shard_thread *thread, struct request *request,
 /* Into this shard's batch. */
 void batch_add(struct shard_thread *thread, const struct request *request,
                struct connection *connection, struct bytes whole);
+
+/* One request, at once. Its call may be over afterwards. */
+void batch_execute(struct shard_thread *thread, const struct request *request, uint64_t now_us);
 
 /* Execute all of it. What the requests point at may be given back afterwards. */
 void batch_run(struct shard_thread *thread);

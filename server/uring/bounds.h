@@ -55,6 +55,8 @@ enum {
 
     /* How long writes of clients that cannot be told to come back wait for a segment of the log: BUSY then. */
     LOG_WAIT_MS = 10000,
+    /* Requests of a shard that wait for that and could not be left with their connections (aside.h): BUSY above. */
+    ASIDE_BYTES_MAX = 64 * 1024 * 1024,
 
     /* Requests of a shard not yet answered, its own and those of other shards: BUSY above. */
     TICKETS_MAX = 256 * 1024,

@@ -64,6 +64,9 @@ struct gathered {
 /* What a front door knows of its language. */
 struct protocol {
     const char *name;
+    /* Its clients cannot be told to come back: their writes wait for a segment of the log for LOG_WAIT_MS, others' no
+     * longer than the queue delay. */
+    bool patient;
     /* Size of the request at the start of `input`, all of which has not come perhaps; 0 while that cannot be told
      * yet: look again when `wanted` bytes are there. Negative: there is no going on; the protocol has answered and
      * the connection drains. */

@@ -398,7 +398,7 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us)
         if (now_us - writer->tried_us >= TAKE_AGAIN_US) {
             (void)segment_switch(writer);
         }
-        next_us = writer->waits ? TAKE_AGAIN_US : next_us;
+        next_us = writer->waits ? TAKE_AGAIN_US : 0; /* Who waited for it goes on. */
     }
     if (writer->in_flight || writer->count == 0) {
         return next_us;
@@ -429,10 +429,13 @@ bool log_writer_has_room(const struct log_writer *writer, size_t bytes)
 
 bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most_us)
 {
+    if (writer->stats.failed) {
+        return false;
+    }
     if (!log_writer_has_room(writer, bytes)) {
         return true;
     }
-    if (!writer->waits && !writer->stats.full && !writer->stats.failed &&
+    if (!writer->waits && !writer->stats.full &&
         !segment_has_room(writer, bytes + LOG_BLOCK_BYTES)) {
         (void)segment_switch(writer);
     }

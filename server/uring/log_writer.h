@@ -96,7 +96,7 @@ uint64_t log_writer_turn(struct log_writer *writer, uint64_t now_us);
 bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
 
 /* Is a record of about `bytes` to wait: for room in staging; or for a segment to go to, as compaction or the disk is
- * behind, unless that has been so for `most_us`? Not where there will be none: append says why. */
+ * behind, unless that has been so for `most_us`? Not where there will be none, or the device failed: append says why. */
 bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most_us);
 
 /* Nothing is waiting to be written (or the device failed). */

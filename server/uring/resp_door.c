@@ -360,6 +360,7 @@ static size_t answer_put(struct shard_thread *thread, const struct call *call,
 
 const struct protocol resp_protocol = {
     .name = "resp",
+    .patient = true,
     .measure = measure,
     .serve = serve,
     .skipped = skipped,

@@ -30,8 +30,9 @@ void resp_rename(struct shard_thread *thread, struct connection *connection, uin
     } else if (slot_of_key(keys[0]) % shards == slot_of_key(keys[1]) % shards) {
         resp_several(thread, connection, number, command, command_rename_pair(command), array,
                      whole);
-    } else if (resp_waits(thread, connection, number, 1, whole)) {
-        return;
+    } else if (resp_waits(thread, connection, number, 1, whole) ||
+               resp_waits_for_all(thread, connection, number, whole)) {
+        return; /* It has no place among its connection's requests at a shard. */
     } else if (renames_begin(thread, connection, number, keys[0], keys[1],
                              command_rename_only_new(command)) != 0) {
         resp_reply_error(thread, connection, number, "OOM no memory for the request");

@@ -319,8 +319,9 @@ void resp_walk(struct shard_thread *thread, struct connection *connection, uint6
         resp_reply_error(thread, connection, number, error);
         return;
     }
-    if (resp_waits(thread, connection, number, 1, whole)) {
-        return;
+    if (resp_waits(thread, connection, number, 1, whole) ||
+        resp_waits_for_all(thread, connection, number, whole)) {
+        return; /* It has no place among its connection's requests at a shard. */
     }
     struct walk *walk = make(thread, connection, what, pattern);
     if (walk == NULL) {

@@ -98,6 +98,9 @@ int shard_thread_init(struct shard_thread *thread, struct plane *plane, uint32_t
         rc = make_hops(thread);
     }
     if (rc == 0) {
+        rc = aside_init(thread);
+    }
+    if (rc == 0) {
         rc = buffer_reserve(&thread->frame, FRAME_BUFFER_BYTES);
     }
     if (rc != 0) {
@@ -137,6 +140,7 @@ void shard_thread_fini(struct shard_thread *thread)
     resp_pubsub_fini(thread);
     abandon_gathers(thread);
     tasks_fini(thread);
+    aside_fini(thread);
     calls_fini(&thread->calls);
     chunk_pool_fini(&thread->chunks);
     arena_fini(&thread->arena);
@@ -440,6 +444,7 @@ static void *run(void *context)
     while (!is_over(thread)) {
         begin_turn(thread);
         reap(thread);
+        aside_turn(thread); /* A device write that is done has made room. */
         batch_run(thread);
         cross_receive(thread);
         batch_run(thread);

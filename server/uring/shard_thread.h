@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "aside.h"
 #include "batch.h"
 #include "calls.h"
 #include "connection.h"
@@ -70,7 +71,8 @@ struct shard_thread {
     /* From and to the other shards, by their number; NULL for itself. */
     struct hop **hops_in, **hops_out;
     struct marks *turned_marks; /* Of the other shards' connections (turned.h). */
-    struct owed *owed;          /* Answers that found a queue full (cross.c). */
+    struct aside aside;
+    struct owed *owed; /* Answers that found a queue full (cross.c). */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */
     struct mailbox mailbox;

@@ -36,6 +36,7 @@ struct segments {
     uint64_t lsns[PLANE_KIT_SEGMENTS_MAX];
     uint64_t seals[PLANE_KIT_SEGMENTS_MAX]; /* End LSN, 0: not sealed. */
     _Atomic int error;                      /* What segments_take() returns instead. */
+    _Atomic uint32_t refused;               /* How often it did. */
 };
 
 static int plane_kit_file(uint64_t bytes)
@@ -53,6 +54,7 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     int error = atomic_load(&segments->error);
 
     if (error != 0) {
+        atomic_fetch_add(&segments->refused, 1);
         return error;
     }
     assert_true(segments->count < PLANE_KIT_SEGMENTS_MAX);
