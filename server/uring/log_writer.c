@@ -432,14 +432,12 @@ bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most
     if (writer->stats.failed) {
         return false;
     }
-    if (!log_writer_has_room(writer, bytes)) {
-        return true;
-    }
     if (!writer->waits && !writer->stats.full &&
         !segment_has_room(writer, bytes + LOG_BLOCK_BYTES)) {
-        (void)segment_switch(writer);
+        (void)segment_switch(writer); /* Closes a batch: before staging is looked at. */
     }
-    return writer->waits && writer->now_us - writer->waits_us < most_us;
+    return !log_writer_has_room(writer, bytes) ||
+           (writer->waits && writer->now_us - writer->waits_us < most_us);
 }
 
 bool log_writer_idle(const struct log_writer *writer)
