@@ -6,10 +6,6 @@
 
 enum {
     CELL_NONE = UINT16_MAX,
-    CELL_FREE = 0xff,             /* First byte of a free cell; no record wastes that much. */
-    LIST_FULL = SLAB_LISTS,       /* In no list: no free cell... */
-    LIST_VICTIM = SLAB_LISTS + 1, /* ... or being emptied. */
-    SLACK_PART = 20,              /* 1/20 of a class may be free cells. */
     CHUNK_BYTES = SLAB_CHUNK_PAGES * sizeof(struct slab_page),
 };
 
@@ -24,7 +20,7 @@ static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t siz
     if (class->prefix_bytes == 0) {
         return;
     }
-    assert(first < (CELL_FREE & ~SLAB_MARK));
+    assert(first < (SLAB_CELL_FREE & ~SLAB_MARK));
     cell[0] = (uint8_t)(first | mark);
     if (class->prefix_bytes == 2) {
         cell[1] = (uint8_t)unused;
@@ -118,7 +114,7 @@ static struct ground *ground_of(struct slab *slab, const struct slab_class *clas
     return class->big ? &slab->big_ground : &slab->ground;
 }
 
-static void link_page(struct slab *slab, struct slab_class *class, uint32_t number, uint32_t list)
+void slab_link_page(struct slab *slab, struct slab_class *class, uint32_t number, uint32_t list)
 {
     struct slab_page *page = slab_page(slab, number);
 
@@ -134,7 +130,7 @@ static void link_page(struct slab *slab, struct slab_class *class, uint32_t numb
     class->lists[list] = number;
 }
 
-static void unlink_page(struct slab *slab, struct slab_class *class, uint32_t number)
+void slab_unlink_page(struct slab *slab, struct slab_class *class, uint32_t number)
 {
     struct slab_page *page = slab_page(slab, number);
 
@@ -151,8 +147,7 @@ static void unlink_page(struct slab *slab, struct slab_class *class, uint32_t nu
     }
 }
 
-/* Where a page belongs by its fullness: a quarter, or LIST_FULL. */
-static uint32_t list_of(const struct slab_class *class, const struct slab_page *page)
+uint32_t slab_list_of(const struct slab_class *class, const struct slab_page *page)
 {
     return (uint32_t)page->live * SLAB_LISTS / class->cells;
 }
@@ -160,11 +155,11 @@ static uint32_t list_of(const struct slab_class *class, const struct slab_page *
 static void relink_page(struct slab *slab, struct slab_class *class, uint32_t number)
 {
     struct slab_page *page = slab_page(slab, number);
-    uint32_t list = list_of(class, page);
+    uint32_t list = slab_list_of(class, page);
 
-    if (page->list != list && page->list != LIST_VICTIM) {
-        unlink_page(slab, class, number);
-        link_page(slab, class, number, list);
+    if (page->list != list && page->list != SLAB_LIST_VICTIM) {
+        slab_unlink_page(slab, class, number);
+        slab_link_page(slab, class, number, list);
     }
 }
 
@@ -184,7 +179,7 @@ static int open_page(struct slab *slab, uint32_t class_number, uint32_t *number)
         return rc;
     }
     *slab_page(slab, *number) = page;
-    link_page(slab, class, *number, 0);
+    slab_link_page(slab, class, *number, 0);
     class->cell_count += class->cells;
     return 0;
 }
@@ -193,7 +188,7 @@ static void close_page(struct slab *slab, struct slab_class *class, uint32_t num
 {
     struct slab_page *page = slab_page(slab, number);
 
-    unlink_page(slab, class, number);
+    slab_unlink_page(slab, class, number);
     if (slab->victim == number) {
         slab->victim = SLAB_PAGE_NONE;
     }
@@ -219,8 +214,7 @@ static uint32_t take_cell(const struct slab_class *class, struct slab_page *page
     return cell;
 }
 
-/* The page that the next cell comes from, or SLAB_PAGE_NONE. */
-static uint32_t fullest_page(const struct slab_class *class)
+uint32_t slab_fullest_page(const struct slab_class *class)
 {
     uint32_t number = SLAB_PAGE_NONE;
 
@@ -233,7 +227,7 @@ static uint32_t fullest_page(const struct slab_class *class)
 static int alloc_cell(struct slab *slab, uint32_t class_number, uint32_t *ref)
 {
     struct slab_class *class = &slab->classes[class_number];
-    uint32_t number = fullest_page(class);
+    uint32_t number = slab_fullest_page(class);
 
     if (number == SLAB_PAGE_NONE) {
         int rc = open_page(slab, class_number, &number);
@@ -364,8 +358,8 @@ void slab_free(struct slab *slab, uint32_t ref)
     }
     struct slab_class *class = &slab->classes[page->class];
     uint8_t *cell = slab_cell(slab, ref);
-    assert(class->prefix_bytes == 0 || cell[0] != CELL_FREE);
-    cell[0] = CELL_FREE;
+    assert(class->prefix_bytes == 0 || cell[0] != SLAB_CELL_FREE);
+    cell[0] = SLAB_CELL_FREE;
     memcpy(cell + 2, &page->free_cell, sizeof page->free_cell);
     page->free_cell = (uint16_t)(ref & (SLAB_CELLS_MAX - 1));
     page->live--;
@@ -393,138 +387,6 @@ bool slab_refit(struct slab *slab, uint32_t ref, size_t size)
     set_prefix(&slab->classes[page->class], cell, size, cell[0] & SLAB_MARK);
     slab->record_bytes += size - old_size;
     return true;
-}
-
-/* ---- giving memory back ---- */
-
-/* A page of this class that others have room for, where more than 1/SLACK_PART of the class is free.
- * Fewer free cells are what ordinary coming and going leaves. */
-static uint32_t sparse_page(const struct slab *slab, const struct slab_class *class)
-{
-    uint64_t free_cells = class->cell_count - class->live;
-
-    if (free_cells * SLACK_PART <= class->cell_count) {
-        return SLAB_PAGE_NONE;
-    }
-    for (uint32_t list = 0; list < SLAB_LISTS; list++) {
-        uint32_t number = class->lists[list];
-        if (number != SLAB_PAGE_NONE) {
-            uint32_t live = slab_page(slab, number)->live;
-            bool room = free_cells - (class->cells - live) >= live;
-            return room ? number : SLAB_PAGE_NONE;
-        }
-    }
-    return SLAB_PAGE_NONE;
-}
-
-/* Choose the next page to empty, going round the classes. */
-static void choose_victim(struct slab *slab)
-{
-    for (uint32_t tried = 0; tried < slab->class_count; tried++) {
-        if (slab->due_class <= SLAB_BLOCK_3K || slab->due_class >= slab->class_count) {
-            slab->due_class = SLAB_BLOCK_3K + 1;
-        }
-        struct slab_class *class = &slab->classes[slab->due_class];
-        uint32_t number = sparse_page(slab, class);
-        if (number != SLAB_PAGE_NONE) {
-            unlink_page(slab, class, number);
-            slab_page(slab, number)->list = LIST_VICTIM;
-            slab->victim = number;
-            slab->victim_cell = 0;
-            return;
-        }
-        slab->due_class++;
-    }
-}
-
-/* The victim stays when the room for its records was taken by others meanwhile. */
-static void check_victim(struct slab *slab)
-{
-    if (slab->victim == SLAB_PAGE_NONE) {
-        return;
-    }
-    struct slab_page *page = slab_page(slab, slab->victim);
-    struct slab_class *class = &slab->classes[page->class];
-    uint64_t elsewhere = class->cell_count - class->live - (uint64_t)(class->cells - page->live);
-
-    if (elsewhere < page->live) {
-        link_page(slab, class, slab->victim, list_of(class, page));
-        slab->victim = SLAB_PAGE_NONE;
-    }
-}
-
-uint32_t slab_next_victims(struct slab *slab, uint32_t refs[], uint32_t max)
-{
-    uint32_t count = 0;
-
-    check_victim(slab);
-    if (slab->victim == SLAB_PAGE_NONE) {
-        choose_victim(slab);
-    }
-    if (slab->victim == SLAB_PAGE_NONE) {
-        return 0;
-    }
-    const struct slab_page *page = slab_page(slab, slab->victim);
-    const struct slab_class *class = &slab->classes[page->class];
-    for (uint32_t left = page->fresh; left > 0 && count < max && count < page->live; left--) {
-        uint32_t cell = slab->victim_cell;
-        slab->victim_cell = cell + 1 < page->fresh ? cell + 1 : 0;
-        if (page->base[(size_t)cell * class->cell_bytes] != CELL_FREE) {
-            refs[count++] = slab->victim << SLAB_CELL_BITS | cell;
-        }
-    }
-    assert(count > 0);
-    return count;
-}
-
-static uint32_t compact_ground(struct slab *slab, struct ground *ground)
-{
-    struct area *area = ground_sparsest(ground);
-
-    if (area == NULL) {
-        return 0;
-    }
-    uint8_t *unit;
-    struct slab_page *page = slab_page(slab, ground_move(ground, &area, &unit));
-    page->area = area;
-    page->base = unit;
-    return ground->unit_bytes;
-}
-
-uint32_t slab_compact(struct slab *slab)
-{
-    uint32_t moved = compact_ground(slab, &slab->ground);
-
-    return moved != 0 ? moved : compact_ground(slab, &slab->big_ground);
-}
-
-bool slab_is_sparse(const struct slab *slab, uint32_t ref)
-{
-    uint32_t number = ref >> SLAB_CELL_BITS;
-    const struct slab_page *page = slab_page(slab, number);
-    const struct slab_class *class = &slab->classes[page->class];
-    uint64_t free_cells = class->cell_count - class->live;
-
-    return page->live * 2 < class->cells && number != fullest_page(class) &&
-           free_cells * 8 > class->cell_count &&
-           free_cells - (class->cells - page->live) >= page->live;
-}
-
-bool slab_has_sparse_blocks(const struct slab *slab)
-{
-    for (uint32_t block_class = SLAB_BLOCK_2K; block_class <= SLAB_BLOCK_3K; block_class++) {
-        const struct slab_class *class = &slab->classes[block_class];
-        for (uint32_t list = 0; list < SLAB_LISTS / 2; list++) {
-            uint32_t number = class->lists[list];
-            if (number != SLAB_PAGE_NONE && number == fullest_page(class)) {
-                number = slab_page(slab, number)->next;
-            }
-            if (number != SLAB_PAGE_NONE && slab_is_sparse(slab, number << SLAB_CELL_BITS)) {
-                return true;
-            }
-        }
-    }
-    return false;
 }
 
 uint64_t slab_bytes(const struct slab *slab)

@@ -97,7 +97,7 @@ struct slab {
 
 void slab_init(struct slab *slab, struct memory *memory);
 
-/* Gives everything back. */
+/* Gives everything back; references and pointers into cells end with it. */
 void slab_fini(struct slab *slab);
 
 /* Make sure that the next slab_alloc(), if its size is at most `size`, cannot fail.
@@ -116,6 +116,8 @@ void slab_free(struct slab *slab, uint32_t ref);
  * where the size changes. Returns whether it is. */
 bool slab_refit(struct slab *slab, uint32_t ref, size_t size);
 
+/* ---- Giving memory back (slab_tidy.c) ---- */
+
 /* References of up to `max` live records that should leave their page, so that it empties. The caller
  * takes slab_alloc()s for them, copies, and slab_free()s. Returns their number: 0 when nothing is due.
  * Records not freed by the next call are given again. */
@@ -125,14 +127,36 @@ uint32_t slab_next_victims(struct slab *slab, uint32_t refs[], uint32_t max);
  * Returns the bytes moved: 0 when nothing is due. */
 uint32_t slab_compact(struct slab *slab);
 
-/* Whether the block lies in a page less than half full while others have room for it; and whether there
- * is any such block. */
+/* Whether a block of the index lies in a page less than half full while others have room for all of it; and
+ * whether there is any such block. */
 bool slab_is_sparse(const struct slab *slab, uint32_t ref);
 bool slab_has_sparse_blocks(const struct slab *slab);
+
+/* ---- What it holds ---- */
 
 /* Everything held; and what of it cells in use take, with the tables. */
 uint64_t slab_bytes(const struct slab *slab);
 uint64_t slab_used_bytes(const struct slab *slab);
+
+/* ---- For the slab's own files ---- */
+
+enum {
+    SLAB_CELL_FREE = 0xff,             /* First byte of a free cell; no record wastes that much. */
+    SLAB_LIST_FULL = SLAB_LISTS,       /* In no list: no free cell... */
+    SLAB_LIST_VICTIM = SLAB_LISTS + 1, /* ... or being emptied. */
+};
+
+/* Put a page into a list of its class, in front, or only note that it is in none (SLAB_LIST_FULL and on). */
+void slab_link_page(struct slab *slab, struct slab_class *class, uint32_t number, uint32_t list);
+
+/* Take it out of its list; nothing where it is in none. */
+void slab_unlink_page(struct slab *slab, struct slab_class *class, uint32_t number);
+
+/* Where a page belongs by its fullness: a quarter, or SLAB_LIST_FULL. */
+uint32_t slab_list_of(const struct slab_class *class, const struct slab_page *page);
+
+/* The page that the next cell of the class comes from, or SLAB_PAGE_NONE: a new one. */
+uint32_t slab_fullest_page(const struct slab_class *class);
 
 /* The class for a record of `size` bytes; SLAB_LARGE where it is larger than all. (slab_classes.c) */
 uint32_t slab_class_of(const struct slab *slab, size_t size);
