@@ -5,20 +5,8 @@
 
 #include "glob.h"
 #include "heap.h"
-#include "keeper.h"
+#include "pubsub_topics.h"
 #include "resp.h"
-
-enum { BUCKETS_MIN = 64 };
-
-struct pubsub_topic {
-    struct pubsub_topic *next;           /* In its bucket. */
-    struct pubsub_topic *after, *before; /* Patterns: among all of them. */
-    enum pubsub_kind kind;
-    uint64_t hash;
-    struct subscription_share *shares;
-    size_t name_size;
-    uint8_t name[];
-};
 
 void pubsub_init(struct pubsub *pubsub, struct memory *memory, uint64_t seed,
                  void (*wake)(void *context, uint32_t shard), void *context)
@@ -38,204 +26,16 @@ void pubsub_fini(struct pubsub *pubsub)
             queued = next;
         }
     }
-    if (pubsub->buckets != NULL) {
-        heap_give(pubsub->memory, pubsub->buckets,
-                  pubsub->bucket_count * sizeof(struct pubsub_topic *));
-    }
+    topics_fini(pubsub);
     pthread_mutex_destroy(&pubsub->lock);
 }
 
-/* ---- Topics ---- */
-
-static struct bytes name_of(const struct pubsub_topic *topic)
-{
-    return bytes_of(topic->name, topic->name_size);
-}
+/* ---- Subscriptions ---- */
 
 struct bytes pubsub_name(const struct subscription_share *share)
 {
-    return name_of(share->topic);
+    return topic_name(share->topic);
 }
-
-static uint64_t hash_of(const struct pubsub *pubsub, struct bytes name)
-{
-    return keeper_fingerprint(pubsub->seed, name);
-}
-
-static struct pubsub_topic **bucket_of(const struct pubsub *pubsub, uint64_t hash)
-{
-    return &pubsub->buckets[hash & (pubsub->bucket_count - 1)];
-}
-
-static struct pubsub_topic *find_topic(const struct pubsub *pubsub, enum pubsub_kind kind,
-                                       struct bytes name, uint64_t hash)
-{
-    struct pubsub_topic *topic = pubsub->bucket_count == 0 ? NULL : *bucket_of(pubsub, hash);
-
-    while (topic != NULL &&
-           !(topic->hash == hash && topic->kind == kind && bytes_equal(name_of(topic), name))) {
-        topic = topic->next;
-    }
-    return topic;
-}
-
-/* About one topic in each bucket. Without memory for that the lists grow longer. */
-static int make_buckets(struct pubsub *pubsub)
-{
-    const uint32_t count = pubsub->bucket_count == 0 ? BUCKETS_MIN : 2 * pubsub->bucket_count;
-
-    if (pubsub->channel_count + pubsub->pattern_count < pubsub->bucket_count || count == 0) {
-        return 0;
-    }
-    struct pubsub_topic **old = pubsub->buckets;
-    const uint32_t old_count = pubsub->bucket_count;
-    struct pubsub_topic **buckets = heap_take(pubsub->memory, count * sizeof *buckets);
-    if (buckets == NULL) {
-        return old == NULL ? -ENOMEM : 0;
-    }
-    memset(buckets, 0, count * sizeof *buckets);
-    pubsub->buckets = buckets;
-    pubsub->bucket_count = count;
-    for (uint32_t i = 0; i < old_count; i++) {
-        for (struct pubsub_topic *topic = old[i], *next; topic != NULL; topic = next) {
-            struct pubsub_topic **bucket = bucket_of(pubsub, topic->hash);
-            next = topic->next;
-            topic->next = *bucket;
-            *bucket = topic;
-        }
-    }
-    if (old != NULL) {
-        heap_give(pubsub->memory, old, old_count * sizeof(struct pubsub_topic *));
-    }
-    return 0;
-}
-
-static struct pubsub_topic *add_topic(struct pubsub *pubsub, enum pubsub_kind kind,
-                                      struct bytes name, uint64_t hash)
-{
-    if (make_buckets(pubsub) != 0) {
-        return NULL;
-    }
-    struct pubsub_topic *topic = heap_take(pubsub->memory, sizeof *topic + name.size);
-    if (topic == NULL) {
-        return NULL;
-    }
-    struct pubsub_topic **bucket = bucket_of(pubsub, hash);
-    *topic = (struct pubsub_topic){
-        .next = *bucket,
-        .kind = kind,
-        .hash = hash,
-        .name_size = name.size,
-    };
-    if (name.size > 0) {
-        memcpy(topic->name, name.data, name.size);
-    }
-    *bucket = topic;
-    if (kind == PUBSUB_CHANNEL) {
-        pubsub->channel_count++;
-        return topic;
-    }
-    pubsub->pattern_count++;
-    topic->after = pubsub->patterns;
-    if (topic->after != NULL) {
-        topic->after->before = topic;
-    }
-    pubsub->patterns = topic;
-    return topic;
-}
-
-static void drop_topic(struct pubsub *pubsub, struct pubsub_topic *topic)
-{
-    struct pubsub_topic **at = bucket_of(pubsub, topic->hash);
-
-    while (*at != topic) {
-        at = &(*at)->next;
-    }
-    *at = topic->next;
-    if (topic->kind == PUBSUB_CHANNEL) {
-        pubsub->channel_count--;
-    } else {
-        pubsub->pattern_count--;
-        *(topic->before == NULL ? &pubsub->patterns : &topic->before->after) = topic->after;
-        if (topic->after != NULL) {
-            topic->after->before = topic->before;
-        }
-    }
-    heap_give(pubsub->memory, topic, sizeof *topic + topic->name_size);
-}
-
-/* ---- Shares ---- */
-
-static struct subscription_share *find_share(const struct pubsub_topic *topic, uint32_t shard)
-{
-    struct subscription_share *share = topic == NULL ? NULL : topic->shares;
-
-    while (share != NULL && share->shard != shard) {
-        share = share->next;
-    }
-    return share;
-}
-
-static struct subscription_share *add_share(struct pubsub *pubsub, struct pubsub_topic *topic,
-                                            uint32_t shard)
-{
-    struct subscription_share *share = heap_take(pubsub->memory, sizeof *share);
-    struct pubsub_thread *thread = &pubsub->threads[shard];
-
-    if (share == NULL) {
-        return NULL;
-    }
-    *share = (struct subscription_share){.topic = topic, .shard = shard, .next = topic->shares};
-    topic->shares = share;
-    if (topic->kind == PUBSUB_PATTERN) {
-        share->after = thread->patterns;
-        if (share->after != NULL) {
-            share->after->before = share;
-        }
-        thread->patterns = share;
-    }
-    return share;
-}
-
-static void drop_share(struct pubsub *pubsub, struct subscription_share *share)
-{
-    struct subscription_share **at = &share->topic->shares;
-
-    while (*at != share) {
-        at = &(*at)->next;
-    }
-    *at = share->next;
-    if (share->topic->kind == PUBSUB_PATTERN) {
-        struct pubsub_thread *thread = &pubsub->threads[share->shard];
-        *(share->before == NULL ? &thread->patterns : &share->before->after) = share->after;
-        if (share->after != NULL) {
-            share->after->before = share->before;
-        }
-    }
-    heap_give(pubsub->memory, share, sizeof *share);
-}
-
-/* The topic and the share, made where they are not there; NULL with neither made. */
-static struct subscription_share *take_share(struct pubsub *pubsub, uint32_t shard,
-                                             enum pubsub_kind kind, struct bytes name)
-{
-    uint64_t hash = hash_of(pubsub, name);
-    struct pubsub_topic *topic = find_topic(pubsub, kind, name, hash);
-    struct subscription_share *share = find_share(topic, shard);
-    bool fresh = topic == NULL;
-
-    if (share != NULL) {
-        return share;
-    }
-    topic = fresh ? add_topic(pubsub, kind, name, hash) : topic;
-    share = topic == NULL ? NULL : add_share(pubsub, topic, shard);
-    if (share == NULL && fresh && topic != NULL) {
-        drop_topic(pubsub, topic);
-    }
-    return share;
-}
-
-/* ---- Subscriptions ---- */
 
 static void tell(struct pubsub *pubsub)
 {
@@ -291,9 +91,9 @@ static int subscribe(struct pubsub *pubsub, struct subscriber *subscriber, enum 
                      struct bytes name)
 {
     const uint32_t most = kind == PUBSUB_CHANNEL ? PUBSUB_CHANNELS_MAX : PUBSUB_PATTERNS_MAX;
-    struct pubsub_topic *topic = find_topic(pubsub, kind, name, hash_of(pubsub, name));
+    struct pubsub_topic *topic = topic_find(pubsub, kind, name);
 
-    if (find(subscriber, kind, find_share(topic, subscriber->shard)) != NULL) {
+    if (find(subscriber, kind, share_find(topic, subscriber->shard)) != NULL) {
         return 0;
     }
     if (subscriber->counts[kind] == most) {
@@ -304,7 +104,7 @@ static int subscribe(struct pubsub *pubsub, struct subscriber *subscriber, enum 
     }
     struct subscription *subscription = heap_take(pubsub->memory, sizeof *subscription);
     struct subscription_share *share =
-        subscription == NULL ? NULL : take_share(pubsub, subscriber->shard, kind, name);
+        subscription == NULL ? NULL : share_take(pubsub, subscriber->shard, kind, name);
     if (share == NULL) {
         if (subscription != NULL) {
             heap_give(pubsub->memory, subscription, sizeof *subscription);
@@ -347,10 +147,7 @@ static void end(struct pubsub *pubsub, struct subscription *subscription)
     tell(pubsub);
     heap_give(pubsub->memory, subscription, sizeof *subscription);
     if (--share->count == 0) {
-        drop_share(pubsub, share);
-    }
-    if (topic->shares == NULL) {
-        drop_topic(pubsub, topic);
+        share_drop(pubsub, share);
     }
 }
 
@@ -358,8 +155,8 @@ void pubsub_unsubscribe(struct pubsub *pubsub, struct subscriber *subscriber, en
                         struct bytes name)
 {
     pthread_mutex_lock(&pubsub->lock);
-    struct pubsub_topic *topic = find_topic(pubsub, kind, name, hash_of(pubsub, name));
-    struct subscription *found = find(subscriber, kind, find_share(topic, subscriber->shard));
+    struct pubsub_topic *topic = topic_find(pubsub, kind, name);
+    struct subscription *found = find(subscriber, kind, share_find(topic, subscriber->shard));
     if (found != NULL) {
         end(pubsub, found);
     }
@@ -408,14 +205,13 @@ static void add_receivers(const struct pubsub *pubsub, const struct pubsub_topic
 static void find_receivers(const struct pubsub *pubsub, struct bytes channel,
                            struct receivers *receivers)
 {
-    const struct pubsub_topic *topic =
-        find_topic(pubsub, PUBSUB_CHANNEL, channel, hash_of(pubsub, channel));
+    const struct pubsub_topic *topic = topic_find(pubsub, PUBSUB_CHANNEL, channel);
 
     if (topic != NULL) {
         add_receivers(pubsub, topic, receivers);
     }
     for (topic = pubsub->patterns; topic != NULL; topic = topic->after) {
-        if (glob_matches(name_of(topic), channel)) {
+        if (glob_matches(topic_name(topic), channel)) {
             add_receivers(pubsub, topic, receivers);
         }
     }
@@ -515,7 +311,7 @@ struct subscription_share *pubsub_share(struct pubsub *pubsub, uint32_t shard, s
 {
     pthread_mutex_lock(&pubsub->lock);
     struct subscription_share *share =
-        find_share(find_topic(pubsub, PUBSUB_CHANNEL, channel, hash_of(pubsub, channel)), shard);
+        share_find(topic_find(pubsub, PUBSUB_CHANNEL, channel), shard);
     pthread_mutex_unlock(&pubsub->lock);
     return share;
 }
@@ -525,17 +321,11 @@ struct subscription_share *pubsub_share(struct pubsub *pubsub, uint32_t shard, s
 static const struct pubsub_topic *next_channel(const struct pubsub *pubsub, struct bytes pattern,
                                                const struct pubsub_topic *topic, uint32_t *bucket)
 {
-    topic = topic == NULL ? NULL : topic->next;
-    for (;;) {
-        while (topic != NULL &&
-               (topic->kind != PUBSUB_CHANNEL || !glob_matches(pattern, name_of(topic)))) {
-            topic = topic->next;
-        }
-        if (topic != NULL || *bucket == pubsub->bucket_count) {
-            return topic;
-        }
-        topic = pubsub->buckets[(*bucket)++];
-    }
+    do {
+        topic = topic_next(pubsub, topic, bucket);
+    } while (topic != NULL &&
+             (topic->kind != PUBSUB_CHANNEL || !glob_matches(pattern, topic_name(topic))));
+    return topic;
 }
 
 int pubsub_put_channels(struct pubsub *pubsub, struct bytes pattern, struct buffer *out)
@@ -550,7 +340,7 @@ int pubsub_put_channels(struct pubsub *pubsub, struct bytes pattern, struct buff
     }
     int rc = resp_array(&to, count);
     for (bucket = 0; rc == 0 && (topic = next_channel(pubsub, pattern, topic, &bucket)) != NULL;) {
-        rc = resp_bulk(&to, name_of(topic));
+        rc = resp_bulk(&to, topic_name(topic));
     }
     pthread_mutex_unlock(&pubsub->lock);
     return rc;
@@ -561,8 +351,7 @@ uint64_t pubsub_subscribers(struct pubsub *pubsub, struct bytes channel)
     uint64_t count = 0;
 
     pthread_mutex_lock(&pubsub->lock);
-    const struct pubsub_topic *topic =
-        find_topic(pubsub, PUBSUB_CHANNEL, channel, hash_of(pubsub, channel));
+    const struct pubsub_topic *topic = topic_find(pubsub, PUBSUB_CHANNEL, channel);
     for (const struct subscription_share *share = topic == NULL ? NULL : topic->shares;
          share != NULL; share = share->next) {
         count += share->count;

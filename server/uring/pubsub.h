@@ -22,7 +22,7 @@
 #include "bytes.h"
 #include "memory.h"
 
-struct pubsub_topic; /* private to pubsub.c */
+struct pubsub_topic; /* pubsub_topics.h */
 struct subscriber;
 
 enum pubsub_kind { PUBSUB_CHANNEL = 0, PUBSUB_PATTERN, PUBSUB_KINDS };
