@@ -72,7 +72,7 @@ struct shard_thread {
     struct hop **hops_in, **hops_out;
     struct marks *turned_marks; /* Of the other shards' connections (turned.h). */
     struct aside aside;
-    struct owed *owed; /* Answers that found a queue full (cross.c). */
+    struct owed *owed; /* Answers that found a queue full (cross_answer.c). */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */
     struct mailbox mailbox;
