@@ -18,7 +18,11 @@
 #include "rewrite.h"
 #include "token.h"
 
-enum { BESIDE_BYTES_MAX = 4096 };
+enum {
+    BESIDE_BYTES_MAX = 4096,
+    RETRY_LAG_MS =
+        100, /* How far one shard's time may lag behind what another one has told a client. */
+};
 
 static enum status status_of_errno(int rc)
 {
@@ -129,18 +133,19 @@ static bool began_after(const struct record *record, uint64_t ms)
     return hlc == 0 || hlc_ms(hlc) >= ms;
 }
 
-/* A repeated write that the window does not know: may its first try have been here? What is gone is
- * compared by time, not by stamp: what the client had seen may be of another shard, with another
- * counter. */
+/* A repeated write that the window does not know: may its first try have been here? Compared by time, not by
+ * stamp, and with some lag: what the client had seen may be of another shard, with another counter, whose turn
+ * began later. */
 static bool may_have_left(const struct session_write *write, const struct record *record,
                           const struct dedup *dedup)
 {
-    uint64_t ms = hlc_ms(write->retry_hlc);
+    uint64_t seen_ms = hlc_ms(write->retry_hlc);
+    uint64_t ms = seen_ms > RETRY_LAG_MS ? seen_ms - RETRY_LAG_MS : 0;
 
     if (write->retry_hlc == 0) {
         return false;
     }
-    if (dedup->floor > write->retry_hlc) {
+    if (dedup->floor != 0 && hlc_ms(dedup->floor) >= ms) {
         return true;
     }
     return write->gone_hlc != 0 && hlc_ms(write->gone_hlc) >= ms && began_after(record, ms) &&

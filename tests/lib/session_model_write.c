@@ -490,7 +490,8 @@ enum status model_write(struct model *model, const struct session_write *write, 
             return STATUS_OK;
         }
     }
-    if (write->client != 0 && write->retry_hlc != 0 && model->floor > write->retry_hlc) {
+    if (write->client != 0 && write->retry_hlc != 0 && model->floor != 0 &&
+        hlc_ms(model->floor) + 100 >= hlc_ms(write->retry_hlc)) {
         return STATUS_MAYBE_APPLIED;
     }
     model_look(model, write->now_ms, &view);

@@ -150,6 +150,7 @@ static void test_dedup(void **state)
     kit_expect(&kit, "n", "2");
 
     uint64_t before = first.hlc;
+    kit.now_ms += 1000;
     for (kit.sequence = 2; kit.sequence <= SESSION_DEDUP_MAX + 1; kit.sequence++) {
         kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2));
     }
@@ -158,7 +159,13 @@ static void test_dedup(void **state)
     kit.retry_hlc = before - 1;
     assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)),
                      STATUS_MAYBE_APPLIED);
-    kit.retry_hlc = before;
+    kit.retry_hlc = before + 7; /* Of another shard: a larger counter, and perhaps a later turn. */
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)),
+                     STATUS_MAYBE_APPLIED);
+    kit.retry_hlc = before + hlc_of_ms(5);
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)),
+                     STATUS_MAYBE_APPLIED);
+    kit.retry_hlc = before + hlc_of_ms(1000);
     kit.sequence = 100;
     assert_int_equal(kit_do(&kit, KIT_CHANGE(ADD, .name = text("n"), .delta = 2)), STATUS_OK);
     kit.retry_hlc = 0;

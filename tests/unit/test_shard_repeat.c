@@ -107,6 +107,7 @@ static void test_known(void **state)
     (void)state;
     world_begin();
     assert_int_equal(world_put("there", "1"), STATUS_OK);
+    world_pass(1000);
     struct request lost = lost_write("key", changes_twice[0], false);
     world_pass(TTL_MS + 2000);
     assert_int_equal(world_records(), 1);
