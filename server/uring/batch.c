@@ -4,6 +4,7 @@
 #include "cross.h"
 #include "door.h"
 #include "plane_private.h"
+#include "resp_door.h"
 #include "shard_thread.h"
 #include "slot.h"
 #include "slowlog.h"
@@ -35,6 +36,9 @@ static void forget(struct shard_thread *thread, struct connection *connection, u
     if (connection->order != NULL &&
         reply_order_put_off(connection->order, call->request_id) != 0) {
         connection_close(thread, connection);
+    }
+    if (connection->resp != NULL) {
+        resp_skip_anew(connection->resp, (call->flags & RESP_CALL_SILENT) != 0);
     }
     calls_give(&thread->calls, call);
 }

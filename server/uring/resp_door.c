@@ -13,7 +13,6 @@
 #include "status_words.h"
 
 enum {
-    CALL_SILENT = 1, /* In call.flags. */
     RESP_HEADS_BYTES_MAX =
         64 * 1024, /* Of a request, beside limits.frame: its other arguments and sizes. */
 };
@@ -153,8 +152,9 @@ static void complain(struct shard_thread *thread, struct connection *connection,
 
 /* ---- Requests ---- */
 
-void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
-                  struct bytes whole)
+/* Nothing was looked at of a request that is put off so. */
+static void put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                    struct bytes whole)
 {
     thread->unseen = true;
     if (reply_order_put_off(connection->order, number) != 0) {
@@ -162,6 +162,18 @@ void resp_put_off(struct shard_thread *thread, struct connection *connection, ui
         return;
     }
     connection_put_off(thread, connection, whole);
+}
+
+void resp_skip_anew(struct resp_session *session, bool silent)
+{
+    session->silent_next = session->silent_next || (silent && !session->silent);
+}
+
+void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                  struct bytes whole)
+{
+    resp_skip_anew(connection->resp, connection->resp->silent_now);
+    put_off(thread, connection, number, whole);
 }
 
 const char *resp_keep_key(struct shard_thread *thread, const struct connection *connection,
@@ -214,7 +226,7 @@ uint64_t resp_take_call(struct shard_thread *thread, const struct connection *co
     if (ticket != 0) {
         (*call)->form = (uint8_t)form;
         (*call)->frame_type = write ? FRAME_WRITE : FRAME_GET;
-        (*call)->flags = connection->resp->silent_now ? CALL_SILENT : 0;
+        (*call)->flags = connection->resp->silent_now ? RESP_CALL_SILENT : 0;
         (*call)->protocol = &resp_protocol;
         (*call)->connection = connection->index;
         (*call)->connection_generation = connection->generation;
@@ -301,7 +313,7 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
     }
     if (connection->stalled || login_is_pending(connection) || session->tasks > 0 ||
         must_pause(thread, connection, number)) {
-        resp_put_off(thread, connection, number, whole);
+        put_off(thread, connection, number, whole);
         return;
     }
     session->silent_now = session->silent || session->silent_next;
@@ -328,7 +340,7 @@ static size_t answer_room(struct shard_thread *thread, const struct call *call,
     if (call->form == CALL_SCAN_PART) {
         return gather_scan_room(reply);
     }
-    if (call->form == CALL_FRAME && (call->flags & CALL_SILENT) != 0) {
+    if (call->form == CALL_FRAME && (call->flags & RESP_CALL_SILENT) != 0) {
         return 0;
     }
     if (reply->status == STATUS_OK) {
@@ -347,7 +359,7 @@ static size_t answer_put(struct shard_thread *thread, const struct call *call,
     if (call->form == CALL_SCAN_PART) {
         return gather_scan_put(reply, to);
     }
-    if (call->form == CALL_FRAME && (call->flags & CALL_SILENT) != 0) {
+    if (call->form == CALL_FRAME && (call->flags & RESP_CALL_SILENT) != 0) {
         return 0;
     }
     struct bytes bytes =

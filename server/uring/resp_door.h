@@ -201,9 +201,13 @@ const struct command *resp_find_script(struct shard_thread *thread, struct conne
                                        struct bytes array, struct bytes *body);
 void resp_eval(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);
-/* Serve it again later. */
+/* Serve it again later. What is put off once it was looked at takes the effect of CLIENT REPLY SKIP along: it is the next
+ * to be served, as nothing before a CLIENT can still be put off. */
 void resp_put_off(struct shard_thread *thread, struct connection *connection, uint64_t number,
                   struct bytes whole);
+/* The same for a request that the batch puts off; `silent`: nothing is to be answered to it. */
+void resp_skip_anew(struct resp_session *session, bool silent);
+enum { RESP_CALL_SILENT = 1 }; /* In call.flags. */
 
 /* ---- What is gathered (resp_gather.c) ---- */
 

@@ -551,7 +551,7 @@ def test_help():
 
 
 def test_replies_on_demand():
-    with Daemon() as daemon:
+    with Daemon(settings=('policy "d:".ack=disk',), shards=2) as daemon:
         daemon.start()
         with Client(port_of(daemon)) as client:
             client.send("CLIENT", "REPLY", "OFF")
@@ -561,6 +561,13 @@ def test_replies_on_demand():
             client.send("CLIENT", "REPLY", "SKIP")
             client.send("GET", "a")
             check(client.ask("GET", "a") == b"1", "the one after the next")
+            # SLOWLOG waits for the SET, which waits for the disk, and is put off.
+            client.socket.sendall(b"SET d:1 1\r\nCLIENT REPLY SKIP\r\nSLOWLOG LEN\r\nPING\r\n")
+            check([client.read(), client.read()] == [b"OK", b"PONG"], "also where the next is put off")
+            for next_one in (("MGET", *"abcdefgh"), ("DBSIZE",), ("RENAME", "d:1", "d:1"), ("SCAN", 0), ("KEYS", "*"), ("WATCH", "a")):
+                for words in (("CLIENT", "REPLY", "SKIP"), next_one, ("PING",)):
+                    client.send(*words)
+                check(client.read() == b"PONG", next_one)
             client.socket.sendall(b"PING\r\n\r\nPING\r\nquit\r\nPING\r\n")
             check(client.raw() == b"+PONG\r\n+PONG\r\n+OK\r\n", "lines, and nothing after QUIT")
 
