@@ -110,9 +110,19 @@ pubsub.punsubscribe()
 assert heard("punsubscribe") == ("user:*", 0)
 pubsub.close()
 
+# A new id at the login: the session moves with what it has and its deadline, and the old id is of no use.
+assert client.rename("session:1", "session:1:new") and client.get("session:1") is None
+assert client.get("session:1:new") == "ada" and 0 < client.ttl("session:1:new") <= 900
+assert client.renamenx("cart:1", "session:1:new") is False
+try:
+    client.rename("session:1", "session:3")
+    raise AssertionError("no error")
+except redis.ResponseError as error:
+    assert str(error) == "no such key", error
+
 # Expiry, and logout.
 client.set("session:2", "bob", px=100)
 while client.exists("session:2"):
     time.sleep(0.01)
-assert client.delete("session:1", "cart:1", "nothing") == 2 and client.get("session:1") is None
+assert client.delete("session:1:new", "cart:1", "nothing") == 2 and client.get("session:1:new") is None
 print("all is well")

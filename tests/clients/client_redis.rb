@@ -32,8 +32,13 @@ end
 threads.each(&:join)
 check client.get("visits") == "100", "every visit"
 
+check client.rename("session:1", "session:1:new") == "OK", "a new id"
+check client.get("session:1").nil?, "the old id is of no use"
+check client.get("session:1:new") == "ada", "the same user"
+check client.ttl("session:1:new").between?(1, 1800), "the same deadline"
+
 client.set("session:2", "bob", px: 100)
 sleep 0.01 while client.exists?("session:2")
-check client.del("session:1", "nothing") == 1, "logout"
-check client.get("session:1").nil?, "gone"
+check client.del("session:1:new", "nothing") == 1, "logout"
+check client.get("session:1:new").nil?, "gone"
 puts "all is well"

@@ -1,6 +1,7 @@
 """Django's sessions in its cache, by django-redis."""
 
 import sys
+import threading
 import time
 
 from django.conf import settings
@@ -22,6 +23,30 @@ assert again["user"] == "ada"
 again["cart"] = ["rope"]
 again.save()
 assert SessionStore(session.session_key)["cart"] == ["rope"]
+
+# Concurrent requests: of each user's own session nothing is lost, and all see the one that they share.
+shared, seen = again.session_key, []
+
+
+def request(name):
+    mine = SessionStore()
+    mine["user"] = name
+    mine.save()
+    for visit in range(20):
+        mine = SessionStore(mine.session_key)
+        assert mine.get("visits", 0) == visit and mine["user"] == name
+        mine["visits"] = visit + 1
+        mine.save()
+        assert SessionStore(shared)["user"] == "ada"
+    seen.append(name)
+
+
+threads = [threading.Thread(target=request, args=(f"user {i}",)) for i in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(seen) == 8, seen
 
 # A new id at the login: the old one is of no use.
 old = again.session_key
