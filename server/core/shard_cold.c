@@ -158,16 +158,17 @@ static void sweep_visit(void *context, uint64_t position, struct bytes record)
 }
 
 /* A round is over. Where it did nothing, and left no mark to come back to, the next one waits until the
- * checkpoint has more. */
+ * checkpoint has more; but at once where it got more during this one, which passed what it has now. */
 static void end_round(struct shard *shard)
 {
     struct cold_state *cold = &shard->cold;
 
-    if (cold->round_frozen == 0 && cold->round_marked == 0) {
+    if (cold->round_frozen == 0 && cold->round_marked == 0 && !cold->round_gained) {
         cold->stalled = true;
         cold->shrinks = cold->round_uncovered > 0;
     }
     cold->round_frozen = cold->round_marked = cold->round_uncovered = 0;
+    cold->round_gained = false;
 }
 
 static void sweep_step(struct shard *shard, uint64_t *budget_ns)
@@ -203,6 +204,7 @@ static void look_at_covered(struct shard *shard)
     hlc = hlc > cold->stored_hlc ? hlc : cold->stored_hlc;
     if (hlc > cold->covered_hlc) {
         cold->covered_hlc = hlc;
+        cold->round_gained = cold->hand != 0;
         cold->stalled = false;
     }
     cold->covered_lsn = lsn > cold->covered_lsn ? lsn : cold->covered_lsn;

@@ -42,6 +42,7 @@ struct cold_state {
     uint64_t round_frozen, round_marked, round_uncovered;
     bool marks;           /* Use is marked. */
     bool freezes;         /* Memory is above the mark, and not yet down at the other. */
+    bool round_gained;    /* The checkpoint got more during this round. */
     bool stalled;         /* A round found nothing to do: wait until the checkpoint has more. */
     bool shrinks;         /* Something may still go. */
     bool answering;       /* What was parked for a fetch that is over is executed... */

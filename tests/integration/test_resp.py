@@ -504,6 +504,59 @@ def test_no_resurrect():
                 daemon.kill()
 
 
+def test_sliding_expiry():
+    """A policy gives sessions an idle time, and reads slide it, without a word from the client."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch) / "belayd.conf"
+        config.write_text('[policy "s:"]\nidle_ttl = 1h\ntouch_on_read = yes\n[policy "s:not:"]\ntouch_on_read = no\n')
+        with Daemon(config=config) as daemon:
+            daemon.start()
+            with Client(port_of(daemon)) as client:
+                client.ask("HSET", "s:h", "f", "v")
+                for name in ("s:1", "s:not:1"):
+                    check(client.ask("SET", name, "ada") == b"OK", name)
+                for name, read, slides in (("s:1", ("GET", "s:1"), True), ("s:h", ("HGETALL", "s:h"), True),
+                                           ("s:1", ("GETEX", "s:1"), True), ("s:1", ("EXISTS", "s:1"), False),
+                                           ("s:not:1", ("GET", "s:not:1"), False)):
+                    wait_for("time passes", lambda name=name: client.ask("PTTL", name) < 3_600_000 - 50)
+                    before = client.ask("PTTL", name)
+                    client.ask(*read)
+                    after = client.ask("PTTL", name)
+                    check((after > before) == slides, (read, before, after))
+                check(client.ask("SET", "other", "x") == b"OK" and client.ask("TTL", "other") == -1, "no policy")
+
+
+def patiently(client, *words):
+    """The answer, once the disk is no longer too slow for it."""
+    answers = []
+
+    def answered():
+        answers.append(client.ask(*words))
+        return not (isinstance(answers[-1], Error) and answers[-1].startswith(b"BUSY"))
+    wait_for(words[0], answered)
+    return answers[-1]
+
+
+def test_full_memory():
+    """What begins a session is refused with Redis's words; all else goes on."""
+    with Daemon(shards=1, settings=("memory.limit=8MiB",)) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            client.ask("SET", "here", "1")
+            count, answers = 0, [b"OK"]
+            while set(answers) == {b"OK"}: # With keys this long nothing would be won by leaving only the keys in memory.
+                for i in range(100):
+                    client.send("SET", f"{count + i:0500}", "x")
+                answers = [client.read() for _ in range(100)]
+                count += 100
+            check(5000 < count < 20000, count)
+            wait_for("the checkpoint has all", lambda: client.ask("SET", "new", "x").startswith(b"OOM"))
+            check(client.ask("SET", "new", "x") == b"OOM command not allowed when used memory > 'maxmemory'.", "words")
+            for words, wanted in ((("GET", "here"), b"1"), (("INCR", "here"), 2), (("EXPIRE", "here", 100), 1),
+                                  (("DEL", "here"), 1), (("GET", f"{0:0500}"), b"x")):
+                check(patiently(client, *words) == wanted, words)
+
+
 def test_fields_of_two_writers():
     """Neither of two writers of different fields loses one."""
     with Daemon() as daemon:

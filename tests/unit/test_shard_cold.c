@@ -123,6 +123,32 @@ static void test_full_for_good(void **state)
     end();
 }
 
+/* Where a cold record would save nothing, memory is full for good as well, once the checkpoint has all. */
+static void test_full_of_small_ones(void **state)
+{
+    char key[520];
+    enum status status = STATUS_OK;
+    int made = 0;
+
+    (void)state;
+    begin(4 * 1024 * 1024);
+    memset(key, 'k', sizeof key);
+    for (; status == STATUS_OK && made < STORE_KEYS_MAX; made++) {
+        snprintf(key + 490, 20, "%d", made);
+        status = world_put(key, "x");
+    }
+    assert_int_equal(status, STATUS_BUSY);
+    world_pass(5); /* The hand is on its way, and has passed what the checkpoint now gets. */
+    store_compact();
+    for (int passes = 0; status == STATUS_BUSY && passes < 20; passes++) {
+        world_pass(50);
+        status = world_put(key, "x");
+    }
+    assert_int_equal(status, STATUS_MEMORY_FULL);
+    assert_int_equal(stats()->cold, 0);
+    end();
+}
+
 /* ---- Operations on a cold session ---- */
 
 static void test_reads(void **state)
@@ -478,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_without_a_store_nothing_goes),
         cmocka_unit_test(test_the_coldest_go),
         cmocka_unit_test(test_full_for_good),
+        cmocka_unit_test(test_full_of_small_ones),
         cmocka_unit_test(test_reads),
         cmocka_unit_test(test_writes),
         cmocka_unit_test(test_a_repeated_write_applies_once),
