@@ -7,7 +7,7 @@ import time
 
 from aspnet_scripts import HASHES, STRINGS
 from cases import run_cases
-from daemon import Daemon, Failed, check
+from daemon import SLOWNESS, Daemon, Failed, check
 from redis_kit import Client, Error, Redis, port_of
 
 
@@ -17,7 +17,7 @@ def scan(client):
 
 def test_watched_counter():
     """WATCH, GET, MULTI, SET, EXEC of many clients: each success counts once."""
-    clients, successes = 20, 2000
+    clients, successes = 20, int(10000 / SLOWNESS)
     with Daemon(shards=2) as daemon:
         daemon.start()
         left = threading.Semaphore(successes)
