@@ -2,7 +2,7 @@
 #ifndef STAGING_KIT_H
 #define STAGING_KIT_H
 
-#include "check.h"
+#include "scratch.h"
 #include "staging.h"
 
 static void staging_kit_report(struct reporter *reporter, const struct store_report *report)
@@ -15,18 +15,18 @@ static inline void staging_kit_open(struct staging *staging)
 {
     struct reporter reporter = {.report = staging_kit_report};
     struct test_memory memory = test_memory();
-    char directory[] = "/var/tmp/belay-staging-XXXXXX";
+    struct scratch scratch;
 
-    assert_non_null(mkdtemp(directory));
+    scratch_make(&scratch, "/var/tmp", "belay-staging");
     const struct staging_options options = {
-        .directory = directory,
+        .directory = scratch.path,
         .files = files_system(),
         .memory = &memory.memory,
         .reporter = &reporter,
     };
     assert_int_equal(staging_open(&options, staging), 0);
     assert_true(staging->kept);
-    assert_int_equal(files_remove_tree(files_system(), directory), 0);
+    scratch_remove(&scratch);
 }
 
 #endif

@@ -20,6 +20,7 @@
 #include "log_format.h"
 #include "log_reader.h"
 #include "random.h"
+#include "scratch.h"
 #include "session.h"
 #include "staging.h"
 #include "store.h"
@@ -36,7 +37,8 @@ struct store_kit {
     struct shared_memory memory; /* The store's. */
     struct test_memory own;      /* The model's. */
     struct faulty_files files;
-    char directory[256];
+    struct scratch home;
+    const char *directory; /* Its path. */
     struct store_options options;
     struct store *store;
     bool started; /* Its own thread prepares segments. */
@@ -198,9 +200,8 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
         .value_bytes = 100,
     };
     assert_true(key_count <= STORE_KIT_KEYS_MAX);
-    snprintf(kit->directory, sizeof kit->directory, "%s/belay-store-XXXXXX",
-             base != NULL ? base : "/tmp");
-    assert_non_null(mkdtemp(kit->directory));
+    scratch_make(&kit->home, base != NULL ? base : "/tmp", "belay-store");
+    kit->directory = kit->home.path;
     kit->staging = aligned_alloc(LOG_BLOCK_BYTES, STORE_KIT_BATCH_BYTES);
     kit->present = calloc(key_count, sizeof *kit->present);
     kit->restored = calloc(key_count, sizeof *kit->restored);
@@ -253,7 +254,7 @@ static inline void store_kit_fini(struct store_kit *kit)
     buffer_fini(&kit->list);
     buffer_fini(&kit->scratch);
     assert_int_equal(kit->memory.inner.outstanding_bytes, 0);
-    assert_int_equal(files_remove_tree(files_system(), kit->directory), 0);
+    scratch_remove(&kit->home);
 }
 
 /* Open and restore. Returns what the first of them that failed said. */
