@@ -148,7 +148,10 @@ int leftover_take(struct leftover *leftover, uint32_t last, uint64_t *lsn,
     *lsn += MARK_BYTES + leftover->records.size;
     segments_await(leftover->segments, leftover->lsn);
     rc = leftover_settle(leftover);
-    return rc < 0 && rc != -ENOSPC ? rc : 0;
+    if (rc == -ENOSPC) {
+        rc = leftover->files->sync(leftover->files, leftover->staging->fd);
+    }
+    return rc < 0 ? rc : 0;
 }
 
 /* ---- Settling ---- */

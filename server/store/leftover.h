@@ -18,7 +18,7 @@
  * before its answer.
  *
  * Where a full disk has no room for the segment, serving begins all the same. The staging then stays as it
- * is, and the log takes nothing, until there is room.
+ * is, durable by then, and the log takes nothing, until there is room.
  *
  * Threads: one at a time.
  */

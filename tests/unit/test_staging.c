@@ -151,9 +151,24 @@ static void test_allocation_fails(void **state)
     fault_loop(true, false);
 }
 
-/* No room for a segment to settle in: what was taken up is served and stays where it is. */
+static ino_t synced; /* The last file that was. */
+static int (*sync_before)(struct files *files, int fd);
+
+static int sync_noted(struct files *files, int fd)
+{
+    struct stat status;
+
+    assert_int_equal(fstat(fd, &status), 0);
+    synced = status.st_ino;
+    return sync_before(files, fd);
+}
+
+/* No room for a segment to settle in: what was taken up is served and stays where it is, durable there, as writes at
+ * `disk` that change nothing are acknowledged, and a stop now is a clean one. */
 static void test_full_disk(void **state)
 {
+    char path[PATH_BYTES_MAX];
+    struct stat status;
     int rc;
 
     (void)state;
@@ -168,9 +183,15 @@ static void test_full_disk(void **state)
     kit.value_bytes = 8;
     assert_int_equal(kit_set(&kit, 3), 0);
     assert_int_equal(kit_set(&kit, 4), 0);
+    sync_before = kit.files.files.sync;
+    kit.files.files.sync = sync_noted;
+    staging_path(path);
+    assert_int_equal(stat(path, &status), 0);
     for (int life = 0; life < 3; life++) {
         kill_process();
+        synced = 0;
         restart();
+        assert_int_equal(synced, status.st_ino);
         assert_int_equal(kit.reports[STORE_STAGING_TAKEN], life + 1);
         rc = kit_set(&kit, 5);
         assert_true(rc == -ENOSPC || rc == -EAGAIN);
