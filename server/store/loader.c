@@ -534,7 +534,6 @@ int loader_prepare(struct loader *loader, uint64_t *lsn, uint64_t *hlc)
     if (rc != 0) {
         return rc;
     }
-    restore_check_end(&loader->restore);
     look_at_work(loader);
     *lsn = loader->restore.end_lsn;
     *hlc = loader->restore.hlc;

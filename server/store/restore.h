@@ -44,11 +44,8 @@ struct restore {
         [SEGMENT_NAME_BYTES]; /* The file at which the last call that failed was; "": the checkpoint. */
 };
 
-/* Returns 0 or negative errno. */
+/* What is missing of the log, also at its end, is reported. Returns 0 or negative errno. */
 int restore_prepare(struct restore *restore, struct store *store);
-
-/* Does the log end where it should? What is missing there is reported. */
-void restore_check_end(const struct restore *restore);
 void restore_fini(struct restore *restore);
 
 static inline bool restore_is_empty(const struct restore *restore)

@@ -36,7 +36,8 @@ static void tell_missing(const struct restore *restore, uint64_t lsn, uint64_t e
     restore_tell(restore, report);
 }
 
-void restore_check_end(const struct restore *restore)
+/* Does the log end where it should? */
+static void check_end(const struct restore *restore)
 {
     struct staging *staging = store_staging(restore->store);
 
@@ -254,8 +255,10 @@ int restore_prepare(struct restore *restore, struct store *store)
     }
     if (rc != 0) {
         restore_fini(restore);
+        return rc;
     }
-    return rc;
+    check_end(restore);
+    return 0;
 }
 
 void restore_fini(struct restore *restore)

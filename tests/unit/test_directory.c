@@ -441,6 +441,24 @@ static void test_number_of_shards_changes(void **state)
     directory_close(&directory);
 }
 
+/* A log whose end is missing is told here as at any start. */
+static void test_conversion_tells_a_missing_end(void **state)
+{
+    struct directory directory;
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 1), 0);
+    live(&directory, 20);
+    open_shard(&directory, 0);
+    staging_set_durable(store_staging(kit.store), kit.lsn + LOG_BLOCK_BYTES);
+    store_kit_close(&kit);
+    assert_int_equal(convert(&directory, 2), 0);
+    assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
+    check(&directory);
+    assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
+    directory_close(&directory);
+}
+
 /* Wherever it is cut short, the directory has all sessions, with the one number or the other. */
 static void test_conversion_under_faults(void **state)
 {
@@ -548,6 +566,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_made_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_number_of_shards_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_conversion_tells_a_missing_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conversion_under_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dumps, setup, teardown),
     };
