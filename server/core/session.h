@@ -73,7 +73,7 @@ struct session_written {
     struct buffer
         delta; /* ... and the same as a delta on the old one (empty where it saves little). */
     struct buffer results; /* One per change (change.h). */
-    struct buffer scratch;
+    struct buffer scratch; /* Of the work, and for a token that is in no record. */
 };
 
 void session_written_init(struct session_written *written, struct memory *memory);
@@ -84,8 +84,10 @@ void session_written_fini(struct session_written *written);
  *
  * Returns a status: OK; NOT_FOUND, EXISTS, VERSION_MISMATCH, WRONG_TYPE, NOT_A_NUMBER, OUT_OF_RANGE,
  * DESTROYED, MAYBE_APPLIED, SESSION_TOO_LARGE, TOO_MANY_FIELDS, NO_MEMORY, DAMAGED (the record).
- * With any but OK, `changed` is false. DESTROY on nothing is OK with result 0 and changes nothing,
- * unless the policy says no_resurrect: it then leaves a tombstone all the same. */
+ * With any but OK, `changed` is false.
+ * MAYBE_APPLIED: repeated, and not in the window, which may have known it; or a repeated DESTROY of what another
+ * client began since its first try. DESTROY on nothing is OK with result 0 and changes nothing, unless the policy
+ * says no_resurrect: it then leaves a tombstone all the same. */
 enum status session_write(const struct session_write *write, struct session_written *written);
 
 /* Bury an expired session, whole or cold: a tombstone with its death at the stamp's hlc, which covers all that

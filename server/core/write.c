@@ -424,11 +424,32 @@ static enum status write_tombstone(struct edit *edit, struct dedup *dedup,
     return rc != 0 ? status_of_errno(rc) : finish(written);
 }
 
+/* Was the session, which a repeated write is to end, begun after its first try perhaps, by another client? A first try that
+ * found nothing is remembered nowhere. */
+static bool began_since(const struct edit *edit, const struct dedup *dedup)
+{
+    const struct session_write *write = edit->write;
+    struct stamp birth = edit->view.leader_.birth.stamp;
+
+    if (write->retry_hlc == 0 || !edit->view.live || birth.hlc <= write->retry_hlc) {
+        return false;
+    }
+    for (uint32_t i = 0; i < dedup->count; i++) {
+        if (stamp_compare(dedup->items[i].stamp, birth) == 0) {
+            return dedup->items[i].client != write->client;
+        }
+    }
+    return true;
+}
+
 static enum status destroy(struct edit *edit, struct dedup *dedup, struct session_written *written)
 {
     const struct session_write *write = edit->write;
     const struct session_view *view = &edit->view;
 
+    if (began_since(edit, dedup)) {
+        return STATUS_MAYBE_APPLIED;
+    }
     if (write->if_version.size > 0 && (!view->live || !token_equal(edit->old, write->if_version))) {
         return STATUS_VERSION_MISMATCH;
     }

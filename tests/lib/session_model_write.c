@@ -298,12 +298,28 @@ static void remember(struct writing *writing, const struct buffer *results)
     model_settle_items(model);
 }
 
+/* May others have begun what lives after the first try of this repeated write? */
+static bool began_since(const struct model *model, const struct session_write *write,
+                        const struct model_view *view)
+{
+    bool own = false;
+
+    for (int i = 0; i < model->item_count; i++) {
+        own |= model_stamps_equal(model->items[i].stamp, view->lead) &&
+               model->items[i].client == write->client;
+    }
+    return write->retry_hlc != 0 && view->live && view->lead.hlc > write->retry_hlc && !own;
+}
+
 static enum status model_destroy(struct writing *writing, const struct model_view *view,
                                  bool *changed, struct buffer *results)
 {
     const struct session_write *write = writing->write;
     struct model *model = writing->model;
 
+    if (began_since(model, write, view)) {
+        return STATUS_MAYBE_APPLIED;
+    }
     if (view->live && write->type != SESSION_NONE && write->type != view->type) {
         return STATUS_WRONG_TYPE;
     }

@@ -133,10 +133,46 @@ static void test_known(void **state)
     world_end();
 }
 
+/* A repeated destroy ends what was there when it was first tried, and nothing that others began since, even where there
+ * was nothing then that could have remembered it. */
+static void test_destroy(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        world_begin();
+        assert_int_equal(world_put("key", "1"), STATUS_OK);
+        struct request destroy = world_one_of("key", (struct change){.operation = CHANGE_DESTROY});
+        destroy.client = 7;
+        destroy.sequence = 2;
+        destroy.retry_hlc = world.answer.reply.hlc;
+        assert_int_equal(world_run(destroy), STATUS_OK); /* Nobody has seen it yet. */
+        assert_int_equal(world_get("key"), STATUS_NOT_FOUND);
+
+        destroy = world_one_of("other", (struct change){.operation = CHANGE_DESTROY});
+        destroy.client = 7;
+        destroy.sequence = 4;
+        assert_int_equal(world_run(destroy), STATUS_OK);
+        destroy.retry_hlc = world.answer.reply.hlc;
+        world.now_ms++;
+        struct request put = world_put_of("other", "2");
+        put.client = own ? 7 : 8;
+        put.sequence = 3;
+        assert_int_equal(world_run(put), STATUS_OK);
+        destroy = world_one_of("other", (struct change){.operation = CHANGE_DESTROY});
+        destroy.client = 7;
+        destroy.sequence = 4;
+        destroy.retry_hlc = hlc_of_ms(world.now_ms - 1);
+        assert_int_equal(world_run(destroy), own ? STATUS_OK : STATUS_MAYBE_APPLIED);
+        assert_int_equal(world_get("other"), own ? STATUS_NOT_FOUND : STATUS_OK);
+        world_end();
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_expired),
     cmocka_unit_test(test_restarted),
     cmocka_unit_test(test_known),
+    cmocka_unit_test(test_destroy),
 };
 
 int main(void)
