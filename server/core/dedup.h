@@ -45,17 +45,18 @@ struct dedup {
     struct dedup_item items[DEDUP_ITEMS_MAX];
 };
 
-/* Read one item. Returns whether another one follows. */
+/* Read one item. Returns whether another one follows. What is none makes the reader bad. */
 bool dedup_read_item(struct reader *from, const struct version *version, struct dedup_item *item);
 
 /* Write one item into DEDUP_ITEM_BYTES_MAX. */
 uint8_t *dedup_put_item(uint8_t *to, const struct version *version, const struct dedup_item *item,
                         bool more);
 
-/* `out` may be none of the two. */
+/* The join; `out` may be none of the two. */
 void dedup_join(const struct dedup *a, const struct dedup *b, struct dedup *out);
 
-/* Take in the newest item (NULL: none); those below `oldest_hlc` go. */
+/* Take in an item newer than all that are there (NULL: none); those below `oldest_hlc` go, and the oldest where
+ * there are too many. The floor rises to what went. */
 void dedup_add(struct dedup *dedup, const struct dedup_item *item, uint64_t oldest_hlc);
 
 /* The item of this write, or NULL. */

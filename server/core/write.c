@@ -1,6 +1,6 @@
 /* A coordinator's write.
  *
- * In order: has this write been done before; is the session there, at the wanted version, of the wanted
+ * In order: has this write been done before (repeat.c); is the session there, at the wanted version, of the wanted
  * type; then the changes one by one (edit.c), and the new record and its delta (rewrite.c). The new
  * stamp is greater than every hlc in the record, so that the write is after all that it has seen.
  *
@@ -15,6 +15,7 @@
 #include <errno.h>
 
 #include "limits.h"
+#include "repeat.h"
 #include "rewrite.h"
 #include "token.h"
 
@@ -104,70 +105,6 @@ static enum status set_token(const struct record *record, struct session_written
     return status_of_errno(rc);
 }
 
-/* Does it matter whether the write is done once or twice? Setting and removing the same again does not. */
-static bool counts_twice(const struct session_write *write)
-{
-    struct reader list = reader_of(write->changes);
-    struct change change;
-
-    if (write->if_version.size > 0) {
-        return true;
-    }
-    while (change_next(&list, &change) > 0) {
-        if (change.operation == CHANGE_ADD || change.operation == CHANGE_APPEND ||
-            change.operation == CHANGE_ADD_SCORE) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Has nothing been here since before `ms`? What was here then, and its window, may be gone. */
-static bool began_after(const struct record *record, uint64_t ms)
-{
-    uint64_t hlc = record->version.death.hlc;
-
-    if (record->birth_count > 0) {
-        hlc = record_birth(record, 0).stamp.hlc; /* The oldest. */
-    }
-    return hlc == 0 || hlc_ms(hlc) >= ms;
-}
-
-/* A repeated write that the window does not know: may its first try have been here? Compared by time, not by
- * stamp, and with some lag: what the client had seen may be of another shard, with another counter, whose turn
- * began later. */
-static bool may_have_left(const struct session_write *write, const struct record *record,
-                          const struct dedup *dedup)
-{
-    uint64_t seen_ms = hlc_ms(write->retry_hlc);
-    uint64_t ms = seen_ms > RETRY_LAG_MS ? seen_ms - RETRY_LAG_MS : 0;
-
-    if (write->retry_hlc == 0) {
-        return false;
-    }
-    if (dedup->floor != 0 && hlc_ms(dedup->floor) >= ms) {
-        return true;
-    }
-    return write->gone_hlc != 0 && hlc_ms(write->gone_hlc) >= ms && began_after(record, ms) &&
-           counts_twice(write);
-}
-
-/* Returns OK when the write is to be done; otherwise its answer, OK with `repeated` set included. */
-static enum status check_repeated(const struct session_write *write, const struct record *record,
-                                  const struct dedup *dedup, struct session_written *written)
-{
-    if (write->client == 0) {
-        return STATUS_OK;
-    }
-    const struct dedup_item *item = dedup_find(dedup, write->client, write->sequence);
-    if (item == NULL) {
-        return may_have_left(write, record, dedup) ? STATUS_MAYBE_APPLIED : STATUS_OK;
-    }
-    written->repeated = true;
-    written->stamp = item->stamp;
-    return status_of_errno(buffer_append(&written->results, item->results));
-}
-
 /* Does the session allow this write, and does it begin one? */
 static enum status check_conditions(const struct session_write *write, struct edit *edit)
 {
@@ -245,30 +182,6 @@ static uint64_t last_access(const struct edit *edit)
         now_ms = hlc_ms(edit->birth.stamp.hlc); /* Not before its own birth: clocks go back. */
     }
     return idle_ms != 0 && now_ms > before_ms ? now_ms : before_ms;
-}
-
-/* Remember this write in the window, if it can be repeated; `news` is what that adds. */
-static void remember(const struct session_write *write, struct stamp stamp, struct bytes results,
-                     struct dedup *dedup, struct dedup *news)
-{
-    uint64_t oldest_ms = write->now_ms > DEDUP_KEEP_MS ? write->now_ms - DEDUP_KEEP_MS : 0;
-    struct dedup_item item = {
-        .client = write->client,
-        .sequence = write->sequence,
-        .stamp = stamp,
-        .results = results,
-        .forgotten = results.size > DEDUP_RESULT_BYTES_MAX,
-    };
-
-    if (item.forgotten) {
-        item.results.size = 0;
-    }
-    news->count = 0;
-    if (write->client != 0) {
-        news->items[news->count++] = item;
-    }
-    dedup_add(dedup, write->client != 0 ? &item : NULL, hlc_of_ms(oldest_ms));
-    news->floor = dedup->floor;
 }
 
 /* Key, versions, stamps and the dedup window come on top of what the limit is about: a value of
@@ -362,7 +275,7 @@ static enum status write_out(struct edit *edit, struct dedup *dedup,
     version_init(&rewrite.stamped);
     if (stamped) {
         version_init_stamp(&rewrite.stamped, edit->stamp);
-        remember(edit->write, edit->stamp, buffer_bytes(&written->results), dedup, &news);
+        repeat_remember(edit->write, edit->stamp, buffer_bytes(&written->results), dedup, &news);
     }
     if (edit->fresh && old->birth_count > 0) {
         rewrite.death = death_before(edit);
@@ -408,7 +321,7 @@ static enum status write_tombstone(struct edit *edit, struct dedup *dedup,
         death.until = death.until < death.hlc ? death.hlc : death.until;
     }
     version_init_stamp(&stamped, edit->stamp);
-    remember(edit->write, edit->stamp, buffer_bytes(&written->results), dedup, &news);
+    repeat_remember(edit->write, edit->stamp, buffer_bytes(&written->results), dedup, &news);
     struct record_head head = {
         .format = RECORD_FORMAT,
         .key = edit->write->key,
@@ -424,30 +337,12 @@ static enum status write_tombstone(struct edit *edit, struct dedup *dedup,
     return rc != 0 ? status_of_errno(rc) : finish(written);
 }
 
-/* Was the session, which a repeated write is to end, begun after its first try perhaps, by another client? A first try that
- * found nothing is remembered nowhere. */
-static bool began_since(const struct edit *edit, const struct dedup *dedup)
-{
-    const struct session_write *write = edit->write;
-    struct stamp birth = edit->view.leader_.birth.stamp;
-
-    if (write->retry_hlc == 0 || !edit->view.live || birth.hlc <= write->retry_hlc) {
-        return false;
-    }
-    for (uint32_t i = 0; i < dedup->count; i++) {
-        if (stamp_compare(dedup->items[i].stamp, birth) == 0) {
-            return dedup->items[i].client != write->client;
-        }
-    }
-    return true;
-}
-
 static enum status destroy(struct edit *edit, struct dedup *dedup, struct session_written *written)
 {
     const struct session_write *write = edit->write;
     const struct session_view *view = &edit->view;
 
-    if (began_since(edit, dedup)) {
+    if (repeat_began_since(write, view, dedup)) {
         return STATUS_MAYBE_APPLIED;
     }
     if (write->if_version.size > 0 && (!view->live || !token_equal(edit->old, write->if_version))) {
@@ -495,7 +390,8 @@ static enum status do_write(struct edit *edit, struct dedup *dedup, struct sessi
 {
     const struct session_write *write = edit->write;
 
-    enum status status = check_repeated(write, edit->old, dedup, written);
+    enum status status =
+        write->client == 0 ? STATUS_OK : repeat_check(write, edit->old, dedup, written);
     if (status != STATUS_OK || written->repeated) {
         return status != STATUS_OK ? status : set_token(edit->old, written);
     }
