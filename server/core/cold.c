@@ -47,6 +47,7 @@ int session_freeze(struct bytes record, struct buffer *out)
         .b = &nothing,
         .death = opened.version.death,
         .last_access_ms = opened.last_access_ms,
+        .whole_bytes = record.size,
         .birth_count = opened.birth_count,
         .dedup = &no_dedup,
     };
@@ -96,6 +97,15 @@ static int join(const struct record *cold, const struct record *stored, struct b
     }
     int rc = record_write_end(&writer);
     return walk.in.bad ? -EBADMSG : rc;
+}
+
+uint64_t session_cold_bytes(struct bytes cold)
+{
+    struct record opened;
+
+    return record_open(&opened, cold, RECORD_COLD) == 0 && opened.whole_log2 < 64
+               ? UINT64_C(1) << opened.whole_log2
+               : 0;
 }
 
 int session_thaw(struct bytes cold, struct bytes stored, struct buffer *out)

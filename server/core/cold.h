@@ -1,7 +1,7 @@
 /* Cold records: what stays in memory of a session whose fields have left it (record.h has the bytes).
  *
  * A cold record has all that is asked of a session without its value: key, version, births, last access,
- * owner and deadlines. So it expires, is buried, scanned and found missing without a disk. It has a format
+ * owner, deadlines, and about how large the whole one is. So it expires, is buried, scanned and found missing without a disk. It has a format
  * of its own: session_write(), session_merge() and all else that needs the whole record refuse it, and
  * can never take it for a session without fields. Only session_open() and what asks for key, version, token
  * or last access take both.
@@ -18,6 +18,9 @@
 
 /* Make the cold record of a whole one. Returns 0 with `out` set, -EBADMSG, -ENOMEM. */
 int session_freeze(struct bytes record, struct buffer *out);
+
+/* The whole record of a cold one has no more bytes than this, and more than half of it. 0: it is damaged. */
+uint64_t session_cold_bytes(struct bytes cold);
 
 /* Make the whole record again, from the cold one and what was stored: for every record r, and every
  * s that differs from r by an earlier last access or by less that is known of earlier lives,

@@ -149,6 +149,7 @@ int record_open_dedup(struct record *record, struct bytes bytes, uint8_t format,
     if (format == RECORD_DELTA) {
         record->base = skip_base(&from, &record->version);
     }
+    record->whole_log2 = format == RECORD_COLD ? read_u8(&from) : 0;
     open_births(record, &from);
     record->dedup = from.at;
     read_dedup(record, &from, dedup);
@@ -174,6 +175,7 @@ void record_init(struct record *record, struct bytes key)
     record->birth_count = 0;
     record->last_access_ms = 0;
     record->base = bytes_of(nothing, 0);
+    record->whole_log2 = 0;
     record->births = record->dedup = record->entries = record->end = nothing;
 }
 

@@ -21,6 +21,7 @@
  *   version  version and death; these bytes are the version token
  *   base     only in a delta: varint number of actors of the version whose hlc was another in the base;
  *            for each: varint index, then varint 0 (was not there) or varint 1 and its hlc then as back
+ *   1        only in a cold record: n, where the whole one has at most 2^n bytes
  *   varint   number of births, if flagged; then, in order of their stamps, for each:
  *     1        1 blind, 2 + 4 + 8 the type (0: the type's entry is gone), 16 the stamp is the newest
  *     stamp    unless it is the newest
@@ -160,6 +161,7 @@ struct record {
     uint32_t birth_count;
     uint64_t last_access_ms;                 /* 0: not kept. */
     struct bytes base;                       /* Of a delta. */
+    uint8_t whole_log2;                      /* Of a cold one. */
     const uint8_t *births, *dedup, *entries; /* Where these parts begin: first all births... */
     const uint8_t *end;
     struct birth birth_cache[RECORD_BIRTHS_CACHED];
@@ -241,6 +243,7 @@ struct record_head {
     struct death death;
     uint64_t last_access_ms;
     const struct version *base; /* Of a delta, else NULL. */
+    uint64_t whole_bytes;       /* Of a cold one, else 0. */
     uint32_t birth_count;
     const struct dedup *dedup;
 };

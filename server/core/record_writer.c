@@ -82,6 +82,17 @@ static uint8_t head_flags(const struct record_head *head)
     return flags;
 }
 
+/* The least n for which 2^n is not less. */
+static uint8_t log2_above(uint64_t bytes)
+{
+    uint8_t log2 = 0;
+
+    while (log2 < 63 && UINT64_C(1) << log2 < bytes) {
+        log2++;
+    }
+    return log2;
+}
+
 static size_t offset_in(const struct buffer *out, const uint8_t *in)
 {
     return in == NULL ? 0 : (size_t)(in - out->data);
@@ -122,6 +133,10 @@ void record_write_head(struct record_writer *writer, struct buffer *out,
     writer->version_end = offset_in(out, writer->version.rest_end);
     if (head->base != NULL) {
         write_base(writer, head->base);
+    }
+    if (head->format == RECORD_COLD && room(writer, 1)) {
+        *at(writer) = log2_above(head->whole_bytes);
+        advance(writer, at(writer) + 1);
     }
     if ((flags & RECORD_BIRTHS) != 0 && room(writer, VARINT_BYTES_MAX)) {
         advance(writer, varint_put(at(writer), head->birth_count));

@@ -3,6 +3,9 @@
 #include <assert.h>
 #include <string.h>
 
+#include "cold.h"
+#include "record.h"
+
 /* ---- Its life ---- */
 
 static void options_check(const struct shard_options *options)
@@ -260,9 +263,22 @@ void shard_prefetch(struct shard *shard, const struct request *request)
     }
 }
 
-size_t shard_record_bytes(const struct shard *shard, const struct request *request)
+uint64_t shard_answer_bytes(const struct shard *shard, const struct request *request)
 {
-    return keeper_find(shard->keeper, request->position, request->key).size;
+    bool reads = request->op == REQUEST_GET || request->op == REQUEST_INSPECT;
+    bool may_wait = shard->loading || shard->stats.cold > 0;
+
+    if (request->op == REQUEST_SCAN || (!reads && (request->procedure == NULL || !may_wait))) {
+        return 0;
+    }
+    struct bytes record = keeper_find(shard->keeper, request->position, request->key);
+    if (record_is_cold(record)) {
+        return session_cold_bytes(record);
+    }
+    if (shard_must_wait(shard, request)) {
+        return record.size < UNKNOWN_RECORD_BYTES ? UNKNOWN_RECORD_BYTES : record.size;
+    }
+    return reads ? record.size : 0;
 }
 
 bool shard_refuse_late(struct shard *shard, enum request_op op, uint64_t received_us,

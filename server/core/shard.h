@@ -160,8 +160,11 @@ void shard_prefetch(struct shard *shard, const struct request *request);
 bool shard_refuse_late(struct shard *shard, enum request_op op, uint64_t received_us,
                        uint64_t now_ms, uint64_t now_us, uint32_t *retry_after_ms);
 
-/* Size of the record that a prepared request is about; 0 where there is none. */
-size_t shard_record_bytes(const struct shard *shard, const struct request *request);
+/* What the answer to a prepared request may take, at its largest: the size of its session's record, where the fields have
+ * left memory up to twice that, while the session is still to be loaded at least UNKNOWN_RECORD_BYTES. Of a write 0, but
+ * for a procedure (its answer may be all of the session) that has to wait for the fields. */
+enum { UNKNOWN_RECORD_BYTES = 64 * 1024 };
+uint64_t shard_answer_bytes(const struct shard *shard, const struct request *request);
 
 /* Execute. Answers through the door exactly once: now, or held and released later. Key, version, change
  * list and the rest are checked here. Neither clock goes back: `now_ms` is since 1970 and decides what

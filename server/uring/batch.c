@@ -8,6 +8,7 @@
 #include "shard_thread.h"
 #include "slot.h"
 #include "slowlog.h"
+#include "turned.h"
 
 void batch_add(struct shard_thread *thread, const struct request *request,
                struct connection *connection, struct bytes whole)
@@ -138,6 +139,26 @@ void batch_execute(struct shard_thread *thread, const struct request *request, u
     slow_drop(slow);
 }
 
+/* A connection's request was executed. Where it is not answered, because the session's fields have to come from the disk,
+ * its answer counts among those that the client has to read, at its largest. */
+static void await(struct shard_thread *thread, const struct batch_item *item)
+{
+    const struct shard_stats *stats = shard_stats(thread->shard);
+
+    if (item->connection == UINT32_MAX || (stats->cold == 0 && stats->loading == 0)) {
+        return;
+    }
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+    struct call *call = calls_find(&thread->calls, item->request.ticket);
+    if (connection == NULL || call == NULL || call->held_back) {
+        return;
+    }
+    call->granted_bytes = turned_answer_bytes(thread, call, &item->request);
+    if (call->granted_bytes > 0) {
+        connection_awaits(connection, call, true);
+    }
+}
+
 static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -147,6 +168,7 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
     for (uint32_t i = 0; i < count; i++) {
         if (!is_deferred(thread, &items[i])) {
             batch_execute(thread, &items[i].request, now_us);
+            await(thread, &items[i]);
         }
     }
 }

@@ -42,13 +42,14 @@ struct call {
     uint8_t flags;       /* GET's, as asked for. */
     bool remote;         /* Another shard's: the bytes go there. */
     uint8_t origin;      /* That shard. */
-    bool awaited;        /* Sent to another shard: counted in its connection's awaited_bytes. */
-    bool turned;         /* `held` has the request, which is owed back (turned.h). */
-    bool held_back;      /* The answer waits for its release, in `held` where there was memory. */
+    bool
+        awaited; /* Of another shard or from the disk: counted in its connection's awaited_bytes. */
+    bool turned; /* `held` has the request, which is owed back (turned.h). */
+    bool held_back; /* The answer waits for its release, in `held` where there was memory. */
     uint32_t connection, connection_generation;
     uint32_t part;
     uint32_t
-        granted_bytes; /* Another shard may give an answer so large (turned.h); 0: a small one. */
+        granted_bytes; /* Another shard, or the disk, may give an answer so large (turned.h); 0: a small one. */
     uint64_t request_id;
     uint64_t origin_ticket;
     const struct protocol *protocol;

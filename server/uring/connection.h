@@ -118,13 +118,14 @@ struct connection {
     uint8_t move_to;                     /* MOVING: the shard. */
     uint32_t in_flight;                  /* Requests not answered. */
     uint32_t batched;                    /* Of them and of their parts, in the batch. */
-    uint64_t awaited_bytes;              /* Of them, answers of other shards at their largest. */
-    uint32_t gathers;                    /* Of them, replies that are being put together. */
-    uint32_t next;                       /* In the list of dirty ones, or of free ones. */
-    const struct protocol *protocol;     /* NULL before the first byte. */
-    struct reply_order *order;           /* NULL: replies go out as they come. */
-    struct resp_session *resp;           /* The RESP door's. */
-    const struct user *user;             /* Who the client is; NULL: it has not said so. */
+    uint64_t
+        awaited_bytes; /* Of them, answers of other shards, or from the disk, at their largest. */
+    uint32_t gathers;  /* Of them, replies that are being put together. */
+    uint32_t next;     /* In the list of dirty ones, or of free ones. */
+    const struct protocol *protocol; /* NULL before the first byte. */
+    struct reply_order *order;       /* NULL: replies go out as they come. */
+    struct resp_session *resp;       /* The RESP door's. */
+    const struct user *user;         /* Who the client is; NULL: it has not said so. */
     struct login login;
     struct chunk *input;
     size_t input_wanted; /* When so much of a request is in `input`, it is whole... */
@@ -199,7 +200,7 @@ void connection_put_off(struct shard_thread *thread, struct connection *connecti
 /* What may wait to be read before requests are put off. */
 uint64_t connection_pace_bytes(const struct shard_thread *thread);
 
-/* An answer of another shard is awaited, or not any more. */
+/* An answer of another shard, or of a session that is read from the disk, is awaited, or not any more. */
 void connection_awaits(struct connection *connection, struct call *call, bool awaits);
 
 /* More answers wait to be sent, or are awaited, than it is wise to add that to request `number` to (of

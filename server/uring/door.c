@@ -11,9 +11,22 @@
 
 enum { SCRATCH_KEPT_BYTES = 1024 * 1024 };
 
+/* It is awaited no more (connection_awaits()). */
+static void has_come(struct shard_thread *thread, struct call *call)
+{
+    struct connection *connection =
+        call->awaited ? connection_find(thread, call->connection, call->connection_generation)
+                      : NULL;
+
+    if (connection != NULL) {
+        connection_awaits(connection, call, false);
+    }
+}
+
 /* Bytes where they belong; the call is over. */
 static void deliver(struct shard_thread *thread, struct call *call, struct bytes answer)
 {
+    has_come(thread, call);
     if (call->remote && !cross_answer(thread, call, answer)) {
         return; /* It goes later, and the call is over then. */
     }
@@ -39,6 +52,7 @@ static void deliver(struct shard_thread *thread, struct call *call, struct bytes
 static void answer_here(struct shard_thread *thread, struct call *call,
                         struct connection *connection, const struct reply *reply)
 {
+    has_come(thread, call);
     if (connection != NULL) {
         size_t room = call->protocol->answer_room(thread, call, reply);
         uint8_t *to = connection_reserve(thread, connection, room);
@@ -164,18 +178,6 @@ void door_init(struct shard_thread *thread)
     thread->door = (struct door){.reply = door_reply, .release = door_release};
 }
 
-/* The answer of another shard, or that there will be none. */
-static void has_come(struct shard_thread *thread, struct call *call)
-{
-    struct connection *connection =
-        call->awaited ? connection_find(thread, call->connection, call->connection_generation)
-                      : NULL;
-
-    if (connection != NULL) {
-        connection_awaits(connection, call, false);
-    }
-}
-
 void door_refuse(struct shard_thread *thread, uint64_t ticket, enum status status, const char *text)
 {
     struct call *call = calls_find(&thread->calls, ticket);
@@ -186,7 +188,6 @@ void door_refuse(struct shard_thread *thread, uint64_t ticket, enum status statu
         .retry_after_ms = status == STATUS_BUSY ? BUSY_RETRY_MS : 0,
     };
 
-    has_come(thread, call);
     answer(thread, call, &reply, false);
 }
 
@@ -195,6 +196,5 @@ void door_deliver(struct shard_thread *thread, uint64_t ticket, struct bytes ans
     struct call *call = calls_find(&thread->calls, ticket);
 
     assert(call != NULL && !call->remote);
-    has_come(thread, call);
     deliver(thread, call, answer);
 }

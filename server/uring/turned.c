@@ -14,16 +14,14 @@ static const char busy_text[] = "no memory to keep the request";
 
 /* ---- At the shard that executes ---- */
 
-/* How large the answer to a read may be. Gathered ones have a bound of their own. */
-static size_t answer_bytes(struct shard_thread *thread, const struct call *call,
-                           const struct request *request)
+uint32_t turned_answer_bytes(struct shard_thread *thread, const struct call *call,
+                             const struct request *request)
 {
-    bool read = request->op == REQUEST_GET || request->op == REQUEST_INSPECT;
-
-    if (!read || call->form != CALL_FRAME || (request->flags & GET_META) != 0) {
+    if (call->form != CALL_FRAME || (request->flags & GET_META) != 0) {
         return 0;
     }
-    return shard_record_bytes(thread->shard, request);
+    uint64_t bytes = shard_answer_bytes(thread->shard, request);
+    return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 
 bool turned_is_marked(struct shard_thread *thread, const struct call *call)
@@ -43,12 +41,12 @@ bool turned_back(struct shard_thread *thread, struct call *call, const struct re
     if (request->op == REQUEST_SCAN || call->granted_bytes != 0) {
         return false; /* Of no key; or it came again. */
     }
-    size_t bytes = answer_bytes(thread, call, request);
+    uint32_t bytes = turned_answer_bytes(thread, call, request);
     if (!marks_has(marks, call) && bytes <= UNASKED_BYTES_MAX) {
         return false;
     }
     if (marks_add(marks, thread->memory, call) == 0) {
-        int rc = cross_turn_back(thread, call, request, (uint32_t)bytes);
+        int rc = cross_turn_back(thread, call, request, bytes);
         if (rc > 0) {
             calls_give(&thread->calls, call);
         }

@@ -31,6 +31,11 @@ struct request;
 
 /* ---- At the shard that executes ---- */
 
+/* How large the answer may be, of this shard (shard.h, shard_answer_bytes()). Of what is gathered 0: that has a bound of
+ * its own. */
+uint32_t turned_answer_bytes(struct shard_thread *thread, const struct call *call,
+                             const struct request *request);
+
 /* Requests of the call's connection are on their way back or to come again. */
 bool turned_is_marked(struct shard_thread *thread, const struct call *call);
 

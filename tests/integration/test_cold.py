@@ -189,6 +189,33 @@ def test_requests_on_several_cold_sessions():
         check(status(daemon)["cold"]["requests"] >= 18, status(daemon)["cold"])
 
 
+def test_a_slow_reader_of_cold_sessions():
+    """Who asks for many large sessions at once and is slow to read them gets all of them, as they leave: no more are
+    brought from the disk meanwhile."""
+    count, size = 240, 256 * 1024
+    settings = ("memory.limit=16MiB", "limits.output_buffer=1MiB", "limits.queue_delay=60s")
+    with Daemon(shards=2, settings=settings) as daemon:
+        daemon.start()
+        values = {f"key:{i}": random.Random(i).randbytes(size) for i in range(count)}
+        with Client(port_of(daemon)) as client:
+            for key, value in values.items():
+                wait_for(f"room for {key}", lambda: client.ask("SET", key, value) == b"OK", 60)
+        wait_for("most are cold", lambda: status(daemon)["cold"]["sessions"] > count / 2, 60)
+        with Client(port_of(daemon), timeout_s=60) as client:
+            for key in values:
+                client.send("GET", key)
+            last = None
+
+            def rests():
+                nonlocal last
+                time.sleep(0.2)
+                before, last = last, status(daemon)["cold"]["moved_in"]
+                return last == before
+            wait_for("no more come", rests, 60)
+            for key, value in values.items():
+                check(client.read() == value, key)
+
+
 def test_kill_while_sessions_come_and_go():
     """kill -9 while the fields of sessions leave memory and come back: nothing acknowledged is lost."""
     rounds = int(os.environ.get("BELAY_COLD_ROUNDS", "3"))

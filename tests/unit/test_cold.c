@@ -59,7 +59,7 @@ static void test_golden(void **state)
     kit.sequence = 1;
     assert_int_equal(kit_write(&kit), STATUS_OK);
     assert_int_equal(session_freeze(buffer_bytes(&kit.record), &cold), 0);
-    assert_golden(buffer_bytes(&cold), "31 0068e5cf8b01 03 6b6579 00 0068e5cf8b01 0101 15 "
+    assert_golden(buffer_bytes(&cold), "31 0068e5cf8b01 03 6b6579 00 0068e5cf8b01 0101 06 15 "
                                        "00 02 6d65 22 e0d403");
     kit_fini(&kit);
 }
@@ -252,6 +252,8 @@ static void test_random_states(void **state)
         assert_int_equal(session_freeze(record, &cold), 0);
         assert_true(bytes_equal(session_key(buffer_bytes(&cold)), session_key(record)));
         assert_int_equal(session_newest_hlc(buffer_bytes(&cold)), session_newest_hlc(record));
+        uint64_t bytes = session_cold_bytes(buffer_bytes(&cold));
+        assert_true(record.size <= bytes && bytes / 2 < record.size);
         uint64_t now_ms = history.now_ms;
         compare_views(record, now_ms);
         assert_int_equal(session_open(&view, record, now_ms), 0);

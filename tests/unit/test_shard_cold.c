@@ -39,6 +39,37 @@ static void test_without_a_store_nothing_goes(void **state)
     end();
 }
 
+static uint64_t answer_bytes(struct request request)
+{
+    shard_prepare(world.shard, &request);
+    return shard_answer_bytes(world.shard, &request);
+}
+
+/* How large an answer may be is known without the fields. */
+static void test_answers_are_foreseen(void **state)
+{
+    struct procedure procedure = {0};
+    struct request write;
+
+    (void)state;
+    begin_roomy();
+    assert_int_equal(world_put("a", big), STATUS_OK);
+    write = get_of("a");
+    write.op = REQUEST_WRITE;
+    write.procedure = &procedure;
+    assert_in_range(answer_bytes(get_of("a")), BIG, BIG + 50);
+    assert_int_equal(answer_bytes(write), 0);
+    assert_int_equal(answer_bytes(get_of("b")), 0);
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 1);
+    assert_in_range(answer_bytes(get_of("a")), BIG, 2 * BIG);
+    assert_in_range(answer_bytes(write), BIG, 2 * BIG);
+    write.procedure = NULL;
+    assert_int_equal(answer_bytes(write), 0);
+    end();
+}
+
 /* What is used has a second chance. */
 static void test_the_coldest_go(void **state)
 {
@@ -502,6 +533,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_what_is_covered_goes),
         cmocka_unit_test(test_without_a_store_nothing_goes),
+        cmocka_unit_test(test_answers_are_foreseen),
         cmocka_unit_test(test_the_coldest_go),
         cmocka_unit_test(test_full_for_good),
         cmocka_unit_test(test_full_of_small_ones),

@@ -133,6 +133,9 @@ static void test_a_request_waits_for_its_session_only(void **state)
 {
     (void)state;
     begin_after(two_sessions);
+    struct request read = get_of("a");
+    shard_prepare(world.shard, &read);
+    assert_int_equal(shard_answer_bytes(world.shard, &read), UNKNOWN_RECORD_BYTES);
     uint64_t ticket = park(get_of("a"));
     assert_int_equal(loader.wanted_count, 1);
     park(get_of("b"));
