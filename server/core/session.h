@@ -108,6 +108,9 @@ int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *
 /* Check all of a record or delta that came from outside, to the last byte: lengths, order, references,
  * limits, canonical form. What passes does not make the other functions fail with -EBADMSG, but for a join
  * with a copy that contradicts it.
+ * How long the value of the last entry is only whoever kept the bytes knows (record.h): where they end early or late in it
+ * they are another record, as good as this one. So they are kept with their size and a checksum, in the log and in the
+ * checkpoint, which are looked at first.
  * Returns 0 or -EBADMSG. */
 int session_check(struct bytes record);
 int session_check_delta(struct bytes delta);

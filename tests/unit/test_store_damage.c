@@ -420,6 +420,15 @@ static void test_life_goes_on_after_a_torn_end(void **state)
 
 /* ---- The checkpoint ---- */
 
+/* Where LMDB has how many bytes belong to the record: before the value's sum and the key. */
+static uint8_t *checkpoint_size_of(uint8_t *record)
+{
+    enum { SUM_BYTES = 4, KEY_BYTES = 16, NODE_BYTES = 8 };
+
+    return record - SUM_BYTES - KEY_BYTES - NODE_BYTES;
+}
+
+/* Bits of one are flipped; another one ends a byte early, which its own bytes do not tell. */
 static void test_damaged_checkpoint_record(void **state)
 {
     char path[PATH_BYTES_MAX];
@@ -443,13 +452,20 @@ static void test_damaged_checkpoint_record(void **state)
     uint8_t *found = memmem(data, (size_t)size, record.data, record.size);
     assert_non_null(found);
     found[record.size - 5] ^= 1;
+    const struct bytes other = buffer_bytes(&kit.present[78]);
+    found = memmem(data, (size_t)size, other.data, other.size);
+    assert_non_null(found);
+    assert_int_equal(session_check(bytes_of(found, other.size - 1)), 0);
+    assert_int_equal(load_u16(checkpoint_size_of(found)), other.size + 4);
+    checkpoint_size_of(found)[0]--;
     assert_int_equal(pwrite(fd, data, (size_t)size, 0), size);
     close(fd);
     forget_reports();
     assert_int_equal(kit_open_store(&kit), 0);
-    assert_int_equal(kit.reports[STORE_CHECKPOINT_DAMAGED], 1);
+    assert_int_equal(kit.reports[STORE_CHECKPOINT_DAMAGED], 2);
     assert_int_equal(kit.named[77], 1);
-    assert_int_equal(kit_differences(&kit), 1);
+    assert_int_equal(kit.named[78], 1);
+    assert_int_equal(kit_differences(&kit), 2);
     store_kit_close(&kit);
 
     assert_int_equal(truncate(path, 8192), 0); /* No SIGBUS: it is refused. */
