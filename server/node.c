@@ -37,11 +37,20 @@ static void on_trace(void *context, uint32_t shard, enum trace_event event, uint
     control_post_trace(node->world.control, shard, event, a, text);
 }
 
-static void on_login(void *context, uint64_t token, const struct login_answer *answer)
+static void on_login(void *context, uint64_t token, void *carrier,
+                     const struct login_answer *answer)
 {
     struct node *node = context;
 
-    plane_login_answered(node->plane, token, answer);
+    plane_login_answered(node->plane, token, carrier, answer);
+}
+
+static void on_login_failed(void *context, struct bytes name, const char *peer)
+{
+    struct node *node = context;
+
+    logger_write(node->world.logger, LOG_LEVEL_WARN, "login-failed", LOG_BYTES("user", name),
+                 LOG_TEXT("address", peer));
 }
 
 /* ---- Opening ---- */
@@ -121,7 +130,8 @@ static int open_logins(struct node *node, char *message, size_t message_size)
                                                 "every session"));
         return 0;
     }
-    rc = logins_create(&node->users, on_login, node, &node->logins);
+    const struct logins_listener listener = {on_login, on_login_failed, node};
+    rc = logins_create(&node->users, &listener, &node->logins);
     if (rc != 0) {
         snprintf(message, message_size, "cannot start checking passwords: %s", strerror(-rc));
     }

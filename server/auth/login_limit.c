@@ -20,9 +20,10 @@ static const struct login_bucket *find(const struct login_limit *limit, uint64_t
     return NULL;
 }
 
-uint64_t login_limit_wait_ms(const struct login_limit *limit, uint64_t who, uint64_t now_ms)
+uint64_t login_limit_wait_ms(const struct login_limit *limit, struct login_rate rate, uint64_t who,
+                             uint64_t now_ms)
 {
-    const uint64_t most_ms = (uint64_t)(LOGIN_TRIES - 1) * LOGIN_REFILL_MS; /* With room for one. */
+    const uint64_t most_ms = (uint64_t)(rate.tries - 1) * rate.refill_ms; /* With room for one. */
     const struct login_bucket *bucket = find(limit, who);
 
     if (bucket == NULL || bucket->empty_ms <= now_ms + most_ms) {
@@ -31,7 +32,8 @@ uint64_t login_limit_wait_ms(const struct login_limit *limit, uint64_t who, uint
     return bucket->empty_ms - now_ms - most_ms;
 }
 
-void login_limit_tried(struct login_limit *limit, uint64_t who, uint64_t now_ms)
+void login_limit_tried(struct login_limit *limit, struct login_rate rate, uint64_t who,
+                       uint64_t now_ms)
 {
     struct login_bucket *set = set_of(limit, who);
     struct login_bucket *to = &set[0];
@@ -48,16 +50,16 @@ void login_limit_tried(struct login_limit *limit, uint64_t who, uint64_t now_ms)
     if (to->who != who || to->empty_ms < now_ms) {
         *to = (struct login_bucket){.who = who, .empty_ms = now_ms};
     }
-    to->empty_ms += LOGIN_REFILL_MS;
+    to->empty_ms += rate.refill_ms;
 }
 
-void login_limit_succeeded(struct login_limit *limit, uint64_t who)
+void login_limit_succeeded(struct login_limit *limit, struct login_rate rate, uint64_t who)
 {
     struct login_bucket *set = set_of(limit, who);
 
     for (uint32_t i = 0; i < LOGIN_WAYS; i++) {
-        if (set[i].who == who && set[i].empty_ms >= LOGIN_REFILL_MS) {
-            set[i].empty_ms -= LOGIN_REFILL_MS;
+        if (set[i].who == who && set[i].empty_ms >= rate.refill_ms) {
+            set[i].empty_ms -= rate.refill_ms;
         }
     }
 }

@@ -1,5 +1,5 @@
-/* How often passwords may be tried: of an address and a user LOGIN_TRIES failures at once, then one in
- * LOGIN_REFILL_MS (a leaky bucket). A login that succeeds does not count.
+/* How often passwords may be tried: so many failures at once, then one in a while (a leaky bucket). A login that succeeds
+ * does not count.
  *
  * The table is of fixed size; where it is crowded the bucket that is nearest to empty makes room. Pure; its caller locks.
  */
@@ -9,7 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LOGIN_TRIES = 10, LOGIN_REFILL_MS = 1000, LOGIN_BUCKETS = 4096, LOGIN_WAYS = 8 };
+enum { LOGIN_BUCKETS = 4096, LOGIN_WAYS = 8 };
+
+struct login_rate {
+    uint32_t tries, refill_ms;
+};
 
 struct login_bucket {
     uint64_t who;      /* 0: free. */
@@ -20,11 +24,13 @@ struct login_limit {
     struct login_bucket buckets[LOGIN_BUCKETS];
 };
 
-/* How long `who` (a hash of address and user, not 0) must wait before the next try, in ms; 0: not at all. */
-uint64_t login_limit_wait_ms(const struct login_limit *limit, uint64_t who, uint64_t now_ms);
+/* How long `who` (a hash, not 0, always with the same rate) must wait before the next try, in ms; 0: not at all. */
+uint64_t login_limit_wait_ms(const struct login_limit *limit, struct login_rate rate, uint64_t who,
+                             uint64_t now_ms);
 
 /* A try begins: it counts as failed, until login_limit_succeeded(). */
-void login_limit_tried(struct login_limit *limit, uint64_t who, uint64_t now_ms);
-void login_limit_succeeded(struct login_limit *limit, uint64_t who);
+void login_limit_tried(struct login_limit *limit, struct login_rate rate, uint64_t who,
+                       uint64_t now_ms);
+void login_limit_succeeded(struct login_limit *limit, struct login_rate rate, uint64_t who);
 
 #endif

@@ -10,17 +10,28 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "login_limit.h"
 #include "password.h"
 
 enum { CHECKER_NICE = 10 };
 
+/* Of whom failures are counted. */
+struct tried {
+    uint64_t name, address;
+};
+
 /* Waits to be checked. */
 struct waiting {
     struct waiting *next;
-    uint64_t token, who;
-    const struct user *user; /* NULL: there is none of that name. */
+    uint64_t token;
+    void *carrier;
+    struct tried tried;
+    const struct user *user;  /* NULL: there is none of that name... */
+    const struct user *decoy; /* ... and this one's hashes take the time. */
     uint8_t digest[LOGIN_DIGEST_BYTES];
+    char peer[LOGIN_PEER_BYTES];
+    size_t name_size;
+    uint8_t name[USER_NAME_BYTES_MAX]; /* As much of it as there is room for. */
+    bool too_long;                     /* It is no password, and takes the time of one. */
     size_t password_size;
     uint8_t password[PASSWORD_BYTES_MAX];
 };
@@ -33,8 +44,7 @@ struct known {
 
 struct logins {
     const struct users *users;
-    void (*answered)(void *context, uint64_t token, const struct login_answer *answer);
-    void *context;
+    struct logins_listener listener;
     struct hmac_sha256_ctx key; /* Copied, never changed. */
     pthread_t thread;
     pthread_mutex_t lock; /* Of what follows. */
@@ -55,31 +65,86 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* ---- Keyed digests: of what, and of two numbers and a name ---- */
+
+enum what { OF_LOGIN = 1, OF_DECOY, OF_TRIES_OF_NAME, OF_TRIES_OF_ADDRESS };
+
+static void digest_begin(const struct logins *logins, enum what what, uint64_t number,
+                         struct bytes name, struct hmac_sha256_ctx *state)
+{
+    uint8_t head[1 + 8 + 8];
+
+    *state = logins->key;
+    head[0] = (uint8_t)what;
+    for (int i = 0; i < 8; i++) {
+        head[1 + i] = (uint8_t)(number >> 8 * i);
+        head[9 + i] = (uint8_t)(name.size >> 8 * i);
+    }
+    hmac_sha256_update(state, sizeof head, head);
+    if (name.size > 0) {
+        hmac_sha256_update(state, name.size, name.data);
+    }
+}
+
 void logins_digest(const struct logins *logins, const struct login_question *question,
                    uint8_t digest[LOGIN_DIGEST_BYTES])
 {
-    struct hmac_sha256_ctx state = logins->key;
-    uint8_t size[8];
+    struct hmac_sha256_ctx state;
 
-    for (int i = 0; i < 8; i++) {
-        size[i] = (uint8_t)(question->user.size >> 8 * i);
+    digest_begin(logins, OF_LOGIN, 0, question->user, &state);
+    if (question->password.size > 0) {
+        hmac_sha256_update(&state, question->password.size, question->password.data);
     }
-    hmac_sha256_update(&state, sizeof size, size);
-    hmac_sha256_update(&state, question->user.size, question->user.data);
-    hmac_sha256_update(&state, question->password.size, question->password.data);
     hmac_sha256_digest(&state, LOGIN_DIGEST_BYTES, digest);
 }
 
-/* Unknown users of an address share a bucket, so that trying names is limited too. */
-static uint64_t who_of(const struct login_question *question, const struct user *user)
+/* Not 0. */
+static uint64_t draw(const struct logins *logins, enum what what, uint64_t number,
+                     struct bytes name)
 {
-    uint64_t number = user == NULL ? USERS_MAX : user->index;
-    uint64_t who =
-        (question->address ^ number * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xff51afd7ed558ccd);
+    struct hmac_sha256_ctx state;
+    uint64_t drawn = 0;
 
-    who ^= who >> 32;
-    return who == 0 ? 1 : who;
+    digest_begin(logins, what, number, name, &state);
+    hmac_sha256_digest(&state, sizeof drawn, (uint8_t *)&drawn);
+    return drawn == 0 ? 1 : drawn;
 }
+
+/* ---- Tries ---- */
+
+static struct tried tried_of(const struct logins *logins, const struct login_question *question)
+{
+    return (struct tried){
+        .name = draw(logins, OF_TRIES_OF_NAME, question->address, question->user),
+        .address = draw(logins, OF_TRIES_OF_ADDRESS, question->address, bytes_of(NULL, 0)),
+    };
+}
+
+static uint64_t must_wait_ms(const struct logins *logins, struct tried tried)
+{
+    const uint64_t now = now_ms();
+    const uint64_t name_ms = login_limit_wait_ms(&logins->limit, LOGIN_RATE_NAME, tried.name, now);
+    const uint64_t address_ms =
+        login_limit_wait_ms(&logins->limit, LOGIN_RATE_ADDRESS, tried.address, now);
+
+    return name_ms > address_ms ? name_ms : address_ms;
+}
+
+static void count_tried(struct logins *logins, struct tried tried)
+{
+    const uint64_t now = now_ms();
+
+    login_limit_tried(&logins->limit, LOGIN_RATE_NAME, tried.name, now);
+    login_limit_tried(&logins->limit, LOGIN_RATE_ADDRESS, tried.address, now);
+}
+
+static void count_not_tried(struct logins *logins, struct tried tried)
+{
+    login_limit_succeeded(&logins->limit, LOGIN_RATE_NAME, tried.name);
+    login_limit_succeeded(&logins->limit, LOGIN_RATE_ADDRESS, tried.address);
+}
+
+/* ---- Asking ---- */
 
 bool logins_digests_equal(const uint8_t a[LOGIN_DIGEST_BYTES], const uint8_t b[LOGIN_DIGEST_BYTES])
 {
@@ -105,9 +170,11 @@ static bool is_known(const struct logins *logins, const struct user *user,
 
 /* Returns LOGIN_PENDING or LOGIN_BUSY. */
 static enum login_outcome enqueue(struct logins *logins, const struct login_question *question,
-                                  const struct user *user, uint64_t who,
+                                  const struct user *user, struct tried tried,
                                   const uint8_t digest[LOGIN_DIGEST_BYTES])
 {
+    const struct users *users = logins->users;
+    const bool too_long = question->password.size > PASSWORD_BYTES_MAX;
     struct waiting *waiting =
         logins->waiting_count < LOGINS_WAITING_MAX ? malloc(sizeof *waiting) : NULL;
 
@@ -116,13 +183,22 @@ static enum login_outcome enqueue(struct logins *logins, const struct login_ques
     }
     *waiting = (struct waiting){
         .token = question->token,
-        .who = who,
+        .carrier = question->carrier,
+        .tried = tried,
         .user = user,
-        .password_size = question->password.size,
+        .decoy = &users->rows[draw(logins, OF_DECOY, 0, question->user) % users->count],
+        .name_size =
+            question->user.size < USER_NAME_BYTES_MAX ? question->user.size : USER_NAME_BYTES_MAX,
+        .too_long = too_long,
+        .password_size = too_long ? 0 : question->password.size,
     };
     memcpy(waiting->digest, digest, sizeof waiting->digest);
-    if (question->password.size > 0) {
-        memcpy(waiting->password, question->password.data, question->password.size);
+    memcpy(waiting->peer, question->peer, sizeof waiting->peer);
+    if (waiting->name_size > 0) {
+        memcpy(waiting->name, question->user.data, waiting->name_size);
+    }
+    if (waiting->password_size > 0) {
+        memcpy(waiting->password, question->password.data, waiting->password_size);
     }
     if (logins->last == NULL) {
         logins->first = waiting;
@@ -131,7 +207,7 @@ static enum login_outcome enqueue(struct logins *logins, const struct login_ques
     }
     logins->last = waiting;
     logins->waiting_count++;
-    login_limit_tried(&logins->limit, who, now_ms());
+    count_tried(logins, tried);
     pthread_cond_signal(&logins->asked);
     return LOGIN_PENDING;
 }
@@ -140,12 +216,12 @@ void logins_ask(struct logins *logins, const struct login_question *question,
                 struct login_answer *answer)
 {
     const struct user *user = users_find(logins->users, question->user);
-    const uint64_t who = who_of(question, user);
+    const struct tried tried = tried_of(logins, question);
 
     *answer = (struct login_answer){.outcome = LOGIN_WRONG};
     logins_digest(logins, question, answer->digest);
     pthread_mutex_lock(&logins->lock);
-    uint64_t wait_ms = login_limit_wait_ms(&logins->limit, who, now_ms());
+    uint64_t wait_ms = must_wait_ms(logins, tried);
     if (wait_ms > 0) {
         answer->outcome = LOGIN_LIMITED;
         answer->wait_ms = (uint32_t)wait_ms;
@@ -154,11 +230,8 @@ void logins_ask(struct logins *logins, const struct login_question *question,
         answer->outcome = LOGIN_RIGHT;
         answer->user = user;
         logins->counts.right++;
-    } else if (question->password.size > PASSWORD_BYTES_MAX) {
-        login_limit_tried(&logins->limit, who, now_ms());
-        logins->counts.wrong++;
     } else {
-        answer->outcome = enqueue(logins, question, user, who, answer->digest);
+        answer->outcome = enqueue(logins, question, user, tried, answer->digest);
         logins->counts.busy += answer->outcome == LOGIN_BUSY;
     }
     pthread_mutex_unlock(&logins->lock);
@@ -166,25 +239,25 @@ void logins_ask(struct logins *logins, const struct login_question *question,
 
 /* ---- The thread that checks ---- */
 
-/* Returns the number of the hash that it is the password of, or -1. */
-static int find_hash(const struct users *users, const struct waiting *waiting)
+/* Returns the number of the hash that it is the password of, -ENOENT or -ENOMEM. */
+static int find_hash(const struct waiting *waiting)
 {
-    const struct user *user = waiting->user != NULL ? waiting->user : &users->rows[0];
+    const struct user *user = waiting->user != NULL ? waiting->user : waiting->decoy;
     struct bytes password = bytes_of(waiting->password, waiting->password_size);
-    int found = -1;
+    int found = -ENOENT;
 
-    for (int i = 0; i < USER_HASHES_MAX && found < 0; i++) {
-        if (user->hashes[i][0] != '\0' && password_matches(user->hashes[i], password)) {
-            found = i;
-        }
+    for (int i = 0; i < USER_HASHES_MAX && found == -ENOENT; i++) {
+        int rc = user->hashes[i][0] == '\0' ? 0 : password_check(user->hashes[i], password);
+        found = rc == 1 ? i : rc < 0 ? rc : found;
     }
-    return waiting->user != NULL ? found : -1;
+    return found >= 0 && (waiting->user == NULL || waiting->too_long) ? -ENOENT : found;
 }
 
 static void check(struct logins *logins, struct waiting *waiting)
 {
+    const struct logins_listener *listener = &logins->listener;
     struct login_answer answer = {.outcome = LOGIN_WRONG};
-    int found = find_hash(logins->users, waiting);
+    int found = find_hash(waiting);
 
     memcpy(answer.digest, waiting->digest, sizeof answer.digest);
     pthread_mutex_lock(&logins->lock);
@@ -194,13 +267,21 @@ static void check(struct logins *logins, struct waiting *waiting)
         memcpy(known->digest, waiting->digest, sizeof known->digest);
         answer.outcome = LOGIN_RIGHT;
         answer.user = waiting->user;
-        login_limit_succeeded(&logins->limit, waiting->who);
+        count_not_tried(logins, waiting->tried);
         logins->counts.right++;
+    } else if (found == -ENOMEM) {
+        answer.outcome = LOGIN_BUSY;
+        count_not_tried(logins, waiting->tried);
+        logins->counts.busy++;
     } else {
         logins->counts.wrong++;
     }
     pthread_mutex_unlock(&logins->lock);
-    logins->answered(logins->context, waiting->token, &answer);
+    listener->answered(listener->context, waiting->token, waiting->carrier, &answer);
+    if (answer.outcome == LOGIN_WRONG && listener->failed != NULL) {
+        listener->failed(listener->context, bytes_of(waiting->name, waiting->name_size),
+                         waiting->peer);
+    }
 }
 
 static void forget(struct waiting *waiting)
@@ -241,10 +322,8 @@ static void *check_all(void *context)
 
 /* ---- Life ---- */
 
-int logins_create(const struct users *users,
-                  void (*answered)(void *context, uint64_t token,
-                                   const struct login_answer *answer),
-                  void *context, struct logins **created)
+int logins_create(const struct users *users, const struct logins_listener *listener,
+                  struct logins **created)
 {
     uint8_t key[LOGIN_DIGEST_BYTES];
     struct logins *logins = calloc(1, sizeof *logins);
@@ -257,8 +336,7 @@ int logins_create(const struct users *users,
         return -EIO;
     }
     logins->users = users;
-    logins->answered = answered;
-    logins->context = context;
+    logins->listener = *listener;
     hmac_sha256_set_key(&logins->key, sizeof key, key);
     explicit_bzero(key, sizeof key);
     pthread_mutex_init(&logins->lock, NULL);
@@ -284,6 +362,8 @@ void logins_destroy(struct logins *logins)
     pthread_join(logins->thread, NULL);
     while (logins->first != NULL) {
         struct waiting *next = logins->first->next;
+        logins->listener.answered(logins->listener.context, logins->first->token,
+                                  logins->first->carrier, NULL);
         forget(logins->first);
         logins->first = next;
     }

@@ -61,7 +61,15 @@ int password_hash(struct bytes password, char hash[PASSWORD_TEXT_BYTES])
     return rc == ARGON2_OK ? 0 : -EIO;
 }
 
-bool password_matches(const char *hash, struct bytes password)
+int password_check(const char *hash, struct bytes password)
 {
-    return argon2id_verify(hash, password.data, password.size) == ARGON2_OK;
+    switch (argon2id_verify(hash, password.data, password.size)) {
+    case ARGON2_OK:
+        return 1;
+    case ARGON2_MEMORY_ALLOCATION_ERROR:
+    case ARGON2_THREAD_FAIL:
+        return -ENOMEM;
+    default:
+        return 0;
+    }
 }

@@ -5,7 +5,6 @@
 #ifndef PASSWORD_H
 #define PASSWORD_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "bytes.h"
@@ -25,7 +24,8 @@ const char *password_hash_problem(const char *hash);
  * (19 MiB, 2 passes, 1 lane). Returns 0, or -EIO where there is no randomness or no memory. */
 int password_hash(struct bytes password, char hash[PASSWORD_TEXT_BYTES]);
 
-/* Takes as long as the hash says. */
-bool password_matches(const char *hash, struct bytes password);
+/* Returns 1 where the password is the hash's, 0 where it is not, -ENOMEM where that cannot be found out now. Takes as long as
+ * the hash says. */
+int password_check(const char *hash, struct bytes password);
 
 #endif

@@ -1,5 +1,6 @@
 #include "login.h"
 
+#include <assert.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -8,8 +9,11 @@
 #include "connection.h"
 #include "heap.h"
 #include "mailbox.h"
+#include "peer.h"
 #include "plane_private.h"
 #include "shard_thread.h"
+
+static_assert((int)PEER_BYTES == (int)LOGIN_PEER_BYTES, "An address as text.");
 
 /* ---- Tokens: shard, index and generation of the connection ---- */
 
@@ -78,7 +82,7 @@ static bool is_of(const struct logins *logins, const struct login_answer *answer
 enum login_outcome login_ask(struct shard_thread *thread, struct connection *connection,
                              struct bytes user, struct bytes password, uint32_t *wait_ms)
 {
-    const struct login_question question = {
+    struct login_question question = {
         .user = user,
         .password = password,
         .address = address_of(connection),
@@ -93,9 +97,15 @@ enum login_outcome login_ask(struct shard_thread *thread, struct connection *con
     } else {
         login_drop(thread, connection);
         kept = heap_take(thread->memory, sizeof *kept);
-        if (kept == NULL) {
+        struct mail *mail = kept == NULL ? NULL : mail_new(MAIL_LOGIN);
+        if (mail == NULL) {
+            if (kept != NULL) {
+                heap_give(thread->memory, kept, sizeof *kept);
+            }
             return LOGIN_BUSY;
         }
+        question.carrier = mail;
+        peer_print(connection->fd, question.peer);
         kept->outcome = LOGIN_PENDING;
         connection->login.answer = kept;
         connection->in_flight++; /* Before the answer can come: the thread reads it later. */
@@ -103,6 +113,7 @@ enum login_outcome login_ask(struct shard_thread *thread, struct connection *con
         if (answer.outcome == LOGIN_PENDING) {
             return LOGIN_PENDING;
         }
+        mail_free(mail);
         connection->in_flight--;
         login_drop(thread, connection);
     }
@@ -123,12 +134,14 @@ void login_drop(struct shard_thread *thread, struct connection *connection)
 
 /* ---- The answer ---- */
 
-void plane_login_answered(struct plane *plane, uint64_t token, const struct login_answer *answer)
+void plane_login_answered(struct plane *plane, uint64_t token, void *carrier,
+                          const struct login_answer *answer)
 {
-    struct mail *mail = mail_new(MAIL_LOGIN);
+    struct mail *mail = carrier;
 
-    while (mail == NULL) {
-        mail = mail_new(MAIL_LOGIN); /* Else the connection would wait for ever. */
+    if (answer == NULL) {
+        mail_free(mail);
+        return;
     }
     mail->ticket = token;
     mail->login = *answer;

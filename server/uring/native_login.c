@@ -36,8 +36,7 @@ bool native_log_in(struct shard_thread *thread, struct connection *connection,
         connection_put_off(thread, connection, whole);
         break;
     case LOGIN_LIMITED:
-        snprintf(text, sizeof text,
-                 "too many failed logins of this user from this address; try again in %u s",
+        snprintf(text, sizeof text, "too many failed logins from this address; try again in %u s",
                  (wait_ms + 999) / 1000);
         native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, text);
         break;

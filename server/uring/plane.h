@@ -120,8 +120,9 @@ int plane_stats(struct plane *plane, uint32_t index, struct plane_shard_stats *s
 void plane_admin_reply(struct plane *plane, uint64_t token, enum status status, const char *text,
                        struct bytes json);
 
-/* The answer to a login (logins.h). Any thread. */
-void plane_login_answered(struct plane *plane, uint64_t token, const struct login_answer *answer);
+/* The answer to a login (logins_listener's `answered`). Any thread. */
+void plane_login_answered(struct plane *plane, uint64_t token, void *carrier,
+                          const struct login_answer *answer);
 
 void plane_set_policies(struct plane *plane, const struct policies *policies);
 

@@ -71,7 +71,7 @@ static const char *log_in(struct shard_thread *thread, struct connection *connec
         return NULL;
     case LOGIN_LIMITED:
         snprintf(text, RESP_DENIED_BYTES,
-                 "ERR too many failed logins of this user from this address; try again in %u s",
+                 "ERR too many failed logins from this address; try again in %u s",
                  (wait_ms + 999) / 1000);
         return text;
     case LOGIN_BUSY:

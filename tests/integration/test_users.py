@@ -217,16 +217,41 @@ def test_guessing_is_slow():
     """After ten failures an address has to wait, right or wrong; other users do not, and it ends."""
     with node() as daemon, Client(port_of(daemon)) as client, logged_in(daemon, "reader") as reader:
         answers = [client.ask("AUTH", "web", f"guess {i}") for i in range(40)]
-        limited = [answer for answer in answers if answer.startswith(b"ERR too many failed logins of this user from this address; try")]
+        limited = [answer for answer in answers if answer.startswith(b"ERR too many failed logins from this address; try")]
         check(answers[0] == WRONG and len(limited) >= 20, answers)
         check(set(answers) - set(limited) == {WRONG}, answers)
         check(reader.ask("AUTH", "reader", "reader-secret") == b"OK" and client.ask("AUTH", "default-secret") == b"OK", "others")
         metrics = daemon.http("/metrics")[1]
         check('belay_logins_total{result="limited"}' in metrics, metrics[:2000])
         wait_for("the limit to end", lambda: client.ask("AUTH", "web", "web-secret") == b"OK")
-        for name in range(30):
-            client.ask("AUTH", f"user{name}", "guess")
-        check(client.ask("AUTH", "user99", "guess").startswith(b"ERR too many failed logins"), "names are not to be guessed either")
+        clients = [Client(port_of(daemon)) for _ in range(200)]
+        for number, guesser in enumerate(clients):
+            guesser.send("AUTH", f"user {number}", "guess")
+        answers = [guesser.read() for guesser in clients]
+        check(answers[0] == WRONG and any(answer.startswith(b"ERR too many failed logins") for answer in answers), "names, too")
+
+
+def test_no_name_is_told():
+    """Names that nobody has are limited as those of users are, each by itself."""
+    with node() as daemon, Client(port_of(daemon)) as client:
+        for name in ("none", "nobody", "no", "web"):
+            answers = [client.ask("AUTH", name, "guess") for _ in range(11)]
+            check(answers[:10] == [WRONG] * 10, (name, answers))
+
+
+def test_failures_are_logged():
+    """With name and address, safe to print, and not without end; never with what was tried, nor what was right."""
+    with node() as daemon, Client(port_of(daemon)) as client:
+        check(client.ask("AUTH", "web", "web-secret") == b"OK", "right")
+        check(client.ask("AUTH", 'a\n"b\x1b[31m' + "x" * 100, "guess") == WRONG, "wrong")
+        line = wait_for("a line", lambda: next((line for line in daemon.log().splitlines() if "login-failed" in line), None))
+        check('user="a\\n\\"b\\u001b[31m' + "x" * 55 + '" address=127.0.0.1:' in line, line)
+        for number in range(60):
+            client.ask("AUTH", f"user {number}", "guess")
+        with native.Connection(daemon.native, hello=False) as connection:
+            check(connection.call(native.HELLO, {1: 1, 5: b"web", 6: b"guess"})[0][1] == DENIED, "wrong")
+        log = daemon.log()
+        check(log.count(" login-failed ") <= 40 and "guess" not in log and "secret" not in log, log)
 
 
 def test_others_do_not_wait_for_a_password():

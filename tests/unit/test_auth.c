@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <sys/resource.h>
 
 #include "login_limit.h"
 #include "logins.h"
@@ -47,33 +49,34 @@ static void test_grants(void **state)
 
 static void test_limit(void **state)
 {
+    const struct login_rate rate = LOGIN_RATE_NAME;
     struct login_limit *limit = calloc(1, sizeof *limit);
     uint64_t now_ms = 1000000;
 
     (void)state;
     assert_non_null(limit);
-    for (int i = 0; i < LOGIN_TRIES; i++) {
-        assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), 0);
-        login_limit_tried(limit, 7, now_ms);
+    for (int i = 0; i < (int)rate.tries; i++) {
+        assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), 0);
+        login_limit_tried(limit, rate, 7, now_ms);
     }
-    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
-    assert_int_equal(login_limit_wait_ms(limit, 8, now_ms), 0);
-    now_ms += LOGIN_REFILL_MS;
-    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), 0);
-    login_limit_tried(limit, 7, now_ms);
-    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
-    login_limit_succeeded(limit, 7);
-    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), 0);
-    now_ms += 100 * LOGIN_REFILL_MS; /* What was not used is not saved up. */
-    for (int i = 0; i < LOGIN_TRIES; i++) {
-        login_limit_tried(limit, 7, now_ms);
+    assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), rate.refill_ms);
+    assert_int_equal(login_limit_wait_ms(limit, rate, 8, now_ms), 0);
+    now_ms += rate.refill_ms;
+    assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), 0);
+    login_limit_tried(limit, rate, 7, now_ms);
+    assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), rate.refill_ms);
+    login_limit_succeeded(limit, rate, 7);
+    assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), 0);
+    now_ms += 100 * rate.refill_ms; /* What was not used is not saved up. */
+    for (int i = 0; i < (int)rate.tries; i++) {
+        login_limit_tried(limit, rate, 7, now_ms);
     }
-    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
+    assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), rate.refill_ms);
     /* However many others try, who is over the limit stays so. */
     for (uint64_t who = 100; who < 100000; who++) {
-        login_limit_tried(limit, who, now_ms);
+        login_limit_tried(limit, rate, who, now_ms);
     }
-    assert_int_equal(login_limit_wait_ms(limit, 7, now_ms), LOGIN_REFILL_MS);
+    assert_int_equal(login_limit_wait_ms(limit, rate, 7, now_ms), rate.refill_ms);
     free(limit);
 }
 
@@ -106,10 +109,30 @@ static void test_hashes(void **state)
     assert_int_equal(password_hash(text("pass"), other), 0);
     assert_string_not_equal(hash, other);
     assert_null(password_hash_problem(hash));
-    assert_true(password_matches(hash, text("pass")));
-    assert_false(password_matches(hash, text("pas")));
-    assert_false(password_matches(hash, text("")));
-    assert_false(password_matches(good, text("pass")));
+    assert_int_equal(password_check(hash, text("pass")), 1);
+    assert_int_equal(password_check(hash, text("pas")), 0);
+    assert_int_equal(password_check(hash, text("")), 0);
+    assert_int_equal(password_check(good, text("pass")), 0);
+}
+
+/* Without memory for a hash nothing is known of a password. */
+static void test_no_memory(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)state;
+    skip(); /* It takes all addresses there are. */
+#else
+    struct rlimit before, small;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    small = before;
+    small.rlim_cur = 200 << 20;
+    assert_int_equal(setrlimit(RLIMIT_AS, &small), 0);
+    int rc = password_check("$argon2id$v=19$m=262144,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA", text("x"));
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(rc, -ENOMEM);
+#endif
 }
 
 /* ---- The thread ---- */
@@ -120,12 +143,35 @@ struct told {
     uint32_t count;
     struct login_answer last;
     uint64_t token;
+    uint32_t unanswered;
+    uint32_t failed;
+    char name[USER_NAME_BYTES_MAX + 1], peer[LOGIN_PEER_BYTES]; /* Of the last. */
 };
 
-static void on_answer(void *context, uint64_t token, const struct login_answer *answer)
+static void on_failed(void *context, struct bytes name, const char *peer)
 {
     struct told *told = context;
 
+    pthread_mutex_lock(&told->lock);
+    told->failed++;
+    assert_true(name.size <= USER_NAME_BYTES_MAX);
+    memcpy(told->name, name.data, name.size);
+    told->name[name.size] = '\0';
+    memcpy(told->peer, peer, sizeof told->peer);
+    pthread_cond_signal(&told->came);
+    pthread_mutex_unlock(&told->lock);
+}
+
+static void on_answer(void *context, uint64_t token, void *carrier,
+                      const struct login_answer *answer)
+{
+    struct told *told = context;
+
+    if (answer == NULL) {
+        told->unanswered += carrier == told;
+        return;
+    }
+    assert_ptr_equal(carrier, told);
     pthread_mutex_lock(&told->lock);
     told->count++;
     told->last = *answer;
@@ -139,7 +185,12 @@ static bool ask(struct logins *logins, struct told *told, const char *user, cons
                 struct login_answer *answer)
 {
     static uint64_t token;
-    const struct login_question question = {text(user), text(password), 5, ++token};
+    const struct login_question question = {.user = text(user),
+                                            .password = text(password),
+                                            .address = 5,
+                                            .token = ++token,
+                                            .carrier = told,
+                                            .peer = "[::1]:5"};
     uint32_t before = told->count;
 
     logins_ask(logins, &question, answer);
@@ -161,6 +212,8 @@ static void test_logins(void **state)
 {
     struct users *users = calloc(1, sizeof *users);
     struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+    const struct logins_listener listener = {on_answer, on_failed, &told};
+    const struct login_rate rate = LOGIN_RATE_NAME;
     struct login_answer answer;
     struct logins *logins;
 
@@ -172,7 +225,7 @@ static void test_logins(void **state)
     assert_int_equal(password_hash(text("pa"), users->rows[0].hashes[0]), 0);
     assert_int_equal(password_hash(text("pb"), users->rows[1].hashes[0]), 0);
     assert_int_equal(password_hash(text("pb2"), users->rows[1].hashes[1]), 0);
-    assert_int_equal(logins_create(users, on_answer, &told, &logins), 0);
+    assert_int_equal(logins_create(users, &listener, &logins), 0);
     assert_false(ask(logins, &told, "a", "pa", &answer));
     assert_int_equal(answer.outcome, LOGIN_RIGHT);
     assert_ptr_equal(answer.user, &users->rows[0]);
@@ -188,29 +241,95 @@ static void test_logins(void **state)
         assert_int_equal(ask(logins, &told, "b", "pb2", &answer), i);
         assert_int_equal(answer.outcome, LOGIN_RIGHT);
     }
-    for (int i = 0; i < LOGIN_TRIES + 2; i++) {
+    for (int i = 0; i < (int)rate.tries + 2; i++) {
         (void)ask(logins, &told, "a", "guess", &answer);
     }
     assert_true(ask(logins, &told, "a", "pa", &answer));
     assert_int_equal(answer.outcome, LOGIN_LIMITED);
-    assert_true(answer.wait_ms > 0 && answer.wait_ms <= 2 * LOGIN_REFILL_MS);
+    assert_true(answer.wait_ms > 0 && answer.wait_ms <= 2 * rate.refill_ms);
     const struct logins_counts counts = logins_counts(logins);
     assert_true(counts.right >= 6 && counts.wrong >= 3 && counts.limited >= 1);
-    /* Those that still wait are forgotten. */
+    /* Who waits when it ends is told that there is no answer. */
+    uint32_t asked = 0;
     for (int i = 0; i < LOGINS_WAITING_MAX + 20; i++) {
-        const struct login_question question = {text("b"), text("x"), 1000 + (uint64_t)i, 0};
+        const struct login_question question = {.user = text("b"),
+                                                .password = text("x"),
+                                                .address = 1000 + (uint64_t)i,
+                                                .carrier = &told};
         logins_ask(logins, &question, &answer);
+        asked += answer.outcome == LOGIN_PENDING;
     }
     assert_int_equal(answer.outcome, LOGIN_BUSY);
+    const uint32_t answered = told.count;
+    logins_destroy(logins);
+    assert_true(told.unanswered > 0 && told.unanswered <= asked);
+    assert_true(told.count >= answered);
+    free(users);
+}
+
+/* How many of some wrong passwords of a name are looked at. */
+static uint32_t tries_of(struct logins *logins, struct told *told, const char *name)
+{
+    struct login_answer answer;
+    uint32_t looked_at = 0;
+
+    for (int i = 0; i < 12; i++) {
+        (void)ask(logins, told, name, "guess", &answer);
+        looked_at += answer.outcome == LOGIN_WRONG;
+    }
+    return looked_at;
+}
+
+/* Whether there is a user of some name is told neither by the limits nor by the time; that of an address ends it all. */
+static void test_no_name_is_told(void **state)
+{
+    struct users *users = calloc(1, sizeof *users);
+    struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+    const struct logins_listener listener = {on_answer, on_failed, &told};
+    struct login_answer answer;
+    struct logins *logins;
+    char name[2 * PASSWORD_BYTES_MAX];
+
+    (void)state;
+    assert_non_null(users);
+    users->count = 1;
+    users->rows[0] = (struct user){.index = 0, .name = "a"};
+    strcpy(users->rows[0].hashes[0], "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA");
+    assert_int_equal(logins_create(users, &listener, &logins), 0);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "nobody %d", i);
+        assert_true(tries_of(logins, &told, name) >= LOGIN_RATE_NAME.tries);
+    }
+    assert_true(tries_of(logins, &told, "a") >= LOGIN_RATE_NAME.tries);
+    /* What is too long is no password of anybody, and no name. */
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    (void)ask(logins, &told, name, name, &answer);
+    assert_int_equal(answer.outcome, LOGIN_WRONG);
+    pthread_mutex_lock(&told.lock);
+    while (told.failed < told.count) {
+        pthread_cond_wait(&told.came, &told.lock);
+    }
+    pthread_mutex_unlock(&told.lock);
+    assert_int_equal(strlen(told.name), USER_NAME_BYTES_MAX);
+    assert_string_equal(told.peer, "[::1]:5");
+    /* However fast they are checked, they come faster. */
+    for (int i = 0; i < LOGINS_WAITING_MAX && answer.outcome != LOGIN_LIMITED; i++) {
+        snprintf(name, sizeof name, "new name %d", i);
+        const struct login_question question = {
+            .user = text(name), .password = text("guess"), .address = 5, .carrier = &told};
+        logins_ask(logins, &question, &answer);
+    }
+    assert_int_equal(answer.outcome, LOGIN_LIMITED);
+    assert_true(answer.wait_ms <= LOGIN_RATE_ADDRESS.refill_ms);
     logins_destroy(logins);
     free(users);
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_grants),
-    cmocka_unit_test(test_limit),
-    cmocka_unit_test(test_hashes),
-    cmocka_unit_test(test_logins),
+    cmocka_unit_test(test_grants), cmocka_unit_test(test_limit),
+    cmocka_unit_test(test_hashes), cmocka_unit_test(test_no_memory),
+    cmocka_unit_test(test_logins), cmocka_unit_test(test_no_name_is_told),
 };
 
 int main(void)
