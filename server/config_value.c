@@ -153,7 +153,8 @@ int config_value_parse(const struct config_key *key, const char *value, void *to
     if (key->kind == CONFIG_TEXT || key->kind == CONFIG_ADDRESS) {
         ok = text_parse(key, value, to) == 0;
     } else if (choices != NULL) {
-        ok = choice_find(choices, value, &number);
+        ok = choice_find(choices, value, &number) ||
+             (key->kind == CONFIG_SWITCH && choice_find("off|on", value, &number));
     } else {
         ok = number_read(value, units_of(key->kind), &number) && number >= key->least &&
              number <= key->most;
@@ -215,7 +216,8 @@ void config_value_describe(const struct config_key *key, char *to, size_t to_siz
         describe_range(key, "duration (10ms, 5s, 30m, 2h, 7d)", to, to_size);
         return;
     default:
-        snprintf(to, to_size, "one of %s", choices_of(key->kind));
+        snprintf(to, to_size, "one of %s%s", choices_of(key->kind),
+                 key->kind == CONFIG_SWITCH ? " (or off|on)" : "");
     }
 }
 

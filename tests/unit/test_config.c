@@ -529,6 +529,12 @@ static void test_loopback(void **state)
     assert_int_equal(config_set(&config, "listen.address=10.0.0.1", message, sizeof message), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
     assert_non_null(strstr(message, "there are no users"));
+    assert_int_equal(config_set(&config, "listen.insecure=on", message, sizeof message), 0);
+    assert_true(config.listen_insecure);
+    assert_int_equal(config_set(&config, "listen.insecure=off", message, sizeof message), 0);
+    assert_false(config.listen_insecure);
+    assert_int_equal(config_set(&config, "listen.insecure=On", message, sizeof message), -EINVAL);
+    assert_non_null(strstr(message, "one of no|yes (or off|on)"));
     assert_int_equal(config_set(&config, "listen.insecure=yes", message, sizeof message), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
