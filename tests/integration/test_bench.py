@@ -103,6 +103,29 @@ def test_run():
             check(word in text, text)
 
 
+def test_progress_on_a_terminal():
+    """A bar while it goes on, and nothing of it is left; where no terminal is there is none."""
+    with Daemon() as daemon:
+        daemon.start()
+        for name, words in (("fill", ("--sessions", "3000")), ("check", ("--sessions", "3000")),
+                            ("run", ("--keys", "3000", "--count", "3000")), ("run", ("--seconds", "0.1"))):
+            command = [program("belay-bench"), name, "--server", daemon.native, *words]
+            terminal, end = os.openpty()
+            load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, text=True)
+            os.close(end)
+            said = b""
+            try:
+                while more := os.read(terminal, 4096):
+                    said += more
+            except OSError: # Nobody has the other end any more.
+                pass
+            os.close(terminal)
+            printed = load.communicate()[0]
+            check(load.returncode == 0 and re.search(rb"\r%s *\[[# ]{40}\] +\d+ %%" % name.encode(), said), said)
+            check(said.endswith(b"\r\x1b[K") and "[" not in printed, (printed, said))
+            check(not bench(name, *words, server=daemon.native).stderr, name)
+
+
 def test_rate_counts_from_when_a_request_was_due():
     with Daemon() as daemon:
         daemon.start()

@@ -167,6 +167,13 @@ static void tick(struct pump_user *user)
         run->from = report_now(run->server);
         run->measuring = true;
     }
+    if (options->count > 0) {
+        report_progress("run", run->begun, options->count);
+    } else {
+        double whole = options->warmup_seconds + options->seconds;
+        report_progress("run", (uint64_t)(1000 * (passed < whole ? passed : whole)),
+                        (uint64_t)(1000 * whole));
+    }
     bool out_of_time = options->count == 0 && passed >= options->warmup_seconds + options->seconds;
     if (!run->finished && (out_of_time || interrupted)) {
         run->to = report_now(run->server);
@@ -266,6 +273,7 @@ static enum bench_exit load(struct run *run)
     sigaction(SIGTERM, &action, NULL);
     run->start_ns = bench_now_ns();
     pump_run(run->pump);
+    report_progress_end();
     if (!run->finished) {
         run->to = report_now(run->server);
     }
