@@ -182,7 +182,7 @@ def test_a_lost_connection_is_made_anew():
         with load_on(server.port, "--record", record, "--keys", 5000, "--reads", 50, "--seconds", 600) as load:
             with Client(server.port) as client:
                 wait_for("it writes", lambda: calls(client, b"set") > 100)
-                check(client.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 50, "CLIENT KILL")
+                killed = client.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
                 before = calls(client, b"set")
                 wait_for("it writes again", lambda: calls(client, b"set") > before + 100)
             server.kill()
@@ -191,7 +191,7 @@ def test_a_lost_connection_is_made_anew():
             with Client(server.port) as client:
                 wait_for("it writes to the new one", lambda: calls(client, b"set") > 0)
             result = document_of(load, expect=1)
-        check(result["disconnects"] >= 100 and result["errors"]["DISCONNECTED"] > 0, result)
+        check(0 < killed < result["disconnects"] and result["errors"]["DISCONNECTED"] > 0, result)
         # This Redis keeps nothing over a restart, and the audit says so.
         audited = bench(server.port, "audit", record, expect=None).stdout
         lost = re.search(r"^all +acked=\d+ lost=(\d+)", audited, re.MULTILINE)
