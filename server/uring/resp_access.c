@@ -77,20 +77,11 @@ static const char *check_channels(const struct shard_thread *thread,
 static const char *no_command(const struct command *command, struct resp_arguments arguments,
                               char text[RESP_DENIED_BYTES])
 {
-    struct bytes sub = bytes_of(NULL, 0);
-    char name[32] = "";
+    char name[LOCAL_FULL_NAME_BYTES];
 
-    if (local_has_help(command) && resp_next(&arguments, &sub)) {
-        size_t size = sub.size < sizeof name - 2 ? sub.size : sizeof name - 2;
-        name[0] = '|';
-        for (size_t i = 0; i < size; i++) {
-            uint8_t letter = sub.data[i];
-            name[i + 1] = (char)(letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter);
-        }
-        name[size + 1] = '\0';
-    }
-    snprintf(text, RESP_DENIED_BYTES,
-             "NOPERM this user has no permissions to run the '%s%s' command", command->name, name);
+    local_name(command, arguments, name);
+    snprintf(text, RESP_DENIED_BYTES, "NOPERM this user has no permissions to run the '%s' command",
+             name);
     return text;
 }
 

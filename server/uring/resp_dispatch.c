@@ -4,6 +4,7 @@
 
 #include "plane_private.h"
 #include "resp_door.h"
+#include "resp_local.h"
 #include "run.h"
 #include "shard_thread.h"
 
@@ -25,6 +26,8 @@ static void reply_unknown(struct shard_thread *thread, struct connection *connec
     resp_reply_error(thread, connection, number, text);
 }
 
+static const char exec_abort[] = "EXECABORT Transaction discarded because of:";
+
 static void reply_arity(struct shard_thread *thread, struct connection *connection, uint64_t number,
                         const struct command *command)
 {
@@ -32,7 +35,7 @@ static void reply_arity(struct shard_thread *thread, struct connection *connecti
     char text[128];
 
     snprintf(text, sizeof text, "%s wrong number of arguments for '%s' command",
-             exec ? "EXECABORT Transaction discarded because of:" : "ERR", command->name);
+             exec ? exec_abort : "ERR", command->name);
     if (exec) {
         resp_multi_clear(&connection->resp->multi);
     }
@@ -93,14 +96,17 @@ static bool is_for_subscribers(const struct command *command)
 }
 
 static void reply_subscribed(struct shard_thread *thread, struct connection *connection,
-                             uint64_t number, const struct command *command)
+                             uint64_t number, const struct command *command,
+                             struct resp_arguments arguments)
 {
-    char text[160];
+    bool exec = command->local == LOCAL_EXEC;
+    char name[LOCAL_FULL_NAME_BYTES], text[256];
 
+    local_name(command, arguments, name);
     snprintf(text, sizeof text,
-             "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+             "%s Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
              "are allowed in this context",
-             command->name);
+             exec ? exec_abort : "ERR", name);
     resp_reply_error(thread, connection, number, text);
 }
 
@@ -242,7 +248,7 @@ void resp_dispatch(struct shard_thread *thread, struct connection *connection, u
     } else if (denied != NULL) {
         resp_reply_error(thread, connection, number, denied);
     } else if (resp_is_subscribed(session) && !is_for_subscribers(command)) {
-        reply_subscribed(thread, connection, number, command);
+        reply_subscribed(thread, connection, number, command, arguments);
     } else if (thread->stopping) {
         resp_reply_error(thread, connection, number, "ERR the server is stopping");
     } else if (unfit) {

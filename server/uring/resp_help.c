@@ -67,6 +67,23 @@ bool local_has_help(const struct command *command)
     return help_of(command->name) != NULL;
 }
 
+void local_name(const struct command *command, struct resp_arguments arguments,
+                char name[LOCAL_FULL_NAME_BYTES])
+{
+    struct bytes sub;
+
+    size_t size = (size_t)snprintf(name, LOCAL_FULL_NAME_BYTES, "%s", command->name);
+    if (!local_has_help(command) || !resp_next(&arguments, &sub)) {
+        return;
+    }
+    name[size++] = '|';
+    for (size_t i = 0; i < sub.size && size < LOCAL_FULL_NAME_BYTES - 1; i++) {
+        uint8_t letter = sub.data[i];
+        name[size++] = (char)(letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter);
+    }
+    name[size] = '\0';
+}
+
 int local_help(const struct local *local)
 {
     static const char rest[] = " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:";

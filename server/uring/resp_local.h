@@ -33,6 +33,12 @@ void local_upper(const char *name, char upper[LOCAL_NAME_BYTES]);
 
 /* HELP of a command (resp_help.c). */
 bool local_has_help(const struct command *command);
+
+enum { LOCAL_FULL_NAME_BYTES = 48 };
+
+/* The name of a command as Redis tells it, with its sub-command: "client|reply". `arguments`: what follows the name. */
+void local_name(const struct command *command, struct resp_arguments arguments,
+                char name[LOCAL_FULL_NAME_BYTES]);
 int local_help(const struct local *local);
 
 int local_acl(struct local *local); /* resp_login.c */
