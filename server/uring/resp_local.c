@@ -188,7 +188,8 @@ static int reset(struct local *local)
 
     watched_enough(local);
     session->database = 0;
-    session->resp3 = session->silent = session->silent_now = false;
+    session->silent_now = session->silent_now && !session->silent; /* SKIP holds for it, too. */
+    session->resp3 = session->silent = false;
     session->name[0] = '\0';
     local->connection->user = NULL;
     resp_multi_clear(&session->multi);

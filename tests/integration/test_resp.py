@@ -621,6 +621,10 @@ def test_replies_on_demand():
                 for words in (("CLIENT", "REPLY", "SKIP"), next_one, ("PING",)):
                     client.send(*words)
                 check(client.read() == b"PONG", next_one)
+            client.send("CLIENT", "REPLY", "SKIP")
+            client.send("RESET")
+            client.send("CLIENT", "REPLY", "OFF")
+            check(client.ask("RESET") == b"RESET", "which ends OFF, but is skipped by SKIP")
             client.socket.sendall(b"PING\r\n\r\nPING\r\nquit\r\nPING\r\n")
             check(client.raw() == b"+PONG\r\n+PONG\r\n+OK\r\n", "lines, and nothing after QUIT")
 
