@@ -617,10 +617,18 @@ def test_replies_on_demand():
             # SLOWLOG waits for the SET, which waits for the disk, and is put off.
             client.socket.sendall(b"SET d:1 1\r\nCLIENT REPLY SKIP\r\nSLOWLOG LEN\r\nPING\r\n")
             check([client.read(), client.read()] == [b"OK", b"PONG"], "also where the next is put off")
-            for next_one in (("MGET", *"abcdefgh"), ("DBSIZE",), ("RENAME", "d:1", "d:1"), ("SCAN", 0), ("KEYS", "*"), ("WATCH", "a")):
-                for words in (("CLIENT", "REPLY", "SKIP"), next_one, ("PING",)):
+            # Also what waits for the answers before it, or takes several turns.
+            for words in (("PUBLISH", "c", "m"), ("EXEC",), ("WATCH", "a"), ("KEYS", "*"), ("DBSIZE",), ("RENAME", "a", "b"),
+                          ("MGET", "a", "b"), ("SCAN", "0"), ("AUTH", "x"), ("SLOWLOG", "LEN"), ("CONFIG", "GET", "*")):
+                for _ in range(20):
+                    client.send("SET", "a", "1")
+                    client.send("CLIENT", "REPLY", "SKIP")
                     client.send(*words)
-                check(client.read() == b"PONG", next_one)
+                    client.send("PING", *words[:1])
+                for _ in range(20):
+                    check(client.read() == b"OK", words)
+                    answer = client.read()
+                    check(answer == words[0].encode(), (words, answer))
             client.send("CLIENT", "REPLY", "SKIP")
             client.send("RESET")
             client.send("CLIENT", "REPLY", "OFF")
