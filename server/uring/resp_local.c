@@ -362,7 +362,7 @@ static int command_info(struct local *local)
 
     while (rc == 0 && local->rest.count > 0) {
         const struct command *command = command_find(local_next(local));
-        rc = command == NULL ? resp_null_array(local->out) : put_command(local->out, command);
+        rc = command == NULL ? resp_null(local->out) : put_command(local->out, command);
     }
     return rc;
 }

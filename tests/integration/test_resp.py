@@ -633,8 +633,8 @@ def test_replies_on_demand():
             client.send("RESET")
             client.send("CLIENT", "REPLY", "OFF")
             check(client.ask("RESET") == b"RESET", "which ends OFF, but is skipped by SKIP")
-            client.socket.sendall(b"PING\r\n\r\nPING\r\nquit\r\nPING\r\n")
-            check(client.raw() == b"+PONG\r\n+PONG\r\n+OK\r\n", "lines, and nothing after QUIT")
+            client.socket.sendall(b"PING\r\n\r\nPING\r\nCOMMAND INFO no\r\nquit\r\nPING\r\n")
+            check(client.raw() == b"+PONG\r\n+PONG\r\n*1\r\n$-1\r\n+OK\r\n", "lines, and nothing after QUIT")
 
 
 def test_handshakes():
