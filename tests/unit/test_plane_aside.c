@@ -112,10 +112,35 @@ static void connect_all(struct plane_client clients[], int count)
     }
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t behind_ms; /* Since when the logs have had no room, at most. */
+
 static void set_errors(int error)
 {
+    behind_ms = now_ms();
     for (uint32_t i = 0; i < SHARDS; i++) {
         atomic_store(&kit.segments[i].error, error);
+    }
+}
+
+/* The logs have not been without room for so long that writes hear BUSY for that. */
+static bool in_time(void)
+{
+    return now_ms() - behind_ms < LOG_WAIT_MS;
+}
+
+/* Until the machine was fast enough for the test to tell something. */
+static void repeat(bool (*run)(void))
+{
+    for (int tries = 0; !run(); tries++) {
+        assert_true(tries < 5);
     }
 }
 
@@ -186,13 +211,12 @@ static void expect_some(struct plane_client *client, struct bytes key, bool walk
 
 /* Writes wait wherever their connection and their session are, whatever they are made of, and what their connection sends
  * after them stays behind them. */
-static void test_waits(void **state)
+static bool run_waits(void)
 {
     enum { FILLERS = 2, OTHERS = 8, HOPS_EACH = 6 };
     struct plane_client clients[FILLERS + OTHERS];
     char keys[OTHERS][32], name[16];
 
-    (void)state;
     start();
     plane_kit_start(&kit);
     connect_all(clients, FILLERS + OTHERS);
@@ -212,19 +236,28 @@ static void test_waits(void **state)
     wait_until(plane_kit_stats(&kit).hops >= hops + OTHERS / 2 * HOPS_EACH);
     for (int i = 0; i < OTHERS; i++) {
         expect(&clients[FILLERS + i], "+OK\r\n+QUEUED\r\n");
-        assert_true(is_silent(&clients[FILLERS + i]));
+        bool silent = is_silent(&clients[FILLERS + i]);
+        assert_true(silent || !in_time());
     }
+    bool told = in_time();
     set_errors(0);
-    for (int i = 0; i < FILLERS; i++) {
+    for (int i = 0; i < FILLERS && told; i++) {
         expect_fill(&clients[i]);
     }
-    for (int i = 0; i < OTHERS; i++) {
+    for (int i = 0; i < OTHERS && told; i++) {
         expect_some(&clients[FILLERS + i], text(keys[i]), i / 4 == 1);
     }
     for (int i = 0; i < FILLERS + OTHERS; i++) {
         plane_client_close(&clients[i]);
     }
     plane_kit_stop(&kit);
+    return told;
+}
+
+static void test_waits(void **state)
+{
+    (void)state;
+    repeat(run_waits);
 }
 
 /* Clients that know BUSY wait as well, for as long as any request may. */
@@ -274,22 +307,13 @@ static void test_native(void **state)
     plane_kit_stop(&kit);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* A log that stays without room: BUSY after ten seconds, for those who know it after the queue delay, though others wait
  * longer in front of them; and for the parts of a request as for others. */
-static void test_gives_up(void **state)
+static bool run_gives_up(void)
 {
     struct plane_client clients[4], native[2];
     char key[32], line[256];
 
-    (void)state;
     start();
     kit.options.limits.queue_delay_ms = 100;
     plane_kit_start(&kit);
@@ -297,7 +321,6 @@ static void test_gives_up(void **state)
     for (int i = 0; i < 2; i++) {
         plane_client_connect(&native[i], &kit);
     }
-    uint64_t began_ms = now_ms();
     set_errors(-EAGAIN);
     for (int i = 0; i < 2; i++) {
         for (int n = 0; n < FILL; n++) {
@@ -315,14 +338,16 @@ static void test_gives_up(void **state)
         plane_client_add_put(&native[i], key_of(key, "native", 0), bytes_of(value, sizeof value),
                              ACK_MEMORY);
         assert_int_equal(plane_client_status(&native[i]), STATUS_BUSY);
-        assert_true(is_silent(&clients[2 + i]));
+        bool silent = is_silent(&clients[2 + i]);
+        assert_true(silent || !in_time());
     }
+    bool told = in_time();
     for (int i = 0; i < 2; i++) {
         do {
             receive_line(&clients[i], line);
         } while (strcmp(line, "+OK\r\n") == 0);
         assert_memory_equal(line, "-BUSY", 5);
-        assert_true(now_ms() - began_ms >= LOG_WAIT_MS);
+        assert_false(in_time());
     }
     for (int i = 0; i < 2; i++) {
         receive_line(&clients[2 + i], line);
@@ -336,17 +361,23 @@ static void test_gives_up(void **state)
         plane_client_close(&native[i]);
     }
     plane_kit_stop(&kit);
+    return told;
+}
+
+static void test_gives_up(void **state)
+{
+    (void)state;
+    repeat(run_gives_up);
 }
 
 /* More than a shard keeps for others: BUSY at once, and what is kept stays. */
-static void test_full(void **state)
+static bool run_full(void)
 {
     enum { LARGE = 1024 * 1024, KEPT = ASIDE_BYTES_MAX / LARGE, OVER = 6 };
     struct plane_client clients[4];
     uint8_t *large = calloc(1, LARGE);
     char key[32], line[256];
 
-    (void)state;
     assert_non_null(large);
     start();
     plane_kit_start(&kit);
@@ -368,10 +399,14 @@ static void test_full(void **state)
         plane_client_flush(&clients[i]);
     }
     receive_line(&clients[2 + remote], line); /* Of the same thread: behind what is kept. */
-    assert_memory_equal(line, "-BUSY too many requests wait", 28);
-    assert_true(is_silent(&clients[remote]) && is_silent(&clients[3 - remote]));
+    bool silent = is_silent(&clients[remote]) && is_silent(&clients[3 - remote]);
+    bool told = in_time();
+    if (told) {
+        assert_memory_equal(line, "-BUSY too many requests wait", 28);
+        assert_true(silent);
+    }
     set_errors(-ENOSPC);
-    for (int n = 0; n < KEPT + OVER; n++) {
+    for (int n = 0; n < KEPT + OVER && told; n++) {
         receive_line(&clients[remote], line);
         assert_true(line[0] == '-');
         assert_int_equal(strncmp(line, "-BUSY", 5) == 0, n >= KEPT);
@@ -382,6 +417,13 @@ static void test_full(void **state)
     }
     plane_kit_stop(&kit);
     free(large);
+    return told;
+}
+
+static void test_full(void **state)
+{
+    (void)state;
+    repeat(run_full);
 }
 
 static atomic_bool toggles;
