@@ -1,26 +1,18 @@
-#include "loader.h"
+#include "loader_state.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "log_kind.h"
-#include "session.h"
 #include "store_state.h"
-
-static struct loader *loader_of_port(struct loader_port *port)
-{
-    return (struct loader *)(void *)((uint8_t *)port - offsetof(struct loader, port));
-}
 
 static struct loader *loader_of_sink(struct store_sink *sink)
 {
     return (struct loader *)(void *)((uint8_t *)sink - offsetof(struct loader, sink));
 }
 
-static void block_free(struct loader *loader, struct load_block *block)
+void loader_block_free(struct loader *loader, struct load_block *block)
 {
     if (block != NULL) {
         loader->memory->resize(loader->memory, block, sizeof *block + block->capacity, 0);
@@ -312,7 +304,7 @@ static void serve(struct loader *loader)
     }
 }
 
-static void *loader_main(void *context)
+void *loader_main(void *context)
 {
     struct loader *loader = context;
 
@@ -320,148 +312,6 @@ static void *loader_main(void *context)
         serve(loader);
     }
     return NULL;
-}
-
-/* ---- For the shard, and whoever runs it ---- */
-
-static bool port_pending(struct loader_port *port, uint64_t position)
-{
-    const struct loader *loader = loader_of_port(port);
-    const struct restore *restore = &loader->restore;
-
-    if (!loader->checkpoint_given && restore->has_checkpoint && position >= loader->position) {
-        return true;
-    }
-    for (uint32_t i = 0; i < restore->run_count; i++) {
-        const struct restore_run *run = &restore->runs[i];
-        if (run->index.end_lsn <= loader->lsn) {
-            continue;
-        }
-        for (size_t at = segment_index_find(&run->index, position);
-             at < run->index.count && run->index.entries[at].position == position; at++) {
-            uint64_t offset = segment_entry_offset(&run->index.entries[at]);
-            if (run->file.lsn + (offset - LOG_HEADER_BYTES) >= loader->lsn) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static int port_fetch(struct loader_port *port, uint64_t position)
-{
-    struct loader *loader = loader_of_port(port);
-
-    pthread_mutex_lock(&loader->lock);
-    int rc = buffer_append(&loader->wanted, bytes_of(&position, sizeof position));
-    atomic_store(&loader->asked, loader->wanted.size > loader->wanted_at);
-    pthread_cond_signal(&loader->changed);
-    pthread_mutex_unlock(&loader->lock);
-    return rc;
-}
-
-static void port_covered(struct loader_port *port, uint64_t *lsn, uint64_t *hlc)
-{
-    struct store *store = loader_of_port(port)->store;
-
-    *lsn = atomic_load(&store->covered_lsn);
-    *hlc = atomic_load(&store->covered_hlc);
-}
-
-static void port_hurry(struct loader_port *port, uint64_t lsn)
-{
-    const struct loader *loader = loader_of_port(port);
-    struct store *store = loader->store;
-
-    lsn = lsn != 0 ? lsn : loader->end_lsn;
-    if (lsn > atomic_load(&store->hurried_lsn)) {
-        atomic_store(&store->hurried_lsn, lsn);
-        segments_wake(store->segments);
-    }
-}
-
-static void port_live(struct loader_port *port, uint64_t record_bytes)
-{
-    atomic_store_explicit(&loader_of_port(port)->store->live_bytes, record_bytes,
-                          memory_order_relaxed);
-}
-
-static int port_start(struct loader_port *port, void (*wake)(void *context), void *context)
-{
-    struct loader *loader = loader_of_port(port);
-
-    assert(!loader->running);
-    loader->wake = wake;
-    loader->context = context;
-    int rc = -pthread_create(&loader->thread, NULL, loader_main, loader);
-    loader->running = rc == 0;
-    return rc;
-}
-
-static void port_stop(struct loader_port *port)
-{
-    loader_stop(loader_of_port(port));
-}
-
-static struct load_block *port_take(struct loader_port *port, bool *over)
-{
-    struct loader *loader = loader_of_port(port);
-
-    pthread_mutex_lock(&loader->lock);
-    struct load_block *block = loader->first;
-    if (block != NULL) {
-        loader->first = block->next;
-        loader->block_count--;
-        if (loader->block_count == LOADER_BLOCKS_MAX / 2 ||
-            loader->block_count == LOADER_FETCHED_MAX / 2) {
-            pthread_cond_signal(&loader->changed);
-        }
-    }
-    *over = block == NULL && loader->over && !atomic_load(&loader->finishing);
-    pthread_mutex_unlock(&loader->lock);
-    return block;
-}
-
-static void port_give_back(struct loader_port *port, struct load_block *block)
-{
-    struct loader *loader = loader_of_port(port);
-
-    if (!block->fetched) {
-        loader->checkpoint_given = block->checkpoint_given;
-        loader->position = block->position;
-        loader->lsn = block->lsn > loader->lsn ? block->lsn : loader->lsn;
-    }
-    block_free(loader, block);
-}
-
-static void port_tell(struct loader_port *port, uint32_t kind, struct bytes body, int error)
-{
-    const struct loader *loader = loader_of_port(port);
-
-    if (kind == LOG_TOUCH && error == -ESTALE) {
-        return; /* Of a session that is gone: nothing is lost with it. */
-    }
-    bool stored = kind == LOAD_STORED;
-    const struct store_report report = {
-        .event = stored             ? STORE_CHECKPOINT_DAMAGED
-                 : error == -ESTALE ? STORE_LOG_BASELESS
-                                    : STORE_LOG_DAMAGED,
-        .shard = loader->shard,
-        .size = body.size,
-        .key = stored ? session_key(body) : log_record_key(kind, body),
-        .error = error,
-    };
-    loader->reporter->report(loader->reporter, &report);
-}
-
-static void port_finish(struct loader_port *port)
-{
-    struct loader *loader = loader_of_port(port);
-
-    pthread_mutex_lock(&loader->lock);
-    atomic_store(&loader->finishing, true);
-    pthread_cond_signal(&loader->changed);
-    pthread_mutex_unlock(&loader->lock);
 }
 
 /* ---- Its life ---- */
@@ -472,20 +322,7 @@ void loader_init(struct loader *loader, struct store *store)
     pthread_condattr_t attributes;
 
     *loader = (struct loader){
-        .port =
-            {
-                .pending = port_pending,
-                .fetch = port_fetch,
-                .covered = port_covered,
-                .hurry = port_hurry,
-                .live = port_live,
-                .start = port_start,
-                .stop = port_stop,
-                .take = port_take,
-                .give_back = port_give_back,
-                .tell = port_tell,
-                .finish = port_finish,
-            },
+        .port = loader_port,
         .store = store,
         .restore = {.store = store},
         .memory = options->memory,
@@ -506,10 +343,10 @@ void loader_fini(struct loader *loader)
     loader_stop(loader);
     while (loader->first != NULL) {
         struct load_block *next = loader->first->next;
-        block_free(loader, loader->first);
+        loader_block_free(loader, loader->first);
         loader->first = next;
     }
-    block_free(loader, loader->filling);
+    loader_block_free(loader, loader->filling);
     buffer_fini(&loader->wanted);
     restore_fini(&loader->restore);
     pthread_cond_destroy(&loader->changed);

@@ -39,7 +39,7 @@ enum {
     LOADER_RETRY_MS = 1000,
 };
 
-/* Private to loader.c. */
+/* Private to loader*.c. */
 struct loader {
     struct loader_port port;
     struct store *store;

@@ -1,4 +1,5 @@
-/* The inside of the pool of segments, for segments.c (its table) and segment_prepare.c (its files). */
+/* The inside of the pool of segments, for segments.c (its table), segment_scan.c (the files that are there) and
+ * segment_prepare.c (those that are made). */
 #ifndef SEGMENT_STATE_H
 #define SEGMENT_STATE_H
 
@@ -37,6 +38,10 @@ struct segment_file *segments_first(struct segments *segments, enum segment_stat
 
 /* Give back the notes of a file. */
 void segments_forget_entries(struct segments *segments, struct segment_file *file);
+
+/* Put the files of the directory into the table, and remove what a killed process left half done. Returns 0 or negative
+ * errno; `failed` is the segment at which it failed, or empty. (segment_scan.c) */
+int segments_scan(struct segments *segments, char failed[SEGMENT_NAME_BYTES]);
 
 /* With the lock held. */
 void segments_count(const struct segments *segments, struct segments_stats *stats);

@@ -1,4 +1,4 @@
-/* Inside of a store: shared by store.c and restore.c. */
+/* Inside of a store: shared by store.c, compactor.c, and those that bring in what a restart has (loader*.c, restore*.c). */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
 
@@ -9,6 +9,11 @@
 #include "leftover.h"
 #include "loader.h"
 #include "store.h"
+
+enum {
+    STORE_WAIT_MS = 1000,
+    STORE_RETRY_MS = 200, /* After a failure. */
+};
 
 struct store {
     struct store_options options;
@@ -35,5 +40,8 @@ struct store {
     pthread_mutex_t lock; /* Of `published`. */
     struct store_stats published;
 };
+
+/* Tell STORE_FAILED. `file` may be NULL. */
+void store_report_failure(const struct store *store, const char *file, const char *what, int error);
 
 #endif

@@ -1,0 +1,23 @@
+/* The store's thread that compacts (store.h says when), and what it shares with store.c. store_compact() is here too. */
+#ifndef COMPACTOR_H
+#define COMPACTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+/* The thread; the context is the store. */
+void *compactor_main(void *context);
+
+/* struct compaction's `breathe`, on whatever thread compacts; the context is the store. */
+bool compactor_breathe(void *context);
+
+/* Before the threads begin, and after each run: what the checkpoint has, for who asks from other threads. */
+void compactor_publish(struct store *store, bool failed);
+
+/* Before the threads begin, and then on whatever thread compacts: what the log may grow to, and what of its files is
+ * kept. Returns how many bytes of sealed log are due for compaction. */
+uint64_t compactor_set_sizes(struct store *store);
+
+#endif
