@@ -63,7 +63,7 @@ void config_print_example(FILE *to)
     }
     fputs("# Users: with the first of them every client must log in. The user named default is who "
           "logs in\n"
-          "# with a password alone. Up to 32:\n\n"
+          "# with a password alone. Up to 32. SIGHUP takes them from this file anew:\n\n"
           "#[user \"shop\"]\n",
           to);
     for (uint32_t i = 0; (key = config_user_key(i)) != NULL; i++) {
@@ -124,7 +124,13 @@ void config_print_manual(FILE *to)
           "With the first user every client must log in (AUTH, HELLO, libbelay). The user named "
           "*default* is who logs in with a password alone. There may be 32. Where a user may do "
           "something follows from the prefixes of keys, and for channels of PUBLISH and SUBSCRIBE "
-          "from theirs; what a prefix allows includes what the lists before it allow.\n\n",
+          "from theirs; what a prefix allows includes what the lists before it allow.\n\n"
+          "SIGHUP makes belayd take its users from the configuration anew. Who is logged in has "
+          "the new rights at once; "
+          "connections of a user that is gone, or has lost a password (also *password_next*), end. "
+          "A configuration with an error "
+          "changes nothing, which the log tells (*users-not-reloaded*). The first user and the "
+          "last need a restart.\n\n",
           to);
     for (uint32_t i = 0; (key = config_user_key(i)) != NULL; i++) {
         print_manual_key(to, key);

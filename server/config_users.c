@@ -90,7 +90,6 @@ int config_users(const struct config *config, struct users *users, uint32_t *lin
 {
     memset(users, 0, sizeof *users);
     for (uint32_t i = 0; i < config->user_count; i++) {
-        users->rows[i].index = i;
         if (take_user(&config->users[i], &users->rows[i], message, message_size) != 0) {
             *line = config->users[i].line;
             return -EINVAL;

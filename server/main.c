@@ -27,7 +27,8 @@ struct command_line {
 static const char help[] =
     "Usage: belayd [--config FILE] [--set SECTION.KEY=VALUE]...\n"
     "\n"
-    "Runs one node of Belay, a store of live sessions, until SIGTERM or SIGINT.\n"
+    "Runs one node of Belay, a store of live sessions, until SIGTERM or SIGINT. SIGHUP makes it\n"
+    "read the [user] sections of its configuration anew.\n"
     "\n"
     "  --config FILE            read the configuration from FILE (belayd.conf(5))\n"
     "  --set SECTION.KEY=VALUE  set one key, over the file; for a policy:\n"
@@ -88,19 +89,19 @@ static int parse_arguments(int count, char **arguments, struct command_line *lin
     return optind == count ? -1 : usage_error("there are no arguments besides options");
 }
 
-/* Returns 0 or negative errno, with what is wrong on stderr. */
-static int load_config(const struct command_line *line, struct config *config)
+/* Returns 0, or negative errno with what is wrong in `message`. */
+static int load_config(void *context, struct config *config, char *message, size_t message_size)
 {
-    char message[CONFIG_MESSAGE_BYTES];
+    const struct command_line *line = context;
     struct machine machine;
     int rc = 0;
 
     config_init(config);
     if (line->config_file != NULL) {
-        rc = config_read_file(config, line->config_file, message, sizeof message);
+        rc = config_read_file(config, line->config_file, message, message_size);
     }
     for (uint32_t i = 0; i < line->setting_count && rc == 0; i++) {
-        rc = config_set(config, line->settings[i], message, sizeof message);
+        rc = config_set(config, line->settings[i], message, message_size);
     }
     if (rc == 0) {
         machine_look(&machine);
@@ -110,10 +111,7 @@ static int load_config(const struct command_line *line, struct config *config)
             .memory_bytes = machine.memory_bytes,
             .open_files = machine.open_files,
         };
-        rc = config_finish(config, &where, message, sizeof message);
-    }
-    if (rc != 0) {
-        fprintf(stderr, "belayd: %s\n", message);
+        rc = config_finish(config, &where, message, message_size);
     }
     return rc;
 }
@@ -136,9 +134,13 @@ static int print(const char *what, const struct config *config)
     return EXIT_STOPPED;
 }
 
-static int run(const struct command_line *line, struct config *config)
+static int run(struct command_line *line, struct config *config)
 {
-    if (load_config(line, config) != 0) {
+    const struct serve_source source = {load_config, line};
+    char message[CONFIG_MESSAGE_BYTES];
+
+    if (load_config(line, config, message, sizeof message) != 0) {
+        fprintf(stderr, "belayd: %s\n", message);
         return EXIT_USAGE;
     }
     if (line->print != NULL) {
@@ -148,7 +150,7 @@ static int run(const struct command_line *line, struct config *config)
         printf("%s: ok\n", line->config_file != NULL ? line->config_file : "configuration");
         return EXIT_STOPPED;
     }
-    return serve(config) == 0 ? EXIT_STOPPED : EXIT_FAILED;
+    return serve(config, &source) == 0 ? EXIT_STOPPED : EXIT_FAILED;
 }
 
 int main(int argument_count, char **arguments)

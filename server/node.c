@@ -113,14 +113,35 @@ static int convert(struct node *node, char *message, size_t message_size)
     return rc;
 }
 
+/* The users of a configuration that was checked; to be freed. */
+static struct users *users_of(const struct config *config)
+{
+    struct users *users = malloc(sizeof *users);
+    char message[NODE_MESSAGE_BYTES];
+    uint32_t line;
+
+    if (users != NULL) {
+        int rc = config_users(config, users, &line, message, sizeof message);
+        assert(rc == 0);
+    }
+    return users;
+}
+
+static int make_logins(struct node *node)
+{
+    const struct logins_listener listener = {on_login, on_login_failed, node};
+    struct users *users = users_of(node->world.config);
+    int rc = users == NULL ? -ENOMEM : roster_create(users, &node->roster);
+
+    free(users);
+    return rc != 0 ? rc : logins_create(node->roster, &listener, &node->logins);
+}
+
 static int open_logins(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
-    uint32_t line;
 
-    int rc = config_users(config, &node->users, &line, message, message_size);
-    assert(rc == 0); /* Checked. */
-    if (node->users.count == 0) {
+    if (config->user_count == 0) {
         bool alone = config_is_loopback(config->listen_address);
         logger_write(node->world.logger, alone ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "no-users",
                      LOG_TEXT("address", config->listen_address),
@@ -130,8 +151,7 @@ static int open_logins(struct node *node, char *message, size_t message_size)
                                                 "every session"));
         return 0;
     }
-    const struct logins_listener listener = {on_login, on_login_failed, node};
-    rc = logins_create(&node->users, &listener, &node->logins);
+    int rc = make_logins(node);
     if (rc != 0) {
         snprintf(message, message_size, "cannot start checking passwords: %s", strerror(-rc));
     }
@@ -161,7 +181,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                 .queue_delay_ms = (uint32_t)config->limits_queue_delay,
                 .log_interval_ms = (uint32_t)config->storage_log_interval,
             },
-        .users = node->logins == NULL ? NULL : &node->users,
+        .users = node->roster,
         .logins = node->logins,
         .allow_flush = config->resp_allow_flush != 0,
         .slowlog_slower_than_us = slower_than_us,
@@ -408,6 +428,39 @@ static void close_shards(struct node *node)
     }
 }
 
+/* ---- Users ---- */
+
+int node_set_users(struct node *node, const struct config *config, char *message,
+                   size_t message_size)
+{
+    struct roster_change change;
+
+    if ((node->roster == NULL) != (config->user_count == 0)) {
+        snprintf(message, message_size,
+                 node->roster == NULL
+                     ? "there were no users at the start: the first one needs a restart"
+                     : "there are no users in it: to do without any needs a restart");
+        return -EINVAL;
+    }
+    if (node->roster == NULL) {
+        logger_write(node->world.logger, LOG_LEVEL_INFO, "users-reloaded", LOG_NUMBER("users", 0));
+        return 0;
+    }
+    struct users *users = users_of(config);
+    int rc = users == NULL ? -ENOMEM : roster_set(node->roster, users, &change);
+    free(users);
+    if (rc != 0) {
+        snprintf(message, message_size,
+                 rc == -ENOSPC ? "users were changed too often since the start: restart the node"
+                               : "there is no memory for them");
+        return rc;
+    }
+    logger_write(node->world.logger, LOG_LEVEL_INFO, "users-reloaded",
+                 LOG_NUMBER("users", config->user_count), LOG_NUMBER("added", change.added),
+                 LOG_NUMBER("changed", change.changed), LOG_NUMBER("removed", change.removed));
+    return 0;
+}
+
 int node_close(struct node *node)
 {
     int rc = 0;
@@ -432,6 +485,7 @@ int node_close(struct node *node)
     }
     logins_destroy(node->logins);
     plane_destroy(node->plane);
+    roster_destroy(node->roster);
     close_shards(node);
     if (node->directory_open) {
         directory_close(&node->directory);

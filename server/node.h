@@ -40,6 +40,11 @@ int node_start(struct node *node, char *message, size_t message_size);
 /* Returns 0, or negative errno where the log could not be written out: it has been reported then. */
 int node_close(struct node *node);
 
+/* The users of a configuration that was checked take the place of those there are, and the rest of it counts for nothing.
+ * Returns 0, having logged what has changed; else negative errno with the reason in `message`, and nothing has. */
+int node_set_users(struct node *node, const struct config *config, char *message,
+                   size_t message_size);
+
 uint16_t node_port(const struct node *node);
 
 /* Can sessions be read and written? Else `reason` says why not. */

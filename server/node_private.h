@@ -39,8 +39,8 @@ struct node {
     bool directory_open;
     struct policies policies;
     uint64_t record_bytes_max; /* Of any policy. */
-    struct users users;
-    struct logins *logins; /* NULL: there are no users. */
+    struct roster *roster;     /* NULL: there are no users... */
+    struct logins *logins;     /* ... and then neither. */
     struct plane *plane;
     bool started;
     struct metrics metrics;

@@ -21,7 +21,8 @@
 enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, TRIM_TICKS = 10 };
 
 struct server {
-    const struct config *config;
+    struct config *config;
+    const struct serve_source *source;
     struct wall_clock clock;
     struct logger logger;
     struct control *control;
@@ -100,6 +101,33 @@ static void on_tick(void *context)
     }
 }
 
+/* Users are taken from the configuration anew, and nothing else. */
+static int reload(struct server *server, struct config *config, char *message, size_t message_size)
+{
+    const struct serve_source *source = server->source;
+    int rc = source->load(source->context, config, message, message_size);
+
+    rc = rc != 0 ? rc : node_set_users(server->node, config, message, message_size);
+    if (rc == 0) { /* What is in force, for who asks. */
+        memcpy(server->config->users, config->users, sizeof config->users);
+        server->config->user_count = config->user_count;
+    }
+    return rc;
+}
+
+static void on_hang_up(void *context)
+{
+    struct server *server = context;
+    char message[NODE_MESSAGE_BYTES] = "there is no memory to read it";
+    struct config *config = malloc(sizeof *config);
+
+    if (config == NULL || reload(server, config, message, sizeof message) != 0) {
+        logger_write(&server->logger, LOG_LEVEL_ERROR, "users-not-reloaded",
+                     LOG_TEXT("cause", message), LOG_TEXT("effect", "users are as they were"));
+    }
+    free(config);
+}
+
 static bool on_alive(void *context)
 {
     struct server *server = context;
@@ -115,6 +143,7 @@ static int start_control(struct server *server)
         .logger = &server->logger,
         .admin = on_admin,
         .tick = on_tick,
+        .hang_up = on_hang_up,
         .alive = on_alive,
         .context = server,
     };
@@ -171,9 +200,9 @@ static int stop(struct server *server)
     return rc;
 }
 
-int serve(const struct config *config)
+int serve(struct config *config, const struct serve_source *source)
 {
-    struct server server = {.config = config};
+    struct server server = {.config = config, .source = source};
     char message[NODE_MESSAGE_BYTES] = "";
 
     (void)bus_error_explain(); /* Without, it ends all the same. */

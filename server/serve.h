@@ -4,7 +4,15 @@
 
 #include "config.h"
 
-/* Returns 0 after a clean stop; negative errno after a failure, which it has told on stderr. */
-int serve(const struct config *config);
+/* Where the configuration comes from, for SIGHUP. */
+struct serve_source {
+    /* Read and check it anew. Returns 0, or negative errno with what is wrong in `message`. */
+    int (*load)(void *context, struct config *config, char *message, size_t message_size);
+    void *context;
+};
+
+/* Returns 0 after a clean stop; negative errno after a failure, which it has told on stderr. Users that come with a SIGHUP
+ * take the place of those in `config`. */
+int serve(struct config *config, const struct serve_source *source);
 
 #endif

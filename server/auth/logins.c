@@ -12,7 +12,7 @@
 
 #include "password.h"
 
-enum { CHECKER_NICE = 10 };
+enum { CHECKER_NICE = 10, KNOWN_MAX = USERS_MAX * USER_HASHES_MAX };
 
 /* Of whom failures are counted. */
 struct tried {
@@ -38,12 +38,13 @@ struct waiting {
 
 /* A password that was right. */
 struct known {
-    bool set;
+    const struct user *user; /* NULL: none. */
+    int hash;                /* Which of his. */
     uint8_t digest[LOGIN_DIGEST_BYTES];
 };
 
 struct logins {
-    const struct users *users;
+    struct roster *roster;
     struct logins_listener listener;
     struct hmac_sha256_ctx key; /* Copied, never changed. */
     pthread_t thread;
@@ -52,7 +53,7 @@ struct logins {
     bool stopping;
     uint32_t waiting_count;
     struct waiting *first, *last;
-    struct known known[USERS_MAX][USER_HASHES_MAX];
+    struct known known[KNOWN_MAX]; /* Of those there are; others make room. */
     struct login_limit limit;
     struct logins_counts counts;
 };
@@ -159,13 +160,40 @@ bool logins_digests_equal(const uint8_t a[LOGIN_DIGEST_BYTES], const uint8_t b[L
 static bool is_known(const struct logins *logins, const struct user *user,
                      const uint8_t digest[LOGIN_DIGEST_BYTES])
 {
-    for (uint32_t i = 0; user != NULL && i < USER_HASHES_MAX; i++) {
-        const struct known *known = &logins->known[user->index][i];
-        if (known->set && logins_digests_equal(known->digest, digest)) {
+    for (uint32_t i = 0; user != NULL && i < KNOWN_MAX; i++) {
+        const struct known *known = &logins->known[i];
+        if (known->user == user && logins_digests_equal(known->digest, digest)) {
             return true;
         }
     }
     return false;
+}
+
+static void remember(struct logins *logins, const struct user *user, int hash,
+                     const uint8_t digest[LOGIN_DIGEST_BYTES])
+{
+    struct known *to = NULL;
+
+    for (uint32_t i = 0; i < KNOWN_MAX; i++) {
+        struct known *known = &logins->known[i];
+        if (known->user == user && known->hash == hash) {
+            to = known;
+            break;
+        }
+        to = user_now(known->user) != known->user || known->user == NULL ? known : to;
+    }
+    if (to != NULL) {
+        *to = (struct known){.user = user, .hash = hash};
+        memcpy(to->digest, digest, sizeof to->digest);
+    }
+}
+
+static const struct user *draw_decoy(const struct logins *logins, struct bytes name)
+{
+    const struct user *rows[USERS_MAX];
+    const uint32_t count = roster_list(logins->roster, rows);
+
+    return rows[draw(logins, OF_DECOY, 0, name) % count];
 }
 
 /* Returns LOGIN_PENDING or LOGIN_BUSY. */
@@ -173,7 +201,6 @@ static enum login_outcome enqueue(struct logins *logins, const struct login_ques
                                   const struct user *user, struct tried tried,
                                   const uint8_t digest[LOGIN_DIGEST_BYTES])
 {
-    const struct users *users = logins->users;
     const bool too_long = question->password.size > PASSWORD_BYTES_MAX;
     struct waiting *waiting =
         logins->waiting_count < LOGINS_WAITING_MAX ? malloc(sizeof *waiting) : NULL;
@@ -186,7 +213,7 @@ static enum login_outcome enqueue(struct logins *logins, const struct login_ques
         .carrier = question->carrier,
         .tried = tried,
         .user = user,
-        .decoy = &users->rows[draw(logins, OF_DECOY, 0, question->user) % users->count],
+        .decoy = draw_decoy(logins, question->user),
         .name_size =
             question->user.size < USER_NAME_BYTES_MAX ? question->user.size : USER_NAME_BYTES_MAX,
         .too_long = too_long,
@@ -215,7 +242,7 @@ static enum login_outcome enqueue(struct logins *logins, const struct login_ques
 void logins_ask(struct logins *logins, const struct login_question *question,
                 struct login_answer *answer)
 {
-    const struct user *user = users_find(logins->users, question->user);
+    const struct user *user = roster_find(logins->roster, question->user);
     const struct tried tried = tried_of(logins, question);
 
     *answer = (struct login_answer){.outcome = LOGIN_WRONG};
@@ -258,15 +285,16 @@ static void check(struct logins *logins, struct waiting *waiting)
     const struct logins_listener *listener = &logins->listener;
     struct login_answer answer = {.outcome = LOGIN_WRONG};
     int found = find_hash(waiting);
+    const struct user *user = user_now(waiting->user); /* The roster may have changed meanwhile. */
 
     memcpy(answer.digest, waiting->digest, sizeof answer.digest);
     pthread_mutex_lock(&logins->lock);
-    if (found >= 0) {
-        struct known *known = &logins->known[waiting->user->index][found];
-        known->set = true;
-        memcpy(known->digest, waiting->digest, sizeof known->digest);
+    if (found >= 0 && user != NULL) {
+        if (user == waiting->user) {
+            remember(logins, user, found, waiting->digest);
+        }
         answer.outcome = LOGIN_RIGHT;
-        answer.user = waiting->user;
+        answer.user = user;
         count_not_tried(logins, waiting->tried);
         logins->counts.right++;
     } else if (found == -ENOMEM) {
@@ -322,7 +350,7 @@ static void *check_all(void *context)
 
 /* ---- Life ---- */
 
-int logins_create(const struct users *users, const struct logins_listener *listener,
+int logins_create(struct roster *roster, const struct logins_listener *listener,
                   struct logins **created)
 {
     uint8_t key[LOGIN_DIGEST_BYTES];
@@ -335,7 +363,7 @@ int logins_create(const struct users *users, const struct logins_listener *liste
         free(logins);
         return -EIO;
     }
-    logins->users = users;
+    logins->roster = roster;
     logins->listener = *listener;
     hmac_sha256_set_key(&logins->key, sizeof key, key);
     explicit_bzero(key, sizeof key);

@@ -19,6 +19,7 @@
 
 #include "bytes.h"
 #include "login_limit.h"
+#include "roster.h"
 #include "users.h"
 
 enum { LOGINS_WAITING_MAX = 256, LOGIN_DIGEST_BYTES = 32, LOGIN_PEER_BYTES = 64 };
@@ -69,8 +70,8 @@ struct logins_listener {
     void *context;
 };
 
-/* Returns 0 or negative errno. */
-int logins_create(const struct users *users, const struct logins_listener *listener,
+/* `roster` has users, always. Returns 0 or negative errno. */
+int logins_create(struct roster *roster, const struct logins_listener *listener,
                   struct logins **created);
 /* NULL: nothing. */
 void logins_destroy(struct logins *logins);

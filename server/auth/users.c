@@ -3,16 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-const struct user *users_find(const struct users *users, struct bytes name)
-{
-    for (uint32_t i = 0; i < users->count; i++) {
-        if (bytes_equal(bytes_of_string(users->rows[i].name), name)) {
-            return &users->rows[i];
-        }
-    }
-    return NULL;
-}
-
 static int add(struct user *user, enum role role, struct bytes prefix)
 {
     if (prefix.size > USER_PREFIX_BYTES_MAX) {

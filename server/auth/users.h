@@ -8,6 +8,7 @@
 #ifndef USERS_H
 #define USERS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,12 +37,13 @@ struct grant {
 };
 
 struct user {
-    uint32_t index;
     char name[USER_NAME_BYTES_MAX + 1];
     char hashes[USER_HASHES_MAX]
                [PASSWORD_HASH_BYTES_MAX + 1]; /* Of passwords (password.h); empty: none. */
     uint32_t grant_count;
     struct grant grants[USER_GRANTS_MAX];
+    _Atomic(const struct user *)
+        successor; /* In a roster (roster.h), which alone sets it. NULL: it is as it was. */
 };
 
 struct users {
@@ -49,8 +51,20 @@ struct users {
     struct user rows[USERS_MAX];
 };
 
-/* Returns NULL where there is no such user. */
-const struct user *users_find(const struct users *users, struct bytes name);
+/* The successor of users that have none. */
+extern const struct user user_nobody;
+
+/* Who is the user now, by the roster's last change? NULL: nobody. */
+static inline const struct user *user_now(const struct user *user)
+{
+    const struct user *next;
+
+    while (user != NULL &&
+           (next = atomic_load_explicit(&user->successor, memory_order_acquire)) != NULL) {
+        user = next == &user_nobody ? NULL : next;
+    }
+    return user;
+}
 
 /* Add grants: prefixes in quotes, separated by blanks, such as `"web:" "cart:"`. Returns 0; -EINVAL: it is not of that form;
  * -EMSGSIZE: a prefix is longer than USER_PREFIX_BYTES_MAX; -E2BIG: more than USER_GRANTS_MAX in all. */

@@ -203,9 +203,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct control *control = handle->data;
 
     if (number == SIGHUP) {
-        logger_write(control->options.logger, LOG_LEVEL_INFO, "signal-ignored",
-                     LOG_TEXT("signal", "SIGHUP"),
-                     LOG_TEXT("cause", "the configuration is read at the start only"));
+        control->options.hang_up(control->options.context);
         return;
     }
     logger_write(control->options.logger, LOG_LEVEL_INFO, "stopping",

@@ -29,6 +29,8 @@ struct control_options {
     void (*admin)(void *context, uint64_t token, const char *command, const char *argument);
     /* Once a second. */
     void (*tick)(void *context);
+    /* SIGHUP. */
+    void (*hang_up)(void *context);
     /* Is everything alive? Asked before each sign of life to the service manager, where it wants any. */
     bool (*alive)(void *context);
     void *context;

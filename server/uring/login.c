@@ -162,6 +162,11 @@ void login_take(struct shard_thread *thread, uint64_t token, const struct login_
 
 /* ---- Rights ---- */
 
+bool login_is_over(const struct connection *connection)
+{
+    return connection->user != NULL && user_now(connection->user) == NULL;
+}
+
 bool login_is_wanted(const struct shard_thread *thread, const struct connection *connection)
 {
     return thread->plane->options.users != NULL && connection->user == NULL;
@@ -182,5 +187,6 @@ bool login_may(const struct shard_thread *thread, const struct connection *conne
     if (thread->plane->options.users == NULL) {
         return true;
     }
-    return connection->user != NULL && user_may(connection->user, role, start);
+    const struct user *user = user_now(connection->user);
+    return user != NULL && user_may(user, role, start);
 }

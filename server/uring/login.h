@@ -40,6 +40,9 @@ void login_drop(struct shard_thread *thread, struct connection *connection);
 bool login_may(const struct shard_thread *thread, const struct connection *connection,
                enum role role, struct bytes start);
 
+/* Was the client somebody who is not there any more, or not with that password? Its connection is to end. */
+bool login_is_over(const struct connection *connection);
+
 /* Must the client log in first? */
 bool login_is_wanted(const struct shard_thread *thread, const struct connection *connection);
 

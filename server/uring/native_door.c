@@ -446,6 +446,10 @@ static void native_serve(struct shard_thread *thread, struct connection *connect
     struct frame frame;
     enum status status = STATUS_OK;
     uint64_t began_us = whole.size > BULK_BYTES_MIN ? monotonic_us() : 0;
+    if (login_is_over(connection)) {
+        connection_close(thread, connection);
+        return;
+    }
     if (login_is_pending(connection)) {
         connection_put_off(thread, connection, whole);
         return;

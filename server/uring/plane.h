@@ -15,10 +15,10 @@
 
 #include "logins.h"
 #include "policy.h"
+#include "roster.h"
 #include "segments.h"
 #include "shard.h"
 #include "staging.h"
-#include "users.h"
 
 struct plane; /* private to plane.c */
 
@@ -38,9 +38,9 @@ struct plane_options {
     uint16_t port;       /* 0 picks; see plane_port(). */
     uint32_t shard_count;
     struct plane_limits limits;
-    const struct users
-        *users; /* NULL: none, everybody may do everything. With them `logins`, which answers
-                                  by plane_login_answered(). */
+    struct roster
+        *users; /* NULL: none, everybody may do everything. With them `logins`, which answers by
+                              plane_login_answered(). */
     struct logins *logins;
     bool allow_flush; /* FLUSHDB and FLUSHALL. */
     int64_t

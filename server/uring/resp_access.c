@@ -92,15 +92,16 @@ const char *resp_denied(const struct shard_thread *thread, const struct connecti
     if ((command->flags & COMMAND_NO_AUTH) != 0) {
         return NULL;
     }
-    if (connection->user == NULL) {
+    const struct user *user = user_now(connection->user);
+    if (user == NULL) {
         return command->local == LOCAL_EXEC ? "EXECABORT Transaction discarded because of: NOAUTH "
                                               "Authentication required."
                                             : "NOAUTH Authentication required.";
     }
-    if ((command->flags & COMMAND_ADMIN) != 0 && !user_may_all(connection->user, ROLE_ADMIN)) {
+    if ((command->flags & COMMAND_ADMIN) != 0 && !user_may_all(user, ROLE_ADMIN)) {
         return no_command(command, arguments, text);
     }
-    if (command->local == LOCAL_PUBSUB && !user_may_all(connection->user, ROLE_READ)) {
+    if (command->local == LOCAL_PUBSUB && !user_may_all(user, ROLE_READ)) {
         return no_command(command, arguments, text); /* It tells the names of channels. */
     }
     if (command->local == LOCAL_EVAL || command->local == LOCAL_EVALSHA) {
@@ -130,16 +131,17 @@ bool resp_may_hear(const struct shard_thread *thread, const struct connection *c
     static const char keyevent[] = "__keyevent@", keyspace[] = "__keyspace@";
     struct bytes key = payload;
 
-    if (thread->plane->options.users == NULL ||
-        !bytes_starts_with(channel, bytes_of_string("__key"))) {
+    if (thread->plane->options.users == NULL) {
         return true;
     }
-    if (bytes_starts_with(channel, bytes_of_string(keyspace))) {
+    if (!bytes_starts_with(channel, bytes_of_string("__key"))) {
+        key = channel;
+    } else if (bytes_starts_with(channel, bytes_of_string(keyspace))) {
         const uint8_t *end = memchr(channel.data, ':', channel.size);
         size_t skipped = end == NULL ? 0 : (size_t)(end - channel.data) + 1;
         key = bytes_of(channel.data + skipped, channel.size - skipped);
     } else if (!bytes_starts_with(channel, bytes_of_string(keyevent))) {
         key = bytes_of(NULL, 0);
     }
-    return connection->user != NULL && user_may(connection->user, ROLE_READ, key);
+    return login_may(thread, connection, ROLE_READ, key);
 }

@@ -308,6 +308,10 @@ static void serve(struct shard_thread *thread, struct connection *connection, st
     uint64_t number = reply_order_begin(connection->order);
     struct bytes array;
 
+    if (login_is_over(connection)) {
+        connection_close(thread, connection);
+        return;
+    }
     if (must_pause(thread, connection, number) && connection->batched > 0) {
         batch_run(thread);
     }

@@ -144,7 +144,8 @@ static int put_rule(const struct resp_out *out, const struct user *user)
 
 static int acl_list(const struct local *local, bool names)
 {
-    const struct users *users = local->thread->plane->options.users;
+    struct roster *users = local->thread->plane->options.users;
+    const struct user *rows[USERS_MAX];
     const struct resp_out *out = local->out;
 
     if (users == NULL) {
@@ -153,9 +154,10 @@ static int acl_list(const struct local *local, bool names)
                    ? rc
                    : resp_text(out, names ? default_user : "user default on nopass ~* &* +@all");
     }
-    int rc = resp_array(out, users->count);
-    for (uint32_t i = 0; rc == 0 && i < users->count; i++) {
-        rc = names ? resp_text(out, users->rows[i].name) : put_rule(out, &users->rows[i]);
+    const uint32_t count = roster_list(users, rows);
+    int rc = resp_array(out, count);
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        rc = names ? resp_text(out, rows[i]->name) : put_rule(out, rows[i]);
     }
     return rc;
 }

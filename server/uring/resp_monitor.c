@@ -41,6 +41,10 @@ static void push(struct shard_thread *thread, struct connection *connection, str
     if (connection->resp->silent) {
         return; /* It was said that nothing is to be sent. */
     }
+    if (!login_may(thread, connection, ROLE_ADMIN, bytes_of(NULL, 0))) {
+        connection_close(thread, connection);
+        return;
+    }
     if (!whole || (before > 0 && before + lines.size > most)) {
         connection_cut(thread, connection);
     } else if (lines.size > 0) {

@@ -71,6 +71,8 @@ static uint64_t give_to(struct shard_thread *thread, const struct subscription_s
         struct connection *connection = connection_of(at);
         if (connection->state != CONNECTION_OPEN) {
             *gone = connection;
+        } else if (login_is_over(connection)) {
+            connection_close(thread, connection);
         } else if (!made) {
             connection_close(thread, connection); /* It would miss one. */
         } else if (message->number > at->since &&

@@ -113,7 +113,7 @@ def test_ready_and_stop():
         check(" stopping signal=SIGTERM" in daemon.log(), daemon.log())
         daemon.start() # The same directory again, after a clean stop.
         daemon.send(signal.SIGHUP)
-        wait_for("a line about SIGHUP", lambda: "signal-ignored" in daemon.log())
+        wait_for("a line about SIGHUP", lambda: "users-reloaded users=0" in daemon.log())
         daemon.send(signal.SIGINT)
         check(daemon.wait() == 0, daemon.log())
         daemon.start()

@@ -9,6 +9,7 @@
 #include "login_limit.h"
 #include "logins.h"
 #include "password.h"
+#include "roster.h"
 #include "users.h"
 
 static void test_grants(void **state)
@@ -135,6 +136,74 @@ static void test_no_memory(void **state)
 #endif
 }
 
+/* ---- Changes ---- */
+
+static void test_roster(void **state)
+{
+    struct users *users = calloc(1, sizeof *users);
+    struct roster_change change;
+    struct roster *roster;
+    const struct user *rows[USERS_MAX];
+
+    (void)state;
+    assert_non_null(users);
+    users->count = 3;
+    users->rows[0] = (struct user){.name = "a", .hashes = {"1", "2"}};
+    users->rows[1] = (struct user){.name = "b", .hashes = {"3"}};
+    users->rows[2] = (struct user){.name = "c", .hashes = {"4"}};
+    assert_int_equal(roster_create(users, &roster), 0);
+    const struct user *a = roster_find(roster, text("a")), *b = roster_find(roster, text("b"));
+    const struct user *c = roster_find(roster, text("c"));
+    assert_null(roster_find(roster, text("d")));
+    assert_ptr_equal(user_now(a), a);
+    assert_null(user_now(NULL));
+
+    /* Who stays as he is stays where he is, also in another place. */
+    users->rows[2] = users->rows[1];
+    users->rows[1] = (struct user){.name = "d", .hashes = {"5"}};
+    assert_int_equal(roster_set(roster, users, &change), 0);
+    assert_true(change.added == 1 && change.changed == 0 && change.removed == 1);
+    assert_ptr_equal(roster_find(roster, text("a")), a);
+    assert_ptr_equal(roster_find(roster, text("b")), b);
+    assert_null(user_now(c));
+    assert_int_equal(roster_list(roster, rows), 3);
+    assert_string_equal(rows[1]->name, "d");
+
+    /* Other rights, one more password, or the passwords in another order: the same user. */
+    assert_int_equal(user_grant(&users->rows[2], ROLE_READ, "\"x\""), 0);
+    memcpy(users->rows[0].hashes[0], "2", 2);
+    memcpy(users->rows[0].hashes[1], "1", 2);
+    memcpy(users->rows[1].hashes[1], "6", 2);
+    const struct user *d = rows[1];
+    assert_int_equal(roster_set(roster, users, &change), 0);
+    assert_true(change.added == 0 && change.changed == 3 && change.removed == 0);
+    assert_ptr_equal(user_now(a), roster_find(roster, text("a")));
+    assert_ptr_equal(user_now(d), roster_find(roster, text("d")));
+    assert_true(user_may(user_now(b), ROLE_READ, text("xy")));
+    assert_false(user_may(b, ROLE_READ, text("xy")));
+
+    /* One password fewer: somebody may be logged in with it. What came before goes the same way. */
+    users->rows[1].hashes[0][0] = '7';
+    assert_int_equal(roster_set(roster, users, &change), 0);
+    assert_true(change.changed == 1);
+    assert_null(user_now(d));
+    assert_non_null(user_now(a));
+
+    /* Back again it is another one. At the end of its room nothing changes. */
+    int rc = 0;
+    for (uint32_t i = 0; i < ROSTER_USERS_MAX && rc == 0; i++) {
+        users->rows[1].grant_count = 0;
+        users->rows[1].hashes[0][0] = (char)('a' + i % 2);
+        rc = roster_set(roster, users, &change);
+    }
+    assert_int_equal(rc, -ENOSPC);
+    d = roster_find(roster, text("d"));
+    assert_ptr_equal(user_now(d), d);
+    assert_true(d->hashes[0][0] != users->rows[1].hashes[0][0]);
+    roster_destroy(roster);
+    free(users);
+}
+
 /* ---- The thread ---- */
 
 struct told {
@@ -216,19 +285,21 @@ static void test_logins(void **state)
     const struct login_rate rate = LOGIN_RATE_NAME;
     struct login_answer answer;
     struct logins *logins;
+    struct roster *roster;
 
     (void)state;
     assert_non_null(users);
     users->count = 2;
-    users->rows[0] = (struct user){.index = 0, .name = "a"};
-    users->rows[1] = (struct user){.index = 1, .name = "b"};
+    users->rows[0] = (struct user){.name = "a"};
+    users->rows[1] = (struct user){.name = "b"};
     assert_int_equal(password_hash(text("pa"), users->rows[0].hashes[0]), 0);
     assert_int_equal(password_hash(text("pb"), users->rows[1].hashes[0]), 0);
     assert_int_equal(password_hash(text("pb2"), users->rows[1].hashes[1]), 0);
-    assert_int_equal(logins_create(users, &listener, &logins), 0);
+    assert_int_equal(roster_create(users, &roster), 0);
+    assert_int_equal(logins_create(roster, &listener, &logins), 0);
     assert_false(ask(logins, &told, "a", "pa", &answer));
     assert_int_equal(answer.outcome, LOGIN_RIGHT);
-    assert_ptr_equal(answer.user, &users->rows[0]);
+    assert_ptr_equal(answer.user, roster_find(roster, text("a")));
     assert_true(ask(logins, &told, "a", "pa", &answer)); /* It is remembered... */
     assert_int_equal(answer.outcome, LOGIN_RIGHT);
     assert_false(ask(logins, &told, "b", "pa", &answer)); /* ... of that user only. */
@@ -241,6 +312,17 @@ static void test_logins(void **state)
         assert_int_equal(ask(logins, &told, "b", "pb2", &answer), i);
         assert_int_equal(answer.outcome, LOGIN_RIGHT);
     }
+    /* What is remembered is so of the user as he was. */
+    struct roster_change change;
+    users->rows[1].hashes[0][0] = '\0';
+    assert_int_equal(roster_set(roster, users, &change), 0);
+    assert_false(ask(logins, &told, "b", "pb", &answer));
+    assert_int_equal(answer.outcome, LOGIN_WRONG);
+    assert_false(ask(logins, &told, "b", "pb2", &answer));
+    assert_int_equal(answer.outcome, LOGIN_RIGHT);
+    assert_true(ask(logins, &told, "b", "pb2", &answer));
+    assert_true(ask(logins, &told, "a", "pa", &answer));
+    assert_int_equal(answer.outcome, LOGIN_RIGHT);
     for (int i = 0; i < (int)rate.tries + 2; i++) {
         (void)ask(logins, &told, "a", "guess", &answer);
     }
@@ -264,6 +346,7 @@ static void test_logins(void **state)
     logins_destroy(logins);
     assert_true(told.unanswered > 0 && told.unanswered <= asked);
     assert_true(told.count >= answered);
+    roster_destroy(roster);
     free(users);
 }
 
@@ -288,14 +371,16 @@ static void test_no_name_is_told(void **state)
     const struct logins_listener listener = {on_answer, on_failed, &told};
     struct login_answer answer;
     struct logins *logins;
+    struct roster *roster;
     char name[2 * PASSWORD_BYTES_MAX];
 
     (void)state;
     assert_non_null(users);
     users->count = 1;
-    users->rows[0] = (struct user){.index = 0, .name = "a"};
+    users->rows[0] = (struct user){.name = "a"};
     strcpy(users->rows[0].hashes[0], "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA");
-    assert_int_equal(logins_create(users, &listener, &logins), 0);
+    assert_int_equal(roster_create(users, &roster), 0);
+    assert_int_equal(logins_create(roster, &listener, &logins), 0);
     for (int i = 0; i < 3; i++) {
         snprintf(name, sizeof name, "nobody %d", i);
         assert_true(tries_of(logins, &told, name) >= LOGIN_RATE_NAME.tries);
@@ -323,13 +408,15 @@ static void test_no_name_is_told(void **state)
     assert_int_equal(answer.outcome, LOGIN_LIMITED);
     assert_true(answer.wait_ms <= LOGIN_RATE_ADDRESS.refill_ms);
     logins_destroy(logins);
+    roster_destroy(roster);
     free(users);
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_grants), cmocka_unit_test(test_limit),
-    cmocka_unit_test(test_hashes), cmocka_unit_test(test_no_memory),
-    cmocka_unit_test(test_logins), cmocka_unit_test(test_no_name_is_told),
+    cmocka_unit_test(test_grants),          cmocka_unit_test(test_limit),
+    cmocka_unit_test(test_hashes),          cmocka_unit_test(test_no_memory),
+    cmocka_unit_test(test_roster),          cmocka_unit_test(test_logins),
+    cmocka_unit_test(test_no_name_is_told),
 };
 
 int main(void)
