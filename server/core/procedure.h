@@ -44,6 +44,8 @@ struct turn {
     bool moves; /* What is destroyed now lives on under another key: no end of a session. */
     bool
         replaces; /* What is destroyed now gives way to a value of another type: no end of a session. */
+    bool
+        expires; /* What is destroyed now is past its deadline, which a staged write would have set. */
     uint64_t unlocks; /* Whose lock of the key goes once this is answered; 0: nobody's. */
 };
 

@@ -12,7 +12,7 @@ enum { MOVED_BYTES_MAX = 16 * 1024 };
 struct staged {
     uint64_t position;
     struct buffer record;
-    uint32_t created, destroyed;
+    uint32_t created, destroyed, expired;
     uint32_t ref; /* While committing. */
     struct glance before, after;
 };
@@ -82,7 +82,9 @@ enum status shard_stage(struct turn *turn, const struct request *write)
     }
     turn->moved = turn->moved || turn->moves;
     staged->created += written->created;
-    staged->destroyed += written->destroyed && !turn->moves && !turn->replaces;
+    if (written->destroyed && !turn->moves && !turn->replaces) {
+        *(turn->expires ? &staged->expired : &staged->destroyed) += 1;
+    }
     if (written->stamp.hlc > turn->shard->hlc) {
         turn->shard->hlc = written->stamp.hlc;
     }
@@ -193,7 +195,9 @@ enum status shard_commit(struct turn *turn, const char **text)
         const struct staged *staged = &turn->staged[i];
         keeper_commit(shard->keeper, staged->position, key_of(staged), staged->ref);
         shard->cold.shrinks = true;
-        shard_account(shard, staged->position, key_of(staged), staged->before, staged->after,
+        struct glance before = staged->before;
+        before.expired = before.expired || staged->expired > 0;
+        shard_account(shard, staged->position, key_of(staged), before, staged->after,
                       staged->created > 0, staged->destroyed > 0);
     }
     shard_abandon(turn);

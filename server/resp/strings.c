@@ -72,8 +72,9 @@ static enum status store(struct run *run, const struct set_options *options,
     if (found != SESSION_NONE && (options->past || found != SESSION_BLOB)) {
         /* With what follows it is one write. */
         run->turn->replaces = !options->past;
+        run->turn->expires = options->past; /* It has the new value no longer than for a moment. */
         enum status status = turn_stage(run->turn) != 0 ? STATUS_NO_MEMORY : run_destroy(run);
-        run->turn->replaces = false;
+        run->turn->replaces = run->turn->expires = false;
         if (status != STATUS_OK) {
             return status;
         }

@@ -391,6 +391,22 @@ def test_events_as_redis_tells_them():
         check(len(answers["belay"]) == 2 * 16, answers["belay"])
 
 
+def test_set_with_a_deadline_that_is_past():
+    """It has expired, and was not deleted: SET in its forms, in a transaction, of another type."""
+    steps = [("SET", "a", 1), ("SET", "a", 2, "PXAT", 1), ("GET", "a"), ("SET", "a", 1), ("SET", "a", 2, "EXAT", 1, "GET"), ("GET", "a"),
+             ("HSET", "h", "f", "v"), ("SET", "h", 1, "PXAT", 1), ("GET", "h"), ("MULTI",), ("SET", "t", 1), ("SET", "t", 2, "PXAT", 1),
+             ("EXEC",), ("GET", "t"), ("SET", "d", 1), ("GETEX", "d", "PXAT", 1), ("SET", "d", 1), ("EXPIREAT", "d", 1)]
+    with both() as servers:
+        answers = {}
+        for name, port in servers:
+            with listen(port, "__keyevent*") as listener, Client(port) as client:
+                for step in steps:
+                    client.ask(*step)
+                answers[name] = [(channel, key) for channel, key in drained(listener, port) if not channel.endswith(":expire")]
+        check(answers["redis"] == answers["belay"], f"{answers}")
+        check([key for channel, key in answers["belay"] if channel.endswith("expired")] == ["a", "a", "h", "t"], answers)
+
+
 def test_which_events():
     """CONFIG SET and GET, as Redis; only what is asked for is told."""
     steps = [("CONFIG", "SET", "notify-keyspace-events", text) for text in
