@@ -194,9 +194,9 @@ static size_t info_server(const struct local *local, char *to, size_t room)
         to, room,
         "# Server\r\nredis_version:%s\r\nserver_name:belay\r\nredis_mode:standalone\r\n"
         "os:%s %s %s\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\nprocess_id:%ld\r\n"
-        "tcp_port:%u\r\nio_threads_active:%u\r\n",
+        "tcp_port:%u\r\nio_threads_active:%d\r\n",
         REDIS_VERSION, system.sysname, system.release, system.machine, (long)getpid(), plane->port,
-        plane->options.shard_count);
+        plane->options.shard_count > 1);
 }
 
 static size_t info_clients(const struct local *local, char *to, size_t room)
@@ -213,8 +213,15 @@ static size_t info_clients(const struct local *local, char *to, size_t room)
 
 static size_t info_persistence(const struct local *local, char *to, size_t room)
 {
-    (void)local; /* What is still to come is waited for by whom it concerns. */
-    return (size_t)snprintf(to, room, "# Persistence\r\nloading:0\r\naof_enabled:1\r\n");
+    const struct plane *plane = local->thread->plane;
+    bool loads = false;
+
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        loads = loads || atomic_load(&plane->threads[i].loads);
+    }
+    /* `loading` would say that no command is served. */
+    return (size_t)snprintf(
+        to, room, "# Persistence\r\nloading:0\r\nasync_loading:%d\r\naof_enabled:1\r\n", loads);
 }
 
 static size_t info_replication(const struct local *local, char *to, size_t room)

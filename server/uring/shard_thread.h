@@ -60,7 +60,7 @@ struct shard_thread {
     struct chunk_pool chunks;
     struct chunk *spent;        /* Executed from; given back after the batch. */
     struct loader_port *loader; /* Brings sessions; NULL: there is none. */
-    bool loads;                 /* Not all that a restart has is here yet. */
+    atomic_bool loads;          /* Not all that a restart has is here yet. */
     atomic_bool load_ready;     /* It has something, perhaps. */
     struct load_block *loading; /* What is being taken in. */
     uint64_t loading_us;        /* Not before. */

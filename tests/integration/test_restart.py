@@ -6,6 +6,7 @@ import time
 
 from cases import run_cases
 from daemon import Daemon, check, wait_for
+from redis_kit import Client, port_of
 
 SESSIONS = 20000
 
@@ -74,19 +75,24 @@ def test_serves_while_it_loads():
     with Daemon(shards=2) as daemon:
         daemon.start()
         daemon.run("belay-bench", "fill", *whole, "--ack", "disk")
-        seen = 0
+        seen = told = 0
         for round_number in range(4):
             daemon.kill()
             daemon.start()
+            with Client(port_of(daemon)) as client:
+                told += b"\r\nloading:0\r\nasync_loading:1\r\n" in client.ask("INFO")
             seen += loading(daemon)
             daemon.run("belayctl", "session", "put", f"new:{round_number}", "value", "--ack", "disk")
             for other in range(round_number):
                 check("value" in daemon.run("belayctl", "session", "get", f"new:{other}"), other)
             daemon.run("belayctl", "session", "get", "absent", expect=1)
         check(seen > 0, "no round saw the node load; make it larger")
+        check(told > 0, "INFO tells it, too, and that it serves")
         check(daemon.http("/readyz")[0] == 200, "ready while it loads")
         daemon.run("belay-bench", "check", *whole)
         wait_for("all is loaded", lambda: not loading(daemon))
+        with Client(port_of(daemon)) as client:
+            check(b"\r\nloading:0\r\nasync_loading:0\r\n" in client.ask("INFO", "persistence"), "INFO")
         count = json.loads(daemon.run("belayctl", "status", "--json"))["sessions"]
         check(count == sessions + 4, count)
         check(daemon.stop() == 0, "stops cleanly")
