@@ -31,12 +31,13 @@ enum {
 
 /* Commands between MULTI and EXEC, and what WATCH saw. */
 struct resp_multi {
-    bool open;              /* MULTI was said. */
-    bool failed;            /* Something was wrong with a command: EXECABORT. */
-    bool writes;            /* One of them may write. */
-    uint32_t database;      /* While it is open: of the next key. */
-    uint32_t watching;      /* Answers to WATCH that have not come. */
-    uint32_t slot_plus_one; /* Of all keys; 0: none yet. */
+    bool open;               /* MULTI was said. */
+    bool failed;             /* Something was wrong with a command: EXECABORT. */
+    bool writes;             /* One of them may write. */
+    const struct user *user; /* Who said it: what is queued was allowed to that user. */
+    uint32_t database;       /* While it is open: of the next key. */
+    uint32_t watching;       /* Answers to WATCH that have not come. */
+    uint32_t slot_plus_one;  /* Of all keys; 0: none yet. */
     uint32_t key_count, command_count, watch_count;
     struct buffer keys;     /* As a transaction's body has them: each as varint size and bytes... */
     struct buffer watches;  /* ... number of its key, token as varint size and bytes... */

@@ -384,7 +384,7 @@ static void exec(struct shard_thread *thread, struct connection *connection, uin
         resp_reply_error(thread, connection, number, "ERR EXEC without MULTI");
         return;
     }
-    if (multi->failed) {
+    if (multi->failed || multi->user != user_now(connection->user)) {
         resp_reply_error(thread, connection, number,
                          "EXECABORT Transaction discarded because of previous errors.");
     } else {
@@ -478,6 +478,7 @@ void resp_multi_command(struct shard_thread *thread, struct connection *connecti
             return;
         }
         multi->open = true;
+        multi->user = user_now(connection->user);
         multi->database = connection->resp->database;
         resp_reply_ok(thread, connection, number, "OK");
     } else if (command->local == LOCAL_EXEC) {

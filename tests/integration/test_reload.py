@@ -133,6 +133,16 @@ def test_a_user_that_is_gone():
             check(back.ask("SET", "web:1", "v") == b"OK", "back again")
 
 
+def test_a_transaction_across_a_change():
+    """What was queued with rights that are gone is not done."""
+    with node(ADMIN + web()) as made, made.client("admin", "admin") as admin, made.client() as client:
+        check(client.ask("MULTI") == b"OK" and client.ask("SET", "web:1", "v") == b"QUEUED", "begun")
+        made.reload(ADMIN + web(rights='write = "cart:"'))
+        answer = client.ask("EXEC")
+        check(answer.startswith(b"EXECABORT") and admin.ask("GET", "web:1") is None, answer)
+        check([client.ask(*words) for words in (("MULTI",), ("SET", "cart:1", "v"), ("EXEC",))] == [b"OK", b"QUEUED", [b"OK"]], "anew")
+
+
 def test_fewer_channels():
     """Who may not read a channel any more hears nothing of it, and goes on to hear the rest."""
     with node(ADMIN + web(rights='read = "a:" "b:"')) as made, made.client("admin", "admin") as admin, made.client() as client:
