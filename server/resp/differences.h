@@ -79,7 +79,7 @@
       "double precision, told as Redis 7.2 does") \
     X("newer", "client hgetex hscan hsetex", "", \
       "`HSETEX`, `HGETEX`, `HSCAN` with `NOVALUES`, `CLIENT SETINFO`, `CLIENT NO-TOUCH`", \
-      "as in Redis 7.2 to 8") \
+      "as in Redis 7.2 to 8, but a hash stays, without fields, when the deadline of its last field passes") \
     X("scripts", "eval evalsha script", "", \
       "`EVAL`, `EVALSHA`, `SCRIPT LOAD`", \
       "of the scripts named above, with as many keys as they have; any other is an error that tells its SHA1; the errors are " \

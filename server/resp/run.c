@@ -160,6 +160,16 @@ static bool names_all(const struct run *run, struct session_view *view)
     return true;
 }
 
+int run_put_field(struct run *run, const struct session_view *view, struct bytes name)
+{
+    struct session_field field;
+
+    if (view == NULL || !session_find(view, name, &field)) {
+        return resp_null(&run->out);
+    }
+    return resp_bulk(&run->out, field.value);
+}
+
 enum status run_remove(struct run *run, struct session_view *view)
 {
     struct bytes results;

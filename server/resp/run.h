@@ -64,6 +64,8 @@ enum status run_write(struct run *run, int rc, enum write_mode mode, enum sessio
                       struct bytes *results);
 /* End the session. */
 enum status run_destroy(struct run *run);
+/* The value of a field, or a nil where it is not there; `view` may be NULL. Returns 0 or -ENOMEM. */
+int run_put_field(struct run *run, const struct session_view *view, struct bytes name);
 /* Remove the names that follow from a map, set or zset, and end it where none is left; the reply is how many
  * there were. */
 enum status run_remove(struct run *run, struct session_view *view);

@@ -361,14 +361,50 @@ def test_fields_with_deadlines():
             check(client.ask("HSETEX", "h", "FXX", "KEEPTTL", "FIELDS", 1, "a", 3) == 1, "kept")
             check(client.ask("HGETEX", "h", "PX", 300, "FIELDS", 3, "a", "b", "none") == [b"3", b"2", None], "given")
             wait_for("they are gone", lambda: client.ask("HLEN", "h") == 0)
+            check(client.ask("EXISTS", "h") == 1, "it is a session all the same")
             client.ask("HSETEX", "h", "PX", 300, "FIELDS", 2, "a", 1, "b", 2)
             check(client.ask("HGETEX", "h", "PERSIST", "FIELDS", 1, "b") == [b"2"], "for ever")
             wait_for("one is gone", lambda: client.ask("HGETALL", "h") == [b"b", b"2"])
-            for words in (("FIELDS", 0, "a"), ("FIELDS", 2, "a"), ("EX", 0, "FIELDS", 1, "a"), ("EX", "x", "FIELDS", 1, "a"),
-                          ("EX", 1, "PERSIST", "FIELDS", 1, "a"), ("FOO", "FIELDS", 1, "a"), ("EX", 1, "a", "b")):
-                check(isinstance(client.ask("HGETEX", "h", *words), Error), words)
+            once = b"ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified"
+            arity = b"ERR wrong number of arguments for 'hsetex' command"
+            number = b"ERR value is not an integer or out of range"
+            negative = b"ERR invalid expire time, must be >= 0"
+            for error, words in ((b"ERR Number of fields must be a positive integer", ("FIELDS", 0, "a")),
+                                 (b"ERR Number of fields must be a positive integer", ("EX", 1, "FIELDS", "x", "a")),
+                                 (b"ERR The `numfields` parameter must match the number of arguments", ("FIELDS", 2, "a")),
+                                 (negative, ("EX", -1, "FIELDS", 1, "a")), (number, ("EX", "x", "FIELDS", 1, "a")),
+                                 (b"ERR invalid expire time in 'hgetex' command", ("EX", 2**62, "FIELDS", 1, "a")),
+                                 (b"ERR Mandatory argument FIELDS is missing or not at the right position",
+                                  ("EX", 1, "PERSIST", "FIELDS", 1, "a")),
+                                 (b"ERR Mandatory argument FIELDS is missing or not at the right position",
+                                  ("FOO", "FIELDS", 1, "a"))):
+                answer = client.ask("HGETEX", "h", *words)
+                check(answer == error and isinstance(answer, Error), (words, answer))
+            for error, words in ((b"ERR invalid number of fields", ("FIELDS", 0, "a", 1)), (arity, ("FIELDS", 2, "a", 1)),
+                                 (arity, ("EX", 1, "FIELDS", 1, "a")), (negative, ("PX", -1, "FIELDS", 1, "a", 1)),
+                                 (number, ("EXAT", "x", "FIELDS", 1, "a", 1)), (once, ("EX", 1, "PX", 1, "FIELDS", 1, "a", 1)),
+                                 (once, ("KEEPTTL", "EX", 1, "FIELDS", 1, "a", 1)),
+                                 (b"ERR Only one of FXX or FNX arguments can be specified", ("FNX", "FXX", "FIELDS", 1, "a", 1)),
+                                 (b"ERR unknown argument: NX", ("NX", "EX", 1, "FIELDS", 1, "a", 1)),
+                                 (b"ERR unknown argument: x", ("FNX", "KEEPTTL", "x", "EX"))):
+                answer = client.ask("HSETEX", "h", *words)
+                check(answer == error and isinstance(answer, Error), (words, answer))
             check(client.ask("HGETALL", "h") == [b"b", b"2"], "nothing of that was done")
+            # A time that is past takes the fields away, and a session without any with them.
+            check(client.ask("HSETEX", "h", "EX", 0, "FIELDS", 1, "b", 3) == 1 and client.ask("EXISTS", "h") == 0, "none left")
+            check(client.ask("HSETEX", "h", "PXAT", 1, "FIELDS", 1, "b", 3) == 1 and client.ask("EXISTS", "h") == 0, "nor begun")
+            client.ask("HSET", "h", "a", 1, "b", 2)
+            check(client.ask("HGETEX", "h", "EXAT", 0, "FIELDS", 1, "b") == [b"2"], "the last time")
+            check(client.ask("HGETALL", "h") == [b"a", b"1"], "the other stays")
+            # Counting keeps a field's time, setting it does not.
+            client.ask("HSETEX", "h", "PX", 300, "FIELDS", 3, "n", 1, "x", 1, "f", "1.5")
+            client.ask("HINCRBY", "h", "n", 1)
+            client.ask("HINCRBYFLOAT", "h", "f", 1)
+            client.ask("HSET", "h", "x", 2)
+            wait_for("two are gone", lambda: client.ask("HGETALL", "h") == [b"a", b"1", b"x", b"2"])
+            check(client.ask("HGETEX", "none", "EX", 1, "FIELDS", 2, "a", "b") == [None, None], "no session")
             client.ask("SET", "text", "x")
+            check(client.ask("HGETEX", "text", "FOO", 1, "a").startswith(b"WRONGTYPE"), "that comes first")
             check(client.ask("HSETEX", "text", "FIELDS", 1, "a", 1).startswith(b"WRONGTYPE"), "no hash")
 
 
