@@ -38,8 +38,9 @@
  *     stamp    if given
  *     base     of a sum: varint 0, or 1 + index of actor, then back: stamp of the field it adds to
  *     varint   zigzag (the field's own deadline - the milliseconds of its stamp), if flagged
- *     value    owner, alias, field: a string, without its size in the last entry; absolute deadline:
- *              zigzag (ms - the milliseconds of the birth); idle timeout: varint ms; sum: zigzag
+ *     value    owner, alias, field: a string, without its size in the last entry (a sorted set's field: its
+ *              score, 8 bytes, as in change.h); absolute deadline: zigzag (ms - the milliseconds of the birth);
+ *              idle timeout: varint ms; sum: zigzag
  *
  * A stamp is varint index of the actor, where the version has several, and back. `The newest` is the
  * greatest stamp of the version. Entries are ordered by kind, those of users by name first (so that a

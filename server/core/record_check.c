@@ -3,6 +3,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "limits.h"
 #include "record.h"
@@ -124,6 +125,19 @@ static bool check_stamp_form(const struct record *record, uint8_t head, const st
     return form == ENTRY_STAMPED;
 }
 
+/* Readers of a sorted set take its scores as they are. */
+static bool check_score(const struct entry *entry)
+{
+    double score;
+
+    if (entry->kind != ENTRY_FIELD || entry->value.size != sizeof score) {
+        return false;
+    }
+    uint64_t bits = load_u64(entry->value.data);
+    memcpy(&score, &bits, sizeof score);
+    return score == score; /* A number. */
+}
+
 static bool check_value(const struct entry *entry)
 {
     switch (entry->kind) {
@@ -135,7 +149,8 @@ static bool check_value(const struct entry *entry)
     case ENTRY_IDLE:
         return entry->ms != 0 && entry->ms >> 48 == 0;
     default:
-        return entry->name.size <= FIELD_NAME_BYTES_MAX && entry->deadline_ms >> 48 == 0;
+        return entry->name.size <= FIELD_NAME_BYTES_MAX && entry->deadline_ms >> 48 == 0 &&
+               (entry->birth.type != SESSION_ZSET || check_score(entry));
     }
 }
 

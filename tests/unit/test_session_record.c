@@ -232,6 +232,12 @@ static void test_check_rules(void **state)
         /* An alias, which no change makes yet. */
         {0, "10 016b 00 0368e5cf8b01 0101 15 23 6b6579"},
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 23"},
+        /* A score; one that is cut short, or no number; a sum in a sorted set. */
+        {0, "10 016b 00 0368e5cf8b01 0101 19 24 0161 000000000000f03f"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 19 24 0161 0000f03f"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 19 24 0161 000000000000f87f"},
+        {0, "10 016b 00 0368e5cf8b01 0101 15 25 0161 00 02"},
+        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 19 25 0161 00 02"},
         /* Gone, in no delta. */
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 3c 0161"},
         /* No key; a dedup item of nobody. */
