@@ -1,7 +1,8 @@
 /* Writes that a client repeats because it had no answer: each is done once, or it is said that nobody can tell.
  *
- * The dedup window (dedup.h) knows the newest writes of a session. What left it, or went with all of the session, is
- * known only by how new it was; a client says with a repeated write how new what it had seen before the first try was.
+ * The dedup window (dedup.h) knows the newest writes of a session. What left it, or went with all of the session,
+ * is known only by how new it was; a client says with a repeated write how new what it had seen before the first
+ * try was.
  *
  * Memory: results lie in the caller's buffers. Threads: any.
  */
@@ -11,13 +12,13 @@
 #include "session.h"
 
 /* Has this write of a client (which is not 0) been done before, on what is now `record` with this window?
- * Returns OK when it is to be done, and, with `repeated` set, when it was: stamp and results are those of the first time;
- * MAYBE_APPLIED when that cannot be told; NO_MEMORY. */
+ * Returns OK when it is to be done, and, with `repeated` set, when it was: stamp and results are those of the first
+ * time; MAYBE_APPLIED when that cannot be told; NO_MEMORY. */
 enum status repeat_check(const struct session_write *write, const struct record *record,
                          const struct dedup *dedup, struct session_written *written);
 
-/* Did another client begin the session in view, which this repeated write is to end, after its first try perhaps? A
- * first try that found nothing is remembered nowhere. */
+/* Did another client begin the session in view, which this repeated write is to end, after its first try perhaps?
+ * (A first try that found nothing is remembered nowhere.) */
 bool repeat_began_since(const struct session_write *write, const struct session_view *view,
                         const struct dedup *dedup);
 

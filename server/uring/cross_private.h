@@ -63,8 +63,8 @@ static inline uint8_t *cross_put(uint8_t *to, struct bytes bytes)
     return to + bytes.size;
 }
 
-/* Room in the queue to `shard` for a message, all but `spare` bytes of it, and `size` bytes that go with it. Returns where
- * these go, with `head` set but for its kind; NULL where there is no room or no memory. */
+/* Room in the queue to `shard` for a message, all but `spare` bytes of it, and `size` bytes that go with it.
+ * Returns where these go, with `head` set but for its kind; NULL where there is no room or no memory. */
 uint8_t *cross_begin(struct shard_thread *thread, uint32_t shard, size_t message_size, size_t size,
                      uint32_t spare, struct cross_head **head);
 

@@ -69,8 +69,8 @@ struct history {
 struct history_totals {
     uint64_t histories, steps, triples, siblings, deaths, recreates;
     uint64_t deltas_applied, deltas_stale, counters, modelled, refused, repeated;
-    /* Writes of another type than the session's; writes where there were too many siblings; burials; reads that slid an idle
-     * clock. */
+    /* Writes of another type than the session's; writes where there were too many siblings; burials; reads that
+     * slid an idle clock. */
     uint64_t wrong_types, pruned, buried, touched;
     /* States with more actors and births than are cached; with a birth whose type is gone; with a dedup window that
      * had to let go. */
