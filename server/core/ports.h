@@ -28,7 +28,7 @@ struct log_port {
      * shard_log_durable() has reached it; that is not called from here.
      * 1: the same, but until then it would die with the process: its acknowledgement must wait.
      * -ENOSPC: no room on the disk; -EIO: the device failed for good; -EAGAIN: too much is waiting to
-     * be written. Nothing is appended then. */
+     * be written; -EFBIG: the record is larger than any may be. Nothing is appended then. */
     int (*append)(struct log_port *log, uint8_t kind, struct log_subject subject,
                   const struct bytes parts[], uint32_t part_count, uint64_t *lsn);
     /* Somebody waits for everything appended so far: write without waiting for the interval. */

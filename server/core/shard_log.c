@@ -49,6 +49,8 @@ enum status shard_append_status(int rc)
         return STATUS_DISK_FULL;
     case -EAGAIN:
         return STATUS_BUSY;
+    case -EFBIG:
+        return STATUS_SESSION_TOO_LARGE;
     default:
         return STATUS_LOG_FAILED;
     }

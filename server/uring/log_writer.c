@@ -173,6 +173,12 @@ static bool segment_has_room(const struct log_writer *writer, uint64_t bytes)
     return writer->segment_open && file_offset(writer) + bytes <= writer->segment.size;
 }
 
+/* Not even a segment as large as the present one, all of it, had room. */
+static bool passes_segment(const struct log_writer *writer, uint64_t bytes)
+{
+    return writer->segment_open && LOG_HEADER_BYTES + bytes > writer->segment.size;
+}
+
 static void submit(struct log_writer *writer)
 {
     struct log_batch *batch = batch_at(writer, 0);
@@ -195,6 +201,9 @@ static int find_batch(struct log_writer *writer, size_t bytes, struct log_batch 
 {
     size_t bytes_marked = bytes + MARK_BYTES;
 
+    if (passes_segment(writer, bytes_marked)) {
+        return -EFBIG;
+    }
     if (!segment_has_room(writer, bytes_marked)) {
         int rc = segment_switch(writer);
         if (rc != 0) {
@@ -433,7 +442,8 @@ bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most
         return false;
     }
     if (!writer->waits && !writer->stats.full &&
-        !segment_has_room(writer, bytes + LOG_BLOCK_BYTES)) {
+        !segment_has_room(writer, bytes + LOG_BLOCK_BYTES) &&
+        !passes_segment(writer, bytes + LOG_BLOCK_BYTES)) {
         (void)segment_switch(writer); /* Closes a batch: before staging is looked at. */
     }
     return !log_writer_has_room(writer, bytes) ||

@@ -384,6 +384,30 @@ static void test_none_ready(void **state)
     assert_int_equal(durable_lsn, lsn);
 }
 
+/* A record that no segment has room for is refused, and costs no segment, however often it comes. */
+static void test_too_large(void **state)
+{
+    static uint8_t body[1024 * 1024];
+    uint64_t lsn;
+
+    (void)state;
+    assert_int_equal(append(bytes_of(body, sizeof body), &lsn), -EFBIG);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(append(text("one"), &lsn), 0);
+        assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+        assert_int_equal(append(bytes_of(body, sizeof body), &lsn), -EFBIG);
+    }
+    assert_int_equal(segments.count, 1);
+    assert_false(writer.stats.failed);
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
+    size_t most = sizeof body - LOG_HEADER_BYTES - 2 * LOG_RECORD_HEADER_BYTES;
+    assert_int_equal(append(bytes_of(body, most), &lsn), 0); /* As large as a segment. */
+    assert_int_equal(segments.count, 2);
+    write_all();
+    assert_int_equal(durable_lsn, lsn);
+}
+
 /* Who asks before is told to wait for room in the staging, and for a segment, but not for ever; where none will
  * come, the append says so. */
 static void test_behind(void **state)
@@ -488,7 +512,7 @@ static const struct CMUnitTest tests[] = {
     LOG_TEST(test_pace),           LOG_TEST(test_content),        LOG_TEST(test_bounded),
     LOG_TEST(test_full),           LOG_TEST(test_full_when_idle), LOG_TEST(test_none_ready),
     LOG_TEST(test_device_failure), LOG_TEST(test_short_write),    LOG_TEST(test_preparing_fails),
-    LOG_TEST(test_behind),
+    LOG_TEST(test_behind),         LOG_TEST(test_too_large),
 };
 
 int main(void)

@@ -123,6 +123,19 @@ static void test_log_full(void **state)
     world_end();
 }
 
+/* No segment is as large: nothing is wrong with the log. */
+static void test_log_has_no_such_segment(void **state)
+{
+    (void)state;
+    world_begin();
+    assert_int_equal(world_put("old", "1"), STATUS_OK);
+    check_refused(-EFBIG, STATUS_SESSION_TOO_LARGE);
+    world.log_rc = 0;
+    assert_int_equal(world_put("new", "x"), STATUS_OK);
+    assert_int_equal(world.traces[TRACE_LOG_FAILED], 0);
+    world_end();
+}
+
 static void test_log_behind(void **state)
 {
     (void)state;
@@ -195,9 +208,13 @@ static void test_log_failed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ack_disk),       cmocka_unit_test(test_ack_policy),
-        cmocka_unit_test(test_log_full),       cmocka_unit_test(test_log_behind),
-        cmocka_unit_test(test_log_is_fragile), cmocka_unit_test(test_log_failed),
+        cmocka_unit_test(test_ack_disk),
+        cmocka_unit_test(test_ack_policy),
+        cmocka_unit_test(test_log_full),
+        cmocka_unit_test(test_log_behind),
+        cmocka_unit_test(test_log_is_fragile),
+        cmocka_unit_test(test_log_failed),
+        cmocka_unit_test(test_log_has_no_such_segment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
