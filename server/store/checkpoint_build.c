@@ -70,7 +70,9 @@ int checkpoint_build_begin(struct checkpoint *checkpoint, uint64_t lsn, uint64_t
                                          &checkpoint->new_env, &checkpoint->new_dbi);
     }
     if (rc != 0) {
-        return checkpoint_disk_error(checkpoint, rc);
+        rc = checkpoint_disk_error(checkpoint, rc);
+        checkpoint_build_abort(checkpoint);
+        return rc;
     }
     checkpoint->new_info = (struct checkpoint_info){.lsn = lsn, .hlc = hlc};
     checkpoint->unsynced_bytes = 0;

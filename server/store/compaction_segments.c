@@ -268,6 +268,7 @@ static int choose(struct compaction *compaction, const struct segment_file files
     }
     if (rc == -EMFILE && compaction->sealed_count > 1) {
         drop_last(compaction); /* Then with those that are open. */
+        compaction->failed[0] = '\0';
         rc = 0;
     }
     return rc;

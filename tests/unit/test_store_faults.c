@@ -208,6 +208,40 @@ static void test_name_of_the_checkpoint_found(void **state)
     store_kit_fini(&kit);
 }
 
+/* ---- A checkpoint that cannot be begun ---- */
+
+static int (*make_directory)(struct files *files, const char *path);
+
+static int make_unusable(struct files *files, const char *path)
+{
+    char inside[PATH_BYTES_MAX];
+    int rc = make_directory(files, path);
+
+    rc = rc == 0 ? path_join(inside, path, "data.mdb") : rc;
+    return rc == 0 ? make_directory(files, inside) : rc;
+}
+
+/* Nothing of it is left behind. */
+static void test_no_environment(void **state)
+{
+    uint32_t checkpoints = 0;
+
+    (void)state;
+    store_kit_init(&kit, KEYS, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    kit_live(&kit, 500);
+    assert_int_equal(kit_take_segment(&kit), 0);
+    make_directory = kit.files.files.make_directory;
+    kit.files.files.make_directory = make_unusable;
+    assert_true(store_compact(kit.store) < 0);
+    assert_int_equal(files_list(kit.directory, count_checkpoint, &checkpoints), 0);
+    assert_int_equal(checkpoints, 0);
+    kit.files.files.make_directory = make_directory;
+    assert_int_equal(store_compact(kit.store), 0);
+    kit_reopen_and_check(&kit);
+    store_kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_allocations),
         cmocka_unit_test(test_name_of_the_checkpoint),
         cmocka_unit_test(test_name_of_the_checkpoint_found),
+        cmocka_unit_test(test_no_environment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
