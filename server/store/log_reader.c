@@ -54,6 +54,7 @@ void log_reader_close(struct log_reader *reader)
     }
     reader->window.size = 0;
     reader->lsn = LOG_LSN_UNKNOWN;
+    reader->durable_lsn = 0;
 }
 
 void log_reader_fini(struct log_reader *reader)
@@ -249,8 +250,37 @@ static int skip_damage(struct log_reader *reader, uint64_t end, struct log_visit
     return 0;
 }
 
+/* How far all was durable, as far as this file can tell: one that was cut ends where it was cut. */
+static uint64_t durable_offset(const struct log_reader *reader)
+{
+    uint64_t bytes = reader->durable_lsn > reader->lsn ? reader->durable_lsn - reader->lsn : 0;
+
+    return reader->size > LOG_HEADER_BYTES && bytes <= reader->size - LOG_HEADER_BYTES
+               ? LOG_HEADER_BYTES + bytes
+               : 0;
+}
+
+/* Was there more at `offset` that was durable, and is some of it there? Returns 1 (up to `durable`), 0, negative errno. */
+static int goes_on(struct log_reader *reader, uint64_t offset, uint64_t durable)
+{
+    struct log_record record;
+    struct bytes found = {0};
+
+    if (offset >= durable) {
+        return 0;
+    }
+    int rc = view(reader, offset, LOG_RECORD_HEADER_BYTES, &found);
+    if (rc != 0) {
+        return rc;
+    }
+    return offset + log_record_claim(found, reader->epoch) == durable
+               ? 1
+               : find(reader, durable, false, &offset, &record);
+}
+
 /* There is no record at `offset`, and nothing says yet that there was one. Sets `known_end` to the next
- * MARK, up to which everything was durable; without one the log ends here: returns 1. */
+ * MARK, up to which everything was durable, or to where that is known to end, if some of it is there; without either
+ * the log ends here: returns 1. */
 static int judge_end(struct log_reader *reader, uint64_t offset, struct log_visitor *visitor,
                      uint64_t *known_end)
 {
@@ -258,6 +288,10 @@ static int judge_end(struct log_reader *reader, uint64_t offset, struct log_visi
     uint64_t next = offset;
 
     int rc = find(reader, reader->size, true, &next, &record);
+    if (rc == 0) {
+        next = durable_offset(reader);
+        rc = goes_on(reader, offset, next);
+    }
     if (rc == 1) {
         *known_end = next;
         return 0;

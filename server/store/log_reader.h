@@ -23,6 +23,9 @@ struct log_reader {
     uint64_t size; /* Of the file. */
     struct log_epoch epoch;
     uint64_t lsn; /* Of the byte at LOG_HEADER_BYTES; LOG_LSN_UNKNOWN until known. */
+    /* Set by who knows, once it is open: all before was durable, so that what is not whole there is damage, as long as
+     * anything comes after it. 0: not known. */
+    uint64_t durable_lsn;
     struct buffer window;
     uint64_t window_offset;
     size_t window_bytes; /* Of the next one. */

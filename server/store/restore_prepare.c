@@ -108,6 +108,7 @@ static int scan_run(struct restore *restore, struct restore_run *run, uint64_t e
     }
     if (rc == 0) {
         reader.lsn = run->file.lsn;
+        reader.durable_lsn = staging_durable(store_staging(store));
         uint64_t from_lsn = restore->end_lsn > run->file.lsn ? restore->end_lsn : run->file.lsn;
         rc = segment_index_scan(&run->index, &reader, store->options.seed, from_lsn, end_lsn,
                                 &scanning.visitor);

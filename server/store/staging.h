@@ -128,8 +128,8 @@ int staging_read_header(const struct staging *staging, uint8_t header[STAGING_HE
 /* Void all notes, durably. Returns 0 or negative errno. */
 int staging_clear(struct staging *staging);
 
-/* The LSN that a process before had seen durable: a log that ends before it has lost something. 0: not
- * known. */
+/* The LSN that a process before had seen durable: a bad record before it is damage, and no torn end; and a log that
+ * ends before it has lost something. 0: not known. */
 uint64_t staging_durable(const struct staging *staging);
 
 /* ---- The log writer's use ---- */

@@ -215,6 +215,85 @@ static void test_full_disk(void **state)
     end();
 }
 
+/* ---- Damage in the last device write ---- */
+
+static void flip_in_segment(const struct segment *segment, uint64_t lsn)
+{
+    char path[PATH_BYTES_MAX], name[SEGMENT_NAME_BYTES];
+    uint8_t byte;
+
+    segment_name(name, segment->epoch);
+    assert_int_equal(path_join(path, kit.directory, name), 0);
+    int fd = open(path, O_RDWR);
+    off_t at = (off_t)(LOG_HEADER_BYTES + (lsn - segment->lsn));
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* What was durable is known from the staging: a bad record before that is no torn end. The rest of its write is there,
+ * and so is what no device write had taken. */
+static void test_damage_in_the_last_write(void **state)
+{
+    (void)state;
+    begin(SEGMENT);
+    live(200);
+    write_all();
+    for (int life = 0; life < 2; life++) {
+        kit.value_bytes = 100;
+        assert_int_equal(kit_set(&kit, 7), 0);
+        uint64_t lsn = kit.lsn - 60; /* In its value. */
+        for (uint32_t i = 8; i < KEYS; i++) {
+            assert_int_equal(kit_set(&kit, i), 0);
+        }
+        write_all();
+        assert_true(writer.segment.lsn < lsn);
+        const struct segment segment = writer.segment;
+        for (uint32_t i = 8; life == 1 && i < KEYS; i++) {
+            assert_int_equal(kit_set(&kit, i), 0);
+        }
+        kill_process();
+        flip_in_segment(&segment, lsn);
+        memset(kit.reports, 0, sizeof kit.reports);
+        memset(kit.named, 0, sizeof kit.named);
+        assert_int_equal(kit_open_store(&kit), 0);
+        assert_int_equal(kit_differences(&kit), 1);
+        assert_int_equal(kit.named[7], life + 1); /* The first one is in the log still. */
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED], life + 1);
+        assert_int_equal(kit.reports[STORE_LOG_MISSING] + kit.reports[STORE_LOG_TORN], 0);
+        assert_int_equal(kit.reports[STORE_STAGING_TAKEN], life);
+        kit_replace(&kit.present[7], buffer_bytes(&kit.restored[7]));
+        attach();
+    }
+    end();
+}
+
+/* The same of the very last record. */
+static void test_damage_in_the_last_record(void **state)
+{
+    (void)state;
+    begin(SEGMENT);
+    live(200);
+    write_all();
+    kit.value_bytes = 100;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    write_all();
+    const struct segment segment = writer.segment;
+    uint64_t lsn = kit.lsn - 60;
+    assert_int_equal(kit_set(&kit, 8), 0);
+    kill_process();
+    flip_in_segment(&segment, lsn);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit_differences(&kit), 1);
+    assert_int_equal(kit.named[KEYS - 1], 1);
+    assert_int_equal(kit.reports[STORE_LOG_MISSING] + kit.reports[STORE_LOG_TORN], 0);
+    attach();
+    end();
+}
+
 /* ---- Where it is not kept ---- */
 
 static void test_no_mapping(void **state)
@@ -247,10 +326,16 @@ static void test_no_mapping(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_was_written), cmocka_unit_test(test_two_segments),
-        cmocka_unit_test(test_all_was_written),     cmocka_unit_test(test_every_death),
-        cmocka_unit_test(test_device_failed),       cmocka_unit_test(test_io_fails),
-        cmocka_unit_test(test_allocation_fails),    cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_nothing_was_written),
+        cmocka_unit_test(test_two_segments),
+        cmocka_unit_test(test_all_was_written),
+        cmocka_unit_test(test_every_death),
+        cmocka_unit_test(test_device_failed),
+        cmocka_unit_test(test_io_fails),
+        cmocka_unit_test(test_allocation_fails),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_damage_in_the_last_write),
+        cmocka_unit_test(test_damage_in_the_last_record),
         cmocka_unit_test(test_no_mapping),
     };
 
