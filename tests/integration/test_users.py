@@ -1,8 +1,11 @@
 """Users and passwords: who may do what, at both doors."""
 
+import fcntl
 import os
+import signal
 import subprocess
 import tempfile
+import termios
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -281,6 +284,35 @@ def test_two_passwords():
             for password in ("default-secret", "web-secret"):
                 with Client(port_of(daemon)) as client:
                     check(client.ask("AUTH", password) == b"OK" and client.ask("SET", "k", "v") == b"OK", password)
+
+
+def test_a_password_is_typed():
+    """It is not shown, and the terminal shows again what is typed after it, also after ^C; a line may end as in a file of Windows."""
+    for typed, code in ((b"web-secret\nweb-secret\n", 0), (b"web-secret\nother\n", 2), (b"\x03", -signal.SIGINT)):
+        ours, theirs = os.openpty()
+        process = subprocess.Popen([program("belayctl"), "password"], stdin=theirs, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
+        for line in typed.splitlines(keepends=True):
+            check(b": " in os.read(process.stderr.fileno(), 100), "asks, once nothing is shown")
+            os.write(ours, line)
+            if line.endswith(b"\n"):
+                check(os.read(process.stderr.fileno(), 1) == b"\n", "read")
+        out, _ = process.communicate()
+        check(process.returncode == code and out.startswith(b"$argon2id$") == (code == 0), (typed, process.returncode, out))
+        check(termios.tcgetattr(theirs)[3] & termios.ECHO != 0, f"after {typed}")
+        os.set_blocking(ours, False)
+        try:
+            shown = os.read(ours, 1000)
+        except BlockingIOError:
+            shown = b""
+        check(b"secret" not in shown, shown)
+        os.close(ours)
+        os.close(theirs)
+    done = subprocess.run([program("belayctl"), "password"], input=b"web-secret\r\n", capture_output=True, check=True)
+    with Daemon(settings=(f'user "web".password={done.stdout.decode().strip()}',)) as daemon:
+        daemon.start()
+        with logged_in(daemon, "web") as client:
+            check(client.ask("ACL", "WHOAMI") == b"web", "without the end of the line")
 
 
 def test_strangers_take_little():

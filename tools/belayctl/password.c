@@ -1,6 +1,7 @@
 /* `password`: the hash that belayd.conf wants of a user's password. The server is not asked. */
 #include "password.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -8,24 +9,46 @@
 
 #include "ctl.h"
 
+static struct termios shown; /* The terminal's settings, while what is typed is not. */
+
+static void on_signal(int number)
+{
+    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* The terminal does not show what is typed, until it is shown again or a signal ends it. Returns false where it is none. */
+static bool hide(void)
+{
+    static const int ends[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+    if (tcgetattr(STDIN_FILENO, &shown) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        signal(ends[i], on_signal);
+    }
+    struct termios hidden = shown;
+    hidden.c_lflag &= ~(tcflag_t)ECHO;
+    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+    return true;
+}
+
 /* Read a line without showing it. Returns false where there is none, or it is too long: said. */
 static bool read_line(const char *prompt, char *line, size_t line_size)
 {
-    struct termios shown;
-    bool terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
+    bool terminal = hide();
 
     if (terminal) {
-        struct termios hidden = shown;
-        hidden.c_lflag &= ~(tcflag_t)ECHO;
         fprintf(stderr, "%s: ", prompt);
-        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
     }
     bool read = fgets(line, (int)line_size, stdin) != NULL;
     if (terminal) {
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
         fputc('\n', stderr);
     }
-    size_t size = read ? strcspn(line, "\n") : 0;
+    size_t size = read ? strcspn(line, "\r\n") : 0; /* As in BELAY_PASSWORD_FILE. */
     if (size == 0) {
         fputs("belayctl: password: there is none on the standard input\n", stderr);
         return false;
