@@ -46,6 +46,7 @@ struct turn {
         replaces; /* What is destroyed now gives way to a value of another type: no end of a session. */
     bool
         expires; /* What is destroyed now is past its deadline, which a staged write would have set. */
+    bool frees;       /* What is destroyed now is a lock: its key is for use again at once. */
     uint64_t unlocks; /* Whose lock of the key goes once this is answered; 0: nobody's. */
 };
 

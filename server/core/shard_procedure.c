@@ -68,7 +68,15 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
 {
     struct shard *shard = turn->shard;
     struct request write = *turn->request;
+    const struct policy *policy = turn->policy;
+    struct policy
+        again; /* The same, where what is destroyed may begin again whatever no_resurrect says. */
 
+    if (turn->replaces || turn->frees) {
+        again = *policy;
+        again.rules.no_resurrect = false;
+        policy = &again;
+    }
     if (change_check(changes) < 0) {
         return STATUS_INVALID; /* A limit: of names, times. */
     }
@@ -78,9 +86,9 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
     struct bytes record = present(turn);
     enum status status;
     if (turn->staged == NULL) {
-        status = shard_apply(shard, &write, turn->policy, record, &turn->text);
+        status = shard_apply(shard, &write, policy, record, &turn->text);
     } else {
-        status = shard_make(shard, &write, turn->policy, record);
+        status = shard_make(shard, &write, policy, record);
         if (status == STATUS_OK && shard->written.changed) {
             status = shard_stage(turn, &write);
         }

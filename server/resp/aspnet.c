@@ -398,6 +398,14 @@ static enum status read(struct turn *turn, bool hashes)
     return tell(&script, owner, owner.size == 0, false, false);
 }
 
+/* Of the lock, which the next request takes at once, also under `no_resurrect`. */
+static void let_go(struct script *script)
+{
+    script->turn->frees = true;
+    (void)call(script, "del", 0, 0, NULL);
+    script->turn->frees = false;
+}
+
 static enum status release(struct turn *turn, bool hashes)
 {
     struct seconds seconds;
@@ -405,7 +413,7 @@ static enum status release(struct turn *turn, bool hashes)
 
     begin(&script, turn, hashes);
     if (is_locked_by(&script, argument(&script, 1))) {
-        (void)call(&script, "del", 0, 0, NULL);
+        let_go(&script);
     }
     timeout_of(&script, 2, &seconds);
     if (!refresh(&script, 1, &seconds)) {
@@ -432,7 +440,7 @@ static enum status remove_session(struct turn *turn, bool hashes)
     }
     (void)call(&script, "del", 1, 0, NULL);
     (void)call(&script, "del", 2, 0, NULL);
-    (void)call(&script, "del", 0, 0, NULL);
+    let_go(&script);
     return hashes ? end_one(&script) : end_null(&script);
 }
 
@@ -470,7 +478,7 @@ static enum status save(struct turn *turn, bool hashes)
     }
     expire(&script, 1, seconds);
     note_timeout(&script, 2, seconds);
-    (void)call(&script, "del", 0, 0, NULL);
+    let_go(&script);
     return hashes ? end_one(&script) : end_null(&script);
 }
 

@@ -23,6 +23,15 @@ static enum status holds(struct run *run, bool *same)
     return status;
 }
 
+/* Let go of the lock: under `no_resurrect`, too, the next one takes it at once. */
+static enum status let_go(struct run *run)
+{
+    run->turn->frees = true;
+    enum status status = run_destroy(run);
+    run->turn->frees = false;
+    return status;
+}
+
 static enum status release(struct turn *turn)
 {
     struct run run;
@@ -31,7 +40,7 @@ static enum status release(struct turn *turn)
     run_begin(&run, turn);
     enum status status = holds(&run, &same);
     if (status == STATUS_OK && same) {
-        status = run_destroy(&run);
+        status = let_go(&run);
     }
     return status != STATUS_OK ? status : run_number(&run, same);
 }
@@ -45,7 +54,7 @@ static enum status set_left(struct run *run, int64_t ms)
         return run_bad_expire(run);
     }
     if (deadline_ms <= run->turn->now_ms) {
-        enum status ended = run_destroy(run);
+        enum status ended = let_go(run);
         return ended != STATUS_OK ? ended : run_number(run, 1);
     }
     run_change_begin(run);

@@ -537,7 +537,30 @@ def test_no_resurrect():
                     check(client.ask("EXISTS", "s:1", "s:h") == 0, "gone it stays")
                     check(client.ask("SET", "s:2", "another") == b"OK", "others begin")
                     check(client.ask("GET", "s:2") == b"another", "and are there")
+                    client.ask("HSET", f"s:type{life}", "f", "v")
+                    check(client.ask("SET", f"s:type{life}", "text") == b"OK", "another type in its place is no end")
+                    check(client.ask("GET", f"s:type{life}") == b"text", "so that it is there")
                 daemon.kill()
+
+
+def test_locks_under_no_resurrect():
+    """A lock lies under the prefix of its session; one that was let go is taken again at once, a session is not."""
+    with Daemon(settings=('policy "".no_resurrect=yes',)) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for holder in ("a", "b", "c"):
+                check(client.ask("SET", "s:1_LOCK", holder, "NX", "PX", 30000) == b"OK", f"{holder} has the lock")
+                check(client.ask("SET", "s:1_LOCK", "other", "NX", "PX", 30000) is None, "nobody else has")
+                check(client.ask("EVAL", RELEASE, 1, "s:1_LOCK", "other") == 0, "it is not theirs")
+                check(client.ask("EVAL", RELEASE, 1, "s:1_LOCK", holder) == 1, "let go")
+            check(client.ask("DEL", "s:1_LOCK") == 0, "gone")
+            for texts in (STRINGS, HASHES):
+                keys = [f"{{{len(texts['lock'])}}}_{name}" for name in ("Write_Lock", "Data", "Internal")]
+                for holder in ("1", "2", "3"):
+                    client.ask("EVAL", texts["lock"], 3, *keys, holder, 90)
+                    check(client.ask("TYPE", keys[0]) == b"string", f"{holder} has the lock of ASP.NET")
+                    client.ask("EVAL", texts["release"], 3, *keys, holder, 50)
+                    check(client.ask("TYPE", keys[0]) == b"none", "let go")
 
 
 def test_sliding_expiry():
