@@ -319,6 +319,15 @@ def test_completion_script():
     check(printed.stdout == "complete -F _belayctl belayctl\nconfig completion\n", printed)
 
 
+def offered(completion, *words):
+    """What completes the last word."""
+    quoted = " ".join(f"'{word}'" for word in words)
+    script = (f"source {completion}; COMP_WORDS=(belayctl {quoted}); COMP_CWORD={len(words)}; _belayctl; "
+              "printf '%s\\n' \"${COMPREPLY[@]}\"")
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
 def test_help_manual_and_completion_agree():
     manual = (TREE / "tools/man/belayctl.1.scd").read_text()
     completion = TREE / "tools/completion/belayctl.bash"
@@ -331,11 +340,10 @@ def test_help_manual_and_completion_agree():
         options = set(re.findall(r"^  (?:-s, )?(--[a-z-]+)", printed, re.M))
         for option in options:
             check(f"*{option}*" in manual, f"{command} {option} is not in the manual")
-        words = [*command.split(), "--"]
-        script = (f"source {completion}; COMP_WORDS=(belayctl {' '.join(words)}); "
-                  f"COMP_CWORD={len(words)}; _belayctl; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
-        offered = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-        check(set(offered.stdout.split()) == options, (command, offered.stdout, options))
+        check(offered(completion, *command.split(), "--") == options, (command, options))
+        words = command.split()
+        for i, word in enumerate(words):
+            check(word in offered(completion, *words[:i], word[:2]), f"{command}: {word} is not completed")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session log data config import completion"
+    local groups="status session log data config import password completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | log | data | config | import | completion)
+        status | session | log | data | config | import | password | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -46,7 +46,7 @@ _belayctl()
             ;;
         esac
     done
-    [[ $group == status || $group == import ]] && command=$group
+    case $group in status | import | password) command=$group ;; esac
 
     case $previous in
     --type)
