@@ -5,7 +5,11 @@
 
 #include "clock.h"
 
-enum { BAR_WIDTH = 40 };
+enum {
+    BAR_WIDTH = 40,
+    SESSIONS_MIN =
+        100000, /* Of fewer, what each takes is lost in the memory of the process itself. */
+};
 
 struct report_moment report_now(const struct server *server)
 {
@@ -103,7 +107,7 @@ void report_cost_print(const struct report_moment *from, const struct report_mom
         printf("server      %.2f us CPU per operation, %.0f %% of a core, RSS %.1f MiB",
                ratio(cpu_us, (double)operations), 100 * ratio(cpu_us, elapsed_us),
                (double)to->server.rss_bytes / 1048576);
-        if (sessions > 0) {
+        if (sessions >= SESSIONS_MIN) {
             printf(", %.0f bytes per session", (double)to->server.rss_bytes / (double)sessions);
         }
         printf("\n");
