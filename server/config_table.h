@@ -37,7 +37,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "IPv4 or IPv6 address to listen on. Outside of loopback there must be users, or "            \
       "`insecure`.")                                                                               \
     X(listen, port, NUMBER, "7400", 0, 65535,                                                      \
-      "Port of the native protocol. 0: the system picks one, shown when belayd is ready.")         \
+      "Port of the native protocol and of Redis clients. 0: the system picks one, shown when "     \
+      "belayd is ready.")                                                                          \
     X(listen, cluster_port, NUMBER, "7401", 0, 65535,                                              \
       "Port for cluster-aware Redis clients. Used by the cluster; not opened by a single node.")   \
     X(listen, peer_port, NUMBER, "7402", 0, 65535,                                                 \
@@ -142,7 +143,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "`limits.frame` less 64KiB.")                                                                \
     X(policy, no_resurrect, SWITCH, "no", 0, 0,                                                    \
       "A session that was destroyed comes back only by an explicit create, not by a late write, "  \
-      "for `cluster.tombstone_keep`.")                                                             \
+      "for `cluster.tombstone_keep`. No command of Redis clients is such a create.")               \
     X(policy, conflict_view, VIEW, "newest", 0, 0,                                                 \
       "What a reader sees of a field that was written concurrently: the `newest` value (what it "  \
       "hides is counted) or all `siblings`.")                                                      \
