@@ -95,7 +95,9 @@
       "`ERR unknown command`, whatever follows") \
     X("no_resurrect", "", "test_resp.py:test_no_resurrect", \
       "`no_resurrect` in the policy", \
-      "a refused write is answered `OK`, 0 or nil, as if it had been done and ended") \
+      "a refused write is answered `OK`, 0 or nil, as if it had been done and ended; no command, `SET` with `NX` neither, begins " \
+      "such a session again. A lock that one of the scripts lets go of is no session that ended, nor is what gives way to a " \
+      "value of another type") \
     X("busy", "", "test_plane_aside.c:test_gives_up", \
       "writes faster than the disk", \
       "wait; `BUSY` after ten seconds")
