@@ -380,6 +380,9 @@ static bool run_full(void)
 
     assert_non_null(large);
     start();
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        kit.segments[i].segment_bytes = 2 * LARGE; /* Room for one. */
+    }
     plane_kit_start(&kit);
     connect_all(clients, 4);
     uint64_t hops = plane_kit_stats(&kit).hops;
@@ -387,6 +390,9 @@ static bool run_full(void)
     plane_client_flush(&clients[0]);
     expect(&clients[0], "$-1\r\n");
     int remote = plane_kit_stats(&kit).hops > hops ? 0 : 1;
+    add(&clients[remote], "SET", key_of(key, "large", 0), bytes_of(large, LARGE));
+    plane_client_flush(&clients[remote]);
+    expect(&clients[remote], "+OK\r\n");
     hops = plane_kit_stats(&kit).hops;
     set_errors(-EAGAIN);
     for (int n = 0; n < KEPT + OVER; n++) {
