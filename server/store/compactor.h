@@ -1,4 +1,4 @@
-/* The store's thread that compacts (store.h says when), and what it shares with store.c. store_compact() is here too. */
+/* The store's thread that compacts (store.h says when), and what it shares with store.c. With store_compact(). */
 #ifndef COMPACTOR_H
 #define COMPACTOR_H
 

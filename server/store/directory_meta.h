@@ -11,7 +11,8 @@
 #define DIRECTORY_META_NAME    "META"
 #define DIRECTORY_RESERVE_NAME "RESERVE"
 
-/* Replace it by directory->meta, whole and durably; on a full disk in the room that is kept for it. Returns 0 or negative errno. */
+/* Replace it by directory->meta, whole and durably; on a full disk in the room that is kept for it. Returns 0 or
+ * negative errno. */
 int directory_meta_write(const struct directory *directory);
 
 /* Read it into directory->meta. Returns 0; -ENOENT: there is none; -EBADMSG: it is damaged; -EPROTONOSUPPORT: of

@@ -1,7 +1,8 @@
 /* The port to the file system, so that a test can make the n-th operation fail or lose what was not
  * synchronised. LMDB does its own I/O; commit() stands before each of its commits.
  *
- * All return 0 or more, or a negative errno as files_error() says it. Paths are whole. Threads: any (a test's may differ).
+ * All return 0 or more, or a negative errno as files_error() says it. Paths are whole.
+ * Threads: any (a test's may differ).
  */
 #ifndef FILES_H
 #define FILES_H

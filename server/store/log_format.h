@@ -37,9 +37,10 @@
  * may leave any of them unwritten. Each device write brings exactly one MARK, before its other records,
  * and so a MARK says: everything before me was durable before I was written. Where replay meets a bad
  * record it looks for a later MARK of the same file, or a later file: with one, acknowledged records
- * are damaged, which is reported; without one, the log ends here. What the process noted of the last device write that
- * was done (staging.h) says the same as a MARK there would, as long as some of it is there. A block that the end of the stream
- * lies in is written again with the next records, its old bytes unchanged.
+ * are damaged, which is reported; without one, the log ends here. What the process noted of
+ * the last device write that was done (staging.h) says the same as a MARK there would, as long as some
+ * of it is there. A block that the end of the stream lies in is written again with the next records, its
+ * old bytes unchanged.
  */
 #ifndef LOG_FORMAT_H
 #define LOG_FORMAT_H

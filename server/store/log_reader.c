@@ -260,7 +260,8 @@ static uint64_t durable_offset(const struct log_reader *reader)
                : 0;
 }
 
-/* Was there more at `offset` that was durable, and is some of it there? Returns 1 (up to `durable`), 0, negative errno. */
+/* Was there more at `offset` that was durable, and is some of it there? Returns 1 (up to `durable`), 0, or negative
+ * errno. */
 static int goes_on(struct log_reader *reader, uint64_t offset, uint64_t durable)
 {
     struct log_record record;

@@ -1,4 +1,5 @@
-/* Inside of a store: shared by store.c, compactor.c, and those that bring in what a restart has (loader*.c, restore*.c). */
+/* Inside of a store: shared by store.c, compactor.c, and what brings in a restart's sessions (loader*.c,
+ * restore*.c). */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
 
