@@ -7,12 +7,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KEY_ROW(section_, name_, kind_, standard_, least_, most_, help_)                           \
     {                                                                                              \
@@ -467,10 +469,26 @@ int config_read_text(struct config *config, const char *name, struct bytes text,
     return parse.rc;
 }
 
+/* Not waiting for who may write to it, where it is a pipe. */
+static FILE *open_at_once(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd < 0) {
+        return NULL;
+    }
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    FILE *file = fdopen(fd, "r");
+    if (file == NULL) {
+        close(fd);
+    }
+    return file;
+}
+
 int config_read_file(struct config *config, const char *path, char *message, size_t message_size)
 {
     int rc = 0;
-    FILE *file = fopen(path, "re");
+    FILE *file = open_at_once(path);
     char *text = malloc(CONFIG_FILE_BYTES_MAX + 1);
 
     if (file == NULL || text == NULL) {

@@ -455,6 +455,7 @@ int node_set_users(struct node *node, const struct config *config, char *message
                                : "there is no memory for them");
         return rc;
     }
+    plane_users_changed(node->plane);
     logger_write(node->world.logger, LOG_LEVEL_INFO, "users-reloaded",
                  LOG_NUMBER("users", config->user_count), LOG_NUMBER("added", change.added),
                  LOG_NUMBER("changed", change.changed), LOG_NUMBER("removed", change.removed));

@@ -9,6 +9,7 @@
 
 #include "bounds.h"
 #include "cross.h"
+#include "login.h"
 #include "plane_private.h"
 #include "receive.h"
 #include "shard_thread.h"
@@ -431,6 +432,16 @@ void connections_check(struct shard_thread *thread)
         bool unread =
             connection->state == CONNECTION_DRAINING && connection->cut && age_ms >= CUT_MS;
         if (lingers || dawdles || unread) {
+            connection_close(thread, connection);
+        }
+    }
+}
+
+void connections_end_logins(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->connections.size; i++) {
+        struct connection *connection = connection_at(thread, i);
+        if (connection->state == CONNECTION_OPEN && login_is_over(connection)) {
             connection_close(thread, connection);
         }
     }

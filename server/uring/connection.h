@@ -230,6 +230,9 @@ void connection_mark(struct shard_thread *thread, struct connection *connection)
 /* End of a turn: send, receive, stall, resume, close as each dirty connection needs it. */
 void connections_turn(struct shard_thread *thread);
 
+/* Close those whose client is a user no more (login_is_over()). */
+void connections_end_logins(struct shard_thread *thread);
+
 /* Once in CHECK_MS: close those that linger or dawdle. */
 void connections_check(struct shard_thread *thread);
 

@@ -1,4 +1,4 @@
-/* Messages from outside to a shard's thread, rare ones: counters asked for, a new table of policies,
+/* Messages from outside to a shard's thread, rare ones: counters asked for, a new table of policies, other users,
  * the answer to an administrative request or a login, the end.
  *
  * Memory: a mail is the heap's, and the receiver's once it was posted; one that is waited for is freed by
@@ -14,7 +14,7 @@
 #include "logins.h"
 #include "plane.h"
 
-enum mail_kind { MAIL_STATS = 1, MAIL_POLICIES, MAIL_ADMIN, MAIL_LOGIN, MAIL_STOP };
+enum mail_kind { MAIL_STATS = 1, MAIL_POLICIES, MAIL_ADMIN, MAIL_LOGIN, MAIL_USERS, MAIL_STOP };
 
 struct mail {
     struct mail *next;

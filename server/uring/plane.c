@@ -275,6 +275,16 @@ void plane_admin_reply(struct plane *plane, uint64_t token, enum status status, 
     mailbox_post(&plane->threads[shard].mailbox, mail);
 }
 
+void plane_users_changed(struct plane *plane)
+{
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        struct mail *mail = mail_new(MAIL_USERS);
+        if (mail != NULL) {
+            mailbox_post(&plane->threads[i].mailbox, mail);
+        }
+    }
+}
+
 void plane_set_policies(struct plane *plane, const struct policies *policies)
 {
     for (uint32_t i = 0; i < plane->options.shard_count; i++) {

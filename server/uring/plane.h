@@ -124,6 +124,10 @@ void plane_admin_reply(struct plane *plane, uint64_t token, enum status status, 
 void plane_login_answered(struct plane *plane, uint64_t token, void *carrier,
                           const struct login_answer *answer);
 
+/* The roster has other users: connections of those that are gone, or have lost a password, end now, where there is no
+ * memory to tell a shard of it at their next request. Any thread. */
+void plane_users_changed(struct plane *plane);
+
 void plane_set_policies(struct plane *plane, const struct policies *policies);
 
 #endif

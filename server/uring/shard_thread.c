@@ -216,6 +216,9 @@ static void read_mail(struct shard_thread *thread)
         case MAIL_LOGIN:
             login_take(thread, mail->ticket, &mail->login);
             break;
+        case MAIL_USERS:
+            connections_end_logins(thread);
+            break;
         case MAIL_STOP:
             thread->stopping = true;
             thread->stop_us = thread->now_us;
