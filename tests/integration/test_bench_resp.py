@@ -4,8 +4,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -209,6 +211,43 @@ def test_answers_that_do_not_come_in_time():
             wait_for("it goes on", lambda: calls(client, b"get") > before + 100)
             result = document_of(load, expect=1)
         check(result["errors"]["TIMEOUT"] >= 4, result)
+
+
+class Mute:
+    """Says what it is, and answers nothing else."""
+
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self.listener.getsockname()[1]
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        try:
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+        except OSError:
+            pass
+
+    @staticmethod
+    def serve(client):
+        with client:
+            while data := client.recv(65536):
+                client.sendall(b"$4\r\nINFO\r\n" * data.count(b"INFO") + b":5\r\n" * data.count(b"DBSIZE"))
+
+
+def test_a_server_that_never_answers():
+    """Requests that are under way at the end count as well."""
+    with Mute() as port:
+        done = bench(port, "run", "--seconds", 1, "--timeout-ms", 1500, "--connections", 4, "--json", expect=None)
+        check(done.returncode == 1 and json.loads(done.stdout)["errors"] == {"TIMEOUT": 4}, done)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = bench(silent.getsockname()[1], "run", "--timeout-ms", 200, expect=None)
+        check(done.returncode == 3 and "no answer within --timeout-ms" in done.stderr, done)
 
 
 def test_errors_are_named():

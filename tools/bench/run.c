@@ -122,18 +122,18 @@ static bool begin(struct pump_user *user, struct operation *operation, struct as
     return found;
 }
 
-/* Count an answer, once the warm-up is over. */
+/* Count an answer, once the warm-up is over. One that failed counts also where it came after the end. */
 static void measure(struct run *run, const struct operation *operation, const struct answer *answer,
                     uint64_t latency_ns)
 {
     const bool is_read = operation->kind == ASK_GET;
     const bool is_miss = is_read && answer->status == BELAY_NOT_FOUND;
 
-    if (!run->measuring || run->finished) {
+    if (run->measuring && answer->status != BELAY_OK && !is_miss) {
+        report_error(&run->errors, answer->status);
         return;
     }
-    if (answer->status != BELAY_OK && !is_miss) {
-        report_error(&run->errors, answer->status);
+    if (!run->measuring || run->finished) {
         return;
     }
     histogram_record(&run->latency[is_read ? 0 : 1], latency_ns / 1000);

@@ -1,7 +1,9 @@
 /* The server under load, asked in RESP. */
 #include "server.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +19,19 @@ static enum bench_exit unreachable(const struct bench_options *options, const ch
     return BENCH_UNREACHABLE;
 }
 
+static enum bench_exit gone(const struct bench_options *options, const redisContext *redis)
+{
+    bool late = redis->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
+
+    return unreachable(options, late ? "no answer within --timeout-ms" : redis->errstr);
+}
+
 /* Returns BENCH_GOOD; or, having said why, what the program ends with. */
 static enum bench_exit judge(const struct bench_options *options, const redisContext *redis,
                              const redisReply *reply)
 {
     if (reply == NULL) {
-        return unreachable(options, redis->errstr);
+        return gone(options, redis);
     }
     if (reply->type == REDIS_REPLY_ERROR) {
         fprintf(stderr, "belay-bench: %s answers: %s\n", options->server, reply->str);
@@ -55,8 +64,7 @@ static enum bench_exit ask_figures(const struct bench_options *options, redisCon
     redisReply *size = redisCommand(redis, "DBSIZE");
     const char *found = NULL;
 
-    enum bench_exit verdict =
-        info == NULL || size == NULL ? unreachable(options, redis->errstr) : BENCH_GOOD;
+    enum bench_exit verdict = info == NULL || size == NULL ? gone(options, redis) : BENCH_GOOD;
     if (verdict == BENCH_GOOD && info->type == REDIS_REPLY_ERROR &&
         strncmp(info->str, "NOAUTH", 6) == 0) {
         verdict = judge(options, redis, info);
