@@ -8,6 +8,12 @@ from pathlib import Path
 from daemon import check, cpu_seconds_of, rss_bytes_of, wait_for
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Redis:
     """A redis-server, which keeps nothing unless told so. `settings` are words of its configuration, such as
     ("appendonly", "yes"); `wrapper` is a command that it is run under."""
@@ -17,9 +23,7 @@ class Redis:
         self.wrapper = wrapper
 
     def __enter__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix="belay-redis-")
         self.launch()
         self.await_ready()
