@@ -231,7 +231,7 @@ def test_guessing_is_slow():
         for number, guesser in enumerate(clients):
             guesser.send("AUTH", f"user {number}", "guess")
         answers = [guesser.read() for guesser in clients]
-        check(answers[0] == WRONG and any(answer.startswith(b"ERR too many failed logins") for answer in answers), "names, too")
+        check(WRONG in answers and any(answer.startswith(b"ERR too many failed logins") for answer in answers), "names, too")
 
 
 def test_no_name_is_told():
