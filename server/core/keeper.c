@@ -97,9 +97,9 @@ void keeper_prefetch_record(const struct keeper *keeper, uint64_t position)
             bytes = PREFETCH_BYTES_MAX;
         }
         for (uint32_t at = 0; at < bytes; at += LINE_BYTES) {
-            __builtin_prefetch(cell + at);
+            __builtin_prefetch(cell + at, 0, 2);
         }
-        __builtin_prefetch(cell + bytes - 1);
+        __builtin_prefetch(cell + bytes - 1, 0, 2);
     }
 }
 

@@ -6,10 +6,12 @@
 
 enum {
     CELL_NONE = UINT16_MAX,
-    CHUNK_BYTES = SLAB_CHUNK_PAGES * sizeof(struct slab_page),
+    CHUNK_BYTES = sizeof(struct slab_chunk),
 };
 
-static_assert(sizeof(struct slab_page) == 32, "two to a cache line");
+static_assert(sizeof(struct slab_page) == 24, "with its place 32 bytes a page");
+static_assert(SLAB_CLASSES_MAX < 1 << (64 - SLAB_PLACE_CLASS_SHIFT),
+              "a place has room for any class");
 static_assert(SLAB_PAGE_BYTES / SLAB_CELL_BYTES_MIN <= SLAB_CELLS_MAX, "every cell has a number");
 
 static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t size, uint8_t mark)
@@ -55,8 +57,8 @@ void slab_fini(struct slab *slab)
 
     for (uint32_t number = 0; number < slab->page_count; number++) {
         struct slab_page *page = slab_page(slab, number);
-        if (page->class == SLAB_LARGE && page->live > 0) {
-            memory->resize(memory, page->base, page->large_capacity, 0);
+        if (slab_page_class(slab, number) == SLAB_LARGE && page->live > 0) {
+            memory->resize(memory, slab_page_base(slab, number), page->large_capacity, 0);
         }
     }
     drop_spare_block(slab);
@@ -77,7 +79,7 @@ static int reserve_number(struct slab *slab)
         if (slab->chunk_count == SLAB_CHUNKS) {
             return -ENOMEM;
         }
-        struct slab_page *chunk = slab->memory->resize(slab->memory, NULL, 0, CHUNK_BYTES);
+        struct slab_chunk *chunk = slab->memory->resize(slab->memory, NULL, 0, CHUNK_BYTES);
         if (chunk == NULL) {
             return -ENOMEM;
         }
@@ -106,6 +108,7 @@ static int take_number(struct slab *slab, uint32_t *number)
 static void give_number(struct slab *slab, uint32_t number)
 {
     *slab_page(slab, number) = (struct slab_page){.next = slab->free_page};
+    slab_set_place(slab, number, 0, NULL);
     slab->free_page = number;
 }
 
@@ -167,18 +170,20 @@ static void relink_page(struct slab *slab, struct slab_class *class, uint32_t nu
 static int open_page(struct slab *slab, uint32_t class_number, uint32_t *number)
 {
     struct slab_class *class = &slab->classes[class_number];
-    struct slab_page page = {.free_cell = CELL_NONE, .class = (uint8_t)class_number};
+    struct slab_page page = {.free_cell = CELL_NONE};
+    uint8_t *base;
 
     int rc = take_number(slab, number);
     if (rc != 0) {
         return rc;
     }
-    rc = ground_take(ground_of(slab, class), *number, &page.area, &page.base);
+    rc = ground_take(ground_of(slab, class), *number, &page.area, &base);
     if (rc != 0) {
         give_number(slab, *number);
         return rc;
     }
     *slab_page(slab, *number) = page;
+    slab_set_place(slab, *number, class_number, base);
     slab_link_page(slab, class, *number, 0);
     class->cell_count += class->cells;
     return 0;
@@ -193,21 +198,23 @@ static void close_page(struct slab *slab, struct slab_class *class, uint32_t num
         slab->victim = SLAB_PAGE_NONE;
     }
     class->cell_count -= class->cells;
-    ground_give(ground_of(slab, class), page->area, page->base);
+    ground_give(ground_of(slab, class), page->area, slab_page_base(slab, number));
     give_number(slab, number);
 }
 
 /* ---- cells ---- */
 
-static uint32_t take_cell(const struct slab_class *class, struct slab_page *page)
+static uint32_t take_cell(const struct slab *slab, const struct slab_class *class, uint32_t number)
 {
+    struct slab_page *page = slab_page(slab, number);
     uint32_t cell = page->free_cell;
 
     if (cell == CELL_NONE) {
         assert(page->fresh < class->cells);
         cell = page->fresh++;
     } else {
-        memcpy(&page->free_cell, page->base + (size_t)cell * class->cell_bytes + 2,
+        memcpy(&page->free_cell,
+               slab_page_base(slab, number) + (size_t)cell * class->cell_bytes + 2,
                sizeof page->free_cell);
     }
     page->live++;
@@ -235,7 +242,7 @@ static int alloc_cell(struct slab *slab, uint32_t class_number, uint32_t *ref)
             return rc;
         }
     }
-    *ref = number << SLAB_CELL_BITS | take_cell(class, slab_page(slab, number));
+    *ref = number << SLAB_CELL_BITS | take_cell(slab, class, number);
     relink_page(slab, class, number);
     class->live++;
     slab->cell_bytes += class->cell_bytes;
@@ -282,12 +289,11 @@ static int alloc_large(struct slab *slab, size_t size, uint32_t *ref)
         }
     }
     *slab_page(slab, number) = (struct slab_page){
-        .base = slab->spare_block,
         .large_bytes = (uint32_t)size,
         .large_capacity = slab->spare_bytes,
         .live = 1,
-        .class = SLAB_LARGE,
     };
+    slab_set_place(slab, number, SLAB_LARGE, slab->spare_block);
     slab->spare_block = NULL;
     slab->cell_bytes += size;
     *ref = number << SLAB_CELL_BITS;
@@ -339,24 +345,25 @@ static void free_large(struct slab *slab, uint32_t number)
 
     slab->large_bytes -= page->large_capacity;
     slab->cell_bytes -= page->large_bytes;
-    slab->memory->resize(slab->memory, page->base, page->large_capacity, 0);
+    slab->memory->resize(slab->memory, slab_page_base(slab, number), page->large_capacity, 0);
     give_number(slab, number);
 }
 
 void slab_free(struct slab *slab, uint32_t ref)
 {
     uint32_t number = ref >> SLAB_CELL_BITS;
+    uint32_t class_number = slab_page_class(slab, number);
     struct slab_page *page = slab_page(slab, number);
 
     assert(page->live > 0);
-    if (page->class > SLAB_BLOCK_3K) {
+    if (class_number > SLAB_BLOCK_3K) {
         slab->record_bytes -= slab_at(slab, ref).size;
     }
-    if (page->class == SLAB_LARGE) {
+    if (class_number == SLAB_LARGE) {
         free_large(slab, number);
         return;
     }
-    struct slab_class *class = &slab->classes[page->class];
+    struct slab_class *class = &slab->classes[class_number];
     uint8_t *cell = slab_cell(slab, ref);
     assert(class->prefix_bytes == 0 || cell[0] != SLAB_CELL_FREE);
     cell[0] = SLAB_CELL_FREE;
@@ -374,17 +381,17 @@ void slab_free(struct slab *slab, uint32_t ref)
 
 bool slab_refit(struct slab *slab, uint32_t ref, size_t size)
 {
-    struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    uint32_t class = slab_page_class(slab, ref >> SLAB_CELL_BITS);
     size_t old_size = slab_at(slab, ref).size;
 
-    if (page->class == SLAB_LARGE) {
+    if (class == SLAB_LARGE) {
         return size == old_size;
     }
-    if (slab_class_of(slab, size) != page->class) {
+    if (slab_class_of(slab, size) != class) {
         return false;
     }
     uint8_t *cell = slab_cell(slab, ref);
-    set_prefix(&slab->classes[page->class], cell, size, cell[0] & SLAB_MARK);
+    set_prefix(&slab->classes[class], cell, size, cell[0] & SLAB_MARK);
     slab->record_bytes += size - old_size;
     return true;
 }

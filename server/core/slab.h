@@ -1,7 +1,7 @@
 /* Slab: cells for records, named by 32-bit references, in pages of one size class each.
  *
  *   reference = page number (21 bits) and cell in the page (11 bits)
- *   page table entry -> base of the page -> cell: prefix, record, a few unused bytes
+ *   place of the page (its base and class, in one word) -> cell: prefix, record, a few unused bytes
  *
  * A cell's size is its class's, so that the record's own size costs only a prefix of one byte (how many
  * bytes at the end are unused; two bytes in classes above 1 KiB; 0xff first: the cell is free). The top bit
@@ -32,6 +32,7 @@ enum {
     SLAB_CHUNK_BITS = 10, /* The page table grows by chunks, so that it never moves. */
     SLAB_CHUNK_PAGES = 1 << SLAB_CHUNK_BITS,
     SLAB_CHUNKS = SLAB_PAGES_MAX / SLAB_CHUNK_PAGES,
+    SLAB_PLACE_CLASS_SHIFT = 56, /* Addresses have at most 56 bits. */
     SLAB_PAGE_BYTES = 64 * 1024,
     SLAB_BIG_PAGE_BYTES = 512 * 1024,
     SLAB_CELL_BYTES_MIN = 32,
@@ -50,7 +51,6 @@ enum {
 #define SLAB_PAGE_NONE UINT32_MAX
 
 struct slab_page {
-    uint8_t *base;
     union {
         struct area *area;
         struct {
@@ -62,8 +62,14 @@ struct slab_page {
     uint16_t live;       /* Cells in use. */
     uint16_t fresh; /* Cells from here on were never used, so that memory is not touched early. */
     uint16_t free_cell; /* Head of the chain of freed cells. */
-    uint8_t class;
-    uint8_t list; /* SLAB_LARGE: SLAB_MARK. */
+    uint8_t list;       /* SLAB_LARGE: SLAB_MARK. */
+};
+
+/* A part of the page table. A look-up needs only the place of a page: class << SLAB_PLACE_CLASS_SHIFT | address of its
+ * base. Apart from all else, the places of a million records of 600 bytes take 80 KiB. */
+struct slab_chunk {
+    uint64_t places[SLAB_CHUNK_PAGES];
+    struct slab_page pages[SLAB_CHUNK_PAGES];
 };
 
 struct slab_class {
@@ -92,7 +98,7 @@ struct slab {
     uint32_t chunk_count;                            /* Chunks of the page table. */
     uint8_t by_eighth[1024 / 8 + 2];                 /* Class for sizes up to 1 KiB. */
     struct slab_class classes[SLAB_CLASSES_MAX + 1]; /* The last: SLAB_LARGE, zero. */
-    struct slab_page *chunks[SLAB_CHUNKS];
+    struct slab_chunk *chunks[SLAB_CHUNKS];
 };
 
 void slab_init(struct slab *slab, struct memory *memory);
@@ -166,24 +172,48 @@ void slab_make_classes(struct slab *slab);
 
 static inline struct slab_page *slab_page(const struct slab *slab, uint32_t number)
 {
-    return &slab->chunks[number >> SLAB_CHUNK_BITS][number & (SLAB_CHUNK_PAGES - 1)];
+    return &slab->chunks[number >> SLAB_CHUNK_BITS]->pages[number & (SLAB_CHUNK_PAGES - 1)];
+}
+
+static inline uint64_t *slab_place(const struct slab *slab, uint32_t number)
+{
+    return &slab->chunks[number >> SLAB_CHUNK_BITS]->places[number & (SLAB_CHUNK_PAGES - 1)];
+}
+
+static inline void slab_set_place(struct slab *slab, uint32_t number, uint32_t class,
+                                  const uint8_t *base)
+{
+    *slab_place(slab, number) = (uint64_t) class << SLAB_PLACE_CLASS_SHIFT | (uintptr_t)base;
+}
+
+static inline uint32_t slab_page_class(const struct slab *slab, uint32_t number)
+{
+    return (uint32_t)(*slab_place(slab, number) >> SLAB_PLACE_CLASS_SHIFT);
+}
+
+/* Of a large record: where it is. */
+static inline uint8_t *slab_page_base(const struct slab *slab, uint32_t number)
+{
+    uint64_t place = *slab_place(slab, number);
+
+    return (uint8_t *)(uintptr_t)(place & ((UINT64_C(1) << SLAB_PLACE_CLASS_SHIFT) - 1));
 }
 
 /* The size of the cell; of a large record, that of a cache line. */
 static inline uint32_t slab_cell_bytes(const struct slab *slab, uint32_t ref)
 {
-    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    uint32_t class = slab_page_class(slab, ref >> SLAB_CELL_BITS);
 
-    return page->class == SLAB_LARGE ? 64 : slab->classes[page->class].cell_bytes;
+    return class == SLAB_LARGE ? 64 : slab->classes[class].cell_bytes;
 }
 
 /* The first byte of the cell: prefix, block or, of a large record, its first. */
 static inline uint8_t *slab_cell(const struct slab *slab, uint32_t ref)
 {
-    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
-    uint32_t cell = ref & (SLAB_CELLS_MAX - 1);
+    uint32_t number = ref >> SLAB_CELL_BITS, cell = ref & (SLAB_CELLS_MAX - 1);
+    uint32_t cell_bytes = slab->classes[slab_page_class(slab, number)].cell_bytes;
 
-    return page->base + (size_t)cell * slab->classes[page->class].cell_bytes;
+    return slab_page_base(slab, number) + (size_t)cell * cell_bytes;
 }
 
 /* Bring the beginning of a record, where its key is, into the cache: cells are not aligned to lines.
@@ -200,13 +230,14 @@ __attribute__((always_inline)) static inline void slab_prefetch(const struct sla
 /* The record in a cell. */
 static inline struct bytes slab_at(const struct slab *slab, uint32_t ref)
 {
-    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    uint32_t number = ref >> SLAB_CELL_BITS;
+    uint32_t class_number = slab_page_class(slab, number);
 
-    if (page->class == SLAB_LARGE) {
-        return bytes_of(page->base, page->large_bytes);
+    if (class_number == SLAB_LARGE) {
+        return bytes_of(slab_page_base(slab, number), slab_page(slab, number)->large_bytes);
     }
-    const struct slab_class *class = &slab->classes[page->class];
-    const uint8_t *cell = page->base + (size_t)(ref & (SLAB_CELLS_MAX - 1)) * class->cell_bytes;
+    const struct slab_class *class = &slab->classes[class_number];
+    const uint8_t *cell = slab_cell(slab, ref);
     if (class->prefix_bytes == 1) {
         return bytes_of(cell + 1, class->cell_bytes - 1 - (cell[0] & (SLAB_MARK - 1)));
     }
@@ -217,9 +248,10 @@ static inline struct bytes slab_at(const struct slab *slab, uint32_t ref)
 /* A record's mark: clear in a new cell, kept by slab_refit(), not copied by anybody. */
 static inline uint8_t *slab_mark_byte(const struct slab *slab, uint32_t ref)
 {
-    struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    uint32_t number = ref >> SLAB_CELL_BITS;
+    bool large = slab_page_class(slab, number) == SLAB_LARGE;
 
-    return page->class == SLAB_LARGE ? &page->list : slab_cell(slab, ref);
+    return large ? &slab_page(slab, number)->list : slab_cell(slab, ref);
 }
 
 static inline bool slab_is_marked(const struct slab *slab, uint32_t ref)
@@ -240,9 +272,9 @@ static inline void slab_mark(const struct slab *slab, uint32_t ref, bool mark)
 /* The same bytes, for writing. */
 static inline uint8_t *slab_data(const struct slab *slab, uint32_t ref)
 {
-    const struct slab_page *page = slab_page(slab, ref >> SLAB_CELL_BITS);
+    uint32_t class = slab_page_class(slab, ref >> SLAB_CELL_BITS);
 
-    return slab_cell(slab, ref) + slab->classes[page->class].prefix_bytes;
+    return slab_cell(slab, ref) + slab->classes[class].prefix_bytes;
 }
 
 #endif

@@ -53,7 +53,7 @@ static void check_victim(struct slab *slab)
         return;
     }
     struct slab_page *page = slab_page(slab, slab->victim);
-    struct slab_class *class = &slab->classes[page->class];
+    struct slab_class *class = &slab->classes[slab_page_class(slab, slab->victim)];
     uint64_t elsewhere = class->cell_count - class->live - (uint64_t)(class->cells - page->live);
 
     if (elsewhere < page->live) {
@@ -74,11 +74,12 @@ uint32_t slab_next_victims(struct slab *slab, uint32_t refs[], uint32_t max)
         return 0;
     }
     const struct slab_page *page = slab_page(slab, slab->victim);
-    const struct slab_class *class = &slab->classes[page->class];
+    const struct slab_class *class = &slab->classes[slab_page_class(slab, slab->victim)];
+    const uint8_t *base = slab_page_base(slab, slab->victim);
     for (uint32_t left = page->fresh; left > 0 && count < max && count < page->live; left--) {
         uint32_t cell = slab->victim_cell;
         slab->victim_cell = cell + 1 < page->fresh ? cell + 1 : 0;
-        if (page->base[(size_t)cell * class->cell_bytes] != SLAB_CELL_FREE) {
+        if (base[(size_t)cell * class->cell_bytes] != SLAB_CELL_FREE) {
             refs[count++] = slab->victim << SLAB_CELL_BITS | cell;
         }
     }
@@ -94,9 +95,9 @@ static uint32_t compact_ground(struct slab *slab, struct ground *ground)
         return 0;
     }
     uint8_t *unit;
-    struct slab_page *page = slab_page(slab, ground_move(ground, &area, &unit));
-    page->area = area;
-    page->base = unit;
+    uint32_t number = ground_move(ground, &area, &unit);
+    slab_page(slab, number)->area = area;
+    slab_set_place(slab, number, slab_page_class(slab, number), unit);
     return ground->unit_bytes;
 }
 
@@ -111,7 +112,7 @@ bool slab_is_sparse(const struct slab *slab, uint32_t ref)
 {
     uint32_t number = ref >> SLAB_CELL_BITS;
     const struct slab_page *page = slab_page(slab, number);
-    const struct slab_class *class = &slab->classes[page->class];
+    const struct slab_class *class = &slab->classes[slab_page_class(slab, number)];
     uint64_t free_cells = class->cell_count - class->live;
 
     return page->live * 2 < class->cells && number != slab_fullest_page(class) &&
