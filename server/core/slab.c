@@ -9,9 +9,8 @@ enum {
     CHUNK_BYTES = sizeof(struct slab_chunk),
 };
 
-static_assert(sizeof(struct slab_page) == 24, "with its place 32 bytes a page");
-static_assert(SLAB_CLASSES_MAX < 1 << (64 - SLAB_PLACE_CLASS_SHIFT),
-              "a place has room for any class");
+static_assert(sizeof(struct slab_page) == 24, "with base and class 33 bytes a page");
+static_assert(SLAB_LARGE <= UINT8_MAX, "classes of pages are bytes");
 static_assert(SLAB_PAGE_BYTES / SLAB_CELL_BYTES_MIN <= SLAB_CELLS_MAX, "every cell has a number");
 
 static void set_prefix(const struct slab_class *class, uint8_t *cell, size_t size, uint8_t mark)
