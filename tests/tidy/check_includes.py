@@ -15,6 +15,7 @@ import tree
 ALLOWED = {
     "proto": ["proto"],
     "server/auth": ["proto", "server/auth"],
+    "server/cluster": ["proto", "server/auth", "server/core", "server/cluster"],
     "server/core": ["proto", "server/core"],
     "server/resp": ["proto", "server/core", "server/resp"],
     "server/uring": ["proto", "server/auth", "server/core", "server/resp", "server/uring"],
@@ -60,7 +61,7 @@ THIRD_PARTY = {
     "belay/belay.h": ["client", "tools"],
 }
 
-PURE_FOLDERS = ["proto", "server/core"]
+PURE_FOLDERS = ["proto", "server/cluster", "server/core"]
 PURE_HEADERS = {"assert.h", "errno.h", "stdbool.h", "stddef.h", "stdint.h", "stdlib.h", "string.h",
                 "xxhash.h", "nmmintrin.h", "wmmintrin.h"}
 PURE_CALLS = re.compile(r"(mem|str|XXH|__mem|__str)\w+|qsort|bsearch|__assert_fail|__cpu_model|"
