@@ -238,7 +238,8 @@ bool route_pause(struct belay_request *request)
     if (asked_ms == 0) {
         asked_ms = 1;
     }
-    /* Up to half as long again: clients that were turned away together come back apart. */
+    uv_update_time(client->loop); /* Callbacks may have taken long since it was read. */
+    /* Up to half as long again: calls that were turned away together come back apart. */
     uint64_t resume_at_ms =
         uv_now(client->loop) + asked_ms + client_random(client) % (asked_ms / 2 + 2);
     if (resume_at_ms >= request->deadline_ms) {

@@ -106,56 +106,6 @@ static void test_no_retry_ends_disconnected(void **state)
     fake_stop(&fake);
 }
 
-/* BUSY until the third try. */
-static void handle_busy(struct fake_connection *connection, const struct frame *frame)
-{
-    Belay__Wire__Reply head;
-    belay__wire__reply__init(&head);
-    uint32_t *asked_ms = connection->fake->context;
-
-    if (atomic_load(&connection->fake->requests) >= 3) {
-        fake_reply(connection, frame, STATUS_OK, text("v"));
-        return;
-    }
-    head.status = STATUS_BUSY;
-    head.retry_after_ms = *asked_ms;
-    fake_reply_head(connection, frame->type, frame->request_id, &head.base, text(""));
-}
-
-static void test_busy_is_waited_out(void **state)
-{
-    uint32_t asked_ms = 30;
-    struct fake fake = {.handle = handle_busy, .context = &asked_ms};
-
-    (void)state;
-    fake_start(&fake);
-    struct belay_client *client = client_for(&fake, NULL);
-    uint64_t start_ns = uv_hrtime();
-    assert_int_equal(belay_put(client, belay_text("k"), belay_text("v"), NULL), BELAY_OK);
-    assert_true(uv_hrtime() - start_ns >= 58 * UINT64_C(1000000));
-    assert_int_equal(atomic_load(&fake.requests), 3);
-    assert_int_equal(belay_client_counter(client, BELAY_COUNT_BUSY), 2);
-    belay_client_destroy(client);
-    fake_stop(&fake);
-}
-
-static void test_busy_beyond_the_deadline(void **state)
-{
-    uint32_t asked_ms = 10000;
-    struct fake fake = {.handle = handle_busy, .context = &asked_ms};
-    struct belay_result *result;
-
-    (void)state;
-    fake_start(&fake);
-    struct belay_client *client = client_for(&fake, NULL);
-    assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_BUSY);
-    assert_int_equal(belay_result_retry_after_ms(result), 10000);
-    belay_result_destroy(result);
-    assert_int_equal(atomic_load(&fake.requests), 1);
-    belay_client_destroy(client);
-    fake_stop(&fake);
-}
-
 enum damage {
     DAMAGE_CHECKSUM,
     DAMAGE_TYPE,
@@ -300,8 +250,6 @@ int main(void)
         cmocka_unit_test(test_lost_connection_repeats_a_read),
         cmocka_unit_test(test_lost_connection_repeats_a_write),
         cmocka_unit_test(test_no_retry_ends_disconnected),
-        cmocka_unit_test(test_busy_is_waited_out),
-        cmocka_unit_test(test_busy_beyond_the_deadline),
         cmocka_unit_test(test_damaged_replies_end_the_connection),
         cmocka_unit_test(test_timeout_then_late_reply),
         cmocka_unit_test(test_silent_server_is_given_up),
