@@ -13,14 +13,27 @@ enum {
     LANES = 1,
     SALT_BYTES = 16,
     HASH_BYTES = 32,
-    BASE64_MIN = 11, /* 8 bytes: the least that RFC 9106 allows as a salt. */
-    BASE64_MAX = 86, /* 64 bytes. */
+    SALT_BYTES_MIN = 8,  /* The least that libargon2 takes. */
+    HASH_BYTES_MIN = 16, /* Of 32 that it makes: a shorter one was cut. */
+    BOTH_BYTES_MAX = 64,
 };
 
-/* Letters of base64 at the start of the text. */
-static size_t base64_span(const char *text)
+/* Letters of base64, in order of their values. */
+static const char base64_letters[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* Read base64 without padding from the start of the text. Returns the letters read, with the bytes that they stand for;
+ * 0 where there are none, or too few, or they end within a byte. */
+static size_t base64_span(const char *text, size_t *bytes)
 {
-    return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    size_t letters = strspn(text, base64_letters), spare_bits = letters * 6 % 8;
+
+    *bytes = letters * 6 / 8;
+    if (letters == 0 || letters % 4 == 1) {
+        return 0;
+    }
+    size_t last = (size_t)(strchr(base64_letters, text[letters - 1]) - base64_letters);
+    return last % ((size_t)1 << spare_bits) == 0 ? letters : 0;
 }
 
 const char *password_hash_problem(const char *hash)
@@ -33,12 +46,20 @@ const char *password_hash_problem(const char *hash)
         used == 0) {
         return "it is no Argon2id hash; `belayctl password` makes one";
     }
-    size_t salt = base64_span(hash + used);
-    const char *rest = hash + used + salt;
-    size_t size = *rest == '$' ? base64_span(rest + 1) : 0;
-    if (salt < BASE64_MIN || salt > BASE64_MAX || size < BASE64_MIN || size > BASE64_MAX ||
-        rest[1 + size] != '\0') {
-        return "its salt or hash is cut or not base64; `belayctl password` makes a whole one";
+    size_t salt_bytes, hash_bytes = 0;
+    const char *rest = hash + used;
+    size_t letters = base64_span(rest, &salt_bytes);
+    rest += letters;
+    if (letters == 0 || salt_bytes < SALT_BYTES_MIN || salt_bytes > BOTH_BYTES_MAX ||
+        (*rest != '$' && *rest != '\0')) {
+        return "its salt is cut (8 bytes are the least) or not base64; `belayctl password` makes a "
+               "whole one";
+    }
+    letters = *rest == '$' ? base64_span(++rest, &hash_bytes) : 0;
+    if (letters == 0 || hash_bytes < HASH_BYTES_MIN || hash_bytes > BOTH_BYTES_MAX ||
+        rest[letters] != '\0') {
+        return "its hash is cut (16 bytes are the least) or not base64; `belayctl password` makes "
+               "a whole one";
     }
     if (kib < 8 * lanes || passes == 0 || lanes == 0) {
         return "its cost (m, t, p) is none that Argon2 knows";

@@ -17,7 +17,8 @@ enum {
     PASSWORD_LANES_MAX = 16,
 };
 
-/* What is wrong with the text of a hash, or NULL: it is one, and costs no more than the limits above. */
+/* What is wrong with the text of a hash, or NULL: it is one, and costs no more than the limits above. It has 8 to 64 bytes of
+ * salt and 16 to 64 of hash, where RFC 9106 recommends 16 and 16 or 32: what is shorter was cut in copying. */
 const char *password_hash_problem(const char *hash);
 
 /* Hash with a salt of its own and the cost that OWASP's Password Storage Cheat Sheet names first among Argon2id's

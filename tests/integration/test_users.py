@@ -347,8 +347,8 @@ def test_where_it_listens():
         check("no-users" not in daemon.log(), daemon.log())
     for address, extra, wanted in (("0.0.0.0", (), "there are no users"), ("::", (), "there are no users"),
                                    ("127.0.0.1", ('user "a".write="w:"',), "password is missing"),
-                                   ("127.0.0.1", ('user "a".password=$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAA',), "no Argon2id hash"),
-                                   ("127.0.0.1", ('user "a".password=$argon2id$v=19$m=9999999,t=2,p=1$c29tZXNhbHQ$AAAAAAAAAAA',), "costs more"),
+                                   ("127.0.0.1", ('user "a".password=' + HASHES["web"].replace("$argon2id", "$argon2i"),), "no Argon2id hash"),
+                                   ("127.0.0.1", ('user "a".password=' + HASHES["web"].replace("m=19456", "m=9999999"),), "costs more"),
                                    ("127.0.0.1", (f'user "a".password={HASHES["web"]}', 'user "a".write=web:'), "prefixes in quotes")):
         settings = [f"listen.address={address}", *extra]
         done = subprocess.run([program("belayd"), *[word for setting in settings for word in ("--set", setting)], "--check-config"],
@@ -359,6 +359,10 @@ def test_where_it_listens():
         file.write_text('[user "a"]\npassword = x\n[user "a"]\n')
         done = subprocess.run([program("belayd"), "--config", file, "--check-config"], capture_output=True, text=True, check=False)
         check(f'{file}:3: user "a" comes twice, first at line 1' in done.stderr, done.stderr)
+        for size, wanted in ((21, "hash is cut"), (11, "hash is cut"), (0, "hash is cut"), (-18, "salt is cut")): # Of 43 letters, and 22 before.
+            file.write_text(f'[node]\nname = n\n[user "a"]\npassword = {HASHES["web"][:size - 43]}\nread = "a"\n')
+            done = subprocess.run([program("belayd"), "--config", file, "--check-config"], capture_output=True, text=True, check=False)
+            check(done.returncode == 2 and f'{file}:3: user "a": password: its {wanted}' in done.stderr, (size, done.stderr))
         file.write_text(f'[user "a"]\npassword = {HASHES["web"]}\nread = "a" b\n')
         done = subprocess.run([program("belayd"), "--config", file, "--check-config"], capture_output=True, text=True, check=False)
         check(f'{file}:1: user "a": read: \'"a" b\' is not valid' in done.stderr, done.stderr)

@@ -81,28 +81,35 @@ static void test_limit(void **state)
     free(limit);
 }
 
+/* Of `word`, with the salt `somesalt`. */
+#define HASH_OF(version, cost)                                                                     \
+    "$argon2id$v=" version "$" cost "$c29tZXNhbHQ$mZvNGXKG1nq1PQlrnG9BZdl8O/oY7jcmKIffGKpsc0Y"
+static const char quick_hash[] = HASH_OF("19", "m=8,t=1,p=1");
+
 static void test_hashes(void **state)
 {
-    static const char good[] = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA";
+    static const char of_16_bytes[] =
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$bJ0/KyhT3hFRxilQznZ8xw";
     static const char *const bad[] = {
         "",
         "secret",
-        "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
-        "$argon2id$v=16$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
-        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",
-        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$",
-        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA=",
-        "$argon2id$v=19$m=8,t=1,p=1$c29t$AAAAAAAAAAA",
-        "$argon2id$v=19$m=7,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
-        "$argon2id$v=19$m=8,t=0,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
-        "$argon2id$v=19$m=262145,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
-        "$argon2id$v=19$m=8,t=33,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
-        "$argon2id$v=19$m=999999999999,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA",
+        "$argon2i$v=19$m=8,t=1,p=1$c29tZXNhbHQ$mZvNGXKG1nq1PQlrnG9BZdl8O/oY7jcmKIffGKpsc0Y",
+        HASH_OF("16", "m=8,t=1,p=1"),
+        HASH_OF("19", "m=8,t=1,p=1") "=",
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$mZvNGXKG1nq1PQlrnG9BZdl8O/oY7jcmKIffGKpsc0Z",
+        HASH_OF("19", "m=7,t=1,p=1"),
+        HASH_OF("19", "m=8,t=0,p=1"),
+        HASH_OF("19", "m=262145,t=1,p=1"),
+        HASH_OF("19", "m=8,t=33,p=1"),
+        HASH_OF("19", "m=999999999999,t=1,p=1"),
+        "$argon2id$v=19$m=8,t=1,p=1$$mZvNGXKG1nq1PQlrnG9BZdl8O/oY7jcmKIffGKpsc0Y",
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbA$mZvNGXKG1nq1PQlrnG9BZdl8O/oY7jcmKIffGKpsc0Y",
     };
     char hash[PASSWORD_TEXT_BYTES], other[PASSWORD_TEXT_BYTES];
 
     (void)state;
-    assert_null(password_hash_problem(good));
+    assert_null(password_hash_problem(quick_hash));
+    assert_null(password_hash_problem(of_16_bytes));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_non_null(password_hash_problem(bad[i]));
     }
@@ -113,7 +120,26 @@ static void test_hashes(void **state)
     assert_int_equal(password_check(hash, text("pass")), 1);
     assert_int_equal(password_check(hash, text("pas")), 0);
     assert_int_equal(password_check(hash, text("")), 0);
-    assert_int_equal(password_check(good, text("pass")), 0);
+    assert_int_equal(password_check(quick_hash, text("word")), 1);
+    assert_int_equal(password_check(of_16_bytes, text("word")), 1);
+    assert_int_equal(password_check(quick_hash, text("pass")), 0);
+}
+
+/* Down to 16 bytes of the hash a cut may have made another whole one; with less, or within a byte, it is seen. */
+static void test_cut_hashes(void **state)
+{
+    const size_t whole = sizeof quick_hash - 1, hash_at = whole - 43;
+    char cut[sizeof quick_hash];
+
+    (void)state;
+    for (size_t size = 0; size < whole; size++) {
+        memcpy(cut, quick_hash, size);
+        cut[size] = '\0';
+        const char *problem = password_hash_problem(cut);
+        if (size < hash_at + 22 || (size - hash_at) % 4 == 1) {
+            assert_non_null(problem);
+        }
+    }
 }
 
 /* Without memory for a hash nothing is known of a password. */
@@ -130,7 +156,7 @@ static void test_no_memory(void **state)
     small = before;
     small.rlim_cur = 200 << 20;
     assert_int_equal(setrlimit(RLIMIT_AS, &small), 0);
-    int rc = password_check("$argon2id$v=19$m=262144,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA", text("x"));
+    int rc = password_check(HASH_OF("19", "m=262144,t=1,p=1"), text("word"));
     assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
     assert_int_equal(rc, -ENOMEM);
 #endif
@@ -381,7 +407,7 @@ static void test_no_name_is_told(void **state)
     assert_non_null(users);
     users->count = 1;
     users->rows[0] = (struct user){.name = "a"};
-    strcpy(users->rows[0].hashes[0], "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA");
+    strcpy(users->rows[0].hashes[0], quick_hash);
     assert_int_equal(roster_create(users, &roster), 0);
     assert_int_equal(logins_create(roster, &listener, &logins), 0);
     for (int i = 0; i < 3; i++) {
@@ -416,10 +442,10 @@ static void test_no_name_is_told(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_grants),          cmocka_unit_test(test_limit),
-    cmocka_unit_test(test_hashes),          cmocka_unit_test(test_no_memory),
-    cmocka_unit_test(test_roster),          cmocka_unit_test(test_logins),
-    cmocka_unit_test(test_no_name_is_told),
+    cmocka_unit_test(test_grants),    cmocka_unit_test(test_limit),
+    cmocka_unit_test(test_hashes),    cmocka_unit_test(test_cut_hashes),
+    cmocka_unit_test(test_no_memory), cmocka_unit_test(test_roster),
+    cmocka_unit_test(test_logins),    cmocka_unit_test(test_no_name_is_told),
 };
 
 int main(void)

@@ -478,7 +478,7 @@ static void test_example(void **state)
     free(example);
 }
 
-#define HASH "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAA"
+#define HASH "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$mZvNGXKG1nq1PQlrnG9BZdl8O/oY7jcmKIffGKpsc0Y"
 
 static void test_users(void **state)
 {
