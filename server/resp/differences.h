@@ -71,6 +71,9 @@
       "before their effect, and those of a transaction also where `WATCH` then prevents it; of a transaction's commands on many " \
       "keys the name is in lower case. No `lua` lines, as no Lua runs. One that does not read is closed as with replies, at twice " \
       "`limits.output_buffer`, never told a part") \
+    X("encoding", "append object", "", \
+      "`OBJECT ENCODING` after `APPEND`", \
+      "as after `SET` of the same value: `embstr` or `int`, where Redis says `raw`") \
     X("scans", "hscan sscan zscan", "", \
       "`HSCAN`, `SSCAN`, `ZSCAN`", \
       "all at once, with cursor 0") \

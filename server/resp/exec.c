@@ -66,6 +66,9 @@ int exec_keyless(const struct command *command, struct resp_arguments rest, uint
 {
     struct bytes argument;
 
+    if (command->procedure.run != NULL) {
+        return resp_error(out, "ERR wrong number of arguments for 'mset' command");
+    }
     if (command->local == LOCAL_TIME) {
         return put_time(out, now_ms);
     }

@@ -3,7 +3,8 @@
  * The procedure's argument, after its keys (procedure.h): varint number of what was watched, of each the varint number of
  * its key and its token (varint size, bytes; empty: there was no session); varint number of commands, of each
  * the address of its struct command (8 bytes), varint number of its parts, and of each part the varint number of its key
- * and its request (varint size, bytes); of a command on no key no parts, and its request. The reply is an array, or none where a watched key was changed.
+ * and its request (varint size, bytes); of a command on no key, and of MSET without its last value, no parts, and its
+ * request. The reply is an array, or none where a watched key was changed.
  */
 #ifndef EXEC_H
 #define EXEC_H
@@ -18,8 +19,8 @@ extern const struct procedure exec_procedure;
 bool exec_is_keyless(const struct command *command);
 bool exec_is_later(const struct command *command);
 
-/* The reply to PING, ECHO, TIME or UNWATCH; `rest`: what follows the name. To what is done later it is 0, in whose place its own
- * reply comes. Returns 0 or -ENOMEM. */
+/* The reply to PING, ECHO, TIME or UNWATCH, and to MSET without its last value; `rest`: what follows the name. To what is done
+ * later it is 0, in whose place its own reply comes. Returns 0 or -ENOMEM. */
 int exec_keyless(const struct command *command, struct resp_arguments rest, uint64_t now_ms,
                  const struct resp_out *out);
 

@@ -174,6 +174,22 @@ static const char *queue_part(struct shard_thread *thread, struct connection *co
     return rc != 0 ? "OOM no memory for the transaction" : NULL;
 }
 
+static const char *queue_keyless(struct resp_multi *multi, const struct command *command,
+                                 struct bytes array)
+{
+    struct buffer *commands = &multi->commands;
+    bool later = exec_is_later(command);
+
+    int rc = buffer_append(commands, bytes_of(&command, sizeof command));
+    rc = rc != 0 ? rc : put_number(commands, 0);
+    rc = rc != 0 ? rc : put_string(commands, later ? bytes_of(NULL, 0) : array);
+    if (later) {
+        rc = rc != 0 ? rc : put_number(&multi->later, multi->command_count);
+        rc = rc != 0 ? rc : put_string(&multi->later, array);
+    }
+    return rc != 0 ? "OOM no memory for the transaction" : NULL;
+}
+
 static const char *queue_parts(struct shard_thread *thread, struct connection *connection,
                                const struct command *command, struct bytes array)
 {
@@ -187,7 +203,7 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
     (void)resp_next(&arguments, &taken[0]);
     bool many = command->join != JOIN_NONE && command->join != JOIN_MOVE;
     if (many && arguments.count % step != 0) {
-        return "ERR wrong number of arguments for 'mset' command";
+        return queue_keyless(&connection->resp->multi, command, array); /* EXEC tells. */
     }
     uint32_t parts = many ? arguments.count / step : 1;
     int rc = buffer_append(commands, bytes_of(&command, sizeof command));
@@ -208,22 +224,6 @@ static const char *queue_parts(struct shard_thread *thread, struct connection *c
         error = error != NULL ? error : number_of(&connection->resp->multi, taken[0], &number);
     }
     return rc != 0 ? "OOM no memory for the transaction" : error;
-}
-
-static const char *queue_keyless(struct resp_multi *multi, const struct command *command,
-                                 struct bytes array)
-{
-    struct buffer *commands = &multi->commands;
-    bool later = exec_is_later(command);
-
-    int rc = buffer_append(commands, bytes_of(&command, sizeof command));
-    rc = rc != 0 ? rc : put_number(commands, 0);
-    rc = rc != 0 ? rc : put_string(commands, later ? bytes_of(NULL, 0) : array);
-    if (later) {
-        rc = rc != 0 ? rc : put_number(&multi->later, multi->command_count);
-        rc = rc != 0 ? rc : put_string(&multi->later, array);
-    }
-    return rc != 0 ? "OOM no memory for the transaction" : NULL;
 }
 
 /* What follows is about keys of the database that EXEC will choose, if it can. */
