@@ -1,7 +1,14 @@
-"""Runs the test cases of one file: every function whose name begins with `test_`, in order."""
+"""Runs the test cases of one file: every function whose name begins with `test_`, in order. Says how long each took, and
+how much of that was work of this process and of those that it waited for."""
 
+import os
 import sys
+import time
 import traceback
+
+
+def cpu_seconds():
+    return sum(os.times()[:4])
 
 
 def run_cases(module_name):
@@ -12,10 +19,12 @@ def run_cases(module_name):
         if not name.startswith("test_") or (wanted and name not in wanted):
             continue
         print(f"--- {name}", flush=True)
+        began, cpu_began = time.monotonic(), cpu_seconds()
         try:
             case()
         except Exception:  # pylint: disable=broad-except
             traceback.print_exc()
             failed += 1
+        print(f"    {time.monotonic() - began:.1f} s, {cpu_seconds() - cpu_began:.1f} s of CPU", flush=True)
     print(f"{failed} failed" if failed else "all passed")
     sys.exit(1 if failed else 0)
