@@ -111,17 +111,6 @@ def start(daemon, *arguments):
                             env={**os.environ, "BELAY_SERVER": daemon.native})
 
 
-def many(client, commands):
-    """All of them, a thousand at a time. Returns the answers."""
-    answers, commands = [], list(commands)
-    for begin in range(0, len(commands), 1000):
-        part = commands[begin:begin + 1000]
-        for command in part:
-            client.send(*command)
-        answers += [client.read() for _ in part]
-    return answers
-
-
 READS = {b"string": lambda key: ("GET", key), b"hash": lambda key: ("HGETALL", key),
          b"set": lambda key: ("SMEMBERS", key), b"zset": lambda key: ("ZRANGE", key, 0, -1, "WITHSCORES")}
 
@@ -138,10 +127,10 @@ def contents(port, database=0, pattern="*"):
             if cursor == b"0":
                 break
         keys = sorted(keys)
-        types = many(client, (("TYPE", key) for key in keys))
+        types = client.ask_all((("TYPE", key) for key in keys))
         known = [(key, kind) for key, kind in zip(keys, types) if kind in READS]
-        times = many(client, (("PEXPIRETIME", key) for key, _ in known))
-        values = many(client, (READS[kind](key) for key, kind in known))
+        times = client.ask_all((("PEXPIRETIME", key) for key, _ in known))
+        values = client.ask_all((READS[kind](key) for key, kind in known))
     result = {}
     for (key, kind), until, value in zip(known, times, values):
         if kind == b"hash":
@@ -174,7 +163,7 @@ def fill(client, count):
                      ("ZADD", f"z:{i}", i / 7, "a", "-inf", "b", "1e300", ""), ("SET", f"for ever:{i}", i)]
         commands += [("PEXPIREAT", f"{kind}:{i}", now_ms + 3600000 + i) for kind in "htz" if i % 3]
     commands += [("SET", bytes([i, 0, 255, i]), bytes(range(256))) for i in range(2, 256)]
-    many(client, commands)
+    client.ask_all(commands)
 
 
 def test_all_types_and_deadlines():
@@ -193,9 +182,9 @@ def test_all_types_and_deadlines():
 
         # Again, after changes: of values, of deadlines, of types.
         client.ask("DEL", "later")
-        many(client, [("SET", "s:1", "now for ever"), ("PEXPIRE", "s:2", 500000), ("HDEL", "h:1", "b"),
-                      ("PERSIST", "z:1"), ("DEL", "s:3"), ("HSET", "s:3", "a", "b"), ("DEL", "h:3"),
-                      ("SET", "h:3", "no hash"), ("SREM", "t:1", ""), ("DEL", "t:2"), ("ZADD", "t:2", 1, "a")])
+        client.ask_all([("SET", "s:1", "now for ever"), ("PEXPIRE", "s:2", 500000), ("HDEL", "h:1", "b"),
+                        ("PERSIST", "z:1"), ("DEL", "s:3"), ("HSET", "s:3", "a", "b"), ("DEL", "h:3"),
+                        ("SET", "h:3", "no hash"), ("SREM", "t:1", ""), ("DEL", "t:2"), ("ZADD", "t:2", 1, "a")])
         printed, _ = belayctl(daemon, "import", url(redis))
         check(b"sample: 128 of 128 keys are the same on both sides" in printed, printed)
         check_same(redis, daemon)
@@ -205,7 +194,7 @@ def test_match_and_databases():
     with Redis() as redis, Daemon() as daemon, Client(redis.port) as client:
         daemon.start()
         client.ask("SELECT", 3)
-        many(client, [("SET", f"{kind}:{i}", i, "EX", 1000) for i in range(2000) for kind in "ab"])
+        client.ask_all([("SET", f"{kind}:{i}", i, "EX", 1000) for i in range(2000) for kind in "ab"])
         client.ask("SET", b"\x01here it is fine", "v")
         check(asked(daemon, "import", url(redis), "--match", "a:*")["copied"] == 0, "DB 0")
         done = asked(daemon, "import", url(redis, "/3"), "--match", "a:*")
@@ -225,7 +214,7 @@ def test_what_is_not_copied():
     with Redis() as redis, Daemon(settings=["policy \"\".session_max_bytes=9MiB"]) as daemon, \
             Client(redis.port) as client:
         daemon.start()
-        many(client, [("RPUSH", f"list:{i}", "x") for i in range(8)])
+        client.ask_all([("RPUSH", f"list:{i}", "x") for i in range(8)])
         client.ask("XADD", "stream", "*", "a", "b")
         client.ask("SET", b"\x01reserved", "v")
         client.ask("SET", "k" * 513, "v")
@@ -233,9 +222,9 @@ def test_what_is_not_copied():
         client.ask("SET", "good", "v")
         client.ask("SET", "large", "x" * (10 << 20))
         client.ask("HSET", "long name", "n" * 70000, "v")
-        many(client, (("HSET", "fields", *(word for i in range(1000) for word in (f"{j}:{i}", "v")))
-                      for j in range(66)))
-        many(client, (("HSET", "steps", i, "x" * (1 << 20)) for i in range(12))) # Refused when it is half done.
+        client.ask_all((("HSET", "fields", *(word for i in range(1000) for word in (f"{j}:{i}", "v")))
+                        for j in range(66)))
+        client.ask_all((("HSET", "steps", i, "x" * (1 << 20)) for i in range(12))) # Refused when it is half done.
         wrong = refusals(asked(daemon, "import", url(redis), expect=1))
         check(wrong["type"][0] == 9, wrong)
         check(wrong["key"][0] == 3 and {"", "\x01reserved"} < set(wrong["key"][1]), wrong)
@@ -258,7 +247,7 @@ def test_large_ones_go_in_steps():
                     "HSET": (f"field:{i}", f"value:{i}"), "SADD": (f"member:{i}",), "ZADD": (i / 3, f"member:{i}"),
                 }[command]))
             client.ask("EXPIRE", command, 5000)
-        many(client, (("HSET", "heavy", i, os.urandom(500000)) for i in range(40)))
+        client.ask_all((("HSET", "heavy", i, os.urandom(500000)) for i in range(40)))
         for _ in range(2):
             done = asked(daemon, "import", url(redis))
             check(done["copied"] == 4 and done["sample"]["same"] == 4, done)
@@ -273,14 +262,14 @@ def test_writes_meanwhile():
         fill(client, 20000)
         running = start(daemon, gate.url)
         gate.wait()
-        many(client, [("SET", f"s:{i}", "changed", "EX", 4000) for i in range(0, 20000, 2)])
-        many(client, [("DEL", f"s:{i}") for i in range(1, 20000, 50)])
-        many(client, [("SET", f"t:{i}", "no set") for i in range(100)])
+        client.ask_all([("SET", f"s:{i}", "changed", "EX", 4000) for i in range(0, 20000, 2)])
+        client.ask_all([("DEL", f"s:{i}") for i in range(1, 20000, 50)])
+        client.ask_all([("SET", f"t:{i}", "no set") for i in range(100)])
         gate.open.set()
         out, err = running.communicate(timeout=60)
         check(running.returncode == 0, (out, err))
         with Client(port_of(daemon)) as belay: # They were copied before; ended sessions stay until told so.
-            many(belay, [("DEL", f"s:{i}") for i in range(1, 20000, 50)])
+            belay.ask_all([("DEL", f"s:{i}") for i in range(1, 20000, 50)])
         asked(daemon, "import", url(redis))
         check_same(redis, daemon)
 
@@ -364,7 +353,7 @@ def test_busy():
     with Redis() as redis, Daemon(settings=["limits.queue_delay=1ms"], shards=1) as daemon, \
             Client(redis.port) as client:
         daemon.start()
-        many(client, (("SET", f"s:{i}", bytes(5000), "EX", 1000) for i in range(20000)))
+        client.ask_all((("SET", f"s:{i}", bytes(5000), "EX", 1000) for i in range(20000)))
         asked(daemon, "import", url(redis))
         check(asked(daemon, "status")["refused"]["busy"] > 0, "it was never busy")
         check(daemon.stop() == 0, "stopping")
@@ -400,18 +389,18 @@ def test_policies():
     settings = ['policy "kept:".absolute_ttl=1h', 'policy "kept:x".idle_ttl=1h', 'policy "ended:".no_resurrect=yes']
     with Redis() as redis, Daemon(settings=settings) as daemon, Client(redis.port) as client, \
             Client(port_of(daemon.start())) as belay:
-        many(client, [("SET", "kept:1", "v"), ("SET", "kept:x", "v"), ("SET", "kept:2", "v", "EX", 7200),
-                      ("SET", "ended:1", "v"), ("SET", "ended:2", "v"), ("SET", "ended:3", "v")])
+        client.ask_all([("SET", "kept:1", "v"), ("SET", "kept:x", "v"), ("SET", "kept:2", "v", "EX", 7200),
+                        ("SET", "ended:1", "v"), ("SET", "ended:2", "v"), ("SET", "ended:3", "v")])
         asked(daemon, "import", url(redis))
-        times = many(belay, [("TTL", "kept:1"), ("TTL", "kept:x"), ("TTL", "kept:2"), ("TTL", "ended:1")])
+        times = belay.ask_all([("TTL", "kept:1"), ("TTL", "kept:x"), ("TTL", "kept:2"), ("TTL", "ended:1")])
         check(3500 < times[0] <= 3600 and 3500 < times[1] <= 3600 and 7100 < times[2] <= 7200, times)
         check(times[3] == -1, times)
         # What was ended in Belay stays so; what is of another type by now is begun anew.
         belay.ask("DEL", "ended:1")
-        many(client, [("DEL", "ended:2"), ("HSET", "ended:2", "a", "b")])
+        client.ask_all([("DEL", "ended:2"), ("HSET", "ended:2", "a", "b")])
         wrong = refusals(asked(daemon, "import", url(redis), expect=1))
         check(wrong == {"ended": (1, ["ended:1"])}, wrong)
-        check(many(belay, [("EXISTS", "ended:1"), ("HGET", "ended:2", "a"), ("GET", "ended:3")]) == [0, b"b", b"v"],
+        check(belay.ask_all([("EXISTS", "ended:1"), ("HGET", "ended:2", "a"), ("GET", "ended:3")]) == [0, b"b", b"v"],
               "ended")
 
 
@@ -434,7 +423,7 @@ def test_older_and_newer_sources():
 def test_manual_names_every_key():
     with Redis() as redis, Daemon() as daemon, Client(redis.port) as client:
         daemon.start()
-        many(client, [("RPUSH", "list", "x"), ("SET", "s", "v")])
+        client.ask_all([("RPUSH", "list", "x"), ("SET", "s", "v")])
         said, written = keys_of(asked(daemon, "import", url(redis), expect=1)), manual_keys()["import"]
         check(said == written, f"not in the manual {said - written}, only there {written - said}")
 

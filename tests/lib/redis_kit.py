@@ -79,6 +79,12 @@ class Error(bytes):
     """An error reply."""
 
 
+def command(words):
+    """Its bytes."""
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
 class Client:
     """RESP without any cleverness: what was asked, what was answered."""
 
@@ -94,8 +100,7 @@ class Client:
         self.socket.close()
 
     def send(self, *words):
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+        self.socket.sendall(command(words))
 
     def read(self):
         line = self.file.readline()
@@ -121,6 +126,15 @@ class Client:
     def ask(self, *words):
         self.send(*words)
         return self.read()
+
+    def ask_all(self, commands):
+        """All of them, a thousand at a time. Returns the answers."""
+        answers, commands = [], list(commands)
+        for begin in range(0, len(commands), 1000):
+            part = commands[begin:begin + 1000]
+            self.socket.sendall(b"".join(map(command, part)))
+            answers += [self.read() for _ in part]
+        return answers
 
     def raw(self):
         """What follows up to the end of the stream."""
