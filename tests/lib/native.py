@@ -4,6 +4,7 @@ Frames are described in proto/frame.h, heads in proto/belay.proto, change lists 
 dictionaries of field number to integer or bytes here.
 """
 
+import functools
 import socket
 import struct
 
@@ -27,11 +28,39 @@ def _crc_table():
 _TABLE = _crc_table()
 
 
-def crc32c(data, crc=0):
-    crc ^= 0xFFFFFFFF
+def _feed(register, data):
     for byte in data:
-        crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
+        register = _TABLE[(register ^ byte) & 0xFF] ^ (register >> 8)
+    return register
+
+
+_of = functools.lru_cache(maxsize=4)(functools.partial(_feed, 0))
+
+
+@functools.lru_cache(maxsize=None)
+def _zeros(count):
+    """What so many zero bytes make of each bit of the register."""
+    if count == 1:
+        return [_feed(1 << bit, b"\0") for bit in range(32)]
+    half = _zeros(count // 2)
+    both = [_times(half, column) for column in half]
+    return [_times(_zeros(1), column) for column in both] if count % 2 else both
+
+
+def _times(columns, register):
+    result = 0
+    for bit, column in enumerate(columns):
+        if register >> bit & 1:
+            result ^= column
+    return result
+
+
+def crc32c(data, value=b""):
+    """Of both, one after the other. A large value is looked at once, however often it comes."""
+    register = _feed(0xFFFFFFFF, data)
+    if len(value) < 256:
+        return _feed(register, value) ^ 0xFFFFFFFF
+    return _times(_zeros(len(value)), register) ^ _of(bytes(value)) ^ 0xFFFFFFFF
 
 
 def varint(value):
@@ -86,7 +115,7 @@ def unpack_head(data):
 def frame(kind, request_id, fields, value=b"", flags=0):
     head = pack_head(fields)
     start = HEADER.pack(MAGIC, kind, flags, len(head) + len(value), request_id, len(head), 0)[:20]
-    crc = crc32c(start + head + value)
+    crc = crc32c(start + head, value)
     return start + struct.pack("<I", crc) + head + value
 
 
