@@ -39,7 +39,8 @@ class Build:
 BUILDS = {
     "release": Build("build", ["-Dbuildtype=release", "-Dwerror=false"]),
     "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined"]),
-    "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread"]),
+    "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread"],
+                  ["threads-targets"]),
     "fuzz": Build("build-fuzz", ["-Dbuildtype=debugoptimized", "-Dfuzz=true", "-Dwerror=false"],
                   ["fuzz-targets"], {"CC": "clang-14"}),
 }

@@ -67,7 +67,7 @@ static void test_refused(void **state)
     rows[2].prefix_size = POLICY_PREFIX_BYTES_MAX + 1;
     assert_int_equal(policies_init(&policies, rows, 3), -E2BIG);
     for (int i = 0; i <= POLICIES_MAX; i++) {
-        char prefix[8];
+        char prefix[16];
         snprintf(prefix, sizeof prefix, "p%d", i);
         rows[i] = row(prefix, (uint64_t)i);
     }

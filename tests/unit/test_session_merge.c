@@ -289,7 +289,7 @@ static void test_delta_needs_its_base(void **state)
 
     two_copies(&a, &b);
     for (int i = 0; i < 20; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "f%d", i);
         kit_add(&a, KIT_CHANGE(SET, .name = text(name), .value = text("value")));
     }

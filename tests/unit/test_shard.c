@@ -283,7 +283,7 @@ static void test_log_kinds(void **state)
 {
     (void)state;
     struct changes changes = {.size = 0};
-    char name[16];
+    char name[20];
 
     world_begin();
     for (int i = 0; i < 50; i++) {

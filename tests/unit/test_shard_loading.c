@@ -318,7 +318,7 @@ static void test_deadlines_while_loading(void **state)
 static void many(void)
 {
     for (int i = 0; i < 10; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof key, "k%d", i);
         assert_int_equal(world_put(key, "value"), STATUS_OK);
     }
