@@ -37,6 +37,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     position_set_init(&made->fetched, memory);
     position_set_init(&made->wanted, memory);
     position_set_init(&made->cold.damaged, memory);
+    position_set_init(&made->graced, memory);
     parking_init(&made->parking, memory);
     parking_init(&made->locks.waiting, memory);
     session_written_init(&made->written, memory);
@@ -67,6 +68,7 @@ void shard_destroy(struct shard *shard)
     position_set_fini(&shard->fetched);
     position_set_fini(&shard->wanted);
     position_set_fini(&shard->cold.damaged);
+    position_set_fini(&shard->graced);
     parking_fini(&shard->parking);
     parking_fini(&shard->locks.waiting);
     buffer_fini(&shard->scratch);
@@ -160,6 +162,7 @@ struct bytes shard_find(struct shard *shard, uint64_t position, struct bytes key
     if (shard->idle_restored && patrol_is_ahead(&shard->patrol, position) &&
         shard_glance(shard, record, shard->now_ms).expired) {
         shard_give_grace(shard, position, record);
+        (void)position_set_add(&shard->graced, position); /* Else the patrol gives it once more. */
     }
     return record;
 }

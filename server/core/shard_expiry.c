@@ -41,8 +41,8 @@ void shard_give_grace(struct shard *shard, uint64_t position, struct bytes recor
     struct session_view *view = &shard->view;
     size_t size = 0;
 
-    if (session_open(view, record, 0) != 0 || !view->live || view->idle_ms == 0 ||
-        view->last_access_ms >= shard->restored_ms) {
+    if (position_set_has(&shard->graced, position) || session_open(view, record, 0) != 0 ||
+        !view->live || view->idle_ms == 0 || view->last_access_ms >= shard->restored_ms) {
         return;
     }
     uint64_t to_ms = view->last_access_ms + shard_touch_part_ms(view->idle_ms);
@@ -94,6 +94,7 @@ static bool patrol_step(struct shard *shard, uint64_t *budget_ns)
     patrol_visited(patrol, keeper_scan(shard->keeper, patrol->cursor, patrol_visit, &slice));
     if (patrol->finished && patrol->first) {
         shard->idle_restored = false;
+        position_set_fini(&shard->graced);
     }
     *budget_ns -= (visits - slice.visits_left) * VISIT_NS;
     return patrol->finished || patrol->cursor > slice.target;

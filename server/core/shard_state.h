@@ -93,10 +93,11 @@ struct shard {
 
     struct buffer buried; /* While restoring: struct buried, packed. */
     bool idle_restored; /* Sessions with idle timeouts came; they get idle/8 in the first round. */
-    bool revived;       /* A key that was buried came back: see shard_restore_done(). */
-    uint64_t restored_hlc; /* Newest of what came from the store. */
-    uint64_t gone_hlc;     /* Newest write of all keys that were let go whole. */
-    uint64_t restored_ms;  /* When serving began; 0: nothing was restored. */
+    struct position_set graced; /* Who got them before the patrol came by. */
+    bool revived;               /* A key that was buried came back: see shard_restore_done(). */
+    uint64_t restored_hlc;      /* Newest of what came from the store. */
+    uint64_t gone_hlc;          /* Newest write of all keys that were let go whole. */
+    uint64_t restored_ms;       /* When serving began; 0: nothing was restored. */
 
     struct loader_port *loader;         /* NULL: there is no store. */
     bool loading;                       /* Serving has begun, and the store still gives. */
@@ -258,7 +259,7 @@ const char *shard_failed_text(const struct shard *shard);
 /* Something falls due at `due_ms`: into the wheel, unless the patrol comes by before. */
 void shard_arm(struct shard *shard, uint64_t position, uint64_t due_ms);
 
-/* Give back the idle time that a restart may have taken: a part of the timeout, but never more than if
+/* Give back the idle time that a restart may have taken, once: a part of the timeout, but never more than if
  * the session had been used at the restart. */
 void shard_give_grace(struct shard *shard, uint64_t position, struct bytes record);
 
