@@ -159,11 +159,7 @@ struct bytes shard_find(struct shard *shard, uint64_t position, struct bytes key
     struct bytes record = shard->cold.marks ? keeper_use(shard->keeper, position, key)
                                             : keeper_find(shard->keeper, position, key);
 
-    if (shard->idle_restored && patrol_is_ahead(&shard->patrol, position) &&
-        shard_glance(shard, record, shard->now_ms).expired) {
-        shard_give_grace(shard, position, record);
-        (void)position_set_add(&shard->graced, position); /* Else the patrol gives it once more. */
-    }
+    shard_give_grace_early(shard, position, record);
     return record;
 }
 

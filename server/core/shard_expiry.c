@@ -50,6 +50,15 @@ void shard_give_grace(struct shard *shard, uint64_t position, struct bytes recor
     session_touch_in_place(stored, size, to_ms < shard->restored_ms ? to_ms : shard->restored_ms);
 }
 
+void shard_give_grace_early(struct shard *shard, uint64_t position, struct bytes record)
+{
+    if (shard->idle_restored && patrol_is_ahead(&shard->patrol, position) &&
+        shard_glance(shard, record, shard->now_ms).expired) {
+        shard_give_grace(shard, position, record);
+        (void)position_set_add(&shard->graced, position); /* Else the patrol gives it once more. */
+    }
+}
+
 /* ---- Patrol ---- */
 
 struct slice {

@@ -187,12 +187,16 @@ static int put_key(struct buffer *keys, struct bytes key)
     return rc;
 }
 
-static bool scan_wants(const struct scan *scan, struct bytes key, struct bytes record)
+static bool scan_wants(const struct scan *scan, uint64_t position, struct bytes key,
+                       struct bytes record)
 {
     struct session_view *view = &scan->shard->view;
 
-    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key) ||
-        session_open(view, record, scan->shard->now_ms) != 0) {
+    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key)) {
+        return false;
+    }
+    shard_give_grace_early(scan->shard, position, record);
+    if (session_open(view, record, scan->shard->now_ms) != 0) {
         return false;
     }
     return view->live && (scan->request->type == SESSION_NONE || view->type == scan->request->type);
@@ -204,9 +208,8 @@ static bool scan_visit(void *context, uint64_t position, struct bytes record)
     struct buffer *keys = &scan->shard->scratch;
     struct bytes key = session_key(record);
 
-    (void)position;
     scan->visited++;
-    if (scan_wants(scan, key, record)) {
+    if (scan_wants(scan, position, key, record)) {
         if (put_key(keys, key) != 0) {
             scan->failed = true;
             return false;

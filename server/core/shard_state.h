@@ -262,6 +262,8 @@ void shard_arm(struct shard *shard, uint64_t position, uint64_t due_ms);
 /* Give back the idle time that a restart may have taken, once: a part of the timeout, but never more than if
  * the session had been used at the restart. */
 void shard_give_grace(struct shard *shard, uint64_t position, struct bytes record);
+/* The same, for a session that is looked at and has expired, where the patrol is still to come to it. */
+void shard_give_grace_early(struct shard *shard, uint64_t position, struct bytes record);
 
 /* Idle deadlines are logged when they slide into another of these parts of the idle timeout: what a
  * crash forgets is less than one. */

@@ -341,8 +341,11 @@ static void test_restart_gives_idle_time(void **state)
         assert_int_equal(replay(world.shard, &world.records[i]), 0);
     }
     shard_restore_done(world.shard, world.now_ms);
+    struct request scan = {.op = REQUEST_SCAN, .key = text(""), .count = 10};
+    assert_int_equal(world_run(scan), STATUS_OK); /* Before the patrol has come by. */
+    assert_int_equal(world.answer.reply.keys.size, 2 * strlen("1a"));
     struct request get = {.op = REQUEST_GET, .key = text("a"), .flags = GET_NO_TOUCH};
-    assert_int_equal(world_run(get), STATUS_OK); /* Before the patrol has come by. */
+    assert_int_equal(world_run(get), STATUS_OK);
     get.key = text("b");
     get.flags = 0;
     assert_int_equal(world_run(get), STATUS_OK);
