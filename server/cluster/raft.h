@@ -37,9 +37,9 @@
 #include "raft_members.h"
 #include "raft_message.h"
 
-enum {
-    /* Of entries that are not committed. */
-    RAFT_UNCOMMITTED_BYTES_MAX = 4 * 1024 * 1024,
+enum { /* Of entries that are not committed: more are not taken. */
+       RAFT_UNCOMMITTED_MAX = 1024,
+       RAFT_UNCOMMITTED_BYTES_MAX = 4 * 1024 * 1024,
 };
 
 /* ---- Ports. The comments are the failure model. ---- */
@@ -134,19 +134,19 @@ enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER 
 /* What a node knows of another member. */
 struct raft_peer {
     uint32_t node;
-    bool granted;        /* It voted for us, in this round. */
-    bool busy;           /* An APPEND with entries, or a chunk, is under way to it. */
-    bool snapshot;       /* It needs entries that are not held any more. */
-    uint64_t next;       /* The next entry to send; at least 1. */
-    uint64_t match;      /* Up to here its log is known to be ours, and stored. */
-    uint64_t offset;     /* Of the snapshot: so much has come. */
-    uint32_t offset_crc; /* Of which snapshot. */
+    bool granted;    /* It voted for us, in this round. */
+    bool snapshot;   /* It needs entries that are not held any more. */
+    uint64_t next;   /* The next entry to send; at least 1. */
+    uint64_t sent;   /* Up to here entries are under way; less than `next`: none. */
+    uint64_t match;  /* Up to here its log is known to be ours, and stored. */
+    uint64_t told;   /* The commit index it was told. */
+    uint64_t offset; /* Of the snapshot: so much has come. */
     uint64_t heard_ms;
 };
 
 struct raft_snapshot {
     uint64_t index, term; /* 0: none. */
-    uint64_t sequence;
+    uint64_t sequence;    /* Of the store's call. */
     uint32_t crc;
     struct raft_members members;
     struct buffer bytes; /* u8 version (1), members (raft_members.h), then the machine's. */
@@ -186,6 +186,7 @@ struct raft {
     enum raft_role role;
     uint32_t leader; /* Of this term, 0: not known. */
     uint64_t commit, applied;
+    uint64_t applied_bytes;      /* Of the entries applied since the snapshot. */
     struct raft_members members; /* The newest in the log, committed or not (dissertation, 4.1). */
     uint64_t members_index;      /* Of their entry. */
     uint32_t peer_count;
@@ -220,8 +221,8 @@ void raft_fini(struct raft *raft);
 /* The first members of a cluster, all voters: their list is stored as entry 1 of term 1. On one node for a cluster
  * that grows by raft_change(); or with the same list on all of it. It is as stored once raft_stored() says so.
  *
- * Returns 0; -EEXIST where term, log or snapshot are not empty; -EINVAL for no nodes, too many, one twice or one
- * that is 0; -ENOMEM or the store's error. Nothing has changed then. */
+ * Returns 0; -EEXIST where there is a vote, an entry, a snapshot or a term above 1; -EINVAL for no nodes, too many,
+ * one twice or one that is 0; -ENOMEM or the store's error: it may be called again. */
 int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count);
 
 /* Time goes on. Call it a few times in heartbeat_ms. A time before the last one counts as that. */
@@ -238,7 +239,7 @@ void raft_stored(struct raft *raft, uint64_t sequence);
 /* Propose a command. It may be lost while `place` is not known to be committed.
  *
  * Returns 0; -EREMOTE where this is not the leader: raft->leader knows more, if it is not 0; -EBUSY while
- * leadership is handed over; -EAGAIN where RAFT_UNCOMMITTED_BYTES_MAX are not committed; -EMSGSIZE above
+ * leadership is handed over; -EAGAIN where too much is not committed (RAFT_UNCOMMITTED_MAX); -EMSGSIZE above
  * RAFT_ENTRY_BYTES_MAX; -ENOMEM or the store's error. */
 int raft_propose(struct raft *raft, struct bytes command, struct raft_place *place);
 
