@@ -26,8 +26,9 @@ struct raft_disk {
     struct raft_store store;
     struct disk_call *calls;
     uint32_t call_count, call_capacity;
-    uint64_t sequence; /* Of the last call. */
-    bool refuse;       /* Take no call. */
+    uint64_t sequence;         /* Of the last call. */
+    bool refuse;               /* Take no call. */
+    uint64_t asked, refuse_at; /* Refuse the call of this number, from 1. */
     /* Durable. */
     struct raft_saved saved;
     struct raft_entry *entries;
@@ -58,7 +59,7 @@ static inline void disk_free(struct bytes *owned)
 
 static inline int disk_take(struct raft_disk *disk, uint64_t sequence, struct disk_call call)
 {
-    if (disk->refuse) {
+    if (disk->refuse || ++disk->asked == disk->refuse_at) {
         return -ENOSPC;
     }
     assert_int_equal(sequence, disk->sequence + 1);

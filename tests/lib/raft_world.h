@@ -58,7 +58,9 @@ struct raft_world {
     uint32_t message_count, message_capacity;
     uint32_t loss_percent, repeat_percent, delay_ms_max, store_ms_max;
     uint32_t memory_failures, machine_failures; /* One in so many; 0: none. */
-    uint32_t state_bytes;                       /* Of the machine, beside its digest. */
+    uint64_t memory_requests,
+        memory_fail_at;   /* The request of this number (from 1) fails; 0: none. */
+    uint32_t state_bytes; /* Of the machine, beside its digest. */
     uint64_t log_bytes;
     uint32_t kept_entries;
     /* What is known of all. */
@@ -99,7 +101,7 @@ static void *world_resize(struct memory *memory, void *block, size_t old_size, s
         free(block);
         return NULL;
     }
-    if (world_chance(world.memory_failures)) {
+    if (world_chance(world.memory_failures) || ++world.memory_requests == world.memory_fail_at) {
         world.counts.failures++;
         return NULL;
     }
