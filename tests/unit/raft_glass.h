@@ -23,6 +23,18 @@ static inline struct raft_disk *glass_disk(void)
     return &world.nodes[1].disk;
 }
 
+/* What node 1 knows of another. */
+static inline const struct raft_peer *glass_peer(uint32_t node)
+{
+    const struct raft_peer *peer = glass_raft()->peers;
+
+    while (peer->node != node) {
+        peer++;
+        assert_true(peer < glass_raft()->peers + glass_raft()->peer_count);
+    }
+    return peer;
+}
+
 static inline void glass_init(uint32_t count)
 {
     world_init(1, count, count);
