@@ -37,7 +37,7 @@ static inline const struct raft_peer *glass_peer(uint32_t node)
 
 static inline void glass_init(uint32_t count)
 {
-    world_init(1, count, count);
+    world_init(1, WORLD_NODES_MAX, count);
     glass = (struct glass){.entries = {.memory = &world.nodes[2].memory}};
 }
 

@@ -91,9 +91,9 @@ static bool crash_at(uint32_t kept, bool leads)
     struct raft_place place;
 
     world_init(10, 3, 3);
-    world.log_bytes = 600;
+    world.log_bytes = 1000;
     for (uint32_t i = 1; i <= 3; i++) {
-        world.nodes[i].raft.options.log_bytes = 600;
+        world.nodes[i].raft.options.log_bytes = 1000;
     }
     uint32_t leader = world_elect();
     uint32_t victim = leads ? leader : leader % 3 + 1;
