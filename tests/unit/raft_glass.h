@@ -3,6 +3,7 @@
 #ifndef RAFT_GLASS_H
 #define RAFT_GLASS_H
 
+#include "heap.h"
 #include "raft_world.h"
 
 struct glass {
@@ -38,7 +39,7 @@ static inline const struct raft_peer *glass_peer(uint32_t node)
 static inline void glass_init(uint32_t count)
 {
     world_init(1, WORLD_NODES_MAX, count);
-    glass = (struct glass){.entries = {.memory = &world.nodes[2].memory}};
+    glass = (struct glass){.entries = {.memory = heap_memory()}};
 }
 
 static inline void glass_drop(void)
@@ -103,7 +104,7 @@ static inline void glass_entry(uint64_t term, enum raft_kind kind, struct bytes 
 
 static inline int glass_say(uint32_t from, struct raft_message message)
 {
-    struct buffer bytes = {.memory = &world.nodes[2].memory};
+    struct buffer bytes = {.memory = heap_memory()};
 
     message.entries = buffer_bytes(&glass.entries);
     message.entry_count = glass.entry_count;
