@@ -47,7 +47,7 @@ static int stage_new(struct raft *raft, const struct raft_message *message)
     for (uint32_t i = 1; i <= message->entry_count; i++) {
         struct raft_entry entry = raft_message_entry(&reader);
         entry.index = message->index + i;
-        bool same = entry.index <= raft->log.base_index ||
+        bool same = entry.index < raft->log.base_index ||
                     raft_log_term(&raft->log, entry.index) == entry.term;
         if (raft->log.staged == 0 && same) {
             continue;

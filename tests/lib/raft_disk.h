@@ -37,7 +37,7 @@ struct raft_disk {
 
 static inline struct bytes disk_copy(struct bytes from)
 {
-    uint8_t *to = malloc(from.size + 1);
+    uint8_t *to = malloc(from.size > 0 ? from.size : 1);
 
     assert_non_null(to);
     if (from.size > 0) {

@@ -357,6 +357,10 @@ static void test_append_before_base(void **state)
     assert_int_equal(glass_raft()->matched, 6);
     assert_int_equal(glass_append(2, 1, 2, 1, 4), 0);
     assert_int_equal(raft_log_last(&glass_raft()->log), 6);
+    glass_entry(2, RAFT_COMMAND, text("b")); /* The base itself is not to be another one. */
+    glass_entry(2, RAFT_COMMAND, text("b"));
+    assert_int_equal(glass_append(2, 2, 3, 1, 4), -EBADMSG);
+    assert_int_equal(raft_log_last(&glass_raft()->log), 6);
     glass_fini();
 }
 
