@@ -320,9 +320,10 @@ static void test_resp(void **state)
     plane_client_connect(&client, &kit);
     plane_client_send(&client, text("*1\r\n$4\r\nPING\r\nquit\r\n"));
     ssize_t size;
-    for (size_t got = 0; (size = recv(client.fd, line + got, sizeof line - 1 - got, 0)) != 0;) {
-        assert_true(size > 0 || errno == EINTR);
-        got += size > 0 ? (size_t)size : 0;
+    for (size_t got = 0;
+         (size = plane_client_recv(&client, line + got, sizeof line - 1 - got)) != 0;) {
+        assert_true(size > 0);
+        got += (size_t)size;
     }
     assert_string_equal(line, "+PONG\r\n+OK\r\n");
     plane_client_close(&client);

@@ -59,9 +59,9 @@ static void expect(struct plane_client *client, const char *reply)
 
     assert_true(size < sizeof said);
     while (got < size) {
-        ssize_t now = recv(client->fd, said + got, size - got, 0);
-        assert_true(now > 0 || (now < 0 && errno == EINTR));
-        got += now > 0 ? (size_t)now : 0;
+        ssize_t now = plane_client_recv(client, said + got, size - got);
+        assert_true(now > 0);
+        got += (size_t)now;
     }
     said[size] = '\0';
     assert_string_equal(said, reply);
@@ -74,9 +74,9 @@ static void receive_line(struct plane_client *client, char line[256])
 
     while (got < 2 || line[got - 1] != '\n') {
         assert_true(got < 255);
-        ssize_t now = recv(client->fd, line + got, 1, 0);
-        assert_true(now > 0 || (now < 0 && errno == EINTR));
-        got += now > 0 ? (size_t)now : 0;
+        ssize_t now = plane_client_recv(client, line + got, 1);
+        assert_true(now > 0);
+        got += (size_t)now;
     }
     line[got] = '\0';
 }

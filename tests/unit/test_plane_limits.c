@@ -200,7 +200,7 @@ static void test_log_behind(void **state)
     plane_client_connect(&client, &kit);
     plane_client_connect(&redis, &kit);
     plane_client_send(&redis, text(set));
-    assert_int_equal(recv(redis.fd, said, sizeof said, 0), 5);
+    assert_int_equal(plane_client_recv(&redis, said, sizeof said), 5);
     assert_memory_equal(said, "+OK\r\n", 5);
     atomic_store(&kit.segments[0].error, -EAGAIN);
     struct timespec began, now;
@@ -215,16 +215,16 @@ static void test_log_behind(void **state)
     plane_client_send(&redis, text("\r\n"));
     plane_client_add_get(&client, text("key"));
     assert_int_equal(plane_client_status(&client), STATUS_OK);
-    ssize_t size = recv(redis.fd, said, sizeof said, 0);
+    ssize_t size = plane_client_recv(&redis, said, sizeof said);
     assert_true(size > 5 && memcmp(said, "-BUSY", 5) == 0);
     clock_gettime(CLOCK_MONOTONIC, &now);
     assert_true((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 >
                 LOG_WAIT_MS - 100);
     plane_client_send(&redis, text(get));
-    assert_true(recv(redis.fd, said, sizeof said, 0) > 0 && said[0] == '$');
+    assert_true(plane_client_recv(&redis, said, sizeof said) > 0 && said[0] == '$');
     atomic_store(&kit.segments[0].error, 0);
     wait_until((plane_client_send(&redis, text(set)),
-                recv(redis.fd, said, sizeof said, 0) == 5 && said[0] == '+'));
+                plane_client_recv(&redis, said, sizeof said) == 5 && said[0] == '+'));
     plane_client_close(&client);
     plane_client_close(&redis);
     plane_kit_stop(&kit);

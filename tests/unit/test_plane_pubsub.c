@@ -39,9 +39,9 @@ static void expect(struct plane_client *client, const char *reply)
     size_t size = strlen(reply);
 
     for (size_t at = 0; at < size;) {
-        ssize_t more = recv(client->fd, got + at, size - at, 0);
-        assert_true(more > 0 || errno == EINTR);
-        at += more > 0 ? (size_t)more : 0;
+        ssize_t more = plane_client_recv(client, got + at, size - at);
+        assert_true(more > 0);
+        at += (size_t)more;
     }
     assert_memory_equal(got, reply, size);
 }
@@ -83,9 +83,9 @@ static void receive_bytes(struct plane_client *client, size_t size)
     static char bytes[65536];
 
     while (size > 0) {
-        ssize_t got = recv(client->fd, bytes, size < sizeof bytes ? size : sizeof bytes, 0);
-        assert_true(got > 0 || errno == EINTR);
-        size -= got > 0 ? (size_t)got : 0;
+        ssize_t got = plane_client_recv(client, bytes, size < sizeof bytes ? size : sizeof bytes);
+        assert_true(got > 0);
+        size -= (size_t)got;
     }
 }
 
