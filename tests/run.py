@@ -233,7 +233,9 @@ def main():
             if build_name not in built:
                 built[build_name] = build(build_name, environment, report)
             if built[build_name]:
+                began = time.monotonic()
                 run_meson(name, only, environment, report)
+                report.line("ran", name, time.monotonic() - began)
         check_leftovers(running_before, status_before, temporary, report)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
