@@ -288,7 +288,7 @@ static void peer_ping(struct liveness *liveness, struct liveness_peer *peer)
 {
     uint64_t now_ms = liveness->awake.time_ms;
     uint64_t link_ms = liveness->settings.link_silent_ms / 4;
-    uint64_t suspect_ms = liveness_probe_ms(liveness) / 2;
+    uint64_t suspect_ms = liveness_probe_ms(liveness) / 8; /* Some may be lost, and answers too. */
     bool watched = peer->watched && peer->belief != BELIEF_SILENT &&
                    now_ms - peer->heard_ms >= link_ms && now_ms - peer->pinged_ms >= link_ms;
     bool suspected = peer->belief == BELIEF_SUSPECT && now_ms - peer->pinged_ms >= suspect_ms;

@@ -22,7 +22,9 @@
  *   longer, up to LIVENESS_SLOW_MAX, until it hears others again.
  *
  * So a member that dies is SILENT here at most `down_after` + LIVENESS_SLOW_MAX heartbeats and two ticks after it was
- * last heard. One is never SILENT while of `down_after` no whole length passes without a message each way.
+ * last heard. One is never SILENT while messages come through each way at least once in `down_after`, and after a reset
+ * of its connection at least once in a round of probes (a heartbeat, at most a second; suspects are pinged eight times
+ * in it, by those who are asked too).
  *
  * Failover needs to know sooner that its own link to a primary is dead. A link that is *watched* is pinged whenever it
  * was quiet for a quarter of `link_silent`; it is SILENT after `link_silent`, and BROKEN from a reset until something

@@ -36,7 +36,7 @@ void liveness_answer(struct liveness *liveness, const struct liveness_message *m
 /* `subject` was heard: those who asked for it are told. */
 void liveness_asked_heard(struct liveness *liveness, uint32_t subject);
 
-/* Tell NO to those whose time is over. */
+/* Ping on for those who asked, and tell NO to those whose time is over. */
 void liveness_asked_tick(struct liveness *liveness);
 
 #endif

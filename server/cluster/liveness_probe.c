@@ -23,17 +23,16 @@ uint32_t liveness_probe_ms(const struct liveness *liveness)
 
 /* ---- Asking ---- */
 
-/* Choose up to `probe_members` of those that are heard, each as likely as the others: reservoir sampling (Vitter, 1985,
- * algorithm R). */
-static uint32_t choose(struct liveness *liveness, const struct liveness_peer *suspect,
-                       const struct liveness_peer *chosen[])
+/* Choose up to `probe_members` of those that are heard (so not a suspect), each as likely as the others: reservoir
+ * sampling (Vitter, 1985, algorithm R). */
+static uint32_t choose(struct liveness *liveness, const struct liveness_peer *chosen[])
 {
     uint32_t wanted = liveness->settings.probe_members;
     uint32_t seen = 0;
 
     for (uint32_t i = 0; i < LIVENESS_MEMBERS_MAX && wanted > 0; i++) {
         const struct liveness_peer *peer = &liveness->peers[i];
-        if (peer->node == 0 || peer == suspect || peer->belief != BELIEF_HEARD) {
+        if (peer->node == 0 || peer->belief != BELIEF_HEARD) {
             continue;
         }
         uint64_t place = seen < wanted ? seen : random_next(&liveness->random) % (seen + 1);
@@ -48,7 +47,7 @@ static uint32_t choose(struct liveness *liveness, const struct liveness_peer *su
 void liveness_round_begin(struct liveness *liveness, struct liveness_peer *suspect)
 {
     const struct liveness_peer *chosen[16];
-    uint32_t count = choose(liveness, suspect, chosen);
+    uint32_t count = choose(liveness, chosen);
 
     assert(liveness->settings.probe_members <= sizeof chosen / sizeof chosen[0]);
     suspect->number = ++liveness->round_number;
@@ -167,11 +166,19 @@ void liveness_asked_heard(struct liveness *liveness, uint32_t subject)
 
 void liveness_asked_tick(struct liveness *liveness)
 {
+    uint64_t now_ms = liveness->awake.time_ms;
+
     for (uint32_t i = 0; i < LIVENESS_ASKED_MAX; i++) {
         struct liveness_asked *asked = &liveness->asked[i];
-        if (asked->asker != 0 && liveness->awake.time_ms >= asked->end_ms) {
-            answer(liveness, asked, LIVENESS_NO);
+        if (asked->asker == 0) {
+            continue;
+        }
+        struct liveness_peer *subject = liveness_find(liveness, asked->subject);
+        if (subject == NULL || now_ms >= asked->end_ms) {
+            answer(liveness, asked, subject == NULL ? LIVENESS_UNSURE : LIVENESS_NO);
             asked->asker = 0;
+        } else if (now_ms - subject->pinged_ms >= liveness_probe_ms(liveness) / 8) {
+            liveness_ping(liveness, subject);
         }
     }
 }

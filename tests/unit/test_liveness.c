@@ -250,6 +250,8 @@ static void test_silence(void **state)
     assert_int_equal(sent_to(2, LIVENESS_PING), 1);
     run(DOWN_MS / 2 - TICK_MS);
     assert_int_equal(belief(2), BELIEF_SUSPECT);
+    assert_int_equal(sent_to(2, LIVENESS_PING),
+                     1 + (DOWN_MS / 2 - TICK_MS) / TICK_MS); /* Again and again. */
     uint32_t reports = world.reports;
     run(TICK_MS);
     assert_int_equal(belief(2), BELIEF_SILENT);
@@ -503,9 +505,14 @@ static void test_asked_no(void **state)
     run(TICK_MS);
     assert_int_equal(sent_to(2, LIVENESS_NO), 1);
     assert_int_equal(last_sent(2, LIVENESS_NO)->number, 77);
+    assert_int_equal(sent_to(3, LIVENESS_PING), 750 / TICK_MS); /* Some may be lost. */
     run(1000);
     assert_int_equal(sent_to(2, LIVENESS_NO), 1);
     assert_int_equal(world.liveness.counters.answered_no, 1);
+    receive(probe); /* And where it is no member any more nobody knows. */
+    liveness_members(&world.liveness, world.now_ms, (const uint32_t[]){1, 2, 4}, 3);
+    tick();
+    assert_int_equal(sent_to(2, LIVENESS_UNSURE), 1);
 }
 
 /* Of a stranger, or with too many questions under way, nothing can be said. */
@@ -606,6 +613,27 @@ static void test_unanswered(void **state)
     assert_int_equal(liveness_patience_ms(&world.liveness), DOWN_MS);
 }
 
+/* One answer shows that others are there: the patience of one unanswered round is taken back. */
+static void test_answered(void **state)
+{
+    (void)state;
+
+    begin(5);
+    run(5000);
+    world.mute = 2;
+    run(DOWN_MS / 2 + LIVENESS_PROBE_MS_MAX - TICK_MS);
+    assert_int_equal(world.liveness.counters.probes_unanswered, 1);
+    assert_int_equal(liveness_patience_ms(&world.liveness), DOWN_MS + HEARTBEAT_MS);
+    struct liveness_message no = message_of(3, LIVENESS_NO);
+    no.subject = 2;
+    no.number = world.liveness.peers[0].number;
+    receive(no);
+    run(LIVENESS_PROBE_MS_MAX - TICK_MS);
+    assert_int_equal(liveness_patience_ms(&world.liveness), DOWN_MS + HEARTBEAT_MS);
+    run(TICK_MS);
+    assert_int_equal(liveness_patience_ms(&world.liveness), DOWN_MS);
+}
+
 /* A link that failover depends on is pinged when quiet, and silent after 500 ms. */
 static void test_link(void **state)
 {
@@ -638,6 +666,11 @@ static void test_link(void **state)
     run(500);
     assert_int_equal(liveness_link(&world.liveness, 2), LINK_SILENT);
     assert_int_equal(liveness_link(&world.liveness, 3), LINK_UP);
+    run(2 * DOWN_MS); /* Who is silent gets heartbeats only. */
+    liveness_watch(&world.liveness, world.now_ms, 2, true);
+    uint32_t pings = sent_to(2, LIVENESS_PING);
+    run(DOWN_MS);
+    assert_int_equal(sent_to(2, LIVENESS_PING), pings);
 }
 
 /* A link with traffic of its own is not pinged; but that alone does not show that we are heard. */
@@ -762,6 +795,7 @@ int main(void)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_pause_and_deaf),
         cmocka_unit_test(test_unanswered),
+        cmocka_unit_test(test_answered),
         cmocka_unit_test(test_link),
         cmocka_unit_test(test_link_traffic),
         cmocka_unit_test(test_lives),
