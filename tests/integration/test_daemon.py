@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import native
 from cases import run_cases
 from daemon import BUILD, Daemon, check, program, wait_for
+from redis_kit import Client, port_of
 
 BELAYD = str(BUILD / "belayd")
 DENY_IO_URING = str(BUILD / "tests/integration/deny_io_uring")
@@ -253,15 +255,20 @@ def test_disk_full_is_not_ready():
     """At storage.disk_limit /readyz says so; when the log is compacted it is ready again by itself."""
     with Daemon(shards=1, settings=["storage.disk_limit=64MiB"]) as daemon:
         daemon.start()
-        fill = subprocess.Popen([program("belay-bench"), "fill", "--sessions", "400000",
-                                 "--value-bytes", "512", "--seed", "1", "--server", daemon.native],
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        over = threading.Event()
+
+        def fill():
+            with Client(port_of(daemon)) as client:
+                while not over.is_set():
+                    client.ask_all(("SET", f"key:{i}", b"x" * 200_000) for i in range(100))
+        fills = threading.Thread(target=fill)
+        fills.start()
         try:
             reason = (503, "shard 0 has no room on the disk for its log; free some, or raise storage.disk_limit\n")
             wait_for("not ready", lambda: daemon.http("/readyz")[:2] == reason)
         finally:
-            fill.kill()
-            fill.wait()
+            over.set()
+            fills.join()
         check(" log-full " in daemon.log(), daemon.log())
         wait_for("room again", lambda: daemon.http("/readyz")[0] == 200)
         check(daemon.stop() == 0, daemon.log())
