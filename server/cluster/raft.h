@@ -23,7 +23,7 @@
  * Where memory or the store fails, the event is as if it had not been: a message as if lost, a
  * timeout comes again, a proposal returns the error.
  *
- * Memory: a struct of about 24 KiB, which the caller owns; log and snapshot come from the port. What is handed to
+ * Memory: a struct of about 20 KiB, which the caller owns; log and snapshot come from the port. What is handed to
  * a port is valid during the call. Threads: the caller's. No port may call into the same raft.
  */
 #ifndef RAFT_H
@@ -229,7 +229,7 @@ int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count);
 void raft_tick(struct raft *raft, uint64_t now_ms);
 
 /* A message came. Returns 0, also for one that is out of date; -EBADMSG or -EPROTONOSUPPORT (raft_message_parse());
- * -ENOMEM or the store's error: it is as if lost. */
+ * -ENOMEM or the store's error: it is as if lost; -EOVERFLOW where terms have come to their end. */
 int raft_receive(struct raft *raft, uint32_t from, struct bytes message);
 
 /* The calls of the store up to this number are durable. Numbers that were reported before change nothing; one

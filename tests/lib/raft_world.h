@@ -46,7 +46,8 @@ struct world_fork {
 
 struct world_counts {
     uint64_t elections, candidates, commits, saved, installed, members, crashes, truncated,
-        no_quorum, handed_over, lost, repeated, proposed, refused, partitions, failures, events;
+        no_quorum, handed_over, lost, repeated, changed, proposed, refused, partitions, failures,
+        events;
 };
 
 struct raft_world {
@@ -309,6 +310,7 @@ static inline void world_check_led(struct world_node *node, uint64_t commit_befo
         durable += member->voter && disk_has(&world.nodes[member->node].disk, raft->commit,
                                              raft_log_term(&raft->log, raft->commit));
     }
+    WORLD_CHECK(&world, raft_log_term(&raft->log, raft->commit) == raft->term); /* 5.4.2. */
     WORLD_CHECK(&world, durable > raft_members_voters(&raft->members) / 2);
 }
 
@@ -532,6 +534,7 @@ static inline int world_change(uint32_t number, enum raft_change change, uint32_
     struct raft_place place;
 
     int rc = raft_change(&node->raft, change, of, &place);
+    world.counts.changed += rc == 0;
     world_check(node, commit);
     return rc;
 }
