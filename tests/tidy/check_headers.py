@@ -11,8 +11,8 @@ from pathlib import Path
 import tree
 
 # Where headers of the project look for others; which of them they may take is check_includes' business.
-FOLDERS = ["proto", "server/cluster", "server/core", "server/resp", "server/store", "server/uring", "server/control", "client/include",
-           "tests/lib"]
+FOLDERS = ["proto", "server/cluster", "server/core", "server/resp", "server/store", "server/uring", "server/control",
+           "client/include", "tests/lib"]
 
 def include_options():
     """Every -I and -isystem that the build uses, as absolute paths."""

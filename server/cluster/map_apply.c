@@ -1,0 +1,363 @@
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "map_command.h"
+#include "map_parts.h"
+
+/* ---- Slots. ---- */
+
+static enum map_state lasting_state(const struct map_member *member)
+{
+    return member->state == MAP_DOWN ? member->before_down : member->state;
+}
+
+/* Who is to hold slots: one that is down as well. */
+static bool has_homes(const struct map_member *member)
+{
+    enum map_state state = lasting_state(member);
+
+    return state == MAP_ACTIVE || state == MAP_DEGRADED;
+}
+
+static uint32_t zone_index(const struct map *map, uint32_t member)
+{
+    uint32_t zone = 0;
+
+    while (!bytes_equal(map_text_bytes(&map->members[zone].zone),
+                        map_text_bytes(&map->members[member].zone))) {
+        zone++;
+    }
+    return zone;
+}
+
+static void take_out(struct slot_owners *owners, uint32_t number)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
+        if (owners->nodes[i] != number) {
+            owners->nodes[kept++] = owners->nodes[i];
+        }
+    }
+    while (kept < PLACEMENT_REPLICAS_MAX) {
+        owners->nodes[kept++] = 0;
+    }
+}
+
+/* Take a member out of the owners: of all slots, or only where there are others. */
+static void disown(struct map *map, uint32_t number, bool all)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        struct slot_owners *owners = &map->owners[slot];
+        if (all || owners->nodes[0] != number || owners->nodes[1] != 0) {
+            take_out(owners, number);
+        }
+    }
+}
+
+static bool owns_some(const struct map *map, uint32_t number)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
+            if (map->owners[slot].nodes[i] == number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Slots that nobody owns have their targets at once. */
+static void own_the_rest(struct map *map)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if (map->owners[slot].nodes[0] == 0) {
+            map->owners[slot] = map_targets(map, slot);
+        }
+    }
+}
+
+/* New homes for all. */
+static void place(struct map *map, struct placement_work *work)
+{
+    struct placement_member members[PLACEMENT_MEMBERS_MAX];
+
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        members[i] = (struct placement_member){
+            .number = map->members[i].number,
+            .weight = has_homes(&map->members[i]) ? map->members[i].weight : 0,
+            .zone = zone_index(map, i),
+        };
+    }
+    int rc =
+        placement_make(work, members, map->member_count, map->replicas, map->homes, map->homes);
+    assert(rc == 0); /* All of it was checked. */
+    own_the_rest(map);
+}
+
+/* ---- Commands. ---- */
+
+static int add(struct map *map, const struct map_command *command)
+{
+    uint32_t number = command->number != 0 ? command->number : map->number_last + 1;
+
+    if (command->weight > PLACEMENT_WEIGHT_MAX || number > MAP_NUMBER_MAX ||
+        command->name.size == 0 || !map_text_good(&command->name) ||
+        !map_text_good(&command->zone) || !map_text_good(&command->region) ||
+        !map_place_good(&command->place)) {
+        return -EINVAL;
+    }
+    if (number <= map->number_last ||
+        map_member_named(map, map_text_bytes(&command->name)) != NULL) {
+        return -EEXIST;
+    }
+    if (map->member_count == MAP_MEMBERS_MAX) {
+        return -E2BIG;
+    }
+    map->members[map->member_count++] = (struct map_member){
+        .number = number,
+        .weight = command->weight,
+        .state = MAP_JOINING,
+        .name = command->name,
+        .zone = command->zone,
+        .region = command->region,
+        .place = command->place,
+    };
+    map->number_last = number;
+    return 0;
+}
+
+static bool text_equal(const struct map_text *a, const struct map_text *b)
+{
+    return bytes_equal(map_text_bytes(a), map_text_bytes(b));
+}
+
+static int set_place(struct map_member *member, const struct map_place *new_place)
+{
+    struct map_place *old = &member->place;
+
+    if (!map_place_good(new_place)) {
+        return -EINVAL;
+    }
+    if (text_equal(&old->host, &new_place->host) && old->start == new_place->start &&
+        old->shards == new_place->shards &&
+        memcmp(old->ports, new_place->ports, sizeof old->ports) == 0) {
+        return -EALREADY;
+    }
+    *old = *new_place;
+    return 0;
+}
+
+static int set_weight(struct map *map, struct placement_work *work, struct map_member *member,
+                      uint32_t weight)
+{
+    if (weight > PLACEMENT_WEIGHT_MAX) {
+        return -EINVAL;
+    }
+    if (weight == member->weight) {
+        return -EALREADY;
+    }
+    member->weight = weight;
+    if (has_homes(member)) {
+        place(map, work);
+    }
+    return 0;
+}
+
+/* From each state (but DOWN) to which others, as bits; to DOWN from all but LEFT. */
+static const uint32_t moves[] = {
+    [MAP_JOINING] = 1U << MAP_ACTIVE | 1U << MAP_LEFT | 1U << MAP_DOWN,
+    [MAP_ACTIVE] = 1U << MAP_DEGRADED | 1U << MAP_DRAINING | 1U << MAP_DOWN,
+    [MAP_DEGRADED] = 1U << MAP_ACTIVE | 1U << MAP_DRAINING | 1U << MAP_DOWN,
+    [MAP_DRAINING] = 1U << MAP_ACTIVE | 1U << MAP_LEFT | 1U << MAP_DOWN,
+    [MAP_DOWN] = 1U << MAP_LEFT, /* And to what it was before. */
+    [MAP_LEFT] = 1U << MAP_JOINING,
+};
+
+static int set_state(struct map *map, struct placement_work *work, struct map_member *member,
+                     enum map_state state)
+{
+    bool returns = member->state == MAP_DOWN && state == member->before_down;
+    bool had_homes = has_homes(member), was_down = member->state == MAP_DOWN;
+
+    if (state < MAP_JOINING || state > MAP_LEFT) {
+        return -EINVAL;
+    }
+    if (state == member->state) {
+        return -EALREADY;
+    }
+    if (!returns && (moves[member->state] & 1U << state) == 0) {
+        return -EPERM;
+    }
+    if (state == MAP_LEFT && !was_down && owns_some(map, member->number)) {
+        return -EBUSY;
+    }
+    member->before_down = state == MAP_DOWN ? member->state : (enum map_state)0;
+    member->state = state;
+    if (state == MAP_DOWN || state == MAP_LEFT) {
+        disown(map, member->number, state == MAP_LEFT);
+    }
+    if (has_homes(member) != had_homes) {
+        place(map, work);
+    } else {
+        own_the_rest(map);
+    }
+    return 0;
+}
+
+static int remove_member(struct map *map, struct placement_work *work, struct map_member *member)
+{
+    uint32_t number = member->number;
+    size_t after = (size_t)(&map->members[map->member_count] - (member + 1));
+
+    if (member->state != MAP_DOWN && member->state != MAP_LEFT && member->state != MAP_JOINING) {
+        return -EBUSY;
+    }
+    disown(map, number, true);
+    memmove(member, member + 1, after * sizeof *member);
+    map->member_count--;
+    memset(&map->members[map->member_count], 0, sizeof *member);
+    place(map, work);
+    return 0;
+}
+
+/* Where the prefix is, or would be. */
+static uint32_t policy_place(const struct map *map, struct bytes prefix, bool *found)
+{
+    uint32_t at = 0;
+
+    while (at < map->policy_count &&
+           bytes_compare(map_policy_prefix(&map->policies[at]), prefix) < 0) {
+        at++;
+    }
+    *found = at < map->policy_count && bytes_equal(map_policy_prefix(&map->policies[at]), prefix);
+    return at;
+}
+
+static bool policy_equal(const struct policy *a, const struct policy *b)
+{
+    return a->ack == b->ack && a->touch_on_read == b->touch_on_read &&
+           a->conflict_view == b->conflict_view &&
+           a->rules.session_bytes_max == b->rules.session_bytes_max &&
+           a->rules.fields_max == b->rules.fields_max &&
+           a->rules.idle_ttl_ms == b->rules.idle_ttl_ms &&
+           a->rules.absolute_ttl_ms == b->rules.absolute_ttl_ms &&
+           a->rules.tombstone_keep_ms == b->rules.tombstone_keep_ms &&
+           a->rules.no_resurrect == b->rules.no_resurrect;
+}
+
+static int set_policy(struct map *map, const struct policy *policy)
+{
+    bool found = false;
+
+    if (!map_policy_good(policy)) {
+        return -EINVAL;
+    }
+    uint32_t at = policy_place(map, map_policy_prefix(policy), &found);
+    if (found && policy_equal(&map->policies[at], policy)) {
+        return -EALREADY;
+    }
+    if (!found) {
+        if (map->policy_count == POLICIES_MAX - 1) {
+            return -E2BIG;
+        }
+        memmove(&map->policies[at + 1], &map->policies[at],
+                (map->policy_count - at) * sizeof map->policies[0]);
+        map->policy_count++;
+    }
+    map->policies[at] = *policy;
+    return 0;
+}
+
+static int remove_policy(struct map *map, const struct policy *policy)
+{
+    bool found = false;
+
+    if (policy->prefix_size > POLICY_PREFIX_BYTES_MAX) {
+        return -EINVAL;
+    }
+    uint32_t at = policy_place(map, map_policy_prefix(policy), &found);
+    if (!found) {
+        return -ENOENT;
+    }
+    map->policy_count--;
+    memmove(&map->policies[at], &map->policies[at + 1],
+            (map->policy_count - at) * sizeof map->policies[0]);
+    return 0;
+}
+
+static int set_replicas(struct map *map, struct placement_work *work, uint32_t replicas)
+{
+    if (replicas == 0 || replicas > PLACEMENT_REPLICAS_MAX) {
+        return -EINVAL;
+    }
+    if (replicas == map->replicas) {
+        return -EALREADY;
+    }
+    map->replicas = replicas;
+    place(map, work);
+    return 0;
+}
+
+static int settle(struct map *map, const struct map_command *command)
+{
+    uint32_t end = command->slot + command->slot_count;
+    bool changes = false;
+
+    if (command->slot >= SLOT_COUNT || command->slot_count == 0 ||
+        command->slot_count > SLOT_COUNT - command->slot || command->owners.nodes[0] == 0) {
+        return -EINVAL;
+    }
+    for (uint32_t slot = command->slot; slot < end; slot++) {
+        struct slot_owners targets = map_targets(map, slot);
+        if (memcmp(&targets, &command->owners, sizeof targets) != 0) {
+            return -ESTALE;
+        }
+        changes = changes || memcmp(&map->owners[slot], &targets, sizeof targets) != 0;
+    }
+    for (uint32_t slot = command->slot; slot < end; slot++) {
+        map->owners[slot] = command->owners;
+    }
+    return changes ? 0 : -EALREADY;
+}
+
+static int apply(struct map *map, struct placement_work *work, const struct map_command *command)
+{
+    struct map_member *member = map_member(map, command->number);
+    bool of_member = command->type == MAP_PLACE || command->type == MAP_WEIGHT ||
+                     command->type == MAP_STATE || command->type == MAP_REMOVE;
+
+    if (of_member && member == NULL) {
+        return -ENOENT;
+    }
+    switch (command->type) {
+    case MAP_ADD:
+        return add(map, command);
+    case MAP_PLACE:
+        return set_place(member, &command->place);
+    case MAP_WEIGHT:
+        return set_weight(map, work, member, command->weight);
+    case MAP_STATE:
+        return set_state(map, work, member, command->state);
+    case MAP_REMOVE:
+        return remove_member(map, work, member);
+    case MAP_POLICY_SET:
+        return set_policy(map, &command->policy);
+    case MAP_POLICY_REMOVE:
+        return remove_policy(map, &command->policy);
+    case MAP_REPLICAS:
+        return set_replicas(map, work, command->replicas);
+    case MAP_SETTLE:
+        return settle(map, command);
+    }
+    return -EINVAL;
+}
+
+int map_apply(struct map *map, struct placement_work *work, const struct map_command *command)
+{
+    int rc = apply(map, work, command);
+
+    map->epoch += rc == 0;
+    return rc;
+}

@@ -1,0 +1,596 @@
+#include "check.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "crc32c.h"
+#include "map_command.h"
+#include "random.h"
+
+static struct map map, other, decoded;
+static struct placement_work work;
+static struct test_memory memory;
+static struct buffer encoded, again;
+
+static int set_up(void **state)
+{
+    (void)state;
+    memory = test_memory();
+    encoded = again = (struct buffer){.memory = &memory.memory};
+    map_init(&map, 7, 2);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    buffer_fini(&encoded);
+    buffer_fini(&again);
+    assert_int_equal(memory.outstanding_bytes, 0);
+    return 0;
+}
+
+static struct map_text text_of(const char *from)
+{
+    struct map_text text = {.size = (uint8_t)strlen(from)};
+
+    memcpy(text.bytes, from, text.size);
+    return text;
+}
+
+static struct map_place place_of(const char *host, uint16_t port)
+{
+    return (struct map_place){
+        .host = text_of(host),
+        .ports = {port, (uint16_t)(port + 1), (uint16_t)(port + 2), (uint16_t)(port + 3)},
+        .start = 1,
+        .shards = 4,
+    };
+}
+
+static struct map_command add_command(const char *name, const char *zone, uint32_t weight)
+{
+    return (struct map_command){
+        .type = MAP_ADD,
+        .weight = weight,
+        .name = text_of(name),
+        .zone = text_of(zone),
+        .region = text_of("north"),
+        .place = place_of("192.0.2.1", 7400),
+    };
+}
+
+/* Apply it as every node would: from its bytes. */
+static int apply(const struct map_command *command)
+{
+    struct map_command read;
+    uint64_t epoch = map.epoch;
+
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(command, &encoded), 0);
+    int rc = map_command_decode(buffer_bytes(&encoded), &read);
+    if (rc == 0) {
+        rc = map_apply(&map, &work, &read);
+    }
+    assert_int_equal(map.epoch, epoch + (rc == 0));
+    return rc;
+}
+
+static int add(const char *name, const char *zone)
+{
+    struct map_command command = add_command(name, zone, 800);
+
+    return apply(&command);
+}
+
+static int set_state(uint32_t number, enum map_state state)
+{
+    return apply(&(struct map_command){.type = MAP_STATE, .number = number, .state = state});
+}
+
+static int set_weight(uint32_t number, uint32_t weight)
+{
+    return apply(&(struct map_command){.type = MAP_WEIGHT, .number = number, .weight = weight});
+}
+
+static int remove_member(uint32_t number)
+{
+    return apply(&(struct map_command){.type = MAP_REMOVE, .number = number});
+}
+
+static int set_replicas(uint32_t replicas)
+{
+    return apply(&(struct map_command){.type = MAP_REPLICAS, .replicas = replicas});
+}
+
+static bool owners_equal(struct slot_owners a, struct slot_owners b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+/* Settle all slots, in runs of equal targets. Returns how many slots had other owners. */
+static uint32_t settle_all(void)
+{
+    uint32_t changed = 0;
+
+    for (uint32_t slot = 0, end; slot < SLOT_COUNT; slot = end) {
+        struct slot_owners targets = map_targets(&map, slot);
+        for (end = slot; end < SLOT_COUNT && owners_equal(map_targets(&map, end), targets); end++) {
+            changed += !owners_equal(map.owners[end], targets);
+        }
+        if (targets.nodes[0] != 0) {
+            struct map_command command = {
+                .type = MAP_SETTLE, .slot = slot, .slot_count = end - slot, .owners = targets};
+            int rc = apply(&command);
+            assert_true(rc == 0 || rc == -EALREADY);
+        }
+    }
+    return changed;
+}
+
+static void make_three(void)
+{
+    assert_int_equal(add("a", "x"), 0);
+    assert_int_equal(set_state(1, MAP_ACTIVE), 0);
+    assert_int_equal(add("b", "y"), 0);
+    assert_int_equal(add("c", "z"), 0);
+    assert_int_equal(set_state(2, MAP_ACTIVE), 0);
+    assert_int_equal(set_state(3, MAP_ACTIVE), 0);
+    settle_all();
+}
+
+/* The first member has all at once; who joins owns nothing before it is settled. */
+static void test_join(void **state)
+{
+    (void)state;
+    assert_int_equal(add("a", "x"), 0);
+    assert_int_equal(map.owners[5].nodes[0], 0);
+    assert_int_equal(set_state(1, MAP_ACTIVE), 0);
+    assert_int_equal(map.owners[5].nodes[0], 1);
+    assert_int_equal(add("b", "y"), 0);
+    assert_int_equal(set_state(2, MAP_ACTIVE), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_int_equal(map.owners[slot].nodes[0], 1);
+        assert_int_equal(map.owners[slot].nodes[1], 0);
+        assert_int_equal(map.homes[slot].nodes[0] + map.homes[slot].nodes[1], 3);
+        assert_true(owners_equal(map_targets(&map, slot), map.homes[slot]));
+    }
+    assert_int_equal(settle_all(), SLOT_COUNT);
+    assert_memory_equal(map.owners, map.homes, sizeof map.homes);
+    assert_int_equal(settle_all(), 0);
+}
+
+/* Who goes down leaves the owners and the next moves up; somebody stands in; who comes back has its slots again. */
+static void test_down_and_back(void **state)
+{
+    static struct slot_owners before[SLOT_COUNT];
+
+    (void)state;
+    make_three();
+    memcpy(before, map.owners, sizeof before);
+    assert_int_equal(set_state(2, MAP_DOWN), 0);
+    assert_memory_equal(map.homes, before, sizeof before);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        uint32_t left = before[slot].nodes[0] == 2 ? before[slot].nodes[1] : before[slot].nodes[0];
+        struct slot_owners targets = map_targets(&map, slot);
+        assert_int_equal(map.owners[slot].nodes[0], left);
+        assert_true(map.owners[slot].nodes[0] != 2 && map.owners[slot].nodes[1] != 2);
+        assert_int_equal(targets.nodes[0], left);
+        assert_int_equal(targets.nodes[0] + targets.nodes[1], 1 + 3);
+    }
+    settle_all();
+    assert_int_equal(set_state(2, MAP_DRAINING), -EPERM);
+    assert_int_equal(set_state(2, MAP_ACTIVE), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_true(map.owners[slot].nodes[0] != 2 && map.owners[slot].nodes[1] != 2);
+    }
+    settle_all();
+    assert_memory_equal(map.owners, before, sizeof before);
+}
+
+/* The last owner of a slot stays its owner, down or not, until it is given up. */
+static void test_last_owner(void **state)
+{
+    (void)state;
+    make_three();
+    assert_int_equal(set_state(1, MAP_DOWN), 0);
+    assert_int_equal(set_state(2, MAP_DOWN), 0);
+    uint32_t waiting = 0;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_int_not_equal(map.owners[slot].nodes[0], 0);
+        waiting += map.owners[slot].nodes[0] == 2;
+    }
+    assert_true(waiting > SLOT_COUNT / 4 && waiting < SLOT_COUNT / 2);
+    assert_int_equal(remove_member(2), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_true(map.owners[slot].nodes[0] == 3);
+    }
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    make_three();
+    assert_int_equal(set_state(3, MAP_LEFT), -EPERM);
+    assert_int_equal(remove_member(3), -EBUSY);
+    assert_int_equal(set_state(3, MAP_DRAINING), 0);
+    assert_int_equal(set_state(3, MAP_LEFT), -EBUSY);
+    assert_int_equal(remove_member(3), -EBUSY);
+    settle_all();
+    assert_int_equal(set_state(3, MAP_LEFT), 0);
+    assert_int_equal(set_state(3, MAP_DOWN), -EPERM);
+    assert_int_equal(remove_member(3), 0);
+    assert_int_equal(remove_member(3), -ENOENT);
+    assert_int_equal(map.member_count, 2);
+    assert_int_equal(add("d", "x"), 0);
+    assert_int_equal(map.members[2].number, 4); /* Numbers are not given again. */
+}
+
+static void test_weight_and_replicas(void **state)
+{
+    (void)state;
+    make_three();
+    assert_int_equal(set_weight(1, 800), -EALREADY);
+    assert_int_equal(set_weight(9, 800), -ENOENT);
+    assert_int_equal(set_weight(1, PLACEMENT_WEIGHT_MAX + 1), -EBADMSG);
+    assert_int_equal(set_weight(1, 0), 0);
+    settle_all();
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_int_equal(map.owners[slot].nodes[0] + map.owners[slot].nodes[1], 5);
+    }
+    assert_int_equal(set_weight(1, 1600), 0);
+    assert_int_equal(set_replicas(3), 0);
+    assert_int_equal(set_replicas(3), -EALREADY);
+    assert_int_equal(set_replicas(6), -EBADMSG);
+    settle_all();
+    uint32_t firsts = 0;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const uint32_t *nodes = map.owners[slot].nodes;
+        assert_int_equal(nodes[0] + nodes[1] + nodes[2], 6);
+        firsts += nodes[0] == 1;
+    }
+    assert_int_equal(firsts, SLOT_COUNT / 2);
+}
+
+/* Targets that have changed since are not settled. */
+static void test_stale_settle(void **state)
+{
+    (void)state;
+    make_three();
+    struct map_command command = {.type = MAP_SETTLE, .slot = 9, .slot_count = 1};
+    assert_int_equal(set_replicas(3), 0);
+    command.owners = map_targets(&map, 9);
+    assert_int_equal(set_state(command.owners.nodes[2], MAP_DOWN), 0);
+    assert_int_equal(apply(&command), -ESTALE);
+    command.owners = map_targets(&map, 9);
+    assert_int_equal(apply(&command), -EALREADY);
+    command.slot_count = SLOT_COUNT;
+    assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
+    command = (struct map_command){.type = MAP_SETTLE, .slot_count = 1};
+    assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
+}
+
+static struct map_command policy_command(enum map_command_type type, const char *prefix,
+                                         uint64_t ttl)
+{
+    struct map_command command = {.type = type};
+
+    policy_defaults(&command.policy);
+    command.policy.prefix_size = (uint32_t)strlen(prefix);
+    memcpy(command.policy.prefix, prefix, command.policy.prefix_size);
+    command.policy.rules.idle_ttl_ms = ttl;
+    return command;
+}
+
+static int set_policy(const char *prefix, uint64_t ttl)
+{
+    struct map_command command = policy_command(MAP_POLICY_SET, prefix, ttl);
+
+    return apply(&command);
+}
+
+static void test_policies(void **state)
+{
+    static struct policies table;
+
+    (void)state;
+    assert_int_equal(set_policy("web:", 5), 0);
+    assert_int_equal(set_policy("web:", 5), -EALREADY);
+    assert_int_equal(set_policy("web:", 6), 0);
+    assert_int_equal(set_policy("", 1), 0);
+    assert_int_equal(set_policy("app:", 9), 0);
+    assert_int_equal(set_policy("app:", UINT64_MAX), -EBADMSG);
+    assert_int_equal(map.policy_count, 3);
+    assert_int_equal(policies_init(&table, map.policies, map.policy_count), 0);
+    assert_int_equal(policy_of_key(&table, text("web:1"))->rules.idle_ttl_ms, 6);
+    struct map_command command = policy_command(MAP_POLICY_REMOVE, "web:", 0);
+    assert_int_equal(apply(&command), 0);
+    assert_int_equal(apply(&command), -ENOENT);
+    assert_int_equal(map.policy_count, 2);
+    for (int i = 0; i < POLICIES_MAX - 3; i++) {
+        char prefix[16];
+        snprintf(prefix, sizeof prefix, "p%d", i);
+        assert_int_equal(set_policy(prefix, 1), 0);
+    }
+    assert_int_equal(set_policy("one more", 1), -E2BIG);
+    assert_int_equal(set_policy("p7", 2), 0);
+}
+
+static void test_members_refused(void **state)
+{
+    struct map_command command = add_command("a", "x", 800);
+
+    (void)state;
+    assert_int_equal(apply(&command), 0);
+    assert_int_equal(apply(&command), -EEXIST);
+    command.name = text_of("b");
+    command.number = 1;
+    assert_int_equal(apply(&command), -EEXIST);
+    command.number = 41;
+    command.place.ports[2] = 0;
+    assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
+    command.place.ports[2] = 9;
+    command.zone = text_of("\n");
+    assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
+    assert_int_equal(apply(&command), -EBADMSG);
+    command.zone = text_of("");
+    assert_int_equal(apply(&command), 0);
+    command = (struct map_command){.type = MAP_PLACE, .number = 41, .place = place_of("h", 9)};
+    assert_int_equal(apply(&command), 0);
+    assert_int_equal(apply(&command), -EALREADY);
+    command.place.start++;
+    assert_int_equal(apply(&command), 0);
+    assert_int_equal(map_member(&map, 41)->place.start, 2);
+    assert_null(map_member(&map, 40));
+    assert_int_equal(set_state(41, MAP_JOINING), -EALREADY);
+    assert_int_equal(set_state(41, MAP_DRAINING), -EPERM);
+    for (int i = 0; map.member_count < MAP_MEMBERS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(add(name, "x"), 0);
+    }
+    assert_int_equal(add("more", "x"), -E2BIG);
+}
+
+/* ---- The encoding. ---- */
+
+static void check_round_trip(void)
+{
+    encoded.size = again.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), 0);
+    assert_int_equal(map_encode(&decoded, &again), 0);
+    assert_true(bytes_equal(buffer_bytes(&encoded), buffer_bytes(&again)));
+    assert_memory_equal(map.owners, decoded.owners, sizeof map.owners);
+    assert_memory_equal(map.homes, decoded.homes, sizeof map.homes);
+    assert_memory_equal(map.members, decoded.members, sizeof map.members);
+}
+
+/* What the format says, byte by byte, but for the checksum. */
+static void assert_golden(struct bytes bytes, const char *hex)
+{
+    size_t size = 0;
+
+    for (; *hex != '\0'; hex += 2 + (hex[2] == ' ')) {
+        unsigned byte = 0;
+        assert_int_equal(sscanf(hex, "%2x", &byte), 1);
+        assert_true(size < bytes.size);
+        assert_int_equal(bytes.data[size], byte);
+        size++;
+    }
+    assert_int_equal(bytes.size, size + 4);
+    assert_int_equal(load_u32(bytes.data + size), crc32c(0, bytes_of(bytes.data, size)));
+}
+
+static void test_golden_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(add("a", "x"), 0);
+    assert_int_equal(set_state(1, MAP_ACTIVE), 0);
+    assert_int_equal(set_state(1, MAP_DOWN), 0);
+    assert_int_equal(set_policy("p", 5), 0);
+    encoded.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    assert_golden(
+        buffer_bytes(&encoded),
+        "01 0700000000000000 05 02 01 " /* Version, cluster, epoch, replicas, last number. */
+        "01 01 25 a006 0161 0178 056e6f727468 " /* Members: a, down, was active, in x, north. */
+        "093139322e302e322e31 e81ce91cea1ceb1c 01 04 " /* Its place: 192.0.2.1. */
+        "01 0170 02 00 808040 808004 05 00 80dddb01 "  /* Policies: p. */
+        "808001 01 00 "                                /* Homes: all slots with a. */
+        "818002");                                     /* Owners: all at home. */
+    check_round_trip();
+}
+
+/* Whatever byte is changed, it is noticed; and with a checksum made to fit, what is taken is what would be written. */
+static void test_bad_bytes(void **state)
+{
+    (void)state;
+    make_three();
+    assert_int_equal(set_policy("p", 5), 0);
+    assert_int_equal(set_weight(1, 1000), 0);
+    assert_int_equal(set_state(3, MAP_DOWN), 0);
+    encoded.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    uint64_t seed = 1;
+    uint32_t taken = 0, refused = 0;
+    for (size_t i = 1; i < encoded.size - 4; i += 1 + i / 200) {
+        uint8_t old = encoded.data[i];
+        encoded.data[i] = (uint8_t)(old ^ (1U << random_below(&seed, 8)));
+        assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EBADMSG);
+        uint8_t *crc = encoded.data + encoded.size - 4;
+        store_u32(crc, crc32c(0, bytes_of(encoded.data, encoded.size - 4)));
+        if (map_decode(buffer_bytes(&encoded), &decoded) == 0) {
+            again.size = 0;
+            assert_int_equal(map_encode(&decoded, &again), 0);
+            assert_true(bytes_equal(buffer_bytes(&encoded), buffer_bytes(&again)));
+            taken++;
+        } else {
+            refused++;
+        }
+        encoded.data[i] = old;
+        store_u32(crc, crc32c(0, bytes_of(encoded.data, encoded.size - 4)));
+    }
+    assert_true(taken > 20 && refused > 20);
+    for (size_t size = 1; size < encoded.size; size += 1 + size / 100) {
+        assert_int_equal(map_decode(bytes_of(encoded.data, size), &decoded), -EBADMSG);
+    }
+    assert_int_equal(map_decode(bytes_of(NULL, 0), &decoded), -EBADMSG);
+    encoded.data[0] = MAP_VERSION + 1;
+    assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EPROTONOSUPPORT);
+}
+
+static void test_bad_commands(void **state)
+{
+    struct map_command command = add_command("a", "x", 800), read;
+
+    (void)state;
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&command, &encoded), 0);
+    for (size_t size = 0; size < encoded.size; size++) {
+        assert_int_equal(map_command_decode(bytes_of(encoded.data, size), &read), -EBADMSG);
+    }
+    assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), 0);
+    assert_int_equal(buffer_append(&encoded, bytes_of("", 1)), 0);
+    assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), -EBADMSG);
+    assert_int_equal(map_command_decode(bytes_of("\1\77", 2), &read), -EBADMSG);
+    assert_int_equal(map_command_decode(bytes_of("\2\1", 2), &read), -EPROTONOSUPPORT);
+}
+
+/* ---- Random commands. ---- */
+
+static struct map_command random_command(uint64_t *seed)
+{
+    static const char *const zones[] = {"x", "y", "z"};
+    uint32_t number = 1 + random_below(seed, 12);
+    char name[16];
+
+    switch (random_below(seed, 8)) {
+    case 0:
+        snprintf(name, sizeof name, "n%u", random_below(seed, 14));
+        return add_command(name, zones[random_below(seed, 3)], 100 * random_below(seed, 20));
+    case 1:
+        return (struct map_command){
+            .type = MAP_WEIGHT, .number = number, .weight = random_below(seed, 2000)};
+    case 2:
+        return (struct map_command){.type = MAP_REMOVE, .number = number};
+    case 3:
+        return policy_command(random_below(seed, 2) ? MAP_POLICY_SET : MAP_POLICY_REMOVE,
+                              zones[random_below(seed, 3)], random_below(seed, 3));
+    case 4:
+        return (struct map_command){.type = MAP_REPLICAS, .replicas = 1 + random_below(seed, 4)};
+    case 5: {
+        uint32_t slot = random_below(seed, SLOT_COUNT);
+        return (struct map_command){
+            .type = MAP_SETTLE, .slot = slot, .slot_count = 1, .owners = map_targets(&map, slot)};
+    }
+    default:
+        return (struct map_command){.type = MAP_STATE,
+                                    .number = number,
+                                    .state = (enum map_state)(1 + random_below(seed, MAP_LEFT))};
+    }
+}
+
+/* Owners are members, are no two the same, and there is one wherever somebody may hold slots. */
+static void check_map(void)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot += 7) {
+        struct slot_owners targets = map_targets(&map, slot);
+        const uint32_t *nodes = map.owners[slot].nodes;
+        assert_true(nodes[0] != 0 || targets.nodes[0] == 0);
+        for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX && nodes[i] != 0; i++) {
+            const struct map_member *member = map_member(&map, nodes[i]);
+            assert_non_null(member);
+            assert_true(member->state != MAP_LEFT && member->state != MAP_JOINING);
+            assert_true(member->state != MAP_DOWN || nodes[1] == 0);
+            for (uint32_t j = 0; j < i; j++) {
+                assert_int_not_equal(nodes[i], nodes[j]);
+            }
+        }
+    }
+}
+
+/* Copies that apply the same commands are the same, also when one of them was read from bytes on the way. */
+static void test_random_commands(void **state)
+{
+    uint64_t seed = 4;
+    uint32_t taken = 0;
+
+    (void)state;
+    other = map;
+    for (int i = 0; i < 600; i++) {
+        struct map_command command = random_command(&seed);
+        int rc = map_apply(&map, &work, &command);
+        memset(&work, i, sizeof work);
+        assert_int_equal(map_apply(&other, &work, &command), rc);
+        taken += rc == 0;
+        check_map();
+        if (i % 10 == 0) {
+            settle_all();
+            other = map;
+            check_round_trip();
+            other = decoded;
+        }
+        again.size = encoded.size = 0;
+        assert_int_equal(map_encode(&map, &encoded), 0);
+        assert_int_equal(map_encode(&other, &again), 0);
+        assert_true(bytes_equal(buffer_bytes(&encoded), buffer_bytes(&again)));
+    }
+    assert_true(taken > 100);
+}
+
+static void test_sizes(void **state)
+{
+    static const uint32_t sizes[] = {3, 16, 256};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        map_init(&map, 7, 3);
+        for (uint32_t number = 1; number <= sizes[i]; number++) {
+            char name[16], zone[16];
+            snprintf(name, sizeof name, "node-%u", number);
+            snprintf(zone, sizeof zone, "zone-%u", number % 3);
+            assert_int_equal(add(name, zone), 0);
+            map.members[number - 1].state = MAP_ACTIVE; /* Placed at once, by the replicas below. */
+        }
+        assert_int_equal(set_replicas(2), 0);
+        settle_all();
+        check_round_trip();
+        size_t settled = encoded.size;
+        assert_int_equal(set_replicas(3), 0);
+        check_round_trip();
+        size_t moving = encoded.size;
+        settle_all();
+        check_round_trip();
+        printf("%u nodes: %zu bytes with 2 replicas, %zu while the third comes, %zu with 3\n",
+               sizes[i], settled, moving, encoded.size);
+        assert_true(moving < 160 * 1024);
+    }
+}
+
+static void test_no_memory(void **state)
+{
+    struct map_command command = add_command("a", "x", 800);
+
+    (void)state;
+    make_three();
+    buffer_fini(&encoded);
+    memory.fail_at = memory.requests + 1;
+    assert_int_equal(map_encode(&map, &encoded), -ENOMEM);
+    assert_int_equal(map_command_encode(&command, &encoded), -ENOMEM);
+    assert_int_equal(encoded.size, 0);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(test_join),      CASE(test_down_and_back),       CASE(test_last_owner),
+        CASE(test_drain),     CASE(test_weight_and_replicas), CASE(test_stale_settle),
+        CASE(test_policies),  CASE(test_members_refused),     CASE(test_golden_bytes),
+        CASE(test_bad_bytes), CASE(test_bad_commands),        CASE(test_random_commands),
+        CASE(test_sizes),     CASE(test_no_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
