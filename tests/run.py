@@ -49,6 +49,7 @@ BUILDS = {
 SUITES = {
     "tidy": ("release", ["tidy"], 1, "layout, include directions, headers, clang-tidy, documents"),
     "unit": ("release", ["unit"], 1, "unit and property tests"),
+    "sim": ("release", ["sim"], 1, "the simulator: many seeds, and breakages that it has to find"),
     "integration": ("release", ["integration", "packaging"], 1, "the real programs on loopback"),
     "clients": ("release", ["clients"], 1, "Redis clients and session frameworks as their users run them"),
     "asan": ("asan", ["unit", "integration"], 4, "unit and integration under ASan and UBSan"),

@@ -1,0 +1,127 @@
+"""Break the code on purpose, and see that the simulator finds it: run_mutants.py [NAME]...
+
+Each mutants/NAME.patch has lines before its diff: what it breaks, `Scenario: NAME`, and `Checker: NAME[ NAME]...`, the
+checkers that may find it. It is applied to copies of the sources, which are compiled as the build in BELAY_BUILD
+compiles them, and linked in the place of its own. A mutant that lives, that another checker finds, whose patch no
+longer applies, or that does not build is a failure.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+BUILD = Path(os.environ.get("BELAY_BUILD", TOP / "build"))
+MUTANTS = Path(__file__).resolve().parent / "mutants"
+SEEDS = "1..400"
+
+
+class Failed(Exception):
+    pass
+
+
+def run(command, cwd):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="replace",
+                          stdin=subprocess.DEVNULL, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def must(what, command, cwd):
+    code, output = run(command, cwd)
+    if code != 0:
+        raise Failed(f"{what}:\n{output}")
+    return output
+
+
+def build_commands():
+    """What the build does for the program: source (relative to TOP) to command, and the linking one."""
+    lines = must("ninja", ["ninja", "-t", "commands", "sim"], BUILD).splitlines()
+    compiles = {}
+    for line in lines:
+        words = shlex.split(line)
+        if "-c" in words:
+            source = (BUILD / words[words.index("-c") + 1]).resolve()
+            if source.is_relative_to(TOP):
+                compiles[str(source.relative_to(TOP))] = words
+    return compiles, shlex.split(lines[-1])
+
+
+def heading(text, name):
+    found = re.search(rf"^{name}: (.+)$", text, re.MULTILINE)
+    if found is None:
+        raise Failed(f"the patch has no line {name}:")
+    return found[1].split()
+
+
+def build_mutant(patch, text, compiles, link, scratch):
+    sources = re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
+    for source in sources:
+        if source not in compiles:
+            raise Failed(f"{source} is no source of the simulator")
+        copy = scratch / source
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((TOP / source).read_bytes())
+    must("the patch does not apply", ["git", "apply", "-p1", patch], scratch)
+    link = list(link)
+    link[link.index("-o") + 1] = str(scratch / "sim")
+    for source in sources:
+        words = list(compiles[source])
+        before = words[words.index("-o") + 1]
+        made = str(scratch / Path(before).name)
+        words[words.index("-o") + 1] = made
+        words[words.index("-c") + 1] = str(scratch / source)
+        words.insert(1, f"-I{(TOP / source).parent}")
+        # Dependencies of the real object are none of our business.
+        for option in ("-MF", "-MQ"):
+            words[words.index(option) + 1] = f"{made}.d"
+        must("it does not compile", words + ["-Wno-error"], BUILD)
+        if before in link:
+            link[link.index(before)] = made
+        else:
+            link.insert(link.index("-o") + 2, made)  # Before the library that has the real one.
+    must("it does not link", link, BUILD)
+
+
+def judge(patch, compiles, link):
+    text = patch.read_text(encoding="utf-8")
+    checkers = heading(text, "Checker")
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        build_mutant(patch, text, compiles, link, scratch)
+        code, output = run([scratch / "sim", "--seeds", SEEDS, "--scenario",
+                            heading(text, "Scenario")[0]], scratch)
+    found = re.search(r"^FAIL .*?seed=(\d+) .*?checker=(\w+): (.*)$", output, re.MULTILINE)
+    if code == 0 or found is None:
+        raise Failed(f"it lives: {SEEDS} found nothing ({code})\n{output[-2000:]}")
+    if found[2] not in checkers:
+        raise Failed(f"checker {found[2]} found it, not {' or '.join(checkers)}: {found[0]}")
+    return f"seed {found[1]}, {found[2]}: {found[3]}"
+
+
+def main():
+    names = sys.argv[1:]
+    patches = [MUTANTS / f"{name}.patch" for name in names] or sorted(MUTANTS.glob("*.patch"))
+    compiles, link = build_commands()
+    failed = 0
+
+    def one(patch):
+        try:
+            return True, judge(patch, compiles, link)
+        except Failed as error:
+            return False, str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for patch, (good, text) in zip(patches, pool.map(one, patches)):
+            failed += not good
+            print(f"{'found' if good else 'FAIL '}  {patch.stem}: {text}", flush=True)
+    print(f"{len(patches) - failed} of {len(patches)} mutants found")
+    return 1 if failed or not patches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+/* What runs in the simulator. */
+#ifndef SCENARIOS_H
+#define SCENARIOS_H
+
+#include "sim.h"
+
+/* One node alone: the shard with its log on a disk, and clients. */
+extern const struct sim_scenario scenario_shard;
+
+#endif
