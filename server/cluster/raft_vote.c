@@ -53,8 +53,8 @@ void raft_pre_campaign(struct raft *raft)
     }
     raft->leader = 0;
     raft->ack_owed = false;
-    if (!raft_is_voter(raft)) {
-        return;
+    if (!raft_is_voter(raft) && raft->members_index <= raft->commit) {
+        return; /* Before that it may be needed: nobody else may have the entry (dissertation, 4.2.2). */
     }
     raft->role = RAFT_PRE_CANDIDATE;
     forget_votes(raft);

@@ -366,6 +366,37 @@ static void test_change_is_taken_back(void **state)
     glass_fini();
 }
 
+/* While it is not known that the entry that took its vote is committed, perhaps nobody else has that, and who lacks it
+ * cannot be elected: a node goes on asking, without a vote of its own (dissertation, 4.2.2). */
+static void test_who_lost_its_vote_may_be_needed(void **state)
+{
+    (void)state;
+    glass_init(2);
+    glass_entry(2, RAFT_MEMBERS, members_entry("lv"));
+    glass_append(2, 2, 1, 1, 1);
+    glass_store();
+    glass_drop();
+    glass_wait(3 * WORLD_ELECTION_MS);
+    assert_int_equal(glass_expect(2, RAFT_PRE_VOTE).term, 2);
+    assert_int_equal(glass_raft()->role, RAFT_PRE_CANDIDATE);
+    glass_say(2, (struct raft_message){
+                     .type = RAFT_PRE_VOTE_REPLY, .term = 2, .asked_term = 3, .granted = true});
+    glass_store();
+    glass_expect(2, RAFT_VOTE);
+    assert_int_equal(glass_raft()->role, RAFT_CANDIDATE);
+    glass_say(2, (struct raft_message){
+                     .type = RAFT_VOTE_REPLY, .term = 3, .asked_term = 3, .granted = true});
+    glass_store();
+    assert_int_equal(glass_raft()->role, RAFT_LEADER);
+    glass_confirm(2, 3); /* With that it is committed, and it leaves. */
+    assert_int_equal(glass_raft()->commit, 3);
+    assert_int_equal(glass_raft()->role, RAFT_FOLLOWER);
+    glass_drop();
+    glass_wait(3 * WORLD_ELECTION_MS);
+    assert_int_equal(world.message_count, 0);
+    glass_fini();
+}
+
 /* A learner, and who is no member, votes when asked: the candidate's list may be the newer one (dissertation, 4.1). But
  * their votes do not count where they are learners. */
 static void test_votes_of_learners(void **state)
@@ -447,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_one_change_at_a_time),
         cmocka_unit_test(test_promotes_who_is_level),
         cmocka_unit_test(test_change_is_taken_back),
+        cmocka_unit_test(test_who_lost_its_vote_may_be_needed),
         cmocka_unit_test(test_votes_of_learners),
         cmocka_unit_test(test_bootstrap),
     };
