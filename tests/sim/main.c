@@ -8,7 +8,7 @@
 
 #include "scenarios.h"
 
-static const struct sim_scenario *const scenarios[] = {&scenario_shard};
+static const struct sim_scenario *const scenarios[] = {&scenario_shard, &scenario_raft};
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0], SEEDS_FOR_LEAST = 100 };
 
 static const char usage[] =
@@ -18,7 +18,7 @@ static const char usage[] =
     "  --seed N         one seed\n"
     "  --seeds A..B     these seeds (1..100); from 100 on it is also checked that each fault came\n"
     "                   often enough\n"
-    "  --scenario NAME  only this scenario (default: all): shard\n"
+    "  --scenario NAME  only this scenario (default: all): shard, raft\n"
     "  --nodes N        so many nodes, where the scenario has several (default: the seed says)\n"
     "  --trace          print every event\n"
     "  --twice          run each seed twice, and compare\n"

@@ -7,6 +7,7 @@ enum {
     PAUSE_US_MAX = 1200000,
     LASTS_US_MIN = 20000,
     LASTS_US_MAX = 3000000,
+    HASTE = 6,
     WIPE_ONE_OF = 4, /* It is the end of a history. */
     BAD_DROP_PERCENT = 8,
     BAD_REPEAT_PERCENT = 10,
@@ -21,9 +22,9 @@ static void later(struct sim *sim, const char *name,
                   void (*run)(struct sim *sim, const struct sim_event *event), uint64_t a,
                   uint64_t b)
 {
-    uint64_t us = sim_between(sim, SIM_RANDOM_NEMESIS, LASTS_US_MIN, LASTS_US_MAX);
+    uint64_t most_us = LASTS_US_MAX / sim->haste;
 
-    sim_after(sim, us, 0, name, run, a, b);
+    sim_after(sim, sim_between(sim, SIM_RANDOM_NEMESIS, LASTS_US_MIN, most_us), 0, name, run, a, b);
 }
 
 /* ---- Nodes ---- */
@@ -216,8 +217,10 @@ static void strike(struct sim *sim, const struct sim_event *event);
 
 static void go_on(struct sim *sim)
 {
-    sim_after(sim, sim_between(sim, SIM_RANDOM_NEMESIS, PAUSE_US_MIN, PAUSE_US_MAX), 0, "strike",
-              strike, 0, 0);
+    uint64_t most_us = PAUSE_US_MAX / sim->haste;
+
+    sim_after(sim, sim_between(sim, SIM_RANDOM_NEMESIS, PAUSE_US_MIN, most_us), 0, "strike", strike,
+              0, 0);
 }
 
 static void strike(struct sim *sim, const struct sim_event *event)
@@ -245,6 +248,7 @@ static void strike(struct sim *sim, const struct sim_event *event)
 
 void nemesis_begin(struct sim *sim)
 {
+    sim->haste = draw(sim, 3) == 0 ? HASTE : 1;
     go_on(sim);
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("BELAY_BUILD", TOP / "build"))
 MUTANTS = Path(__file__).resolve().parent / "mutants"
-SEEDS = "1..400"
+SEEDS = {"shard": "1..400", "raft": "1..4000"}
 
 
 class Failed(Exception):
@@ -90,14 +90,15 @@ def build_mutant(patch, text, compiles, link, scratch):
 def judge(patch, compiles, link):
     text = patch.read_text(encoding="utf-8")
     checkers = heading(text, "Checker")
+    scenario = heading(text, "Scenario")[0]
+    seeds = SEEDS.get(scenario, "none")
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         build_mutant(patch, text, compiles, link, scratch)
-        code, output = run([scratch / "sim", "--seeds", SEEDS, "--scenario",
-                            heading(text, "Scenario")[0]], scratch)
+        code, output = run([scratch / "sim", "--seeds", seeds, "--scenario", scenario], scratch)
     found = re.search(r"^FAIL .*?seed=(\d+) .*?checker=(\w+): (.*)$", output, re.MULTILINE)
     if code == 0 or found is None:
-        raise Failed(f"it lives: {SEEDS} found nothing ({code})\n{output[-2000:]}")
+        raise Failed(f"it lives: {seeds} found nothing ({code})\n{output[-2000:]}")
     if found[2] not in checkers:
         raise Failed(f"checker {found[2]} found it, not {' or '.join(checkers)}: {found[0]}")
     return f"seed {found[1]}, {found[2]}: {found[3]}"

@@ -7,4 +7,7 @@
 /* One node alone: the shard with its log on a disk, and clients. */
 extern const struct sim_scenario scenario_shard;
 
+/* Three to five Raft nodes. */
+extern const struct sim_scenario scenario_raft;
+
 #endif

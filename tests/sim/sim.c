@@ -307,7 +307,8 @@ static void begin(struct sim *sim, uint32_t node_count)
         sim->random[i] = random_next(&random);
     }
     uint64_t drawn = sim_between(sim, SIM_RANDOM_NODES, scenario->nodes_min, scenario->nodes_max);
-    sim->node_count = node_count != 0 ? node_count : (uint32_t)drawn;
+    bool several = scenario->nodes_max > 1;
+    sim->node_count = node_count != 0 && several ? node_count : (uint32_t)drawn;
     sim->hash = UINT64_C(0xcbf29ce484222325);
     sim->heals_us = scenario->trouble_us;
     for (uint32_t i = 1; i <= sim->node_count; i++) {

@@ -117,6 +117,7 @@ struct sim {
     uint64_t now_us;
     uint64_t heals_us; /* When the nemesis ends. */
     bool healed;
+    uint32_t haste; /* How much faster than else the nemesis works: the seed says. */
 
     struct sim_event *queue; /* A heap. */
     uint32_t queue_count, queue_capacity;
