@@ -17,9 +17,8 @@ void sim_disk_fini(struct sim_disk *disk)
     free(disk->data);
 }
 
-int sim_disk_append(struct sim *sim, struct sim_disk *disk, struct bytes part)
+int sim_disk_append(struct sim_disk *disk, struct bytes part)
 {
-    (void)sim;
     if (disk->failed) {
         return -EIO;
     }

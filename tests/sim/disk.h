@@ -46,7 +46,7 @@ void sim_disk_init(struct sim_disk *disk, uint32_t node);
 void sim_disk_fini(struct sim_disk *disk);
 
 /* Returns 0; -ENOSPC; -EIO where it has failed. */
-int sim_disk_append(struct sim *sim, struct sim_disk *disk, struct bytes part);
+int sim_disk_append(struct sim_disk *disk, struct bytes part);
 
 /* Begin a device write of all that is not durable, unless there is nothing or one is under way. */
 void sim_disk_write(struct sim *sim, struct sim_disk *disk);

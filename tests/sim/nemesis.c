@@ -77,7 +77,7 @@ static void harm_node(struct sim *sim, enum nemesis_fault fault, uint32_t node)
 
 /* ---- The network ---- */
 
-/* The first node that is at a place in an order drawn from the seed. */
+/* Another end of links: a node or a client. */
 static uint32_t another_end(struct sim *sim, uint32_t node)
 {
     uint32_t ends = sim->node_count + sim->scenario->client_count, other = 1 + draw(sim, ends);
@@ -211,7 +211,7 @@ static void harm_machine(struct sim *sim, enum nemesis_fault fault, uint32_t nod
     }
 }
 
-/* ---- ---- */
+/* ---- When ---- */
 
 static void strike(struct sim *sim, const struct sim_event *event);
 

@@ -84,7 +84,7 @@ static int append_record(struct raft_node *node, uint64_t sequence, struct buffe
     crc = crc32c(crc,
                  bytes_of(record->data + RECORD_HEADER_BYTES, record->size - RECORD_HEADER_BYTES));
     store_u32(record->data + 4, crc);
-    int rc = sim_disk_append(node->sim, disk, buffer_bytes(record));
+    int rc = sim_disk_append(disk, buffer_bytes(record));
     buffer_fini(record);
     if (rc != 0) {
         return rc;

@@ -63,7 +63,7 @@ static void write_log(struct shard_life *life)
     if (disk->writing) {
         return; /* What is there then goes with the next one. */
     }
-    life->hurries = life->timed = false;
+    life->timed = false;
     sim_disk_write(life->sim, disk);
 }
 
@@ -71,7 +71,6 @@ static void hurry(struct log_port *log)
 {
     struct shard_life *life = OF(shard_life, log, log);
 
-    life->hurries = true;
     write_log(life);
 }
 
@@ -114,7 +113,7 @@ static int append(struct log_port *log, uint8_t kind, struct log_subject subject
     size += log_record_size(body);
     int rc = disk->size - disk->durable > LIFE_WAITING_BYTES_MAX
                  ? -EAGAIN
-                 : sim_disk_append(life->sim, disk, bytes_of(bytes, size));
+                 : sim_disk_append(disk, bytes_of(bytes, size));
     free(bytes);
     if (rc != 0) {
         life->append_rc = life->append_rc == 0 ? rc : life->append_rc;
@@ -484,7 +483,7 @@ void shard_life_start(struct shard_life *life)
     rc = shard_create(&options, &life->shard);
     assert(rc == 0);
     life->clean = false;
-    life->hurries = life->timed = life->log_failed = false;
+    life->timed = life->log_failed = false;
     life->marked = 0;
     memset(life->held, 0, sizeof life->held);
     restore(life);

@@ -62,7 +62,7 @@ struct shard_life {
     struct wall_clock clock;
     struct policies policies;
     struct shard *shard;
-    bool hurries, timed, log_failed;
+    bool timed, log_failed;
     size_t marked; /* Up to here the file was when the last MARK was put. */
     int append_rc; /* Of the request that is executed: how an append failed. */
     uint64_t tickets;

@@ -13,7 +13,7 @@
 #include "status.h"
 
 enum {
-    OPERATION_KEYS = 12,  /* See shard_key.c's names: each group has a policy. */
+    OPERATION_KEYS = 12,  /* shard_oracle.c has their names: each group has a policy. */
     OPERATION_TEXTS = 2,  /* Fields that hold texts... */
     OPERATION_FIELDS = 4, /* ... and after them those that hold numbers. */
     OPERATION_VALUE_BYTES = 16,

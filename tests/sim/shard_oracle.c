@@ -141,7 +141,7 @@ bool oracle_is_of_present(const struct oracle_key *key, const struct operation_v
     return false;
 }
 
-/* ---- ---- */
+/* ---- Requests ---- */
 
 void oracle_executed(struct oracle *oracle, const struct operation *operation, uint64_t now_ms,
                      const struct reply *reply, const struct oracle_logged *logged)

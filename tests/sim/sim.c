@@ -254,7 +254,7 @@ void sim_start(struct sim *sim, uint32_t number)
     if (node->up) {
         return;
     }
-    node->up = node->started = true;
+    node->up = true;
     node->life++;
     sim_count(sim, SIM_STARTS);
     sim_note(sim, "up", number, node->life, node->disk.size);

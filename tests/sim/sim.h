@@ -65,11 +65,11 @@ struct sim_event {
 #define SIM_ANY_LIFE UINT64_MAX
 
 struct sim_node {
-    bool up, paused, started; /* `started`: it ran once. */
-    uint64_t life;            /* Counts its starts. */
-    uint64_t resumed_us;      /* When it went on last after a pause. */
-    enum sim_stop stopped;    /* What ended it since it was up: the worst... */
-    uint64_t stopped_us;      /* ... and when. */
+    bool up, paused;
+    uint64_t life;         /* Counts its starts. */
+    uint64_t resumed_us;   /* When it went on last after a pause. */
+    enum sim_stop stopped; /* What ended it since it was up: the worst... */
+    uint64_t stopped_us;   /* ... and when. */
     struct sim_clock clock;
     struct sim_disk disk;
     struct sim_event *deferred; /* What came while it was paused. */
