@@ -188,6 +188,31 @@ static void test_down_and_back(void **state)
     assert_memory_equal(map.owners, before, sizeof before);
 }
 
+/* While a node comes in and goes down again, nobody else need take its place: the present owners do. */
+static void test_owners_stand_in(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(add(name, "x"), 0);
+        assert_int_equal(set_state((uint32_t)i + 1, MAP_ACTIVE), 0);
+    }
+    settle_all();
+    assert_int_equal(add("late", "x"), 0);
+    assert_int_equal(set_state(9, MAP_ACTIVE), 0);
+    uint32_t moving = 0;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        moving += !owners_equal(map.owners[slot], map_targets(&map, slot));
+    }
+    assert_true(moving > SLOT_COUNT / 9);
+    assert_int_equal(set_state(9, MAP_DOWN), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        struct slot_owners targets = map_targets(&map, slot), owners = map.owners[slot];
+        assert_int_equal(targets.nodes[0] + targets.nodes[1], owners.nodes[0] + owners.nodes[1]);
+    }
+}
+
 /* The last owner of a slot stays its owner, down or not, until it is given up. */
 static void test_last_owner(void **state)
 {
@@ -402,6 +427,54 @@ static void test_golden_bytes(void **state)
     check_round_trip();
 }
 
+/* Put these bytes (in hex) in the place of what the encoding has from `at` on, with a checksum that fits. */
+static int decode_edited(size_t at, const char *hex)
+{
+    again.size = 0;
+    assert_int_equal(buffer_append(&again, bytes_of(encoded.data, at)), 0);
+    for (; *hex != '\0'; hex += 2 + (hex[2] == ' ')) {
+        unsigned byte = 0;
+        assert_int_equal(sscanf(hex, "%2x", &byte), 1);
+        assert_int_equal(buffer_append(&again, bytes_of(&(uint8_t){(uint8_t)byte}, 1)), 0);
+    }
+    uint8_t crc[4];
+    store_u32(crc, crc32c(0, buffer_bytes(&again)));
+    assert_int_equal(buffer_append(&again, bytes_of(crc, 4)), 0);
+    return map_decode(buffer_bytes(&again), &decoded);
+}
+
+/* Only the one encoding of a map is taken, and none of what is no map. */
+static void test_other_encodings(void **state)
+{
+    (void)state;
+    assert_int_equal(add("a", "x"), 0);
+    assert_int_equal(set_state(1, MAP_ACTIVE), 0);
+    assert_int_equal(set_policy("p", 5), 0);
+    encoded.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    size_t runs = encoded.size - 4 - 8, policies = runs - 17;
+    assert_int_equal(decode_edited(runs, "808001 01 00 818002"), 0);
+    assert_int_equal(decode_edited(runs, "8040 01 00 8040 01 00 818002"), -EBADMSG); /* One run. */
+    assert_int_equal(decode_edited(runs, "808001 01 00 818001 818001"), -EBADMSG);   /* One run. */
+    assert_int_equal(decode_edited(runs, "808001 01 00 808002 01 00"), -EBADMSG);    /* At home. */
+    assert_int_equal(decode_edited(runs, "808001 01 00 808002 00"), 0);              /* Nobody. */
+    assert_int_equal(decode_edited(runs, "808001 01 00 808001 00 808001 00"), -EBADMSG);
+    assert_int_equal(decode_edited(runs, "808001 02 00 00 818002"), -EBADMSG); /* Twice one node. */
+    assert_int_equal(decode_edited(runs, "808001 01 01 818002"), -EBADMSG);    /* No member. */
+    assert_int_equal(decode_edited(runs, "808001 06 818002"), -EBADMSG);
+    assert_int_equal(decode_edited(runs, "00 01 00 808001 01 00 818002"), -EBADMSG);
+    assert_int_equal(decode_edited(runs, "818001 01 00 818002"), -EBADMSG); /* Too many slots. */
+    assert_int_equal(decode_edited(runs, "808001 01 00 818002 00"), -EBADMSG);
+    const char *rest = " 808040 808004 05 00 80dddb01 808001 01 00 818002";
+    char hex[128];
+    snprintf(hex, sizeof hex, "01 0170 02 07%s", rest);
+    assert_int_equal(decode_edited(policies, hex), 0);
+    snprintf(hex, sizeof hex, "01 0170 02 08%s", rest); /* A flag that is none. */
+    assert_int_equal(decode_edited(policies, hex), -EBADMSG);
+    snprintf(hex, sizeof hex, "01 0170 00 00%s", rest); /* No ack level. */
+    assert_int_equal(decode_edited(policies, hex), -EBADMSG);
+}
+
 /* Whatever byte is changed, it is noticed; and with a checksum made to fit, what is taken is what would be written. */
 static void test_bad_bytes(void **state)
 {
@@ -585,11 +658,22 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_join),      CASE(test_down_and_back),       CASE(test_last_owner),
-        CASE(test_drain),     CASE(test_weight_and_replicas), CASE(test_stale_settle),
-        CASE(test_policies),  CASE(test_members_refused),     CASE(test_golden_bytes),
-        CASE(test_bad_bytes), CASE(test_bad_commands),        CASE(test_random_commands),
-        CASE(test_sizes),     CASE(test_no_memory),
+        CASE(test_join),
+        CASE(test_down_and_back),
+        CASE(test_last_owner),
+        CASE(test_drain),
+        CASE(test_weight_and_replicas),
+        CASE(test_stale_settle),
+        CASE(test_policies),
+        CASE(test_members_refused),
+        CASE(test_golden_bytes),
+        CASE(test_other_encodings),
+        CASE(test_owners_stand_in),
+        CASE(test_bad_bytes),
+        CASE(test_bad_commands),
+        CASE(test_random_commands),
+        CASE(test_sizes),
+        CASE(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -384,6 +384,34 @@ static void test_join_and_leave(void **state)
     }
 }
 
+/* Runs of slots with one primary. */
+static uint32_t run_count(void)
+{
+    uint32_t runs = 1;
+
+    for (uint32_t slot = 1; slot < SLOT_COUNT; slot++) {
+        runs += after[slot].nodes[0] != after[slot - 1].nodes[0];
+    }
+    return runs;
+}
+
+/* Slots stay in arcs, so that lists of ranges are short: who joins takes ends of arcs before its own. */
+static void test_arcs(void **state)
+{
+    struct world world;
+    struct figures figures = {0};
+
+    (void)state;
+    make_world(&world, 3, 3, EQUAL, 1);
+    place(&world, &figures, true);
+    assert_true(run_count() <= 3 * PLACEMENT_ROUNDS);
+    for (uint32_t nodes = 4; nodes <= 6; nodes++) {
+        join(&world, 3, EQUAL);
+        place(&world, &figures, false);
+        assert_true(run_count() <= 300);
+    }
+}
+
 /* Nothing changes where nothing changed, and the order of members is nothing. */
 static void test_same_again(void **state)
 {
@@ -511,8 +539,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_figures),    cmocka_unit_test(test_join_and_leave),
         cmocka_unit_test(test_same_again), cmocka_unit_test(test_placement_is_pinned),
-        cmocka_unit_test(test_few_nodes),  cmocka_unit_test(test_replicas),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_few_nodes),  cmocka_unit_test(test_arcs),
+        cmocka_unit_test(test_replicas),   cmocka_unit_test(test_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
