@@ -517,6 +517,15 @@ static inline uint32_t world_elect(void)
     return 0;
 }
 
+/* Goes on until another than this one leads, or nobody does. */
+static inline void world_depose(uint32_t leader)
+{
+    for (uint32_t i = 0; world_leader() == leader; i++) {
+        WORLD_CHECK(&world, i < 10000);
+        world_step();
+    }
+}
+
 static inline int world_propose(uint32_t number, const char *command, struct raft_place *place)
 {
     struct world_node *node = &world.nodes[number];
