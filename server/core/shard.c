@@ -159,7 +159,9 @@ struct bytes shard_find(struct shard *shard, uint64_t position, struct bytes key
     struct bytes record = shard->cold.marks ? keeper_use(shard->keeper, position, key)
                                             : keeper_find(shard->keeper, position, key);
 
-    shard_give_grace_early(shard, position, record);
+    if (shard->idle_restored) {
+        shard_give_grace_early(shard, position, record);
+    }
     return record;
 }
 
