@@ -273,7 +273,9 @@ void oracle_serves(struct oracle *oracle, uint64_t now_ms)
         if (least > now_ms) {
             state->access_least_ms = later_ms(now_ms, least - sooner_ms(least, part));
         }
-        state->access_least_ms = sooner_ms(state->access_least_ms, state->logged_ms + part);
+        uint64_t given_ms = sooner_ms(state->logged_ms + part, now_ms);
+        state->access_least_ms =
+            sooner_ms(state->access_least_ms, later_ms(state->logged_ms, given_ms));
         state->access_most_ms = later_ms(most, sooner_ms(most + part, now_ms));
         state->restored = true;
         state->version.size = state->begun ? state->version.size : 0; /* It may have grown. */
