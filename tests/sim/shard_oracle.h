@@ -33,6 +33,7 @@ struct oracle_state {
     struct oracle_field fields[OPERATION_FIELDS];
     uint64_t absolute_ms, idle_ms;
     uint64_t access_least_ms, access_most_ms;
+    uint64_t used_ms;   /* The newest access of all sessions of this key. */
     uint64_t logged_ms; /* The last access that was logged: a full log takes none. */
     bool
         restored; /* Not used since a restart: a part of the idle timeout is still to be given back. */

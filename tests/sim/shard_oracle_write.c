@@ -113,6 +113,7 @@ static void begin_session(struct oracle_state *state, const struct operation *op
     state->absolute_ms = group == 't' ? now_ms + ORACLE_ABSOLUTE_MS : 0;
     state->idle_ms = group == 'i' ? ORACLE_IDLE_MS : 0;
     state->access_least_ms = 0;
+    state->access_most_ms = later_ms(state->access_most_ms, state->used_ms);
 }
 
 /* What it does to a session that lives. Returns its result. */
@@ -193,6 +194,9 @@ static void take_write(struct oracle *oracle, const struct operation *operation,
             begin_session(&state, operation, now_ms);
         }
         result = change(&state, operation, now_ms);
+        /* It is not used before its birth, whose stamp is ahead where a clock was set back after a touch was logged. */
+        uint64_t stamp_ms = hlc_ms(reply->hlc);
+        state.access_most_ms = later_ms(state.access_most_ms, live ? 0 : stamp_ms);
     }
     SIM_CHECK("write", first_result(reply) == result, "%s: result %" PRId64 ", not %" PRId64,
               oracle_key_names[operation->key], first_result(reply), result);
