@@ -22,7 +22,8 @@ SESSIONS = 60_000 if SLOWNESS == 1 else 30_000
 # What the process needs beside the sessions: for each of two shards staging, the compaction's tables, pages of
 # the checkpoint's map.
 ALLOWANCE_MIB = 192 if SLOWNESS == 1 else 1024
-WHOLE = ("--sessions", SESSIONS, "--value-bytes", VALUE_BYTES)
+PATIENT = ("--timeout-ms", 60_000)  # The disk may be slow.
+WHOLE = ("--sessions", SESSIONS, "--value-bytes", VALUE_BYTES, *PATIENT)
 
 
 class Watch:
@@ -91,7 +92,7 @@ def cold_ones_expire(ttl_s):
         daemon.start()
         some = ("--sessions", 20_000, "--value-bytes", VALUE_BYTES, "--ttl", ttl_s)
         began = time.monotonic()
-        daemon.run("belay-bench", "fill", *some, timeout_s=300)
+        daemon.run("belay-bench", "fill", *some, *PATIENT, timeout_s=300)
         filled = time.monotonic()
         before = status(daemon)
         if time.monotonic() > began + ttl_s:
@@ -115,7 +116,7 @@ def test_a_deadline_needs_no_fields():
 
 def fill_until_cold(daemon, sessions=20_000):
     """Fill more than memory has room for, and wait until the store's threads rest."""
-    daemon.run("belay-bench", "fill", "--sessions", sessions, "--value-bytes", VALUE_BYTES, "--ack", "disk",
+    daemon.run("belay-bench", "fill", "--sessions", sessions, "--value-bytes", VALUE_BYTES, "--ack", "disk", *PATIENT,
                timeout_s=300)
     wait_for("most are cold", lambda: status(daemon)["cold"]["sessions"] > sessions / 4, 60)
     last = None
