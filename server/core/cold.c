@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "record.h"
+#include "shown.h"
 
 static const struct dedup no_dedup;
 
@@ -29,6 +30,21 @@ static void write_births(struct record_writer *writer, const struct record *reco
     }
 }
 
+static uint64_t end_of_fields(const struct record *record)
+{
+    struct fields_end end = {.ms = 0};
+    struct group_walk walk;
+    struct leader leader;
+    struct group group;
+
+    leader_find(record, &leader);
+    group_walk(record, &walk);
+    while (leader.found && group_next(&walk, &leader, &group)) {
+        fields_end_take(&end, &group);
+    }
+    return fields_end_ms(&end, &leader);
+}
+
 int session_freeze(struct bytes record, struct buffer *out)
 {
     struct record_writer writer;
@@ -48,6 +64,7 @@ int session_freeze(struct bytes record, struct buffer *out)
         .death = opened.version.death,
         .last_access_ms = opened.last_access_ms,
         .whole_bytes = record.size,
+        .fields_end_ms = end_of_fields(&opened),
         .birth_count = opened.birth_count,
         .dedup = &no_dedup,
     };

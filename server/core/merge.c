@@ -209,7 +209,8 @@ static int births_next(struct join *join, struct births *births, struct birth *b
         births->a += in_a;
         births->b += in_b;
         if (in_a && in_b &&
-            (a.blind != b.blind || (a.type != b.type && a.type != 0 && b.type != 0))) {
+            (a.blind != b.blind || a.fades != b.fades ||
+             (a.type != b.type && a.type != 0 && b.type != 0))) {
             return -EBADMSG;
         }
         *birth = in_a ? a : b;

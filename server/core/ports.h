@@ -90,9 +90,9 @@ struct door {
 /* What happened, for logs, metrics and tests: never contents of sessions. */
 enum trace_event {
     TRACE_SESSION_EXPIRED, /* a: position; text: key. */
-    TRACE_SESSION_DELETED,
-    TRACE_LOG_FULL,    /* Writes are refused from here. */
-    TRACE_LOG_RESUMED, /* And taken again from here. */
+    TRACE_SESSION_DELETED, /* Also of one that went with its last field. */
+    TRACE_LOG_FULL,        /* Writes are refused from here. */
+    TRACE_LOG_RESUMED,     /* And taken again from here. */
     TRACE_LOG_FAILED,
     TRACE_OVERLOAD_BEGIN, /* a: queue delay, ms. */
     TRACE_OVERLOAD_END,

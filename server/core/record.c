@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "change.h"
+
 static void fail(struct reader *from)
 {
     from->bad = true;
@@ -35,9 +37,10 @@ struct birth birth_read(struct reader *from, const struct version *version)
     struct birth birth = {
         .type = (head >> BIRTH_TYPE_SHIFT) & BIRTH_TYPE_MASK,
         .blind = (head & BIRTH_BLIND) != 0,
+        .fades = (head & BIRTH_FADES) != 0,
     };
 
-    if (head >= BIRTH_NEWEST << 1) {
+    if (head >= BIRTH_FADES << 1 || (birth.fades && birth.type != 0 && birth.type != SESSION_MAP)) {
         fail(from);
     }
     birth.stamp = (head & BIRTH_NEWEST) != 0 ? version->newest : stamp_read(from, version);
@@ -150,6 +153,11 @@ int record_open_dedup(struct record *record, struct bytes bytes, uint8_t format,
         record->base = skip_base(&from, &record->version);
     }
     record->whole_log2 = format == RECORD_COLD ? read_u8(&from) : 0;
+    record->fields_end_ms = 0;
+    if ((record->whole_log2 & COLD_FIELDS_END) != 0) {
+        record->whole_log2 &= (uint8_t)~COLD_FIELDS_END;
+        record->fields_end_ms = read_varint(&from);
+    }
     open_births(record, &from);
     record->dedup = from.at;
     read_dedup(record, &from, dedup);
@@ -176,6 +184,7 @@ void record_init(struct record *record, struct bytes key)
     record->last_access_ms = 0;
     record->base = bytes_of(nothing, 0);
     record->whole_log2 = 0;
+    record->fields_end_ms = 0;
     record->births = record->dedup = record->entries = record->end = nothing;
 }
 
@@ -280,7 +289,7 @@ static void read_other_birth(struct entry_walk *walk, struct entry *entry)
 static void read_gone(struct entry_walk *walk, uint8_t head, struct entry *entry)
 {
     entry->gone = true;
-    entry->birth = (struct birth){{0, {0, 0}}, 0, false};
+    entry->birth = (struct birth){.type = 0};
     if (walk->record->format != RECORD_DELTA || entry->kind == ENTRY_SUM ||
         (head & (ENTRY_OTHER_BIRTH | ENTRY_UNTIL)) != 0) {
         fail(&walk->in);

@@ -21,9 +21,11 @@
  *   version  version and death; these bytes are the version token
  *   base     only in a delta: varint number of actors of the version whose hlc was another in the base;
  *            for each: varint index, then varint 0 (was not there) or varint 1 and its hlc then as back
- *   1        only in a cold record: n, where the whole one has at most 2^n bytes
+ *   1        only in a cold record: n, where the whole one has at most 2^n bytes; 128 more: there follows
+ *   varint     milliseconds since 1970 at which it goes with the last of its fields (shown.h)
  *   varint   number of births, if flagged; then, in order of their stamps, for each:
- *     1        1 blind, 2 + 4 + 8 the type (0: the type's entry is gone), 16 the stamp is the newest
+ *     1        1 blind, 2 + 4 + 8 the type (0: the type's entry is gone), 16 the stamp is the newest, 32 a map
+ *              that fades (shown.h)
  *     stamp    unless it is the newest
  *   back     the floor of the dedup window, if flagged
  *   items    of the dedup window, if flagged, the newest first; for each:
@@ -85,11 +87,14 @@ enum record_flag {
     RECORD_BIRTHS = 8,
 };
 
+enum { COLD_FIELDS_END = 128 }; /* With n. */
+
 enum birth_flag {
     BIRTH_BLIND = 1,
     BIRTH_TYPE_SHIFT = 1,
     BIRTH_TYPE_MASK = 7,
     BIRTH_NEWEST = 16,
+    BIRTH_FADES = 32,
 };
 
 enum entry_flag {
@@ -118,6 +123,7 @@ struct birth {
     struct stamp stamp;
     uint8_t type; /* enum session_type; 0: the entry of the type is gone. */
     bool blind;
+    bool fades; /* Only where the type is or was a map. */
 };
 
 struct entry {
@@ -162,6 +168,7 @@ struct record {
     uint32_t birth_count;
     uint64_t last_access_ms;                 /* 0: not kept. */
     struct bytes base;                       /* Of a delta. */
+    uint64_t fields_end_ms;                  /* Of a cold one, else 0; 0: never. */
     uint8_t whole_log2;                      /* Of a cold one. */
     const uint8_t *births, *dedup, *entries; /* Where these parts begin: first all births... */
     const uint8_t *end;
@@ -244,7 +251,8 @@ struct record_head {
     struct death death;
     uint64_t last_access_ms;
     const struct version *base; /* Of a delta, else NULL. */
-    uint64_t whole_bytes;       /* Of a cold one, else 0. */
+    uint64_t whole_bytes;       /* Of a cold one, else 0... */
+    uint64_t fields_end_ms;     /* ... and this too. */
     uint32_t birth_count;
     const struct dedup *dedup;
 };

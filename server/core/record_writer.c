@@ -134,9 +134,10 @@ void record_write_head(struct record_writer *writer, struct buffer *out,
     if (head->base != NULL) {
         write_base(writer, head->base);
     }
-    if (head->format == RECORD_COLD && room(writer, 1)) {
-        *at(writer) = log2_above(head->whole_bytes);
-        advance(writer, at(writer) + 1);
+    if (head->format == RECORD_COLD && room(writer, 1 + VARINT_BYTES_MAX)) {
+        to = at(writer);
+        *to++ = log2_above(head->whole_bytes) | (head->fields_end_ms != 0 ? COLD_FIELDS_END : 0);
+        advance(writer, head->fields_end_ms != 0 ? varint_put(to, head->fields_end_ms) : to);
     }
     if ((flags & RECORD_BIRTHS) != 0 && room(writer, VARINT_BYTES_MAX)) {
         advance(writer, varint_put(at(writer), head->birth_count));
@@ -153,7 +154,7 @@ void record_write_birth(struct record_writer *writer, const struct birth *birth)
     bool newest = stamp_compare(birth->stamp, writer->version.newest) == 0;
     uint8_t *to = at(writer);
     *to++ = (uint8_t)((birth->blind ? BIRTH_BLIND : 0) | birth->type << BIRTH_TYPE_SHIFT |
-                      (newest ? BIRTH_NEWEST : 0));
+                      (newest ? BIRTH_NEWEST : 0) | (birth->fades ? BIRTH_FADES : 0));
     to = newest ? to : stamp_put(to, &writer->version, birth->stamp);
     advance(writer, to);
     if (writer->births_written < RECORD_BIRTHS_CACHED) {

@@ -54,23 +54,42 @@ static bool is_single(const struct session_view *view)
            leader_shows(&view->leader_, &groups->next.birth);
 }
 
-static void count_groups(struct session_view *view)
+/* Returns when the session goes with its fields; 0: never. */
+static uint64_t count_groups(struct session_view *view)
 {
     if (is_single(view)) {
         view->field_count = 1;
-        return;
+        return 0;
     }
     struct group_walk walk = view->groups_;
+    struct fields_end end = {.ms = view->record_.fields_end_ms};
     struct group group;
 
+    view->next_ms = earlier_ms(view->next_ms, end.ms); /* Of a cold one: there are no groups. */
     while (group_next(&walk, &view->leader_, &group)) {
         view->siblings_hidden += group.hidden;
+        fields_end_take(&end, &group);
         if (group_shown_at(&group, view->now_ms)) {
             view->field_count++;
             view->next_ms = earlier_ms(view->next_ms, group.deadline_ms);
+        } else if (group.shown && group.deadline_ms > view->fields_past_ms) {
+            view->fields_past_ms = group.deadline_ms;
         }
     }
     view->groups_.entries.in.bad |= walk.entries.in.bad;
+    return fields_end_ms(&end, &view->leader_);
+}
+
+/* Has the last of the fields passed its deadline? Then that was the session's, too. */
+static void fade(struct session_view *view, uint64_t fields_end_ms)
+{
+    view->faded = fields_end_ms != 0 && view->now_ms >= fields_end_ms;
+    if (view->faded) {
+        view->live = false;
+        view->expired = true;
+        view->deadline_ms = view->next_ms = fields_end_ms;
+        view->siblings_hidden = 0;
+    }
 }
 
 static void hide(struct session_view *view)
@@ -105,6 +124,7 @@ int session_open_dedup(struct session_view *view, struct bytes record, uint64_t 
     view->owner = bytes_of(view->record_.end, 0);
     view->death_ms = hlc_ms(view->record_.version.death.hlc);
     view->field_count = view->siblings_hidden = 0;
+    view->fields_past_ms = 0;
 
     groups->entries = entry_walk(&view->record_);
     group_skip_entry(groups);
@@ -116,9 +136,11 @@ int session_open_dedup(struct session_view *view, struct bytes record, uint64_t 
     view->expired = view->leader_.found && view->deadline_ms != 0 && now_ms >= view->deadline_ms;
     view->live = view->leader_.found && !view->expired;
     view->tombstone = !view->live && !view->expired && view->record_.version.death.hlc != 0;
+    view->faded = false;
     if (view->live) {
-        count_groups(view);
-    } else {
+        fade(view, count_groups(view));
+    }
+    if (!view->live) {
         hide(view);
     }
     session_rewind(view);

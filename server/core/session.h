@@ -50,7 +50,8 @@ struct session_write {
     uint64_t hlc; /* The new stamp is greater than this and than every hlc in the record. */
     struct actor actor;
     enum write_mode mode;
-    enum session_type type;    /* Of a session that begins; SESSION_NONE: any, and begins none. */
+    enum session_type type; /* Of a session that begins; SESSION_NONE: any, and begins none. */
+    bool fades; /* Of a map that begins: it ends with the last of its fields (shown.h). */
     struct bytes if_version;   /* Token, or empty. */
     struct bytes changes;      /* A list that change_check() has accepted. */
     uint64_t client, sequence; /* Or 0, 0. */
@@ -132,18 +133,22 @@ struct session_view {
     uint64_t now_ms;
     bool live; /* There is a session, not past its deadline. Else the fields up to `owner` are 0. */
     bool tombstone; /* Not live, and remembers a death. */
-    bool expired;   /* Not live only because its deadline has passed. */
+    bool expired;   /* Not live only because its deadline has passed... */
+    bool faded;     /* ... which is that of the last of its fields (shown.h). */
     bool cold;      /* The fields are not here (cold.h): what is told of them is nothing. */
     enum session_type type;
     uint64_t created_ms;
     uint64_t absolute_ms;    /* 0: none. */
     uint64_t idle_ms;        /* Duration; 0: none. */
     uint64_t last_access_ms; /* 0: not kept (no idle timeout). */
-    uint64_t deadline_ms; /* The earlier of the two as it stands; set even when expired; 0: none. */
-    uint64_t next_ms;     /* When something next happens by itself: deadline, a field's deadline;
+    uint64_t deadline_ms;    /* The earlier of the two as it stands; set even when expired; 0: none.
+                              When faded the last field's. */
+    uint64_t next_ms;        /* When something next happens by itself: deadline, a field's deadline;
                               0: never. May be early, never late. Of a tombstone 0: the caller
                               adds its policy's tombstone_keep to death_ms. */
-    uint64_t death_ms;    /* When the last incarnation that was ended died; 0: none was. */
+    uint64_t
+        fields_past_ms; /* The latest of the deadlines that shown fields are past; 0: none is. */
+    uint64_t death_ms;  /* When the last incarnation that was ended died; 0: none was. */
     struct bytes owner;
     uint32_t field_count; /* Shown fields; 1 for a blob. */
     uint32_t siblings_hidden;

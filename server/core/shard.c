@@ -145,6 +145,7 @@ struct glance shard_glance(struct shard *shard, struct bytes record, uint64_t no
         .there = true,
         .counted = view->live || view->expired,
         .expired = view->expired,
+        .faded = view->faded,
     };
     if (view->live) {
         glance.due_ms = view->next_ms;

@@ -111,13 +111,20 @@ static bool patrol_step(struct shard *shard, uint64_t *budget_ns)
 
 /* ---- Burials ---- */
 
+void shard_tell_expired(struct shard *shard, uint64_t position, struct bytes key, bool faded)
+{
+    shard->stats.expired++;
+    shard_trace(shard, faded ? TRACE_SESSION_DELETED : TRACE_SESSION_EXPIRED, position, key);
+}
+
 /* What is to be done with one record at a position where something may be due. */
 struct due {
     struct shard *shard;
     uint64_t position;
     bool found;          /* One is to be buried: what to log of it is in shard->scratch. */
     bool expired;        /* It was a session, not a tombstone... */
-    bool cold;           /* ... whose fields were not in memory. */
+    bool faded;          /* ... that went with its fields... */
+    bool cold;           /* ... or whose fields were not in memory. */
     uint64_t newest_hlc; /* Of it, before that. */
     int rc;              /* Of making that. */
 };
@@ -155,6 +162,7 @@ static bool due_visit(void *context, uint64_t position, struct bytes record)
     }
     due->found = true;
     due->expired = glance.expired;
+    due->faded = glance.faded;
     due->newest_hlc = session_newest_hlc(record);
     due->cold = record_is_cold(record);
     due->rc = make_burial(due, record);
@@ -192,9 +200,8 @@ static int bury(struct due *due)
     shard->gone_hlc = due->newest_hlc > shard->gone_hlc ? due->newest_hlc : shard->gone_hlc;
     shard->stats.cold -= due->cold;
     if (due->expired) {
-        shard->stats.expired++;
         shard->stats.live--;
-        shard_trace(shard, TRACE_SESSION_EXPIRED, due->position, key);
+        shard_tell_expired(shard, due->position, key, due->faded);
     }
     return 0;
 }

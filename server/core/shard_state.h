@@ -117,6 +117,7 @@ struct glance {
     bool there;   /* Some record, perhaps a tombstone. */
     bool counted; /* A session not buried yet: what stats.live counts. */
     bool expired;
+    bool faded;      /* With the last of its fields. */
     uint64_t due_ms; /* When the shard should look at it again; 0: never. */
 };
 
@@ -156,6 +157,9 @@ enum status shard_stage(struct turn *turn, const struct request *write);
 enum status shard_commit(struct turn *turn, const char **text);
 void shard_abandon(struct turn *turn);
 int shard_begin_staging(struct turn *turn);
+
+/* A session has ended by itself: counted and told. Of one that faded the event is that of a session deleted, as Redis has it. */
+void shard_tell_expired(struct shard *shard, uint64_t position, struct bytes key, bool faded);
 
 /* Counters, events and the wheel after a record took another's place. `created`, `destroyed`: what happened between. */
 void shard_account(struct shard *shard, uint64_t position, struct bytes key, struct glance before,

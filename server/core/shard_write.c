@@ -61,6 +61,7 @@ static enum status apply(struct shard *shard, const struct request *request,
         .actor = shard->options.actor,
         .mode = request->mode,
         .type = request->type,
+        .fades = request->procedure != NULL, /* A Redis client knows no map without fields. */
         .if_version = request->version,
         .changes = request->body,
         .client = request->client,
@@ -103,8 +104,7 @@ void shard_account(struct shard *shard, uint64_t position, struct bytes key, str
     stats->live += after.counted;
     stats->live -= before.counted;
     if (before.expired) {
-        stats->expired++;
-        shard_trace(shard, TRACE_SESSION_EXPIRED, position, key);
+        shard_tell_expired(shard, position, key, before.faded);
     }
     if (destroyed) {
         stats->destroyed++;

@@ -13,7 +13,7 @@ void leader_find(const struct record *record, struct leader *leader)
         return;
     }
     leader->found = false;
-    leader->birth = (struct birth){{0, {0, 0}}, 0, false};
+    leader->birth = (struct birth){.type = 0};
     for (uint32_t i = 0; i < record->birth_count; i++) {
         struct birth birth = record_birth(record, i);
         /* Births are in order of time: a later one leads, unless it is blind and the leader is not. */

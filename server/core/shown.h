@@ -15,6 +15,10 @@
  * never folded into one another: nobody knows whether an actor's newest sum is here. They are at most
  * as many as the actors of the version.
  *
+ * The end of fields: a birth that fades, as that of a Redis client's map, ends with the last of its fields: at the latest
+ * of their deadlines, where it has fields and each shown one has a deadline of its own. All others live on
+ * without fields.
+ *
  * Memory: all points into the record. Threads: any.
  */
 #ifndef SHOWN_H
@@ -60,6 +64,26 @@ struct group {
 static inline bool group_shown_at(const struct group *group, uint64_t now_ms)
 {
     return group->shown && (group->deadline_ms == 0 || group->deadline_ms > now_ms);
+}
+
+/* When a session goes with the last of its fields: the groups are taken one by one. */
+struct fields_end {
+    uint64_t ms;   /* The latest deadline. */
+    bool is_never; /* Some field has none. */
+};
+
+static inline void fields_end_take(struct fields_end *end, const struct group *group)
+{
+    if (group->shown) {
+        end->is_never = end->is_never || group->deadline_ms == 0;
+        end->ms = group->deadline_ms > end->ms ? group->deadline_ms : end->ms;
+    }
+}
+
+/* 0: never. */
+static inline uint64_t fields_end_ms(const struct fields_end *end, const struct leader *leader)
+{
+    return leader->birth.fades && !end->is_never ? end->ms : 0;
 }
 
 /* A walk over groups: what is before users' names is skipped by group_walk(). */

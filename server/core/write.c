@@ -77,10 +77,11 @@ static enum status open_present(const struct session_write *write, struct edit *
     dedup->floor = 0;
     dedup->count = 0;
     record_init(&view->record_, write->key);
-    view->live = view->expired = view->tombstone = false;
+    view->live = view->expired = view->faded = view->tombstone = false;
     view->type = SESSION_NONE;
     view->absolute_ms = view->idle_ms = 0;
     view->field_count = view->siblings_hidden = 0;
+    view->fields_past_ms = 0;
     view->leader_.found = false;
     view->groups_.next_set = false;
     return STATUS_OK;
@@ -136,6 +137,7 @@ static enum status check_conditions(const struct session_write *write, struct ed
         .stamp = edit->stamp,
         .type = (uint8_t)write->type,
         .blind = write->mode == WRITE_UPSERT,
+        .fades = write->fades && write->type == SESSION_MAP,
     };
     if (edit->birth.blind && edit->stamp.hlc <= edit->old->version.death.until) {
         return STATUS_DESTROYED;
@@ -229,6 +231,9 @@ static uint64_t next_ms(const struct edit *edit, uint64_t last_access_ms)
     const struct attribute *idle = &edit->attributes[ENTRY_IDLE];
     uint64_t ms = edit->view.next_ms;
 
+    if (edit->birth.fades) {
+        ms = earlier_ms(ms, edit->view.fields_past_ms); /* It may have no other fields now. */
+    }
     if (absolute->touched && absolute->present) {
         ms = earlier_ms(ms, absolute->ms);
     }

@@ -51,8 +51,8 @@
     X("events", "config", "test_pubsub.py:test_which_events", \
       "keyspace events (`CONFIG SET notify-keyspace-events`, `resp.notify_keyspace_events`)", \
       "only `expired` (`x`) and `del` (`g`), whatever other letters are set: one for each end of a session, by whatever " \
-      "door; `expired` when it leaves memory, within a second of its deadline; `del` also for what RENAME displaces and " \
-      "FLUSHALL ends; a crash may swallow one, and where a machine goes down it may come again") \
+      "door; `expired` when it leaves memory, within a second of its deadline; `del` also for a hash that went with its " \
+      "last field, for what RENAME displaces and FLUSHALL ends; a crash may swallow one, and where a machine goes down it may come again") \
     X("users", "acl auth dbsize keys scan", "test_users.py:test_rights_everywhere", \
       "users", \
       "come from the configuration; `ACL` shows them (`WHOAMI`, `USERS`, `LIST` without hashes). What they may do goes by prefixes " \
@@ -82,7 +82,7 @@
       "double precision, told as Redis 7.2 does") \
     X("newer", "client hgetex hscan hsetex", "", \
       "`HSETEX`, `HGETEX`, `HSCAN` with `NOVALUES`, `CLIENT SETINFO`, `CLIENT NO-TOUCH`", \
-      "as in Redis 7.2 to 8, but a hash stays, without fields, when the deadline of its last field passes") \
+      "as in Redis 7.2 to 8, but a hash that libbelay began stays, without fields, when the deadline of its last field passes") \
     X("scripts", "eval evalsha script", "", \
       "`EVAL`, `EVALSHA`, `SCRIPT LOAD`", \
       "of the scripts named above, with as many keys as they have; any other is an error that tells its SHA1; the errors are " \

@@ -436,6 +436,28 @@ def test_which_events():
             check(client.ask("CONFIG", "GET", "notify-*") == [b"notify-keyspace-events", b"xE"], "of the configuration")
 
 
+def test_hashes_that_go_with_their_last_field():
+    """As Redis 7.4 and later tell it: each was deleted, whoever finds it. After a crash they are gone all the same."""
+    with Daemon(shards=SHARDS) as daemon:
+        daemon.start()
+        port, found = port_of(daemon), []
+        with listen(port, "__keyevent@*") as listener, Client(port) as client:
+            check(client.ask("HSETEX", "h", "PX", 1, "FIELDS", 2, "a", 1, "b", 2) == 1, "set")
+            check(client.ask("HSETEX", "w", "PX", 1, "FIELDS", 1, "a", 1) == 1, "set")
+            check(client.ask("HSET", "stays", "c", 3) == 1 and client.ask("HSETEX", "stays", "PX", 1, "FIELDS", 1, "a", 1) == 1, "set")
+            wait_for("they are hidden", lambda: client.ask("EXISTS", "h", "w") == 0)
+            check(client.ask("HSET", "w", "b", 2) == 1 and client.ask("HGETALL", "w") == [b"b", b"2"], "another one")
+            client.ask("SET", "last", 1, "PX", 1)
+            wait_for("all are told", lambda: found.extend(drained(listener, port)) or len(found) >= 3)
+            check(sorted(found) == [("__keyevent@0__:del", "h"), ("__keyevent@0__:del", "w"), ("__keyevent@0__:expired", "last")], found)
+            client.ask("HSETEX", "h", "PX", 1, "FIELDS", 1, "a", 1)
+        daemon.kill()
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            wait_for("hidden again", lambda: client.ask("EXISTS", "h") == 0)
+            check(client.ask("HGETALL", "stays") == [b"c", b"3"] and client.ask("DBSIZE") == 2, "what stays")
+
+
 def test_ends_are_told_once():
     """Deadlines and idle timeouts, used and not used meanwhile, ended by other doors: each once, on all shards."""
     count = 400

@@ -292,6 +292,7 @@ static void step_write(struct history *history, struct replica *replica)
         .now_ms = clock_of(history, replica),
         .actor = replica->actor,
         .type = choose_type(history),
+        .fades = history_chance(history, 50),
     };
     bool changed, repeated;
 

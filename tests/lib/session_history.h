@@ -75,6 +75,7 @@ struct history_totals {
     /* States with more actors and births than are cached; with a birth whose type is gone; with a dedup window that
      * had to let go. */
     uint64_t many_actors, many_births, typeless, floors;
+    uint64_t faded; /* States of a session that went with its fields. */
 };
 
 extern struct history_totals totals;

@@ -21,6 +21,7 @@ struct kit {
     struct bytes if_version;
     enum session_type type;
     enum write_mode mode;
+    bool fades;
 };
 
 enum { KIT_NOW_MS = 1700000000 };
@@ -80,6 +81,7 @@ static inline enum status kit_write(struct kit *kit)
         .actor = kit->actor,
         .mode = kit->mode,
         .type = kit->type,
+        .fades = kit->fades,
         .if_version = kit->if_version,
         .changes = buffer_bytes(&kit->list),
         .client = kit->client,

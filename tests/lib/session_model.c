@@ -171,7 +171,7 @@ static bool entries_equal(const struct model_entry *a, const struct model_entry 
 {
     return same_entry(a, b) && model_strings_equal(&a->value, &b->value) && a->ms == b->ms &&
            a->sum == b->sum && model_stamps_equal(a->base, b->base) &&
-           model_stamps_equal(a->birth, b->birth) && a->blind == b->blind &&
+           model_stamps_equal(a->birth, b->birth) && a->blind == b->blind && a->fades == b->fades &&
            a->deadline_ms == b->deadline_ms;
 }
 
@@ -238,6 +238,7 @@ void model_read(struct model *model, struct bytes record)
             .stamp = birth.stamp,
             .birth = birth.stamp,
             .blind = birth.blind,
+            .fades = birth.fades,
         };
         if (birth.type != 0) {
             model_add(model, &type);
@@ -438,6 +439,29 @@ bool model_find(const struct model *model, uint64_t now_ms, struct bytes name,
     return model_find_name(model, now_ms, &string, value, &deadline_ms);
 }
 
+/* Does it fade, and has fields, all past their deadlines? Then `end_ms` is the last of these. */
+static bool fields_have_ended(const struct model *model, const struct model_entry *lead,
+                              uint64_t now_ms, uint64_t *end_ms)
+{
+    struct model_string value;
+    uint64_t last_ms = 0;
+
+    for (int i = 0; i < model->entry_count; i++) {
+        const struct model_entry *entry = &model->entries[i];
+        uint64_t deadline_ms;
+        if (!model_is_user(entry) ||
+            !model_find_name(model, 0, &entry->name, &value, &deadline_ms)) {
+            continue;
+        }
+        if (deadline_ms == 0 || deadline_ms > now_ms) {
+            return false;
+        }
+        last_ms = deadline_ms > last_ms ? deadline_ms : last_ms;
+    }
+    *end_ms = last_ms;
+    return last_ms != 0 && lead->fades;
+}
+
 void model_look(const struct model *model, uint64_t now_ms, struct model_view *view)
 {
     const struct model_entry *lead = model_lead(model);
@@ -462,6 +486,10 @@ void model_look(const struct model *model, uint64_t now_ms, struct model_view *v
         }
     }
     view->expired = view->deadline_ms != 0 && now_ms >= view->deadline_ms;
+    if (!view->expired && fields_have_ended(model, lead, now_ms, &deadline_ms)) {
+        view->expired = view->faded = true;
+        view->deadline_ms = deadline_ms;
+    }
     view->live = !view->expired;
     if (!view->live) {
         return;

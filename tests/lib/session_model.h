@@ -26,6 +26,7 @@ struct model_entry {
     int64_t sum;
     struct stamp stamp, base, birth;
     bool blind;
+    bool fades; /* MODEL_TYPE. */
     uint64_t deadline_ms;
 };
 
@@ -58,7 +59,7 @@ uint64_t model_seen(const struct model *model, struct actor actor);
 
 /* What is shown. */
 struct model_view {
-    bool live, expired;
+    bool live, expired, faded;
     enum session_type type;
     struct stamp lead;
     uint64_t absolute_ms, idle_ms, deadline_ms;

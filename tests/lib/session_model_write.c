@@ -376,10 +376,12 @@ static enum status begin(struct writing *writing, const struct model_view *view)
         .stamp = writing->stamp,
         .birth = writing->stamp,
         .blind = blind,
+        .fades = write->fades && write->type == SESSION_MAP,
     };
     model_add(model, &type);
     writing->proto = type;
     writing->proto.ms = 0;
+    writing->proto.fades = false;
     writing->effect = true;
     return STATUS_OK;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "procedure.h"
 #include "shard_state.h"
 
 enum { WORLD_ANSWER_BYTES_MAX = 300 * 1024, WORLD_TRACES_MAX = 64 };
@@ -327,6 +328,26 @@ static inline enum status world_put_until(const char *key, const char *value, ui
         changes_add(&changes, (struct change){.operation = CHANGE_IDLE, .ms = idle_ms});
     }
     return world_run(world_write_of(key, &changes));
+}
+
+static inline enum status world_map_run(struct turn *turn)
+{
+    return turn_write(turn, WRITE_UPSERT, SESSION_MAP, turn->request->body, NULL);
+}
+
+/* A map with one field, which a Redis client sets, with a deadline. */
+static inline enum status world_map_until(const char *key, const char *value, uint64_t ttl_ms)
+{
+    static const struct procedure procedure = {.name = "set", .run = world_map_run};
+    struct changes changes = {.size = 0};
+
+    changes_add(&changes, (struct change){.operation = CHANGE_SET_UNTIL,
+                                          .name = text("f"),
+                                          .value = text(value),
+                                          .ms = world.now_ms + ttl_ms});
+    struct request request = world_write_of(key, &changes);
+    request.procedure = &procedure;
+    return world_run(request);
 }
 
 /* Let time pass as a data plane would: tick when asked for, with much budget. */

@@ -149,9 +149,34 @@ static void compare_views(struct bytes record, uint64_t now_ms)
     assert_int_equal(left.last_access_ms, full.last_access_ms);
     assert_int_equal(left.deadline_ms, full.deadline_ms);
     assert_int_equal(left.death_ms, full.death_ms);
-    assert_int_equal(left.next_ms, full.deadline_ms);
+    assert_int_equal(left.faded, full.faded);
+    uint64_t fields_end_ms = full.live ? left.record_.fields_end_ms : 0;
+    assert_int_equal(left.next_ms, earlier_ms(full.deadline_ms, fields_end_ms));
     assert_int_equal(left.field_count, 0);
     assert_true(bytes_equal(left.owner, full.owner));
+}
+
+/* The cold record knows when the session goes with its fields. Returns whether it does. */
+static bool compare_fading(struct bytes record)
+{
+    struct session_view view, left;
+    struct session_field field;
+    uint64_t end_ms = 0;
+    bool stays = false;
+
+    assert_int_equal(session_open(&view, record, 0), 0);
+    while (session_next(&view, false, &field)) {
+        stays = stays || field.deadline_ms == 0;
+        end_ms = field.deadline_ms > end_ms ? field.deadline_ms : end_ms;
+    }
+    end_ms = stays || !view.leader_.birth.fades ? 0 : end_ms;
+    assert_int_equal(session_open(&left, buffer_bytes(&cold), 0), 0);
+    assert_int_equal(left.record_.fields_end_ms, end_ms);
+    if (end_ms != 0) {
+        compare_views(record, end_ms - 1);
+        compare_views(record, end_ms);
+    }
+    return end_ms != 0;
 }
 
 static void assert_thaws(struct bytes stored, struct bytes record)
@@ -235,7 +260,7 @@ static bool thaw_buried(struct bytes record)
 static void test_random_states(void **state)
 {
     static struct history history;
-    uint64_t states = 0, live = 0, touched = 0, expired = 0, buried = 0;
+    uint64_t states = 0, live = 0, touched = 0, expired = 0, buried = 0, faded = 0;
     (void)state;
 
     history_init(&history);
@@ -263,16 +288,19 @@ static void test_random_states(void **state)
             compare_views(record, view.deadline_ms);
             expired++;
         }
+        faded += compare_fading(record);
         assert_thaws(record, record);
         compare_burials(record);
         touched += thaw_touched(record);
         buried += thaw_buried(record);
         states++;
     }
-    print_message("%lu states: %lu live, %lu with a deadline, %lu touched, %lu reborn\n",
-                  (unsigned long)states, (unsigned long)live, (unsigned long)expired,
-                  (unsigned long)touched, (unsigned long)buried);
+    print_message(
+        "%lu states: %lu live, %lu with a deadline, %lu touched, %lu reborn, %lu fading\n",
+        (unsigned long)states, (unsigned long)live, (unsigned long)expired, (unsigned long)touched,
+        (unsigned long)buried, (unsigned long)faded);
     assert_true(states > HISTORIES / 2 && live > states / 4 && touched > 50 && expired > 50);
+    assert_true(faded > 5);
     history_fini(&history);
 }
 

@@ -102,6 +102,7 @@ static void check_view(const struct history *history, const struct model *model,
 
     assert_int_equal(view->live, modelled->live);
     assert_int_equal(view->expired, modelled->expired);
+    assert_int_equal(view->faded, modelled->faded);
     assert_int_equal(view->deadline_ms, modelled->deadline_ms);
     if (!view->live) {
         return;
@@ -127,6 +128,7 @@ static void check_state(const struct history *history, struct bytes state)
     model_look(&model, history->now_ms, &modelled);
     check_view(history, &model, &view, &modelled);
     check_deaths(history, state);
+    totals.faded += view.faded;
     if (view.live) {
         check_deadline(history, state, &view);
     }
@@ -247,9 +249,10 @@ static void test_histories(void **state)
                   totals.triples, totals.siblings, totals.deaths, totals.recreates);
     print_message("wrong types %" PRIu64 " pruned %" PRIu64 " buried %" PRIu64 " touched %" PRIu64
                   "; states of many actors %" PRIu64 ", many births %" PRIu64
-                  ", with a type gone %" PRIu64 ", with a floor %" PRIu64 "\n",
+                  ", with a type gone %" PRIu64 ", with a floor %" PRIu64 ", faded %" PRIu64 "\n",
                   totals.wrong_types, totals.pruned, totals.buried, totals.touched,
-                  totals.many_actors, totals.many_births, totals.typeless, totals.floors);
+                  totals.many_actors, totals.many_births, totals.typeless, totals.floors,
+                  totals.faded);
     assert_true(totals.siblings >= totals.triples / 5);
     assert_true(totals.deaths >= totals.triples / 5);
     assert_true(totals.recreates >= totals.triples / 5);
@@ -257,6 +260,7 @@ static void test_histories(void **state)
         assert_true(totals.wrong_types >= 100 && totals.pruned >= 20 && totals.buried >= 100);
         assert_true(totals.touched >= 100 && totals.many_actors >= 100);
         assert_true(totals.many_births >= 100 && totals.typeless >= 100 && totals.floors >= 100);
+        assert_true(totals.faded >= 100);
     }
 
     for (int i = 0; i < 6; i++) {

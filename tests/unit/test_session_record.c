@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "cold.h"
 #include "limits.h"
 #include "session_kit.h"
 
@@ -82,6 +83,27 @@ static void test_golden_map(void **state)
     assert_golden(kit.written.token, "0f7379e6cf8b010102010101010201e7c50801010180bab703");
     kit_fini(&kit);
     kit_fini(&other);
+}
+
+/* As a Redis client's: its birth has a mark, and the cold record tells when it goes with its fields. */
+static void test_golden_fading_map(void **state)
+{
+    struct kit kit;
+    struct buffer cold;
+    (void)state;
+
+    kit_init(&kit);
+    kit.fades = true;
+    cold = (struct buffer){.memory = &kit.memory.memory};
+    kit_add(&kit,
+            KIT_CHANGE(SET_UNTIL, .name = text("b"), .value = text("2"), .ms = kit.now_ms + 1000));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_golden(buffer_bytes(&kit.record),
+                  "10 036b6579 00 0068e5cf8b01 0101 35 a4 01 62 d00f 32");
+    assert_int_equal(session_freeze(buffer_bytes(&kit.record), &cold), 0);
+    assert_golden(buffer_bytes(&cold), "30 036b6579 00 0068e5cf8b01 0101 85 e8d795ffbc31 35");
+    buffer_fini(&cold);
+    kit_fini(&kit);
 }
 
 /* The headline: what a session costs over its key and value. */
@@ -419,10 +441,15 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_blob), cmocka_unit_test(test_golden_map),
-        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_check_refuses),
-        cmocka_unit_test(test_check_rules), cmocka_unit_test(test_crowds),
-        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_no_memory_for_the_token),
+        cmocka_unit_test(test_golden_blob),
+        cmocka_unit_test(test_golden_map),
+        cmocka_unit_test(test_golden_fading_map),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_check_refuses),
+        cmocka_unit_test(test_check_rules),
+        cmocka_unit_test(test_crowds),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory_for_the_token),
     };
     return cmocka_run_group_tests_name("session_record", tests, NULL, NULL);
 }

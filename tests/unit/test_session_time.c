@@ -107,6 +107,96 @@ static void test_field_deadlines(void **state)
     kit_fini(&kit);
 }
 
+static void expect_faded(struct kit *kit, uint64_t end_ms)
+{
+    struct session_view view;
+    struct session_field field;
+
+    kit_open(kit, &view);
+    assert_true(view.faded && view.expired);
+    assert_false(view.live || view.tombstone);
+    assert_int_equal(view.deadline_ms, end_ms);
+    assert_int_equal(view.next_ms, end_ms);
+    assert_int_equal(view.type, SESSION_NONE);
+    assert_int_equal(view.field_count, 0);
+    assert_int_equal(view.siblings_hidden, 0);
+    assert_false(session_next(&view, false, &field));
+}
+
+static void expect_live(struct kit *kit, uint32_t fields, uint64_t next_ms)
+{
+    struct session_view view;
+
+    kit_open(kit, &view);
+    assert_true(view.live);
+    assert_false(view.faded);
+    assert_int_equal(view.field_count, fields);
+    assert_int_equal(view.next_ms, next_ms);
+    assert_int_equal(view.deadline_ms, 0); /* It has none of its own. */
+}
+
+/* A map that fades ends with the last of its fields, and only where none stays. */
+static void test_fading(void **state)
+{
+    struct kit kit;
+    (void)state;
+
+    kit_init(&kit);
+    uint64_t start = kit.now_ms;
+    kit.fades = true;
+    kit_add(&kit, KIT_CHANGE(SET_UNTIL, .name = text("a"), .value = text("1"), .ms = start + 10));
+    kit_add(&kit, KIT_CHANGE(SET_UNTIL, .name = text("b"), .value = text("2"), .ms = start + 20));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    kit.now_ms = start + 19;
+    expect_live(&kit, 1, start + 20);
+    kit.now_ms = start + 20;
+    expect_faded(&kit, start + 20);
+    kit.mode = WRITE_UPDATE;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("c"))), STATUS_NOT_FOUND);
+    kit.mode = WRITE_UPSERT;
+
+    /* Another begins in its place. A field without a deadline keeps it. */
+    kit_add(&kit, KIT_CHANGE(SET_UNTIL, .name = text("a"), .value = text("3"), .ms = start + 30));
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("c"), .value = text("4")));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    assert_true(kit.written.created);
+    kit_expect(&kit, "b", NULL);
+    kit.now_ms = start + 40;
+    expect_live(&kit, 1, 0);
+    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("c"), .ms = start + 50));
+    expect_live(&kit, 1, start + 50);
+    kit_do(&kit, KIT_CHANGE(UNTIL, .name = text("c"), .ms = 0));
+    kit.now_ms = start + 50;
+    expect_live(&kit, 1, 0);
+    kit_do(&kit, KIT_CHANGE(DELETE, .name = text("c"))); /* What is left ended long ago. */
+    expect_faded(&kit, start + 30);
+
+    /* Where all were deleted there was no deadline to pass. */
+    kit_do(&kit, KIT_CHANGE(SET, .name = text("d")));
+    kit_do(&kit, KIT_CHANGE(DELETE, .name = text("d")));
+    expect_live(&kit, 0, 0);
+    kit_fini(&kit);
+}
+
+/* Others than maps do not fade, nor does a map that was not begun so, whoever writes to it. */
+static void test_not_fading(void **state)
+{
+    (void)state;
+    for (int fades = 0; fades < 2; fades++) {
+        struct kit kit;
+        kit_init(&kit);
+        uint64_t start = kit.now_ms;
+        kit.type = fades ? SESSION_BLOB : SESSION_MAP;
+        kit.fades = fades;
+        kit_do(&kit, KIT_CHANGE(SET_UNTIL, .value = text("1"), .ms = start + 10));
+        kit.fades = true;
+        kit_do(&kit, KIT_CHANGE(SET_UNTIL, .value = text("2"), .ms = start + 10));
+        kit.now_ms = start + 10;
+        expect_live(&kit, 0, 0);
+        kit_fini(&kit);
+    }
+}
+
 static void test_no_resurrect(void **state)
 {
     struct kit kit;
@@ -230,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deadlines),    cmocka_unit_test(test_field_deadlines),
+        cmocka_unit_test(test_fading),       cmocka_unit_test(test_not_fading),
         cmocka_unit_test(test_no_resurrect), cmocka_unit_test(test_dedup),
         cmocka_unit_test(test_bury),
     };

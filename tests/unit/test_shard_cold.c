@@ -310,6 +310,26 @@ static void test_expiry(void **state)
     }
 }
 
+/* Nor does the end of a map with its last field. */
+static void test_fading(void **state)
+{
+    (void)state;
+    begin_roomy();
+    assert_int_equal(world_map_until("a", big, 5000), STATUS_OK);
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 1);
+    world.now_ms += 5000;
+    assert_int_equal(world_get("a"), STATUS_NOT_FOUND);
+    world_pass(70000);
+    assert_int_equal(stats()->expired, 1);
+    assert_int_equal(world.traces[TRACE_SESSION_DELETED], 1);
+    assert_int_equal(stats()->cold, 0);
+    assert_int_equal(world_records(), 0);
+    assert_int_equal(store.fetches, 0);
+    end();
+}
+
 /* A read slides the idle deadline of a session that comes back, and the sliding is not lost when it goes. */
 static void test_the_last_access_is_kept(void **state)
 {
@@ -542,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_a_repeated_write_applies_once),
         cmocka_unit_test(test_destroy),
         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_fading),
         cmocka_unit_test(test_the_last_access_is_kept),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_several_wait_for_one),

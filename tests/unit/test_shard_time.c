@@ -30,6 +30,38 @@ static void test_hidden_and_buried(void **state)
     world_end();
 }
 
+/* A map that goes with its last field is hidden at once and buried, and told as deleted. */
+static void test_faded_and_buried(void **state)
+{
+    (void)state;
+    world_begin();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(world_map_until("a", "v", 10000), STATUS_OK);
+        world.now_ms += 9999;
+        assert_int_equal(world_get("a"), STATUS_OK);
+        assert_int_equal(world.answer.field_count, 1);
+        world.now_ms += 1;
+        assert_int_equal(world_get("a"), STATUS_NOT_FOUND);
+        assert_int_equal(shard_stats(world.shard)->expired, i);
+        world_pass(1000);
+        assert_int_equal(shard_stats(world.shard)->expired, i + 1);
+        assert_int_equal(shard_stats(world.shard)->live, 0);
+        assert_int_equal(world.traces[TRACE_SESSION_DELETED], i + 1);
+        assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 0);
+        assert_string_equal(world.traced_text, "a");
+        assert_int_equal(world_records(), 0);
+        assert_int_equal(world_logged(LOG_BURY), i + 1);
+    }
+    /* A write in its place, before it is buried, tells the same. */
+    assert_int_equal(world_map_until("a", "v", 10000), STATUS_OK);
+    world.now_ms += 10000;
+    assert_int_equal(world_map_until("a", "w", 10000), STATUS_OK);
+    assert_int_equal(world.traces[TRACE_SESSION_DELETED], 3);
+    assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 0);
+    assert_int_equal(shard_stats(world.shard)->live, 1);
+    world_end();
+}
+
 /* Deadlines seconds to hours ahead, in jumps and small steps: each is buried in time, none early. */
 static void test_many_deadlines(void **state)
 {
@@ -475,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_clock_jumps),
         cmocka_unit_test(test_tombstones_go),
         cmocka_unit_test(test_field_deadlines),
+        cmocka_unit_test(test_faded_and_buried),
         cmocka_unit_test(test_burial_waits_for_log),
         cmocka_unit_test(test_mass_expiry),
         cmocka_unit_test(test_touch_on_read),

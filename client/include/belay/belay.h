@@ -396,7 +396,8 @@ void belay_write_ack(struct belay_request *write, enum belay_ack level);
 /* Set a field. Result: 1 if it is new, else 0. */
 void belay_write_set(struct belay_request *write, struct belay_bytes name,
                      struct belay_bytes value);
-/* Set a field that is gone by itself at a time since 1970. Result: as belay_write_set(). */
+/* Set a field that is gone by itself at a time since 1970. Result: as belay_write_set(). The session lives on without
+ * fields, unless a Redis client began it. */
 void belay_write_set_until(struct belay_request *write, struct belay_bytes name,
                            struct belay_bytes value, uint64_t time_ms);
 /* Set the blob: belay_write_set() with the empty name. */
