@@ -21,19 +21,23 @@
  *           a slot where that helps. Where nothing does, the share gives way, never the zones. A zone (or node) that
  *           needs every slot still left without it comes first. At the end slots change places where less moves then.
  *
- * So a node that joins takes copies from all, and nothing moves between the others; of a node that leaves, only what
- * it had is copied, and its slots go first to nodes that have them. The ranks are settled one by one, so what moves is
+ * So a node that joins takes copies from all, and next to nothing moves between the others; of a node that leaves,
+ * little more than what it had is copied, and its slots go first to nodes that have them. The ranks are settled one by one, so what moves is
  * little for every smaller number of replicas as well. The placement depends on the owners before, so it is agreed on
  * and stored; nodes that compute it from the same owners get the same.
  *
- * How well (tests/unit/test_placement.c, which prints the figures): shares of primaries within one slot, moved
- * primaries the least possible, zones never broken. Over a series of changes 1.05 times the copies move that
- * the shares ask for, at most; at a single change up to 1.2 times, and 1.4 where few nodes in unequal zones leave
- * little choice. In ranks 2 and up nodes of mixed weights have up to a fifth more or less than their part, very small
- * ones among large ones several copies.
+ * How well, with 3 replicas, measured over 120 clusters of 2 to 256 nodes in 1, 2, 3 or 5 zones, twenty changes each, of
+ * which tests/unit/test_placement.c runs and prints 19: shares of primaries are within one slot, no more primaries move
+ * than must, and zones are never broken. Of all copies the twenty changes together move at most 1.07 times the least.
+ * A single change may move more than 1.1 times that: in about half of the clusters one does, mostly below 1.3, the
+ * worst, with a handful of nodes in unequal zones, 4.6 times. The least is what the loads after it ask for, and these
+ * have some slack; changes that ask for fewer than 64 copies are not in the figures of single ones. In ranks 2 and up
+ * the worst node of a cluster with 16 nodes or more has 8 % more or less than its part where weights are equal, 12 %
+ * where they are within 1 to 4 (both in the median of clusters). Nodes of a hundredth of the others' weight may have
+ * several times their few copies.
  *
  * The order in which members are given does not matter. Memory: a `struct placement_work` of the caller's, about
- * 600 KiB, of no meaning between calls. Threads: any, each with its own. Time: some 20 ms for 256 nodes.
+ * 600 KiB, of no meaning between calls. Threads: any, each with its own. Time: 20 ms for 256 nodes, 50 at most in those clusters.
  */
 #ifndef PLACEMENT_H
 #define PLACEMENT_H

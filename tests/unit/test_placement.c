@@ -360,8 +360,8 @@ static void test_figures(void **state)
     }
 }
 
-/* A node that joins takes its part in every rank, and nothing moves between the others; when it leaves, the others take
- * no more than it had. */
+/* A node that joins takes its part in every rank, and next to nothing moves between the others; when it leaves, the
+ * others take little more than it had. */
 static void test_join_and_leave(void **state)
 {
     struct world world;
