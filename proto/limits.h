@@ -20,6 +20,8 @@ enum {
     SCAN_COUNT_MAX = 10000, /* A scan asked for more returns this many. */
     TTL_MS_MAX_DAYS = 3650, /* Ten years. STATUS_INVALID. */
     TOKEN_BYTES_MAX = 1024, /* A version token. */
+    CLUSTER_ID_BYTES = 16,
+    CLUSTER_SECRET_BYTES = 32,
 };
 
 #endif

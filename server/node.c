@@ -12,8 +12,6 @@
 #include "pages.h"
 #include "resp.h"
 
-enum { NODE_NUMBER = 1 }; /* A node that is alone; a cluster gives out others. */
-
 /* ---- What shards tell; on their threads ---- */
 
 static void on_admin(void *context, uint64_t token, struct bytes command, struct bytes argument)
@@ -70,8 +68,8 @@ static void block_signals(sigset_t *before)
 static int open_directory(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
-    int rc = directory_open(&node->directory, files_system(), config->storage_dir, NODE_NUMBER,
-                            node->shard_count, message, message_size);
+    int rc = directory_open(&node->directory, files_system(), config->storage_dir,
+                            node->shard_count, NULL, message, message_size);
 
     if (rc != 0) {
         return rc;

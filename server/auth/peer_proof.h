@@ -18,9 +18,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "limits.h"
+
 enum {
-    CLUSTER_SECRET_BYTES = 32,
-    CLUSTER_ID_BYTES = 16,
     PEER_NONCE_BYTES = 32,
     PEER_PROOF_BYTES = 32,
 };

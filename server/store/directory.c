@@ -7,17 +7,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "bytes.h"
+#include "directory_lock.h"
 #include "directory_meta.h"
 
 enum { COPY_STARTS = 1 << 20 };
 
 static const char meta_name[] = DIRECTORY_META_NAME;
-static const char lock_name[] = "LOCK";
 static const char made_name[] = "MADE";
 
 __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t size,
@@ -28,50 +26,6 @@ __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t siz
     va_start(arguments, format);
     vsnprintf(message, size, format, arguments);
     va_end(arguments);
-}
-
-/* ---- LOCK ---- */
-
-static int lock(struct directory *directory, bool make, char *message, size_t message_size)
-{
-    struct files *files = directory->files;
-    char path[PATH_BYTES_MAX], pid[32] = "";
-
-    int rc = path_join(path, directory->path, lock_name);
-    if (rc != 0) {
-        return rc;
-    }
-    int fd = files->open(files, path, O_RDWR | (make ? O_CREAT : 0));
-    if (fd < 0) {
-        tell(message, message_size, "%s: %s", path, strerror(-fd));
-        return fd;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        int64_t size = files->read(files, fd, pid, sizeof pid - 1, 0);
-        pid[size > 0 ? size : 0] = '\0';
-        pid[strcspn(pid, " \n")] = '\0';
-        tell(message, message_size, "%s is in use by process %s; stop that one first",
-             directory->path, pid[0] != '\0' ? pid : "(unknown)");
-        files->close(files, fd);
-        return -EBUSY;
-    }
-    directory->lock_fd = fd;
-    return 0;
-}
-
-static int lock_sign(struct directory *directory)
-{
-    char pid[32];
-    int size = snprintf(pid, sizeof pid, "%-12ld\n", (long)getpid());
-
-    return directory->files->write(directory->files, directory->lock_fd, pid, (size_t)size, 0);
-}
-
-static uint64_t lock_inode(const struct directory *directory)
-{
-    struct stat status;
-
-    return fstat(directory->lock_fd, &status) == 0 ? (uint64_t)status.st_ino : 0;
 }
 
 /* ---- Opening ---- */
@@ -118,7 +72,7 @@ static int look_for_stranger(void *context, const char *name)
     struct stranger *stranger = context;
     bool files = true;
 
-    if (strcmp(name, lock_name) == 0 || strcmp(name, DIRECTORY_RESERVE_NAME) == 0 ||
+    if (strcmp(name, DIRECTORY_LOCK_NAME) == 0 || strcmp(name, DIRECTORY_RESERVE_NAME) == 0 ||
         strcmp(name, "META.tmp") == 0 || strcmp(name, "lost+found") == 0) {
         return 0;
     }
@@ -187,19 +141,29 @@ static int sync_parent(const struct directory *directory)
     return rc == -EACCES ? 0 : rc;
 }
 
-static int create(struct directory *directory, uint32_t node, uint32_t shards, char *message,
-                  size_t message_size)
+/* Of the first node of a new cluster. */
+static int make_identity(struct directory_identity *identity)
+{
+    uint8_t random[CLUSTER_ID_BYTES + CLUSTER_SECRET_BYTES + 8];
+
+    if (getrandom(random, sizeof random, 0) != sizeof random) {
+        return -EIO;
+    }
+    memcpy(identity->cluster, random, CLUSTER_ID_BYTES);
+    memcpy(identity->secret, random + CLUSTER_ID_BYTES, CLUSTER_SECRET_BYTES);
+    identity->seed = load_u64(random + CLUSTER_ID_BYTES + CLUSTER_SECRET_BYTES);
+    identity->node = DIRECTORY_FIRST_NODE;
+    return 0;
+}
+
+static int check_empty(const struct directory *directory, char *message, size_t message_size)
 {
     struct stranger stranger = {.parent = directory->path};
-    uint64_t random[2];
-
     int rc = files_list(directory->path, look_for_stranger, &stranger);
+
     if (rc == 1) {
         tell_stranger(directory, &stranger, message, message_size);
         return -ENOTEMPTY;
-    }
-    if (rc == 0 && getrandom(random, sizeof random, 0) != sizeof random) {
-        rc = -EIO;
     }
     if (rc != 0) {
         tell(message, message_size, "%s: %s", directory->path, strerror(-rc));
@@ -208,16 +172,49 @@ static int create(struct directory *directory, uint32_t node, uint32_t shards, c
     rc = sync_parent(directory);
     if (rc != 0) {
         tell(message, message_size, "the directory of %s: %s", directory->path, strerror(-rc));
+    }
+    return rc;
+}
+
+static int identify(const struct directory_entrance *entrance, struct directory_identity *identity,
+                    char *message, size_t message_size)
+{
+    if (entrance != NULL) {
+        return entrance->enter(entrance->context, identity, message, message_size);
+    }
+    int rc = make_identity(identity);
+    if (rc != 0) {
+        tell(message, message_size, "cannot get random numbers: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+static int create(struct directory *directory, uint32_t shards,
+                  const struct directory_entrance *entrance, char *message, size_t message_size)
+{
+    struct directory_identity identity;
+    uint64_t id;
+
+    int rc = check_empty(directory, message, message_size);
+    if (rc == 0) {
+        rc = identify(entrance, &identity, message, message_size);
+    }
+    if (rc != 0) {
         return rc;
+    }
+    if (getrandom(&id, sizeof id, 0) != sizeof id) {
+        return -EIO;
     }
     directory->created = true;
     directory->meta = (struct directory_meta){
-        .id = random[0],
-        .seed = random[1],
-        .actor = {.node = node, .start = 0},
+        .id = id,
+        .seed = identity.seed,
+        .actor = {.node = identity.node, .start = 0},
         .shards = shards,
         .generation = 1,
     };
+    memcpy(directory->meta.cluster, identity.cluster, CLUSTER_ID_BYTES);
+    memcpy(directory->meta.secret, identity.secret, CLUSTER_SECRET_BYTES);
     /* Before META: where that is there, directories that are not were lost. */
     for (uint32_t i = 0; i < shards && rc == 0; i++) {
         rc = directory_make_shard(directory, directory->meta.generation, i);
@@ -268,6 +265,39 @@ static int check_shards(const struct directory *directory, char *message, size_t
     return rc;
 }
 
+/* One of version 1 had none. It keeps its seed: by that its sessions lie where they do. */
+static int give_cluster(struct directory_meta *meta)
+{
+    static const uint8_t none[CLUSTER_ID_BYTES];
+    struct directory_identity identity;
+
+    if (memcmp(meta->cluster, none, sizeof none) != 0) {
+        return 0;
+    }
+    int rc = make_identity(&identity);
+    if (rc == 0) {
+        memcpy(meta->cluster, identity.cluster, CLUSTER_ID_BYTES);
+        memcpy(meta->secret, identity.secret, CLUSTER_SECRET_BYTES);
+    }
+    return rc;
+}
+
+static int check_cluster(const struct directory *directory,
+                         const struct directory_entrance *entrance, char *message,
+                         size_t message_size)
+{
+    if (entrance == NULL ||
+        memcmp(directory->meta.cluster, entrance->cluster, CLUSTER_ID_BYTES) == 0) {
+        return 0;
+    }
+    tell(message, message_size,
+         "%s is of another cluster than the one to join; to join with it, name another, empty "
+         "directory in storage.dir "
+         "(and `belayctl import` copies what this one holds)",
+         directory->path);
+    return -EEXIST;
+}
+
 static int load(struct directory *directory, char *message, size_t message_size)
 {
     int rc = directory_meta_read(directory);
@@ -294,7 +324,7 @@ static int load(struct directory *directory, char *message, size_t message_size)
 static int begin_life(struct directory *directory)
 {
     struct directory_meta *meta = &directory->meta;
-    uint64_t inode = lock_inode(directory);
+    uint64_t inode = directory_lock_inode(directory);
     uint64_t random = 0;
 
     directory->copied = !directory->created && inode != meta->inode;
@@ -311,7 +341,8 @@ static int begin_life(struct directory *directory)
     meta->run += 1 + (uint32_t)(random % COPY_STARTS);
     meta->clean = false;
     meta->inode = inode;
-    return directory_meta_write(directory);
+    int rc = give_cluster(meta);
+    return rc != 0 ? rc : directory_meta_write(directory);
 }
 
 static int open_path(struct directory *directory, struct files *files, const char *path, bool make,
@@ -323,13 +354,14 @@ static int open_path(struct directory *directory, struct files *files, const cha
         tell(message, message_size, "the path of the data directory is too long");
         return -ENAMETOOLONG;
     }
-    return lock(directory, make, message, message_size);
+    return directory_lock(directory, make, message, message_size);
 }
 
 int directory_open(struct directory *directory, struct files *files, const char *path,
-                   uint32_t node, uint32_t shards, char *message, size_t message_size)
+                   uint32_t shards, const struct directory_entrance *entrance, char *message,
+                   size_t message_size)
 {
-    assert(node != 0 && shards != 0 && shards <= DIRECTORY_SHARDS_MAX);
+    assert(shards != 0 && shards <= DIRECTORY_SHARDS_MAX);
     int rc = files->make_directory(files, path);
     if (rc != 0 && rc != -EEXIST) {
         tell(message, message_size, "cannot make %s: %s", path, strerror(-rc));
@@ -341,23 +373,24 @@ int directory_open(struct directory *directory, struct files *files, const char 
     }
     rc = load(directory, message, message_size);
     if (rc == 0) {
-        rc = check_shards(directory, message, message_size);
+        rc = check_cluster(directory, entrance, message, message_size);
+        rc = rc != 0 ? rc : check_shards(directory, message, message_size);
     } else if (rc == -ENOENT) {
-        rc = create(directory, node, shards, message, message_size);
+        rc = create(directory, shards, entrance, message, message_size);
     }
     if (rc != 0) {
         goto unlock;
     }
     rc = begin_life(directory);
     if (rc == 0) {
-        rc = lock_sign(directory);
+        rc = directory_lock_sign(directory);
     }
     if (rc == 0) {
         rc = directory_sweep(directory);
     }
     if (rc != 0) {
-        tell(message, message_size, "%s: cannot write %s and %s: %s%s", path, meta_name, lock_name,
-             strerror(-rc),
+        tell(message, message_size, "%s: cannot write %s and %s: %s%s", path, meta_name,
+             DIRECTORY_LOCK_NAME, strerror(-rc),
              rc == -ENOSPC ? "; make some room (a few KiB are enough to begin)" : "");
         goto unlock;
     }

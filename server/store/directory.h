@@ -1,7 +1,8 @@
 /* The data directory: whose it is, which life of the node this is, and where the shards lie.
  *
  *   DIR/LOCK                      flock()ed by the daemon that uses it; holds its process id
- *   DIR/META                      lines of text, the last one a checksum; always replaced whole
+ *   DIR/META                      lines of text, the last one a checksum; always replaced whole; it has the secret
+ *                                 of the cluster, and only its owner may read it
  *   DIR/RESERVE                   64 KiB that a start on a full disk takes for META, so that it can read
  *   DIR/gen-N/shard-I/MADE        empty; of a first start: without any file a shard's directory was emptied
  *   DIR/gen-N/shard-I/log-*.seg   the log of shard I (log_format.h)
@@ -17,6 +18,10 @@
  * stamps that no log knows. A directory that was copied is noticed by its LOCK's inode, and gets
  * numbers far from those that the original will use.
  *
+ * A new directory is a cluster of its own, of which this is the first node; or who opens it has been told by another
+ * cluster which node of it this is to be (struct directory_entrance). A directory of version 1 had no cluster: at its
+ * next start it gets one.
+ *
  * Threads: one.
  */
 #ifndef DIRECTORY_H
@@ -26,13 +31,34 @@
 #include <stdint.h>
 
 #include "files.h"
+#include "limits.h"
 #include "stamp.h"
 
-enum { DIRECTORY_VERSION = 1, DIRECTORY_SHARDS_MAX = 255 };
+enum { DIRECTORY_VERSION = 2, DIRECTORY_SHARDS_MAX = 255, DIRECTORY_FIRST_NODE = 1 };
+
+/* Who the node is among others. */
+struct directory_identity {
+    uint8_t cluster[CLUSTER_ID_BYTES];    /* Random. */
+    uint8_t secret[CLUSTER_SECRET_BYTES]; /* What its nodes prove to each other that they have. */
+    uint64_t seed;                        /* Of positions: the same on all its nodes. */
+    uint32_t node;
+};
+
+/* For a directory that is to be of a certain cluster. */
+struct directory_entrance {
+    const uint8_t *cluster; /* Its id. */
+    /* The directory is new: become a node of the cluster. Returns 0 with `identity` set; else negative errno with
+     * `message`, and the directory stays empty. */
+    int (*enter)(void *context, struct directory_identity *identity, char *message,
+                 size_t message_size);
+    void *context;
+};
 
 struct directory_meta {
-    uint64_t id;   /* Random, of this directory. */
-    uint64_t seed; /* Of positions; random at creation. */
+    uint64_t id; /* Random, of this directory. */
+    uint8_t cluster[CLUSTER_ID_BYTES];
+    uint8_t secret[CLUSTER_SECRET_BYTES];
+    uint64_t seed;
     struct actor actor;
     uint32_t run; /* Of the node: unlike its actor's start, another one after a clean stop, too. */
     uint32_t shards;
@@ -53,14 +79,17 @@ struct directory {
 };
 
 /* Open for use, making what is missing: lock it, and begin a new life of the node unless the last one
- * stopped cleanly, which is on the disk when this returns. `node` is used for a new directory.
+ * stopped cleanly, which is on the disk when this returns. `entrance` may be NULL: a new directory is then the first
+ * node of a new cluster.
  * `shards` is the number wanted: where meta.shards differs afterwards, convert (convert.h).
  *
  * Returns 0; otherwise negative errno and `message` says what is wrong and what to do: -EBUSY: in use;
  * -ENOTEMPTY: holds something else, or sessions but no META; -ENOENT: a directory that META speaks of is
- * missing; -EPROTONOSUPPORT: of another version; -EBADMSG: META is damaged. */
+ * missing; -EPROTONOSUPPORT: of another version; -EBADMSG: META is damaged; -EEXIST: of another cluster than the
+ * entrance's; what enter() returned. */
 int directory_open(struct directory *directory, struct files *files, const char *path,
-                   uint32_t node, uint32_t shards, char *message, size_t message_size);
+                   uint32_t shards, const struct directory_entrance *entrance, char *message,
+                   size_t message_size);
 
 /* Open for looking only (belayctl data dump): locked, but nothing changes. */
 int directory_inspect(struct directory *directory, struct files *files, const char *path,

@@ -11,23 +11,61 @@
 
 enum { META_BYTES_MAX = 1024, RESERVE_BYTES = 64 * 1024 };
 
-static size_t meta_print(const struct directory_meta *meta, char text[META_BYTES_MAX])
+static size_t print_hex(char *to, const char *name, const uint8_t *bytes, size_t count)
 {
-    int size = snprintf(text, META_BYTES_MAX,
-                        "belay-data %d\n"
-                        "id %016" PRIx64 "\n"
-                        "seed %016" PRIx64 "\n"
-                        "node %" PRIu32 "\n"
-                        "start %" PRIu32 "\n"
-                        "run %" PRIu32 "\n"
-                        "shards %" PRIu32 "\n"
-                        "generation %" PRIu64 "\n"
-                        "clean %d\n"
-                        "clean-hlc %" PRIu64 "\n"
-                        "inode %" PRIu64 "\n",
-                        DIRECTORY_VERSION, meta->id, meta->seed, meta->actor.node,
-                        meta->actor.start, meta->run, meta->shards, meta->generation,
-                        meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
+    size_t size = (size_t)sprintf(to, "%s ", name);
+
+    for (size_t i = 0; i < count; i++) {
+        size += (size_t)sprintf(to + size, "%02x", bytes[i]);
+    }
+    to[size++] = '\n';
+    to[size] = '\0';
+    return size;
+}
+
+/* The line of that name. Returns false where it is not of that form. */
+static bool parse_hex(const char *text, const char *name, uint8_t *bytes, size_t count)
+{
+    char line[32];
+    unsigned value;
+
+    snprintf(line, sizeof line, "\n%s ", name);
+    text = strstr(text, line);
+    if (text == NULL) {
+        return false;
+    }
+    text += strlen(line);
+    for (size_t i = 0; i < count; i++, text += 2) {
+        if (sscanf(text, "%2x", &value) != 1) {
+            return false;
+        }
+        bytes[i] = (uint8_t)value;
+    }
+    return true;
+}
+
+/* Version 1 has no cluster. */
+static size_t meta_print(const struct directory_meta *meta, int version, char text[META_BYTES_MAX])
+{
+    int size =
+        snprintf(text, META_BYTES_MAX,
+                 "belay-data %d\n"
+                 "id %016" PRIx64 "\n"
+                 "seed %016" PRIx64 "\n"
+                 "node %" PRIu32 "\n"
+                 "start %" PRIu32 "\n"
+                 "run %" PRIu32 "\n"
+                 "shards %" PRIu32 "\n"
+                 "generation %" PRIu64 "\n"
+                 "clean %d\n"
+                 "clean-hlc %" PRIu64 "\n"
+                 "inode %" PRIu64 "\n",
+                 version, meta->id, meta->seed, meta->actor.node, meta->actor.start, meta->run,
+                 meta->shards, meta->generation, meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
+    if (version > 1) {
+        size += (int)print_hex(text + size, "cluster", meta->cluster, CLUSTER_ID_BYTES);
+        size += (int)print_hex(text + size, "secret", meta->secret, CLUSTER_SECRET_BYTES);
+    }
     assert(size > 0 && size < META_BYTES_MAX - 16);
     uint32_t crc = crc32c(0, bytes_of(text, (size_t)size));
     return (size_t)size +
@@ -44,7 +82,7 @@ static int meta_parse(const char *text, struct directory_meta *meta)
     if (sscanf(text, "belay-data %d\n", &version) != 1) {
         return -EBADMSG;
     }
-    if (version != DIRECTORY_VERSION) {
+    if (version < 1 || version > DIRECTORY_VERSION) {
         return -EPROTONOSUPPORT;
     }
     if (sscanf(text,
@@ -60,7 +98,11 @@ static int meta_parse(const char *text, struct directory_meta *meta)
         found.actor.start == 0) {
         return -EBADMSG;
     }
-    meta_print(&found, again);
+    if (version > 1 && !(parse_hex(text, "cluster", found.cluster, CLUSTER_ID_BYTES) &&
+                         parse_hex(text, "secret", found.secret, CLUSTER_SECRET_BYTES))) {
+        return -EBADMSG;
+    }
+    meta_print(&found, version, again);
     if (strcmp(again, text) != 0) {
         return -EBADMSG;
     }
@@ -81,7 +123,7 @@ static bool give_reserve(const struct directory *directory)
 static int replace_meta(const struct directory *directory)
 {
     char text[META_BYTES_MAX];
-    size_t size = meta_print(&directory->meta, text);
+    size_t size = meta_print(&directory->meta, DIRECTORY_VERSION, text);
 
     return files_replace(directory->files, directory->path, DIRECTORY_META_NAME, text, size);
 }

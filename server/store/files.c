@@ -12,10 +12,10 @@
 enum { TREE_DEPTH_MAX = 4 };
 
 /* A pipe in the place of a file would be waited for: it is an error, as it has no offsets. */
-static int open_at_once(const char *path, int flags)
+static int open_at_once(const char *path, int flags, mode_t mode)
 {
     struct stat status;
-    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0640);
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, mode);
 
     if (fd < 0) {
         return files_error(errno);
@@ -33,10 +33,23 @@ static int open_at_once(const char *path, int flags)
 static int system_open(struct files *files, const char *path, int flags)
 {
     (void)files;
-    int fd = open_at_once(path, flags);
+    int fd = open_at_once(path, flags, 0640);
 
     if (fd == -EINVAL && (flags & O_DIRECT) != 0) {
-        fd = open_at_once(path, flags & ~O_DIRECT);
+        fd = open_at_once(path, flags & ~O_DIRECT, 0640);
+    }
+    return fd;
+}
+
+static int system_open_private(struct files *files, const char *path, int flags)
+{
+    (void)files;
+    int fd = open_at_once(path, flags, 0600);
+
+    if (fd >= 0 && fchmod(fd, 0600) != 0) {
+        int rc = files_error(errno);
+        close(fd);
+        return rc;
     }
     return fd;
 }
@@ -159,6 +172,7 @@ struct files *files_system(void)
 {
     static struct files files = {
         .open = system_open,
+        .open_private = system_open_private,
         .close = system_close,
         .read = system_read,
         .write = system_write,
@@ -254,7 +268,7 @@ int files_replace(struct files *files, const char *directory, const char *name, 
     if (rc != 0 || snprintf(aside, sizeof aside, "%s.tmp", path) >= (int)sizeof aside) {
         return -ENAMETOOLONG;
     }
-    int fd = files->open(files, aside, O_WRONLY | O_CREAT | O_TRUNC);
+    int fd = files->open_private(files, aside, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0) {
         return fd;
     }

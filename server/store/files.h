@@ -15,6 +15,8 @@
 struct files {
     /* Flags as open(2); O_DIRECT is left out where the file system knows none. Returns the fd. */
     int (*open)(struct files *files, const char *path, int flags);
+    /* The same, of a file that holds a secret: only its owner may read it, also where it was there before. */
+    int (*open_private)(struct files *files, const char *path, int flags);
     void (*close)(struct files *files, int fd);
     /* Read until `size` bytes are there or the file ends. Returns how many. */
     int64_t (*read)(struct files *files, int fd, void *to, size_t size, uint64_t offset);
@@ -50,7 +52,8 @@ int files_list(const char *path, int (*visit)(void *context, const char *name), 
 /* Remove a directory with the files in it (and directories, as deep as a data directory goes). */
 int files_remove_tree(struct files *files, const char *path);
 
-/* Write a small file so that it is whole whatever happens: beside it, synchronised, then renamed. */
+/* Write a small file so that it is whole whatever happens: beside it, synchronised, then renamed. Only its owner may
+ * read it. */
 int files_replace(struct files *files, const char *directory, const char *name, const void *data,
                   size_t size);
 

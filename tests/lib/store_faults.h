@@ -78,6 +78,12 @@ static inline int faulty_open(struct files *files, const char *path, int flags)
     return rc != 0 ? rc : files_system()->open(files_system(), path, flags);
 }
 
+static inline int faulty_open_private(struct files *files, const char *path, int flags)
+{
+    int rc = faulty(files);
+    return rc != 0 ? rc : files_system()->open_private(files_system(), path, flags);
+}
+
 static inline void faulty_close(struct files *files, int fd)
 {
     (void)files;

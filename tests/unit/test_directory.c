@@ -1,5 +1,8 @@
 /* The data directory: lives and actors, locks, strangers, damage; another number of shards; dumps. */
+#include <sys/stat.h>
+
 #include "convert.h"
+#include "crc32c.h"
 #include "directory.h"
 #include "dump.h"
 #include "store_kit.h"
@@ -27,9 +30,35 @@ static int teardown(void **state)
     return 0;
 }
 
+/* ---- A cluster that takes in ---- */
+
+static const struct directory_identity seventh = {
+    .cluster = "our cluster's id",
+    .secret = "a secret of thirty-two bytes ...",
+    .seed = UINT64_C(0x0123456789abcdef),
+    .node = 7,
+};
+static int enter_error;
+static uint32_t entered;
+
+static int enter(void *context, struct directory_identity *identity, char *text, size_t text_size)
+{
+    (void)context;
+    entered++;
+    if (enter_error != 0) {
+        snprintf(text, text_size, "nobody answers");
+        return enter_error;
+    }
+    *identity = seventh;
+    return 0;
+}
+
+static const struct directory_entrance entrance = {.cluster = seventh.cluster, .enter = enter};
+
 static int open_directory(struct directory *directory, uint32_t shards)
 {
-    return directory_open(directory, &kit.files.files, base, 7, shards, message, sizeof message);
+    return directory_open(directory, &kit.files.files, base, shards, &entrance, message,
+                          sizeof message);
 }
 
 static void path_in(char path[PATH_BYTES_MAX], const char *name)
@@ -108,6 +137,139 @@ static void test_copy_is_another_actor(void **state)
     assert_true(directory.copied);
     assert_true(directory.meta.actor.start > 1);
     assert_true(directory.meta.id != id);
+    directory_close(&directory);
+}
+
+/* ---- Whose it is ---- */
+
+static int open_alone(struct directory *directory)
+{
+    return directory_open(directory, &kit.files.files, base, 1, NULL, message, sizeof message);
+}
+
+static void assert_private(const char *name)
+{
+    char path[PATH_BYTES_MAX];
+    struct stat status;
+
+    path_in(path, name);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+}
+
+static void put_file(const char *name, const char *content);
+
+/* Each directory on its own is another cluster, for as long as it is there. */
+static void test_alone_is_a_cluster(void **state)
+{
+    struct directory directory;
+    struct directory_meta metas[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_alone(&directory), 0);
+        assert_int_equal(directory.meta.actor.node, 1);
+        metas[i] = directory.meta;
+        directory_close(&directory);
+        assert_private("META");
+        assert_int_equal(open_alone(&directory), 0);
+        assert_memory_equal(directory.meta.cluster, metas[i].cluster, CLUSTER_ID_BYTES);
+        assert_memory_equal(directory.meta.secret, metas[i].secret, CLUSTER_SECRET_BYTES);
+        directory_close(&directory);
+        assert_int_equal(files_remove_tree(files_system(), base), 0);
+    }
+    assert_memory_not_equal(metas[0].cluster, metas[1].cluster, CLUSTER_ID_BYTES);
+    assert_memory_not_equal(metas[0].secret, metas[1].secret, CLUSTER_SECRET_BYTES);
+    assert_true(metas[0].seed != metas[1].seed);
+}
+
+static void test_entering(void **state)
+{
+    struct directory directory;
+    char path[PATH_BYTES_MAX];
+
+    (void)state;
+    entered = 0;
+    enter_error = -ETIMEDOUT;
+    path_in(path, "META");
+    assert_int_equal(open_directory(&directory, 2), -ETIMEDOUT);
+    assert_string_equal(message, "nobody answers");
+    assert_int_not_equal(access(path, F_OK), 0);
+    enter_error = 0;
+    assert_int_equal(open_directory(&directory, 2), 0);
+    assert_int_equal(entered, 2);
+    assert_memory_equal(directory.meta.cluster, seventh.cluster, CLUSTER_ID_BYTES);
+    assert_memory_equal(directory.meta.secret, seventh.secret, CLUSTER_SECRET_BYTES);
+    assert_true(directory.meta.seed == seventh.seed);
+    assert_int_equal(directory.meta.actor.node, 7);
+    directory_close(&directory);
+    assert_int_equal(open_directory(&directory, 2), 0); /* It is in already. */
+    assert_int_equal(entered, 2);
+    directory_close(&directory);
+    assert_int_equal(open_alone(&directory), 0); /* And stays so without being asked. */
+    assert_int_equal(directory.meta.actor.node, 7);
+    directory_close(&directory);
+}
+
+/* Not into a directory with sessions, not into that of another cluster: and nothing of either changes. */
+static void test_not_entering(void **state)
+{
+    struct directory directory;
+    uint8_t cluster[CLUSTER_ID_BYTES];
+
+    (void)state;
+    entered = 0;
+    assert_int_equal(open_alone(&directory), 0);
+    uint32_t start = directory.meta.actor.start;
+    memcpy(cluster, directory.meta.cluster, sizeof cluster);
+    directory_close(&directory);
+    assert_int_equal(open_directory(&directory, 1), -EEXIST);
+    assert_non_null(strstr(message, "another cluster"));
+    assert_non_null(strstr(message, base));
+    assert_int_equal(open_alone(&directory), 0);
+    assert_int_equal(directory.meta.actor.start, start + 1);
+    assert_memory_equal(directory.meta.cluster, cluster, sizeof cluster);
+    directory_close(&directory);
+    assert_int_equal(files_remove_tree(files_system(), base), 0);
+    assert_int_equal(files_system()->make_directory(files_system(), base), 0);
+    put_file("thesis.tex", "all my work");
+    assert_int_equal(open_directory(&directory, 1), -ENOTEMPTY);
+    assert_int_equal(entered, 0);
+}
+
+/* One that an older release made: as it was, it is read, and the next start gives it a cluster. */
+static void test_version_1(void **state)
+{
+    static const char old[] = "belay-data 1\nid 00000000000000aa\nseed 00000000000000bb\nnode 1\n"
+                              "start 4\nrun 5\nshards 1\ngeneration 1\nclean 1\n"
+                              "clean-hlc 77\ninode 1\n";
+    struct directory directory;
+    char content[512], path[PATH_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(open_alone(&directory), 0);
+    directory_close(&directory);
+    snprintf(content, sizeof content, "%scrc %08x\n", old, crc32c(0, bytes_of_string(old)));
+    put_file("META", content);
+    path_in(path, "META");
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(directory_inspect(&directory, files_system(), base, message, sizeof message),
+                     0);
+    assert_int_equal(directory.meta.seed, 0xbb);
+    directory_close(&directory);
+    put_file("META.tmp", ""); /* An old start that was cut short left it readable. */
+    path_in(path, "META.tmp");
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(open_alone(&directory), 0);
+    uint8_t cluster[CLUSTER_ID_BYTES] = {0};
+    assert_memory_not_equal(directory.meta.cluster, cluster, sizeof cluster);
+    memcpy(cluster, directory.meta.cluster, sizeof cluster);
+    assert_int_equal(directory.meta.seed, 0xbb);
+    assert_int_equal(directory.meta.run > 5 && directory.meta.actor.start > 4, 1);
+    directory_close(&directory);
+    assert_private("META");
+    assert_int_equal(open_alone(&directory), 0);
+    assert_memory_equal(directory.meta.cluster, cluster, sizeof cluster);
     directory_close(&directory);
 }
 
@@ -558,6 +720,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_starts_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_user_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_copy_is_another_actor, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_alone_is_a_cluster, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_entering, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_entering, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_version_1, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_meta, setup, teardown),
