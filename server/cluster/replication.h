@@ -1,0 +1,298 @@
+/* Replication: what makes the shards of several nodes copies of each other. One per shard.
+ *
+ * Each shard sends what it stamps to the other nodes that own the slot, or are to own it, in streams (stream.h), one
+ * to each of their shards that has slots of this one. Where something may be missing, after a new life of a stream, or
+ * in a slot that a node is new to, both ends compare what they have (compare.h) and send what differs; the same goes on
+ * all the time, slowly, in the background. All of it ends in the receiving shard's merge, so it may repeat and overlap.
+ *
+ *   replication.c           begin and end, links, messages to where they belong, the tick
+ *   replication_link.c      what is sent on a link, and kept while it is full
+ *   replication_peers.c     the other nodes' shards, and who gets what of each slot, from the slot table
+ *   replication_streams.c   out: appending, runs, acknowledgements
+ *   replication_copies.c    which writes a copy of is elsewhere
+ *   replication_merge.c     in: records to the shard, in order; what is missing is asked for
+ *   replication_whole.c     whole sessions to other nodes, as the shard gives them
+ *   replication_heal.c      comparisons: which, when, at what pace
+ *   replication_compare.c   comparisons: their messages
+ *   replication_levels.c    what is level, reports, slots that are not this node's any more
+ *   replication_routes.c    who serves a slot now
+ *   replication_burials.c   sessions past their deadline: do all owners agree?
+ *
+ * Links: a node dials every other one, so that two shards have two links. On the one that it dialled a node is the
+ * *sender*: its stream goes there, and the comparisons that it asks for; acknowledgements and answers come back.
+ *
+ * Messages, by kind; `number` and body. Integers are little-endian, varints and strings as in bytes.h. > goes from who
+ * dialled, < to him.
+ *
+ *   32 <  HELLO         0      u64 life, u64 applied: what the receiver has of the sender's stream (0, 0: nothing).
+ *                              Once the link is there, and again where the receiver could not go on.
+ *   33 >  BEGIN         0      u64 life, u8 1 it goes on from there, 0 a new life begins
+ *   34 >  RUN           first  records as in stream.h; of these kinds: LOG_FULL, DELTA, BATCH, TOUCH, BURY, and 128:
+ *                              the sender now streams other slots than before: u16 for each that came or went
+ *   35 <  ACK           all up to this number are merged; u64 life
+ *   36 <> PING          0      nothing; each REPLICATION_PING_MS without another message
+ *   37 <  WHOLE_ASK     number of a record that could not be merged; u64 life, u64 position
+ *   38 >  WHOLE         the same number; u64 position, one whole session of that position
+ *   39 >  WHOLE_DONE    the same number; nothing: these were all
+ *   40 >  COMPARE_OPEN  slot   u8 flags, u64 first, u64 last, then the seen vector if flagged (seen.h); a range of
+ *                              the slot's positions, at most as many sessions as one comparison may have
+ *   41 <  COMPARE_OPENED slot  u8 flags, u64 last, perhaps less than asked for, vector
+ *   42 >  COMPARE_RANGE slot   u64 first, u64 last: the next range of the slot
+ *   43 <  COMPARE_RANGED slot  u64 last
+ *   44 >  COMPARE_ITEMS slot   as in compare.h
+ *   45 <  COMPARE_ANSWERS slot as in compare.h
+ *   46 <> COMPARE_RECORD slot  u64 position, one whole session
+ *   47 >  COMPARE_CLOSE slot   nothing: all ranges are compared, and everything was sent
+ *   48 <  COMPARE_CLOSED slot  u8 flags, vector: all is merged, this is what has been seen now
+ *   49 <> COMPARE_FAILED slot  nothing: it is over, and no use
+ *   50 >  BURY_ASK      0      each: u64 number, u64 position, string key, string version, varint ms of last access
+ *   51 <  BURY_ANSWER   0      each: u64 number, u8 1 agreed
+ *   52 <> COPY          0      u64 position, one whole session that the other end should have
+ *   53 >  SEEN_ASK      0      u16 slot, each
+ *   54 <  SEEN          slot   u8 flags, vector
+ *
+ *   flags: 1 this end streams the slot to the other, 2 it is level here, 4 a vector follows: the slot's seen is known
+ *
+ * What cannot be read, or is not to be said then, cuts the link. Who adds a message or changes one raises the version
+ * in the handshake of links.
+ *
+ * Memory: from the port. For each other shard 14 KiB, what its stream's window holds, and comparisons under way; a few
+ * hundred KiB beside. Threads: the shard's. Time comes with the events: `now_ms` since 1970, `now_us` monotonic.
+ */
+#ifndef REPLICATION_H
+#define REPLICATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "histogram.h"
+#include "memory.h"
+#include "seen.h"
+#include "slot_table.h"
+#include "stamp.h"
+#include "status.h"
+
+enum {
+    REPLICATION_PING_MS = 100,
+    REPLICATION_SILENCE_MS = 500, /* The default: who was not heard for so long is passed over. */
+    REPLICATION_ALONE_MS =
+        3000, /* Without any other owner for so long a slot is served as it is. */
+    REPLICATION_BODY_BYTES_MAX = 65 * 1024 * 1024,
+};
+
+enum replication_kind {
+    REPLICATION_HELLO = 32,
+    REPLICATION_BEGIN,
+    REPLICATION_RUN,
+    REPLICATION_ACK,
+    REPLICATION_PING,
+    REPLICATION_WHOLE_ASK,
+    REPLICATION_WHOLE,
+    REPLICATION_WHOLE_DONE,
+    REPLICATION_COMPARE_OPEN,
+    REPLICATION_COMPARE_OPENED,
+    REPLICATION_COMPARE_RANGE,
+    REPLICATION_COMPARE_RANGED,
+    REPLICATION_COMPARE_ITEMS,
+    REPLICATION_COMPARE_ANSWERS,
+    REPLICATION_COMPARE_RECORD,
+    REPLICATION_COMPARE_CLOSE,
+    REPLICATION_COMPARE_CLOSED,
+    REPLICATION_COMPARE_FAILED,
+    REPLICATION_BURY_ASK,
+    REPLICATION_BURY_ANSWER,
+    REPLICATION_COPY,
+    REPLICATION_SEEN_ASK,
+    REPLICATION_SEEN,
+    REPLICATION_KINDS_END,
+};
+
+struct replication;      /* private to replication_private.h */
+struct replication_link; /* the same */
+
+/* ---- Ports ---- */
+
+/* The network and the control thread. Nothing here may call back into replication. */
+struct replication_port {
+    /* Send a message on the link; `link` is the caller's (replication_link_up()). In order, and whole, or the link is
+     * broken. Returns false, with nothing taken, where too much waits to be sent: replication_writable() comes once
+     * there is room. The parts are valid during the call; those of a REPLICATION_RUN until its records are acknowledged
+     * or replication_link_down() was called, so that they may be sent from where they lie. */
+    bool (*send)(struct replication_port *port, void *link, uint8_t kind, uint64_t number,
+                 const struct bytes parts[], uint32_t part_count);
+    /* The link is of no more use: close it, call replication_link_down() later, not from here, and dial anew if it was
+     * dialled here. */
+    void (*cut)(struct replication_port *port, void *link);
+    /* This node is the slot's primary, and all `targets` have what its owners have: they may own it. Said about once a
+     * second until the table says something else. */
+    void (*level)(struct replication_port *port, uint32_t slot, const struct slot_owners *targets);
+};
+
+/* What another node stamped or has, for the shard to merge. `kind` as in log_kind.h. */
+struct replication_copy {
+    uint64_t ticket;
+    uint8_t kind;
+    uint64_t position;
+    struct bytes body; /* Valid during the call. */
+};
+
+/* The shard. */
+struct replication_shard {
+    /* Merge it; replication_merged() says what became of it, once, from within or later. */
+    void (*copy)(struct replication_shard *shard, const struct replication_copy *copy,
+                 uint64_t now_ms, uint64_t now_us);
+    /* Another owner has merged the write of this number (replication_append()). Each at most once, in no order. */
+    void (*copied)(struct replication_shard *shard, uint64_t number, uint64_t now_us);
+    /* Nobody will say so any more of those up to this number of which it was not said. */
+    void (*uncopied)(struct replication_shard *shard, uint64_t number, uint64_t now_us);
+    /* Visit what is there, tombstones that are kept included, by ascending position, until `visit` returns false;
+     * `hash` is that of a session's key and all of its content. */
+    void (*walk)(struct replication_shard *shard, uint64_t first, uint64_t last,
+                 bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context);
+    /* Give all whole sessions of a position: replication_whole() for each, then replication_whole_done(), from within
+     * or later. Returns 0, or negative errno: nothing will be given. */
+    int (*whole)(struct replication_shard *shard, uint64_t position, uint64_t ticket);
+    /* Some of a slot goes. Returns 1 while there is more; 0: nothing of it is left; negative errno: not now. */
+    int (*drop)(struct replication_shard *shard, uint32_t slot, uint64_t now_ms);
+    /* The record of a key, whole or cold, empty where there is none; valid until the shard is called. Returns false
+     * where it is not known yet. */
+    bool (*find)(struct replication_shard *shard, uint64_t position, struct bytes key,
+                 struct bytes *record);
+    struct seen *seen; /* Of all slots. Own writes are the shard's to note in it. */
+};
+
+struct replication_options {
+    struct actor self;
+    uint32_t shard, shards;    /* Which one this is, and of how many. */
+    uint64_t lives;            /* Lives of this actor's streams begin above it: run << 32. */
+    uint64_t window_bytes;     /* Of each stream. */
+    uint64_t heal_bytes_per_s; /* Sessions sent by comparisons; 0: no limit. */
+    uint32_t silence_ms;       /* 0: REPLICATION_SILENCE_MS. */
+    uint32_t round_ms; /* The background compares everything once in so long; 0: ten minutes. */
+    struct memory *memory;
+    struct replication_port *port;
+    struct replication_shard *core; /* This node's shard. */
+};
+
+/* Returns 0 or -ENOMEM. */
+int replication_create(const struct replication_options *options, uint64_t now_ms, uint64_t now_us,
+                       struct replication **replication);
+/* NULL is fine. Links that are still there are forgotten. */
+void replication_destroy(struct replication *replication);
+
+/* ---- Events ---- */
+
+/* A new table; it stays valid until the next one was set. Returns 0, or -ENOMEM: the old one goes on to be used. */
+int replication_set_table(struct replication *replication, const struct slot_table *table,
+                          uint64_t now_ms, uint64_t now_us);
+
+/* A link that has passed the handshake. */
+struct replication_peer {
+    bool dialled;           /* By this end. */
+    uint32_t node, start;   /* The other end's actor... */
+    uint32_t shard, shards; /* ... which shard of it, of how many. */
+};
+
+/* One is there; `link` is what the port is told. An older one of the same direction with that shard is cut. Returns 0
+ * with `made`, which is valid until replication_link_down(); -ENOMEM; -EINVAL: these shards have no slots in common. */
+int replication_link_up(struct replication *replication, const struct replication_peer *peer,
+                        void *link, uint64_t now_ms, uint64_t now_us,
+                        struct replication_link **made);
+void replication_link_down(struct replication *replication, struct replication_link *link,
+                           uint64_t now_ms, uint64_t now_us);
+
+/* A message came, of a kind from REPLICATION_HELLO to below REPLICATION_KINDS_END; its checksum was right. What is not
+ * right in it cuts the link. */
+void replication_receive(struct replication *replication, struct replication_link *link,
+                         uint8_t kind, uint64_t number, struct bytes body, uint64_t now_ms,
+                         uint64_t now_us);
+/* Any other message came on the link: the other end is alive. */
+void replication_heard(struct replication *replication, struct replication_link *link,
+                       uint64_t now_us);
+/* There is room for more, after send() returned false. */
+void replication_writable(struct replication *replication, struct replication_link *link,
+                          uint64_t now_ms, uint64_t now_us);
+
+/* Say what there is to say, and do a little of what is due: at the end of each turn in which anything happened here or
+ * in the shard, and at the latest when the last one asked for it. At most about a millisecond.
+ * Returns in how many ms to call again; 0: there is more to do now. */
+uint32_t replication_tick(struct replication *replication, uint64_t now_ms, uint64_t now_us);
+
+/* ---- For the shard: what its copies port calls ---- */
+
+/* The shard has appended this to its log. Returns the number that copied() or uncopied() will name, dense, from 1 up;
+ * 0: no other owner can be reached. */
+uint64_t replication_append(struct replication *replication, uint8_t kind, uint64_t position,
+                            uint64_t hlc, const struct bytes parts[], uint32_t part_count);
+/* What became of a copy: OK; VERSION_MISMATCH: a delta without its base; BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED,
+ * UNAVAILABLE or STOPPING: not now; else it is no good. */
+void replication_merged(struct replication *replication, uint64_t ticket, enum status status);
+void replication_whole(struct replication *replication, uint64_t ticket, struct bytes record);
+void replication_whole_done(struct replication *replication, uint64_t ticket, enum status status);
+/* May this session, which is past its deadline, be buried? False: not now, ask again in a while (100 ms or more). */
+bool replication_may_bury(struct replication *replication, uint64_t position, struct bytes key,
+                          struct bytes record);
+
+/* ---- Routes ---- */
+
+enum route {
+    ROUTE_LOCAL,   /* Execute it here. */
+    ROUTE_FAR,     /* Another node is to coordinate. */
+    ROUTE_WAIT,    /* This node is just taking over: known in a few milliseconds, ask again then. */
+    ROUTE_NOWHERE, /* Nobody can be reached who could: UNAVAILABLE. */
+};
+
+enum route_flag {
+    ROUTE_COORDINATE = 1, /* An earlier owner cannot serve, and asks this one to. */
+};
+
+struct route_far {
+    uint32_t node, shard; /* Who is to coordinate... */
+    uint8_t flags;        /* ... and what to tell him. */
+};
+
+/* Where does a request for this slot go? `flags` came with it, 0 from a client. `far` is set with ROUTE_FAR. */
+enum route replication_route(struct replication *replication, uint32_t slot, uint8_t flags,
+                             struct route_far *far);
+
+/* Has this node all that the slot's other present owners have, as far as can be known? */
+bool replication_is_level(const struct replication *replication, uint32_t slot);
+
+/* Is there a way to that shard and back that was heard lately? */
+bool replication_reaches(const struct replication *replication, uint32_t node, uint32_t shard);
+
+/* ---- Figures ---- */
+
+struct replication_stats {
+    uint64_t records_out, bytes_out;    /* Appended to streams. */
+    uint64_t records_in;                /* Merged from streams. */
+    uint64_t copied, uncopied;          /* Writes. */
+    uint64_t lives, resumes, lapses;    /* Of streams out. */
+    uint64_t held;                      /* Times that a stream in had to wait for the shard. */
+    uint64_t wholes_asked, wholes_sent; /* Deltas without base; sessions sent for them. */
+    uint64_t compared, compares_failed; /* Slots. */
+    uint64_t healed_in, healed_out;     /* Sessions that a comparison brought, or sent. */
+    uint64_t healed_bytes_out;
+    uint64_t bad_messages; /* Links cut for them. */
+    uint64_t burials_asked, burials_refused;
+    uint64_t takeovers; /* Slots asked about before they were coordinated. */
+    uint64_t slots_dropped;
+    uint32_t slots_owned, slots_not_level; /* Of this shard, now. */
+    uint32_t compares;                     /* Under way. */
+};
+
+struct replication_lag {
+    uint32_t node, shard;
+    bool reachable;
+    uint64_t records_behind, bytes_behind; /* Streamed, and not acknowledged. */
+    uint64_t oldest_us;                    /* Age of the oldest of them. */
+    const struct histogram *merged_us;     /* From the append to the acknowledgement. */
+};
+
+const struct replication_stats *replication_stats(const struct replication *replication);
+
+/* The other shards, by index from 0. Returns false past the last one. */
+bool replication_lag(const struct replication *replication, uint32_t index,
+                     struct replication_lag *lag);
+
+#endif

@@ -1,0 +1,47 @@
+#include "slot_table.h"
+
+#include <string.h>
+
+static bool serves(enum map_state state)
+{
+    return state == MAP_ACTIVE || state == MAP_DEGRADED || state == MAP_DRAINING;
+}
+
+void slot_table_make(struct slot_table *table, const struct map *map, uint32_t self)
+{
+    memset(table, 0, sizeof *table);
+    table->epoch = map->epoch;
+    table->self = self;
+    table->replicas = map->replicas;
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        const struct map_member *member = &map->members[i];
+        if (member->state != MAP_LEFT) {
+            table->members[table->member_count++] = (struct slot_table_member){
+                .number = member->number,
+                .start = member->place.start,
+                .shards = member->place.shards,
+                .serves = serves(member->state),
+            };
+        }
+    }
+    memcpy(table->owners, map->owners, sizeof table->owners);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        table->targets[slot] = map_targets(map, slot);
+    }
+}
+
+const struct slot_table_member *slot_table_member(const struct slot_table *table, uint32_t number)
+{
+    uint32_t low = 0, high = table->member_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (table->members[middle].number < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < table->member_count && table->members[low].number == number ? &table->members[low]
+                                                                             : NULL;
+}
