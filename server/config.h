@@ -27,6 +27,7 @@
 
 #include "bytes.h"
 #include "config_table.h"
+#include "liveness.h"
 #include "policy.h"
 #include "users.h"
 
@@ -136,6 +137,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
 
 /* The policies in the form that shards use; the empty prefix is always among them. */
 void config_policies(const struct config *config, struct policies *policies);
+
+/* How this node judges who lives. */
+void config_liveness(const struct config *config, struct liveness_settings *settings);
 
 /* The users in the form that doors use. Returns 0; -EINVAL with `message` set, `line` that of the user in the file, or 0. */
 int config_users(const struct config *config, struct users *users, uint32_t *line, char *message,

@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "events.h"
+#include "liveness.h"
 #include "log_format.h"
 #include "resp.h"
 #include "segment_pool.h"
@@ -57,6 +58,39 @@ static int check_ports(const struct config *config, struct finding *finding)
             }
         }
     }
+    return 0;
+}
+
+void config_liveness(const struct config *config, struct liveness_settings *settings)
+{
+    *settings = (struct liveness_settings)LIVENESS_SETTINGS_DEFAULT;
+    settings->heartbeat_ms = (uint32_t)config->cluster_heartbeat;
+    settings->down_after_ms = (uint32_t)config->cluster_down_after;
+    settings->link_silent_ms = (uint32_t)config->cluster_link_silent;
+    settings->cooldown_ms = (uint32_t)config->cluster_cooldown;
+}
+
+static int check_cluster(const struct config *config, struct finding *finding)
+{
+    struct liveness_settings settings;
+    char after[CONFIG_VALUE_BYTES], beat[CONFIG_VALUE_BYTES];
+
+    if (config->cluster_down_after < 3 * config->cluster_heartbeat) {
+        uint32_t a = config->lines[CONFIG_KEY_cluster_heartbeat],
+                 b = config->lines[CONFIG_KEY_cluster_down_after];
+        config_value_print(config_key(CONFIG_KEY_cluster_down_after), &config->cluster_down_after,
+                           after);
+        config_value_print(config_key(CONFIG_KEY_cluster_heartbeat), &config->cluster_heartbeat,
+                           beat);
+        return found(
+            finding, a > b ? a : b,
+            "cluster.down_after is %.30s: at least three times cluster.heartbeat (%.30s) is "
+            "needed, so that one lost message is not taken for a dead node",
+            after, beat);
+    }
+    config_liveness(config, &settings);
+    int rc = liveness_settings_check(&settings);
+    assert(rc == 0); /* The table's bounds are those of the settings. */
     return 0;
 }
 
@@ -209,6 +243,11 @@ static uint64_t connections_for(uint64_t open_files)
     return most < CONNECTIONS_STANDARD ? most : CONNECTIONS_STANDARD;
 }
 
+static bool is_every_address(const char *address)
+{
+    return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
+}
+
 int config_finish(struct config *config, const struct config_machine *machine, char *message,
                   size_t message_size)
 {
@@ -216,6 +255,11 @@ int config_finish(struct config *config, const struct config_machine *machine, c
 
     if (config->node_name[0] == '\0') {
         snprintf(config->node_name, sizeof config->node_name, "%s", machine->host_name);
+    }
+    if (config->listen_announce[0] == '\0') {
+        snprintf(config->listen_announce, sizeof config->listen_announce, "%s",
+                 is_every_address(config->listen_address) ? machine->host_name
+                                                          : config->listen_address);
     }
     if (config->memory_limit == 0) {
         config->memory_limit = machine->memory_bytes / 4 * 3;
@@ -240,6 +284,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (rc == 0) {
         rc = check_memory_limit(config, &finding);
+    }
+    if (rc == 0) {
+        rc = check_cluster(config, &finding);
     }
     if (rc == 0) {
         rc = check_events(config, &finding);

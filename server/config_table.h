@@ -22,11 +22,12 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(node, name, TEXT, "", 0, 255,                                                                \
       "Name of this node in messages, replies and metrics. Empty: the name of the host.")          \
     X(node, zone, TEXT, "", 0, 255,                                                                \
-      "Zone (rack, availability zone) of this node. Used by the cluster.")                         \
-    X(node, region, TEXT, "", 0, 255, "Region of this node. Used by the cluster.")                 \
+      "Zone (rack, availability zone) of this node: the copies of a session are in different "     \
+      "zones where there are several. Said when the node joins.")                                  \
+    X(node, region, TEXT, "", 0, 255, "Region of this node. Said when the node joins.")            \
     X(node, weight, NUMBER, "0", 0, 1000000,                                                       \
       "Share of the sessions that this node takes, relative to the others. 0: the memory limit "   \
-      "in GiB times 100. Used by the cluster.")                                                    \
+      "in GiB times 100. Said when the node joins.")                                               \
     X(node, shards, NUMBER, "0", 0, 255,                                                           \
       "Threads that serve sessions, each with its part of them. 0: one for each core that the "    \
       "process may use, as far as `memory.limit` has room for them. May change from start to "     \
@@ -40,14 +41,15 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Port of the native protocol and of Redis clients. 0: the system picks one, shown when "     \
       "belayd is ready.")                                                                          \
     X(listen, cluster_port, NUMBER, "7401", 0, 65535,                                              \
-      "Port for cluster-aware Redis clients. Used by the cluster; not opened by a single node.")   \
+      "Port for cluster-aware Redis clients. 0: the system picks one. Not opened yet.")            \
     X(listen, peer_port, NUMBER, "7402", 0, 65535,                                                 \
-      "Port for other nodes. Used by the cluster; not opened by a single node.")                   \
+      "Port for other nodes, which prove that they have the secret of the cluster. 0: the system " \
+      "picks one. Where another program has it, a node that is alone goes on without.")            \
     X(listen, http_port, NUMBER, "7403", 0, 65535,                                                 \
       "Port of /metrics, /healthz and /readyz. 0: the system picks one.")                          \
-    X(listen, announce, TEXT, "", 0, 255,                                                          \
-      "Address under which others reach this node, where that is not `address`. Used by the "      \
-      "cluster.")                                                                                  \
+    X(listen, announce, TEXT, "", 0, 253,                                                          \
+      "Address or name under which other nodes and clients reach this node. Empty: `address`, "    \
+      "or the name of the host where that is every address.")                                      \
     X(listen, insecure, SWITCH, "no", 0, 0,                                                        \
       "Without users, listen outside of loopback all the same: whoever reaches the port may read " \
       "and end every session.")
@@ -76,6 +78,23 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "of what the machine (or the control group of the process) has.")
 
 #define CONFIG_CLUSTER_KEYS(X)                                                                     \
+    X(cluster, replicas, NUMBER, "2", 1, 5,                                                        \
+      "How many nodes have each session, as far as there are so many. Of a new cluster: later "    \
+      "the map says it.")                                                                          \
+    X(cluster, heartbeat, DURATION, "1s", 100, 10000,                                              \
+      "So often nodes tell each other that they live.")                                            \
+    X(cluster, down_after, DURATION, "3s", 300, 120000,                                            \
+      "A node that was not heard for so long, by others neither, is down: the map says so, and "   \
+      "its slots get other owners. At least three times `heartbeat`.")                             \
+    X(cluster, link_silent, DURATION, "500ms", 100, 10000,                                         \
+      "A node that was not heard for so long is passed over: the next owner of a session takes "   \
+      "its requests, without the map being changed.")                                              \
+    X(cluster, cooldown, DURATION, "30s", 0, 600000,                                               \
+      "A node that went down owns slots again after so long; while it comes and goes, after "      \
+      "twice as long each time, up to 10 minutes.")                                                \
+    X(cluster, max_clock_skew, DURATION, "2s", 10, 3600000,                                        \
+      "A node whose clock differs by more from ours is refused: deadlines and the order of "       \
+      "writes go by clocks.")                                                                      \
     X(cluster, tombstone_keep, DURATION, "1h", 1000, CONFIG_TTL_MAX,                               \
       "How long a destroyed session is remembered: under `no_resurrect` a late write cannot "      \
       "bring it back for this long.")

@@ -16,6 +16,7 @@
 #include "logger.h"
 #include "node.h"
 #include "pages.h"
+#include "ports.h"
 #include "wall_clock.h"
 
 enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, TRIM_TICKS = 10 };
@@ -28,6 +29,7 @@ struct server {
     struct control *control;
     struct node *node;
     struct http *http;
+    struct ports ports;
     bool served;
     bool clock_off; /* It was reported, and is still so. */
     uint32_t ticks; /* Since memory was last given back. */
@@ -213,7 +215,11 @@ int serve(struct config *config, const struct serve_source *source)
                 (enum log_level)config->log_level, wall_clock_read, &server.clock);
     int rc = start_control(&server);
     if (rc == 0) {
+        rc = ports_pick(config, &server.ports, message, sizeof message);
+    }
+    if (rc == 0) {
         rc = start(&server, message, sizeof message);
+        ports_release(&server.ports);
     }
     if (rc == 0) {
         server.served = true;

@@ -10,13 +10,14 @@
 #include <sys/random.h>
 
 #include "bytes.h"
+#include "directory_begin.h"
+#include "directory_empty.h"
 #include "directory_lock.h"
 #include "directory_meta.h"
 
 enum { COPY_STARTS = 1 << 20 };
 
 static const char meta_name[] = DIRECTORY_META_NAME;
-static const char made_name[] = "MADE";
 
 __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t size,
                                                        const char *format, ...)
@@ -30,79 +31,6 @@ __attribute__((format(printf, 3, 4))) static void tell(char *message, size_t siz
 
 /* ---- Opening ---- */
 
-struct stranger {
-    const char *parent;
-    char name[128];
-    bool sessions; /* It may hold some: a generation with files in it. */
-};
-
-static int other_name(void *context, const char *name)
-{
-    (void)context;
-    return strcmp(name, made_name) != 0;
-}
-
-/* Of a generation: a shard's directory with nothing of its own in it is what a first start makes. */
-static int look_for_file(void *context, const char *name)
-{
-    char path[PATH_BYTES_MAX];
-    int rc = path_join(path, context, name);
-
-    return rc != 0 ? rc : files_list(path, other_name, NULL) != 0;
-}
-
-/* Is this a generation? Then `files` says whether there are files in it. */
-static bool is_generation(const char *parent, const char *name, bool *files)
-{
-    char path[PATH_BYTES_MAX], again[64];
-    uint64_t generation;
-
-    if (sscanf(name, "gen-%" SCNu64, &generation) != 1 ||
-        snprintf(again, sizeof again, "gen-%" PRIu64, generation) < 0 || strcmp(again, name) != 0) {
-        return false;
-    }
-    *files = path_join(path, parent, name) != 0 || files_list(path, look_for_file, path) != 0;
-    return true;
-}
-
-/* What a new directory may have in it: our own lock, META's forerunner, what mkfs makes; and what a first start
- * that was cut short has made. */
-static int look_for_stranger(void *context, const char *name)
-{
-    struct stranger *stranger = context;
-    bool files = true;
-
-    if (strcmp(name, DIRECTORY_LOCK_NAME) == 0 || strcmp(name, DIRECTORY_RESERVE_NAME) == 0 ||
-        strcmp(name, "META.tmp") == 0 || strcmp(name, "lost+found") == 0) {
-        return 0;
-    }
-    stranger->sessions = is_generation(stranger->parent, name, &files);
-    if (stranger->sessions && !files) {
-        return 0;
-    }
-    snprintf(stranger->name, sizeof stranger->name, "%s", name);
-    return 1;
-}
-
-static void tell_stranger(const struct directory *directory, const struct stranger *stranger,
-                          char *message, size_t message_size)
-{
-    if (stranger->sessions) {
-        tell(
-            message, message_size,
-            "%s/%s is missing, and %s is there: it may hold sessions, which cannot be read without "
-            "it; "
-            "bring %s back from a copy of this directory, or name another directory in storage.dir "
-            "and keep this one",
-            directory->path, meta_name, stranger->name, meta_name);
-    } else {
-        tell(message, message_size,
-             "%s is no data directory of Belay and not empty (it holds %s); name another, new or "
-             "empty, in storage.dir",
-             directory->path, stranger->name);
-    }
-}
-
 /* An empty file, so that a directory that is empty is one whose files were removed. */
 static int put_made(const struct directory *directory, uint32_t shard)
 {
@@ -111,7 +39,7 @@ static int put_made(const struct directory *directory, uint32_t shard)
 
     int rc = directory_shard_path(directory, directory->meta.generation, shard, path);
     if (rc == 0) {
-        rc = path_join(made, path, made_name);
+        rc = path_join(made, path, DIRECTORY_MADE_NAME);
     }
     if (rc != 0) {
         return rc;
@@ -156,17 +84,11 @@ static int make_identity(struct directory_identity *identity)
     return 0;
 }
 
-static int check_empty(const struct directory *directory, char *message, size_t message_size)
+static int look_new(const struct directory *directory, char *message, size_t message_size)
 {
-    struct stranger stranger = {.parent = directory->path};
-    int rc = files_list(directory->path, look_for_stranger, &stranger);
+    int rc = directory_check_empty(directory, message, message_size);
 
-    if (rc == 1) {
-        tell_stranger(directory, &stranger, message, message_size);
-        return -ENOTEMPTY;
-    }
     if (rc != 0) {
-        tell(message, message_size, "%s: %s", directory->path, strerror(-rc));
         return rc;
     }
     rc = sync_parent(directory);
@@ -189,21 +111,42 @@ static int identify(const struct directory_entrance *entrance, struct directory_
     return rc;
 }
 
+/* A first start that was cut short may have left another one. */
+static int put_beginning(const struct directory *directory, struct directory_identity *identity)
+{
+    char path[PATH_BYTES_MAX];
+
+    if (identity->beginning.size > 0) {
+        int rc = directory_put_beginning(directory, buffer_bytes(&identity->beginning),
+                                         identity->beginning.memory);
+        buffer_fini(&identity->beginning);
+        return rc;
+    }
+    int rc = path_join(path, directory->path, DIRECTORY_JOINED_NAME);
+    rc = rc == 0 ? directory->files->remove(directory->files, path) : rc;
+    return rc == -ENOENT ? 0 : rc;
+}
+
 static int create(struct directory *directory, uint32_t shards,
                   const struct directory_entrance *entrance, char *message, size_t message_size)
 {
-    struct directory_identity identity;
+    struct directory_identity identity = {.node = 0};
     uint64_t id;
 
-    int rc = check_empty(directory, message, message_size);
+    int rc = look_new(directory, message, message_size);
     if (rc == 0) {
         rc = identify(entrance, &identity, message, message_size);
     }
     if (rc != 0) {
         return rc;
     }
-    if (getrandom(&id, sizeof id, 0) != sizeof id) {
-        return -EIO;
+    rc = getrandom(&id, sizeof id, 0) == sizeof id ? 0 : -EIO;
+    if (rc == 0) {
+        rc = put_beginning(directory, &identity);
+    }
+    if (rc != 0) {
+        tell(message, message_size, "%s: %s", directory->path, strerror(-rc));
+        return rc;
     }
     directory->created = true;
     directory->meta = (struct directory_meta){

@@ -3,6 +3,8 @@
  *   DIR/LOCK                      flock()ed by the daemon that uses it; holds its process id
  *   DIR/META                      lines of text, the last one a checksum; always replaced whole; it has the secret
  *                                 of the cluster, and only its owner may read it
+ *   DIR/JOINED                    what the node got when it joined a cluster: the beginning of DIR/raft, until that is there
+ *   DIR/raft                      what the cluster has agreed on (server/store/raft_storage.h)
  *   DIR/RESERVE                   64 KiB that a start on a full disk takes for META, so that it can read
  *   DIR/gen-N/shard-I/MADE        empty; of a first start: without any file a shard's directory was emptied
  *   DIR/gen-N/shard-I/log-*.seg   the log of shard I (log_format.h)
@@ -30,8 +32,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "files.h"
 #include "limits.h"
+#include "memory.h"
 #include "stamp.h"
 
 enum { DIRECTORY_VERSION = 2, DIRECTORY_SHARDS_MAX = 255, DIRECTORY_FIRST_NODE = 1 };
@@ -42,6 +46,7 @@ struct directory_identity {
     uint8_t secret[CLUSTER_SECRET_BYTES]; /* What its nodes prove to each other that they have. */
     uint64_t seed;                        /* Of positions: the same on all its nodes. */
     uint32_t node;
+    struct buffer beginning; /* Of DIR/raft: kept in DIR/JOINED. directory_open() frees it. */
 };
 
 /* For a directory that is to be of a certain cluster. */
@@ -59,6 +64,8 @@ struct directory_meta {
     uint8_t cluster[CLUSTER_ID_BYTES];
     uint8_t secret[CLUSTER_SECRET_BYTES];
     uint64_t seed;
+    bool
+        begun; /* DIR/raft has been made; without it the node does not know its cluster any more. */
     struct actor actor;
     uint32_t run; /* Of the node: unlike its actor's start, another one after a clean stop, too. */
     uint32_t shards;
@@ -94,6 +101,13 @@ int directory_open(struct directory *directory, struct files *files, const char 
 /* Open for looking only (belayctl data dump): locked, but nothing changes. */
 int directory_inspect(struct directory *directory, struct files *files, const char *path,
                       char *message, size_t message_size);
+
+/* Append what DIR/raft is to begin with, where !meta.begun and the node joined; nothing where it is the first one of its
+ * cluster. Returns 0; -EBADMSG: DIR/JOINED is damaged; another negative errno. */
+int directory_beginning(const struct directory *directory, struct buffer *to);
+
+/* DIR/raft is there, durably. Returns 0 or negative errno. */
+int directory_begun(struct directory *directory);
 
 /* Unlock. The next start is a new actor, unless directory_stop() was called. */
 void directory_close(struct directory *directory);

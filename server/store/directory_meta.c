@@ -63,6 +63,7 @@ static size_t meta_print(const struct directory_meta *meta, int version, char te
                  version, meta->id, meta->seed, meta->actor.node, meta->actor.start, meta->run,
                  meta->shards, meta->generation, meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
     if (version > 1) {
+        size += sprintf(text + size, "begun %d\n", meta->begun ? 1 : 0);
         size += (int)print_hex(text + size, "cluster", meta->cluster, CLUSTER_ID_BYTES);
         size += (int)print_hex(text + size, "secret", meta->secret, CLUSTER_SECRET_BYTES);
     }
@@ -70,6 +71,15 @@ static size_t meta_print(const struct directory_meta *meta, int version, char te
     uint32_t crc = crc32c(0, bytes_of(text, (size_t)size));
     return (size_t)size +
            (size_t)snprintf(text + size, META_BYTES_MAX - (size_t)size, "crc %08" PRIx32 "\n", crc);
+}
+
+static bool parse_cluster(const char *text, struct directory_meta *meta)
+{
+    const char *begun = strstr(text, "\nbegun ");
+
+    meta->begun = begun != NULL && begun[7] == '1';
+    return parse_hex(text, "cluster", meta->cluster, CLUSTER_ID_BYTES) &&
+           parse_hex(text, "secret", meta->secret, CLUSTER_SECRET_BYTES);
 }
 
 /* Returns 0, -EBADMSG, -EPROTONOSUPPORT. */
@@ -98,8 +108,7 @@ static int meta_parse(const char *text, struct directory_meta *meta)
         found.actor.start == 0) {
         return -EBADMSG;
     }
-    if (version > 1 && !(parse_hex(text, "cluster", found.cluster, CLUSTER_ID_BYTES) &&
-                         parse_hex(text, "secret", found.secret, CLUSTER_SECRET_BYTES))) {
+    if (version > 1 && !parse_cluster(text, &found)) {
         return -EBADMSG;
     }
     meta_print(&found, version, again);

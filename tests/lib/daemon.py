@@ -75,7 +75,8 @@ class Daemon:
         self.wrapper = list(wrapper)
         self.config = config
         self.settings = [f"storage.dir={self.data}", f"node.shards={shards}", "node.name=test",
-                         "listen.port=0", "listen.http_port=0", "memory.limit=1GiB",
+                         "listen.port=0", "listen.http_port=0", "listen.peer_port=0",
+                         "listen.cluster_port=0", "memory.limit=1GiB",
                          "limits.queue_delay=60s",  # On a busy machine all else would get BUSY now and then.
                          *settings]
         self.process = None

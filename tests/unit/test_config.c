@@ -45,6 +45,11 @@ static void test_defaults(void **state)
     assert_int_equal(config.listen_port, 7400);
     assert_int_equal(config.storage_log_interval, 10);
     assert_int_equal(config.cluster_tombstone_keep, 3600000);
+    assert_int_equal(config.cluster_replicas, 2);
+    assert_string_equal(config.listen_announce, "127.0.0.1");
+    struct liveness_settings liveness, standard = LIVENESS_SETTINGS_DEFAULT;
+    config_liveness(&config, &liveness);
+    assert_memory_equal(&liveness, &standard, sizeof liveness);
 }
 
 static void test_values(void **state)
@@ -305,6 +310,32 @@ static void test_several_keys(void **state)
     assert_int_equal(strncmp(message, "a.conf:2: policy \"a\"", 20), 0);
     assert_int_equal(config_set(&config, "limits.frame=17MiB", message, sizeof message), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+}
+
+static void test_cluster(void **state)
+{
+    struct liveness_settings settings;
+
+    (void)state;
+    assert_int_equal(read_lines("[cluster]\nheartbeat = 2s\ndown_after = 5s\n"), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_non_null(strstr(message, ":3: cluster.down_after is 5s: at least three times "
+                                    "cluster.heartbeat (2s)"));
+    assert_int_equal(read_lines("[cluster]\nheartbeat = 100ms\ndown_after = 300ms\n"
+                                "link_silent = 100ms\ncooldown = 10m\n"
+                                "[listen]\naddress = 0.0.0.0\ninsecure = yes\n"),
+                     0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    config_liveness(&config, &settings);
+    assert_int_equal(settings.heartbeat_ms, 100);
+    assert_int_equal(settings.down_after_ms, 300);
+    assert_int_equal(settings.link_silent_ms, 100);
+    assert_int_equal(settings.cooldown_ms, 600000);
+    assert_string_equal(config.listen_announce, "host1"); /* Others do not reach 0.0.0.0. */
+    assert_int_equal(read_lines("[listen]\nannounce = b.site\naddress = ::\ninsecure = yes\n"), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_string_equal(config.listen_announce, "b.site");
+    assert_refused("[cluster]\nreplicas = 6\n", "a.conf:2: ");
 }
 
 /* Three segments for each shard, whatever they are raised to. */
@@ -568,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_prefix_limits),
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
+        cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_disk_limit),
         cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_events),

@@ -50,7 +50,8 @@ static int enter(void *context, struct directory_identity *identity, char *text,
         return enter_error;
     }
     *identity = seventh;
-    return 0;
+    identity->beginning.memory = &kit.memory.memory;
+    return buffer_append(&identity->beginning, bytes_of_string("the map of today"));
 }
 
 static const struct directory_entrance entrance = {.cluster = seventh.cluster, .enter = enter};
@@ -208,6 +209,53 @@ static void test_entering(void **state)
     directory_close(&directory);
     assert_int_equal(open_alone(&directory), 0); /* And stays so without being asked. */
     assert_int_equal(directory.meta.actor.node, 7);
+    directory_close(&directory);
+}
+
+/* What a new member begins with is there until it has begun, through whatever goes wrong. */
+static void test_beginning(void **state)
+{
+    struct directory directory;
+    struct buffer got = {.memory = &kit.memory.memory};
+    char path[PATH_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(open_alone(&directory), 0);
+    assert_int_equal(directory_beginning(&directory, &got), 0);
+    assert_int_equal(got.size, 0);
+    assert_int_equal(directory_begun(&directory), 0);
+    directory_close(&directory);
+    assert_int_equal(open_alone(&directory), 0);
+    assert_true(directory.meta.begun);
+    directory_close(&directory);
+    assert_int_equal(files_remove_tree(files_system(), base), 0);
+
+    path_in(path, "JOINED");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_directory(&directory, 1), 0);
+        got.size = 0;
+        assert_int_equal(directory_beginning(&directory, &got), 0);
+        assert_true(bytes_equal(buffer_bytes(&got), bytes_of_string("the map of today")));
+        assert_private("JOINED");
+        directory_close(&directory);
+    }
+    assert_int_equal(open_directory(&directory, 1), 0);
+    put_file("JOINED", "the map of toda\001\002\003\004");
+    assert_int_equal(directory_beginning(&directory, &got), -EBADMSG);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(directory_beginning(&directory, &got), -ENOENT);
+    assert_int_equal(directory_begun(&directory), 0);
+    assert_int_equal(directory_beginning(&directory, &got), 0);
+    assert_int_equal(got.size, 16);
+    directory_close(&directory);
+    assert_int_not_equal(access(path, F_OK), 0);
+    buffer_fini(&got);
+
+    assert_int_equal(files_remove_tree(files_system(), base), 0);
+    assert_int_equal(files_system()->make_directory(files_system(), base), 0);
+    put_file("JOINED", "of a first start that was cut short");
+    assert_int_equal(open_alone(&directory), 0);
+    assert_int_not_equal(access(path, F_OK), 0);
     directory_close(&directory);
 }
 
@@ -722,6 +770,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copy_is_another_actor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alone_is_a_cluster, setup, teardown),
         cmocka_unit_test_setup_teardown(test_entering, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_beginning, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_entering, setup, teardown),
         cmocka_unit_test_setup_teardown(test_version_1, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),

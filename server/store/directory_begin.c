@@ -1,0 +1,88 @@
+/* What a node that has joined a cluster was given, kept until its own store of that is there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "crc32c.h"
+#include "directory_begin.h"
+#include "directory_meta.h"
+
+enum { CRC_BYTES = 4 };
+
+static int read_all(struct files *files, const char *path, struct buffer *to)
+{
+    uint64_t size = 0;
+    int fd = files->open(files, path, O_RDONLY);
+
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = files->size(files, fd, &size);
+    if (rc == 0) {
+        rc = buffer_reserve(to, size);
+    }
+    if (rc == 0) {
+        int64_t got = files->read(files, fd, to->data + to->size, size, 0);
+        rc = got < 0 ? (int)got : (uint64_t)got < size ? -EBADMSG : 0;
+        to->size += rc == 0 ? size : 0;
+    }
+    files->close(files, fd);
+    return rc;
+}
+
+int directory_put_beginning(const struct directory *directory, struct bytes beginning,
+                            struct memory *memory)
+{
+    struct buffer content = {.memory = memory};
+    uint8_t crc[CRC_BYTES];
+
+    store_u32(crc, crc32c(0, beginning));
+    int rc = buffer_append(&content, beginning);
+    if (rc == 0) {
+        rc = buffer_append(&content, bytes_of(crc, CRC_BYTES));
+    }
+    if (rc == 0) {
+        rc = files_replace(directory->files, directory->path, DIRECTORY_JOINED_NAME, content.data,
+                           content.size);
+    }
+    buffer_fini(&content);
+    return rc;
+}
+
+int directory_beginning(const struct directory *directory, struct buffer *to)
+{
+    char path[PATH_BYTES_MAX];
+    size_t before = to->size;
+
+    if (directory->meta.begun) {
+        return 0;
+    }
+    int rc = path_join(path, directory->path, DIRECTORY_JOINED_NAME);
+    if (rc == 0) {
+        rc = read_all(directory->files, path, to);
+    }
+    if (rc == -ENOENT && directory->meta.actor.node == DIRECTORY_FIRST_NODE) {
+        return 0;
+    }
+    size_t size = to->size - before;
+    if (rc == 0 &&
+        (size < CRC_BYTES || load_u32(to->data + to->size - CRC_BYTES) !=
+                                 crc32c(0, bytes_of(to->data + before, size - CRC_BYTES)))) {
+        rc = -EBADMSG;
+    }
+    to->size = rc == 0 ? to->size - CRC_BYTES : before;
+    return rc;
+}
+
+int directory_begun(struct directory *directory)
+{
+    char path[PATH_BYTES_MAX];
+
+    directory->meta.begun = true;
+    int rc = directory_meta_write(directory);
+    if (rc == 0 && path_join(path, directory->path, DIRECTORY_JOINED_NAME) == 0) {
+        (void)directory->files->remove(directory->files, path); /* It is not looked at any more. */
+    }
+    return rc;
+}

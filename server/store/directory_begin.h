@@ -1,0 +1,17 @@
+/* JOINED: what a new member of a cluster begins with, as another member gave it (cluster_seed()): from before META is there
+ * until DIR/raft is. The bytes, and a CRC32C of them, little-endian.
+ *
+ * Threads: one.
+ */
+#ifndef DIRECTORY_BEGIN_H
+#define DIRECTORY_BEGIN_H
+
+#include "directory.h"
+
+#define DIRECTORY_JOINED_NAME "JOINED"
+
+/* Keep it, durably. Returns 0 or negative errno. */
+int directory_put_beginning(const struct directory *directory, struct bytes beginning,
+                            struct memory *memory);
+
+#endif
