@@ -51,6 +51,7 @@ SUITES = {
     "unit": ("release", ["unit"], 1, "unit and property tests"),
     "sim": ("release", ["sim"], 1, "the simulator: many seeds, and breakages that it has to find"),
     "integration": ("release", ["integration", "packaging"], 1, "the real programs on loopback"),
+    "jepsen": ("release", ["jepsen"], 1, "faults on a real cluster in network namespaces: short rounds, and the checkers"),
     "clients": ("release", ["clients"], 1, "Redis clients and session frameworks as their users run them"),
     "asan": ("asan", ["unit", "integration"], 4, "unit and integration under ASan and UBSan"),
     "tsan": ("tsan", ["threads"], 8, "what has threads, under TSan"),

@@ -88,8 +88,8 @@ def command(words):
 class Client:
     """RESP without any cleverness: what was asked, what was answered."""
 
-    def __init__(self, port, timeout_s=30):
-        self.socket = socket.create_connection(("127.0.0.1", int(port)), timeout=timeout_s)
+    def __init__(self, port, timeout_s=30, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, int(port)), timeout=timeout_s)
         self.file = self.socket.makefile("rb")
 
     def __enter__(self):

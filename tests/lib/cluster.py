@@ -1,0 +1,196 @@
+"""Several real belayd that are one cluster, for a test: each with a directory of its own and ports that the system picks.
+
+    with Cluster(3) as cluster:
+        cluster.start()
+        cluster[0].kill()
+        cluster[0].start()
+        cluster.await_settled()
+
+A node keeps the ports of its first start, so that clients and the other nodes find it again. The first node begins
+the cluster, the others enter it with a token of the first one that runs.
+"""
+
+import json
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+from daemon import Daemon, Failed, check, wait_for
+
+PATIENCE_S = 60
+PORTS = {"listen.port": "native", "listen.cluster_port": "cluster", "listen.peer_port": "peer",
+         "listen.http_port": "http"}
+
+
+class Node(Daemon):
+    """One member. `launch()` enters the cluster with `token` as long as the directory is empty."""
+
+    def __init__(self, name, directory, settings=(), wrapper=(), shards=2):
+        super().__init__(settings=["listen.peer_port=0", "listen.cluster_port=0", f"node.name={name}", *settings],
+                         directory=directory, wrapper=wrapper, shards=shards)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.token = None
+        self.paused = False
+
+    @property
+    def is_empty(self):
+        return not self.data.exists() or not any(self.data.iterdir())
+
+    @property
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def command(self):
+        joining = ["--join", self.token] if self.token is not None and self.is_empty else []
+        return super().command() + joining
+
+    def await_ready(self):
+        super().await_ready()
+        for key, word in PORTS.items():
+            self.set(key, self.ready[word].rsplit(":", 1)[1])
+
+    def set(self, key, value):
+        """Change one setting for the next start."""
+        self.settings = [each for each in self.settings if not each.startswith(f"{key}=")] + [f"{key}={value}"]
+
+    def pause(self):
+        self.send(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self):
+        self.send(signal.SIGCONT)
+        self.paused = False
+
+    def kill(self):
+        self.paused = False
+        return super().kill()
+
+    def wipe(self):
+        """Its disk is lost. It must not run."""
+        check(self.process is None, f"{self.name} still runs")
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def ask(self, *words):
+        """What belayctl says, as a document."""
+        return json.loads(self.run("belayctl", *words, "--json"))
+
+    def ask_or_none(self, *words):
+        """None as well where the node cannot be asked now."""
+        try:
+            return self.ask(*words)
+        except (Failed, ValueError):
+            return None
+
+
+class Cluster:
+    """`count` nodes n1, n2, ... `make(name, directory)` gives a node where it is to be another kind of Node."""
+
+    def __init__(self, count, settings=(), shards=2, make=None):
+        self.directory = Path(tempfile.mkdtemp(prefix="belay-cluster-"))
+        self.make = make or (lambda name, directory: Node(name, directory, settings=settings, shards=shards))
+        self.nodes = []
+        for number in range(count):
+            self.add(f"n{number + 1}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, failure, *_):
+        try:
+            if failure is not None:
+                for node in self.nodes:
+                    print(f"--- log of {node.name}\n{node.log()[-8000:]}---", flush=True)
+        finally:
+            self.close()
+
+    def __getitem__(self, index):
+        return self.nodes[index]
+
+    def __len__(self):
+        return len(self.nodes)
+
+    def __iter__(self):
+        return iter(self.nodes)
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def add(self, name):
+        """One more node, not started."""
+        node = self.make(name, self.directory / name)
+        self.nodes.append(node)
+        return node
+
+    def running(self):
+        return [node for node in self.nodes if node.is_running and not node.paused]
+
+    def start(self, settle=True):
+        """Begin the cluster, or all nodes of it that do not run."""
+        idle = [node for node in self.nodes if not node.is_running]
+        if all(node.is_empty for node in self.nodes):
+            idle.pop(0).start()
+        for node in idle:
+            self.launch(node)
+        for node in idle:
+            node.await_ready()
+        if settle:
+            self.await_settled()
+        return self
+
+    def launch(self, node):
+        """Begin to start it; where its directory is empty it enters the cluster."""
+        if node.is_empty:
+            node.token = self.token()
+        node.launch()
+
+    def restart(self, node):
+        self.launch(node)
+        node.await_ready()
+
+    def token(self):
+        """What a new node enters with."""
+        return self.running()[0].run("belayctl", "join-token").strip()
+
+    def remove(self, name):
+        """Take the member of that name, which is gone for good, out of the map."""
+        asked = self.running()[0]
+        for member in asked.ask("node", "list")["nodes"]:
+            if member["name"] == name and member["state"] != "left":
+                asked.run("belayctl", "node", "remove", str(member["number"]))
+
+    def members(self, node):
+        """As this node's map has them: name to row; None where it cannot be asked."""
+        listed = node.ask_or_none("node", "list")
+        return listed and {row["name"]: row for row in listed["nodes"] if row["state"] != "left"}
+
+    def is_active(self):
+        """Do all that run agree that those are members, and serve?"""
+        running = self.running()
+        for node in running:
+            members = self.members(node)
+            if members is None or any(members.get(other.name, {}).get("state") != "active" for other in running):
+                return False
+        return True
+
+    def is_settled(self):
+        """Active, one map, and nothing that one node has and another one should have and has not."""
+        epochs = set()
+        for node in self.running():
+            status = node.ask_or_none("status")
+            if status is None:
+                return False
+            state = status["cluster"]
+            epochs.add(state["epoch"])
+            if state["slots_not_level"] or state["records_behind"]:
+                return False
+        return len(epochs) == 1 and self.is_active()
+
+    def await_active(self, patience_s=PATIENCE_S):
+        wait_for("all that run are active members", self.is_active, patience_s)
+
+    def await_settled(self, patience_s=PATIENCE_S):
+        wait_for("the cluster has settled", self.is_settled, patience_s)
