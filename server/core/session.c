@@ -305,7 +305,7 @@ uint64_t session_newest_stamp(struct bytes record)
 int session_token(const struct session_view *view, struct buffer *out, struct bytes *token)
 {
     *token = view->record_.token;
-    if (token->size <= TOKEN_BYTES_MAX) {
+    if (token_is_plain(&view->record_)) {
         return 0;
     }
     out->size = 0;
@@ -319,7 +319,7 @@ int session_covers(struct bytes record, struct bytes token)
     struct record opened;
 
     record_init(&opened, record);
-    if (record.size != 0 && record_open_head(&opened, record, record_format(record)) != 0) {
+    if (record.size != 0 && record_open(&opened, record, record_format(record)) != 0) {
         return 0;
     }
     return token_covered(&opened, token);

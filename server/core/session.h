@@ -186,7 +186,7 @@ void session_rewind(struct session_view *view);
 bool session_find(const struct session_view *view, struct bytes name, struct session_field *field);
 
 /* The version token of what is in view: opaque to clients, at most TOKEN_BYTES_MAX. It lies in the record, or,
- * where that would be longer, in `out`, which is overwritten. Returns 0, -ENOMEM. */
+ * where it is not as there (token.h), in `out`, which is overwritten. Returns 0, -ENOMEM. */
 int session_token(const struct session_view *view, struct buffer *out, struct bytes *token);
 
 /* Has this record (empty: none) seen all that the token says? Returns 1; 0, also of a record that cannot be

@@ -388,3 +388,44 @@ int version_put_join(struct buffer *to, const struct version *a, const struct ve
     }
     return 0;
 }
+
+struct version_pieces version_pieces(const struct version *version, uint64_t hlc)
+{
+    struct version_pieces pieces = {.walk = version_walk(version), .hlc = hlc};
+    struct version_item item;
+
+    for (struct version_walk walk = pieces.walk; version_next(&walk, &item);) {
+        pieces.count += item.hlc >= hlc;
+    }
+    return pieces;
+}
+
+static uint8_t *put_first_piece(const struct version_pieces *pieces, uint8_t *to)
+{
+    return put_head(to, &(struct version){
+                            .newest = pieces->walk.version->newest,
+                            .count = pieces->count,
+                        });
+}
+
+bool version_next_piece(struct version_pieces *pieces, struct bytes *piece)
+{
+    const struct version *version = pieces->walk.version;
+    uint8_t *end = NULL;
+    struct version_item item;
+
+    if (!pieces->begun) {
+        pieces->begun = true;
+        end = put_first_piece(pieces, pieces->bytes);
+    }
+    while (end == NULL) {
+        if (!version_next(&pieces->walk, &item)) {
+            return false;
+        }
+        if (item.hlc >= pieces->hlc) {
+            end = item_put(pieces->bytes, item, version->newest.hlc, pieces->count > 1);
+        }
+    }
+    *piece = bytes_of(pieces->bytes, (size_t)(end - pieces->bytes));
+    return true;
+}

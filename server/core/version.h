@@ -1,6 +1,6 @@
 /* The version of a session: for each actor the newest hlc seen of it, and the death it remembers.
  *
- * Encoded, it is one run of bytes that lies in the record as it is and serves as version token as well:
+ * Encoded, it is one run of bytes that lies in the record as it is and mostly serves as version token (token.h), too:
  *
  *   1       flags: 1 several actors, 2 the counter of `newest` is not 0, 4 a death, 8 `until` differs
  *   6       milliseconds of `newest`, the greatest hlc of all actors, little-endian
@@ -93,6 +93,19 @@ struct version_walk {
 
 struct version_walk version_walk(const struct version *version);
 bool version_next(struct version_walk *walk, struct version_item *item);
+
+/* What of a version is not below an hlc (its newest item is not), without its death: encoded, as a version of its own,
+ * piece by piece, each good until the next one. */
+struct version_pieces {
+    struct version_walk walk;
+    uint64_t hlc;
+    uint32_t count; /* Of those actors. */
+    bool begun;
+    uint8_t bytes[VERSION_FIXED_BYTES_MAX];
+};
+
+struct version_pieces version_pieces(const struct version *version, uint64_t hlc);
+bool version_next_piece(struct version_pieces *pieces, struct bytes *piece);
 
 /* One of those that are not cached. */
 struct version_item version_rest_item(const struct version *version, uint32_t index);

@@ -214,12 +214,15 @@ static enum status check_limits(const struct edit *edit, size_t record_bytes)
 static enum status finish(struct session_written *written)
 {
     struct record record;
-    int rc = record_open_head(&record, buffer_bytes(&written->record), RECORD_FORMAT);
+    struct bytes made = buffer_bytes(&written->record);
+    int rc = record_open_head(&record, made, RECORD_FORMAT);
 
-    written->changed = rc == 0;
-    if (rc == 0 && record.token.size > TOKEN_BYTES_MAX) {
-        return set_token(&record, written);
+    if (rc == 0 && !token_is_plain(&record)) {
+        rc = record_open(&record, made, RECORD_FORMAT);
+        written->changed = rc == 0;
+        return rc == 0 ? set_token(&record, written) : status_of_errno(rc);
     }
+    written->changed = rc == 0;
     written->token = record.token;
     return status_of_errno(rc);
 }

@@ -326,6 +326,54 @@ static void test_crowds(void **state)
     kit_fini(&all);
 }
 
+/* A session begun where an earlier one was forgotten has the same token as where that one's tombstone still is. */
+static void test_token_of_one_life(void **state)
+{
+    enum { CROWD = 100 };
+    struct kit earlier, one, later;
+    struct session_view view;
+    struct bytes token, shown;
+    (void)state;
+
+    kit_init(&earlier);
+    kit_init(&later);
+    for (uint32_t i = 0; i < CROWD; i++) { /* So many that their token would be a digest. */
+        kit_init(&one);
+        one.actor = (struct actor){4000000000U + i, 4000000000U};
+        kit_do(&one, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+        if (i == 0) {
+            kit_take_first(&earlier, &one);
+        } else {
+            kit_take(&earlier, &one);
+        }
+        kit_fini(&one);
+    }
+    earlier.now_ms += 10;
+    assert_int_equal(kit_do(&earlier, KIT_CHANGE(DESTROY)), STATUS_OK);
+    later.actor = (struct actor){1, 2};
+    later.now_ms += 20;
+    assert_int_equal(kit_do(&later, KIT_CHANGE(SET, .name = text("a"), .value = text("2"))),
+                     STATUS_OK);
+    uint8_t copy[TOKEN_BYTES_MAX];
+    memcpy(copy, later.written.token.data, later.written.token.size);
+    token = bytes_of(copy, later.written.token.size);
+
+    kit_take(&later, &earlier);
+    kit_open(&later, &view);
+    assert_int_equal(session_token(&view, &later.merged, &shown), 0);
+    assert_bytes_equal(shown, token);
+    assert_int_equal(session_covers(buffer_bytes(&later.record), token), 1);
+    later.if_version = token;
+    later.now_ms += 10;
+    assert_int_equal(kit_do(&later, KIT_CHANGE(SET, .name = text("a"), .value = text("3"))),
+                     STATUS_OK);
+    assert_false(bytes_equal(later.written.token, token));
+    assert_int_equal(kit_do(&later, KIT_CHANGE(SET, .name = text("a"), .value = text("4"))),
+                     STATUS_VERSION_MISMATCH);
+    kit_fini(&earlier);
+    kit_fini(&later);
+}
+
 /* A write whose token takes memory of its own, which is not there: nothing was written. */
 static void test_no_memory_for_the_token(void **state)
 {
@@ -449,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_check_rules),
         cmocka_unit_test(test_crowds),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_token_of_one_life),
         cmocka_unit_test(test_no_memory_for_the_token),
     };
     return cmocka_run_group_tests_name("session_record", tests, NULL, NULL);
