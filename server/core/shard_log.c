@@ -6,6 +6,17 @@
 
 static const char log_failed_default[] = "writing the log failed; this shard takes no more writes";
 
+/* A touch has a time and no stamp. It may be logged while stamps of a transaction are still to be: these are above the
+ * beginning of the present millisecond. */
+static void note_logged(struct shard *shard, enum log_kind kind)
+{
+    uint64_t hlc = kind == LOG_TOUCH ? hlc_of_ms(shard->now_ms) : shard->hlc;
+
+    if (hlc > shard->logged_hlc) {
+        shard->logged_hlc = hlc;
+    }
+}
+
 int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
                  const struct bytes parts[], uint32_t part_count)
 {
@@ -22,8 +33,7 @@ int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, str
     int rc = log->append(log, (uint8_t)kind, subject, parts, part_count, &lsn);
     if (rc >= 0) {
         shard->appended_lsn = lsn;
-        /* A touch has no stamp, and may be logged while those of a transaction are still to be. */
-        shard->logged_hlc = kind == LOG_TOUCH ? shard->logged_hlc : shard->hlc;
+        note_logged(shard, kind);
         shard->fragile_lsn = rc == 1 ? lsn : shard->fragile_lsn;
         rc = 0;
     }

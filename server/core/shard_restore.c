@@ -16,13 +16,16 @@ struct buried {
     uint64_t hlc;
 };
 
-static void take_hlc(struct shard *shard, struct bytes part)
+static void raise_hlc(struct shard *shard, uint64_t hlc)
 {
-    uint64_t hlc = session_newest_hlc(part);
-
     if (hlc > shard->hlc) {
         shard->hlc = hlc;
     }
+}
+
+static void take_hlc(struct shard *shard, struct bytes part)
+{
+    raise_hlc(shard, session_newest_hlc(part));
 }
 
 /* Nothing has expired before it is known what time it is. */
@@ -163,6 +166,7 @@ int shard_restore_touch(struct shard *shard, struct bytes body)
     if (reader.bad || key.size == 0 || key.size > KEY_BYTES_MAX || ms > hlc_ms(UINT64_MAX)) {
         return -EBADMSG;
     }
+    raise_hlc(shard, hlc_of_ms(ms));
     uint64_t position = keeper_position(shard->options.seed, key);
     if (shard_has_fetched(shard, position)) {
         return 0;

@@ -21,20 +21,34 @@ struct bytes log_record_key(uint32_t kind, struct bytes body)
     return key.size <= KEY_BYTES_MAX ? key : bytes_of(key.data, 0);
 }
 
+/* The beginning of its millisecond: whatever is stamped after it is above that. */
+static uint64_t touch_hlc(struct bytes body)
+{
+    struct reader reader = reader_of(body);
+    uint64_t ms = read_varint(&reader);
+
+    return reader.bad || ms > hlc_ms(UINT64_MAX) ? 0 : hlc_of_ms(ms);
+}
+
+static uint64_t item_hlc(uint32_t kind, struct bytes body)
+{
+    return kind == LOG_TOUCH ? touch_hlc(body) : session_newest_hlc(body);
+}
+
 uint64_t log_record_hlc(uint32_t kind, struct bytes body)
 {
     struct reader reader = reader_of(body);
     struct log_batch_item item;
     uint64_t newest = 0;
 
-    if (kind == LOG_MARK || kind == LOG_TOUCH) {
+    if (kind == LOG_MARK) {
         return 0;
     }
     if (kind != LOG_BATCH) {
-        return session_newest_hlc(body);
+        return item_hlc(kind, body);
     }
     while (log_batch_next(&reader, &item) == 1) {
-        uint64_t hlc = item.kind == LOG_TOUCH ? 0 : session_newest_hlc(item.body);
+        uint64_t hlc = item_hlc(item.kind, item.body);
         newest = hlc > newest ? hlc : newest;
     }
     return newest;

@@ -50,7 +50,8 @@ struct log_visitor {
 /* Key of the session that a record is about; of bytes that are damaged anything, perhaps empty. */
 struct bytes log_record_key(uint32_t kind, struct bytes body);
 
-/* The newest stamp in a record (of a batch: in all of it); 0 where it has none. */
+/* The newest stamp in a record (of a batch: in all of it), or the beginning of a touch's millisecond; 0 where it has
+ * neither. */
 uint64_t log_record_hlc(uint32_t kind, struct bytes body);
 
 void log_reader_init(struct log_reader *reader, struct files *files, struct memory *memory);

@@ -278,10 +278,6 @@ void oracle_serves(struct oracle *oracle, uint64_t now_ms)
         state->access_least_ms =
             sooner_ms(state->access_least_ms, later_ms(state->logged_ms, given_ms));
         state->access_most_ms = later_ms(most, sooner_ms(most + part, now_ms));
-        /* What was forgotten comes back with its last access: later than now, where the clock was set back. */
-        if (state->used_ms > now_ms) {
-            state->access_most_ms = later_ms(state->access_most_ms, state->used_ms);
-        }
         state->restored = true;
         state->version.size = state->begun ? state->version.size : 0; /* It may have grown. */
     }

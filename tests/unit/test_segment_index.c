@@ -118,6 +118,21 @@ static void test_notes_file_and_scan_agree(void **state)
     }
 }
 
+/* A touch has no stamp, but tells the time. */
+static void test_hlc_of_a_touch(void **state)
+{
+    uint8_t body[16] = {0};
+    uint8_t *end = varint_put(body, 1700000000123);
+
+    (void)state;
+    *end++ = 'k';
+    assert_int_equal(log_record_hlc(LOG_TOUCH, bytes_of(body, (size_t)(end - body))),
+                     hlc_of_ms(1700000000123));
+    assert_int_equal(log_record_hlc(LOG_TOUCH, bytes_of("\xff", 1)), 0);
+    end = varint_put(body, UINT64_MAX / 2);
+    assert_int_equal(log_record_hlc(LOG_TOUCH, bytes_of(body, (size_t)(end - body))), 0);
+}
+
 /* Recycling and removing a segment ends its index. */
 static void test_an_index_goes_with_its_segment(void **state)
 {
@@ -346,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_notes_file_and_scan_agree, begin, end),
+        cmocka_unit_test(test_hlc_of_a_touch),
         cmocka_unit_test_setup_teardown(test_an_index_goes_with_its_segment, begin, end),
         cmocka_unit_test(test_order),
         cmocka_unit_test_setup_teardown(test_the_oldest_are_listed, begin, end),

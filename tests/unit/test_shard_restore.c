@@ -424,6 +424,31 @@ static void test_first_touch_is_logged(void **state)
     world_end();
 }
 
+/* What a touch was logged at counts as time that has been, as a stamp does: a clock set back does not stop idle clocks. */
+static void test_touches_tell_the_time(void **state)
+{
+    (void)state;
+    const struct logged *touch = &world.records[1];
+
+    world_prepare();
+    world.policy.touch_on_read = true;
+    world_start();
+    assert_int_equal(world_put_until("a", "v", 0, 8000), STATUS_OK);
+    world_pass(5000);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_int_equal(touch->kind, LOG_TOUCH);
+    uint64_t hlc = hlc_of_ms(world.now_ms);
+    assert_int_equal(shard_logged_hlc(world.shard), hlc);
+    struct shard *first = world.shard;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    assert_int_equal(replay(world.shard, &world.records[0]), 0);
+    assert_true(shard_hlc(world.shard) < hlc);
+    assert_int_equal(replay(world.shard, touch), 0);
+    assert_int_equal(shard_hlc(world.shard), hlc);
+    shard_destroy(first);
+    world_end();
+}
+
 /* The n-th allocation fails during a restore: said so, nothing is lost that was said to be taken. */
 static void test_restore_fault_loop(void **state)
 {
@@ -470,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_restart_gives_idle_time),
         cmocka_unit_test(test_restart_gives_idle_time_to_all),
         cmocka_unit_test(test_first_touch_is_logged),
+        cmocka_unit_test(test_touches_tell_the_time),
         cmocka_unit_test(test_restore_fault_loop),
     };
 
