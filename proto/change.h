@@ -38,6 +38,7 @@ enum get_flag {
     GET_FIELDS = 2,   /* Only the fields named in the request's value. */
     GET_NO_TOUCH = 4, /* Do not slide the idle deadline, whatever the policy says. */
     GET_SIBLINGS = 8, /* All live siblings of each field, newest first, not only the shown one. */
+    GET_ANY = 16, /* Whoever holds a copy may answer, not only who coordinates; see Get.floor. */
 };
 
 enum {

@@ -12,6 +12,8 @@
  * Integers are little-endian. Any number of requests may be in flight; replies come in any order, but the
  * requests of one connection for one key, alone or among many, are executed in the order they were sent.
  * The value follows the head and belongs to no message: its form depends on the type (belay.proto).
+ * A client that has asked for the map of the cluster (FRAME_MAP) gets it again when it has changed, as a reply with
+ * request id 0, which therefore no request should have.
  * A body size over the server's limit cannot be skipped safely and ends the connection after an
  * error reply; every other bad frame is answered and the connection goes on.
  */
@@ -34,7 +36,8 @@ enum { FRAME_HEADER_BYTES = 24, FRAME_MAGIC = 0xBE, FRAME_REPLY = 1, PROTOCOL_VE
     X(WRITE_MANY, 6)                                                                               \
     X(SCAN, 7)                                                                                     \
     X(INSPECT, 8)                                                                                  \
-    X(ADMIN, 9)
+    X(ADMIN, 9)                                                                                    \
+    X(MAP, 10)
 
 enum frame_type {
 #define FRAME_ENUM(name, number) FRAME_##name = (number),

@@ -45,6 +45,7 @@ struct call {
     bool
         awaited; /* Of another shard or from the disk: counted in its connection's awaited_bytes. */
     bool turned; /* `held` has the request, which is owed back (turned.h). */
+    bool stand_in;  /* Coordinated here in the place of the slot's primary. */
     bool held_back; /* The answer waits for its release, in `held` where there was memory. */
     uint32_t connection, connection_generation;
     uint32_t part;

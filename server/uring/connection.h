@@ -139,6 +139,8 @@ struct connection {
     struct output output;
     size_t answer_bytes_max; /* The largest answer since the output was last empty. */
     uint64_t client;         /* The client's id, after its HELLO. */
+    uint64_t map_epoch;      /* Of the newest map that it was told. */
+    bool map_wanted;         /* It asked for it (native_map.h). */
     uint64_t move_request;   /* MOVING: the HELLO's request id. */
     uint64_t touched_us;     /* When bytes last came, or lingering began. */
     uint64_t arrived_us;     /* When what is being fed may have come: queue delay counts from it. */

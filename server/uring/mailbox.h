@@ -14,7 +14,15 @@
 #include "logins.h"
 #include "plane.h"
 
-enum mail_kind { MAIL_STATS = 1, MAIL_POLICIES, MAIL_ADMIN, MAIL_LOGIN, MAIL_USERS, MAIL_STOP };
+enum mail_kind {
+    MAIL_STATS = 1,
+    MAIL_POLICIES,
+    MAIL_MAP,
+    MAIL_ADMIN,
+    MAIL_LOGIN,
+    MAIL_USERS,
+    MAIL_STOP
+};
 
 struct mail {
     struct mail *next;
@@ -26,7 +34,7 @@ struct mail {
     const struct policies *policies;
     /* LOGIN: the ticket is logins.h's token. */
     struct login_answer login;
-    /* ADMIN */
+    /* ADMIN; MAP: the epoch is the ticket, the map the document. */
     uint64_t ticket;
     enum status status;
     char *text; /* NULL: none. */

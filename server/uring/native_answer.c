@@ -9,8 +9,8 @@
 #include "wire_head.h"
 
 enum {
-    /* Every number of a Reply's head at its largest: 16 of them, with tags of at most 2 bytes. */
-    HEAD_NUMBERS_BYTES = 16 * (VARINT_BYTES_MAX + 2),
+    /* Every number of a Reply's head at its largest: 17 of them, with tags of at most 2 bytes. */
+    HEAD_NUMBERS_BYTES = 17 * (VARINT_BYTES_MAX + 2),
     /* Tags and sizes of text, version and owner; header; sizes of a part. */
     FRAMING_BYTES = FRAME_HEADER_BYTES + 5 * VARINT_BYTES_MAX + 6,
 };

@@ -11,6 +11,7 @@
 #include "gather.h"
 #include "native_answer.h"
 #include "native_login.h"
+#include "native_map.h"
 #include "native_request.h"
 #include "plane_private.h"
 #include "shard_thread.h"
@@ -121,6 +122,8 @@ void native_hello_answer(struct shard_thread *thread, struct connection *connect
     head.hlc = node_hlc(thread);
     head.frame_bytes_max = options->limits.frame_bytes;
     head.in_flight_max = options->limits.in_flight;
+    head.map_epoch = thread->client_map.epoch;
+    head.number = options->actor.node;
     size_t head_size = belay__wire__hello_reply__pack(&head, to + FRAME_HEADER_BYTES);
     frame_header_put(to, FRAME_HELLO, FRAME_REPLY, request_id,
                      bytes_of(to + FRAME_HEADER_BYTES, head_size), bytes_of(NULL, 0));
@@ -434,6 +437,9 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
     case FRAME_ADMIN:
         admin(thread, connection, frame);
         break;
+    case FRAME_MAP:
+        native_map_asked(thread, connection, frame);
+        break;
     default:
         one(thread, connection, frame, whole);
         break;
@@ -488,6 +494,7 @@ static size_t native_room(struct shard_thread *thread, const struct call *call,
         return gather_scan_room(reply);
     }
     native_answer(&thread->answer, reply, call->flags, &thread->scratch);
+    thread->answer.head.stand_in = call->stand_in;
     return thread->answer.room;
 }
 

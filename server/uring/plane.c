@@ -295,3 +295,22 @@ void plane_set_policies(struct plane *plane, const struct policies *policies)
         }
     }
 }
+
+int plane_set_client_map(struct plane *plane, uint64_t epoch, struct bytes map)
+{
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        struct mail *mail = mail_new(MAIL_MAP);
+        char *copy = malloc(map.size);
+        if (mail == NULL || copy == NULL) {
+            free(mail);
+            free(copy);
+            return -ENOMEM;
+        }
+        memcpy(copy, map.data, map.size);
+        mail->ticket = epoch;
+        mail->json = copy;
+        mail->json_size = map.size;
+        mailbox_post(&plane->threads[i].mailbox, mail);
+    }
+    return 0;
+}

@@ -130,4 +130,8 @@ void plane_users_changed(struct plane *plane);
 
 void plane_set_policies(struct plane *plane, const struct policies *policies);
 
+/* The map of the cluster for clients of the native protocol: client_map_encode()'s bytes, which are copied. Those that
+ * asked for it are told. Epochs ascend. Returns 0; -ENOMEM: not all shards have it, give it again. */
+int plane_set_client_map(struct plane *plane, uint64_t epoch, struct bytes map);
+
 #endif

@@ -144,6 +144,7 @@ void shard_thread_fini(struct shard_thread *thread)
     calls_fini(&thread->calls);
     chunk_pool_fini(&thread->chunks);
     arena_fini(&thread->arena);
+    native_map_fini(thread);
     buffer_fini(&thread->scratch);
     buffer_fini(&thread->frame);
     log_writer_fini(&thread->log);
@@ -209,6 +210,10 @@ static void read_mail(struct shard_thread *thread)
             continue;
         case MAIL_POLICIES:
             shard_set_policies(thread->shard, mail->policies);
+            break;
+        case MAIL_MAP:
+            native_map_set(thread, mail->ticket, (uint8_t *)mail->json, mail->json_size);
+            mail->json = NULL;
             break;
         case MAIL_ADMIN:
             answer_admin(thread, mail);
@@ -381,6 +386,7 @@ static uint64_t end_of_turn(struct shard_thread *thread)
 
     resp_pubsub_turn(thread);
     resp_monitor_turn(thread);
+    wait_us = least(wait_us, native_map_turn(thread));
     connections_turn(thread);
     wait_us = least(wait_us, tick(thread, now_us));
     wait_us = least(wait_us, log_writer_turn(&thread->log, now_us));

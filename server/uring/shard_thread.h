@@ -25,6 +25,7 @@
 #include "mailbox.h"
 #include "marks.h"
 #include "native_answer.h"
+#include "native_map.h"
 #include "plane.h"
 #include "ports.h"
 #include "ring.h"
@@ -66,6 +67,7 @@ struct shard_thread {
     uint64_t loading_us;        /* Not before. */
     struct arena arena;
     struct buffer scratch, frame;
+    struct native_map client_map;
     struct native_answer answer; /* Between answer_room() and answer_put(). */
 
     /* From and to the other shards, by their number; NULL for itself. */

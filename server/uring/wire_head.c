@@ -192,5 +192,7 @@ size_t wire_reply_put(const Belay__Wire__Reply *reply, uint8_t *to)
     at = put_number(at, 16, reply->repeated != 0);
     at = put_number(at, 17, reply->hlc);
     at = put_number(at, 18, reply->created != 0);
+    at = put_number(at, 19, reply->stand_in != 0);
+    at = put_number(at, 20, reply->node);
     return (size_t)(at - to);
 }

@@ -7,14 +7,15 @@
 #include "fuzz.h"
 #include "limits.h"
 
-enum { MESSAGE_COUNT = 10 };
+enum { MESSAGE_COUNT = 12 };
 
 static const ProtobufCMessageDescriptor *const messages[MESSAGE_COUNT] = {
-    &belay__wire__hello__descriptor,   &belay__wire__hello_reply__descriptor,
-    &belay__wire__get__descriptor,     &belay__wire__write__descriptor,
-    &belay__wire__many__descriptor,    &belay__wire__scan__descriptor,
-    &belay__wire__inspect__descriptor, &belay__wire__admin__descriptor,
-    &belay__wire__reply__descriptor,   &belay__wire__many_reply__descriptor,
+    &belay__wire__hello__descriptor,       &belay__wire__hello_reply__descriptor,
+    &belay__wire__get__descriptor,         &belay__wire__write__descriptor,
+    &belay__wire__many__descriptor,        &belay__wire__scan__descriptor,
+    &belay__wire__inspect__descriptor,     &belay__wire__admin__descriptor,
+    &belay__wire__reply__descriptor,       &belay__wire__many_reply__descriptor,
+    &belay__wire__map_request__descriptor, &belay__wire__map_reply__descriptor,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "crc32c.h"
+#include "map_clients.h"
 #include "map_command.h"
 #include "random.h"
 
@@ -654,6 +655,47 @@ static void test_no_memory(void **state)
     assert_int_equal(encoded.size, 0);
 }
 
+/* Clients are told who serves, where, and the owners in their order; not who has left or cannot be found. */
+static void test_for_clients(void **state)
+{
+    static struct client_map told, read_back;
+
+    (void)state;
+    make_three();
+    assert_int_equal(set_state(3, MAP_DOWN), 0);
+    map_for_clients(&map, &told);
+    assert_true(told.epoch == map.epoch && told.member_count == 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(told.members[i].number, i + 1);
+        assert_string_equal(told.members[i].host, "192.0.2.1");
+        assert_int_equal(told.members[i].port, 7400);
+        assert_int_equal(told.members[i].shards, 4);
+        assert_int_equal(told.members[i].serves, i < 2);
+    }
+    assert_string_equal(told.members[1].name, "b");
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        uint32_t count = 0;
+        for (; count < 5 && map.owners[slot].nodes[count] != 0; count++) {
+            assert_int_equal(told.owners[slot].members[count] + 1u, map.owners[slot].nodes[count]);
+        }
+        assert_int_equal(told.owners[slot].count, count);
+    }
+    encoded.size = 0; /* Commands were in it. */
+    assert_int_equal(client_map_encode(&told, &encoded), 0);
+    assert_int_equal(client_map_decode(buffer_bytes(&encoded), &read_back), 0);
+    assert_memory_equal(&read_back.owners, &told.owners, sizeof told.owners);
+
+    map.members[0].place.host.size = 0; /* Its place is not known. */
+    map_for_clients(&map, &told);
+    assert_int_equal(told.member_count, 2);
+    assert_int_equal(told.members[0].number, 2);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        for (uint32_t i = 0; i < told.owners[slot].count; i++) {
+            assert_int_equal(told.owners[slot].members[i], 0);
+        }
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -674,6 +716,7 @@ int main(void)
         CASE(test_random_commands),
         CASE(test_sizes),
         CASE(test_no_memory),
+        CASE(test_for_clients),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

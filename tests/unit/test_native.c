@@ -46,6 +46,8 @@ static void test_reply(void **state)
         reply.repeated = random_below(&random, 2) == 0;
         reply.hlc = any_number(&random);
         reply.created = random_below(&random, 2) == 0;
+        reply.stand_in = random_below(&random, 2) == 0;
+        reply.node = (uint32_t)any_number(&random);
         size_t size = belay__wire__reply__pack(&reply, theirs);
         assert_int_equal(wire_reply_put(&reply, ours), size);
         assert_memory_equal(ours, theirs, size);
