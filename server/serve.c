@@ -15,8 +15,8 @@
 #include "http.h"
 #include "logger.h"
 #include "node.h"
+#include "node_ports.h"
 #include "pages.h"
-#include "ports.h"
 #include "wall_clock.h"
 
 enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, TRIM_TICKS = 10 };

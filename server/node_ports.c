@@ -1,4 +1,4 @@
-#include "ports.h"
+#include "node_ports.h"
 
 #include <errno.h>
 #include <netdb.h>

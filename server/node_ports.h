@@ -5,8 +5,8 @@
  *
  * Threads: one.
  */
-#ifndef PORTS_H
-#define PORTS_H
+#ifndef NODE_PORTS_H
+#define NODE_PORTS_H
 
 #include <stddef.h>
 
