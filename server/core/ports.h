@@ -78,13 +78,40 @@ struct loader_port {
     void (*finish)(struct loader_port *loader);
 };
 
+/* The other nodes that own sessions of this shard. All that the shard stamps goes to them; what they stamped or have
+ * comes by shard_copy(), is merged and never goes on from here. The simulator and server/cluster implement it. Nothing
+ * here calls back into the shard, but where it says so. */
+struct copies_port {
+    /* The shard has appended this to its log, in this turn: a record of LOG_FULL, DELTA, BATCH or TOUCH, or the LOG_BURY
+     * of a session that it has found past its deadline. `position` is that of its session, of a batch of the first;
+     * `hlc` that of its newest stamp, 0: it stamps nothing. The parts are valid during the call.
+     * Returns the copy's number, each one more than the last, from 1: shard_copied() or shard_uncopied() will name it
+     * later, not from here. 0: no other owner can be reached now. */
+    uint64_t (*append)(struct copies_port *copies, uint8_t kind, uint64_t position, uint64_t hlc,
+                       const struct bytes parts[], uint32_t part_count);
+    /* What became of a copy (shard_copy()), exactly once, from within it or later. */
+    void (*merged)(struct copies_port *copies, uint64_t ticket, enum status status);
+    /* A session of shard_whole(), valid during the call; and that these were all (OK), or could not all be given. From
+     * within it or later. */
+    void (*whole)(struct copies_port *copies, uint64_t ticket, struct bytes record);
+    void (*whole_done)(struct copies_port *copies, uint64_t ticket, enum status status);
+    /* The session is past its deadline. Is it this node that buries it, and do all other owners agree? false: not now;
+     * they are asked, where it is, and the shard will come again, in COPIES_BURY_MS or later. */
+    bool (*may_bury)(struct copies_port *copies, uint64_t position, struct bytes key,
+                     struct bytes record);
+};
+
+enum { COPIES_BURY_MS = 200 };
+
 /* Where replies go. A ticket names one request until it is answered, exactly once. */
 struct door {
     /* Answer now (`held` false), or keep the answer until release(). What `reply` points at is valid
      * during the call only. The reply may be dropped (the client has gone). */
     void (*reply)(struct door *door, uint64_t ticket, const struct reply *reply, bool held);
-    /* Send a held answer, or, with a status other than OK, that error in its place. */
-    void (*release)(struct door *door, uint64_t ticket, enum status status, const char *text);
+    /* Send a held answer, or, with a status other than OK, that error in its place. `level` is the ack level that was
+     * reached; it may be another than that of the reply, which is to say this one then. */
+    void (*release)(struct door *door, uint64_t ticket, enum status status, enum ack_level level,
+                    const char *text);
 };
 
 /* What happened, for logs, metrics and tests: never contents of sessions. */

@@ -33,6 +33,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->scratch.memory = made->answer.memory = made->changes.memory = memory;
     made->buried.memory = memory;
     made->loader = options->loader;
+    made->copies = options->copies;
     made->cold.shrinks = true;
     position_set_init(&made->fetched, memory);
     position_set_init(&made->wanted, memory);
@@ -42,6 +43,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     parking_init(&made->locks.waiting, memory);
     session_written_init(&made->written, memory);
     acks_init(&made->acks, memory);
+    copy_waits_init(&made->replicas.waits, memory);
     overload_init(&made->overload, options->queue_delay_ms);
     patrol_init(&made->patrol);
     wheel_init(&made->wheel, memory);
@@ -63,6 +65,7 @@ void shard_destroy(struct shard *shard)
     keeper_destroy(shard->keeper);
     wheel_fini(&shard->wheel);
     acks_fini(&shard->acks);
+    copy_waits_fini(&shard->replicas.waits);
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);
     position_set_fini(&shard->fetched);
@@ -364,6 +367,7 @@ static bool waits(const struct shard *shard, const struct request *request)
     const struct procedure *procedure = request->procedure;
 
     return shard_is_locked(shard, request->position) && request->op != REQUEST_SCAN &&
+           request->op < REQUEST_COPY && /* Another node may wait for it in turn. */
            (procedure == NULL || !procedure->locks);
 }
 
@@ -386,6 +390,12 @@ void shard_run(struct shard *shard, const struct request *request, uint64_t now_
         break;
     case REQUEST_SCAN:
         shard_scan(shard, request, now_us);
+        break;
+    case REQUEST_COPY:
+        shard_merge_copy(shard, request, now_us);
+        break;
+    case REQUEST_WHOLE:
+        shard_give_whole(shard, request, now_us);
         break;
     default:
         shard_inspect(shard, request, now_us);

@@ -8,6 +8,9 @@
  * log->append() in the same turn -> door->reply(), held when the level is `disk` -> shard_log_durable()
  * -> door->release().
  *
+ * With other nodes (copies_port) the record goes to them in that turn, too, and what they stamp or have comes by
+ * shard_copy(), as an event of its own; a write of level `replica` is released by shard_copied().
+ *
  * Memory: the shard owns its keeper; requests and what they point at belong to the caller and are not
  * kept after the call. Threads: one thread, all calls.
  */
@@ -29,6 +32,9 @@ enum request_op {
     REQUEST_WRITE = 1,
     REQUEST_SCAN = 2,
     REQUEST_INSPECT = 3,
+    /* The shard's own, which wait as requests do. */
+    REQUEST_COPY = 4,  /* shard_copy(). `mode`: its kind. */
+    REQUEST_WHOLE = 5, /* shard_whole(). */
 };
 
 /* One request for one session (or one step of a scan). Many-key requests are split by the door. */
@@ -90,6 +96,8 @@ struct shard_stats {
     uint64_t cold_requests;      /* Requests that waited for that. */
     struct histogram fetch_us;   /* From the request to the fields being there. */
     uint64_t acks[5];            /* By level reached. */
+    uint64_t copies_merged;      /* Records of other nodes that changed something here. */
+    uint64_t copies_known;       /* And those that changed nothing. */
     uint64_t live;               /* Sessions now. */
     struct histogram latency[4]; /* By request_op, microseconds from arrival to answer. */
 };
@@ -111,6 +119,7 @@ struct shard_options {
     struct loader_port *loader; /* NULL: sessions stay in memory. */
     struct door *door;
     struct tracer *tracer;
+    struct copies_port *copies; /* NULL: a node alone. */
 };
 
 struct shard; /* private to shard.c */
@@ -172,6 +181,45 @@ uint64_t shard_answer_bytes(const struct shard *shard, const struct request *req
  * closer, the truer is the queue delay). */
 void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
                    uint64_t now_us);
+
+/* ---- Copies on other nodes ---- */
+
+/* This node is not alone any more: as in the options, from here on. Once, where there were none. */
+void shard_set_copies(struct shard *shard, struct copies_port *copies);
+
+/* What another node stamped, or has. */
+struct shard_copy {
+    uint64_t ticket;
+    uint8_t kind; /* LOG_FULL, DELTA, BATCH, TOUCH or BURY... */
+    uint64_t position;
+    struct bytes body; /* ... and its body as in log_kind.h. Valid during the call. */
+};
+
+/* Merge it. It is logged as it is here then, raises the clock above its stamps, stamps nothing, tells no events, and
+ * does not go on to other nodes. While the session is cold or still to be loaded, it waits, in order with the requests
+ * for it; copies->merged() says what became of it:
+ * OK: it is in memory, and on its way to the log, or was there before. VERSION_MISMATCH: a delta without its base.
+ * BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED: nothing has changed, it is to be given again later. DAMAGED: the
+ * session here cannot be read. INVALID: it is no such record. */
+void shard_copy(struct shard *shard, const struct shard_copy *copy, uint64_t now_ms,
+                uint64_t now_us);
+
+/* Another node has merged the copy of this number: releases the write that waits for it. Each at most once, in any
+ * order. */
+void shard_copied(struct shard *shard, uint64_t number, uint64_t now_us);
+
+/* Nobody will say any more that copies up to this number were merged: the writes among them that still wait do so for
+ * the log instead, and say `disk`. */
+void shard_uncopied(struct shard *shard, uint64_t number, uint64_t now_us);
+
+/* The record of a key, whole or cold, empty where there is none; valid until the next call. Returns false where that is
+ * not known yet, as it is still to be loaded. */
+bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
+                struct bytes *record);
+
+/* Give all sessions of a position, whole: copies->whole() for each and whole_done(), from within or later, once those
+ * that are cold or to be loaded were fetched. whole_done() with another status than OK: they could not be. */
+void shard_whole(struct shard *shard, uint64_t position, uint64_t ticket, uint64_t now_us);
 
 /* The log is durable up to `lsn`: releases what waited for it. */
 void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us);

@@ -185,7 +185,10 @@ static int bury(struct due *due)
     struct shard *shard = due->shard;
     struct bytes record = buffer_bytes(&shard->scratch), key = session_key(record);
     bool stays = due->expired && remembers(record);
-    int rc = shard_append(shard, stays ? LOG_FULL : LOG_BURY, due->position, key, &record, 1);
+    enum log_kind kind = stays ? LOG_FULL : LOG_BURY;
+    /* That a tombstone was let go is no news to other nodes. */
+    int rc = due->expired ? shard_append(shard, kind, due->position, key, &record, 1)
+                          : shard_log(shard, kind, due->position, key, &record, 1);
 
     if (rc != 0) {
         return rc;

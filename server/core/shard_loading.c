@@ -84,7 +84,9 @@ void shard_park(struct shard *shard, const struct request *request, uint64_t now
             parking_free(&shard->parking, parking_take(&shard->parking, request->position));
         }
     }
-    if (rc != 0) {
+    if (rc != 0 && request->op >= REQUEST_COPY) {
+        shard_answer_own(shard, request, STATUS_BUSY);
+    } else if (rc != 0) {
         struct reply reply = {
             .status = STATUS_BUSY, .text = full_text, .retry_after_ms = RETRY_LOADING_MS};
         shard_answer(shard, request, &reply, now_us);

@@ -17,8 +17,8 @@ static void note_logged(struct shard *shard, enum log_kind kind)
     }
 }
 
-int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
-                 const struct bytes parts[], uint32_t part_count)
+int shard_log(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
+              const struct bytes parts[], uint32_t part_count)
 {
     struct log_port *log = shard->options.log;
     const struct log_subject subject = {
@@ -50,6 +50,17 @@ int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, str
     return rc;
 }
 
+int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
+                 const struct bytes parts[], uint32_t part_count)
+{
+    int rc = shard_log(shard, kind, position, key, parts, part_count);
+
+    if (rc == 0 && shard->copies != NULL) {
+        shard_send(shard, kind, position, parts, part_count);
+    }
+    return rc;
+}
+
 enum status shard_append_status(int rc)
 {
     switch (rc) {
@@ -71,6 +82,17 @@ const char *shard_failed_text(const struct shard *shard)
     return shard->failed_text[0] != '\0' ? shard->failed_text : log_failed_default;
 }
 
+void shard_release(struct shard *shard, uint64_t ticket, enum ack_level level, uint64_t received_us,
+                   uint64_t now_us)
+{
+    uint64_t latency_us = now_us > received_us ? now_us - received_us : 0;
+
+    histogram_record(&shard->stats.latency[REQUEST_WRITE], latency_us);
+    shard->stats.acks[level]++;
+    shard->stats.answers[REQUEST_WRITE][STATUS_OK]++;
+    shard->options.door->release(shard->options.door, ticket, STATUS_OK, level, NULL);
+}
+
 void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us)
 {
     struct ack ack;
@@ -79,12 +101,19 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us)
         shard->durable_lsn = lsn;
     }
     while (acks_pop(&shard->acks, lsn, &ack)) {
-        uint64_t latency_us = now_us > ack.received_us ? now_us - ack.received_us : 0;
-        histogram_record(&shard->stats.latency[REQUEST_WRITE], latency_us);
-        shard->stats.acks[ACK_DISK]++;
-        shard->stats.answers[REQUEST_WRITE][STATUS_OK]++;
-        shard->options.door->release(shard->options.door, ack.ticket, STATUS_OK, NULL);
+        shard_release(shard, ack.ticket, ACK_DISK, ack.received_us, now_us);
     }
+    if (shard->replicas.waits.count > 0) {
+        shard_release_uncopied(shard, now_us);
+    }
+}
+
+void shard_release_failed(struct shard *shard, uint64_t ticket)
+{
+    shard->stats.refused++;
+    shard->stats.answers[REQUEST_WRITE][STATUS_LOG_FAILED]++;
+    shard->options.door->release(shard->options.door, ticket, STATUS_LOG_FAILED, ACK_DEFAULT,
+                                 shard_failed_text(shard));
 }
 
 void shard_log_failed(struct shard *shard, const char *text)
@@ -99,9 +128,7 @@ void shard_log_failed(struct shard *shard, const char *text)
         shard_trace(shard, TRACE_LOG_FAILED, 0, bytes_of_string(shard_failed_text(shard)));
     }
     while (acks_pop(&shard->acks, UINT64_MAX, &ack)) {
-        shard->stats.refused++;
-        shard->stats.answers[REQUEST_WRITE][STATUS_LOG_FAILED]++;
-        shard->options.door->release(shard->options.door, ack.ticket, STATUS_LOG_FAILED,
-                                     shard_failed_text(shard));
+        shard_release_failed(shard, ack.ticket);
     }
+    shard_release_uncopied(shard, 0);
 }

@@ -155,7 +155,8 @@ static bool begin_all(struct shard *shard, const struct request *request, enum a
         if (!begin(shard, &one, now_us)) {
             return false;
         }
-        enum ack_level asked = shard_ack_level(&one, policy_of_key(shard->policies, one.key));
+        enum ack_level asked =
+            shard_ack_level(shard, &one, policy_of_key(shard->policies, one.key));
         *level = asked > *level ? asked : *level;
     }
     return true;
@@ -212,7 +213,7 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
     }
     const struct procedure *procedure = request->procedure;
     const struct policy *policy = policy_of_key(shard->policies, request->key);
-    enum ack_level level = shard_ack_level(request, policy);
+    enum ack_level level = shard_ack_level(shard, request, policy);
 
     if (!(procedure->many ? begin_all(shard, request, &level, now_us)
                           : begin(shard, request, now_us))) {

@@ -12,11 +12,15 @@
  *   shard_lock.c     keys for which requests wait
  *   shard_rename.c   sessions that go on under another key
  *   shard_cold.c     sessions whose fields leave memory and come back
+ *   shard_copies.c   other nodes: what goes to them, and writes that wait for them
+ *   shard_copy.c     what comes from them: one session
+ *   shard_copy_batch.c  several together
  */
 #ifndef SHARD_STATE_H
 #define SHARD_STATE_H
 
 #include "acks.h"
+#include "copy_waits.h"
 #include "load.h"
 #include "log_kind.h"
 #include "overload.h"
@@ -65,6 +69,16 @@ struct shard_locks {
     struct parking waiting;
 };
 
+/* Other nodes. */
+struct copies_state {
+    struct copy_waits waits;
+    uint64_t number;     /* Of the last copy; 0: it went to nobody. */
+    bool appended;       /* The request that is executed has appended something... */
+    bool missed;         /* ... and some of it went to nobody. */
+    uint64_t missed_lsn; /* Up to here something went to nobody, or nobody will say that it came. */
+    uint64_t uncopied;   /* Copies up to this number nobody will tell of. */
+};
+
 struct shard {
     struct shard_options options;
     const struct policies *policies;
@@ -79,6 +93,9 @@ struct shard {
     struct session_written written;
     struct session_view view;
     struct buffer scratch, answer, changes;
+
+    struct copies_port *copies; /* NULL: a node alone. */
+    struct copies_state replicas;
 
     struct acks acks;
     uint64_t appended_lsn, durable_lsn;
@@ -178,7 +195,8 @@ enum status shard_make(struct shard *shard, const struct request *request,
 enum status shard_apply(struct shard *shard, const struct request *request,
                         const struct policy *policy, struct bytes record, const char **text);
 /* The level that it is answered at. */
-enum ack_level shard_ack_level(const struct request *request, const struct policy *policy);
+enum ack_level shard_ack_level(const struct shard *shard, const struct request *request,
+                               const struct policy *policy);
 /* Answer what was written, once it is as safe as `level` says. */
 void shard_answer_write(struct shard *shard, const struct request *request, enum ack_level level,
                         struct reply *reply, uint64_t now_us);
@@ -253,12 +271,61 @@ void shard_refreeze(struct shard *shard, uint64_t position);
 /* At the end of a restore: forget what was buried and did not come back. */
 void shard_drop_buried(struct shard *shard);
 
-/* Append to the log. Returns 0, -ENOSPC, -EIO, -EAGAIN; keeps the states and traces their changes. */
+/* Append to the log what this shard stamps, and send it to other nodes. Returns 0, -ENOSPC, -EIO, -EAGAIN; keeps the
+ * states and traces their changes. */
 int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
                  const struct bytes parts[], uint32_t part_count);
+/* The same, to the log alone: what another node has stamped, or forgotten is. */
+int shard_log(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
+              const struct bytes parts[], uint32_t part_count);
 /* The status that answers such an error. */
 enum status shard_append_status(int rc);
 const char *shard_failed_text(const struct shard *shard);
+
+/* A held answer goes out: with the level reached, or with LOG_FAILED. */
+void shard_release(struct shard *shard, uint64_t ticket, enum ack_level level, uint64_t received_us,
+                   uint64_t now_us);
+void shard_release_failed(struct shard *shard, uint64_t ticket);
+
+/* ---- Other nodes (there are some) ---- */
+
+/* What was just appended to the log goes to them. */
+void shard_send(struct shard *shard, enum log_kind kind, uint64_t position,
+                const struct bytes parts[], uint32_t part_count);
+/* Answer a write once another node has all that it wrote, or found. */
+void shard_answer_copied(struct shard *shard, const struct request *request, struct reply *reply,
+                         uint64_t now_us);
+/* What waited for other nodes in vain is durable perhaps. */
+void shard_release_uncopied(struct shard *shard, uint64_t now_us);
+
+/* Requests of the shard's own: execute; answer. */
+void shard_merge_copy(struct shard *shard, const struct request *request, uint64_t now_us);
+void shard_give_whole(struct shard *shard, const struct request *request, uint64_t now_us);
+void shard_answer_own(struct shard *shard, const struct request *request, enum status status);
+
+/* One session as another node has it, merged with what is here. */
+struct merging {
+    struct shard *shard;
+    uint64_t position;
+    struct bytes key, before; /* `before` is in the keeper; empty where nothing is. */
+    struct buffer *after;     /* Where the merged record goes. */
+    bool news;                /* It differs from `before` in more than the last access... */
+    bool touched;             /* ... which is later, in the keeper already, and to be logged. */
+    bool waits;               /* The session is cold, and needed: nothing was done. */
+    bool was_cold;
+    struct glance glance_before, glance_after;
+};
+
+/* Merge a whole record, or a delta (`whole` false), into `after`, which must not be where it lies. Nothing is stored
+ * yet. Returns OK, or a status as shard_copy() has it. */
+enum status shard_merge(struct merging *merging, bool whole, struct bytes record);
+/* What it changes of counters and the wheel, once it is stored. */
+void shard_account_merged(const struct merging *merging);
+/* It was touched: log that. */
+enum status shard_log_touched(const struct merging *merging);
+
+enum status shard_merge_batch(struct shard *shard, const struct request *request, bool *waits,
+                              uint64_t *position);
 
 /* Something falls due at `due_ms`: into the wheel, unless the patrol comes by before. */
 void shard_arm(struct shard *shard, uint64_t position, uint64_t due_ms);

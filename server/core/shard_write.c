@@ -31,11 +31,15 @@ static enum status check_request(const struct request *request, const char **tex
 }
 
 /* The level that this write is answered at. On a node alone nobody else can have it. */
-enum ack_level shard_ack_level(const struct request *request, const struct policy *policy)
+enum ack_level shard_ack_level(const struct shard *shard, const struct request *request,
+                               const struct policy *policy)
 {
     enum ack_level asked = request->ack == ACK_DEFAULT ? policy->ack : request->ack;
 
-    return asked == ACK_REPLICA || asked == ACK_DEFAULT ? ACK_MEMORY : asked;
+    if (asked == ACK_REPLICA || asked == ACK_DEFAULT) {
+        return shard->copies == NULL ? ACK_MEMORY : ACK_REPLICA;
+    }
+    return asked;
 }
 
 static bool is_destroy(const struct request *request)
@@ -204,8 +208,10 @@ enum status shard_apply(struct shard *shard, const struct request *request,
 void shard_answer_write(struct shard *shard, const struct request *request, enum ack_level level,
                         struct reply *reply, uint64_t now_us)
 {
-    if (shard->appended_lsn > shard->durable_lsn &&
-        (level == ACK_DISK || shard->fragile_lsn > shard->durable_lsn)) {
+    if (level == ACK_REPLICA) {
+        shard_answer_copied(shard, request, reply, now_us);
+    } else if (shard->appended_lsn > shard->durable_lsn &&
+               (level == ACK_DISK || shard->fragile_lsn > shard->durable_lsn)) {
         reply->ack = ACK_DISK;
         shard_answer_held(shard, request, reply);
     } else {
@@ -266,6 +272,10 @@ bool shard_begin_write(struct shard *shard, const struct request *request, bool 
         status = STATUS_LOG_FAILED;
     } else {
         int rc = acks_reserve(&shard->acks);
+        if (rc == 0 && shard->copies != NULL) {
+            shard->replicas.appended = shard->replicas.missed = false;
+            rc = copy_waits_reserve(&shard->replicas.waits);
+        }
         status = rc == 0 ? STATUS_OK : rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL;
     }
     if (status == STATUS_OK) {
@@ -288,7 +298,7 @@ bool shard_begin_write(struct shard *shard, const struct request *request, bool 
 void shard_write(struct shard *shard, const struct request *request, uint64_t now_us)
 {
     const struct policy *policy = policy_of_key(shard->policies, request->key);
-    enum ack_level level = shard_ack_level(request, policy);
+    enum ack_level level = shard_ack_level(shard, request, policy);
     struct bytes record;
     const char *text;
     enum status status = check_request(request, &text);

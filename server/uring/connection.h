@@ -85,6 +85,8 @@ struct protocol {
                           const struct reply *reply);
     size_t (*answer_put)(struct shard_thread *thread, const struct call *call,
                          const struct reply *reply, uint8_t *to);
+    /* An answer that answer_put() made was kept meanwhile: the ack level in it is this one now. NULL: it has none. */
+    void (*set_level)(const struct call *call, uint8_t *answer, size_t size, enum ack_level level);
     /* Bytes of a part of a gathered reply that is not made: at most PART_INSTEAD_BYTES. */
     size_t (*part_instead)(const struct call *call, uint8_t frame_type, enum status status,
                            const char *text, uint8_t *to);

@@ -154,7 +154,8 @@ static void door_reply(struct door *door, uint64_t ticket, const struct reply *r
     answer(thread, call, reply, held);
 }
 
-static void door_release(struct door *door, uint64_t ticket, enum status status, const char *text)
+static void door_release(struct door *door, uint64_t ticket, enum status status,
+                         enum ack_level level, const char *text)
 {
     struct shard_thread *thread = container_of(door, struct shard_thread, door);
     struct call *call = calls_find(&thread->calls, ticket);
@@ -162,6 +163,9 @@ static void door_release(struct door *door, uint64_t ticket, enum status status,
     assert(call != NULL && call->held_back);
     call->held_back = false;
     if (status == STATUS_OK && call->held != NULL) {
+        if (call->protocol->set_level != NULL) {
+            call->protocol->set_level(call, call->held->data, call->held->size, level);
+        }
         deliver(thread, call, bytes_of(call->held->data, call->held->size));
         return;
     }

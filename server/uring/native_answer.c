@@ -235,6 +235,27 @@ size_t native_answer_part(const struct native_answer *answer, uint8_t *to)
     return size;
 }
 
+void native_frame_set_level(uint8_t *frame, size_t size, enum ack_level level)
+{
+    struct frame parsed;
+    int rc = frame_parse(bytes_of(frame, size), &parsed);
+
+    assert(rc == 0); /* It was made here. */
+    if (rc == 0 && wire_reply_set_ack(frame + FRAME_HEADER_BYTES, parsed.head.size, level)) {
+        frame_header_put(frame, parsed.type, parsed.flags, parsed.request_id, parsed.head,
+                         parsed.value);
+    }
+}
+
+void native_part_set_level(uint8_t *part, size_t size, enum ack_level level)
+{
+    struct reader reader = reader_of(bytes_of(part, size));
+    uint64_t head_size = read_varint(&reader);
+
+    assert(!reader.bad && head_size <= reader_left(&reader));
+    (void)wire_reply_set_ack(part + (size - reader_left(&reader)), (size_t)head_size, level);
+}
+
 size_t native_many_room(size_t value_size)
 {
     return FRAMING_BYTES + HEAD_NUMBERS_BYTES + value_size;

@@ -37,6 +37,10 @@ size_t native_answer_frame(const struct native_answer *answer, uint8_t type, uin
 /* Write one part of a many-key reply: varint size and head, varint size and value. */
 size_t native_answer_part(const struct native_answer *answer, uint8_t *to);
 
+/* Change the ack level in a frame or a part of a write that was OK. */
+void native_frame_set_level(uint8_t *frame, size_t size, enum ack_level level);
+void native_part_set_level(uint8_t *part, size_t size, enum ack_level level);
+
 /* The head of replies to many keys and of scans. Returns the size of the frame; `to` has room for
  * native_many_room(value.size). */
 size_t native_many_frame(uint8_t type, uint64_t request_id, uint64_t cursor, struct bytes value,

@@ -510,6 +510,16 @@ static size_t native_put(struct shard_thread *thread, const struct call *call,
     return native_answer_frame(&thread->answer, call->frame_type, call->request_id, to);
 }
 
+static void native_set_level(const struct call *call, uint8_t *answer, size_t size,
+                             enum ack_level level)
+{
+    if (call->form == CALL_PART) {
+        native_part_set_level(answer, size, level);
+    } else if (call->form == CALL_FRAME) {
+        native_frame_set_level(answer, size, level);
+    }
+}
+
 static void native_gathered(struct shard_thread *thread, struct connection *connection,
                             const struct gathered *gathered)
 {
@@ -534,6 +544,7 @@ const struct protocol native_protocol = {
     .complain = native_complain,
     .answer_room = native_room,
     .answer_put = native_put,
+    .set_level = native_set_level,
     .part_instead = native_part_instead,
     .gathered = native_gathered,
 };

@@ -196,3 +196,19 @@ size_t wire_reply_put(const Belay__Wire__Reply *reply, uint8_t *to)
     at = put_number(at, 20, reply->node);
     return (size_t)(at - to);
 }
+
+bool wire_reply_set_ack(uint8_t *head, size_t size, uint8_t ack)
+{
+    struct reader reader = reader_of(bytes_of(head, size));
+    struct wire_field field = {0};
+
+    while (next_field(&reader, &field)) {
+        if (field.number == 3) {
+            size_t end = size - reader_left(&reader);
+            bool changes = head[end - 1] != ack; /* Levels take one byte. */
+            head[end - 1] = ack;
+            return changes;
+        }
+    }
+    return false;
+}

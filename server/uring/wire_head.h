@@ -8,6 +8,7 @@
 #ifndef WIRE_HEAD_H
 #define WIRE_HEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,5 +29,8 @@ int wire_write(struct bytes head, struct wire_write *write);
 
 /* Write a Reply. Returns its size. */
 size_t wire_reply_put(const Belay__Wire__Reply *reply, uint8_t *to);
+
+/* Change the ack level in a Reply that has one. Returns whether it was another. */
+bool wire_reply_set_ack(uint8_t *head, size_t size, uint8_t ack);
 
 #endif

@@ -79,8 +79,10 @@ static void answered(struct door *door, uint64_t ticket, const struct reply *rep
     }
 }
 
-static void released(struct door *door, uint64_t ticket, enum status status, const char *text)
+static void released(struct door *door, uint64_t ticket, enum status status, enum ack_level level,
+                     const char *text)
 {
+    (void)level;
     (void)door;
     (void)ticket;
     (void)status;

@@ -182,8 +182,10 @@ static void reply(struct door *door, uint64_t ticket, const struct reply *reply,
     assert(resp_error(&out, words) == 0);
 }
 
-static void release(struct door *door, uint64_t ticket, enum status status, const char *text)
+static void release(struct door *door, uint64_t ticket, enum status status, enum ack_level level,
+                    const char *text)
 {
+    (void)level;
     (void)door;
     (void)ticket;
     (void)status;

@@ -199,7 +199,8 @@ static void reply(struct door *door, uint64_t number, const struct reply *reply,
     }
 }
 
-static void release(struct door *door, uint64_t number, enum status status, const char *text)
+static void release(struct door *door, uint64_t number, enum status status, enum ack_level level,
+                    const char *text)
 {
     struct shard_life *life = OF(shard_life, door, door);
 
@@ -209,7 +210,7 @@ static void release(struct door *door, uint64_t number, enum status status, cons
         if (ticket->ticket == number) {
             ticket->ticket = 0;
             if (status == STATUS_OK) {
-                acked(life, ticket, ACK_DISK);
+                acked(life, ticket, level);
             }
             send_answer(life, ticket, status);
             return;

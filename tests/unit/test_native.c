@@ -1,6 +1,8 @@
 /* The native protocol's bytes: heads written by hand are those of the generated code; ids of clients. */
 #include "check.h"
 #include "client_id.h"
+#include "frame.h"
+#include "native_answer.h"
 #include "random.h"
 #include "wire_head.h"
 
@@ -54,6 +56,41 @@ static void test_reply(void **state)
     }
 }
 
+/* The level of an answer that was kept is another one than was thought. */
+static void test_level(void **state)
+{
+    struct test_memory memory = test_memory();
+    struct buffer scratch = {.memory = &memory.memory};
+    struct native_answer answer;
+    struct reply reply = {.op = REQUEST_WRITE,
+                          .ack = ACK_REPLICA,
+                          .version = bytes_of("version", 7),
+                          .results = bytes_of("results", 7),
+                          .hlc = 12345,
+                          .created = true};
+    uint8_t kept[512], wanted[512];
+    struct frame frame;
+
+    (void)state;
+    native_answer(&answer, &reply, 0, &scratch);
+    size_t size = native_answer_frame(&answer, FRAME_WRITE, 77, kept);
+    native_frame_set_level(kept, size, ACK_REPLICA);
+    native_frame_set_level(kept, size, ACK_DISK);
+    reply.ack = ACK_DISK;
+    native_answer(&answer, &reply, 0, &scratch);
+    assert_int_equal(native_answer_frame(&answer, FRAME_WRITE, 77, wanted), size);
+    assert_memory_equal(kept, wanted, size);
+    assert_int_equal(frame_parse(bytes_of(kept, size), &frame), 0);
+
+    size = native_answer_part(&answer, wanted);
+    reply.ack = ACK_REPLICA;
+    native_answer(&answer, &reply, 0, &scratch);
+    assert_int_equal(native_answer_part(&answer, kept), size);
+    native_part_set_level(kept, size, ACK_DISK);
+    assert_memory_equal(kept, wanted, size);
+    buffer_fini(&scratch);
+}
+
 static int compare_ids(const void *left, const void *right)
 {
     uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
@@ -92,6 +129,7 @@ static void test_client_ids(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_reply),
+    cmocka_unit_test(test_level),
     cmocka_unit_test(test_client_ids),
 };
 

@@ -1,0 +1,182 @@
+/* Other nodes: what goes to them, and writes that wait for them.
+ *
+ * Whatever this shard stamps goes out in the turn in which it is logged. A write of level `replica` is answered once
+ * another owner has merged it. Where nobody can any more, it waits for the log in its place, and says so.
+ *
+ * A write that changed nothing (it was done before, or there was nothing to do) may have found what is only here as
+ * yet. So something goes out for it, too, that changes nothing: what is sent for one position is merged in order, and
+ * so the one who has that has all before it. */
+#include "record.h"
+#include "shard_state.h"
+
+#include <assert.h>
+
+void shard_set_copies(struct shard *shard, struct copies_port *copies)
+{
+    assert(shard->copies == NULL && copies != NULL);
+    shard->copies = copies;
+}
+
+void shard_send(struct shard *shard, enum log_kind kind, uint64_t position,
+                const struct bytes parts[], uint32_t part_count)
+{
+    struct copies_state *replicas = &shard->replicas;
+    uint64_t hlc = kind == LOG_TOUCH ? 0 : shard->hlc;
+
+    replicas->number =
+        shard->copies->append(shard->copies, (uint8_t)kind, position, hlc, parts, part_count);
+    replicas->appended = true;
+    if (replicas->number == 0) {
+        replicas->missed = true;
+        replicas->missed_lsn = shard->appended_lsn;
+    }
+}
+
+/* Something that changes nothing. */
+static void send_mark(struct shard *shard, const struct request *request)
+{
+    static const uint8_t never[] = {0};
+    const struct bytes parts[] = {bytes_of(never, sizeof never), request->key};
+
+    shard_send(shard, LOG_TOUCH, request->position, parts, 2);
+}
+
+void shard_answer_copied(struct shard *shard, const struct request *request, struct reply *reply,
+                         uint64_t now_us)
+{
+    struct copies_state *replicas = &shard->replicas;
+
+    if (!replicas->appended) {
+        send_mark(shard, request);
+        /* What it found may be what nobody else came to have. */
+        replicas->missed = replicas->missed || replicas->missed_lsn > shard->durable_lsn;
+    }
+    if (replicas->missed) {
+        shard_answer_write(shard, request, ACK_DISK, reply, now_us);
+        return;
+    }
+    reply->op = request->op;
+    reply->ack = ACK_REPLICA;
+    if (reply->hlc == 0) {
+        reply->hlc = shard->hlc;
+    }
+    shard->options.door->reply(shard->options.door, request->ticket, reply, true);
+    copy_waits_push(&replicas->waits, (struct copy_wait){
+                                          .number = replicas->number,
+                                          .lsn = shard->appended_lsn,
+                                          .ticket = request->ticket,
+                                          .received_us = request->received_us,
+                                      });
+}
+
+void shard_copied(struct shard *shard, uint64_t number, uint64_t now_us)
+{
+    struct copy_wait wait;
+
+    if (copy_waits_take(&shard->replicas.waits, number, &wait)) {
+        shard_release(shard, wait.ticket, ACK_REPLICA, wait.received_us, now_us);
+    }
+}
+
+void shard_release_uncopied(struct shard *shard, uint64_t now_us)
+{
+    struct copies_state *replicas = &shard->replicas;
+    struct copy_wait wait;
+
+    while (copy_waits_pop(&replicas->waits, replicas->uncopied, shard->durable_lsn, &wait)) {
+        shard_release(shard, wait.ticket, ACK_DISK, wait.received_us, now_us);
+    }
+    while (shard->log_failed &&
+           copy_waits_pop(&replicas->waits, replicas->uncopied, UINT64_MAX, &wait)) {
+        shard_release_failed(shard, wait.ticket);
+    }
+}
+
+void shard_uncopied(struct shard *shard, uint64_t number, uint64_t now_us)
+{
+    struct copies_state *replicas = &shard->replicas;
+
+    if (number > replicas->uncopied) {
+        replicas->uncopied = number;
+        replicas->missed_lsn = shard->appended_lsn;
+    }
+    shard_release_uncopied(shard, now_us);
+    if (replicas->waits.count > 0) {
+        shard->options.log->hurry(shard->options.log);
+    }
+}
+
+bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
+                struct bytes *record)
+{
+    const struct request look = {.op = REQUEST_GET, .position = position};
+
+    *record = keeper_find(shard->keeper, position, key);
+    return !shard_must_wait(shard, &look);
+}
+
+/* ---- Whole sessions for other nodes ---- */
+
+struct giving {
+    struct shard *shard;
+    uint64_t ticket;
+    bool cold;
+};
+
+static bool cold_visit(void *context, uint64_t position, struct bytes record)
+{
+    struct giving *giving = context;
+
+    (void)position;
+    giving->cold = giving->cold || record_is_cold(record);
+    return true;
+}
+
+static bool give_visit(void *context, uint64_t position, struct bytes record)
+{
+    const struct giving *giving = context;
+    struct copies_port *copies = giving->shard->copies;
+
+    (void)position;
+    if (!record_is_cold(record)) { /* Else it is lost. */
+        copies->whole(copies, giving->ticket, record);
+    }
+    return true;
+}
+
+void shard_give_whole(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    struct giving giving = {.shard = shard, .ticket = request->ticket};
+
+    keeper_visit(shard->keeper, request->position, cold_visit, &giving);
+    if (giving.cold && !shard_is_lost(shard, request)) {
+        shard->stats.cold_requests++;
+        shard_park(shard, request, now_us);
+        return;
+    }
+    keeper_visit(shard->keeper, request->position, give_visit, &giving);
+    shard_answer_own(shard, request, giving.cold ? STATUS_DAMAGED : STATUS_OK);
+}
+
+void shard_whole(struct shard *shard, uint64_t position, uint64_t ticket, uint64_t now_us)
+{
+    const struct request request = {
+        .ticket = ticket, .op = REQUEST_WHOLE, .position = position, .received_us = now_us};
+
+    if (shard_must_wait(shard, &request)) {
+        shard_park(shard, &request, now_us);
+    } else {
+        shard_give_whole(shard, &request, now_us);
+    }
+}
+
+void shard_answer_own(struct shard *shard, const struct request *request, enum status status)
+{
+    struct copies_port *copies = shard->copies;
+
+    if (request->op == REQUEST_WHOLE) {
+        copies->whole_done(copies, request->ticket, status);
+    } else {
+        copies->merged(copies, request->ticket, status);
+    }
+}

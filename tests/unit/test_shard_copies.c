@@ -1,0 +1,581 @@
+/* A shard that is one of several: what goes to other nodes, writes that wait for them, and what comes from them. */
+#include "copies_world.h"
+
+/* ---- Out ---- */
+
+static void test_what_is_stamped_goes_out(void **state)
+{
+    struct changes changes = {.size = 0};
+    char longer[200];
+
+    (void)state;
+    copies_begin();
+    memset(longer, 'v', sizeof longer);
+    changes_add(&changes, (struct change){.operation = CHANGE_SET,
+                                          .name = text("long"),
+                                          .value = bytes_of(longer, sizeof longer)});
+    changes_add(&changes, (struct change){.operation = CHANGE_IDLE, .ms = 80000});
+    struct request request = world_write_of("k", &changes);
+    request.type = SESSION_MAP;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(copies.sent_count, 1);
+    assert_int_equal(last_sent()->kind, LOG_FULL);
+    assert_int_equal(last_sent()->hlc, shard_hlc(world.shard));
+    assert_int_equal(last_sent()->position, last_logged()->position);
+    assert_bytes_equal(bytes_of(last_sent()->body, last_sent()->size), here("k"));
+
+    changes.size = 0;
+    changes_add(&changes, (struct change){
+                              .operation = CHANGE_SET, .name = text("short"), .value = text("v")});
+    request = world_write_of("k", &changes);
+    request.type = SESSION_MAP;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(copies.sent_count, 2);
+    assert_int_equal(last_sent()->kind, LOG_DELTA);
+    assert_int_equal(last_sent()->hlc, shard_hlc(world.shard));
+
+    world_pass(20000);
+    assert_int_equal(world_get("k"), STATUS_OK);
+    assert_int_equal(copies.sent_count, 3);
+    assert_int_equal(last_sent()->kind, LOG_TOUCH);
+    assert_int_equal(last_sent()->hlc, 0);
+
+    world_pass(90000); /* It has expired, and is buried. */
+    assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 1);
+    assert_int_equal(copies.sent_count, 4);
+    assert_int_equal(last_sent()->kind, LOG_BURY);
+    assert_true(last_sent()->hlc != 0);
+    copies_end();
+}
+
+/* ---- Writes that wait ---- */
+
+static uint64_t put_held(const char *key, const char *value, enum ack_level ack)
+{
+    struct request request = world_put_of(key, value);
+
+    request.ack = (uint8_t)ack;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.held);
+    return world.answer.ticket;
+}
+
+static void test_replica_waits_for_a_copy(void **state)
+{
+    (void)state;
+    copies_begin();
+    uint64_t a = put_held("a", "1", ACK_DEFAULT), b = put_held("b", "1", ACK_REPLICA);
+    assert_int_equal(world.answer.reply.ack, ACK_REPLICA);
+    assert_int_equal(world_run((struct request){.op = REQUEST_GET, .key = text("a")}), STATUS_OK);
+    struct request memory = world_put_of("c", "1");
+    memory.ack = ACK_MEMORY;
+    assert_int_equal(world_run(memory), STATUS_OK);
+    assert_false(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_MEMORY);
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    assert_int_equal(world.releases, 0);
+
+    shard_copied(world.shard, 3, world.now_us); /* Nobody waits for it. */
+    assert_int_equal(world.releases, 0);
+    shard_copied(world.shard, 2, world.now_us);
+    assert_int_equal(world.releases, 1);
+    assert_int_equal(world.released_ticket, b);
+    assert_int_equal(world.released_status, STATUS_OK);
+    assert_int_equal(world.released_level, ACK_REPLICA);
+    shard_copied(world.shard, 1, world.now_us);
+    assert_int_equal(world.released_ticket, a);
+    assert_int_equal(world.releases, 2);
+    assert_int_equal(stats()->acks[ACK_REPLICA], 2);
+    assert_int_equal(world.shard->replicas.waits.count, 0);
+    copies_end();
+}
+
+static void test_without_copies_the_disk_has_to_do(void **state)
+{
+    (void)state;
+    copies_begin();
+    uint64_t a = put_held("a", "1", ACK_DEFAULT);
+    uint64_t a_lsn = world.shard->appended_lsn;
+    put_held("b", "1", ACK_DEFAULT);
+    uint64_t c = put_held("c", "1", ACK_DEFAULT);
+    uint64_t hurries = world.hurries;
+    shard_uncopied(world.shard, 2, world.now_us);
+    assert_true(world.hurries > hurries);
+    assert_int_equal(world.releases, 0);
+    shard_log_durable(world.shard, a_lsn, world.now_us);
+    assert_int_equal(world.releases, 1);
+    assert_int_equal(world.released_ticket, a);
+    assert_int_equal(world.released_level, ACK_DISK);
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    assert_int_equal(world.releases, 2); /* The third still waits for its copy. */
+    shard_copied(world.shard, 3, world.now_us);
+    assert_int_equal(world.released_ticket, c);
+    assert_int_equal(world.released_level, ACK_REPLICA);
+
+    copies.nobody = true;
+    uint64_t d = put_held("d", "1", ACK_DEFAULT);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    assert_int_equal(world.released_ticket, d);
+    assert_int_equal(world.released_level, ACK_DISK);
+    assert_int_equal(stats()->acks[ACK_DISK], 3);
+    copies_end();
+}
+
+static void test_a_failed_log_ends_the_waiting(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_held("a", "1", ACK_DEFAULT);
+    put_held("b", "1", ACK_DEFAULT);
+    shard_uncopied(world.shard, 1, world.now_us);
+    shard_log_failed(world.shard, "broken");
+    assert_int_equal(world.releases, 1);
+    assert_int_equal(world.released_status, STATUS_LOG_FAILED);
+    shard_copied(world.shard, 2, world.now_us); /* This one is safe elsewhere. */
+    assert_int_equal(world.releases, 2);
+    assert_int_equal(world.released_status, STATUS_OK);
+    copies_end();
+}
+
+/* What it found may be here alone as yet. */
+static void test_a_write_that_changed_nothing_waits_too(void **state)
+{
+    (void)state;
+    copies_begin();
+    struct request request = world_put_of("a", "1");
+    request.client = 7;
+    request.sequence = 1;
+    assert_int_equal(world_run(request), STATUS_OK);
+    request = world_put_of("a", "1");
+    request.client = 7;
+    request.sequence = 1;
+    request.retry_hlc = 1;
+    size_t logged = world.record_count;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.reply.repeated && world.answer.held);
+    assert_int_equal(world.record_count, logged);
+    assert_int_equal(copies.sent_count, 2);
+    assert_int_equal(last_sent()->kind, LOG_TOUCH);
+    shard_copied(world.shard, 2, world.now_us);
+    assert_int_equal(world.releases, 1);
+    assert_int_equal(world.released_ticket, world.answer.ticket);
+
+    /* What that was is not to have come: then it is the disk that both wait for. */
+    shard_uncopied(world.shard, 2, world.now_us);
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    assert_true(world.answer.held);
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    assert_int_equal(world.releases, 3);
+    copies_end();
+}
+
+static void test_waits(void **state)
+{
+    struct test_memory memory = test_memory();
+    struct copy_waits waits;
+    struct copy_wait wait;
+    uint64_t random = 3, next = 1, left = 0;
+    static bool there[20001];
+
+    (void)state;
+    copy_waits_init(&waits, &memory.memory);
+    for (int i = 0; i < 200000 && next <= 20000; i++) {
+        if (random_below(&random, 5) < 3) {
+            assert_int_equal(copy_waits_reserve(&waits), 0);
+            next += random_below(&random, 3);
+            if (next > 20000) {
+                break;
+            }
+            copy_waits_push(
+                &waits, (struct copy_wait){.number = next, .lsn = next * 2, .ticket = next + 100});
+            there[next++] = true;
+            left++;
+        } else if (next > 1) {
+            uint64_t number = random_below(&random, (uint32_t)next);
+            bool found = copy_waits_take(&waits, number, &wait);
+            assert_int_equal(found, there[number]);
+            assert_true(!found || wait.ticket == number + 100);
+            left -= there[number];
+            there[number] = false;
+        }
+    }
+    assert_false(copy_waits_pop(&waits, 0, UINT64_MAX, &wait));
+    assert_false(copy_waits_pop(&waits, UINT64_MAX, 0, &wait));
+    for (uint64_t last = 0; copy_waits_pop(&waits, UINT64_MAX, UINT64_MAX, &wait); left--) {
+        assert_true(wait.number > last && there[wait.number]);
+        last = wait.number;
+    }
+    assert_int_equal(left, 0);
+    memory.fail_at = memory.requests + 1;
+    copy_waits_fini(&waits);
+    assert_int_equal(copy_waits_reserve(&waits), -ENOMEM);
+    assert_int_equal(memory.outstanding_bytes, 0);
+}
+
+/* ---- In ---- */
+
+static void test_a_copy_is_merged_and_logged(void **state)
+{
+    (void)state;
+    copies_begin();
+    copies.kit.now_ms = world.now_ms + 3600 * 1000; /* Its clock is ahead. */
+    other_put("k", "theirs");
+    assert_int_equal(copy_full(), STATUS_OK);
+    assert_bytes_equal(here("k"), buffer_bytes(&copies.kit.record));
+    assert_int_equal(world.record_count, 1);
+    assert_int_equal(last_logged()->kind, LOG_FULL);
+    assert_int_equal(copies.sent_count, 0); /* It does not go on. */
+    assert_true(shard_hlc(world.shard) >= session_newest_hlc(here("k")));
+    assert_int_equal(stats()->live, 1);
+    assert_int_equal(stats()->created, 0);
+    assert_int_equal(stats()->requests[REQUEST_WRITE], 0);
+    assert_int_equal(world.answers, 0);
+    assert_int_equal(world_get("k"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "theirs");
+
+    assert_int_equal(copy_full(), STATUS_OK); /* It is known. */
+    assert_int_equal(world.record_count, 1);
+    assert_int_equal(stats()->copies_known, 1);
+    assert_int_equal(stats()->copies_merged, 1);
+
+    put_held("k", "our", ACK_DEFAULT); /* Its stamp is greater than theirs. */
+    put_held("k", "ours", ACK_DEFAULT);
+    assert_int_equal(copies.sent_count, 2);
+    other_put("k", "theirs again");
+    assert_int_equal(copy_full(), STATUS_OK);
+    assert_int_equal(world_get("k"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "ours");
+    assert_int_equal(last_logged()->kind, LOG_FULL);
+    assert_bytes_equal(here("k"), bytes_of(last_logged()->body, last_logged()->size));
+    copies_end();
+}
+
+static void put_wide(const char *key)
+{
+    static char value[400];
+
+    memset(value, 'w', sizeof value - 1);
+    copies.kit.type = SESSION_MAP;
+    copies.kit.key = text(key);
+    copies.kit.record.size = 0;
+    assert_int_equal(
+        kit_do(&copies.kit, KIT_CHANGE(SET, .name = text("wide"), .value = text(value))),
+        STATUS_OK);
+}
+
+static void put_narrow(const char *value)
+{
+    assert_int_equal(
+        kit_do(&copies.kit, KIT_CHANGE(SET, .name = text("narrow"), .value = text(value))),
+        STATUS_OK);
+}
+
+static void test_a_delta_needs_its_base(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_wide("k");
+    put_narrow("1");
+    assert_int_equal(copy_delta(), STATUS_VERSION_MISMATCH);
+    assert_int_equal(here("k").size, 0);
+    assert_int_equal(world.record_count, 0);
+    assert_int_equal(copy_full(), STATUS_OK);
+    put_narrow("2");
+    assert_int_equal(copy_delta(), STATUS_OK);
+    assert_bytes_equal(here("k"), buffer_bytes(&copies.kit.record));
+    assert_int_equal(last_logged()->kind, LOG_DELTA);
+    put_narrow("3");
+    put_narrow("4");
+    assert_int_equal(copy_delta(), STATUS_VERSION_MISMATCH);
+    copies_end();
+}
+
+/* What came back at a restart may be more than what the log says: then the whole of it is logged once. */
+static void test_a_delta_on_what_was_restored_is_logged_whole(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_wide("k");
+    assert_int_equal(copy_full(), STATUS_OK);
+    world.shard->revived = true;
+    world.shard->restored_hlc = shard_hlc(world.shard);
+    put_narrow("1");
+    assert_int_equal(copy_delta(), STATUS_OK);
+    assert_int_equal(last_logged()->kind, LOG_FULL);
+    copies.kit.now_ms += 10;
+    put_narrow("2");
+    assert_int_equal(copy_delta(), STATUS_OK);
+    copies.kit.now_ms += 10;
+    put_narrow("3");
+    assert_int_equal(copy_delta(), STATUS_OK);
+    assert_int_equal(last_logged()->kind, LOG_DELTA);
+    copies_end();
+}
+
+static void test_a_death_comes(void **state)
+{
+    struct buffer tombstone = {.memory = &copies.kit.memory.memory};
+
+    (void)state;
+    copies_begin();
+    tombstone.memory = &copies.kit.memory.memory;
+    other_put("k", "v");
+    assert_int_equal(copy_full(), STATUS_OK);
+    const struct stamp stamp = {hlc_of_ms(world.now_ms + 1), copies.kit.actor};
+    assert_int_equal(session_bury(buffer_bytes(&copies.kit.record), stamp, &tombstone), 0);
+    assert_int_equal(copy_now(LOG_BURY, "k", buffer_bytes(&tombstone)), STATUS_OK);
+    assert_int_equal(stats()->live, 0);
+    assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 0); /* Who buries tells. */
+    assert_int_equal(world.traces[TRACE_SESSION_DELETED], 0);
+    assert_int_equal(world_get("k"), STATUS_NOT_FOUND);
+    assert_int_equal(copy_full(), STATUS_OK); /* It does not come back. */
+    assert_int_equal(stats()->live, 0);
+    buffer_fini(&tombstone);
+    copies_end();
+}
+
+static void test_a_touch_comes(void **state)
+{
+    uint8_t body[32];
+    uint64_t later_ms;
+
+    (void)state;
+    copies_begin();
+    other_put("k", "v");
+    assert_int_equal(kit_do(&copies.kit, KIT_CHANGE(IDLE, .ms = 80000)), STATUS_OK);
+    assert_int_equal(copy_full(), STATUS_OK);
+    later_ms = world.now_ms + 30000;
+    uint8_t *end = varint_put(body, later_ms);
+    *end++ = 'k';
+    struct bytes touch = bytes_of(body, (size_t)(end - body));
+    assert_int_equal(copy_now(LOG_TOUCH, "k", touch), STATUS_OK);
+    assert_int_equal(last_logged()->kind, LOG_TOUCH);
+    assert_bytes_equal(bytes_of(last_logged()->body, last_logged()->size), touch);
+    struct request look = {.op = REQUEST_GET, .key = text("k"), .flags = GET_NO_TOUCH};
+    assert_int_equal(world_run(look), STATUS_OK);
+    assert_int_equal(world.answer.last_access_ms, later_ms);
+    size_t logged = world.record_count;
+    assert_int_equal(copy_now(LOG_TOUCH, "k", touch), STATUS_OK);
+    assert_int_equal(copy_full(), STATUS_OK); /* Of before. */
+    assert_int_equal(world.record_count, logged);
+    assert_int_equal(world_run(look), STATUS_OK);
+    assert_int_equal(world.answer.last_access_ms, later_ms);
+    *varint_put(body, later_ms) = 'x';
+    assert_int_equal(copy_now(LOG_TOUCH, "x", touch), STATUS_OK); /* Of what is not here. */
+    assert_int_equal(world.record_count, logged);
+    assert_int_equal(copy_now(LOG_TOUCH, "y", touch), STATUS_INVALID);
+    copies_end();
+}
+
+static void batch_add(struct buffer *batch, const char *key, struct bytes record)
+{
+    uint8_t head[1 + 8 + VARINT_BYTES_MAX] = {LOG_FULL};
+
+    store_u64(head + 1, keeper_position(world.options.seed, text(key)));
+    const uint8_t *end = varint_put(head + 9, record.size);
+    assert_int_equal(buffer_append(batch, bytes_of(head, (size_t)(end - head))), 0);
+    assert_int_equal(buffer_append(batch, record), 0);
+}
+
+static void test_a_batch_is_merged_as_one(void **state)
+{
+    struct buffer batch = {.memory = NULL};
+
+    (void)state;
+    copies_begin();
+    batch.memory = &copies.kit.memory.memory;
+    put_held("b", "ours", ACK_DEFAULT);
+    copies.kit.now_ms -= 10000;
+    other_put("a", "1");
+    batch_add(&batch, "a", buffer_bytes(&copies.kit.record));
+    other_put("b", "2");
+    batch_add(&batch, "b", buffer_bytes(&copies.kit.record));
+    other_put("c", "3");
+    batch_add(&batch, "c", buffer_bytes(&copies.kit.record));
+    size_t logged = world.record_count;
+    world.log_rc = -EAGAIN;
+    assert_int_equal(copy_now(LOG_BATCH, "a", buffer_bytes(&batch)), STATUS_BUSY);
+    assert_int_equal(here("a").size, 0);
+    assert_int_equal(here("c").size, 0);
+    world.log_rc = 0;
+    assert_int_equal(copy_now(LOG_BATCH, "a", buffer_bytes(&batch)), STATUS_OK);
+    assert_int_equal(world.record_count, logged + 1);
+    assert_int_equal(last_logged()->kind, LOG_BATCH);
+    assert_int_equal(stats()->live, 3);
+    assert_int_equal(world_get("b"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "ours"); /* Merged. */
+    assert_int_equal(world_get("c"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "3");
+    assert_int_equal(copy_now(LOG_BATCH, "a", buffer_bytes(&batch)), STATUS_OK);
+    assert_int_equal(world.record_count, logged + 1);
+
+    struct bytes half = bytes_of(batch.data, batch.size - 1);
+    assert_int_equal(copy_now(LOG_BATCH, "a", half), STATUS_INVALID);
+    buffer_fini(&batch);
+    copies_end();
+}
+
+/* ---- Not now ---- */
+
+static void test_what_cannot_be_taken_is_told(void **state)
+{
+    static const struct {
+        int log_rc;
+        enum status status;
+    } cases[] = {
+        {-ENOSPC, STATUS_DISK_FULL},
+        {-EAGAIN, STATUS_BUSY},
+        {-EIO, STATUS_LOG_FAILED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        copies_begin();
+        other_put("k", "v");
+        world.log_rc = cases[i].log_rc;
+        assert_int_equal(copy_full(), cases[i].status);
+        assert_int_equal(here("k").size, 0);
+        assert_int_equal(stats()->live, 0);
+        world.log_rc = 0;
+        assert_int_equal(copy_full(), cases[i].log_rc == -EIO ? STATUS_LOG_FAILED : STATUS_OK);
+        copies_end();
+    }
+    copies_begin();
+    other_put("k", "v");
+    struct buffer *record = &copies.kit.record;
+    assert_int_equal(copy_now(LOG_FULL, "other", buffer_bytes(record)), STATUS_INVALID);
+    assert_int_equal(copy_now(LOG_MARK, "k", buffer_bytes(record)), STATUS_INVALID);
+    assert_int_equal(copy_now(LOG_DELTA, "k", buffer_bytes(record)), STATUS_INVALID);
+    record->data[0] ^= 0x40;
+    assert_int_equal(copy_now(LOG_FULL, "k", buffer_bytes(record)), STATUS_INVALID);
+    record->data[0] ^= 0x40;
+    world.shard->options.memory_max = 1;
+    world.shard->cold.shrinks = true;
+    assert_int_equal(copy_full(), STATUS_BUSY); /* Until others have left memory. */
+    world.shard->cold.shrinks = false;
+    assert_int_equal(copy_full(), STATUS_MEMORY_FULL);
+    world.shard->options.memory_max = UINT64_C(1) << 40;
+    world.memory.fail_at = world.memory.requests + 1;
+    put_wide("new");
+    assert_int_equal(copy_full(), STATUS_MEMORY_FULL);
+    world.memory.fail_at = 0;
+    copies_end();
+}
+
+/* ---- Cold sessions ---- */
+
+static void test_a_copy_waits_for_a_cold_session(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_cold("k");
+    other_put("k", "concurrent");
+    uint64_t ticket = copy_bytes(LOG_FULL, "k", buffer_bytes(&copies.kit.record));
+    assert_int_equal(copies.told_count, 0);
+    store_answer();
+    assert_int_equal(copies.told_count, 1);
+    assert_int_equal(copies.told[0].ticket, ticket);
+    assert_int_equal(copies.told[0].status, STATUS_OK);
+    assert_int_equal(stats()->cold, 0);
+    assert_int_equal(last_logged()->kind, LOG_FULL);
+
+    /* What has all of it, or nothing new, need not wait. */
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 1);
+    size_t logged = world.record_count;
+    assert_int_equal(copy_full(), STATUS_OK);
+    assert_int_equal(world.record_count, logged);
+    struct buffer whole = {.memory = &copies.kit.memory.memory};
+    assert_int_equal(buffer_append(&whole, bytes_of(last_logged()->body, last_logged()->size)), 0);
+    assert_int_equal(buffer_append(&copies.kit.record, bytes_of(NULL, 0)), 0);
+    copies.kit.record.size = 0;
+    assert_int_equal(buffer_append(&copies.kit.record, buffer_bytes(&whole)), 0);
+    other_put("k", "after all");
+    assert_int_equal(copy_full(), STATUS_OK);
+    assert_int_equal(stats()->cold, 0);
+    assert_bytes_equal(here("k"), buffer_bytes(&copies.kit.record));
+    buffer_fini(&whole);
+    copies_end();
+}
+
+static void test_a_lost_session_comes_from_elsewhere(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_wide("k");
+    assert_int_equal(copy_full(), STATUS_OK);
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 1);
+    buffer_fini(&store.all[0].record); /* The checkpoint has lost it. */
+    store.count = 0;
+    assert_int_equal(store_run(get_of("k")), STATUS_DAMAGED);
+    put_narrow("1");
+    assert_int_equal(copy_delta(), STATUS_VERSION_MISMATCH);
+    assert_int_equal(copy_full(), STATUS_OK);
+    assert_int_equal(stats()->cold, 0);
+    assert_bytes_equal(here("k"), buffer_bytes(&copies.kit.record));
+    assert_int_equal(world_get("k"), STATUS_OK);
+    copies_end();
+}
+
+static void test_whole_sessions_are_given(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_cold("k");
+    uint64_t position = keeper_position(world.options.seed, text("k"));
+    shard_whole(world.shard, position, ++copies.ticket, world.now_us);
+    assert_int_equal(copies.done, 0);
+    store_answer();
+    assert_int_equal(copies.given, 1);
+    assert_int_equal(copies.done, 1);
+    assert_int_equal(copies.done_status, STATUS_OK);
+    assert_bytes_equal(buffer_bytes(&copies.gave), here("k"));
+    assert_true(copies.gave.size > BIG);
+    shard_whole(world.shard, position + 1, ++copies.ticket, world.now_us);
+    assert_int_equal(copies.given, 1);
+    assert_int_equal(copies.done, 2);
+
+    struct bytes record;
+    assert_true(shard_peek(world.shard, position, text("k"), &record));
+    assert_bytes_equal(record, here("k"));
+    store.loading = world.shard->loading = true;
+    assert_false(shard_peek(world.shard, position, text("k"), &record));
+    other_put("k", "loaded first");
+    uint64_t ticket = copy_bytes(LOG_FULL, "k", buffer_bytes(&copies.kit.record));
+    assert_int_equal(copies.told_count, 0);
+    store.wanted_count = 0;
+    store.loading = false;
+    shard_loaded(world.shard, position, world.now_ms, world.now_us);
+    assert_int_equal(copies.told_count, 1);
+    assert_int_equal(copies.told[0].ticket, ticket);
+    world.shard->loading = false;
+    copies_end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_stamped_goes_out),
+        cmocka_unit_test(test_replica_waits_for_a_copy),
+        cmocka_unit_test(test_without_copies_the_disk_has_to_do),
+        cmocka_unit_test(test_a_failed_log_ends_the_waiting),
+        cmocka_unit_test(test_a_write_that_changed_nothing_waits_too),
+        cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_a_copy_is_merged_and_logged),
+        cmocka_unit_test(test_a_delta_needs_its_base),
+        cmocka_unit_test(test_a_delta_on_what_was_restored_is_logged_whole),
+        cmocka_unit_test(test_a_death_comes),
+        cmocka_unit_test(test_a_touch_comes),
+        cmocka_unit_test(test_a_batch_is_merged_as_one),
+        cmocka_unit_test(test_what_cannot_be_taken_is_told),
+        cmocka_unit_test(test_a_copy_waits_for_a_cold_session),
+        cmocka_unit_test(test_a_lost_session_comes_from_elsewhere),
+        cmocka_unit_test(test_whole_sessions_are_given),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
