@@ -158,6 +158,8 @@ struct replication_shard {
      * where it is not known yet. */
     bool (*find)(struct replication_shard *shard, uint64_t position, struct bytes key,
                  struct bytes *record);
+    /* Is all that was stored here known, be it cold? Until then nothing is compared. */
+    bool (*ready)(struct replication_shard *shard);
     struct seen *seen; /* Of all slots. Own writes are the shard's to note in it. */
 };
 
@@ -193,8 +195,9 @@ struct replication_peer {
     uint32_t shard, shards; /* ... which shard of it, of how many. */
 };
 
-/* One is there; `link` is what the port is told. An older one of the same direction with that shard is cut. Returns 0
- * with `made`, which is valid until replication_link_down(); -ENOMEM; -EINVAL: these shards have no slots in common. */
+/* One is there; `link` is what the port is told. An older one that the same shard dialled is cut. Returns 0 with
+ * `made`, which is valid until replication_link_down(); -ENOMEM; -EINVAL: these shards have no slots in common;
+ * -EEXIST: this end dialled one before, which is not down yet. */
 int replication_link_up(struct replication *replication, const struct replication_peer *peer,
                         void *link, uint64_t now_ms, uint64_t now_us,
                         struct replication_link **made);

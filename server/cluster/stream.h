@@ -72,8 +72,10 @@ struct stream_run {
     struct bytes bytes;
 };
 
-/* Lapsed, until a receiver is there. */
-void stream_out_init(struct stream_out *out, struct memory *memory, uint64_t window_max);
+/* Lapsed, until a receiver is there. Its lives are numbered from the one after `lives` on: no number that a receiver
+ * may remember of this actor may come again. */
+void stream_out_init(struct stream_out *out, struct memory *memory, uint64_t window_max,
+                     uint64_t lives);
 void stream_out_fini(struct stream_out *out);
 
 /* A connection is there, and the receiver says what it has: the number `applied` in `life` (0: nothing of this actor).
@@ -83,6 +85,9 @@ bool stream_out_open(struct stream_out *out, uint64_t life, uint64_t applied);
 /* The connection is gone. What was not acknowledged is kept for the next one. */
 void stream_out_cut(struct stream_out *out);
 
+/* Give up what is kept: the next connection begins a new life. */
+void stream_out_lapse(struct stream_out *out);
+
 /* Append a record; its body is the parts. Returns its number. 0: it is not kept, as the stream has lapsed: before, or
  * by this record (too much is kept, or no memory). Where a connection is there, it is of no more use then, and to be
  * closed: stream_out_cut(). */
@@ -90,9 +95,11 @@ uint64_t stream_out_append(struct stream_out *out, const struct stream_record *r
                            const struct bytes parts[], uint32_t part_count);
 
 /* The next records to be sent, at most `max` bytes or one record, and beyond them the next time. The bytes stay where
- * they are until they are acknowledged, or the stream has lapsed or ended. Returns false where nothing is to be
- * sent. */
+ * they are until they are acknowledged, or the connection is gone. Returns false where nothing is to be sent. */
 bool stream_out_next(struct stream_out *out, size_t max, struct stream_run *run);
+
+/* The run that was just given was not sent after all, and is the next one again. */
+void stream_out_return(struct stream_out *out, const struct stream_run *run);
 
 /* The receiver has applied all up to this number. Returns 0; -EPROTO: that was never sent. */
 int stream_out_acked(struct stream_out *out, uint64_t number);

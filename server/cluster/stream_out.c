@@ -54,9 +54,11 @@ static void drop_all(struct stream_out *out)
     }
 }
 
-void stream_out_init(struct stream_out *out, struct memory *memory, uint64_t window_max)
+void stream_out_init(struct stream_out *out, struct memory *memory, uint64_t window_max,
+                     uint64_t lives)
 {
-    *out = (struct stream_out){.memory = memory, .window_max = window_max, .next = 1};
+    *out =
+        (struct stream_out){.memory = memory, .window_max = window_max, .life = lives, .next = 1};
 }
 
 void stream_out_fini(struct stream_out *out)
@@ -64,10 +66,13 @@ void stream_out_fini(struct stream_out *out)
     drop_all(out);
 }
 
-static void lapse(struct stream_out *out)
+/* What a connection may still be sending stays until that is gone. */
+void stream_out_lapse(struct stream_out *out)
 {
-    drop_all(out);
     out->open = false;
+    if (!out->connected) {
+        drop_all(out);
+    }
 }
 
 static size_t record_bytes(const uint8_t *record)
@@ -111,6 +116,9 @@ bool stream_out_open(struct stream_out *out, uint64_t life, uint64_t applied)
 void stream_out_cut(struct stream_out *out)
 {
     out->connected = false;
+    if (!out->open) {
+        drop_all(out);
+    }
 }
 
 /* A chunk with room for so many bytes, at the end. Returns NULL where there may be none. */
@@ -158,7 +166,7 @@ uint64_t stream_out_append(struct stream_out *out, const struct stream_record *r
     }
     struct stream_chunk *chunk = size - 4 > UINT32_MAX ? NULL : make_room(out, size);
     if (chunk == NULL) {
-        lapse(out);
+        stream_out_lapse(out);
         return 0;
     }
     if (chunk->count == 0) {
@@ -186,7 +194,7 @@ bool stream_out_next(struct stream_out *out, size_t max, struct stream_run *run)
     struct stream_chunk *chunk = out->sending;
     size_t begin = out->offset, end = begin;
 
-    if (!out->connected || chunk == NULL) {
+    if (!out->connected || !out->open || chunk == NULL) {
         return false;
     }
     if (begin == chunk->size) {
@@ -205,6 +213,13 @@ bool stream_out_next(struct stream_out *out, size_t max, struct stream_run *run)
     out->sending = chunk;
     out->offset = end;
     return true;
+}
+
+void stream_out_return(struct stream_out *out, const struct stream_run *run)
+{
+    assert(out->offset >= run->bytes.size);
+    out->offset -= run->bytes.size;
+    out->sending_number = run->first;
 }
 
 int stream_out_acked(struct stream_out *out, uint64_t number)

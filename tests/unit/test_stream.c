@@ -87,7 +87,7 @@ static void test_in_order(void **state)
     struct stream_run run;
     uint8_t body[BODY_MAX];
 
-    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20);
+    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20, 0);
     stream_in_init(&in, sender);
     assert_int_equal(append(&out, 1, body_of(1, body)), 0); /* Nobody is there. */
     begin(&out, &in, &applied);
@@ -122,7 +122,7 @@ static void test_golden_bytes(void **state)
     struct stream_out out;
     struct stream_run run;
 
-    stream_out_init(&out, &memory.memory, 1 << 20);
+    stream_out_init(&out, &memory.memory, 1 << 20, 0);
     assert_false(stream_out_open(&out, 0, 0));
     assert_int_equal(stream_out_append(&out, &record, parts, 3), 1);
     assert_true(stream_out_next(&out, RUN_BYTES, &run));
@@ -143,7 +143,7 @@ static void test_resumes(void **state)
     struct stream_run run;
     uint8_t body[BODY_MAX];
 
-    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20);
+    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20, 0);
     stream_in_init(&in, sender);
     begin(&out, &in, &applied);
     stream_in_set_whole(&in, 5);
@@ -182,7 +182,7 @@ static void test_new_lives(void **state)
     struct stream_in in;
     uint8_t body[BODY_MAX];
 
-    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20);
+    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20, 0);
     stream_in_init(&in, sender);
     begin(&out, &in, &applied);
     stream_in_set_whole(&in, 16383);
@@ -218,7 +218,7 @@ static void test_receiver_went_back(void **state)
     struct stream_in in;
     uint8_t body[BODY_MAX];
 
-    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20);
+    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20, 0);
     stream_in_init(&in, sender);
     begin(&out, &in, &applied);
     for (uint64_t hlc = 1; hlc <= 3; hlc++) {
@@ -242,7 +242,7 @@ static void test_window(void **state)
     uint8_t body[BODY_MAX];
     uint64_t hlc = 0;
 
-    stream_out_init(&out, &memory.memory, WINDOW);
+    stream_out_init(&out, &memory.memory, WINDOW, 0);
     stream_in_init(&in, sender);
     begin(&out, &in, &applied);
     stream_out_cut(&out);
@@ -265,6 +265,11 @@ static void test_window(void **state)
     const struct bytes parts[] = {bytes_of(large, sizeof large)};
     assert_int_equal(stream_out_append(&out, &record, parts, 1), 2);
     assert_int_equal(append(&out, 3, body_of(3, body)), 0);
+    /* The connection may still be sending of it: it stays until that is gone. */
+    struct stream_run run;
+    assert_false(stream_out_next(&out, RUN_BYTES, &run));
+    assert_true(memory.outstanding_bytes >= sizeof large);
+    stream_out_cut(&out);
     assert_int_equal(memory.outstanding_bytes, 0);
     stream_out_fini(&out);
 }
@@ -279,7 +284,7 @@ static void test_no_memory(void **state)
     uint8_t body[BODY_MAX];
     uint64_t hlc = 0;
 
-    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20);
+    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20, 0);
     stream_in_init(&in, sender);
     begin(&out, &in, &applied);
     memory.fail_at = 2;
@@ -287,10 +292,10 @@ static void test_no_memory(void **state)
         hlc++;
     } while (append(&out, hlc, body_of(hlc, body)) == hlc);
     assert_false(out.open); /* A record that cannot be kept is a gap. */
-    assert_int_equal(memory.outstanding_bytes, 0);
     memory.fail_at = 0;
-    /* And one that the receiver cannot take ends the connection, not the stream. */
     stream_out_cut(&out);
+    assert_int_equal(memory.outstanding_bytes, 0);
+    /* And one that the receiver cannot take ends the connection, not the stream. */
     begin(&out, &in, &applied);
     for (hlc = 1; hlc <= 5; hlc++) {
         append(&out, hlc, body_of(hlc, body));
@@ -305,6 +310,39 @@ static void test_no_memory(void **state)
     begin(&out, &in, &applied);
     send_all(&out, &in, &applied);
     assert_int_equal(applied.count, 5);
+    stream_out_fini(&out);
+    assert_int_equal(memory.outstanding_bytes, 0);
+}
+
+/* A run that could not be sent comes again. Lives go on from where the caller says. */
+static void test_returned(void **state)
+{
+    (void)state;
+    struct test_memory memory = test_memory();
+    struct applied applied = {0};
+    struct stream_out out;
+    struct stream_in in;
+    struct stream_run first, again;
+    uint8_t body[BODY_MAX];
+
+    stream_out_init(&out, &memory.memory, UINT64_C(1) << 20, 41);
+    stream_in_init(&in, sender);
+    in.life = 41; /* Of the process before. */
+    begin(&out, &in, &applied);
+    assert_int_equal(in.life, 42);
+    for (uint64_t hlc = 1; hlc <= 600; hlc++) {
+        append(&out, hlc, body_of(hlc, body));
+    }
+    while (stream_out_next(&out, RUN_BYTES, &first)) {
+        stream_out_return(&out, &first);
+        assert_true(stream_out_next(&out, RUN_BYTES, &again));
+        assert_true(again.first == first.first && again.bytes.data == first.bytes.data);
+        assert_int_equal(again.bytes.size, first.bytes.size);
+        assert_int_equal(stream_in_receive(&in, again.first, again.bytes, apply, &applied), 0);
+    }
+    assert_int_equal(applied.count, 600);
+    stream_out_lapse(&out);
+    assert_int_equal(append(&out, 601, body_of(601, body)), 0);
     stream_out_fini(&out);
     assert_int_equal(memory.outstanding_bytes, 0);
 }
@@ -361,7 +399,7 @@ static void test_random_connections(void **state)
     uint8_t body[BODY_MAX];
     uint64_t random = 99, hlc = 0, lives = 0, resumed = 0, lapsed = 0, total = 0;
 
-    stream_out_init(&out, &memory.memory, STREAM_CHUNK_BYTES + 256);
+    stream_out_init(&out, &memory.memory, STREAM_CHUNK_BYTES + 256, 0);
     stream_in_init(&in, sender);
     for (int step = 0; step < STEPS; step++) {
         uint32_t what = random_below(&random, 1000);
@@ -413,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_receiver_went_back),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_returned),
         cmocka_unit_test(test_bad_runs),
         cmocka_unit_test(test_random_connections),
     };

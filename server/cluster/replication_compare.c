@@ -1,0 +1,517 @@
+/* Comparisons of slots: their messages. A slot is gone through in ranges, so that neither end has more than
+ * RANGE_SESSIONS in one: the asking end cuts a range before it asks for it, the other end cuts what is left.
+ *
+ *   asking end     OPENING --OPENED, RANGED--> COMPARING --range done--> OPENING ... --last one--> CLOSING
+ *                  --all sent--> CLOSED --CLOSED--> SETTLING --all merged--> over
+ *   answering end  ANSWERING --CLOSE--> CLOSING --all sent and merged, CLOSED--> over
+ *
+ * Messages wait in the link's inbox until there is time for them, and until what was asked for before is on its way: so
+ * a slow reader holds up who asks it for more. */
+#include "replication_private.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* ---- Jobs ---- */
+
+struct job *replication_job(const struct replication_link *link, uint32_t slot)
+{
+    for (uint32_t i = 0; link->job_count > 0 && i < JOBS_MAX; i++) {
+        if (link->jobs[i].state != JOB_FREE && link->jobs[i].slot == slot) {
+            return &link->jobs[i];
+        }
+    }
+    return NULL;
+}
+
+struct counting {
+    struct replication *r;
+    bool (*visit)(void *context, struct compare_entry entry);
+    void *context;
+};
+
+static bool visit_one(void *context, uint64_t position, uint64_t hash)
+{
+    const struct counting *counting = context;
+
+    counting->r->work--;
+    return counting->visit(counting->context, (struct compare_entry){position, hash});
+}
+
+static void walk(struct compare_source *source, uint64_t first, uint64_t last,
+                 bool (*visit)(void *context, struct compare_entry entry), void *context)
+{
+    struct replication *r = ((struct job *)source)->link->replication;
+    struct counting counting = {r, visit, context};
+
+    r->work--;
+    r->core->walk(r->core, first, last, visit_one, &counting);
+}
+
+static int send_position(struct compare_source *source, uint64_t position)
+{
+    struct job *job = (struct job *)source;
+
+    if (slot_of_position(position) != job->slot) {
+        return -EBADMSG;
+    }
+    int rc = replication_send_whole(job->link, REPLICATION_COMPARE_RECORD, job->slot, position);
+    job->sends += rc == 0;
+    return rc;
+}
+
+/* A free job, begun. NULL: there is none, or no memory. */
+static struct job *job_make(struct replication *r, struct replication_link *link, uint32_t slot)
+{
+    uint32_t index = 0;
+
+    if (link->jobs == NULL) {
+        link->jobs = r->memory->resize(r->memory, NULL, 0, JOBS_MAX * sizeof *link->jobs);
+        if (link->jobs == NULL) {
+            return NULL;
+        }
+        memset(link->jobs, 0, JOBS_MAX * sizeof *link->jobs);
+    }
+    while (index < JOBS_MAX && link->jobs[index].state != JOB_FREE) {
+        index++;
+    }
+    if (index == JOBS_MAX) {
+        return NULL;
+    }
+    struct job *job = &link->jobs[index];
+    *job = (struct job){
+        .source = {.walk = walk, .send = send_position},
+        .link = link,
+        .slot = (uint16_t)slot,
+        .serial = ++r->serial,
+        .in_turn = link->peer->in_turn,
+        .out_turn = link->peer->out_turn,
+        .seen = {.memory = r->memory},
+        .compare = {.memory = r->memory},
+    };
+    link->job_count++;
+    r->stats.compares++;
+    return job;
+}
+
+static void job_free(struct replication *r, struct job *job)
+{
+    struct replication_link *link = job->link;
+
+    for (uint32_t i = 0; job->sends > 0 && i < link->sends.count; i++) {
+        struct send *send = queue_at(&link->sends, i);
+        if (send->kind == REPLICATION_COMPARE_RECORD && send->number == job->slot) {
+            send->kind = 0;
+        }
+    }
+    for (uint32_t i = 0; job->sends > 0 && i < WHOLES_MAX; i++) {
+        struct whole *whole = &r->wholes[i];
+        if (whole->link == link && whole->kind == REPLICATION_COMPARE_RECORD &&
+            whole->number == job->slot) {
+            whole->link = NULL;
+        }
+    }
+    compare_end(&job->compare);
+    buffer_fini(&job->seen);
+    job->state = JOB_FREE;
+    link->job_count--;
+    r->stats.compares--;
+}
+
+void replication_jobs_drop(struct replication *r, struct replication_link *link)
+{
+    for (uint32_t i = 0; link->job_count > 0 && i < JOBS_MAX; i++) {
+        if (link->jobs[i].state != JOB_FREE) {
+            job_free(r, &link->jobs[i]);
+        }
+    }
+}
+
+static void job_fail(struct replication *r, struct job *job, bool tell)
+{
+    struct peer *peer = job->link->peer;
+    const uint32_t slot = job->slot;
+
+    if (tell) {
+        replication_link_send_bytes(job->link, REPLICATION_COMPARE_FAILED, slot, bytes_of(NULL, 0));
+    }
+    r->stats.compares_failed++;
+    job_free(r, job);
+    replication_taken_compared(r, peer, slot);
+}
+
+static void job_done(struct replication *r, struct job *job, uint8_t flags, struct bytes seen)
+{
+    struct peer *peer = job->link->peer;
+    const uint32_t slot = job->slot;
+
+    replication_slot_compared(r, peer, job, flags, seen);
+    r->stats.compared++;
+    job_free(r, job);
+    replication_taken_compared(r, peer, slot);
+}
+
+void replication_job_sent(struct replication_link *link, uint64_t number, bool good)
+{
+    struct job *job = replication_job(link, (uint32_t)number);
+
+    if (job != NULL && job->sends > 0) {
+        job->sends--;
+        job->failed |= !good;
+    }
+}
+
+void replication_job_merged(struct replication *r, struct job *job, bool good)
+{
+    (void)r;
+    job->merges--;
+    job->failed |= !good;
+}
+
+/* ---- What both ends say ---- */
+
+uint8_t replication_flags(const struct replication *r, const struct peer *peer, uint32_t slot)
+{
+    return (uint8_t)((slot_set_has(&peer->covers, slot) ? FLAG_STREAMS : 0) |
+                     (slot_set_has(&r->level, slot) ? FLAG_LEVEL : 0) |
+                     (seen_is_known(r->core->seen, slot) ? FLAG_SEEN : 0));
+}
+
+/* Where a range that begins at `first` is to end, so that there are not too many sessions in it. */
+struct cutting {
+    uint64_t count, position, last;
+};
+
+static bool cut_after(void *context, uint64_t position, uint64_t hash)
+{
+    struct cutting *cutting = context;
+
+    (void)hash;
+    if (cutting->count >= RANGE_SESSIONS && position != cutting->position) {
+        cutting->last = position - 1;
+        return false;
+    }
+    cutting->count++;
+    cutting->position = position;
+    return true;
+}
+
+static uint64_t cut_range(struct replication *r, uint64_t first, uint64_t last)
+{
+    struct cutting cutting = {.last = last};
+
+    r->core->walk(r->core, first, last, cut_after, &cutting);
+    r->work -= (int32_t)cutting.count + 1;
+    return cutting.last;
+}
+
+/* Send flags, `count` positions and, where it is known, the slot's vector. */
+static void say(struct replication *r, struct replication_link *link, uint8_t kind, uint32_t slot,
+                const uint64_t positions[], uint32_t count)
+{
+    const uint8_t flags = replication_flags(r, link->peer, slot);
+    uint8_t head[1 + 2 * 8] = {flags};
+
+    for (uint32_t i = 0; i < count; i++) {
+        store_u64(head + 1 + 8 * (size_t)i, positions[i]);
+    }
+    r->answer.size = 0;
+    if ((flags & FLAG_SEEN) != 0 && seen_put(r->core->seen, slot, &r->answer) != 0) {
+        replication_link_cut(link); /* No memory. */
+        return;
+    }
+    const struct bytes parts[] = {bytes_of(head, 1 + 8 * (size_t)count), buffer_bytes(&r->answer)};
+    replication_link_send(link, kind, slot, parts, 2);
+}
+
+/* The rest of a message is the other end's vector, if flagged. Returns 0, -EBADMSG, -ENOMEM. */
+static int take_seen(struct job *job, uint8_t flags, struct reader *from)
+{
+    const struct bytes seen = read_bytes(from, reader_left(from));
+
+    if (from->bad || (flags & ~7) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
+        return -EBADMSG;
+    }
+    job->flags = flags;
+    job->seen.size = 0;
+    return buffer_append(&job->seen, seen);
+}
+
+/* ---- The asking end ---- */
+
+bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot)
+{
+    struct job *job = job_make(r, peer->out, slot);
+
+    if (job == NULL) {
+        return false;
+    }
+    job->state = JOB_OPENING;
+    job->first = slot_first(slot);
+    job->last = cut_range(r, job->first, slot_last(slot));
+    const uint64_t range[] = {job->first, job->last};
+    say(r, peer->out, REPLICATION_COMPARE_OPEN, slot, range, 2);
+    return true;
+}
+
+/* Ask for what is to be asked now; at the end of the range go on to the next one. */
+static int ask(struct replication *r, struct job *job, struct buffer *items)
+{
+    int rc = compare_ask(&job->compare, items);
+
+    if (rc == 0 && items->size > 0) {
+        replication_link_send_bytes(job->link, REPLICATION_COMPARE_ITEMS, job->slot,
+                                    buffer_bytes(items));
+    }
+    (void)r;
+    return rc;
+}
+
+/* The other end takes the range up to `last`. */
+static int begin_range(struct replication *r, struct job *job, uint64_t last)
+{
+    if (job->state != JOB_OPENING || last < job->first || last > job->last) {
+        return -EBADMSG;
+    }
+    job->last = last;
+    int rc = compare_begin(&job->compare, r->memory, &job->source, job->first, last);
+    if (rc != 0) {
+        return rc;
+    }
+    job->state = JOB_COMPARING;
+    r->scratch.size = 0;
+    return ask(r, job, &r->scratch);
+}
+
+static void next_range(struct replication *r, struct job *job)
+{
+    uint8_t range[16];
+
+    compare_end(&job->compare);
+    if (job->last == slot_last(job->slot)) {
+        job->state = JOB_CLOSING;
+        return;
+    }
+    job->state = JOB_OPENING;
+    job->first = job->last + 1;
+    job->last = cut_range(r, job->first, slot_last(job->slot));
+    store_u64(range, job->first);
+    store_u64(range + 8, job->last);
+    replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGE, job->slot,
+                                bytes_of(range, sizeof range));
+}
+
+static int take_answers(struct replication *r, struct job *job, struct bytes body)
+{
+    if (job->state != JOB_COMPARING) {
+        return -EBADMSG;
+    }
+    r->scratch.size = 0;
+    int rc = compare_take(&job->compare, body, &r->scratch);
+    if (rc == 1) {
+        next_range(r, job);
+        return 0;
+    }
+    return rc != 0 ? rc : ask(r, job, &r->scratch);
+}
+
+/* The answering end has merged all. */
+static int take_closed(struct job *job, struct reader *from)
+{
+    const struct bytes at_open = buffer_bytes(&job->seen);
+    const uint8_t flags = read_u8(from);
+
+    if (job->state != JOB_CLOSED) {
+        return -EBADMSG;
+    }
+    /* Two vectors: what it had seen when the comparison began is joined; whether the slot may be dropped here is for
+     * what it has seen now to say. The first one's size is kept in `first`. */
+    job->first = at_open.size;
+    const struct bytes seen = read_bytes(from, reader_left(from));
+    if (from->bad || (flags & ~7) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
+        return -EBADMSG;
+    }
+    job->flags |= flags & FLAG_LEVEL;
+    job->state = JOB_SETTLING;
+    return buffer_append(&job->seen, seen);
+}
+
+static int answer_to_asker(struct replication *r, struct job *job, uint8_t kind, struct bytes body)
+{
+    struct reader from = reader_of(body);
+    uint64_t last;
+    int rc;
+
+    switch (kind) {
+    case REPLICATION_COMPARE_OPENED: {
+        const uint8_t flags = read_u8(&from);
+        last = read_u64(&from);
+        rc = take_seen(job, flags, &from);
+        return rc != 0 ? rc : begin_range(r, job, last);
+    }
+    case REPLICATION_COMPARE_RANGED:
+        last = read_u64(&from);
+        return !reader_done(&from) ? -EBADMSG : begin_range(r, job, last);
+    case REPLICATION_COMPARE_ANSWERS:
+        return take_answers(r, job, body);
+    case REPLICATION_COMPARE_CLOSED:
+        return take_closed(job, &from);
+    default:
+        return -EBADMSG;
+    }
+}
+
+/* ---- The answering end ---- */
+
+static int open_answer(struct replication *r, struct replication_link *link, uint32_t slot,
+                       struct bytes body)
+{
+    struct reader from = reader_of(body);
+    const uint8_t flags = read_u8(&from);
+    const uint64_t first = read_u64(&from), last = read_u64(&from);
+    struct job *job;
+
+    if (from.bad || first != slot_first(slot) || last < first || last > slot_last(slot) ||
+        replication_job(link, slot) != NULL || link->job_count == JOBS_MAX) {
+        return -EBADMSG;
+    }
+    if (!r->core->ready(r->core)) {
+        return -EAGAIN;
+    }
+    job = job_make(r, link, slot);
+    if (job == NULL) {
+        return -ENOMEM;
+    }
+    job->state = JOB_ANSWERING;
+    int rc = take_seen(job, flags, &from);
+    if (rc != 0) {
+        job_free(r, job);
+        return rc;
+    }
+    job->last = cut_range(r, first, last);
+    say(r, link, REPLICATION_COMPARE_OPENED, slot, &job->last, 1);
+    return 0;
+}
+
+static int answer_range(struct replication *r, struct job *job, struct bytes body)
+{
+    struct reader from = reader_of(body);
+    const uint64_t first = read_u64(&from), last = read_u64(&from);
+    uint8_t answer[8];
+
+    if (!reader_done(&from) || first > last || slot_of_position(first) != job->slot ||
+        slot_of_position(last) != job->slot) {
+        return -EBADMSG;
+    }
+    store_u64(answer, cut_range(r, first, last));
+    replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGED, job->slot,
+                                bytes_of(answer, sizeof answer));
+    return 0;
+}
+
+static int answer_items(struct replication *r, struct job *job, struct bytes body)
+{
+    r->scratch.size = 0;
+    int rc = compare_answer(&job->source, body, &r->scratch);
+    if (rc >= 0 && r->scratch.size > 0) {
+        replication_link_send_bytes(job->link, REPLICATION_COMPARE_ANSWERS, job->slot,
+                                    buffer_bytes(&r->scratch));
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int ask_to_answerer(struct replication *r, struct job *job, uint8_t kind, struct bytes body)
+{
+    if (job->state != JOB_ANSWERING) {
+        return -EBADMSG;
+    }
+    switch (kind) {
+    case REPLICATION_COMPARE_RANGE:
+        return answer_range(r, job, body);
+    case REPLICATION_COMPARE_ITEMS:
+        return answer_items(r, job, body);
+    case REPLICATION_COMPARE_CLOSE:
+        job->state = JOB_CLOSING;
+        return body.size == 0 ? 0 : -EBADMSG;
+    default:
+        return -EBADMSG;
+    }
+}
+
+/* ---- Work ---- */
+
+static void take(struct replication *r, struct replication_link *link, uint8_t kind,
+                 uint64_t number, struct bytes body)
+{
+    const uint32_t slot = (uint32_t)number;
+    int rc;
+
+    if (number >= SLOT_COUNT || !has_slot(r, link->peer, slot)) {
+        replication_link_bad(link);
+        return;
+    }
+    struct job *job = replication_job(link, slot);
+    if (kind == REPLICATION_COMPARE_OPEN && !link->dialled) {
+        rc = open_answer(r, link, slot, body);
+        if (rc != 0 && rc != -EBADMSG) {
+            replication_link_send_bytes(link, REPLICATION_COMPARE_FAILED, slot, bytes_of(NULL, 0));
+            return;
+        }
+        job = NULL;
+    } else if (job == NULL) {
+        return; /* It has failed here; the other end is told. */
+    } else if (kind == REPLICATION_COMPARE_FAILED) {
+        job_fail(r, job, false);
+        return;
+    } else {
+        rc = link->dialled ? answer_to_asker(r, job, kind, body)
+                           : ask_to_answerer(r, job, kind, body);
+    }
+    if (rc == -EBADMSG) {
+        replication_link_bad(link);
+    } else if (rc != 0 && job != NULL) {
+        job_fail(r, job, true);
+    }
+}
+
+/* What is sent, merged and said: on to the next state. */
+static void move_on(struct replication *r, struct job *job)
+{
+    struct replication_link *link = job->link;
+
+    if (job->failed) {
+        job_fail(r, job, true);
+    } else if (link->dialled && job->state == JOB_CLOSING && job->sends == 0) {
+        job->state = JOB_CLOSED;
+        replication_link_send_bytes(link, REPLICATION_COMPARE_CLOSE, job->slot, bytes_of(NULL, 0));
+    } else if (link->dialled && job->state == JOB_SETTLING && job->merges == 0) {
+        const size_t at_open = (size_t)job->first;
+        struct reader seen = reader_of(buffer_bytes(&job->seen));
+        (void)read_bytes(&seen, at_open);
+        const struct bytes now = read_bytes(&seen, reader_left(&seen));
+        job->seen.size = at_open;
+        job_done(r, job, job->flags, now);
+    } else if (!link->dialled && job->state == JOB_CLOSING && job->sends + job->merges == 0) {
+        const uint32_t slot = job->slot;
+        job_done(r, job, job->flags, bytes_of(NULL, 0));
+        say(r, link, REPLICATION_COMPARE_CLOSED, slot, NULL, 0);
+    }
+}
+
+bool replication_compare_work(struct replication *r, struct replication_link *link)
+{
+    uint8_t kind;
+    uint64_t number;
+    struct bytes body;
+
+    while (r->work > 0 && !link->cut && link->sends.count < SENDS_QUEUED &&
+           replication_link_kept(link, &kind, &number, &body)) {
+        take(r, link, kind, number, body);
+    }
+    for (uint32_t i = 0; link->job_count > 0 && !link->cut && i < JOBS_MAX; i++) {
+        if (link->jobs[i].state != JOB_FREE) {
+            move_on(r, &link->jobs[i]);
+        }
+    }
+    return r->work <= 0 && link->inbox.size > link->inbox_at;
+}

@@ -1,0 +1,89 @@
+/* Which writes a copy of is elsewhere. A write has one number, and may be on its way to several owners: the first that
+ * has merged it makes it copied; once no link is left that could say so, it is not. The shard is told the latter in
+ * order of the numbers only, so one that is hopeless waits for those before it: at most as long as a link is silent
+ * until it is given up. */
+#include "replication_private.h"
+
+bool replication_copies_reserve(struct replication *r)
+{
+    struct copy_state *state = queue_push(&r->copies, r->memory, sizeof *state, UINT32_MAX);
+
+    if (state == NULL) {
+        return false;
+    }
+    r->copies.count--;
+    return true;
+}
+
+void replication_copies_add(struct replication *r, uint32_t waiting)
+{
+    struct copy_state *state = queue_push(&r->copies, r->memory, sizeof *state, UINT32_MAX);
+
+    state->waiting = (uint8_t)waiting; /* There is room. */
+    r->copy_next++;
+}
+
+static struct copy_state *state_of(struct replication *r, uint64_t number)
+{
+    if (number < r->copy_base || number >= r->copy_next) {
+        return NULL;
+    }
+    return queue_at(&r->copies, (uint32_t)(number - r->copy_base));
+}
+
+void replication_copy_done(struct replication *r, uint64_t number)
+{
+    struct copy_state *state = state_of(r, number);
+
+    if (state == NULL || state->done) {
+        return;
+    }
+    state->done = true;
+    r->stats.copied++;
+    r->core->copied(r->core, number, r->now_us);
+}
+
+void replication_copy_left(struct replication *r, uint64_t number)
+{
+    struct copy_state *state = state_of(r, number);
+
+    if (state != NULL) {
+        state->waiting--;
+    }
+}
+
+void replication_copies_settle(struct replication *r)
+{
+    uint64_t lost = 0;
+
+    if (r->appending) {
+        return; /* The shard is in the midst of a write: at the next tick. */
+    }
+    while (r->copies.count > 0) {
+        const struct copy_state *state = queue_at(&r->copies, 0);
+        if (!state->done && state->waiting > 0) {
+            break;
+        }
+        if (!state->done) {
+            lost = r->copy_base;
+            r->stats.uncopied++;
+        }
+        queue_pop(&r->copies);
+        r->copy_base++;
+    }
+    if (lost != 0) {
+        r->core->uncopied(r->core, lost, r->now_us);
+    }
+}
+
+void replication_copies_leave(struct replication *r, struct peer *peer)
+{
+    for (uint32_t i = 0; i < peer->flights.count; i++) {
+        struct flight *flight = queue_at(&peer->flights, i);
+        if (flight->copy != 0) {
+            replication_copy_left(r, flight->copy);
+            flight->copy = 0;
+        }
+    }
+    replication_copies_settle(r);
+}

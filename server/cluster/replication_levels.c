@@ -1,0 +1,287 @@
+/* What is level, and what follows from it.
+ *
+ * A slot is level here when a copy that was level itself was compared with this one since this node's start, or each
+ * other owner was, or has been out of reach for REPLICATION_ALONE_MS: the only owner is so at once, and after a start
+ * without the others a node serves what it has. One that does not own the slot yet is never level by that. Once level,
+ * a slot stays it for as long as this node is its owner or target.
+ *
+ * Slots of which something is here though this node has no part in them any more are strays: they are compared with
+ * each of their owners, and go once what all of these have seen covers what was seen here. */
+#include "replication_private.h"
+
+#include <errno.h>
+
+enum {
+    LEVEL_US = 50 * 1000,    /* From look to look. */
+    REPORT_US = 1000 * 1000, /* The same targets are told again after it. */
+    STEPS_OF_LOOK = 4096,    /* Slots. */
+    STRAYS_OF_LOOK = 64,     /* The shard is asked about. */
+    STRAY_RETRY_US = 1000 * 1000,
+};
+
+void replication_set_level(struct replication *r, uint32_t slot)
+{
+    if (!slot_set_has(&r->level, slot)) {
+        slot_set_put(&r->level, slot, true);
+        if (!seen_is_known(r->core->seen, slot)) {
+            /* Nobody who can be asked knows more; from here on it is noted. A vector without actors claims nothing. */
+            seen_begin(r->core->seen, slot);
+        }
+    }
+}
+
+static bool is_out_of_reach(const struct replication *r, const struct peer *peer)
+{
+    const uint64_t heard_us =
+        peer == NULL || peer->heard_us < r->start_us ? r->start_us : peer->heard_us;
+
+    return (peer == NULL || !peer->reachable) &&
+           r->now_us - heard_us >= (uint64_t)REPLICATION_ALONE_MS * 1000;
+}
+
+bool replication_check_level(struct replication *r, uint32_t slot)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    if (slot_set_has(&r->level, slot)) {
+        return true;
+    }
+    if (!route->mine || (route->rank == PLACEMENT_REPLICAS_MAX && route->owners == 0)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < route->owners; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (!slot_set_has(&peer->compared, slot) &&
+            (route->rank == PLACEMENT_REPLICAS_MAX || !is_out_of_reach(r, peer))) {
+            return false;
+        }
+    }
+    replication_set_level(r, slot);
+    return true;
+}
+
+/* ---- Strays ---- */
+
+static struct stray *stray_of(struct replication *r, uint32_t slot)
+{
+    for (uint32_t i = 0; i < STRAYS_MAX; i++) {
+        if (r->strays[i].used && r->strays[i].slot == slot) {
+            return &r->strays[i];
+        }
+    }
+    return NULL;
+}
+
+/* Has a vector all that was seen here? What was not kept account of here has been compared, and that must do. */
+static bool covers_ours(struct replication *r, uint32_t slot, uint8_t flags, struct bytes seen)
+{
+    struct seen theirs;
+
+    if (!seen_is_known(r->core->seen, slot)) {
+        return true;
+    }
+    r->scratch.size = 0;
+    if ((flags & FLAG_SEEN) == 0 || seen_put(r->core->seen, slot, &r->scratch) != 0 ||
+        seen_init(&theirs, r->memory, 1) != 0) {
+        return false;
+    }
+    bool covers =
+        seen_join(&theirs, 0, seen) == 0 && seen_covers_all(&theirs, 0, buffer_bytes(&r->scratch));
+    seen_fini(&theirs);
+    return covers;
+}
+
+static void stray_compared(struct replication *r, const struct peer *peer, uint32_t slot,
+                           uint8_t flags, struct bytes seen)
+{
+    struct stray *stray = stray_of(r, slot);
+    const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
+
+    if (stray != NULL && rank < PLACEMENT_REPLICAS_MAX && covers_ours(r, slot, flags, seen)) {
+        stray->agreed |= (uint8_t)(1U << rank);
+    }
+}
+
+static bool any(void *context, uint64_t position, uint64_t hash)
+{
+    (void)position;
+    (void)hash;
+    *(bool *)context = true;
+    return false;
+}
+
+static void look_for_strays(struct replication *r)
+{
+    uint32_t free = 0;
+
+    for (uint32_t count = 0, looks = 0; count < STEPS_OF_LOOK && looks < STRAYS_OF_LOOK; count++) {
+        const uint32_t slot = r->stray_cursor;
+        while (free < STRAYS_MAX && r->strays[free].used) {
+            free++;
+        }
+        if (free == STRAYS_MAX) {
+            return;
+        }
+        r->stray_cursor =
+            slot + r->options.shards < SLOT_COUNT ? slot + r->options.shards : r->options.shard;
+        if (route_of(r, slot)->mine || route_of(r, slot)->owners == 0 ||
+            stray_of(r, slot) != NULL) {
+            continue;
+        }
+        bool found = false;
+        r->core->walk(r->core, slot_first(slot), slot_last(slot), any, &found);
+        looks++;
+        if (found) {
+            r->strays[free] = (struct stray){.slot = slot, .used = true};
+        }
+    }
+}
+
+/* Returns whether there is more to do now. */
+static bool go_on_with(struct replication *r, struct stray *stray)
+{
+    const struct slot_route *route = route_of(r, stray->slot);
+    uint8_t owners = 0;
+
+    if (stray->drops) {
+        int rc = r->core->drop(r->core, stray->slot, r->now_ms);
+        r->work -= WORK_OF_SEND * 16;
+        if (rc == 0) {
+            seen_forget(r->core->seen, stray->slot);
+            stray->used = false;
+            r->stats.slots_dropped++;
+        }
+        return rc == 1;
+    }
+    for (uint32_t i = 0; i < route->owners; i++) {
+        owners |= (uint8_t)(1U << route->ranks[i]);
+    }
+    if ((stray->agreed & owners) == owners && owners != 0) {
+        stray->drops = true;
+        return true;
+    }
+    if (r->now_us < stray->retry_us) {
+        return false;
+    }
+    stray->retry_us = r->now_us + STRAY_RETRY_US;
+    for (uint32_t i = 0; i < route->owners; i++) {
+        struct peer *peer = peer_at(r, route->peers[i]);
+        if ((stray->agreed >> route->ranks[i] & 1) == 0 && peer->reachable) {
+            replication_want(peer, stray->slot);
+        }
+    }
+    return false;
+}
+
+/* ---- After a comparison ---- */
+
+void replication_slot_compared(struct replication *r, struct peer *peer, const struct job *job,
+                               uint8_t flags, struct bytes seen)
+{
+    const uint32_t slot = job->slot;
+    const struct slot_route *route = route_of(r, slot);
+
+    if (!route->mine) {
+        stray_compared(r, peer, slot, flags, seen);
+        return;
+    }
+    if ((job->flags & FLAG_SEEN) != 0 &&
+        seen_join(r->core->seen, slot, buffer_bytes(&job->seen)) == -EBADMSG) {
+        replication_link_bad(job->link);
+        return;
+    }
+    slot_set_put(&peer->compared, slot, true);
+    if (job->in_turn == peer->in_turn && peer->in_state != IN_DOWN &&
+        (job->flags & FLAG_STREAMS) != 0) {
+        stream_in_set_whole(&peer->stream_in, slot);
+    }
+    if (job->out_turn == peer->out_turn && slot_set_has(&peer->covers, slot)) {
+        slot_set_put(&peer->covered, slot, true);
+    }
+    if ((flags & FLAG_LEVEL) != 0) {
+        replication_set_level(r, slot);
+    }
+}
+
+/* ---- Looks ---- */
+
+/* All targets have what is here: they may own it. */
+static void report(struct replication *r, uint32_t slot)
+{
+    const struct slot_route *route = route_of(r, slot);
+    const struct slot_owners *targets = &r->table->targets[slot];
+
+    if (route->rank != 0 || route->settled || !slot_set_has(&r->level, slot)) {
+        return;
+    }
+    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && targets->nodes[rank] != 0; rank++) {
+        bool has = targets->nodes[rank] == r->options.self.node;
+        for (uint32_t i = 0; i < route->count && !has; i++) {
+            const struct peer *peer = peer_at(r, route->peers[i]);
+            has = peer->node == targets->nodes[rank] && peer->reachable && peer->stream.open &&
+                  slot_set_has(&peer->covered, slot);
+        }
+        if (!has) {
+            return;
+        }
+    }
+    r->port->level(r->port, slot, targets);
+}
+
+static void look_at_levels(struct replication *r)
+{
+    const bool reports = r->now_us >= r->report_us;
+    uint32_t owned = 0, not_level = 0;
+
+    for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
+        const struct slot_route *route = route_of(r, slot);
+        if (!route->mine) {
+            continue;
+        }
+        owned += route->rank < PLACEMENT_REPLICAS_MAX;
+        not_level += !replication_check_level(r, slot);
+        if (reports) {
+            report(r, slot);
+        }
+    }
+    r->stats.slots_owned = owned;
+    r->stats.slots_not_level = not_level;
+    if (reports) {
+        r->report_us = r->now_us + REPORT_US;
+    }
+}
+
+bool replication_levels(struct replication *r)
+{
+    bool more = false;
+
+    for (uint32_t i = 0; i < STRAYS_MAX && r->work > 0; i++) {
+        if (r->strays[i].used) {
+            more |= go_on_with(r, &r->strays[i]);
+        }
+    }
+    if (r->now_us >= r->level_us) {
+        r->level_us = r->now_us + LEVEL_US;
+        look_at_levels(r);
+        if (r->core->ready(r->core)) {
+            look_for_strays(r);
+        }
+    }
+    return more;
+}
+
+void replication_levels_reset(struct replication *r)
+{
+    for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
+        if (!route_of(r, slot)->mine) {
+            slot_set_put(&r->level, slot, false);
+        }
+    }
+    memset(r->strays, 0, sizeof r->strays);
+    r->level_us = r->report_us = 0;
+}
+
+bool replication_is_level(const struct replication *r, uint32_t slot)
+{
+    return slot_set_has(&r->level, slot);
+}

@@ -1,0 +1,439 @@
+/* Inside of replication: private to replication*.c (replication.h says which is what). */
+#ifndef REPLICATION_PRIVATE_H
+#define REPLICATION_PRIVATE_H
+
+#include "compare.h"
+#include "replication.h"
+#include "session.h"
+#include "stream.h"
+
+enum {
+    KIND_COVERS = 128, /* In a run: other slots are streamed from here on. */
+    RUN_BYTES = 64 * 1024,
+    ACK_BYTES = 64 * 1024, /* Received: then it is acknowledged within the turn. */
+    LINK_QUEUE_BYTES_MAX = 16 * 1024 * 1024, /* Kept while the link is full; more cuts it. */
+    PENDING_MAX = 65536,                     /* Records of a stream given to the shard, in order. */
+    HOLD_MS_MIN = 20,
+    HOLD_MS_MAX = 1000,
+    SENDS_MAX = 1 << 20,   /* Positions to be sent on a link. */
+    SENDS_QUEUED = 256,    /* With more than so many no message of a comparison is looked at. */
+    WHOLES_MAX = 64,       /* Positions that the shard was asked for. */
+    JOBS_MAX = 32,         /* Slots compared at a time on a link. */
+    RANGE_SESSIONS = 1024, /* One comparison has at most so many. */
+    INBOX_BYTES_MAX = 8 * 1024 * 1024,
+    WORK_OF_TICK = 4096, /* Sessions looked at; sending one counts as WORK_OF_SEND. */
+    WORK_OF_SEND = 16,
+    BURIALS_MAX = 4096,
+    BURIAL_FRESH_MS = 5000, /* So long others' agreement holds... */
+    BURIAL_ASK_MS = 2000,   /* ... and an answer is waited for. */
+    STRAYS_MAX = 8,
+    SLOT_WORDS = SLOT_COUNT / 64,
+    NOBODY = UINT16_MAX,
+};
+
+enum flag { FLAG_STREAMS = 1, FLAG_LEVEL = 2, FLAG_SEEN = 4 };
+
+struct slot_set {
+    uint64_t words[SLOT_WORDS];
+};
+
+static inline bool slot_set_has(const struct slot_set *set, uint32_t slot)
+{
+    return (set->words[slot / 64] >> (slot % 64) & 1) != 0;
+}
+
+static inline void slot_set_put(struct slot_set *set, uint32_t slot, bool is)
+{
+    const uint64_t bit = UINT64_C(1) << (slot % 64);
+
+    set->words[slot / 64] = is ? set->words[slot / 64] | bit : set->words[slot / 64] & ~bit;
+}
+
+static inline uint32_t slot_of_position(uint64_t position)
+{
+    return (uint32_t)(position >> (64 - SLOT_BITS));
+}
+
+static inline uint64_t slot_first(uint32_t slot)
+{
+    return (uint64_t)slot << (64 - SLOT_BITS);
+}
+
+static inline uint64_t slot_last(uint32_t slot)
+{
+    return slot_first(slot) | UINT64_MAX >> SLOT_BITS;
+}
+
+/* A queue of items of one size, in a ring that grows. */
+struct queue {
+    uint8_t *data;
+    uint32_t item_bytes, first, count, capacity;
+};
+
+/* Returns the place of a new last item, or NULL: no memory, or more than `max`. */
+void *queue_push(struct queue *queue, struct memory *memory, uint32_t item_bytes, uint32_t max);
+static inline void *queue_at(const struct queue *queue, uint32_t index)
+{
+    return queue->data +
+           (size_t)((queue->first + index) & (queue->capacity - 1)) * queue->item_bytes;
+}
+static inline void queue_pop(struct queue *queue)
+{
+    queue->first = (queue->first + 1) & (queue->capacity - 1);
+    queue->count--;
+}
+void queue_fini(struct queue *queue, struct memory *memory);
+
+/* ---- A link ---- */
+
+/* A position to be sent whole. */
+struct send {
+    uint8_t kind;    /* Of the message: WHOLE, COMPARE_RECORD, COPY. */
+    uint64_t number; /* Its number. */
+    uint64_t position;
+};
+
+enum job_state {
+    JOB_FREE = 0,
+    JOB_OPENING,   /* The asking end: OPEN or RANGE was sent... */
+    JOB_COMPARING, /* ... the range is compared... */
+    JOB_CLOSING,   /* ... CLOSE is to be sent once all is, the other end has sent CLOSE... */
+    JOB_CLOSED,    /* ... it was sent... */
+    JOB_SETTLING,  /* ... and CLOSED came: what it sent is still being merged. */
+    JOB_ANSWERING, /* The answering end, until CLOSE. */
+};
+
+/* A slot that is compared: one end's part. */
+struct job {
+    struct compare_source source;
+    struct replication_link *link;
+    enum job_state state;
+    uint16_t slot;
+    uint8_t flags; /* The other end's. */
+    bool failed;
+    uint32_t serial;
+    uint32_t merges, sends;     /* Not done. */
+    uint64_t in_turn, out_turn; /* Of the peer, when it began. */
+    uint64_t first, last;       /* The range. */
+    struct buffer seen;         /* The other end's vector, when it began. */
+    struct compare compare;     /* The asking end's. */
+};
+
+struct replication_link {
+    struct replication *replication;
+    struct peer *peer;
+    void *link; /* The port's. */
+    uint32_t serial;
+    bool dialled, cut, full;
+    uint64_t heard_us, sent_us;
+    struct buffer queue; /* Messages that wait: 1 kind, u64 number, u32 size, body. */
+    size_t queue_at;
+    struct buffer inbox; /* Messages of comparisons that were not looked at: the same. */
+    size_t inbox_at;
+    struct queue sends; /* struct send */
+    uint32_t job_count;
+    struct job *jobs; /* JOBS_MAX, or NULL. */
+};
+
+/* ---- A shard of another node ---- */
+
+/* A record in flight. */
+struct flight {
+    uint64_t copy; /* 0: nobody waits for it here. */
+    uint64_t us;
+    uint32_t bytes;
+};
+
+/* A record that was given to the shard. */
+struct pending {
+    uint64_t position, hlc;
+    uint32_t wholes; /* Under way. */
+    uint8_t state;   /* enum pending_state */
+    bool given;      /* All that there is of wholes has come. */
+};
+
+enum pending_state { PENDING_OPEN, PENDING_MERGED, PENDING_ASKED, PENDING_FAILED };
+
+enum in_state { IN_DOWN, IN_HELLO, IN_RUNNING, IN_HELD };
+
+struct peer {
+    uint32_t node, shard, shards, start;
+    uint16_t index;
+    bool listed, next_listed; /* In the table; in the one that is being set. */
+    uint16_t next;            /* Of the same node, while a table is set. */
+    bool reachable;           /* As of the last tick. */
+    uint64_t heard_us;        /* Last time that it was reachable. */
+    struct replication_link *out, *in;
+
+    /* What goes there. */
+    struct stream_out stream;
+    bool begun;
+    uint64_t out_turn; /* Of what is streamed: another after each gap. */
+    struct queue flights;
+    uint64_t flight_bytes;
+    struct histogram merged_us;
+    struct slot_set covers;  /* Slots that are streamed there... */
+    struct slot_set covered; /* ... and of which it has all since it was compared. */
+
+    /* What comes from there. */
+    struct stream_in stream_in;
+    enum in_state in_state;
+    uint64_t acked, ack_sent; /* Merged; said so. */
+    uint64_t ack_bytes;       /* Received since. */
+    uint64_t in_turn;         /* Another after each gap. */
+    uint32_t generation;      /* Of tickets. */
+    struct queue pending;     /* From acked + 1 on. */
+    uint32_t open;            /* Of these with the shard. */
+    uint64_t held_until_us;
+    uint32_t hold_ms;
+    bool poisoned; /* It sent what is no good: not again. */
+
+    /* Comparisons. */
+    struct slot_set compared; /* Since this node's start. */
+    struct slot_set urgent;
+    uint32_t urgent_count;
+    uint32_t cursor, needed; /* Of the pass: the next step; slots that were compared. */
+    bool resting;            /* It is over, since... */
+    uint32_t passes;         /* One after the other that found something. */
+    uint64_t pass_us;        /* ... this. */
+    uint32_t background;     /* Next slot of the background. */
+    uint64_t background_us;
+
+    struct buffer burials;       /* BURY_ASK to be sent. */
+    struct buffer seen_asks;     /* SEEN_ASK. */
+    struct slot_set next_covers; /* While a table is set. */
+};
+
+/* ---- All ---- */
+
+/* Who gets what of a slot of this shard. */
+struct slot_route {
+    uint16_t peers[2 * PLACEMENT_REPLICAS_MAX]; /* Indices: the other owners first. */
+    uint8_t ranks[PLACEMENT_REPLICAS_MAX];      /* Of the owners among them. */
+    uint8_t owners, count;
+    uint8_t rank;      /* This node's as owner; PLACEMENT_REPLICAS_MAX: none. */
+    bool mine;         /* Owner or target. */
+    bool settled;      /* Owners are the targets. */
+    bool taken;        /* This node coordinates it, though an earlier owner is there, and may. */
+    uint8_t awaits;    /* Ranks that it waits for before it does... */
+    uint32_t asked_ms; /* ... since this, of now_us. */
+};
+
+struct copy_state {
+    uint8_t waiting; /* Streams that may acknowledge it. */
+    bool done;
+};
+
+struct whole {
+    struct replication_link *link; /* NULL: gone. */
+    uint8_t kind;
+    bool used;
+    uint32_t generation;
+    uint64_t number, position;
+};
+
+struct burial {
+    uint64_t digest; /* Of key, version and last access. */
+    uint64_t us;     /* Asked, or agreed, at. */
+    uint8_t awaits;  /* Ranks. */
+    uint8_t state;   /* 0 free, 1 asked, 2 agreed. */
+};
+
+struct stray {
+    uint32_t slot;
+    bool used, drops;
+    uint8_t agreed; /* Ranks. */
+    uint64_t retry_us;
+};
+
+struct replication {
+    struct replication_options options;
+    struct memory *memory;
+    struct replication_port *port;
+    struct replication_shard *core;
+    const struct slot_table *table; /* NULL: none yet. */
+    uint64_t now_ms, now_us, start_us;
+    uint32_t serial; /* Of links and jobs, for tickets. */
+    struct replication_stats stats;
+
+    struct peer **peers; /* By index; NULL: free. */
+    uint32_t peer_capacity;
+    uint32_t first_peer;       /* Of the next tick. */
+    struct slot_route *routes; /* By slot / shards. */
+    struct slot_set level;
+
+    uint64_t copy_base, copy_next; /* Numbers: the first that is not settled, the next one. */
+    struct queue copies;           /* struct copy_state */
+    bool appending;                /* Within replication_append(). */
+
+    struct whole wholes[WHOLES_MAX];
+    uint32_t whole_count;
+    int64_t heal_tokens;
+    uint64_t heal_us;
+    int32_t work; /* Left in this tick. */
+
+    uint64_t level_us, report_us;
+    uint32_t level_cursor, report_cursor, stray_cursor;
+    struct stray strays[STRAYS_MAX];
+
+    struct burial *burials; /* BURIALS_MAX, open addressing. */
+    uint32_t burial_count;
+    struct session_view view, other_view;
+    struct buffer scratch, answer, token, other_token;
+};
+
+static inline bool is_here(const struct replication *r, uint32_t slot)
+{
+    return slot < SLOT_COUNT && slot % r->options.shards == r->options.shard;
+}
+
+static inline struct slot_route *route_of(const struct replication *r, uint32_t slot)
+{
+    return &r->routes[slot / r->options.shards];
+}
+
+static inline bool has_slot(const struct replication *r, const struct peer *peer, uint32_t slot)
+{
+    return is_here(r, slot) && slot % peer->shards == peer->shard;
+}
+
+/* ---- replication_link.c ---- */
+
+int replication_link_make(struct replication *r, struct peer *peer, void *link, bool dialled,
+                          struct replication_link **made);
+void replication_link_free(struct replication_link *link);
+/* Send, or keep it until there is room. */
+void replication_link_send(struct replication_link *link, uint8_t kind, uint64_t number,
+                           const struct bytes parts[], uint32_t part_count);
+void replication_link_send_bytes(struct replication_link *link, uint8_t kind, uint64_t number,
+                                 struct bytes body);
+/* Nothing waits on it: bulk may go. */
+bool replication_link_is_clear(const struct replication_link *link);
+/* Send now or not at all. Returns whether it was sent. */
+bool replication_link_try(struct replication_link *link, uint8_t kind, uint64_t number,
+                          struct bytes body);
+void replication_link_flush(struct replication_link *link);
+void replication_link_cut(struct replication_link *link);
+/* Something that it said was not right. */
+void replication_link_bad(struct replication_link *link);
+/* The inbox, for comparisons. */
+bool replication_link_keep(struct replication_link *link, uint8_t kind, uint64_t number,
+                           struct bytes body);
+bool replication_link_kept(struct replication_link *link, uint8_t *kind, uint64_t *number,
+                           struct bytes *body);
+
+/* ---- replication_peers.c ---- */
+
+struct peer *replication_peer_find(const struct replication *r, uint32_t node, uint32_t shard);
+/* Found or made; NULL: no memory. */
+struct peer *replication_peer_take(struct replication *r, uint32_t node, uint32_t shard,
+                                   uint32_t shards);
+void replication_peers_free(struct replication *r);
+/* It goes, if it is not listed and no link is left. */
+void replication_peer_drop(struct replication *r, struct peer *peer);
+size_t replication_route_bytes(const struct replication *r);
+bool replication_peer_reaches(const struct replication *r, const struct peer *peer);
+static inline struct peer *peer_at(const struct replication *r, uint32_t index)
+{
+    return r->peers[index];
+}
+/* The peer that is the owner of that rank, NULL: it is this node, nobody or unknown. */
+struct peer *replication_owner(const struct replication *r, uint32_t slot, uint32_t rank);
+
+/* ---- replication_streams.c ---- */
+
+void replication_out_up(struct peer *peer);
+void replication_out_down(struct replication *r, struct peer *peer);
+void replication_take_hello(struct replication *r, struct peer *peer, struct bytes body);
+void replication_take_ack(struct replication *r, struct peer *peer, uint64_t number,
+                          struct bytes body);
+void replication_send_runs(struct replication *r, struct peer *peer);
+/* Other slots are streamed now: the receiver is told, in its place. */
+void replication_tell_covers(struct replication *r, struct peer *peer,
+                             const struct slot_set *covers);
+
+/* ---- replication_copies.c ---- */
+
+/* Make room for the next number. Returns whether there is. */
+bool replication_copies_reserve(struct replication *r);
+void replication_copies_add(struct replication *r, uint32_t waiting);
+void replication_copy_done(struct replication *r, uint64_t number);
+void replication_copy_left(struct replication *r, uint64_t number);
+void replication_copies_settle(struct replication *r);
+/* None of what is in flight to this peer will be waited for. */
+void replication_copies_leave(struct replication *r, struct peer *peer);
+
+/* ---- replication_merge.c ---- */
+
+void replication_in_up(struct replication *r, struct peer *peer);
+void replication_in_down(struct peer *peer);
+void replication_take_begin(struct replication *r, struct peer *peer, struct bytes body);
+void replication_take_run(struct replication *r, struct peer *peer, uint64_t number,
+                          struct bytes run);
+void replication_take_whole(struct replication *r, struct peer *peer, uint64_t number,
+                            struct bytes body);
+void replication_take_whole_done(struct replication *r, struct peer *peer, uint64_t number);
+void replication_send_acks(struct replication *r, struct peer *peer);
+/* A whole session that came otherwise, for a job (or NULL). */
+void replication_take_copy(struct replication *r, struct replication_link *link, struct job *job,
+                           struct bytes body);
+
+/* ---- replication_whole.c ---- */
+
+/* Send all of a position. Returns 0, -ENOMEM. */
+int replication_send_whole(struct replication_link *link, uint8_t kind, uint64_t number,
+                           uint64_t position);
+void replication_take_whole_ask(struct replication *r, struct peer *peer, uint64_t number,
+                                struct bytes body);
+/* Ask the shard for what is to be sent. Returns whether more could be done now. */
+bool replication_send_wholes(struct replication *r, struct replication_link *link);
+void replication_wholes_forget(struct replication *r, const struct replication_link *link);
+
+/* ---- replication_heal.c ---- */
+
+/* Begin comparisons that are due. Returns whether more could be done now. */
+bool replication_heal(struct replication *r, struct peer *peer);
+void replication_heal_pace(struct replication *r);
+bool replication_may_heal(const struct replication *r);
+void replication_want(struct peer *peer, uint32_t slot);
+
+/* ---- replication_compare.c ---- */
+
+struct job *replication_job(const struct replication_link *link, uint32_t slot);
+bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot);
+void replication_jobs_drop(struct replication *r, struct replication_link *link);
+/* Look at messages that wait, and finish what can be. Returns whether more could be done now. */
+bool replication_compare_work(struct replication *r, struct replication_link *link);
+void replication_job_sent(struct replication_link *link, uint64_t number, bool good);
+void replication_job_merged(struct replication *r, struct job *job, bool good);
+uint8_t replication_flags(const struct replication *r, const struct peer *peer, uint32_t slot);
+
+/* ---- replication_levels.c ---- */
+
+void replication_set_level(struct replication *r, uint32_t slot);
+/* A comparison has ended: `flags` and `seen` are the other end's at the end, if it said so. */
+void replication_slot_compared(struct replication *r, struct peer *peer, const struct job *job,
+                               uint8_t flags, struct bytes seen);
+bool replication_levels(struct replication *r);
+void replication_levels_reset(struct replication *r);
+bool replication_check_level(struct replication *r, uint32_t slot);
+
+/* ---- replication_routes.c ---- */
+
+/* Whether it can be reached has changed. */
+void replication_reach_changed(struct replication *r, struct peer *peer);
+void replication_take_seen_ask(struct replication *r, struct replication_link *link,
+                               struct bytes body);
+void replication_take_seen(struct replication *r, struct replication_link *link, uint64_t number,
+                           struct bytes body);
+void replication_taken_compared(struct replication *r, const struct peer *peer, uint32_t slot);
+void replication_send_asks(struct peer *peer);
+
+/* ---- replication_burials.c ---- */
+
+void replication_take_bury_ask(struct replication *r, struct replication_link *link,
+                               struct bytes body);
+void replication_take_bury_answer(struct replication *r, struct replication_link *link,
+                                  struct bytes body);
+
+#endif

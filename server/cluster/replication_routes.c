@@ -1,0 +1,204 @@
+/* Who serves a slot now: the first of its owners that can be reached, unless it is not level yet and asks a later one.
+ *
+ * With three copies or more, a node that is to coordinate though it is not the first owner asks the other owners that
+ * it reaches what they have seen, and is compared with those who have seen more, before it does (takes the slot): the
+ * one that cannot be reached may have told them of writes that it did not tell this node. It begins with that when it
+ * notices that the earlier owner is gone, for all of its slots in one message. */
+#include "replication_private.h"
+
+#include <errno.h>
+
+struct peer *replication_owner(const struct replication *r, uint32_t slot, uint32_t rank)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    for (uint32_t i = 0; i < route->owners; i++) {
+        if (route->ranks[i] == rank) {
+            return peer_at(r, route->peers[i]);
+        }
+    }
+    return NULL;
+}
+
+static bool reach_rank(const struct replication *r, uint32_t slot, uint32_t rank)
+{
+    const struct peer *peer = replication_owner(r, slot, rank);
+
+    return peer != NULL && peer->reachable;
+}
+
+/* ---- Taking over ---- */
+
+/* Before this node coordinates: ask the later owners. */
+static void take_over(struct replication *r, uint32_t slot)
+{
+    struct slot_route *route = route_of(r, slot);
+    uint8_t bytes[2];
+
+    route->awaits = 0;
+    route->asked_ms = (uint32_t)(r->now_us / 1000);
+    store_u16(bytes, (uint16_t)slot);
+    for (uint32_t i = 0; i < route->owners; i++) {
+        struct peer *peer = peer_at(r, route->peers[i]);
+        if (route->ranks[i] > route->rank && peer->reachable &&
+            buffer_append(&peer->seen_asks, bytes_of(bytes, sizeof bytes)) == 0) {
+            route->awaits |= (uint8_t)(1U << route->ranks[i]);
+        }
+    }
+    route->taken = route->awaits == 0;
+    r->stats.takeovers += !route->taken;
+}
+
+static void heard_from(struct slot_route *route, uint32_t rank)
+{
+    if (route->awaits != 0 && rank < PLACEMENT_REPLICAS_MAX) {
+        route->awaits &= (uint8_t) ~(1U << rank);
+        route->taken = route->awaits == 0;
+    }
+}
+
+void replication_send_asks(struct peer *peer)
+{
+    if (peer->out != NULL && peer->begun) {
+        if (peer->seen_asks.size > 0) {
+            replication_link_send_bytes(peer->out, REPLICATION_SEEN_ASK, 0,
+                                        buffer_bytes(&peer->seen_asks));
+        }
+        if (peer->burials.size > 0) {
+            replication_link_send_bytes(peer->out, REPLICATION_BURY_ASK, 0,
+                                        buffer_bytes(&peer->burials));
+        }
+    }
+    peer->seen_asks.size = peer->burials.size = 0;
+}
+
+void replication_reach_changed(struct replication *r, struct peer *peer)
+{
+    for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
+        struct slot_route *route = route_of(r, slot);
+        const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
+        if (rank == PLACEMENT_REPLICAS_MAX || !has_slot(r, peer, slot) || !route->mine) {
+            continue;
+        }
+        if (rank > route->rank && !peer->reachable) {
+            heard_from(route, rank); /* Who is gone is not waited for. */
+        }
+        if (rank < route->rank && route->rank < PLACEMENT_REPLICAS_MAX) {
+            route->taken = false;
+            route->awaits = 0;
+            bool earlier = false;
+            for (uint32_t before = 0; before < route->rank; before++) {
+                earlier |= reach_rank(r, slot, before);
+            }
+            if (!earlier && slot_set_has(&r->level, slot)) {
+                take_over(r, slot);
+            }
+        }
+    }
+}
+
+void replication_take_seen_ask(struct replication *r, struct replication_link *link,
+                               struct bytes body)
+{
+    struct reader from = reader_of(body);
+
+    while (reader_left(&from) > 0) {
+        const uint8_t low = read_u8(&from), high = read_u8(&from);
+        const uint32_t slot = low | (uint32_t)high << 8;
+        if (from.bad || !has_slot(r, link->peer, slot)) {
+            replication_link_bad(link);
+            return;
+        }
+        const uint8_t flags = replication_flags(r, link->peer, slot);
+        r->answer.size = 0;
+        if ((flags & FLAG_SEEN) != 0 && seen_put(r->core->seen, slot, &r->answer) != 0) {
+            replication_link_cut(link); /* No memory. */
+            return;
+        }
+        const struct bytes parts[] = {bytes_of(&flags, 1), buffer_bytes(&r->answer)};
+        replication_link_send(link, REPLICATION_SEEN, slot, parts, 2);
+    }
+}
+
+void replication_take_seen(struct replication *r, struct replication_link *link, uint64_t number,
+                           struct bytes body)
+{
+    struct reader from = reader_of(body);
+    const uint8_t flags = read_u8(&from);
+    const uint32_t slot = (uint32_t)number;
+
+    if (from.bad || number >= SLOT_COUNT || !has_slot(r, link->peer, slot)) {
+        replication_link_bad(link);
+        return;
+    }
+    struct slot_route *route = route_of(r, slot);
+    const uint32_t rank = slot_owners_rank(&r->table->owners[slot], link->peer->node);
+    if (rank == PLACEMENT_REPLICAS_MAX || (route->awaits >> rank & 1) == 0) {
+        return; /* Nobody waits for it any more. */
+    }
+    const struct bytes seen = read_bytes(&from, reader_left(&from));
+    if ((flags & FLAG_SEEN) != 0 && seen_covers_all(r->core->seen, slot, seen)) {
+        heard_from(route, rank);
+    } else {
+        replication_want(link->peer, slot);
+    }
+}
+
+void replication_taken_compared(struct replication *r, const struct peer *peer, uint32_t slot)
+{
+    heard_from(route_of(r, slot), slot_owners_rank(&r->table->owners[slot], peer->node));
+}
+
+/* ---- Routes ---- */
+
+static enum route far_to(const struct peer *peer, uint8_t flags, struct route_far *far)
+{
+    *far = (struct route_far){.node = peer->node, .shard = peer->shard, .flags = flags};
+    return ROUTE_FAR;
+}
+
+/* This node is to coordinate. */
+static enum route coordinate(struct replication *r, uint32_t slot)
+{
+    struct slot_route *route = route_of(r, slot);
+
+    if (route->rank == 0 || route->taken) {
+        return ROUTE_LOCAL;
+    }
+    if (route->awaits == 0) {
+        take_over(r, slot);
+    } else if ((uint32_t)(r->now_us / 1000) - route->asked_ms > r->options.silence_ms) {
+        route->awaits =
+            0; /* Who says nothing for so long is passed over, as if its links were silent. */
+        route->taken = true;
+    }
+    return route->taken ? ROUTE_LOCAL : ROUTE_WAIT;
+}
+
+enum route replication_route(struct replication *r, uint32_t slot, uint8_t flags,
+                             struct route_far *far)
+{
+    if (r->table == NULL) {
+        return ROUTE_NOWHERE;
+    }
+    const struct slot_route *route = route_of(r, slot);
+    const bool owns = route->rank < PLACEMENT_REPLICAS_MAX;
+    const uint32_t before = owns ? route->rank : PLACEMENT_REPLICAS_MAX;
+
+    for (uint32_t i = 0; i < route->owners && (flags & ROUTE_COORDINATE) == 0; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (route->ranks[i] < before && peer->reachable) {
+            return far_to(peer, 0, far);
+        }
+    }
+    if (owns && replication_check_level(r, slot)) {
+        return coordinate(r, slot);
+    }
+    for (uint32_t i = 0; i < route->owners && owns; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (route->ranks[i] > before && peer->reachable) {
+            return far_to(peer, ROUTE_COORDINATE, far);
+        }
+    }
+    return ROUTE_NOWHERE;
+}

@@ -1,0 +1,158 @@
+/* Whole sessions to other nodes: for deltas that lacked their base, for comparisons, and copies that others should
+ * have. The shard is asked for a few positions at a time; what its disk has to fetch comes later. */
+#include "replication_private.h"
+
+static uint64_t ticket_of(uint32_t index, const struct whole *whole)
+{
+    return (uint64_t)whole->generation << 32 | index;
+}
+
+static struct whole *whole_of(struct replication *r, uint64_t ticket)
+{
+    const uint32_t index = (uint32_t)ticket;
+
+    if (index >= WHOLES_MAX || !r->wholes[index].used ||
+        r->wholes[index].generation != (uint32_t)(ticket >> 32)) {
+        return NULL;
+    }
+    return &r->wholes[index];
+}
+
+int replication_send_whole(struct replication_link *link, uint8_t kind, uint64_t number,
+                           uint64_t position)
+{
+    struct send *send =
+        queue_push(&link->sends, link->replication->memory, sizeof *send, SENDS_MAX);
+
+    if (send == NULL) {
+        return -ENOMEM;
+    }
+    *send = (struct send){.kind = kind, .number = number, .position = position};
+    return 0;
+}
+
+void replication_take_whole_ask(struct replication *r, struct peer *peer, uint64_t number,
+                                struct bytes body)
+{
+    struct reader from = reader_of(body);
+    const uint64_t life = read_u64(&from), position = read_u64(&from);
+
+    if (!reader_done(&from) || !has_slot(r, peer, slot_of_position(position))) {
+        replication_link_bad(peer->out);
+        return;
+    }
+    if (life == peer->stream.life &&
+        replication_send_whole(peer->out, REPLICATION_WHOLE, number, position) != 0) {
+        replication_link_cut(peer->out);
+    }
+}
+
+/* It is over: whoever waits for it is told. */
+static void finish(struct replication *r, struct whole *whole, bool good)
+{
+    struct replication_link *link = whole->link;
+
+    whole->used = false;
+    r->whole_count--;
+    if (link == NULL) {
+        return;
+    }
+    if (whole->kind == REPLICATION_WHOLE) {
+        /* What could not be given, as it is damaged, is told to be nothing: the comparisons find it again. */
+        replication_link_send_bytes(link, REPLICATION_WHOLE_DONE, whole->number, bytes_of(NULL, 0));
+    } else if (whole->kind == REPLICATION_COMPARE_RECORD) {
+        replication_job_sent(link, whole->number, good);
+    }
+}
+
+void replication_whole(struct replication *r, uint64_t ticket, struct bytes record)
+{
+    const struct whole *whole = whole_of(r, ticket);
+    uint8_t position[8];
+
+    if (whole == NULL || whole->link == NULL) {
+        return;
+    }
+    store_u64(position, whole->position);
+    const struct bytes parts[] = {bytes_of(position, sizeof position), record};
+    replication_link_send(whole->link, whole->kind, whole->number, parts, 2);
+    if (whole->kind == REPLICATION_WHOLE) {
+        r->stats.wholes_sent++;
+    } else if (whole->kind == REPLICATION_COMPARE_RECORD) {
+        r->stats.healed_out++;
+        r->stats.healed_bytes_out += record.size;
+        r->heal_tokens -= (int64_t)record.size;
+    }
+}
+
+void replication_whole_done(struct replication *r, uint64_t ticket, enum status status)
+{
+    struct whole *whole = whole_of(r, ticket);
+
+    if (whole != NULL) {
+        finish(r, whole, status == STATUS_OK);
+    }
+}
+
+/* Begin to give the first that waits. Returns whether the shard took it. */
+static bool begin(struct replication *r, struct replication_link *link)
+{
+    const struct send send = *(const struct send *)queue_at(&link->sends, 0);
+    uint32_t index = 0;
+
+    while (r->wholes[index].used) {
+        index++;
+    }
+    struct whole *whole = &r->wholes[index];
+    *whole = (struct whole){
+        .link = link,
+        .kind = send.kind,
+        .used = true,
+        .generation = whole->generation + 1,
+        .number = send.number,
+        .position = send.position,
+    };
+    r->whole_count++;
+    queue_pop(&link->sends);
+    if (r->core->whole(r->core, send.position, ticket_of(index, whole)) != 0) {
+        whole->used = false;
+        r->whole_count--;
+        link->sends.first = (link->sends.first + link->sends.capacity - 1) &
+                            (link->sends.capacity - 1); /* Its place is as it was. */
+        link->sends.count++;
+        return false;
+    }
+    return true;
+}
+
+bool replication_send_wholes(struct replication *r, struct replication_link *link)
+{
+    while (link->sends.count > 0 && replication_link_is_clear(link) &&
+           r->whole_count < WHOLES_MAX) {
+        const struct send *send = queue_at(&link->sends, 0);
+        if (send->kind == 0) { /* Nobody waits for it any more. */
+            queue_pop(&link->sends);
+            continue;
+        }
+        if (send->kind == REPLICATION_COMPARE_RECORD && !replication_may_heal(r)) {
+            return false;
+        }
+        if (r->work <= 0) {
+            return true;
+        }
+        r->work -= WORK_OF_SEND;
+        if (!begin(r, link)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+void replication_wholes_forget(struct replication *r, const struct replication_link *link)
+{
+    for (uint32_t i = 0; i < WHOLES_MAX; i++) {
+        if (r->wholes[i].link == link) {
+            r->wholes[i].link = NULL;
+        }
+    }
+}
