@@ -46,7 +46,8 @@ enum {
     X(JOIN, 23)                                                                                    \
     X(JOINED, 24)                                                                                  \
     X(FAR_REQUEST, 64)                                                                             \
-    X(FAR_ANSWER, 65)
+    X(FAR_ANSWER, 65)                                                                              \
+    X(PUBLISH, 80)
 
 enum peer_kind {
 #define PEER_KIND_ENUM(name, number) PEER_##name = (number),

@@ -62,6 +62,13 @@ const struct command *command_find(struct bytes name)
     return NULL;
 }
 
+const struct command *command_of(const struct procedure *procedure)
+{
+    const struct command *command = command_find(bytes_of_string(procedure->name));
+
+    return command != NULL && &command->procedure == procedure ? command : NULL;
+}
+
 const struct command *command_at(uint32_t number)
 {
     return number < COUNT ? &commands[number] : NULL;

@@ -30,6 +30,9 @@ struct command {
 /* Returns NULL where there is none; letters of any case. */
 const struct command *command_find(struct bytes name);
 
+/* The command whose own procedure this is; NULL: it is none's. */
+const struct command *command_of(const struct procedure *procedure);
+
 /* All of them, in order of name. */
 const struct command *command_at(uint32_t number); /* NULL after the last. */
 uint32_t command_count(void);

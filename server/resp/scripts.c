@@ -305,3 +305,23 @@ const struct command *script_of_sha1(struct bytes sha1)
     }
     return NULL;
 }
+
+const struct command *script_of(const struct procedure *procedure)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        if (&scripts[i].command.procedure == procedure) {
+            return &scripts[i].command;
+        }
+    }
+    return NULL;
+}
+
+const char *script_sent(const struct command *command)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        if (&scripts[i].command == command) {
+            return scripts[i].sent;
+        }
+    }
+    return NULL;
+}

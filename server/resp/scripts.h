@@ -21,5 +21,10 @@ void script_sha1(struct bytes text, char sha1[SCRIPT_SHA1_BYTES + 1]);
 /* Return NULL where it is none of them. A SHA1 may have letters of any case. */
 const struct command *script_of_text(struct bytes text);
 const struct command *script_of_sha1(struct bytes sha1);
+/* By its procedure. */
+const struct command *script_of(const struct procedure *procedure);
+
+/* The SHA1 that is sent for it; NULL: this is no script. */
+const char *script_sent(const struct command *command);
 
 #endif

@@ -22,7 +22,7 @@ struct aside_request {
 
 int aside_init(struct shard_thread *thread)
 {
-    uint32_t count = thread->plane->options.shard_count;
+    uint32_t count = thread->plane->options.shard_count + 1;
 
     thread->aside.marks = calloc(count, sizeof *thread->aside.marks);
     return thread->aside.marks == NULL ? -ENOMEM : 0;
@@ -45,7 +45,7 @@ void aside_fini(struct shard_thread *thread)
             free_request(thread, kept);
         }
     }
-    for (uint32_t i = 0; aside->marks != NULL && i < thread->plane->options.shard_count; i++) {
+    for (uint32_t i = 0; aside->marks != NULL && i <= thread->plane->options.shard_count; i++) {
         marks_fini(&aside->marks[i], thread->memory);
     }
     free(aside->marks);
@@ -67,7 +67,9 @@ bool aside_log_is_behind(struct shard_thread *thread, const struct call *call,
 
 static struct marks *marks_of(struct shard_thread *thread, const struct call *call)
 {
-    return &thread->aside.marks[call->remote ? call->origin : thread->index];
+    uint32_t other = call->remote ? call->origin : thread->index;
+
+    return &thread->aside.marks[call->far ? thread->plane->options.shard_count : other];
 }
 
 static struct aside_list *list_of(struct shard_thread *thread, const struct call *call)
@@ -126,8 +128,9 @@ bool aside_takes(struct shard_thread *thread, struct call *call, const struct re
     if (call->form == CALL_STEP) {
         return false; /* A task asks again by itself. */
     }
-    bool granted = call->remote && call->granted_bytes != 0;
-    bool marked = call->remote && !granted && turned_is_marked(thread, call);
+    bool crosses = call->remote && !call->far;
+    bool granted = crosses && call->granted_bytes != 0;
+    bool marked = crosses && !granted && turned_is_marked(thread, call);
 
     if (granted) {
         turned_came_again(thread, call);
@@ -136,7 +139,7 @@ bool aside_takes(struct shard_thread *thread, struct call *call, const struct re
         keep_or_refuse(thread, call, request);
         return true;
     }
-    if (call->remote && turned_back(thread, call, request)) {
+    if (crosses && turned_back(thread, call, request)) {
         return true;
     }
     if (request->op == REQUEST_WRITE &&
@@ -159,7 +162,7 @@ static void turn_back_rest(struct shard_thread *thread, struct aside_list *list,
     while (kept != NULL) {
         struct aside_request *next = kept->next;
         struct call *call = calls_find(&thread->calls, kept->request.ticket);
-        bool same = call->remote && call->origin == first->origin &&
+        bool same = call->remote && !call->far && call->origin == first->origin &&
                     call->connection == first->connection &&
                     call->connection_generation == first->connection_generation;
         kept->next = NULL;
@@ -181,7 +184,7 @@ static void turn_back_rest(struct shard_thread *thread, struct aside_list *list,
 static bool may_go(struct shard_thread *thread, const struct call *call,
                    const struct request *request)
 {
-    if (call->remote && thread->owed[call->origin].bytes > OWED_BYTES_MAX) {
+    if (call->remote && !call->far && thread->owed[call->origin].bytes > OWED_BYTES_MAX) {
         return false;
     }
     return !aside_log_is_behind(thread, call, request);
@@ -203,7 +206,7 @@ static size_t run_first(struct shard_thread *thread, struct aside_list *list)
     list->first = kept->next;
     marks_remove(marks_of(thread, call), call);
     request->received_us = thread->now_us; /* It was the log that kept it waiting. */
-    if (!call->remote || !turned_back(thread, call, request)) {
+    if (!call->remote || call->far || !turned_back(thread, call, request)) {
         batch_execute(thread, request, monotonic_us());
     } else if (turned_is_marked(thread, &was)) {
         turn_back_rest(thread, list, &was);

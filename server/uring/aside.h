@@ -36,7 +36,8 @@ struct aside {
     struct aside_list lists
         [2]; /* In order: of protocols that wait no longer than the queue delay, and patient ones. */
     uint64_t bytes;
-    struct marks *marks; /* Of connections that have something here, by their shard. */
+    struct marks *
+        marks; /* Of connections that have something here, by their shard; the last of other nodes'. */
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -3,6 +3,8 @@
 #include "aside.h"
 #include "cross.h"
 #include "door.h"
+#include "far.h"
+#include "limits.h"
 #include "plane_private.h"
 #include "resp_door.h"
 #include "shard_thread.h"
@@ -159,6 +161,53 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
     }
 }
 
+/* Does another node coordinate it? Then it goes there, or is put off. */
+static bool goes_far(struct shard_thread *thread, const struct batch_item *item)
+{
+    const struct request *request = &item->request;
+    struct copies_route route;
+
+    if (request->op > REQUEST_WRITE || request->key.size == 0 ||
+        request->key.size > KEY_BYTES_MAX) {
+        return false;
+    }
+    struct call *call = calls_find(&thread->calls, request->ticket);
+    copies_find(thread, (uint32_t)(request->position >> (64 - SLOT_BITS)), call->coordinate,
+                &route);
+    if (route.kind == ROUTE_LOCAL) {
+        return false;
+    }
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+    bool may_wait = item->whole.size > 0 && connection != NULL;
+    if (connection != NULL) {
+        connection->batched--;
+    }
+    if (may_wait &&
+        (connection->stalled ||
+         connection_is_full(thread, connection, number_of(thread, connection, request->ticket)))) {
+        forget(thread, connection, request->ticket);
+        connection_put_off(thread, connection, item->whole);
+        return true;
+    }
+    if (may_wait) {
+        call->granted_bytes = connection->far_bytes;
+    }
+    int rc = far_ask(thread, call, request, &route);
+    if (rc == 0 && may_wait) {
+        connection_awaits(connection, call, true);
+    } else if (rc == -EAGAIN && may_wait && connection->order != NULL) {
+        /* Its client could not be told to come back. */
+        forget(thread, connection, request->ticket);
+        connection_put_off(thread, connection, item->whole);
+        thread->again = true;
+    } else if (rc != 0) {
+        door_refuse(thread, request->ticket, rc == -EINVAL ? STATUS_UNSUPPORTED : STATUS_BUSY,
+                    rc == -EAGAIN ? "the link to the session's node is full"
+                                  : "the request cannot be passed on to the session's node");
+    }
+    return true;
+}
+
 static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -166,6 +215,9 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
     }
     uint64_t now_us = monotonic_us();
     for (uint32_t i = 0; i < count; i++) {
+        if (thread->clustered && goes_far(thread, &items[i])) {
+            continue;
+        }
         if (!is_deferred(thread, &items[i])) {
             batch_execute(thread, &items[i].request, now_us);
             await(thread, &items[i]);

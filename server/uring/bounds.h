@@ -71,6 +71,23 @@ enum {
     OWED_BYTES_MAX = 16 * 1024 * 1024,
     REFUSED_MAX = 1024, /* Such refusals themselves; above, that shard's queue is left alone. */
 
+    /* Links to shards of other nodes. plane_link(): closed above. */
+    LINKS_MAX = 2048,
+    LINK_FRAME_PARTS_MAX = 8,
+    /* What waits to be sent over one: above, it takes no more but for answers, and its other end's requests wait. */
+    LINK_OUTPUT_BYTES_MAX = 4 * 1024 * 1024,
+    LINK_SEND_PARTS_MAX = 64,
+    LINK_SEND_BYTES_MAX = 512 * 1024,
+
+    /* Requests that other nodes coordinate (far.h): BUSY above. */
+    FAR_BYTES_MAX = 256 * 1024 * 1024,
+    FAR_CHECK_MS = 20,
+    FAR_SILENT_MS = 700,      /* Without a word from there what was asked is asked elsewhere. */
+    FAR_WAIT_MS = 2000,       /* So long somebody is looked for. */
+    FAR_ANSWER_MS = 30000,    /* So long an answer may take. */
+    FAR_RETRY_MS = 2000,      /* A client's first try counts as so much older than it came here. */
+    FAR_CONNECTION_BITS = 12, /* Of what tells another node's connections apart. */
+
     LOG_STAGING_BYTES =
         STAGING_AREA_BYTES,           /* Of one device write; larger only for one large record. */
     LOG_WRITE_BYTES_MIN = 256 * 1024, /* Written without waiting for the interval. */

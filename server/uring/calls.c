@@ -105,7 +105,7 @@ struct call *calls_find(struct calls *calls, uint64_t ticket)
 
 void calls_give(struct calls *calls, struct call *call)
 {
-    assert((call->generation & 1) != 0 && calls->used > 0);
+    assert((call->generation & 1) != 0 && calls->used > 0 && call->away == NULL);
     if (call->held != NULL) {
         held_give(calls, call->held);
         call->held = NULL;

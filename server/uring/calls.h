@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "status.h"
 
+struct far_call;
 struct gather;
 struct protocol;
 struct slow_request;
@@ -45,14 +46,19 @@ struct call {
     bool
         awaited; /* Of another shard or from the disk: counted in its connection's awaited_bytes. */
     bool turned; /* `held` has the request, which is owed back (turned.h). */
-    bool stand_in;  /* Coordinated here in the place of the slot's primary. */
-    bool held_back; /* The answer waits for its release, in `held` where there was memory. */
+    bool stand_in;   /* Coordinated here in the place of the slot's primary. */
+    bool far;        /* Another node's, remote too: the bytes go to its link. */
+    bool coordinate; /* An owner before this node asks it to. */
+    uint8_t hops;    /* Nodes that have passed it on. */
+    bool held_back;  /* The answer waits for its release, in `held` where there was memory. */
     uint32_t connection, connection_generation;
     uint32_t part;
     uint32_t
         granted_bytes; /* Another shard, or the disk, may give an answer so large (turned.h); 0: a small one. */
     uint64_t request_id;
     uint64_t origin_ticket;
+    uint32_t link, link_generation; /* Of another node's. */
+    struct far_call *away;          /* It was asked of another node (far.h), or waits for that. */
     const struct protocol *protocol;
     struct gather *gather;
     struct task *task;

@@ -136,8 +136,9 @@ struct connection {
     uint64_t skip_bytes; /* Of a request that is not taken. */
     struct chunk_list put_off, backlog;
     struct turned_list
-        turned; /* Other shards sent them back until there is room for the answers. */
-    bool cut;   /* OUTPUT_LIMIT was its last answer. */
+        turned;         /* Other shards sent them back until there is room for the answers. */
+    uint32_t far_bytes; /* How large the answers of other nodes were, of late. */
+    bool cut;           /* OUTPUT_LIMIT was its last answer. */
     struct output output;
     size_t answer_bytes_max; /* The largest answer since the output was last empty. */
     uint64_t client;         /* The client's id, after its HELLO. */

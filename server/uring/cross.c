@@ -169,6 +169,8 @@ static void take_request(struct shard_thread *thread, uint32_t from,
     *call = message->call;
     call->generation = generation;
     call->remote = true;
+    call->far = false; /* It came over a link of that thread's. */
+    call->away = NULL;
     call->origin = (uint8_t)from;
     call->origin_ticket = request.ticket;
     call->gather = NULL;

@@ -5,6 +5,7 @@
 #include "connection.h"
 #include "container.h"
 #include "cross.h"
+#include "far.h"
 #include "gather.h"
 #include "shard_thread.h"
 #include "tasks.h"
@@ -27,7 +28,9 @@ static void has_come(struct shard_thread *thread, struct call *call)
 static void deliver(struct shard_thread *thread, struct call *call, struct bytes answer)
 {
     has_come(thread, call);
-    if (call->remote && !cross_answer(thread, call, answer)) {
+    if (call->far) {
+        far_answer(thread, call, answer);
+    } else if (call->remote && !cross_answer(thread, call, answer)) {
         return; /* It goes later, and the call is over then. */
     }
     if (call->remote) {
@@ -199,6 +202,6 @@ void door_deliver(struct shard_thread *thread, uint64_t ticket, struct bytes ans
 {
     struct call *call = calls_find(&thread->calls, ticket);
 
-    assert(call != NULL && !call->remote);
+    assert(call != NULL && call->away == NULL);
     deliver(thread, call, answer);
 }

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "plane_table.h"
+
 int mailbox_init(struct mailbox *mailbox)
 {
     pthread_condattr_t attributes;
@@ -54,6 +56,13 @@ struct mail *mail_new(enum mail_kind kind)
 
 void mail_free(struct mail *mail)
 {
+    if (mail->kind == MAIL_LINK && mail->link.fd >= 0) {
+        close(mail->link.fd);
+    }
+    if (mail->table != NULL) {
+        plane_table_drop(mail->table);
+    }
+    free(mail->bytes);
     free(mail->stats);
     free(mail->text);
     free(mail->json);

@@ -1,5 +1,5 @@
-/* Messages from outside to a shard's thread, rare ones: counters asked for, a new table of policies, other users,
- * the answer to an administrative request or a login, the end.
+/* Messages from outside to a shard's thread, rare ones: counters asked for, a new table of policies or of slots, other
+ * users, a link to another node, the answer to an administrative request or a login, the end.
  *
  * Memory: a mail is the heap's, and the receiver's once it was posted; one that is waited for is freed by
  * whoever comes last. Threads: any posts, the shard's takes.
@@ -21,8 +21,12 @@ enum mail_kind {
     MAIL_ADMIN,
     MAIL_LOGIN,
     MAIL_USERS,
-    MAIL_STOP
+    MAIL_LINK,
+    MAIL_TABLE,
+    MAIL_STOP,
 };
+
+struct plane_table;
 
 struct mail {
     struct mail *next;
@@ -32,6 +36,11 @@ struct mail {
     struct plane_shard_stats *stats; /* In the mail's own memory. */
     /* POLICIES */
     const struct policies *policies;
+    /* LINK: the socket is the mail's until it was taken (then -1), its `rest` lies in `bytes`. */
+    struct plane_link link;
+    uint8_t *bytes;
+    /* TABLE: one of its users is the mail. */
+    struct plane_table *table;
     /* LOGIN: the ticket is logins.h's token. */
     struct login_answer login;
     /* ADMIN; MAP: the epoch is the ticket, the map the document. */

@@ -21,6 +21,7 @@
 #include "staging.h"
 
 struct plane; /* private to plane.c */
+struct slot_table;
 
 struct plane_limits {
     uint32_t connections;     /* All shards together. */
@@ -59,6 +60,10 @@ struct plane_options {
     /* A trace event of any shard; on that shard's thread; must not block. */
     void (*trace)(void *context, uint32_t shard, enum trace_event event, uint64_t a,
                   struct bytes text);
+    /* A link of plane_link() is gone; where it was dialled here, it is to be dialled again. On that shard's thread; must
+     * not block. NULL: nobody asks. */
+    void (*link_lost)(void *context, uint32_t shard, uint32_t node, uint32_t node_shard,
+                      bool dialled);
     void *context;
 };
 
@@ -78,6 +83,7 @@ struct plane_shard_stats {
     struct plane_log_stats log;
     uint64_t connections, accepted, refused_connections;
     uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
+    uint64_t links, link_bytes_in, link_bytes_out, far_asked, far_executed;
     uint64_t buffer_bytes; /* Memory of requests and answers under way, now. */
     uint64_t cpu_us;       /* Of the thread. */
 };
@@ -127,6 +133,27 @@ void plane_login_answered(struct plane *plane, uint64_t token, void *carrier,
 /* The roster has other users: connections of those that are gone, or have lost a password, end now, where there is no
  * memory to tell a shard of it at their next request. Any thread. */
 void plane_users_changed(struct plane *plane);
+
+/* ---- Other nodes ---- */
+
+/* A connection to (`dialled`) or from a shard of another node, after the handshake. */
+struct plane_link {
+    int fd;
+    bool dialled;           /* By this node. */
+    uint32_t node, start;   /* Of the other end... */
+    uint32_t shard, shards; /* ... which shard of it, of how many. */
+    struct bytes rest;      /* What came behind the handshake; copied. */
+};
+
+/* Give it to a shard, which owns the socket from here on; options.link_lost is called once it is gone. Returns 0, or
+ * -ENOMEM with the socket still the caller's. Any thread. */
+int plane_link(struct plane *plane, uint32_t shard, const struct plane_link *link);
+
+/* Who holds which slot, from here on. The table must stay as it is until `released` was called with it, which is once no
+ * thread uses it any more: after another one came, or from within plane_destroy(); on any thread. Returns 0, or -ENOMEM:
+ * nothing has changed, and it will not be called. Without any the node is alone. */
+int plane_set_table(struct plane *plane, const struct slot_table *table,
+                    void (*released)(void *context, const struct slot_table *table), void *context);
 
 void plane_set_policies(struct plane *plane, const struct policies *policies);
 

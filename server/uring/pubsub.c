@@ -39,8 +39,9 @@ struct bytes pubsub_name(const struct subscription_share *share)
 
 static void tell(struct pubsub *pubsub)
 {
-    atomic_store_explicit(&pubsub->told, pubsub->subscriptions > 0 ? pubsub->events : 0,
-                          memory_order_relaxed);
+    bool listens = pubsub->subscriptions > 0 || pubsub->shared;
+
+    atomic_store_explicit(&pubsub->told, listens ? pubsub->events : 0, memory_order_relaxed);
 }
 
 /* Of the two lists that it would be in, the shorter one is searched. */
@@ -374,6 +375,14 @@ void pubsub_set_events(struct pubsub *pubsub, uint32_t events)
 {
     pthread_mutex_lock(&pubsub->lock);
     pubsub->events = events;
+    tell(pubsub);
+    pthread_mutex_unlock(&pubsub->lock);
+}
+
+void pubsub_set_shared(struct pubsub *pubsub, bool shared)
+{
+    pthread_mutex_lock(&pubsub->lock);
+    pubsub->shared = shared;
     tell(pubsub);
     pthread_mutex_unlock(&pubsub->lock);
 }

@@ -84,6 +84,7 @@ struct pubsub {
     struct pubsub_topic *patterns; /* All of them. */
     uint32_t events;               /* Which keyspace events are asked for (events.h). */
     uint64_t subscriptions;
+    bool shared;           /* Other nodes may have subscribers. */
     _Atomic uint32_t told; /* The same; 0 while nobody subscribes to anything. */
     struct pubsub_thread threads[SHARDS_MAX];
 };
@@ -134,6 +135,8 @@ uint32_t pubsub_pattern_count(struct pubsub *pubsub);
 /* ---- Keyspace events ---- */
 
 void pubsub_set_events(struct pubsub *pubsub, uint32_t events);
+/* There are other nodes, whose subscribers are told as well; or no more. */
+void pubsub_set_shared(struct pubsub *pubsub, bool shared);
 uint32_t pubsub_events(struct pubsub *pubsub);
 
 /* Is anybody told of them, perhaps? All that it costs where nobody is. */

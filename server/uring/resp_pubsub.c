@@ -12,6 +12,7 @@
 #include "events.h"
 #include "glob.h"
 #include "limits.h"
+#include "news.h"
 #include "plane_private.h"
 #include "resp_local.h"
 #include "run.h"
@@ -178,6 +179,9 @@ static void tell(struct shard_thread *thread, const char *where, uint32_t databa
     int64_t count = pubsub_publish(&thread->plane->pubsub,
                                    bytes_of(channel, (size_t)size + what.size), payload);
     thread->stats.events_dropped += count < 0;
+    if (thread->clustered) {
+        news_send(thread, bytes_of(channel, (size_t)size + what.size), payload);
+    }
 }
 
 void resp_tell(struct shard_thread *thread, enum trace_event event, struct bytes key)
@@ -282,7 +286,14 @@ int64_t resp_publish(struct shard_thread *thread, struct resp_arguments argument
 
     (void)resp_next(&arguments, &channel);
     (void)resp_next(&arguments, &payload);
-    return pubsub_publish(&thread->plane->pubsub, channel, payload);
+    if (thread->clustered && !news_has_room(thread)) {
+        return -EAGAIN;
+    }
+    int64_t count = pubsub_publish(&thread->plane->pubsub, channel, payload);
+    if (count >= 0 && thread->clustered) {
+        news_send(thread, channel, payload);
+    }
+    return count;
 }
 
 static void publish(struct shard_thread *thread, struct connection *connection, uint64_t number,

@@ -25,8 +25,11 @@ enum ring_event {
     RING_RECEIVE_BULK, /* Into the frame itself. */
     RING_SEND,
     RING_LOG_WRITE,
-    RING_MAIL,    /* The eventfd of the mailbox was read. */
-    RING_HOP,     /* Another shard put something into its queue to us. */
+    RING_MAIL,         /* The eventfd of the mailbox was read. */
+    RING_HOP,          /* Another shard put something into its queue to us. */
+    RING_LINK_RECEIVE, /* As RECEIVE, RECEIVE_BULK and SEND, of a link. */
+    RING_LINK_BULK,
+    RING_LINK_SEND,
     RING_HOP_SENT /* Our wake-up of another shard; index: its number. */
 };
 

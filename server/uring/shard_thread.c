@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "container.h"
+#include "copies.h"
 #include "cross.h"
 #include "door.h"
 #include "gather.h"
@@ -120,6 +121,17 @@ static void abandon_gathers(struct shard_thread *thread)
     }
 }
 
+/* Requests whose answers will not come from other nodes. */
+static void abandon_far(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->calls.size; i++) {
+        struct call *call = &thread->calls.table[i];
+        if ((call->generation & 1) != 0 && call->away != NULL) {
+            far_drop(thread, call);
+        }
+    }
+}
+
 static void free_hops(struct shard_thread *thread)
 {
     for (uint32_t i = 0; thread->hops_out != NULL && i < thread->plane->options.shard_count; i++) {
@@ -140,6 +152,9 @@ void shard_thread_fini(struct shard_thread *thread)
     resp_pubsub_fini(thread);
     abandon_gathers(thread);
     tasks_fini(thread);
+    abandon_far(thread);
+    links_fini(thread);
+    copies_fini(thread);
     aside_fini(thread);
     calls_fini(&thread->calls);
     chunk_pool_fini(&thread->chunks);
@@ -173,6 +188,7 @@ static void fill_stats(struct shard_thread *thread, struct plane_shard_stats *st
     keeper_stats(shard_keeper(thread->shard), &stats->keeper);
     stats->log = thread->log.stats;
     stats->connections = thread->connections.open;
+    stats->links = thread->links.open;
     stats->buffer_bytes = thread->chunks.bytes_out;
     stats->cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     if (thread->index == 0) {
@@ -224,6 +240,14 @@ static void read_mail(struct shard_thread *thread)
         case MAIL_USERS:
             connections_end_logins(thread);
             break;
+        case MAIL_LINK:
+            link_open(thread, &mail->link);
+            mail->link.fd = -1;
+            break;
+        case MAIL_TABLE:
+            copies_set_table(thread, mail->table);
+            mail->table = NULL;
+            break;
         case MAIL_STOP:
             thread->stopping = true;
             thread->stop_us = thread->now_us;
@@ -264,6 +288,15 @@ static void complete(struct shard_thread *thread, const struct io_uring_cqe *cqe
     case RING_MAIL:
         read_mail(thread);
         arm_mailbox(thread);
+        break;
+    case RING_LINK_RECEIVE:
+        link_received(thread, link_at(thread, tag.index), cqe);
+        break;
+    case RING_LINK_BULK:
+        link_received_bulk(thread, link_at(thread, tag.index), cqe->res);
+        break;
+    case RING_LINK_SEND:
+        link_sent(thread, link_at(thread, tag.index), cqe->res);
         break;
     case RING_HOP_SENT:
         if (cqe->res < 0) {
@@ -387,8 +420,11 @@ static uint64_t end_of_turn(struct shard_thread *thread)
     resp_pubsub_turn(thread);
     resp_monitor_turn(thread);
     wait_us = least(wait_us, native_map_turn(thread));
+    wait_us = least(wait_us, far_turn(thread));
     connections_turn(thread);
     wait_us = least(wait_us, tick(thread, now_us));
+    wait_us = least(wait_us, copies_turn(thread));
+    links_turn(thread);
     wait_us = least(wait_us, log_writer_turn(&thread->log, now_us));
     wait_us = least(wait_us, check(thread));
     wait_us = least(wait_us, accept_again(thread));

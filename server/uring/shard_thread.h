@@ -20,7 +20,9 @@
 #include "batch.h"
 #include "calls.h"
 #include "connection.h"
+#include "far.h"
 #include "hop.h"
+#include "link.h"
 #include "log_writer.h"
 #include "mailbox.h"
 #include "marks.h"
@@ -74,6 +76,10 @@ struct shard_thread {
     struct hop **hops_in, **hops_out;
     struct marks *turned_marks; /* Of the other shards' connections (turned.h). */
     struct aside aside;
+    struct links links;
+    struct far far;
+    struct plane_table *table; /* NULL: there are no other nodes... */
+    bool clustered;    /* ... and this says whether there are any members beside this one. */
     struct owed *owed; /* Answers that found a queue full (cross_answer.c). */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */

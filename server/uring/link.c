@@ -1,0 +1,548 @@
+#include "link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "batch.h"
+#include "bounds.h"
+#include "connection.h"
+#include "copies.h"
+#include "far.h"
+#include "heap.h"
+#include "news.h"
+#include "peer_frame.h"
+#include "plane_private.h"
+#include "shard_thread.h"
+
+struct link *link_at(struct shard_thread *thread, uint32_t index)
+{
+    assert(index < thread->links.size);
+    return thread->links.table[index];
+}
+
+struct link *link_find(struct shard_thread *thread, uint32_t index, uint32_t generation)
+{
+    struct link *link = index < thread->links.size ? thread->links.table[index] : NULL;
+
+    return link != NULL && link->state == LINK_OPEN && link->generation == generation ? link : NULL;
+}
+
+static struct link *find(struct shard_thread *thread, bool dialled, uint32_t node, uint32_t shard)
+{
+    for (uint32_t i = 0; i < thread->links.size; i++) {
+        struct link *link = thread->links.table[i];
+        if (link->state == LINK_OPEN && link->dialled == dialled && link->node == node &&
+            (shard == UINT32_MAX || link->shard == shard)) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+struct link *link_to(struct shard_thread *thread, uint32_t node, uint32_t shard)
+{
+    return find(thread, true, node, shard);
+}
+
+struct link *link_to_node(struct shard_thread *thread, uint32_t node)
+{
+    return find(thread, true, node, UINT32_MAX);
+}
+
+static void mark(struct shard_thread *thread, struct link *link)
+{
+    link->dirty = thread->links.dirty = true;
+}
+
+/* ---- Its life ---- */
+
+/* One that is free, or a new one. Returns NULL where there is no memory. */
+static struct link *take_link(struct shard_thread *thread)
+{
+    struct links *links = &thread->links;
+
+    for (uint32_t i = 0; i < links->size; i++) {
+        if (links->table[i]->state == LINK_FREE) {
+            return links->table[i];
+        }
+    }
+    if (links->size == LINKS_MAX) {
+        return NULL;
+    }
+    if (links->table == NULL) {
+        links->table = heap_take(thread->memory, LINKS_MAX * sizeof(struct link *));
+    }
+    struct link *link = links->table == NULL ? NULL : heap_take(thread->memory, sizeof *link);
+    if (link != NULL) {
+        *link = (struct link){.index = links->size};
+        links->table[links->size++] = link;
+    }
+    return link;
+}
+
+static void feed(struct shard_thread *thread, struct link *link, struct bytes bytes);
+
+void link_open(struct shard_thread *thread, const struct plane_link *opened)
+{
+    const struct plane_options *options = &thread->plane->options;
+    struct link *before = find(thread, opened->dialled, opened->node, opened->shard);
+    struct link *link = take_link(thread);
+    int on = 1;
+
+    if (before != NULL) {
+        before->replaced = true; /* Its other end has given it up. */
+        link_close(thread, before);
+    }
+    if (link == NULL) {
+        close(opened->fd);
+        if (options->link_lost != NULL) {
+            options->link_lost(options->context, thread->index, opened->node, opened->shard,
+                               opened->dialled);
+        }
+        return;
+    }
+    (void)setsockopt(opened->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    *link = (struct link){
+        .index = link->index,
+        .generation = link->generation + 1,
+        .fd = opened->fd,
+        .state = LINK_OPEN,
+        .dialled = opened->dialled,
+        .node = opened->node,
+        .start = opened->start,
+        .shard = opened->shard,
+        .shards = opened->shards,
+        .output = {.memory = thread->memory},
+        .heard_us = thread->now_us,
+    };
+    thread->links.open++;
+    mark(thread, link);
+    copies_link_up(thread, link);
+    feed(thread, link, opened->rest);
+}
+
+void link_close(struct shard_thread *thread, struct link *link)
+{
+    if (link->state == LINK_OPEN) {
+        link->state = LINK_CLOSING;
+        /* Ends what the ring has under way with this socket. */
+        (void)shutdown(link->fd, SHUT_RDWR);
+        mark(thread, link);
+    }
+}
+
+static void drop_input(struct shard_thread *thread, struct link *link)
+{
+    if (link->input != NULL) {
+        chunk_give(&thread->chunks, link->input);
+        link->input = NULL;
+    }
+}
+
+/* The ring has let go of it. */
+static void release(struct shard_thread *thread, struct link *link)
+{
+    const struct plane_options *options = &thread->plane->options;
+
+    close(link->fd);
+    drop_input(thread, link);
+    chunk_list_clear(&link->backlog, &thread->chunks);
+    link_output_fini(&link->output, &thread->chunks);
+    link->state = LINK_FREE;
+    thread->links.open--;
+    copies_link_down(thread, link);
+    far_link_lost(thread, link);
+    if (!link->replaced && options->link_lost != NULL) {
+        options->link_lost(options->context, thread->index, link->node, link->shard, link->dialled);
+    }
+}
+
+void links_keep_members(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->links.size; i++) {
+        struct link *link = thread->links.table[i];
+        if (link->state == LINK_OPEN && !copies_is_member(thread, link->node)) {
+            link_close(thread, link);
+        }
+    }
+}
+
+void links_fini(struct shard_thread *thread)
+{
+    struct links *links = &thread->links;
+
+    for (uint32_t i = 0; i < links->size; i++) {
+        struct link *link = links->table[i];
+        if (link->state != LINK_FREE) {
+            link->replaced = true; /* Nobody is to dial again. */
+            release(thread, link);
+        }
+        heap_give(thread->memory, link, sizeof *link);
+    }
+    if (links->table != NULL) {
+        heap_give(thread->memory, links->table, LINKS_MAX * sizeof(struct link *));
+    }
+    *links = (struct links){0};
+}
+
+/* ---- Out ---- */
+
+enum link_sent link_send(struct shard_thread *thread, struct link *link, uint8_t kind,
+                         uint64_t number, const struct bytes parts[], uint32_t count, bool lends,
+                         bool must)
+{
+    struct bytes whole[1 + LINK_FRAME_PARTS_MAX];
+    uint8_t head[PEER_HEAD_BYTES];
+
+    assert(count <= LINK_FRAME_PARTS_MAX && (count > 0 || !lends));
+    if (link->state != LINK_OPEN) {
+        return LINK_GONE;
+    }
+    if (!must && link->output.size >= LINK_OUTPUT_BYTES_MAX) {
+        link->full = true;
+        return LINK_FULL;
+    }
+    peer_frame_head_put(head, kind, number, parts, count);
+    whole[0] = bytes_of(head, sizeof head);
+    for (uint32_t i = 0; i < count; i++) {
+        whole[1 + i] = parts[i];
+    }
+    if (link_output_add(&link->output, &thread->chunks, whole, 1 + count, lends) != 0) {
+        link_close(thread, link); /* A frame that is missing would be missed silently. */
+        return LINK_GONE;
+    }
+    mark(thread, link);
+    return LINK_SENT;
+}
+
+static void send_output(struct shard_thread *thread, struct link *link)
+{
+    struct iovec *parts = arena_take(&thread->arena, LINK_SEND_PARTS_MAX * sizeof *parts);
+    struct msghdr *header = arena_take(&thread->arena, sizeof *header);
+
+    if (parts == NULL || header == NULL) {
+        mark(thread, link);
+        thread->again = true;
+        return;
+    }
+    *header = (struct msghdr){
+        .msg_iov = parts,
+        .msg_iovlen =
+            link_output_gather(&link->output, parts, LINK_SEND_PARTS_MAX, LINK_SEND_BYTES_MAX),
+    };
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+    io_uring_prep_sendmsg(sqe, link->fd, header, MSG_NOSIGNAL);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_LINK_SEND, link->index, link->generation));
+    link->sending = true;
+}
+
+void link_sent(struct shard_thread *thread, struct link *link, int32_t result)
+{
+    link->sending = false;
+    mark(thread, link);
+    if (link->state != LINK_OPEN) {
+        return;
+    }
+    if (result < 0) {
+        if (result != -EAGAIN && result != -EINTR && result != -ENOBUFS) {
+            link_close(thread, link);
+        }
+        return;
+    }
+    thread->stats.link_bytes_out += (uint64_t)result;
+    link_output_sent(&link->output, &thread->chunks, (size_t)result);
+    if (link->full && link->output.size <= LINK_OUTPUT_BYTES_MAX / 2) {
+        link->full = false;
+        copies_writable(thread, link);
+    }
+}
+
+/* ---- In ---- */
+
+/* The batch may point into it: it goes back once that was executed. */
+static void spend(struct shard_thread *thread, struct chunk *chunk)
+{
+    chunk->next = thread->spent;
+    thread->spent = chunk;
+}
+
+static void take_frame(struct shard_thread *thread, struct link *link, struct bytes whole)
+{
+    struct peer_frame frame;
+
+    if (peer_frame_parse(whole, &frame) != 0) {
+        thread->stats.frames_bad++;
+        link_close(thread, link);
+        return;
+    }
+    if (frame.kind >= PEER_REPLICATION_FIRST && frame.kind < PEER_FAR_FIRST) {
+        copies_receive(thread, link, &frame);
+    } else if (frame.kind == PEER_FAR_REQUEST && !link->dialled) {
+        far_take_request(thread, link, &frame);
+    } else if (frame.kind == PEER_FAR_ANSWER && link->dialled) {
+        far_take_answer(thread, link, &frame);
+    } else if (frame.kind == PEER_PUBLISH && !link->dialled) {
+        news_take(thread, &frame);
+    } else {
+        thread->stats.frames_bad++;
+        link_close(thread, link);
+    }
+}
+
+/* It has been asked for more than its other end takes. */
+static bool is_stalled(struct shard_thread *thread, struct link *link)
+{
+    if (!link->dialled && thread->batch.count >= PREFETCH_MAX) {
+        batch_run(thread); /* The answers count. */
+    }
+    link->stalled = !link->dialled && link->output.size >= LINK_OUTPUT_BYTES_MAX;
+    return link->stalled;
+}
+
+/* So much of the frame in `input` is wanted. Returns 0 or -ENOMEM. */
+static int set_wanted(struct shard_thread *thread, struct link *link, size_t size)
+{
+    struct chunk *input = link->input;
+
+    link->input_wanted = size;
+    if (size > input->capacity) {
+        struct chunk *larger = chunk_take(&thread->chunks, size);
+        if (larger == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(larger->data, input->data, input->size);
+        larger->size = input->size;
+        chunk_give(&thread->chunks, input);
+        link->input = larger;
+    }
+    return 0;
+}
+
+/* `input` grew: find its size, or take the frame. */
+static void look_at_input(struct shard_thread *thread, struct link *link)
+{
+    struct chunk *input = link->input;
+
+    if (input->size < link->input_wanted) {
+        return;
+    }
+    if (link->input_wanted == PEER_HEAD_BYTES) {
+        int64_t size = peer_frame_size(bytes_of(input->data, input->size), PEER_BODY_BYTES_MAX);
+        if (size < 0 || set_wanted(thread, link, (size_t)size) != 0) {
+            thread->stats.frames_bad += size < 0;
+            link_close(thread, link);
+            return;
+        }
+        input = link->input;
+    }
+    if (input->size == link->input_wanted) {
+        link->input = NULL;
+        spend(thread, input);
+        take_frame(thread, link, bytes_of(input->data, input->size));
+    }
+}
+
+/* Returns how many bytes of it were used. */
+static size_t fill_input(struct shard_thread *thread, struct link *link, struct bytes bytes)
+{
+    struct chunk *input = link->input;
+    size_t room = link->input_wanted - input->size;
+    size_t size = room < bytes.size ? room : bytes.size;
+
+    memcpy(input->data + input->size, bytes.data, size);
+    input->size += size;
+    look_at_input(thread, link);
+    return size;
+}
+
+/* A frame that lies whole in `bytes`, or the begin of one. Returns how many bytes of it were used. */
+static size_t take_next(struct shard_thread *thread, struct link *link, struct bytes bytes)
+{
+    int64_t size = peer_frame_size(bytes, PEER_BODY_BYTES_MAX);
+
+    if (size < 0) {
+        thread->stats.frames_bad++;
+        link_close(thread, link);
+        return bytes.size;
+    }
+    if (size > 0 && (size_t)size <= bytes.size) {
+        take_frame(thread, link, bytes_of(bytes.data, (size_t)size));
+        return (size_t)size;
+    }
+    link->input_wanted = size == 0 ? PEER_HEAD_BYTES : (size_t)size;
+    link->input = chunk_take(&thread->chunks, link->input_wanted);
+    if (link->input == NULL) {
+        link_close(thread, link);
+        return bytes.size;
+    }
+    memcpy(link->input->data, bytes.data, bytes.size);
+    link->input->size = bytes.size;
+    return bytes.size;
+}
+
+static void feed(struct shard_thread *thread, struct link *link, struct bytes bytes)
+{
+    while (bytes.size > 0 && link->state == LINK_OPEN) {
+        if (is_stalled(thread, link)) {
+            if (chunk_list_append(&link->backlog, &thread->chunks, bytes) != 0) {
+                link_close(thread, link);
+            }
+            return;
+        }
+        size_t used =
+            link->input != NULL ? fill_input(thread, link, bytes) : take_next(thread, link, bytes);
+        bytes = bytes_of(bytes.data + used, bytes.size - used);
+    }
+}
+
+/* Half of what it waited for is gone. */
+static void resume(struct shard_thread *thread, struct link *link)
+{
+    struct chunk *chunk = link->backlog.first;
+
+    link->stalled = false;
+    link->backlog = (struct chunk_list){0};
+    while (chunk != NULL) {
+        struct chunk *next = chunk->next;
+        feed(thread, link, bytes_of(chunk->data, chunk->size));
+        spend(thread, chunk);
+        chunk = next;
+    }
+}
+
+/* ---- The ring's side ---- */
+
+static bool wants_bulk(const struct link *link)
+{
+    return link->input != NULL && link->input_wanted - link->input->size > BULK_BYTES_MIN;
+}
+
+static void arm(struct shard_thread *thread, struct link *link)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+
+    if (wants_bulk(link)) {
+        struct chunk *input = link->input;
+        io_uring_prep_recv(sqe, link->fd, input->data + input->size,
+                           link->input_wanted - input->size, 0);
+        io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_LINK_BULK, link->index, link->generation));
+        link->receive = RECEIVE_BULK;
+        return;
+    }
+    io_uring_prep_recv_multishot(sqe, link->fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = 0;
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_LINK_RECEIVE, link->index, link->generation));
+    link->receive = RECEIVE_MULTI;
+}
+
+static void cancel(struct shard_thread *thread, struct link *link)
+{
+    struct io_uring_sqe *sqe = ring_submission(&thread->ring);
+
+    io_uring_prep_cancel64(sqe, ring_tag_pack(RING_LINK_RECEIVE, link->index, link->generation), 0);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_IGNORED, 0, 0));
+    link->receive = RECEIVE_CANCELLED;
+}
+
+static void end_of_input(struct shard_thread *thread, struct link *link, int32_t result)
+{
+    if (result != -ENOBUFS && result != -ECANCELED && result != -EAGAIN && result != -EINTR) {
+        link_close(thread, link);
+    }
+}
+
+static void note_arrival(struct shard_thread *thread, struct link *link, size_t size)
+{
+    link->heard_us = thread->now_us;
+    thread->stats.link_bytes_in += size;
+}
+
+void link_received(struct shard_thread *thread, struct link *link, const struct io_uring_cqe *cqe)
+{
+    struct bytes bytes = bytes_of(NULL, 0);
+
+    if ((cqe->flags & IORING_CQE_F_BUFFER) != 0) {
+        bytes = ring_received(&thread->ring, cqe);
+    }
+    if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
+        link->receive = RECEIVE_NONE;
+        mark(thread, link);
+    }
+    if (cqe->res <= 0) {
+        end_of_input(thread, link, cqe->res);
+        return;
+    }
+    note_arrival(thread, link, bytes.size);
+    feed(thread, link, bytes);
+    if (wants_bulk(link) || link->stalled) {
+        mark(thread, link);
+    }
+}
+
+void link_received_bulk(struct shard_thread *thread, struct link *link, int32_t result)
+{
+    link->receive = RECEIVE_NONE;
+    mark(thread, link);
+    if (result <= 0) {
+        end_of_input(thread, link, result);
+        return;
+    }
+    note_arrival(thread, link, (size_t)result);
+    if (link->state == LINK_OPEN) {
+        link->input->size += (size_t)result;
+        look_at_input(thread, link);
+    }
+}
+
+/* ---- End of a turn ---- */
+
+static void settle(struct shard_thread *thread, struct link *link)
+{
+    if (link->state == LINK_CLOSING) {
+        if (link->receive == RECEIVE_NONE && !link->sending) {
+            release(thread, link);
+        } else if (link->receive == RECEIVE_MULTI) {
+            cancel(thread, link); /* The end of the stream alone ends it, too. */
+        }
+        return;
+    }
+    if (link->output.size > 0 && !link->sending) {
+        send_output(thread, link);
+    }
+    if (link->receive == RECEIVE_MULTI && (link->stalled || wants_bulk(link))) {
+        cancel(thread, link);
+    } else if (link->receive == RECEIVE_NONE && !link->stalled) {
+        arm(thread, link);
+    }
+}
+
+void links_turn(struct shard_thread *thread)
+{
+    struct links *links = &thread->links;
+
+    if (!links->dirty) {
+        return;
+    }
+    for (uint32_t i = 0; i < links->size; i++) {
+        struct link *link = links->table[i];
+        if (link->state == LINK_OPEN && link->stalled &&
+            link->output.size <= LINK_OUTPUT_BYTES_MAX / 2) {
+            resume(thread, link);
+        }
+    }
+    batch_run(thread);
+    links->dirty = false;
+    for (uint32_t i = 0; i < links->size; i++) {
+        struct link *link = links->table[i];
+        if (link->dirty) {
+            link->dirty = false;
+            settle(thread, link);
+        }
+    }
+    thread->again = thread->again || links->dirty;
+}
