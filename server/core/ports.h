@@ -42,7 +42,8 @@ struct log_port {
  * shard lives, what the checkpoint has of a session whose fields have left memory. Where the disk fails it
  * tells whoever should know and goes on trying: nobody may be told that a session is not there. */
 struct loader_port {
-    uint64_t log_bytes; /* Of log that is to be given after the checkpoint. */
+    uint64_t log_bytes; /* Of log that is to be given after the checkpoint... */
+    uint64_t log_lsn;   /* ... and where that ends: 0 where there is none. */
 
     /* For the shard, while loading: may something of this position be still to come? Never false while
      * something is. */
@@ -52,7 +53,7 @@ struct loader_port {
      * Returns 0, or
      * -ENOMEM: nothing will come. */
     int (*fetch)(struct loader_port *loader, uint64_t position);
-    /* For the shard: the checkpoint has the log before `lsn`, and so every record stamped at or below
+    /* For the shard: the checkpoint has the log before `lsn`, and so every record that this node stamped at or below
      * `hlc`; both only grow. What was stored once is fetched from then on. */
     void (*covered)(struct loader_port *loader, uint64_t *lsn, uint64_t *hlc);
     /* For the shard: memory is short, bring the log before `lsn` into the checkpoint as soon as it is

@@ -38,6 +38,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     position_set_init(&made->fetched, memory);
     position_set_init(&made->wanted, memory);
     position_set_init(&made->cold.damaged, memory);
+    uncovered_init(&made->cold.uncovered, memory);
     position_set_init(&made->graced, memory);
     parking_init(&made->parking, memory);
     parking_init(&made->locks.waiting, memory);
@@ -71,6 +72,7 @@ void shard_destroy(struct shard *shard)
     position_set_fini(&shard->fetched);
     position_set_fini(&shard->wanted);
     position_set_fini(&shard->cold.damaged);
+    uncovered_fini(&shard->cold.uncovered);
     position_set_fini(&shard->graced);
     parking_fini(&shard->parking);
     parking_fini(&shard->locks.waiting);

@@ -238,8 +238,8 @@ const struct shard_stats *shard_stats(const struct shard *shard);
 const struct keeper *shard_keeper(const struct shard *shard);
 /* At or above every stamp given out or taken in. */
 uint64_t shard_hlc(const struct shard *shard);
-/* At or above every stamp that it has logged, below that of whatever it logs from here on (but for LOG_BURY, which
- * may be of an old tombstone): for the log, also from within its append(). */
+/* At or above every stamp that it has logged, below that of whatever it stamps and logs from here on (what other nodes
+ * stamped may be older, and LOG_BURY may be of an old tombstone): for the log, also from within its append(). */
 uint64_t shard_logged_hlc(const struct shard *shard);
 
 #endif

@@ -2,9 +2,10 @@
  *
  * Above a mark of memory_max a hand goes round the keeper (the clock, keeper.h) and leaves of each session
  * that was not used for a round its cold record (cold.h), down to a lower mark. That is done only where
- * the checkpoint has all of the session: stamps grow along the log, so that is so for every record whose
+ * the checkpoint has all of the session: stamps of this node grow along the log, so that is so for every record whose
  * newest stamp is at or below that of the last segment compacted, or of anything that the checkpoint gave at a
- * restart. So a cold session needs nothing of the
+ * restart; but for those that got older stamps of other nodes, which are noted with where they are in the log
+ * (uncovered.h). So a cold session needs nothing of the
  * log, and what is written is always a whole one again.
  *
  * A request that needs the fields is parked, as while loading, and the store fetches the record. It takes
@@ -80,12 +81,21 @@ enum status shard_full_status(const struct shard *shard, const char **text)
 /* ---- Freezing ---- */
 
 /* Is all of the record in the checkpoint? */
-static bool is_covered(const struct shard *shard, struct bytes record)
+static bool is_covered(const struct shard *shard, uint64_t position, struct bytes record)
 {
     struct record opened;
 
     return record_open_head(&opened, record, RECORD_FORMAT) == 0 &&
-           opened.version.newest.hlc <= shard->cold.covered_hlc;
+           opened.version.newest.hlc <= shard->cold.covered_hlc &&
+           !uncovered_has(&shard->cold.uncovered, position);
+}
+
+void shard_note_logged(struct shard *shard, uint64_t position, uint64_t newest_hlc,
+                       uint64_t logged_hlc, uint64_t lsn)
+{
+    if (newest_hlc <= logged_hlc && shard_can_freeze(shard)) {
+        uncovered_add(&shard->cold.uncovered, position, lsn);
+    }
 }
 
 /* Make the cold record of a session in shard->scratch. Returns whether that is worth it. */
@@ -109,7 +119,7 @@ static bool freeze_visit(void *context, uint64_t position, struct bytes record)
     struct freezing *freezing = context;
 
     /* What the checkpoint once had not is not left to it again. */
-    freezing->found = !record_is_cold(record) && is_covered(freezing->shard, record) &&
+    freezing->found = !record_is_cold(record) && is_covered(freezing->shard, position, record) &&
                       !position_set_has(&freezing->shard->cold.damaged, position) &&
                       make_cold(freezing->shard, record);
     return !freezing->found;
@@ -150,7 +160,7 @@ static void sweep_visit(void *context, uint64_t position, struct bytes record)
     if (record.size < COLD_SAVES_MIN || record_is_cold(record)) {
         return;
     }
-    if (!is_covered(shard, record)) {
+    if (!is_covered(shard, position, record)) {
         shard->cold.round_uncovered++;
     } else if (sweep->count < sizeof sweep->positions / sizeof sweep->positions[0]) {
         sweep->positions[sweep->count++] = position;
@@ -207,7 +217,12 @@ static void look_at_covered(struct shard *shard)
         cold->round_gained = cold->hand != 0;
         cold->stalled = false;
     }
-    cold->covered_lsn = lsn > cold->covered_lsn ? lsn : cold->covered_lsn;
+    if (lsn > cold->covered_lsn) {
+        cold->covered_lsn = lsn;
+        cold->round_gained = cold->hand != 0;
+        cold->stalled = false;
+        uncovered_advance(&cold->uncovered, lsn);
+    }
 }
 
 /* Have the log compacted where too much of memory waits for that; one part after the other. */

@@ -10,6 +10,13 @@
 
 #include <assert.h>
 
+static void raise_hlc(struct shard *shard, uint64_t hlc)
+{
+    if (hlc > shard->hlc) {
+        shard->hlc = hlc;
+    }
+}
+
 /* The last access that the merge came to, in the stored bytes, where they keep one; so that they differ only in what
  * is worth a record of the log. */
 static void touch(struct merging *merging, uint64_t access_ms)
@@ -27,6 +34,7 @@ static void touch(struct merging *merging, uint64_t access_ms)
     uint8_t *stored = keeper_find_mutable(shard->keeper, merging->position, merging->key, &size);
     merging->touched = session_touch_in_place(stored, size, access_ms) &&
                        before_ms / part_ms != access_ms / part_ms;
+    raise_hlc(shard, hlc_of_ms(access_ms));
 }
 
 /* Where the cold one is not needed for the merge: what came has all of it, or it all of what came. It does the same
@@ -140,9 +148,7 @@ enum status shard_merge(struct merging *merging, bool whole, struct bytes record
     merging->glance_before = shard_glance(shard, merging->before, shard->now_ms);
     merging->glance_after = shard_glance(shard, buffer_bytes(merging->after), shard->now_ms);
     status = check_memory(merging);
-    if (status == STATUS_OK && session_newest_hlc(buffer_bytes(merging->after)) > shard->hlc) {
-        shard->hlc = session_newest_hlc(buffer_bytes(merging->after));
-    }
+    raise_hlc(shard, session_newest_hlc(buffer_bytes(merging->after)));
     return status;
 }
 
@@ -166,10 +172,14 @@ enum status shard_log_touched(const struct merging *merging)
     if (session_open(&shard->view, merging->before, shard->now_ms) != 0) {
         return STATUS_DAMAGED;
     }
-    const uint8_t *end = varint_put(ms, shard->view.last_access_ms);
+    uint64_t access_ms = shard->view.last_access_ms;
+    const uint8_t *end = varint_put(ms, access_ms);
     const struct bytes parts[] = {bytes_of(ms, (size_t)(end - ms)), merging->key};
-    return shard_append_status(
-        shard_log(shard, LOG_TOUCH, merging->position, merging->key, parts, 2));
+    int rc = shard_log(shard, LOG_TOUCH, merging->position, merging->key, parts, 2);
+    if (rc == 0 && hlc_of_ms(access_ms) > shard->logged_hlc) {
+        shard->logged_hlc = hlc_of_ms(access_ms); /* Another node's clock is ahead. */
+    }
+    return shard_append_status(rc);
 }
 
 /* ---- One session ---- */
@@ -193,6 +203,7 @@ static enum status store(struct merging *merging, bool whole, struct bytes recor
     if (keeper_reserve(shard->keeper, merging->position, merging->key, after.size) != 0) {
         return STATUS_MEMORY_FULL;
     }
+    uint64_t logged_hlc = shard->logged_hlc;
     int rc =
         shard_log(shard, delta ? LOG_DELTA : LOG_FULL, merging->position, merging->key, &part, 1);
     if (rc != 0) {
@@ -202,6 +213,8 @@ static enum status store(struct merging *merging, bool whole, struct bytes recor
     assert(rc == 0); /* There was room. */
     shard->stats.cold -= merging->was_cold;
     shard_account_merged(merging);
+    shard_note_logged(shard, merging->position, session_newest_stamp(after), logged_hlc,
+                      shard->appended_lsn);
     return STATUS_OK;
 }
 

@@ -107,6 +107,7 @@ static int log_all(struct shard *shard, const struct item items[], uint32_t coun
 
 static enum status store_all(struct shard *shard, struct item items[], uint32_t count)
 {
+    uint64_t logged_hlc = shard->logged_hlc;
     uint32_t taken = take_cells(shard, items, count);
     int rc = taken == count ? log_all(shard, items, count) : -ENOMEM;
 
@@ -122,6 +123,9 @@ static enum status store_all(struct shard *shard, struct item items[], uint32_t 
             shard->stats.cold -= item->merging.was_cold;
             keeper_commit(shard->keeper, item->merging.position, item->merging.key, item->ref);
             shard_account_merged(&item->merging);
+            shard_note_logged(shard, item->merging.position,
+                              session_newest_stamp(buffer_bytes(&item->after)), logged_hlc,
+                              shard->appended_lsn);
         }
     }
     return STATUS_OK;

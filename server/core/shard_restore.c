@@ -89,6 +89,16 @@ static int join(struct shard *shard, uint64_t position, struct bytes before, str
     return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
 }
 
+/* Of what the log gives it is not known whether stamps were in order: all of it counts as not in the checkpoint until
+ * that has come to its end. */
+static int note_logged(struct shard *shard, uint64_t position, int rc)
+{
+    if (rc == 0 && shard->loader != NULL && shard->loader->log_lsn != 0) {
+        shard_note_logged(shard, position, 0, 0, shard->loader->log_lsn);
+    }
+    return rc;
+}
+
 int shard_restore_record(struct shard *shard, struct bytes record)
 {
     if (session_check(record) != 0) {
@@ -99,7 +109,8 @@ int shard_restore_record(struct shard *shard, struct bytes record)
     if (shard_has_fetched(shard, position)) {
         return 0;
     }
-    return join(shard, position, keeper_find(shard->keeper, position, key), record);
+    struct bytes before = keeper_find(shard->keeper, position, key);
+    return note_logged(shard, position, join(shard, position, before, record));
 }
 
 /* The newest stamp that the checkpoint has: whatever was stamped before is in it. */
@@ -153,7 +164,8 @@ int shard_restore_delta(struct shard *shard, struct bytes delta)
         return shard_want(shard, position);
     }
     int rc = session_apply_delta(before, delta, &shard->scratch);
-    return rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
+    rc = rc != 0 ? rc : set(shard, position, before, buffer_bytes(&shard->scratch));
+    return note_logged(shard, position, rc);
 }
 
 int shard_restore_touch(struct shard *shard, struct bytes body)

@@ -29,6 +29,7 @@
 #include "position_set.h"
 #include "rename.h"
 #include "shard.h"
+#include "uncovered.h"
 #include "wheel.h"
 
 enum {
@@ -53,11 +54,13 @@ struct cold_state {
     bool goes_on;         /* ... and some of it waits for another session now. */
     uint64_t answered;    /* The position that was fetched. */
     uint64_t covered_lsn; /* The checkpoint has the log before it... */
-    uint64_t covered_hlc; /* ... and every record whose newest stamp is not above this. */
+    uint64_t
+        covered_hlc; /* ... and every record whose newest stamp is not above this, but for those of `uncovered`. */
     uint64_t stored_hlc;  /* The newest stamp that the checkpoint gave while loading. */
     uint64_t pressed_lsn; /* Up to here the log was asked to be compacted. */
     uint64_t load_mark;   /* While loading: with more used than this, sessions are taken in cold. */
     struct position_set damaged; /* Fetched in vain. */
+    struct uncovered uncovered;  /* Of the log, and not told by stamps. */
 };
 
 /* Keys for which requests wait (shard_lock.c). */
@@ -246,6 +249,11 @@ bool shard_can_freeze(const struct shard *shard);
  * answers who wants more: BUSY, with a text, or MEMORY_FULL. */
 bool shard_memory_is_full(const struct shard *shard, bool begins);
 enum status shard_full_status(const struct shard *shard, const char **text);
+
+/* A record whose newest stamp this is was logged up to `lsn`, at `logged_hlc` before: may the checkpoint be taken to
+ * have it too early? */
+void shard_note_logged(struct shard *shard, uint64_t position, uint64_t newest_hlc,
+                       uint64_t logged_hlc, uint64_t lsn);
 
 /* The tick's part. Returns whether there is more to do now. */
 bool shard_freeze(struct shard *shard, uint64_t *budget_ns);

@@ -362,6 +362,7 @@ static void look_at_work(struct loader *loader)
     loader->lsn = restore->from_lsn;
     loader->end_lsn = restore->end_lsn;
     loader->port.log_bytes = restore->end_lsn - restore->from_lsn;
+    loader->port.log_lsn = restore->end_lsn;
 }
 
 int loader_prepare(struct loader *loader, uint64_t *lsn, uint64_t *hlc)

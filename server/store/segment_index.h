@@ -16,7 +16,8 @@
  *       16    8  epoch: number (4), salt (4)
  *       24    8  LSN of the segment's first record byte
  *       32    8  LSN at which its records end
- *       40    8  an hlc at or above that of every record in it, below that of every later one
+ *       40    8  an hlc at or above that of every record in it, below that of every later one that this
+ *                node stamped
  *       48    8  number of entries
  *       56    4  CRC-32C of the entries
  *       60    4  CRC-32C of the bytes 0 to 59

@@ -117,8 +117,8 @@ struct segments_stats {
     uint32_t files, ready;
     bool full;     /* Of the disk. */
     bool at_bound; /* No file can be made because of segments_set_bound(). */
-    /* The greatest hlc (struct segment_end) of those recycled since the start: every record stamped at or below
-     * it is in the checkpoint, as stamps grow along the log. */
+    /* The greatest hlc (struct segment_end) of those recycled since the start: every record that this node stamped at
+     * or below it is in the checkpoint, as its stamps grow along the log. */
     uint64_t recycled_hlc;
 };
 

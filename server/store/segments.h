@@ -41,7 +41,8 @@ struct segment {
 /* What a segment holds when it is complete. */
 struct segment_end {
     uint64_t lsn; /* The first not in it. */
-    uint64_t hlc; /* At or above that of every record in it, below that of every later one. */
+    uint64_t
+        hlc; /* At or above that of every record in it, below that of every later one that this node stamped. */
     uint32_t entry_count; /* SEGMENT_NOT_INDEXED where they are not all there. */
 };
 

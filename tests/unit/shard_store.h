@@ -139,6 +139,16 @@ static inline void store_take(const struct logged *logged)
     struct bytes body = bytes_of(logged->body, logged->size);
     struct reader reader = reader_of(body);
 
+    while (logged->kind == LOG_BATCH && reader_left(&reader) > 0) {
+        struct logged item = {.kind = read_u8(&reader), .position = read_u64(&reader)};
+        struct bytes record = read_string(&reader);
+        item.body = logged->body + (record.data - body.data);
+        item.size = record.size;
+        store_take(&item);
+    }
+    if (logged->kind == LOG_BATCH) {
+        return;
+    }
     if (logged->kind == LOG_TOUCH) {
         uint64_t ms = read_varint(&reader);
         struct bytes key = read_bytes(&reader, reader_left(&reader));

@@ -14,6 +14,7 @@ static void load(uint64_t memory_max, bool with_requests)
     for (size_t i = store.compacted; i < records; i++) {
         store.port.log_bytes += log[i].size;
     }
+    store.port.log_lsn = records;
     world.records = NULL;
     world.record_count = 0;
     world_end();

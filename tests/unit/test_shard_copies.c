@@ -353,6 +353,9 @@ static void test_a_touch_comes(void **state)
     assert_int_equal(copy_now(LOG_TOUCH, "k", touch), STATUS_OK);
     assert_int_equal(last_logged()->kind, LOG_TOUCH);
     assert_bytes_equal(bytes_of(last_logged()->body, last_logged()->size), touch);
+    /* A segment that ends here has that time, and what is stamped from now on is above it. */
+    assert_true(shard_logged_hlc(world.shard) >= hlc_of_ms(later_ms));
+    assert_true(shard_hlc(world.shard) >= hlc_of_ms(later_ms));
     struct request look = {.op = REQUEST_GET, .key = text("k"), .flags = GET_NO_TOUCH};
     assert_int_equal(world_run(look), STATUS_OK);
     assert_int_equal(world.answer.last_access_ms, later_ms);
@@ -501,6 +504,80 @@ static void test_a_copy_waits_for_a_cold_session(void **state)
     copies_end();
 }
 
+/* Its stamp is older than what the checkpoint has already, and yet only the log has it. */
+static void test_an_old_stamp_is_not_taken_for_stored(void **state)
+{
+    struct buffer batch = {.memory = NULL};
+
+    (void)state;
+    copies_begin();
+    batch.memory = &copies.kit.memory.memory;
+    assert_int_equal(world_put("new", big), STATUS_OK);
+    store_compact();
+    copies.kit.now_ms -= 60000;
+    other_put("old", big);
+    assert_int_equal(copy_full(), STATUS_OK);
+    other_put("in a batch", big);
+    batch_add(&batch, "in a batch", buffer_bytes(&copies.kit.record));
+    assert_int_equal(copy_now(LOG_BATCH, "in a batch", buffer_bytes(&batch)), STATUS_OK);
+    store_freeze();
+    assert_int_equal(stats()->cold, 1);
+    store_compact();
+    store_freeze();
+    assert_int_equal(stats()->cold, 3);
+    assert_int_equal(store_run(get_of("old")), STATUS_OK);
+    assert_int_equal(value_size(), BIG);
+    assert_int_equal(store_run(get_of("in a batch")), STATUS_OK);
+
+    /* The same when a restart gives it. */
+    assert_int_equal(world_put("newer", big), STATUS_OK);
+    store_compact();
+    world.shard->loader->log_lsn = store.lsn + 1;
+    copies.kit.now_ms -= 60000;
+    other_put("restored", big);
+    assert_int_equal(shard_restore_record(world.shard, buffer_bytes(&copies.kit.record)), 0);
+    store_freeze();
+    assert_int_equal(stats()->cold, 4);
+    store.lsn++;
+    store_freeze();
+    assert_int_equal(stats()->cold, 5);
+    world.shard->loader->log_lsn = 0;
+    buffer_fini(&batch);
+    copies_end();
+}
+
+static void test_uncovered_positions(void **state)
+{
+    struct test_memory memory = test_memory();
+    struct uncovered uncovered;
+
+    (void)state;
+    uncovered_init(&uncovered, &memory.memory);
+    for (uint64_t i = 1; i <= 3000; i++) {
+        uncovered_add(&uncovered, i, i * 10);
+        uncovered_advance(&uncovered, i < 1000 ? 0 : i * 10 - 9000);
+        for (uint64_t back = 0; back < i; back += 97) {
+            bool covered = i >= 1000 && (i - back) * 10 <= i * 10 - 9000;
+            assert_true(covered || uncovered_has(&uncovered, i - back));
+        }
+    }
+    assert_false(uncovered_has(&uncovered, 5)); /* It does go. */
+    assert_false(uncovered_has(&uncovered, 4000));
+    memory.fail_at = memory.requests + 1;
+    for (uint64_t i = 3001; i <= 9000; i++) {
+        uncovered_add(&uncovered, i, i * 10);
+    }
+    assert_true(uncovered_has(&uncovered, 12345)); /* All, where some could not be noted. */
+    uncovered_advance(&uncovered, 89999);
+    assert_true(uncovered_has(&uncovered, 12345));
+    uncovered_advance(&uncovered, 90000);
+    assert_false(uncovered_has(&uncovered, 12345));
+    uncovered_advance(&uncovered, 90000);
+    assert_false(uncovered_has(&uncovered, 3000));
+    uncovered_fini(&uncovered);
+    assert_int_equal(memory.outstanding_bytes, 0);
+}
+
 static void test_a_lost_session_comes_from_elsewhere(void **state)
 {
     (void)state;
@@ -574,6 +651,8 @@ int main(void)
         cmocka_unit_test(test_a_batch_is_merged_as_one),
         cmocka_unit_test(test_what_cannot_be_taken_is_told),
         cmocka_unit_test(test_a_copy_waits_for_a_cold_session),
+        cmocka_unit_test(test_an_old_stamp_is_not_taken_for_stored),
+        cmocka_unit_test(test_uncovered_positions),
         cmocka_unit_test(test_a_lost_session_comes_from_elsewhere),
         cmocka_unit_test(test_whole_sessions_are_given),
     };
