@@ -16,6 +16,8 @@
  *   varint  members; for each, in order of number:
  *     varint  number, less that of the member before (of the first: less 0)
  *     1       state; in the upper 4 bits, when it is down, the state it was in before, else 0
+ *     varint  cooldown_ms
+ *     1       condition
  *     varint  weight
  *     string  name, zone, region
  *     place:  string host, 2 each ports native, cluster, peer, http, varint start, varint shards
@@ -52,6 +54,7 @@ enum {
     MAP_TEXT_BYTES_MAX = 255,
     MAP_SHARDS_MAX = 1024,
     MAP_NUMBER_MAX = INT32_MAX,
+    MAP_COOLDOWN_MS_MAX = 24 * 3600 * 1000,
 };
 
 enum map_state {
@@ -82,6 +85,8 @@ struct map_member {
     uint32_t number; /* From 1 up; never given again. */
     uint32_t weight;
     enum map_state state, before_down; /* The second is 0 but for one that is down. */
+    uint32_t cooldown_ms; /* Of the last time that it went down (verdict.h); 0: it never did. */
+    uint8_t condition;    /* Why it is degraded: CONDITION bits (liveness.h); else 0. */
     struct map_text name, zone, region;
     struct map_place place;
 };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "liveness.h"
 #include "map_command.h"
 #include "map_parts.h"
 
@@ -175,13 +176,24 @@ static const uint32_t moves[] = {
     [MAP_LEFT] = 1U << MAP_JOINING,
 };
 
-static int set_state(struct map *map, struct placement_work *work, struct map_member *member,
-                     enum map_state state)
+/* What an operator's word makes of the condition: coming back from DOWN is none. */
+static uint8_t condition_after(const struct map_member *member, enum map_state state)
 {
+    if (member->state == MAP_DOWN || state == MAP_DOWN) {
+        return state == MAP_LEFT ? 0 : member->condition;
+    }
+    return state == MAP_DEGRADED ? CONDITION_OPERATOR : 0;
+}
+
+static int set_state(struct map *map, struct placement_work *work, struct map_member *member,
+                     const struct map_command *command)
+{
+    enum map_state state = command->state;
     bool returns = member->state == MAP_DOWN && state == member->before_down;
     bool had_homes = has_homes(member), was_down = member->state == MAP_DOWN;
 
-    if (state < MAP_JOINING || state > MAP_LEFT) {
+    if (state < MAP_JOINING || state > MAP_LEFT || command->cooldown_ms > MAP_COOLDOWN_MS_MAX ||
+        (command->cooldown_ms != 0 && state != MAP_DOWN)) {
         return -EINVAL;
     }
     if (state == member->state) {
@@ -193,6 +205,8 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
     if (state == MAP_LEFT && !was_down && owns_some(map, member->number)) {
         return -EBUSY;
     }
+    member->condition = condition_after(member, state);
+    member->cooldown_ms = command->cooldown_ms != 0 ? command->cooldown_ms : member->cooldown_ms;
     member->before_down = state == MAP_DOWN ? member->state : (enum map_state)0;
     member->state = state;
     if (state == MAP_DOWN || state == MAP_LEFT) {
@@ -203,6 +217,26 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
     } else {
         own_the_rest(map);
     }
+    return 0;
+}
+
+/* No slot moves by it. */
+static int set_condition(struct map_member *member, uint8_t condition)
+{
+    enum map_state *lasting = member->state == MAP_DOWN ? &member->before_down : &member->state;
+    uint8_t whole = (uint8_t)((member->condition & CONDITION_OPERATOR) | condition);
+
+    if ((condition & ~CONDITION_OWN) != 0) {
+        return -EINVAL;
+    }
+    if (!has_homes(member)) {
+        return -EPERM;
+    }
+    if (whole == member->condition) {
+        return -EALREADY;
+    }
+    member->condition = whole;
+    *lasting = whole != 0 ? MAP_DEGRADED : MAP_ACTIVE;
     return 0;
 }
 
@@ -326,7 +360,8 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
 {
     struct map_member *member = map_member(map, command->number);
     bool of_member = command->type == MAP_PLACE || command->type == MAP_WEIGHT ||
-                     command->type == MAP_STATE || command->type == MAP_REMOVE;
+                     command->type == MAP_STATE || command->type == MAP_REMOVE ||
+                     command->type == MAP_CONDITION;
 
     if (of_member && member == NULL) {
         return -ENOENT;
@@ -339,7 +374,7 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
     case MAP_WEIGHT:
         return set_weight(map, work, member, command->weight);
     case MAP_STATE:
-        return set_state(map, work, member, command->state);
+        return set_state(map, work, member, command);
     case MAP_REMOVE:
         return remove_member(map, work, member);
     case MAP_POLICY_SET:
@@ -350,6 +385,8 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
         return set_replicas(map, work, command->replicas);
     case MAP_SETTLE:
         return settle(map, command);
+    case MAP_CONDITION:
+        return set_condition(member, command->condition);
     }
     return -EINVAL;
 }

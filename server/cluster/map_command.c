@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "liveness.h"
 #include "map_parts.h"
 
 enum { COMMAND_BYTES_MAX = 2 + MAP_MEMBER_BYTES_MAX + MAP_POLICY_BYTES_MAX };
@@ -63,6 +64,11 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
     case MAP_STATE:
         map_put_varint(to, command->number);
         map_put_u8(to, (uint8_t)command->state);
+        map_put_varint(to, command->cooldown_ms);
+        break;
+    case MAP_CONDITION:
+        map_put_varint(to, command->number);
+        map_put_u8(to, command->condition);
         break;
     case MAP_REMOVE:
         map_put_varint(to, command->number);
@@ -127,6 +133,12 @@ static void read_body(struct reader *from, struct map_command *command)
         command->number = map_read_number(from, MAP_NUMBER_MAX);
         command->state = (enum map_state)read_u8(from);
         from->bad = from->bad || command->state < MAP_JOINING || command->state > MAP_LEFT;
+        command->cooldown_ms = map_read_number(from, MAP_COOLDOWN_MS_MAX);
+        return;
+    case MAP_CONDITION:
+        command->number = map_read_number(from, MAP_NUMBER_MAX);
+        command->condition = read_u8(from);
+        from->bad = from->bad || (command->condition & ~CONDITION_OWN) != 0;
         return;
     case MAP_REMOVE:
         command->number = map_read_number(from, MAP_NUMBER_MAX);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "liveness.h"
 #include "map_parts.h"
 
 enum {
@@ -82,6 +83,8 @@ static void put_member(const struct map_member *member, uint32_t number_before, 
 {
     map_put_varint(to, member->number - number_before);
     map_put_u8(to, (uint8_t)(member->state | member->before_down << 4));
+    map_put_varint(to, member->cooldown_ms);
+    map_put_u8(to, member->condition);
     map_put_varint(to, member->weight);
     map_put_string(to, map_text_bytes(&member->name));
     map_put_string(to, map_text_bytes(&member->zone));
@@ -124,11 +127,15 @@ int map_encode(const struct map *map, struct buffer *to)
 
 static bool state_good(const struct map_member *member)
 {
+    const uint8_t known = CONDITION_OPERATOR | CONDITION_OWN;
     bool down = member->state == MAP_DOWN;
+    enum map_state lasting = down ? member->before_down : member->state;
 
     return member->state >= MAP_JOINING && member->state <= MAP_LEFT &&
            (down ? member->before_down >= MAP_JOINING && member->before_down < MAP_DOWN
-                 : member->before_down == 0);
+                 : member->before_down == 0) &&
+           (member->condition & ~known) == 0 &&
+           (lasting == MAP_DEGRADED) == (member->condition != 0);
 }
 
 static bool read_member(struct reader *from, uint32_t number_before, uint32_t number_last,
@@ -140,6 +147,8 @@ static bool read_member(struct reader *from, uint32_t number_before, uint32_t nu
     member->number = number_before + step;
     member->state = (enum map_state)(state & 15);
     member->before_down = (enum map_state)(state >> 4);
+    member->cooldown_ms = map_read_number(from, MAP_COOLDOWN_MS_MAX);
+    member->condition = read_u8(from);
     member->weight = map_read_number(from, PLACEMENT_WEIGHT_MAX);
     map_read_text(from, &member->name);
     map_read_text(from, &member->zone);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "crc32c.h"
+#include "liveness.h"
 #include "map_clients.h"
 #include "map_command.h"
 #include "random.h"
@@ -87,6 +88,18 @@ static int add(const char *name, const char *zone)
 static int set_state(uint32_t number, enum map_state state)
 {
     return apply(&(struct map_command){.type = MAP_STATE, .number = number, .state = state});
+}
+
+static int set_down(uint32_t number, uint32_t cooldown_ms)
+{
+    return apply(&(struct map_command){
+        .type = MAP_STATE, .number = number, .state = MAP_DOWN, .cooldown_ms = cooldown_ms});
+}
+
+static int set_condition(uint32_t number, uint8_t condition)
+{
+    return apply(
+        &(struct map_command){.type = MAP_CONDITION, .number = number, .condition = condition});
 }
 
 static int set_weight(uint32_t number, uint32_t weight)
@@ -392,6 +405,61 @@ static void check_round_trip(void)
     assert_memory_equal(map.members, decoded.members, sizeof map.members);
 }
 
+/* Why it is degraded, and how long it stays out once it is down, stand in the map. */
+static void test_conditions(void **state)
+{
+    (void)state;
+    make_three();
+    struct map_member *member = map_member(&map, 2);
+    assert_int_equal(set_condition(2, CONDITION_DISK_FULL), 0);
+    assert_int_equal(set_condition(2, CONDITION_DISK_FULL), -EALREADY);
+    assert_int_equal(member->state, MAP_DEGRADED);
+    assert_int_equal(set_state(2, MAP_ACTIVE), 0); /* An operator's word. */
+    assert_int_equal(member->condition, 0);
+    assert_int_equal(set_state(2, MAP_DEGRADED), 0);
+    assert_int_equal(member->condition, CONDITION_OPERATOR);
+    assert_int_equal(set_condition(2, CONDITION_LOG_FAILED), 0);
+    assert_int_equal(set_condition(2, 0), 0); /* That of an operator stays. */
+    assert_int_equal(member->state, MAP_DEGRADED);
+    assert_int_equal(member->condition, CONDITION_OPERATOR);
+    assert_int_equal(set_condition(2, CONDITION_OPERATOR), -EBADMSG);
+    assert_int_equal(set_condition(9, 0), -ENOENT);
+
+    assert_int_equal(member->cooldown_ms, 0);
+    assert_int_equal(set_down(2, 30000), 0);
+    assert_int_equal(member->cooldown_ms, 30000);
+    check_round_trip();
+    assert_int_equal(set_state(2, MAP_DEGRADED), 0);
+    assert_int_equal(member->condition, CONDITION_OPERATOR);
+    assert_int_equal(member->cooldown_ms, 30000);
+    assert_int_equal(set_down(2, 0), 0);
+    assert_int_equal(member->cooldown_ms, 30000);
+    assert_int_equal(set_state(2, MAP_ACTIVE), -EPERM);
+    assert_int_equal(set_state(2, MAP_DEGRADED), 0);
+    assert_int_equal(set_state(2, MAP_DRAINING), 0);
+    assert_int_equal(member->condition, 0);
+    assert_int_equal(set_condition(2, CONDITION_DISK_FULL), -EPERM);
+    check_round_trip();
+
+    assert_int_equal(set_down(1, 0),
+                     0); /* What it finds while it is out is what it comes back to. */
+    assert_int_equal(set_condition(1, CONDITION_DISK_FULL), 0);
+    assert_int_equal(set_state(1, MAP_ACTIVE), -EPERM);
+    assert_int_equal(set_state(1, MAP_DEGRADED), 0);
+    assert_int_equal(set_down(3, MAP_COOLDOWN_MS_MAX + 1), -EBADMSG);
+    struct map_command wrong = {
+        .type = MAP_STATE, .number = 3, .state = MAP_DRAINING, .cooldown_ms = 1};
+    assert_int_equal(apply(&wrong), -EINVAL);
+    member->condition = 8; /* No such bit; */
+    encoded.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EBADMSG);
+    member->condition = CONDITION_OPERATOR; /* and it drains, which is another thing. */
+    encoded.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EBADMSG);
+}
+
 /* What the format says, byte by byte, but for the checksum. */
 static void assert_golden(struct bytes bytes, const char *hex)
 {
@@ -413,14 +481,16 @@ static void test_golden_bytes(void **state)
     (void)state;
     assert_int_equal(add("a", "x"), 0);
     assert_int_equal(set_state(1, MAP_ACTIVE), 0);
-    assert_int_equal(set_state(1, MAP_DOWN), 0);
+    assert_int_equal(set_condition(1, CONDITION_DISK_FULL), 0);
+    assert_int_equal(set_down(1, 30000), 0);
     assert_int_equal(set_policy("p", 5), 0);
     encoded.size = 0;
     assert_int_equal(map_encode(&map, &encoded), 0);
     assert_golden(
         buffer_bytes(&encoded),
-        "01 0700000000000000 05 02 01 " /* Version, cluster, epoch, replicas, last number. */
-        "01 01 25 a006 0161 0178 056e6f727468 " /* Members: a, down, was active, in x, north. */
+        "01 0700000000000000 06 02 01 " /* Version, cluster, epoch, replicas, last number. */
+        "01 01 35 b0ea01 02 "           /* Members: 1, down, was degraded, cooldown, disk full; */
+        "a006 0161 0178 056e6f727468 "  /* weight, a, in x, north. */
         "093139322e302e322e31 e81ce91cea1ceb1c 01 04 " /* Its place: 192.0.2.1. */
         "01 0170 02 00 808040 808004 05 00 80dddb01 "  /* Policies: p. */
         "808001 01 00 "                                /* Homes: all slots with a. */
@@ -442,6 +512,25 @@ static int decode_edited(size_t at, const char *hex)
     store_u32(crc, crc32c(0, buffer_bytes(&again)));
     assert_int_equal(buffer_append(&again, bytes_of(crc, 4)), 0);
     return map_decode(buffer_bytes(&again), &decoded);
+}
+
+static void test_golden_commands(void **state)
+{
+    struct map_command command = {
+        .type = MAP_STATE, .number = 5, .state = MAP_DOWN, .cooldown_ms = 30000};
+    static const uint8_t down[] = {1, 4, 5, 5, 0xb0, 0xea, 1};
+    static const uint8_t condition[] = {1, 10, 5, 6};
+
+    (void)state;
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&command, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), bytes_of(down, sizeof down));
+    command = (struct map_command){.type = MAP_CONDITION,
+                                   .number = 5,
+                                   .condition = CONDITION_DISK_FULL | CONDITION_LOG_FAILED};
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&command, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), bytes_of(condition, sizeof condition));
 }
 
 /* Only the one encoding of a map is taken, and none of what is no map. */
@@ -533,13 +622,22 @@ static void test_bad_commands(void **state)
 
 /* ---- Random commands. ---- */
 
+static struct map_command random_state(uint64_t *seed, uint32_t number)
+{
+    struct map_command command = {.type = MAP_STATE, .number = number};
+
+    command.state = (enum map_state)(1 + random_below(seed, MAP_LEFT));
+    command.cooldown_ms = command.state == MAP_DOWN ? random_below(seed, 3) : 0;
+    return command;
+}
+
 static struct map_command random_command(uint64_t *seed)
 {
     static const char *const zones[] = {"x", "y", "z"};
     uint32_t number = 1 + random_below(seed, 12);
     char name[16];
 
-    switch (random_below(seed, 8)) {
+    switch (random_below(seed, 9)) {
     case 0:
         snprintf(name, sizeof name, "n%u", random_below(seed, 14));
         return add_command(name, zones[random_below(seed, 3)], 100 * random_below(seed, 20));
@@ -558,10 +656,12 @@ static struct map_command random_command(uint64_t *seed)
         return (struct map_command){
             .type = MAP_SETTLE, .slot = slot, .slot_count = 1, .owners = map_targets(&map, slot)};
     }
-    default:
-        return (struct map_command){.type = MAP_STATE,
+    case 6:
+        return (struct map_command){.type = MAP_CONDITION,
                                     .number = number,
-                                    .state = (enum map_state)(1 + random_below(seed, MAP_LEFT))};
+                                    .condition = (uint8_t)(2 * random_below(seed, 4))};
+    default:
+        return random_state(seed, number);
     }
 }
 
@@ -709,6 +809,8 @@ int main(void)
         CASE(test_policies),
         CASE(test_members_refused),
         CASE(test_golden_bytes),
+        CASE(test_golden_commands),
+        CASE(test_conditions),
         CASE(test_other_encodings),
         CASE(test_owners_stand_in),
         CASE(test_bad_bytes),
