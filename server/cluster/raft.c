@@ -17,8 +17,13 @@ static uint64_t random_next(struct raft *raft)
 
 void raft_reset_election(struct raft *raft)
 {
-    raft->election_due_ms =
-        raft->now_ms + raft->options.election_ms + random_next(raft) % raft->options.election_ms;
+    bool only = raft_is_voter(raft) && raft_members_voters(&raft->members) == 1;
+
+    raft->election_due_ms = raft->now_ms;
+    if (!only) { /* The only voter disturbs nobody. */
+        raft->election_due_ms +=
+            raft->options.election_ms + random_next(raft) % raft->options.election_ms;
+    }
 }
 
 bool raft_leader_alive(const struct raft *raft)
@@ -167,7 +172,11 @@ static int load(struct raft *raft, const struct raft_saved *saved)
     if (rc == 0 && saved->entry_count > 0) {
         raft_log_adopt(&raft->log, 0);
     }
+    if (rc == 0 && saved->commit > raft_log_last(&raft->log)) {
+        rc = -EBADMSG;
+    }
     if (rc == 0) {
+        raft->commit = saved->commit > raft->commit ? saved->commit : raft->commit;
         raft->durable = raft_log_last(&raft->log);
         raft_refresh_members(raft);
         rc = raft_apply(raft);
@@ -208,7 +217,7 @@ void raft_fini(struct raft *raft)
     buffer_fini(&raft->out);
 }
 
-static int list_members(struct raft_members *members, const uint32_t nodes[], uint32_t count)
+int raft_list_voters(struct raft_members *members, const uint32_t nodes[], uint32_t count)
 {
     if (count == 0 || count > RAFT_VOTERS_MAX) {
         return -EINVAL;
@@ -230,7 +239,7 @@ int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count)
     if (raft->term > 1 || raft->voted_for != 0 || raft_log_last(&raft->log) > 0) {
         return -EEXIST;
     }
-    int rc = list_members(&members, nodes, count);
+    int rc = raft_list_voters(&members, nodes, count);
     if (rc == 0 && raft->term == 0) {
         rc = raft_set_vote(raft, 1, 0);
     }
@@ -239,7 +248,11 @@ int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count)
     }
     struct raft_entry entry = {.index = 1, .term = 1, .kind = RAFT_MEMBERS};
     entry.data = bytes_of(bytes, raft_members_put(bytes, &members));
-    return raft_store_entry(raft, &entry);
+    rc = raft_store_entry(raft, &entry);
+    if (rc == 0) {
+        raft_reset_election(raft);
+    }
+    return rc;
 }
 
 /* ---- Events ---- */

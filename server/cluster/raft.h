@@ -109,7 +109,7 @@ struct raft_ports {
 struct raft_options {
     uint32_t node; /* Its own number, from 1 up. */
     /* A follower that hears nothing from a leader for this time, or up to twice this time (by lot), asks to be
-     * elected; a leader that hears from no majority for this time steps down. */
+     * elected, at once where it is the only voter; a leader that hears from no majority for this time steps down. */
     uint32_t election_ms;
     uint32_t heartbeat_ms; /* A leader is heard at least so often: at most half of election_ms. */
     uint64_t
@@ -124,6 +124,9 @@ struct raft_saved {
     uint64_t term;
     uint32_t voted_for;
     uint64_t snapshot_index, snapshot_term;
+    /* Up to here it was committed, as this node knew when its log was what it is here; 0: not known. It may be less, and
+     * is not needed: but a node that has it begins with the state it had, not with that of the snapshot. */
+    uint64_t commit;
     struct bytes snapshot;
     const struct raft_entry *entries; /* Those after the snapshot. */
     uint32_t entry_count;
@@ -224,6 +227,17 @@ void raft_fini(struct raft *raft);
  * Returns 0; -EEXIST where there is a vote, an entry, a snapshot or a term above 1; -EINVAL for no nodes, too many,
  * one twice or one that is 0; -ENOMEM or the store's error: it may be called again. */
 int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count);
+
+/* Append the bytes of a first snapshot, as one that ends with entry 1 of term 1 has them: these nodes are voters, the
+ * machine's state is `state`. So a cluster can also begin with a state: all of `nodes` are given the same bytes as
+ * `saved`. Returns 0, -EINVAL as above, or -ENOMEM. */
+int raft_first_snapshot(const uint32_t nodes[], uint32_t count, struct bytes state,
+                        struct buffer *to);
+
+/* Append the bytes of a snapshot as of what is applied, which ends with the entry at `place`: what a new node may have
+ * as `saved`, as if the leader had sent it. Returns 0; -EAGAIN where nothing is applied yet; -ENOMEM, or what the
+ * machine's save() returned: `to` may have grown then. */
+int raft_make_snapshot(struct raft *raft, struct buffer *to, struct raft_place *place);
 
 /* Time goes on. Call it a few times in heartbeat_ms. A time before the last one counts as that. */
 void raft_tick(struct raft *raft, uint64_t now_ms);

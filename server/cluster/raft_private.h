@@ -51,6 +51,9 @@ void raft_reset_election(struct raft *raft);
 /* Is there a leader as far as this node knows? */
 bool raft_leader_alive(const struct raft *raft);
 
+/* These nodes, all voters. Returns 0 or -EINVAL. */
+int raft_list_voters(struct raft_members *members, const uint32_t nodes[], uint32_t count);
+
 /* Find the newest members in the log and the snapshot, and set the peers by them. */
 void raft_refresh_members(struct raft *raft);
 

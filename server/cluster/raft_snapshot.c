@@ -44,17 +44,56 @@ static struct raft_members members_at(const struct raft *raft, uint64_t index)
     return members;
 }
 
+/* What stands before the machine's bytes. */
+static int put_head(struct buffer *to, const struct raft_members *members)
+{
+    int rc = buffer_reserve(to, 1 + RAFT_MEMBERS_BYTES_MAX);
+
+    if (rc == 0) {
+        to->data[to->size] = SNAPSHOT_VERSION;
+        to->size += 1 + raft_members_put(to->data + to->size + 1, members);
+    }
+    return rc;
+}
+
+int raft_first_snapshot(const uint32_t nodes[], uint32_t count, struct bytes state,
+                        struct buffer *to)
+{
+    struct raft_members members = {0};
+
+    int rc = raft_list_voters(&members, nodes, count);
+    if (rc == 0) {
+        rc = put_head(to, &members);
+    }
+    return rc != 0 ? rc : buffer_append(to, state);
+}
+
+int raft_make_snapshot(struct raft *raft, struct buffer *to, struct raft_place *place)
+{
+    if (raft->applied == 0 || raft->applied < raft->snapshot.index) {
+        return -EAGAIN;
+    }
+    struct raft_members members = members_at(raft, raft->applied);
+    int rc = put_head(to, &members);
+    if (rc == 0) {
+        rc = raft->ports.machine->save(raft->ports.machine, to);
+    }
+    if (rc == 0) {
+        place->index = raft->applied;
+        place->term = raft_log_term(&raft->log, raft->applied);
+    }
+    return rc;
+}
+
 static int write_snapshot(struct raft *raft, struct raft_snapshot *snapshot)
 {
     struct buffer *bytes = &snapshot->bytes;
 
-    int rc = buffer_reserve(bytes, 1 + RAFT_MEMBERS_BYTES_MAX);
+    int rc = put_head(bytes, &snapshot->members);
     if (rc != 0) {
         return rc;
     }
-    bytes->data[0] = SNAPSHOT_VERSION;
-    snapshot->state_at = 1 + raft_members_put(bytes->data + 1, &snapshot->members);
-    bytes->size = snapshot->state_at;
+    snapshot->state_at = bytes->size;
     rc = raft->ports.machine->save(raft->ports.machine, bytes);
     if (rc == 0 && bytes->size > RAFT_SNAPSHOT_BYTES_MAX) {
         rc = -EFBIG;
