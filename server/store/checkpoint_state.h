@@ -1,6 +1,6 @@
 /* The inside of a checkpoint, for checkpoint.c (opening, reading), checkpoint_fetch.c (one position),
  * checkpoint_change.c (in place), checkpoint_build.c (afresh) and checkpoint_entry.c (keys, values,
- * environments). */
+ * environments). Of these, errors, environments and guarded reads also serve Raft's store (raft_storage.h). */
 #ifndef CHECKPOINT_STATE_H
 #define CHECKPOINT_STATE_H
 

@@ -1,0 +1,264 @@
+#include "cluster_host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "raft_storage.h"
+
+enum { HANDLES = 2 };
+
+struct cluster_host {
+    struct memory *memory;
+    struct logger *logger;
+    uv_loop_t *loop;
+    uv_async_t stored;
+    uv_timer_t timer;
+    uint64_t due_ms; /* The timer's. */
+    uint32_t handles_open;
+    struct raft_storage *storage;
+    struct cluster *cluster;
+    struct cluster_port port; /* The owner's. */
+    int failure;              /* Of the storage, as last logged. */
+};
+
+/* ---- The store ---- */
+
+/* From its thread. */
+static void on_wake(void *context)
+{
+    struct cluster_host *host = context;
+
+    (void)uv_async_send(&host->stored);
+}
+
+static void log_failure(struct cluster_host *host)
+{
+    int failure = raft_storage_failure(host->storage);
+
+    if (failure == host->failure) {
+        return;
+    }
+    host->failure = failure;
+    if (failure == 0) {
+        logger_write(host->logger, LOG_LEVEL_INFO, "cluster-store-resumed");
+    } else {
+        logger_write(host->logger, LOG_LEVEL_ERROR, "cluster-store-failed",
+                     LOG_TEXT("cause", strerror(-failure)),
+                     LOG_TEXT("effect", failure == -ENOSPC
+                                            ? "this node does not take part in changes of the "
+                                              "cluster's map until there is room"
+                                            : "this node does not take part in changes of the "
+                                              "cluster's map until a restart"));
+    }
+}
+
+static void on_stored(uv_async_t *async)
+{
+    struct cluster_host *host = async->data;
+
+    if (host->cluster != NULL) {
+        log_failure(host);
+        cluster_stored(host->cluster, uv_now(host->loop), raft_storage_stored(host->storage));
+    }
+}
+
+/* ---- Time ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void set_timer(struct cluster_host *host, uint32_t ms)
+{
+    host->due_ms = uv_now(host->loop) + ms;
+    (void)uv_timer_start(&host->timer, on_timer, ms, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct cluster_host *host = timer->data;
+
+    host->due_ms = UINT64_MAX;
+    cluster_tick(host->cluster, uv_now(host->loop));
+    uint32_t tick_ms = cluster_tick_ms(host->cluster);
+    if (host->due_ms == UINT64_MAX || host->due_ms > uv_now(host->loop) + tick_ms) {
+        set_timer(host, tick_ms);
+    }
+}
+
+static void wake_in(void *context, uint32_t ms)
+{
+    struct cluster_host *host = context;
+
+    if (uv_now(host->loop) + ms < host->due_ms) {
+        set_timer(host, ms);
+    }
+}
+
+/* ---- The owner's part of the port ---- */
+
+static bool port_send(void *context, uint32_t node, uint8_t kind, uint64_t number,
+                      const struct bytes parts[], uint32_t count)
+{
+    struct cluster_host *host = context;
+
+    return host->port.send(host->port.context, node, kind, number, parts, count);
+}
+
+static void port_map(void *context, const struct map *map)
+{
+    struct cluster_host *host = context;
+
+    host->port.map(host->port.context, map);
+}
+
+static void port_committed(void *context, uint64_t index)
+{
+    struct cluster_host *host = context;
+
+    raft_storage_commit(host->storage, index);
+}
+
+/* ---- Life ---- */
+
+static void on_close(uv_handle_t *handle)
+{
+    struct cluster_host *host = handle->data;
+
+    if (--host->handles_open == 0) {
+        host->memory->resize(host->memory, host, sizeof *host, 0);
+    }
+}
+
+void cluster_host_destroy(struct cluster_host *host)
+{
+    if (host == NULL) {
+        return;
+    }
+    raft_storage_close(host->storage); /* It wakes nobody after that. */
+    cluster_destroy(host->cluster);
+    host->cluster = NULL;
+    if (host->handles_open == 0) {
+        host->memory->resize(host->memory, host, sizeof *host, 0);
+        return;
+    }
+    uv_close((uv_handle_t *)&host->timer, on_close);
+    uv_close((uv_handle_t *)&host->stored, on_close);
+}
+
+static int open_handles(struct cluster_host *host)
+{
+    int rc = uv_async_init(host->loop, &host->stored, on_stored);
+
+    if (rc != 0) {
+        return rc;
+    }
+    (void)uv_timer_init(host->loop, &host->timer); /* Never fails. */
+    host->stored.data = host;
+    host->timer.data = host;
+    host->handles_open = HANDLES;
+    return 0;
+}
+
+/* An empty store gets what the cluster is to begin with. */
+static int begin(struct cluster_host *host, const struct cluster_options *options, char *message,
+                 size_t message_size)
+{
+    struct buffer bytes = {.memory = host->memory};
+    struct raft_saved first;
+
+    if (raft_storage_saved(host->storage)->snapshot_index != 0) {
+        return 0;
+    }
+    int rc = cluster_first(options, &bytes, &first);
+    if (rc == 0) {
+        rc = raft_storage_begin(host->storage, &first);
+    }
+    buffer_fini(&bytes);
+    if (rc == -ENODATA) {
+        snprintf(message, message_size,
+                 "the cluster's map is missing. Where other members live: `belayctl node remove` "
+                 "this one there, then "
+                 "let it join again with an empty directory");
+    } else if (rc != 0) {
+        snprintf(message, message_size, "cannot begin with a map of the cluster: %s",
+                 strerror(-rc));
+    }
+    return rc;
+}
+
+static int start(struct cluster_host *host, const struct cluster_options *given, char *message,
+                 size_t message_size)
+{
+    struct cluster_options options = *given;
+
+    int rc = raft_storage_start(host->storage);
+    if (rc != 0) {
+        snprintf(message, message_size, "cannot start the thread of the cluster's map: %s",
+                 strerror(-rc));
+        return rc;
+    }
+    if (getrandom(&options.random, sizeof options.random, 0) != sizeof options.random) {
+        return -EIO;
+    }
+    options.store = raft_storage_port(host->storage);
+    options.saved = raft_storage_saved(host->storage);
+    options.port = (struct cluster_port){port_send, port_map, port_committed, wake_in, host};
+    rc = cluster_create(&options, uv_now(host->loop), &host->cluster, message, message_size);
+    raft_storage_forget(host->storage);
+    return rc;
+}
+
+int cluster_host_create(const struct cluster_host_options *options, struct cluster_host **host,
+                        char *message, size_t message_size)
+{
+    struct memory *memory = options->cluster.memory;
+    struct cluster_host *made = memory->resize(memory, NULL, 0, sizeof *made);
+
+    if (made == NULL) {
+        snprintf(message, message_size, "the cluster's map: %s", strerror(ENOMEM));
+        return -ENOMEM;
+    }
+    *made = (struct cluster_host){
+        .memory = memory,
+        .logger = options->cluster.logger,
+        .loop = options->loop,
+        .due_ms = UINT64_MAX,
+        .port = options->cluster.port,
+    };
+    const struct raft_storage_options storage = {
+        .directory = options->directory,
+        .files = files_system(),
+        .memory = memory,
+        .wake = on_wake,
+        .context = made,
+    };
+    uv_update_time(made->loop);
+    int rc = open_handles(made);
+    if (rc == 0) {
+        rc = raft_storage_open(&storage, &made->storage, message, message_size);
+    }
+    if (rc == 0) {
+        rc = begin(made, &options->cluster, message, message_size);
+    }
+    if (rc == 0) {
+        rc = start(made, &options->cluster, message, message_size);
+    }
+    if (rc != 0) {
+        cluster_host_destroy(made);
+        return rc;
+    }
+    set_timer(made, cluster_tick_ms(made->cluster));
+    *host = made;
+    return 0;
+}
+
+struct cluster *cluster_host_cluster(const struct cluster_host *host)
+{
+    return host->cluster;
+}
+
+uint64_t cluster_host_now_ms(const struct cluster_host *host)
+{
+    return uv_now(host->loop);
+}
