@@ -1,5 +1,7 @@
 #include "batch.h"
 
+#include <errno.h>
+
 #include "aside.h"
 #include "cross.h"
 #include "door.h"
@@ -161,20 +163,45 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
     }
 }
 
-/* Does another node coordinate it? Then it goes there, or is put off. */
+/* The node's part in a request: it executes it, or another one does, or it cannot be executed now. Returns whether it is
+ * to be executed; else it has gone, or was put off, or refused. */
+static bool is_ours(struct shard_thread *thread, const struct batch_item *item, struct call *call,
+                    struct copies_route *route)
+{
+    const struct request *request = &item->request;
+    uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+
+    if (request->op == REQUEST_SCAN) {
+        return copies_is_whole(thread);
+    }
+    if (request->op > REQUEST_WRITE || request->key.size == 0 ||
+        request->key.size > KEY_BYTES_MAX) {
+        return true;
+    }
+    if (request->op == REQUEST_GET && request->procedure == NULL &&
+        (request->flags & GET_ANY) != 0 && copies_owns(thread, slot)) {
+        return true;
+    }
+    copies_find(thread, slot, call->coordinate, route);
+    call->stand_in = route->stands_in;
+    return route->kind == ROUTE_LOCAL;
+}
+
+static void put_off_far(struct shard_thread *thread, struct connection *connection,
+                        const struct batch_item *item)
+{
+    forget(thread, connection, item->request.ticket);
+    connection_put_off(thread, connection, item->whole);
+}
+
+/* Is it not for this node? Then another one is asked, or it is put off, or refused. */
 static bool goes_far(struct shard_thread *thread, const struct batch_item *item)
 {
     const struct request *request = &item->request;
+    struct call *call = calls_find(&thread->calls, request->ticket);
     struct copies_route route;
 
-    if (request->op > REQUEST_WRITE || request->key.size == 0 ||
-        request->key.size > KEY_BYTES_MAX) {
-        return false;
-    }
-    struct call *call = calls_find(&thread->calls, request->ticket);
-    copies_find(thread, (uint32_t)(request->position >> (64 - SLOT_BITS)), call->coordinate,
-                &route);
-    if (route.kind == ROUTE_LOCAL) {
+    if (is_ours(thread, item, call, &route)) {
         return false;
     }
     struct connection *connection = connection_find(thread, item->connection, item->generation);
@@ -182,11 +209,14 @@ static bool goes_far(struct shard_thread *thread, const struct batch_item *item)
     if (connection != NULL) {
         connection->batched--;
     }
+    if (request->op == REQUEST_SCAN) {
+        door_refuse(thread, request->ticket, STATUS_BUSY, NULL);
+        return true;
+    }
     if (may_wait &&
         (connection->stalled ||
          connection_is_full(thread, connection, number_of(thread, connection, request->ticket)))) {
-        forget(thread, connection, request->ticket);
-        connection_put_off(thread, connection, item->whole);
+        put_off_far(thread, connection, item);
         return true;
     }
     if (may_wait) {
@@ -196,9 +226,7 @@ static bool goes_far(struct shard_thread *thread, const struct batch_item *item)
     if (rc == 0 && may_wait) {
         connection_awaits(connection, call, true);
     } else if (rc == -EAGAIN && may_wait && connection->order != NULL) {
-        /* Its client could not be told to come back. */
-        forget(thread, connection, request->ticket);
-        connection_put_off(thread, connection, item->whole);
+        put_off_far(thread, connection, item); /* Its client could not be told to come back. */
         thread->again = true;
     } else if (rc != 0) {
         door_refuse(thread, request->ticket, rc == -EINVAL ? STATUS_UNSUPPORTED : STATUS_BUSY,

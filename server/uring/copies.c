@@ -27,6 +27,18 @@ uint64_t copies_epoch(const struct shard_thread *thread)
     return thread->table == NULL ? 0 : table_of(thread)->epoch;
 }
 
+bool copies_owns(const struct shard_thread *thread, uint32_t slot)
+{
+    const struct slot_table *table = table_of(thread);
+
+    return slot_owners_has(&table->owners[slot], table->self);
+}
+
+bool copies_is_whole(const struct shard_thread *thread)
+{
+    return thread->table != NULL;
+}
+
 void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
                  struct copies_route *route)
 {
@@ -39,6 +51,7 @@ void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
         uint32_t node = owners->nodes[rank];
         if (node == table->self) {
             route->kind = ROUTE_LOCAL;
+            route->stands_in = rank > 0;
             return;
         }
         uint32_t shards = copies_shards_of(thread, node);

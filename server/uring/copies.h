@@ -27,8 +27,9 @@ enum route {
 
 struct copies_route {
     enum route kind;
-    uint32_t node; /* FAR... */
-    bool asks;     /* ... and it is asked by one who comes before it. */
+    uint32_t node;  /* FAR... */
+    bool asks;      /* ... and it is asked by one who comes before it. */
+    bool stands_in; /* LOCAL: in the place of the slot's primary. */
 };
 
 /* Who coordinates a slot of this thread's shard? `coordinate`: an owner before this one cannot serve, and asks it to. */
@@ -37,6 +38,10 @@ void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
 
 /* How many shards a member has; 0: it is none. */
 uint32_t copies_shards_of(const struct shard_thread *thread, uint32_t node);
+/* Is this node one of the slot's owners? */
+bool copies_owns(const struct shard_thread *thread, uint32_t slot);
+/* Has this node all sessions of the slots of this thread that it owns, as far as can be known? */
+bool copies_is_whole(const struct shard_thread *thread);
 uint64_t copies_epoch(const struct shard_thread *thread);
 bool copies_is_member(const struct shard_thread *thread, uint32_t node);
 

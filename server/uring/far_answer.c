@@ -136,6 +136,9 @@ void far_take_request(struct shard_thread *thread, struct link *link,
                rc == -ENOENT   ? STATUS_UNSUPPORTED
                : rc == -EINVAL ? STATUS_INVALID
                                : STATUS_BUSY);
+    } else if ((far.flags & FAR_SCANS) != 0 && far.epoch != copies_epoch(thread)) {
+        refuse(thread, link, frame->number,
+               STATUS_BUSY); /* One of the two does not know what the other owns. */
     } else if (thread->stopping || far.hops > FAR_HOPS_MAX || far.hops == 0) {
         refuse(thread, link, frame->number, STATUS_UNAVAILABLE);
     } else {

@@ -14,6 +14,7 @@
 #include "native_map.h"
 #include "native_request.h"
 #include "plane_private.h"
+#include "scan_task.h"
 #include "shard_thread.h"
 
 static void write_answer(struct shard_thread *thread, struct connection *connection,
@@ -360,7 +361,14 @@ static void scan(struct shard_thread *thread, struct connection *connection,
     if (status == STATUS_OK && !native_may(thread, connection, ROLE_READ, request.key)) {
         status = STATUS_DENIED;
     }
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && thread->clustered) {
+        int rc =
+            scan_task_begin(thread, connection, frame->request_id, &request, bytes_of(NULL, 0));
+        if (rc == 0) {
+            return;
+        }
+        status = STATUS_BUSY;
+    } else if (status == STATUS_OK) {
         gather = gather_open(thread, connection, frame->type, frame->request_id, shards,
                              bytes_of(NULL, 0));
         status = gather == NULL ? STATUS_BUSY : STATUS_OK;
@@ -495,6 +503,7 @@ static size_t native_room(struct shard_thread *thread, const struct call *call,
     }
     native_answer(&thread->answer, reply, call->flags, &thread->scratch);
     thread->answer.head.stand_in = call->stand_in;
+    thread->answer.head.node = call->hops > 0 ? thread->plane->options.actor.node : 0;
     return thread->answer.room;
 }
 

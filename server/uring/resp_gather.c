@@ -11,6 +11,7 @@
 #include "plane_private.h"
 #include "resp_door.h"
 #include "run.h"
+#include "scan_task.h"
 #include "shard_thread.h"
 #include "status_words.h"
 
@@ -33,18 +34,24 @@ static bool must_wait(struct shard_thread *thread, struct connection *connection
            connection_is_full(thread, connection, number);
 }
 
+static int put_asked(struct buffer *asked, const struct resp_session *session,
+                     enum command_join join, struct bytes array)
+{
+    const struct asked head = {session->silent_now, (uint8_t)join, session->resp3,
+                               session->database};
+
+    asked->size = 0;
+    int rc = buffer_append(asked, bytes_of(&head, sizeof head));
+    return rc != 0 ? rc : buffer_append(asked, array);
+}
+
 static struct gather *open_gather(struct shard_thread *thread, struct connection *connection,
                                   uint64_t number, uint8_t frame_type, uint32_t parts,
                                   enum command_join join, struct bytes array)
 {
-    const struct resp_session *session = connection->resp;
-    const struct asked head = {session->silent_now, (uint8_t)join, session->resp3,
-                               session->database};
     struct buffer *asked = &thread->scratch;
 
-    asked->size = 0;
-    if (buffer_append(asked, bytes_of(&head, sizeof head)) != 0 ||
-        buffer_append(asked, array) != 0) {
+    if (put_asked(asked, connection->resp, join, array) != 0) {
         return NULL;
     }
     return gather_open(thread, connection, frame_type, number, parts, buffer_bytes(asked));
@@ -206,6 +213,18 @@ static const char *read_scan(struct bytes array, struct scan_options *options)
     return scan_options_read(&run, false, options);
 }
 
+/* Over all nodes. */
+static void scan_cluster(struct shard_thread *thread, struct connection *connection,
+                         uint64_t number, const struct request *request, struct bytes array)
+{
+    struct buffer *asked = &thread->scratch;
+
+    if (put_asked(asked, connection->resp, JOIN_NONE, array) != 0 ||
+        scan_task_begin(thread, connection, number, request, buffer_bytes(asked)) != 0) {
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
+    }
+}
+
 void resp_scan(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole)
 {
@@ -222,11 +241,12 @@ void resp_scan(struct shard_thread *thread, struct connection *connection, uint6
     size_t database = resp_put_database(connection->resp->database, prefix);
     error = error != NULL ? error : resp_denied_key(thread, connection, ROLE_READ, fixed);
     uint8_t *key = arena_take(&thread->arena, database + fixed.size + 1);
+    bool clustered = thread->clustered;
     struct gather *gather =
-        error != NULL || key == NULL
+        error != NULL || key == NULL || clustered
             ? NULL
             : open_gather(thread, connection, number, FRAME_SCAN, shards, JOIN_NONE, array);
-    if (gather == NULL) {
+    if (gather == NULL && (error != NULL || key == NULL || !clustered)) {
         resp_reply_error(thread, connection, number,
                          error != NULL ? error : "OOM no memory for the request");
         return;
@@ -243,6 +263,11 @@ void resp_scan(struct shard_thread *thread, struct connection *connection, uint6
         .cursor = options.cursor,
         .count = (options.count + shards - 1) / shards,
     };
+    if (clustered) {
+        request.count = options.count;
+        scan_cluster(thread, connection, number, &request, array);
+        return;
+    }
     for (uint32_t shard = 0; shard < shards; shard++) {
         request.ticket = take_part(thread, connection, command, gather, shard, CALL_SCAN_PART);
         if (request.ticket == 0) {

@@ -11,6 +11,7 @@
 #include "resp_door.h"
 #include "run.h"
 #include "shard_thread.h"
+#include "sweep.h"
 #include "tasks.h"
 
 enum { FLUSH_STEP_KEYS = 500 };
@@ -20,11 +21,13 @@ struct walk {
     enum command_local what;
     uint32_t shard;        /* Where it is... */
     uint64_t cursor, next; /* ... and where it goes on. */
-    size_t database;       /* Bytes of the prefix of the database; all databases: 0. */
-    bool everything;       /* All databases. */
-    bool deletes;          /* The keys of this step. */
-    bool again;            /* Not all of them could be deleted. */
-    uint32_t left;         /* Answers to that. */
+    bool sweeps;           /* Over all nodes, page by page. */
+    struct sweep sweep;
+    size_t database; /* Bytes of the prefix of the database; all databases: 0. */
+    bool everything; /* All databases. */
+    bool deletes;    /* The keys of this step. */
+    bool again;      /* Not all of them could be deleted. */
+    uint32_t left;   /* Answers to that. */
     uint64_t count;
     const char *error;
     enum status status; /* Of a shard; OK: see `error`. */
@@ -37,6 +40,7 @@ static void free_walk(struct shard_thread *thread, struct task *task)
 {
     struct walk *walk = container_of(task, struct walk, task);
 
+    sweep_fini(&walk->sweep);
     buffer_fini(&walk->prefix);
     buffer_fini(&walk->pattern);
     buffer_fini(&walk->keys);
@@ -107,7 +111,15 @@ static void ask_keys(struct shard_thread *thread, struct walk *walk)
     if (is_flush(walk)) {
         walk->keys.size = 0;
     }
-    task_ask_shard(thread, &walk->task, &request, walk->shard);
+    if (!walk->sweeps) {
+        task_ask_shard(thread, &walk->task, &request, walk->shard);
+        return;
+    }
+    walk->sweep.cursor = walk->cursor;
+    walk->sweep.count = request.count;
+    if (sweep_ask(thread, &walk->sweep, &walk->task) != 0) {
+        fail(thread, walk, STATUS_MEMORY_FULL, NULL);
+    }
 }
 
 static void step_done(struct shard_thread *thread, struct walk *walk)
@@ -120,7 +132,8 @@ static void step_done(struct shard_thread *thread, struct walk *walk)
     }
     walk->cursor = walk->next;
     walk->shard += walk->cursor == 0;
-    if (walk->shard < thread->plane->options.shard_count) {
+    walk->sweep.tries = 0;
+    if (walk->shard < (walk->sweeps ? 1 : thread->plane->options.shard_count)) {
         task_go_on(thread, &walk->task, 0);
     } else {
         end(thread, walk);
@@ -200,27 +213,16 @@ static int keep(struct walk *walk, struct bytes key)
     return rc != 0 ? rc : buffer_append(&walk->keys, key);
 }
 
-static void answered(struct shard_thread *thread, struct task *task,
-                     const struct task_answer *answer)
+/* Some keys came, and where it goes on. */
+static void take_keys(struct shard_thread *thread, struct walk *walk, struct bytes bytes,
+                      uint64_t next)
 {
-    struct walk *walk = container_of(task, struct walk, task);
+    struct task *task = &walk->task;
     struct bytes name;
     int rc = 0;
 
-    if (walk->deletes) {
-        deleted(thread, walk, answer->status);
-        return;
-    }
-    if (answer->status == STATUS_BUSY) {
-        task_go_on(thread, task, TASK_RETRY_US);
-        return;
-    }
-    if (answer->status != STATUS_OK) {
-        fail(thread, walk, answer->status, NULL);
-        return;
-    }
-    walk->next = answer->cursor;
-    for (struct reader keys = reader_of(answer->bytes); rc == 0 && reader_left(&keys) > 0;) {
+    walk->next = next;
+    for (struct reader keys = reader_of(bytes); rc == 0 && reader_left(&keys) > 0;) {
         struct bytes key = read_string(&keys);
         if (is_wanted(walk, key, &name)) {
             walk->count++;
@@ -237,6 +239,41 @@ static void answered(struct shard_thread *thread, struct task *task,
         task_go_on(thread, task, 0);
     } else {
         step_done(thread, walk);
+    }
+}
+
+static void swept(struct shard_thread *thread, struct walk *walk, const struct task_answer *answer)
+{
+    switch (sweep_answered(thread, &walk->sweep, answer)) {
+    case SWEEP_WAITS:
+        break;
+    case SWEEP_AGAIN:
+        task_go_on(thread, &walk->task, SWEEP_RETRY_US);
+        break;
+    case SWEEP_DONE:
+        take_keys(thread, walk, buffer_bytes(&walk->sweep.keys), walk->sweep.next);
+        break;
+    case SWEEP_FAILED:
+        fail(thread, walk, walk->sweep.status, NULL);
+        break;
+    }
+}
+
+static void answered(struct shard_thread *thread, struct task *task,
+                     const struct task_answer *answer)
+{
+    struct walk *walk = container_of(task, struct walk, task);
+
+    if (walk->deletes) {
+        deleted(thread, walk, answer->status);
+    } else if (walk->sweeps) {
+        swept(thread, walk, answer);
+    } else if (answer->status == STATUS_BUSY) {
+        task_go_on(thread, task, TASK_RETRY_US);
+    } else if (answer->status != STATUS_OK) {
+        fail(thread, walk, answer->status, NULL);
+    } else {
+        take_keys(thread, walk, answer->bytes, answer->cursor);
     }
 }
 
@@ -284,12 +321,15 @@ static struct walk *make(struct shard_thread *thread, const struct connection *c
         .pattern = {.memory = thread->memory},
         .keys = {.memory = thread->memory},
     };
+    sweep_init(&walk->sweep, thread->memory);
+    walk->sweeps = thread->clustered;
     if (!walk->everything) {
         walk->database = resp_put_database(connection->resp->database, prefix);
         rc = buffer_append(&walk->prefix, bytes_of(prefix, walk->database));
     }
     rc = rc != 0 ? rc : buffer_append(&walk->prefix, fixed);
     rc = rc != 0 ? rc : buffer_append(&walk->pattern, pattern);
+    rc = rc != 0 ? rc : buffer_append(&walk->sweep.prefix, buffer_bytes(&walk->prefix));
     if (rc != 0) {
         free_walk(thread, &walk->task);
         return NULL;

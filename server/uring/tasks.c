@@ -32,7 +32,9 @@ void task_add_for(struct shard_thread *thread, struct task *task, const struct t
     task->generation = connection->generation;
     task->number = number;
     connection->in_flight++;
-    connection->resp->tasks++;
+    if (connection->resp != NULL) {
+        connection->resp->tasks++;
+    }
     task_add(thread, task, kind);
 }
 
@@ -44,7 +46,9 @@ struct connection *task_client(struct shard_thread *thread, struct task *task)
     task->for_client = false;
     if (connection != NULL) {
         connection->in_flight--;
-        connection->resp->tasks--;
+        if (connection->resp != NULL) {
+            connection->resp->tasks--;
+        }
         connection_mark(thread, connection);
     }
     return connection;
@@ -112,17 +116,40 @@ void task_ask(struct shard_thread *thread, struct task *task, struct request *re
     }
 }
 
-void task_ask_shard(struct shard_thread *thread, struct task *task, struct request *request,
-                    uint32_t shard)
+static void ask_shard(struct shard_thread *thread, struct task *task, struct request *request,
+                      uint32_t shard, uint32_t part)
 {
     task->due_us = UINT64_MAX;
-    if (!take_call(thread, task, request, shard)) {
+    if (!take_call(thread, task, request, part)) {
         return;
     }
     if (shard == thread->index) {
         shard_prepare(thread->shard, request);
         batch_add(thread, request, NULL, bytes_of(NULL, 0));
     } else if (!cross_request(thread, shard, request)) {
+        door_refuse(thread, request->ticket, STATUS_BUSY, NULL);
+    }
+}
+
+void task_ask_shard(struct shard_thread *thread, struct task *task, struct request *request,
+                    uint32_t shard)
+{
+    ask_shard(thread, task, request, shard, shard);
+}
+
+void task_ask_node(struct shard_thread *thread, struct task *task, struct request *request,
+                   uint32_t node, uint32_t shard, uint32_t part)
+{
+    if (node == thread->plane->options.actor.node) {
+        ask_shard(thread, task, request, shard, part);
+        return;
+    }
+    task->due_us = UINT64_MAX;
+    if (!take_call(thread, task, request, part)) {
+        return;
+    }
+    struct call *call = calls_find(&thread->calls, request->ticket);
+    if (far_ask_shard(thread, call, request, node, shard) != 0) {
         door_refuse(thread, request->ticket, STATUS_BUSY, NULL);
     }
 }

@@ -1,8 +1,8 @@
 /* Tasks: what takes a thread several requests, one after the other, to shards: a rename, a walk over all keys.
  *
  * A task has a due time, at which it begins its next step: it asks one or more shards, and is told each answer where it
- * comes. What follows begins with the next turn, as a batch may be running. A task may be for a client, which gets no
- * other reply before the task's, and whose next command waits; it goes on, or not, when its client has left.
+ * comes. What follows begins with the next turn, as a batch may be running. A task may be for a client, which, where it speaks RESP, gets
+ * no other reply before the task's, and whose next command waits; it goes on, or not, when its client has left.
  *
  * Threads: its shard's.
  */
@@ -71,6 +71,10 @@ void task_ask(struct shard_thread *thread, struct task *task, struct request *re
 /* The same of a shard, for a scan. */
 void task_ask_shard(struct shard_thread *thread, struct task *task, struct request *request,
                     uint32_t shard);
+
+/* The same of a shard of any node of the cluster; the answer has that part. */
+void task_ask_node(struct shard_thread *thread, struct task *task, struct request *request,
+                   uint32_t node, uint32_t shard, uint32_t part);
 
 /* The answer to a call of form CALL_STEP. */
 void task_answered(struct shard_thread *thread, const struct call *call, struct bytes answer);

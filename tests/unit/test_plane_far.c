@@ -486,6 +486,147 @@ static void test_disagreement(void **state)
     planes_kit_stop(&kit);
 }
 
+/* ---- All keys ---- */
+
+/* A line of a reply, without its end. */
+static void read_line(struct plane_client *client, char line[128])
+{
+    size_t size = 0;
+
+    do {
+        assert_true(size < 127);
+        assert_int_equal(plane_client_recv(client, line + size++, 1), 1);
+    } while (line[size - 1] != '\n');
+    line[size - 2] = '\0';
+}
+
+/* One page: what it has is marked in `seen`. Returns the next cursor. */
+static unsigned long long scan(struct plane_client *client, unsigned long long cursor,
+                               uint32_t seen[], uint32_t count)
+{
+    char line[128];
+
+    snprintf(line, sizeof line, "SCAN %llu COUNT 20", cursor);
+    ask(client, line);
+    read_line(client, line);
+    assert_string_equal(line, "*2");
+    read_line(client, line);
+    read_line(client, line);
+    cursor = strtoull(line, NULL, 10);
+    read_line(client, line);
+    assert_int_equal(line[0], '*');
+    for (unsigned long keys = strtoul(line + 1, NULL, 10); keys > 0; keys--) {
+        read_line(client, line);
+        read_line(client, line);
+        uint32_t number = (uint32_t)strtoul(line + 1, NULL, 10);
+        assert_true(line[0] == 'k' && number < count);
+        seen[number]++;
+    }
+    return cursor;
+}
+
+static uint32_t keys_of(struct plane_client *client)
+{
+    char line[128];
+
+    ask(client, "DBSIZE");
+    read_line(client, line);
+    return (uint32_t)strtoul(line + 1, NULL, 10);
+}
+
+/* Each node gives all keys, each once, also while owners change. */
+static void test_scan(void **state)
+{
+    enum { KEYS = 500 };
+    static const uint32_t shards[] = {2, 3, 1};
+    struct plane_client clients[3];
+    char line[128];
+
+    (void)state;
+    planes_kit_init(&kit, 3, shards);
+    for (uint32_t i = 0; i < 3; i++) {
+        kit.nodes[i].options.allow_flush = true;
+    }
+    planes_kit_start(&kit, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        connect_to(&clients[i], i);
+    }
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(line, sizeof line, "SET k%u 1", i);
+        ask(&clients[i % 3], line);
+        expect(&clients[i % 3], "+OK\r\n");
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t seen[KEYS] = {0}, pages = 0;
+        unsigned long long cursor = 0;
+        do {
+            cursor = scan(&clients[i], cursor, seen, KEYS);
+            planes_kit_tables(&kit, 1, 0); /* Another epoch. */
+            pages++;
+        } while (cursor != 0);
+        for (uint32_t key = 0; key < KEYS; key++) {
+            assert_int_equal(seen[key], 1);
+        }
+        assert_true(pages >= 10);
+        assert_int_equal(keys_of(&clients[i]), KEYS);
+        ask(&clients[i], "KEYS k1?");
+        read_line(&clients[i], line);
+        assert_string_equal(line, "*10");
+        for (uint32_t j = 0; j < 20; j++) {
+            read_line(&clients[i], line);
+        }
+    }
+    ask(&clients[1], "FLUSHALL");
+    expect(&clients[1], "+OK\r\n");
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(keys_of(&clients[i]), 0);
+        plane_client_close(&clients[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
+/* The native protocol's scan goes over all nodes, too; and what one of them cannot say is an error, in the end. */
+static void test_native_scan(void **state)
+{
+    enum { KEYS = 60 };
+    static const uint32_t shards[] = {2, 1};
+    struct plane_client client;
+    struct frame frame;
+    char key[16];
+
+    (void)state;
+    start(2, shards);
+    connect_to(&client, 0);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "n%u", i);
+        plane_client_add_put(&client, bytes_of_string(key), bytes_of_string("v"), ACK_MEMORY);
+        assert_int_equal(plane_client_status(&client), STATUS_OK);
+    }
+    uint32_t keys = 0;
+    uint64_t cursor = 0;
+    do {
+        Belay__Wire__Scan scan;
+        belay__wire__scan__init(&scan);
+        scan.cursor = cursor;
+        scan.count = 10;
+        plane_client_add(&client, FRAME_SCAN, &scan.base, bytes_of(NULL, 0));
+        plane_client_flush(&client);
+        assert_true(plane_client_receive(&client, &frame));
+        Belay__Wire__ManyReply *reply =
+            belay__wire__many_reply__unpack(NULL, frame.head.size, frame.head.data);
+        assert_non_null(reply);
+        cursor = reply->cursor;
+        belay__wire__many_reply__free_unpacked(reply, NULL);
+        for (struct reader reader = reader_of(frame.value); reader_left(&reader) > 0;) {
+            assert_int_equal(read_string(&reader).data[0], 'n');
+            keys++;
+        }
+    } while (cursor != 0);
+    assert_int_equal(keys, KEYS);
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 /* ---- PUBLISH ---- */
 
 static void test_publish(void **state)
@@ -558,6 +699,7 @@ int main(void)
         cmocka_unit_test(test_large),          cmocka_unit_test(test_lost_link),
         cmocka_unit_test(test_numbered_write), cmocka_unit_test(test_nobody),
         cmocka_unit_test(test_bad_frames),     cmocka_unit_test(test_disagreement),
+        cmocka_unit_test(test_scan),           cmocka_unit_test(test_native_scan),
         cmocka_unit_test(test_publish),        cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
