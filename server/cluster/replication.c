@@ -222,7 +222,7 @@ static bool take_of_acceptor(struct replication *r, struct replication_link *lin
         replication_take_bury_answer(r, link, body);
         return true;
     case REPLICATION_SEEN:
-        replication_take_seen(r, link, number, body);
+        replication_take_seen(r, link, body);
         return true;
     default:
         return false;

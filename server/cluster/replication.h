@@ -49,7 +49,7 @@
  *   51 <  BURY_ANSWER   0      each: u64 number, u8 1 agreed
  *   52 <> COPY          0      u64 position, one whole session that the other end should have
  *   53 >  SEEN_ASK      0      u16 slot, each
- *   54 <  SEEN          slot   u8 flags, vector
+ *   54 <  SEEN          0      each: u16 slot, u8 flags, string vector (empty where not flagged)
  *
  *   flags: 1 this end streams the slot to the other, 2 it is level here, 4 a vector follows: the slot's seen is known
  *
@@ -228,7 +228,7 @@ uint32_t replication_tick(struct replication *replication, uint64_t now_ms, uint
 uint64_t replication_append(struct replication *replication, uint8_t kind, uint64_t position,
                             uint64_t hlc, const struct bytes parts[], uint32_t part_count);
 /* What became of a copy: OK; VERSION_MISMATCH: a delta without its base; BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED,
- * UNAVAILABLE or STOPPING: not now; else it is no good. */
+ * UNAVAILABLE or STOPPING: not now; DAMAGED: the session here cannot be read; else it is no good. */
 void replication_merged(struct replication *replication, uint64_t ticket, enum status status);
 void replication_whole(struct replication *replication, uint64_t ticket, struct bytes record);
 void replication_whole_done(struct replication *replication, uint64_t ticket, enum status status);

@@ -187,7 +187,8 @@ static void record_merged(struct replication *r, struct peer *peer, uint32_t low
     if (status == STATUS_OK) {
         pending->state = PENDING_MERGED;
         advance(r, peer);
-    } else if (status == STATUS_VERSION_MISMATCH && peer->in != NULL) {
+    } else if ((status == STATUS_VERSION_MISMATCH || status == STATUS_DAMAGED) &&
+               peer->in != NULL) {
         ask_for_whole(r, peer, pending, number);
     } else {
         pending->state = PENDING_FAILED;
@@ -208,7 +209,8 @@ static void whole_merged(struct replication *r, struct peer *peer, uint32_t low,
         return;
     }
     pending->wholes--;
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK || status == STATUS_DAMAGED) {
+        /* What cannot be mended here is for whoever looks after damage; the others' sessions go on. */
         check_wholes(r, peer, pending);
         return;
     }

@@ -72,6 +72,10 @@ struct peer *replication_peer_take(struct replication *r, uint32_t node, uint32_
 
 static void peer_free(struct replication *r, struct peer *peer)
 {
+    if (peer->stream.life > r->options.lives) {
+        r->options.lives =
+            peer->stream.life; /* The other end remembers it, should it be met again. */
+    }
     replication_copies_leave(r, peer);
     queue_fini(&peer->flights, r->memory);
     queue_fini(&peer->pending, r->memory);

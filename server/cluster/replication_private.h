@@ -424,8 +424,7 @@ bool replication_check_level(struct replication *r, uint32_t slot);
 void replication_reach_changed(struct replication *r, struct peer *peer);
 void replication_take_seen_ask(struct replication *r, struct replication_link *link,
                                struct bytes body);
-void replication_take_seen(struct replication *r, struct replication_link *link, uint64_t number,
-                           struct bytes body);
+void replication_take_seen(struct replication *r, struct replication_link *link, struct bytes body);
 void replication_taken_compared(struct replication *r, const struct peer *peer, uint32_t slot);
 void replication_send_asks(struct peer *peer);
 

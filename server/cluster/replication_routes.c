@@ -97,11 +97,30 @@ void replication_reach_changed(struct replication *r, struct peer *peer)
     }
 }
 
+/* Append what is seen of a slot. Returns 0 or -ENOMEM. */
+static int put_seen(struct replication *r, const struct peer *peer, uint32_t slot,
+                    struct buffer *to)
+{
+    const uint8_t flags = replication_flags(r, peer, slot);
+    uint8_t head[2 + 1 + VARINT_BYTES_MAX];
+
+    r->scratch.size = 0;
+    if ((flags & FLAG_SEEN) != 0 && seen_put(r->core->seen, slot, &r->scratch) != 0) {
+        return -ENOMEM;
+    }
+    store_u16(head, (uint16_t)slot);
+    head[2] = flags;
+    const size_t size = (size_t)(varint_put(head + 3, r->scratch.size) - head);
+    int rc = buffer_append(to, bytes_of(head, size));
+    return rc == 0 ? buffer_append(to, buffer_bytes(&r->scratch)) : rc;
+}
+
 void replication_take_seen_ask(struct replication *r, struct replication_link *link,
                                struct bytes body)
 {
     struct reader from = reader_of(body);
 
+    r->answer.size = 0;
     while (reader_left(&from) > 0) {
         const uint8_t low = read_u8(&from), high = read_u8(&from);
         const uint32_t slot = low | (uint32_t)high << 8;
@@ -109,38 +128,46 @@ void replication_take_seen_ask(struct replication *r, struct replication_link *l
             replication_link_bad(link);
             return;
         }
-        const uint8_t flags = replication_flags(r, link->peer, slot);
-        r->answer.size = 0;
-        if ((flags & FLAG_SEEN) != 0 && seen_put(r->core->seen, slot, &r->answer) != 0) {
-            replication_link_cut(link); /* No memory. */
+        if (put_seen(r, link->peer, slot, &r->answer) != 0) {
+            replication_link_cut(link);
             return;
         }
-        const struct bytes parts[] = {bytes_of(&flags, 1), buffer_bytes(&r->answer)};
-        replication_link_send(link, REPLICATION_SEEN, slot, parts, 2);
+        if (r->answer.size >= RUN_BYTES || reader_left(&from) == 0) {
+            replication_link_send_bytes(link, REPLICATION_SEEN, 0, buffer_bytes(&r->answer));
+            r->answer.size = 0;
+        }
     }
 }
 
-void replication_take_seen(struct replication *r, struct replication_link *link, uint64_t number,
-                           struct bytes body)
+static void take_one_seen(struct replication *r, struct peer *peer, uint32_t slot, uint8_t flags,
+                          struct bytes seen)
 {
-    struct reader from = reader_of(body);
-    const uint8_t flags = read_u8(&from);
-    const uint32_t slot = (uint32_t)number;
-
-    if (from.bad || number >= SLOT_COUNT || !has_slot(r, link->peer, slot)) {
-        replication_link_bad(link);
-        return;
-    }
     struct slot_route *route = route_of(r, slot);
-    const uint32_t rank = slot_owners_rank(&r->table->owners[slot], link->peer->node);
+    const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
+
     if (rank == PLACEMENT_REPLICAS_MAX || (route->awaits >> rank & 1) == 0) {
         return; /* Nobody waits for it any more. */
     }
-    const struct bytes seen = read_bytes(&from, reader_left(&from));
     if ((flags & FLAG_SEEN) != 0 && seen_covers_all(r->core->seen, slot, seen)) {
         heard_from(route, rank);
     } else {
-        replication_want(link->peer, slot);
+        replication_want(peer, slot);
+    }
+}
+
+void replication_take_seen(struct replication *r, struct replication_link *link, struct bytes body)
+{
+    struct reader from = reader_of(body);
+
+    while (reader_left(&from) > 0) {
+        const uint8_t low = read_u8(&from), high = read_u8(&from), flags = read_u8(&from);
+        const uint32_t slot = low | (uint32_t)high << 8;
+        const struct bytes seen = read_string(&from);
+        if (from.bad || !has_slot(r, link->peer, slot)) {
+            replication_link_bad(link);
+            return;
+        }
+        take_one_seen(r, link->peer, slot, flags, seen);
     }
 }
 

@@ -24,6 +24,7 @@ enum {
     WORLD_SHARDS_MAX = 4,
     WORLD_UNITS_MAX = 12,
     WORLD_STEP_US = 200,
+    WORLD_WRITES_MAX = 30000,
     WORLD_NOW_MS = 1700000000,
     WORLD_REDIAL_US = 3000,
 };
@@ -40,6 +41,14 @@ struct world_message {
     uint8_t kind;
     size_t size;
     uint8_t body[];
+};
+
+/* What was written, for world_check_seen(). */
+struct world_write {
+    uint32_t slot;
+    uint64_t position;
+    struct stamp stamp;
+    char key[32];
 };
 
 /* One end's half of a link: what is on the way to the other end. */
@@ -110,7 +119,9 @@ struct world {
     bool blocked[WORLD_NODES_MAX + 1][WORLD_NODES_MAX + 1];    /* From, to: nothing passes. */
     struct world_link links[WORLD_UNITS_MAX][WORLD_UNITS_MAX]; /* Who dialled first. */
     uint64_t sent[REPLICATION_KINDS_END];
-    uint64_t sequence; /* Of writes. */
+    struct world_write writes[WORLD_WRITES_MAX];
+    uint32_t write_count; /* Those past the last place are not noted. */
+    struct session_view view;
 };
 
 static inline uint64_t world_now_ms(const struct world *world)
@@ -532,7 +543,9 @@ static inline void world_step(struct world *world)
         struct world_unit *unit = &world->units[i];
         if (unit->r != NULL) {
             /* At the end of each turn; something happens in nearly each. */
+            unit->walked = 0;
             (void)replication_tick(unit->r, world_now_ms(world), world->now_us);
+            unit->walked_most = unit->walked > unit->walked_most ? unit->walked : unit->walked_most;
         }
     }
 }
@@ -829,6 +842,12 @@ static inline uint64_t world_change(struct world *world, uint32_t number, const 
     unit->hlc = unit->written.stamp.hlc;
     world_set(unit, position, buffer_bytes(&unit->written.record));
     assert_int_equal(seen_advance(&unit->seen, world_slot(key), unit->written.stamp), 0);
+    if (world->write_count < WORLD_WRITES_MAX) {
+        struct world_write *note = &world->writes[world->write_count++];
+        *note = (struct world_write){world_slot(key), position, unit->written.stamp, ""};
+        assert_true(strlen(key) < sizeof note->key);
+        memcpy(note->key, key, strlen(key) + 1);
+    }
     bool delta =
         unit->written.delta.size > 0 && unit->written.delta.size < unit->written.record.size;
     struct bytes body = buffer_bytes(delta ? &unit->written.delta : &unit->written.record);
@@ -849,15 +868,13 @@ static inline uint64_t world_put(struct world *world, uint32_t number, const cha
 
 /* ---- What holds ---- */
 
-/* Of one slot, or of all (SLOT_COUNT). */
+/* Have two nodes the same sessions? */
 static inline bool world_equal(struct world *world, uint32_t a, uint32_t b)
 {
-    struct bytes lasts[2];
     uint32_t total[2] = {0, 0};
     uint64_t sums[2] = {0, 0};
     const uint32_t numbers[2] = {a, b};
 
-    (void)lasts;
     for (int i = 0; i < 2; i++) {
         const struct world_node *node = &world->nodes[numbers[i]];
         for (uint32_t shard = 0; shard < node->shards; shard++) {
@@ -880,6 +897,83 @@ static inline uint32_t world_not_level(struct world *world, uint32_t number)
         count += !replication_is_level(world->units[node->units[slot % node->shards]].r, slot);
     }
     return count;
+}
+
+/* All are level, and nothing is under way or missing on a stream. */
+static inline bool world_calm(struct world *world)
+{
+    for (uint32_t number = 1; number <= world->node_count; number++) {
+        const struct world_node *node = &world->nodes[number];
+        for (uint32_t shard = 0; shard < node->shards; shard++) {
+            const struct replication *r = world->units[node->units[shard]].r;
+            struct replication_lag lag;
+            if (r == NULL || replication_stats(r)->compares > 0 ||
+                replication_stats(r)->slots_not_level > 0) {
+                return false;
+            }
+            for (uint32_t i = 0; replication_lag(r, i, &lag); i++) {
+                if (lag.records_behind > 0 || !lag.reachable) {
+                    return false;
+                }
+            }
+            for (uint32_t slot = shard; slot < SLOT_COUNT; slot += node->shards) {
+                bool mine = slot_owners_has(&node->table->owners[slot], number) ||
+                            slot_owners_has(&node->table->targets[slot], number);
+                if (mine && !replication_is_level(r, slot)) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+/* Has the record of the write's session seen it? */
+static inline bool world_has(struct world *world, struct world_unit *unit,
+                             const struct world_write *write)
+{
+    struct world_session *session = world_find(unit, write->position, bytes_of_string(write->key));
+    struct buffer scratch = {.memory = heap_memory()};
+    struct bytes token;
+    struct version version;
+    bool has = false;
+
+    if (session != NULL) {
+        assert_int_equal(session_open(&world->view, buffer_bytes(&session->record), 1), 0);
+        assert_int_equal(session_token(&world->view, &scratch, &token), 0);
+        struct reader from = reader_of(token);
+        assert_true(version_read(&from, true, &version));
+        has = version_covers(&version, write->stamp);
+    }
+    buffer_fini(&scratch);
+    return has;
+}
+
+/* What a node says to have seen it has. */
+static inline void world_check_seen(struct world *world)
+{
+    for (uint32_t i = 0; i < world->write_count; i++) {
+        const struct world_write *write = &world->writes[i];
+        for (uint32_t j = 0; j < world->unit_count; j++) {
+            struct world_unit *unit = &world->units[j];
+            if (seen_covers(&unit->seen, write->slot, write->stamp) &&
+                !world_has(world, unit, write)) {
+                fail_msg("node %u has not got what it has seen: write %u of %s", unit->node, i,
+                         write->key);
+            }
+        }
+    }
+}
+
+/* So many nodes, which all own everything in the order of their numbers. */
+static inline void world_begin(struct world *world, uint32_t nodes, uint32_t shards)
+{
+    world_init(world, 1);
+    for (uint32_t number = 1; number <= nodes; number++) {
+        world_node(world, number, shards);
+    }
+    world_wire(world);
+    world_all_own(world);
 }
 
 static inline const struct replication_stats *world_stats(struct world *world, uint32_t number)

@@ -3,50 +3,11 @@
 
 static struct world world;
 
-static void begin_with(uint32_t nodes, uint32_t shards, uint64_t window_bytes)
-{
-    world_init(&world, 1);
-    world.window_bytes = window_bytes;
-    for (uint32_t number = 1; number <= nodes; number++) {
-        world_node(&world, number, shards);
-    }
-    world_wire(&world);
-    world_all_own(&world);
-}
-
-static void begin(uint32_t nodes, uint32_t shards)
-{
-    begin_with(nodes, shards, 1 << 20);
-}
-
-/* All are level, and nothing is under way. */
-static bool is_calm(void)
-{
-    for (uint32_t number = 1; number <= world.node_count; number++) {
-        for (uint32_t shard = 0; shard < world.nodes[number].shards; shard++) {
-            const struct world_unit *unit = &world.units[world.nodes[number].units[shard]];
-            struct replication_lag lag;
-            if (replication_stats(unit->r)->compares > 0) {
-                return false;
-            }
-            for (uint32_t i = 0; replication_lag(unit->r, i, &lag); i++) {
-                if (lag.records_behind > 0 || !lag.reachable) {
-                    return false;
-                }
-            }
-        }
-        if (world_not_level(&world, number) > 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void test_write_reaches_the_others(void **state)
 {
     (void)state;
-    begin(3, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[0];
     assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
     assert_int_equal(world_put(&world, 1, "b", "x", "2"), 2); /* Dense. */
@@ -54,7 +15,7 @@ static void test_write_reaches_the_others(void **state)
     world_until(&world, 10, unit->copied_count == 2);
     world_until(&world, 10, world_equal(&world, 1, 2) && world_equal(&world, 1, 3));
     assert_int_equal(world.units[1].count, 2);
-    world_until(&world, 10, is_calm());
+    world_until(&world, 10, world_calm(&world));
     assert_int_equal(unit->uncopied, 0);
     assert_int_equal(unit->copied_count, 2); /* Once each, though two have it. */
     assert_int_equal(world_stats(&world, 2)->records_in, 2);
@@ -67,8 +28,8 @@ static void test_write_reaches_the_others(void **state)
 static void test_unreachable(void **state)
 {
     (void)state;
-    begin(3, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[0];
     world_block(&world, 1, 2, true);
     world_block(&world, 1, 3, true);
@@ -89,8 +50,8 @@ static void test_unreachable(void **state)
 static void test_broken_at_once(void **state)
 {
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
     world_block(&world, 1, 2, true);
     world_break_all(&world, 2);
@@ -106,8 +67,8 @@ static void test_resume(void **state)
     char key[16];
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     world_run(&world, 600);
     const struct replication_stats *stats = world_stats(&world, 1);
     uint64_t lives = stats->lives, resumes = stats->resumes;
@@ -119,7 +80,7 @@ static void test_resume(void **state)
             world_break_all(&world, 1);
         }
     }
-    world_until(&world, 100, is_calm());
+    world_until(&world, 100, world_calm(&world));
     assert_true(world_equal(&world, 1, 2));
     assert_int_equal(stats->lives, lives);
     assert_true(stats->resumes > resumes);
@@ -134,8 +95,13 @@ static void test_window(void **state)
     char key[16], value[2000];
 
     (void)state;
-    begin_with(2, 1, 256 * 1024);
-    world_until(&world, 3000, is_calm());
+    world_init(&world, 1);
+    world.window_bytes = 256 * 1024;
+    world_node(&world, 1, 1);
+    world_node(&world, 2, 1);
+    world_wire(&world);
+    world_all_own(&world);
+    world_until(&world, 3000, world_calm(&world));
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     world_block(&world, 1, 2, true);
@@ -148,7 +114,7 @@ static void test_window(void **state)
     world_block(&world, 1, 2, false);
     world_until(&world, 8000, world_equal(&world, 1, 2));
     assert_int_equal(world.units[1].count, 1000);
-    world_until(&world, 8000, is_calm());
+    world_until(&world, 8000, world_calm(&world));
     assert_true(world_stats(&world, 1)->lives > 1);
     world_fini(&world);
 }
@@ -159,15 +125,15 @@ static void test_full_link(void **state)
     char key[16];
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     world.capacity = 1;
     for (int i = 0; i < 200; i++) {
         snprintf(key, sizeof key, "k%d", i);
         world_put(&world, 1, key, "x", key);
         world_step(&world);
     }
-    world_until(&world, 1000, is_calm());
+    world_until(&world, 1000, world_calm(&world));
     assert_true(world_equal(&world, 1, 2));
     assert_int_equal(world_stats(&world, 1)->bad_messages + world_stats(&world, 2)->bad_messages,
                      0);
@@ -182,12 +148,12 @@ static void test_parked(void **state)
     struct replication_lag lag;
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[1];
     world_put(&world, 1, "a", "x", "1");
     world_put(&world, 1, "b", "x", "1");
-    world_until(&world, 10, is_calm());
+    world_until(&world, 10, world_calm(&world));
     unit->park = world_position("a");
     uint64_t before = world.units[0].copied_count;
     world_put(&world, 1, "b", "x", "2");
@@ -202,7 +168,7 @@ static void test_parked(void **state)
     struct world_session *theirs = world_find(unit, world_position("b"), text("b"));
     assert_true(mine->hash == theirs->hash);
     world_unpark(unit);
-    world_until(&world, 10, is_calm());
+    world_until(&world, 10, world_calm(&world));
     assert_int_equal(world.units[0].copied_count - before, 3);
     assert_true(world_equal(&world, 1, 2));
     assert_true(replication_lag(world.units[0].r, 0, &lag));
@@ -215,8 +181,8 @@ static void test_parked(void **state)
 static void test_parked_and_cut(void **state)
 {
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[1];
     unit->park = world_position("a");
     world_put(&world, 1, "a", "x", "1");
@@ -228,7 +194,7 @@ static void test_parked_and_cut(void **state)
     assert_int_equal(unit->parked_count, 2);
     assert_int_equal(world.units[0].copied_count, 0);
     world_unpark(unit);
-    world_until(&world, 20, is_calm());
+    world_until(&world, 20, world_calm(&world));
     assert_true(world_equal(&world, 1, 2));
     world_fini(&world);
 }
@@ -239,8 +205,8 @@ static void test_held(void **state)
     char key[16];
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[1];
     world_run(&world, 700);
     unit->refuses = STATUS_DISK_FULL;
@@ -254,7 +220,7 @@ static void test_held(void **state)
     assert_true(unit->merges < 20); /* Not each of them again and again. */
     assert_true(world_stats(&world, 2)->held > 1);
     unit->refuses = STATUS_OK;
-    world_until(&world, 1100, is_calm());
+    world_until(&world, 1100, world_calm(&world));
     assert_true(world_equal(&world, 1, 2));
     assert_int_equal(world.units[0].copied_count, 20);
     assert_int_equal(world_stats(&world, 1)->lives, 1);
@@ -267,18 +233,18 @@ static void test_delta_without_base(void **state)
     char value[300];
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[1];
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     world_put(&world, 1, "a", "x", value);
-    world_until(&world, 10, is_calm());
+    world_until(&world, 10, world_calm(&world));
     world_remove(unit, world_find(unit, world_position("a"), text("a")));
     unit->park = world_position("c");
     world_put(&world, 1, "a", "y", "2");
     world_put(&world, 1, "b", "y", "2");
-    world_until(&world, 10, is_calm());
+    world_until(&world, 10, world_calm(&world));
     assert_true(world_equal(&world, 1, 2));
     assert_int_equal(world_stats(&world, 2)->wholes_asked, 1);
     assert_int_equal(world_stats(&world, 1)->wholes_sent, 1);
@@ -292,13 +258,13 @@ static void test_whole_is_waited_for(void **state)
     char value[300];
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     struct world_unit *unit = &world.units[1];
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     world_put(&world, 1, "a", "x", value);
-    world_until(&world, 10, is_calm());
+    world_until(&world, 10, world_calm(&world));
     world_remove(unit, world_find(unit, world_position("a"), text("a")));
     world.delay_us = 3000;
     world_put(&world, 1, "a", "y", "2");
@@ -306,7 +272,7 @@ static void test_whole_is_waited_for(void **state)
     world_run(&world, 5);
     assert_int_equal(world.units[0].copied_count, 1);
     world_break_all(&world, 1); /* The whole one is lost on its way. */
-    world_until(&world, 100, is_calm());
+    world_until(&world, 100, world_calm(&world));
     assert_int_equal(world_stats(&world, 2)->wholes_asked, 2);
     assert_true(world_equal(&world, 1, 2));
     world_fini(&world);
@@ -318,11 +284,11 @@ static void test_bad_record(void **state)
     const struct bytes bad = text("this is no record");
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     replication_append(world.units[0].r, LOG_FULL, world_position("a"), 0, &bad, 1);
     world_put(&world, 1, "b", "x", "1");
-    world_until(&world, 3000, world_equal(&world, 1, 2) && is_calm());
+    world_until(&world, 3000, world_equal(&world, 1, 2) && world_calm(&world));
     assert_int_equal(world_stats(&world, 2)->bad_messages, 1);
     assert_int_equal(world_stats(&world, 1)->lives, 2);
     world_fini(&world);
@@ -335,13 +301,13 @@ static void test_receiver_restarts(void **state)
     char key[16];
 
     (void)state;
-    begin(2, 1);
-    world_until(&world, 3000, is_calm());
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof key, "k%d", i);
         world_put(&world, 1, key, "x", key);
     }
-    world_until(&world, 100, is_calm());
+    world_until(&world, 100, world_calm(&world));
     world_kill(&world, 2);
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof key, "k%d", i * 2);
@@ -349,7 +315,7 @@ static void test_receiver_restarts(void **state)
     }
     world_run(&world, 100);
     world_restart(&world, 2, false);
-    world_until(&world, 3000, world_equal(&world, 1, 2) && is_calm());
+    world_until(&world, 3000, world_equal(&world, 1, 2) && world_calm(&world));
     assert_int_equal(world.units[1].count, 150);
     world_fini(&world);
 }
@@ -366,12 +332,12 @@ static void test_other_shards(void **state)
     world_node(&world, 3, 1);
     world_wire(&world);
     world_all_own(&world);
-    world_until(&world, 3000, is_calm());
+    world_until(&world, 3000, world_calm(&world));
     for (int i = 0; i < 300; i++) {
         snprintf(key, sizeof key, "k%d", i);
         world_put(&world, 1 + (uint32_t)i % 3, key, "x", key);
     }
-    world_until(&world, 100, is_calm());
+    world_until(&world, 100, world_calm(&world));
     assert_true(world_equal(&world, 1, 2) && world_equal(&world, 1, 3));
     for (uint32_t i = 0; i < world.unit_count; i++) {
         assert_true(world.units[i].count > 20);
@@ -390,7 +356,7 @@ static void test_links_that_are_refused(void **state)
     struct replication_link *link, *second;
 
     (void)state;
-    begin(2, 2);
+    world_begin(&world, 2, 2);
     struct replication *r = world.units[0].r;
     int context;
     assert_int_equal(replication_link_up(r, &self, &context, 0, 0, &link), -EINVAL);
@@ -418,7 +384,7 @@ static void test_short_memory(void **state)
     bool done = false;
 
     (void)state;
-    begin(2, 1);
+    world_begin(&world, 2, 1);
     world_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{2, 1}});
     for (uint64_t fail_at = 1; !done; fail_at++) {
         const struct replication_options options = {

@@ -1,0 +1,422 @@
+/* Comparisons between nodes: what differs is exchanged, at a pace, and each node knows what it has all of. */
+#include "replication_world.h"
+
+static struct world world;
+static struct slot_table table;
+
+static void fill(uint32_t number, uint32_t from, uint32_t to)
+{
+    char key[32], value[64];
+
+    for (uint32_t i = from; i < to; i++) {
+        snprintf(key, sizeof key, "session-%u", i);
+        snprintf(value, sizeof value, "the value of session %u, which is some bytes", i);
+        world_put(&world, number, key, "x", value);
+        if (i % 20 == 0) {
+            world_step(&world);
+        }
+    }
+}
+
+static void set_owners(struct slot_owners owners, struct slot_owners targets)
+{
+    world_owners(&world, &table, owners, targets);
+    world_tables(&world, &table);
+}
+
+/* ---- What is exchanged ---- */
+
+/* An empty node gets everything, and not by a round trip for each session. */
+static void test_empty_node(void **state)
+{
+    enum { SESSIONS = 20000 };
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_kill(&world, 2);
+    world_run(&world, 3100);
+    fill(1, 0, SESSIONS);
+    world.delay_us = 1000;
+    world_restart(&world, 2, true);
+    uint64_t begin_us = world.now_us;
+    memset(world.sent, 0, sizeof world.sent);
+    world_until(&world, 5000, world_calm(&world));
+    assert_true(world_equal(&world, 1, 2));
+    assert_int_equal(world.units[1].count, SESSIONS);
+    /* One by one that would be 40 s. */
+    assert_true(world.now_us - begin_us < 5000000);
+    assert_true(world.sent[REPLICATION_COMPARE_ITEMS] < 4 * SLOT_COUNT);
+    assert_int_equal(world.sent[REPLICATION_COMPARE_RECORD], SESSIONS);
+    assert_int_equal(world_stats(&world, 2)->healed_in, SESSIONS);
+    world_fini(&world);
+}
+
+/* Who is empty takes nothing away: neither as the one who asks nor as the other. */
+static void test_empty_is_no_source(void **state)
+{
+    (void)state;
+    for (uint32_t wiped = 1; wiped <= 2; wiped++) {
+        world_begin(&world, 2, 1);
+        world_until(&world, 3000, world_calm(&world));
+        fill(1, 0, 500);
+        world_until(&world, 100, world_calm(&world));
+        world_kill(&world, wiped);
+        world_restart(&world, wiped, true);
+        world_until(&world, 3000, world_calm(&world));
+        assert_true(world_equal(&world, 1, 2));
+        assert_int_equal(world.units[0].count, 500);
+        world_check_seen(&world);
+        world_fini(&world);
+    }
+}
+
+static void test_only_what_differs(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 2000);
+    world_until(&world, 100, world_calm(&world));
+    world_kill(&world, 2);
+    fill(1, 1990, 2010); /* Ten of them anew. */
+    world_restart(&world, 2, false);
+    memset(world.sent, 0, sizeof world.sent);
+    world_until(&world, 3000, world_equal(&world, 1, 2) && world_calm(&world));
+    assert_true(world.sent[REPLICATION_COMPARE_RECORD] <= 40);
+    world_fini(&world);
+}
+
+/* Thousands of sessions in one slot are compared in ranges: no call looks at all of them. */
+static void test_large_slot(void **state)
+{
+    enum { SESSIONS = 9000 };
+    char key[32];
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_kill(&world, 2);
+    world_run(&world, 3100);
+    for (int i = 0; i < SESSIONS; i++) {
+        snprintf(key, sizeof key, "{one}%d", i);
+        world_put(&world, 1, key, "x", "value");
+    }
+    for (uint32_t wiped = 0; wiped < 2; wiped++) { /* Either end has them; then both. */
+        world_restart(&world, 2, wiped == 0);
+        world.units[0].walked_most = world.units[1].walked_most = 0;
+        world_until(&world, 5000, world_calm(&world));
+        assert_true(world_equal(&world, 1, 2));
+        assert_int_equal(world.units[1].count, SESSIONS);
+        assert_true(world.units[0].walked_most < 8192 && world.units[1].walked_most < 8192);
+        world_kill(&world, 2);
+    }
+    world_restart(&world, 2, false);
+    world_fini(&world);
+}
+
+/* At most so many bytes in a second. */
+static void test_pace(void **state)
+{
+    (void)state;
+    world_init(&world, 1);
+    world.heal_bytes_per_s = 100000;
+    world_node(&world, 1, 1);
+    world_node(&world, 2, 1);
+    world_wire(&world);
+    world_all_own(&world);
+    world_kill(&world, 2);
+    world_run(&world, 3100);
+    fill(1, 0, 3000);
+    world_restart(&world, 2, true);
+    world_until(&world, 1000, world_stats(&world, 1)->healed_out > 0);
+    uint64_t begin_us = world.now_us, begin = world_stats(&world, 1)->healed_bytes_out;
+    world_run(&world, 2000);
+    uint64_t sent = world_stats(&world, 1)->healed_bytes_out - begin;
+    assert_true(sent > 150000 && sent < 230000);
+    world_until(&world, 10000, world_calm(&world));
+    assert_true(world_equal(&world, 1, 2));
+    sent = world_stats(&world, 1)->healed_bytes_out - begin;
+    assert_true(world.now_us - begin_us > sent * 9); /* 10 us a byte. */
+    world_fini(&world);
+}
+
+/* Links break while a node is filled: what is level stays, only the rest is compared. */
+static void test_links_break(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_kill(&world, 2);
+    world_run(&world, 3100);
+    fill(1, 0, 5000);
+    world_restart(&world, 2, true);
+    for (int i = 0; i < 10; i++) {
+        world_run(&world, 30);
+        world_break_all(&world, 2);
+    }
+    world_until(&world, 5000, world_calm(&world));
+    assert_true(world_equal(&world, 1, 2));
+    assert_true(world_stats(&world, 2)->compared < SLOT_COUNT * 11 / 10);
+    assert_int_equal(world_stats(&world, 1)->lives, 1);
+    world_fini(&world);
+}
+
+/* Nothing tells of a difference: the round finds it. */
+static void test_background(void **state)
+{
+    (void)state;
+    world_init(&world, 1);
+    world.round_ms = 2000;
+    world_node(&world, 1, 1);
+    world_node(&world, 2, 1);
+    world_wire(&world);
+    world_all_own(&world);
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 100);
+    world_until(&world, 100, world_equal(&world, 1, 2));
+    world_remove(&world.units[1], &world.units[1].sessions[40]);
+    world_remove(&world.units[0], &world.units[0].sessions[70]);
+    world_until(&world, 6000, world_equal(&world, 1, 2));
+    assert_int_equal(world.units[1].count, 100);
+    world_fini(&world);
+}
+
+/* While a shard still loads what it stored, nothing is compared with it. */
+static void test_not_ready(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world.units[1].ready = false;
+    world_run(&world, 2000);
+    assert_int_equal(world_stats(&world, 1)->compared + world_stats(&world, 2)->compared, 0);
+    world.units[1].ready = true;
+    world_until(&world, 5000, world_calm(&world));
+    world_fini(&world);
+}
+
+/* The disk of one end is full: the comparison fails, and the slot is not taken for level before it was done again. */
+static void test_merge_fails(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_kill(&world, 2);
+    world_run(&world, 3100);
+    fill(1, 0, 100);
+    world_restart(&world, 2, true);
+    world.units[1].refuses = STATUS_DISK_FULL;
+    world_run(&world, 2000);
+    assert_true(world_not_level(&world, 2) > 0 && world_not_level(&world, 2) <= 100);
+    assert_true(world_stats(&world, 2)->compares_failed > 0);
+    world_check_seen(&world);
+    world.units[1].refuses = STATUS_OK;
+    world_until(&world, 20000, world_calm(&world));
+    assert_true(world_equal(&world, 1, 2));
+    world_fini(&world);
+}
+
+/* ---- What is seen ---- */
+
+static void test_seen(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    uint32_t slot = world_slot("a");
+    world_put(&world, 1, "a", "x", "1");
+    world_put(&world, 2, "a", "y", "1");
+    world_until(&world, 50, world_calm(&world));
+    for (int i = 0; i < 3; i++) {
+        const struct seen *seen = &world.units[i].seen;
+        assert_true(seen_covers(seen, slot, world.writes[0].stamp));
+        assert_true(seen_covers(seen, slot, world.writes[1].stamp));
+    }
+    world_check_seen(&world);
+    world_fini(&world);
+}
+
+/* For a while the one end does not stream a slot, and the other does not know: what it gets after that is not taken
+ * for all there is. */
+static void test_gap(void **state)
+{
+    char key[32];
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
+    world_table(&world, 1, &table);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "a%d", i);
+        world_put(&world, 1, key, "x", "not streamed");
+    }
+    world_run(&world, 5);
+    world_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_table(&world, 1, &table);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "{a%d}", i);
+        world_put(&world, 1, key, "x", "streamed");
+    }
+    for (int i = 0; i < 100; i++) {
+        world_step(&world);
+        world_check_seen(&world);
+    }
+    world_until(&world, 5000, world_equal(&world, 1, 2) && world_calm(&world));
+    world_check_seen(&world);
+    for (uint32_t i = 0; i < world.write_count; i++) {
+        assert_true(seen_covers(&world.units[1].seen, world.writes[i].slot, world.writes[i].stamp));
+    }
+    world_fini(&world);
+}
+
+/* The same while the link is down. */
+static void test_gap_while_cut(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_block(&world, 1, 2, true);
+    world_break_all(&world, 1);
+    world_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    table.owners[world_slot("a")] = table.targets[world_slot("a")] = (struct slot_owners){{1}};
+    world_table(&world, 1, &table);
+    world_put(&world, 1, "a", "x", "not streamed");
+    table.owners[world_slot("a")] = table.targets[world_slot("a")] = (struct slot_owners){{1, 2}};
+    world_table(&world, 1, &table);
+    world_put(&world, 1, "{a}", "x", "streamed");
+    world_block(&world, 1, 2, false);
+    for (int i = 0; i < 100; i++) {
+        world_step(&world);
+        world_check_seen(&world);
+    }
+    world_until(&world, 5000, world_equal(&world, 1, 2) && world_calm(&world));
+    assert_int_equal(world_stats(&world, 1)->lives, 1);
+    world_fini(&world);
+}
+
+/* A node has no part in anything for a while, and is forgotten: what it remembers of the stream is no number of another
+ * life. */
+static void test_forgotten(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_block(&world, 1, 2, true);
+    world_break_all(&world, 1);
+    world_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
+    world_table(&world, 1, &table);
+    world_put(&world, 1, "a", "x", "not streamed");
+    world_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_table(&world, 1, &table);
+    world_block(&world, 1, 2, false);
+    world_until(&world, 5000, world_equal(&world, 1, 2) && world_calm(&world));
+    assert_int_equal(world_stats(&world, 2)->bad_messages, 0);
+    assert_int_equal(world_stats(&world, 1)->lives, 2);
+    world_fini(&world);
+}
+
+/* ---- Slots that move ---- */
+
+/* A target gets what happens and what there is; once it has all, the primary says so, and not before. */
+static void test_target(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 300);
+    world_run(&world, 2000);
+    assert_int_equal(world.units[0].reports, 0);
+    world.units[2].ready = false;
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{3, 1}});
+    world_run(&world, 2000);
+    assert_int_equal(world.units[0].reports, 0);
+    assert_int_equal(world_not_level(&world, 3), SLOT_COUNT);
+    world.units[2].ready = true;
+    world_until(&world, 5000, world.units[0].reports >= SLOT_COUNT);
+    assert_int_equal(world.units[1].reports, 0);
+    assert_int_equal(world_not_level(&world, 3), 0);
+    assert_true(world_equal(&world, 1, 3));
+    uint64_t number = world_put(&world, 1, "a", "x", "1");
+    world_until(&world, 20, world.units[0].copied == number && world_equal(&world, 1, 3));
+    world_fini(&world);
+}
+
+/* A target alone does not make a write safe: only owners count. */
+static void test_target_does_not_count(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    assert_int_equal(world_put(&world, 1, "a", "x", "1"), 0);
+    world_until(&world, 20, world_equal(&world, 1, 2));
+    world_fini(&world);
+}
+
+/* A target without anybody to be compared with stays what it is, however long: it has nothing. */
+static void test_target_alone(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_block(&world, 1, 2, true);
+    world_break_all(&world, 1);
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_run(&world, 4000);
+    assert_int_equal(world_not_level(&world, 2), SLOT_COUNT);
+    assert_int_equal(world_not_level(&world, 1), 0);
+    world_fini(&world);
+}
+
+/* Who owns a slot no more drops it, but not before all of its owners have what is there. */
+static void test_stray(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 200);
+    world_until(&world, 100, world_calm(&world));
+    world_kill(&world, 2);
+    world_restart(&world, 2, false);
+    world_block(&world, 2, 1, true);
+    world_block(&world, 2, 3, true);
+    world_run(&world, 3500);
+    assert_int_equal(world_not_level(&world, 2), 0);
+    fill(2, 100, 300); /* Nobody else has them. */
+    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_block(&world, 2, 1, false);
+    world_run(&world, 4000);
+    assert_int_equal(world.units[1].count, 300); /* Node 3 could not be asked. */
+    assert_int_equal(world.units[1].drops, 0);
+    world_block(&world, 2, 3, false);
+    world_until(&world, 20000, world.units[1].count == 0);
+    assert_int_equal(world.units[0].count, 300);
+    assert_true(world_equal(&world, 1, 3));
+    assert_true(world_stats(&world, 2)->slots_dropped > 100);
+    assert_false(seen_is_known(&world.units[1].seen, world_slot("session-7")));
+    world_check_seen(&world);
+    world_fini(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_empty_node),
+        cmocka_unit_test(test_empty_is_no_source),
+        cmocka_unit_test(test_only_what_differs),
+        cmocka_unit_test(test_large_slot),
+        cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_links_break),
+        cmocka_unit_test(test_background),
+        cmocka_unit_test(test_not_ready),
+        cmocka_unit_test(test_merge_fails),
+        cmocka_unit_test(test_seen),
+        cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_gap_while_cut),
+        cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_target),
+        cmocka_unit_test(test_target_does_not_count),
+        cmocka_unit_test(test_target_alone),
+        cmocka_unit_test(test_stray),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

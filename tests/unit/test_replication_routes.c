@@ -1,0 +1,341 @@
+/* Who serves a slot, and when a session may be buried. */
+#include "replication_world.h"
+
+enum { BURIAL_TOO_OLD_MS = 5100 };
+
+static struct world world;
+static struct slot_table table;
+
+static enum route route(uint32_t number, const char *key, uint8_t flags, struct route_far *far)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+
+    return replication_route(unit->r, world_slot(key), flags, far);
+}
+
+static void set_owners(struct slot_owners owners)
+{
+    world_owners(&world, &table, owners, owners);
+    world_tables(&world, &table);
+}
+
+static void test_in_order(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 2);
+    set_owners((struct slot_owners){{2, 1}});
+    world_until(&world, 3000, world_calm(&world));
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_LOCAL);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_FAR);
+    assert_int_equal(far.node, 2);
+    assert_int_equal(far.shard, world_slot("a") % 2);
+    assert_int_equal(far.flags, 0);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_FAR);
+    assert_int_equal(far.node, 2);
+    assert_int_equal(route(1, "a", ROUTE_COORDINATE, &far), ROUTE_LOCAL);
+    world_fini(&world);
+}
+
+/* The primary says nothing any more: half a second later the next one serves; a broken link is known at once. */
+static void test_primary_gone(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    for (int broken = 0; broken < 2; broken++) {
+        world_begin(&world, 3, 1);
+        set_owners((struct slot_owners){{1, 2}});
+        world_until(&world, 3000, world_calm(&world));
+        world_block(&world, 1, 2, true);
+        world_block(&world, 1, 3, true);
+        if (broken) {
+            world_break_all(&world, 1);
+            world_step(&world);
+        } else {
+            world_run(&world, 300);
+            assert_int_equal(route(2, "a", 0, &far), ROUTE_FAR);
+            world_run(&world, 220);
+        }
+        assert_int_equal(route(2, "a", 0, &far), ROUTE_LOCAL);
+        assert_int_equal(route(3, "a", 0, &far), ROUTE_FAR);
+        assert_int_equal(far.node, 2);
+        assert_int_equal(route(1, "a", 0, &far), ROUTE_LOCAL); /* Both sides go on. */
+        world_block(&world, 2, 3, true);
+        world_run(&world, 600);
+        assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+        world_block(&world, 1, 2, false);
+        world_until(&world, 1000, route(2, "a", 0, &far) == ROUTE_FAR);
+        assert_int_equal(far.node, 1);
+        world_fini(&world);
+    }
+}
+
+/* Links that are idle say that they live. */
+static void test_idle(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_run(&world, 2000);
+    uint64_t before = world.sent[REPLICATION_PING];
+    for (int i = 0; i < 100; i++) {
+        world_run(&world, 50);
+        assert_int_equal(route(2, "a", 0, &far), ROUTE_FAR);
+    }
+    assert_true(world.sent[REPLICATION_PING] - before <= 4 * 52);
+    world_fini(&world);
+}
+
+/* One that was started again does not serve what it has not compared: it asks the next owner to. */
+static void test_recovers_first(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    world_step(&world);
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_LOCAL);
+    world_put(&world, 2, "a", "x", "while it was away");
+    world_restart(&world, 1, false);
+    world.units[0].ready = false;
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_NOWHERE);
+    world_until(&world, 100, route(1, "a", 0, &far) == ROUTE_FAR);
+    assert_int_equal(far.node, 2);
+    assert_int_equal(far.flags, ROUTE_COORDINATE);
+    assert_int_equal(route(2, "a", far.flags, &far), ROUTE_LOCAL);
+    world_run(&world, 4000); /* However long it takes. */
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_FAR);
+    world.units[0].ready = true;
+    world_until(&world, 3000, route(1, "a", 0, &far) == ROUTE_LOCAL);
+    assert_non_null(world_find(&world.units[0], world_position("a"), text("a")));
+    world_fini(&world);
+}
+
+/* Started again without the others: after three seconds it serves what it has, not before. */
+static void test_alone(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    world_kill(&world, 2);
+    world_kill(&world, 3);
+    world_restart(&world, 3, false);
+    world_run(&world, REPLICATION_ALONE_MS - 100);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+    world_run(&world, 200);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_LOCAL);
+    world_put(&world, 3, "a", "x", "alone");
+    world_restart(&world, 1, false);
+    world_restart(&world, 2, false);
+    world_until(&world, 5000, world_calm(&world));
+    assert_true(world_equal(&world, 1, 3) && world_equal(&world, 2, 3));
+    world_fini(&world);
+}
+
+/* Two were started again, and the third is there: what these two agree on is not enough. */
+static void test_both_restarted(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    world_kill(&world, 2);
+    world_put(&world, 3, "a", "x", "only here");
+    world_block(&world, 1, 3, true);
+    world_block(&world, 2, 3, true);
+    world_restart(&world, 1, false);
+    world_restart(&world, 2, false);
+    world_run(&world, 2500);
+    assert_true(world_stats(&world, 1)->compared > 0);
+    assert_int_not_equal(route(1, "a", 0, &far), ROUTE_LOCAL);
+    world_block(&world, 1, 3, false);
+    world_until(&world, 5000, route(1, "a", 0, &far) == ROUTE_LOCAL);
+    assert_non_null(world_find(&world.units[0], world_position("a"), text("a")));
+    world_fini(&world);
+}
+
+/* ---- Three copies ---- */
+
+/* The primary told the third of a write that the second does not have: before the second reads, it has it. */
+static void test_take_over(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_block(&world, 1, 2, true);
+    world_put(&world, 1, "a", "x", "the second does not have it");
+    world_run(&world, 20);
+    assert_non_null(world_find(&world.units[2], world_position("a"), text("a")));
+    assert_null(world_find(&world.units[1], world_position("a"), text("a")));
+    world_kill(&world, 1);
+    assert_int_equal(route(2, "b", 0, &far), ROUTE_WAIT);
+    uint64_t begin_us = world.now_us;
+    while (route(2, "a", 0, &far) == ROUTE_WAIT) {
+        world_step(&world);
+    }
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_LOCAL);
+    assert_non_null(world_find(&world.units[1], world_position("a"), text("a")));
+    assert_true(world.now_us - begin_us < 50000);
+    /* All others had the same: one message and its answers. */
+    world_until(&world, 50, route(2, "b", 0, &far) == ROUTE_LOCAL);
+    /* The first is back, and gone again: asked anew. */
+    world_block(&world, 1, 2, false);
+    world_restart(&world, 1, false);
+    world_until(&world, 5000, route(2, "a", 0, &far) == ROUTE_FAR);
+    world_kill(&world, 1);
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_WAIT);
+    world_until(&world, 50, route(2, "a", 0, &far) == ROUTE_LOCAL);
+    world_fini(&world);
+}
+
+/* Nobody else can be asked. */
+static void test_take_over_alone(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_WAIT);
+    world_kill(&world, 3); /* It will not answer any more. */
+    world_step(&world);
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_LOCAL);
+    world_fini(&world);
+}
+
+/* ---- Burials ---- */
+
+static bool may_bury(uint32_t number, const char *key)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+    struct world_session *session = world_find(unit, world_position(key), bytes_of_string(key));
+
+    return replication_may_bury(unit->r, world_position(key), bytes_of_string(key),
+                                buffer_bytes(&session->record));
+}
+
+static void put_with_ttl(uint32_t number, const char *key, uint64_t ms)
+{
+    world_change(&world, number, key, (struct change){.operation = CHANGE_TTL, .ms = ms});
+}
+
+static void test_burial_agreed(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    put_with_ttl(1, "a", 100);
+    world_run(&world, 150);
+    assert_false(may_bury(1, "a")); /* Asked. */
+    assert_false(may_bury(2, "a")); /* Not the primary. */
+    world_run(&world, 5);
+    assert_true(may_bury(1, "a"));
+    assert_int_equal(world_stats(&world, 1)->burials_asked, 1);
+    world_put(&world, 1, "a", "x", "begins anew");
+    put_with_ttl(1, "a", 100);
+    world_run(&world, 150);
+    assert_false(may_bury(1, "a")); /* Another state of it. */
+    world_run(&world, BURIAL_TOO_OLD_MS);
+    assert_false(may_bury(1, "a")); /* That was agreed on too long ago. */
+    world_run(&world, 5);
+    assert_true(may_bury(1, "a"));
+    world_fini(&world);
+}
+
+/* Who has it alive says no, and sends it. */
+static void test_burial_refused(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    put_with_ttl(1, "a", 100);
+    world_run(&world, 10);
+    world_block(&world, 1, 2, true);
+    world_break_all(&world, 1);
+    put_with_ttl(2, "a", 100000);
+    world_run(&world, 150);
+    assert_false(may_bury(1, "a")); /* Nobody can be asked. */
+    assert_int_equal(world_stats(&world, 1)->burials_asked, 0);
+    /* The streams are blocked by a delay, so that only the answer can bring it. */
+    world_kill(&world, 2);
+    world_block(&world, 1, 2, false);
+    world_restart(&world, 2, false);
+    world.units[1].ready = world.units[0].ready = false;
+    world_until(&world, 1000, replication_reaches(world.units[0].r, 2, 0));
+    assert_false(may_bury(1, "a"));
+    world_run(&world, 10);
+    assert_int_equal(world_stats(&world, 1)->burials_refused, 1);
+    assert_true(world_equal(&world, 1, 2));
+    world_fini(&world);
+}
+
+/* The other end has it past its deadline, too, but has seen more of it. */
+static void test_burial_of_less(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    put_with_ttl(1, "a", 100);
+    world_run(&world, 10);
+    world_block(&world, 1, 2, true);
+    world_break_all(&world, 1);
+    world_put(&world, 2, "a", "x", "a last write");
+    world_run(&world, 150);
+    world_kill(&world, 2);
+    world_block(&world, 1, 2, false);
+    world_restart(&world, 2, false);
+    world.units[1].ready = world.units[0].ready = false;
+    world_until(&world, 1000, replication_reaches(world.units[0].r, 2, 0));
+    assert_false(may_bury(1, "a"));
+    world_run(&world, 10);
+    assert_int_equal(world_stats(&world, 1)->burials_refused, 1);
+    assert_false(may_bury(1, "a"));
+    world_run(&world, 10);
+    assert_true(may_bury(1, "a"));
+    world_fini(&world);
+}
+
+/* Who has nothing of it agrees; and so does everybody where there is nobody. */
+static void test_burial_of_nothing(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    put_with_ttl(1, "a", 100);
+    world_run(&world, 150);
+    world_remove(&world.units[1], world_find(&world.units[1], world_position("a"), text("a")));
+    assert_false(may_bury(1, "a"));
+    world_run(&world, 5);
+    assert_true(may_bury(1, "a"));
+    set_owners((struct slot_owners){{1}});
+    assert_true(may_bury(1, "a"));
+    world_fini(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_in_order),       cmocka_unit_test(test_primary_gone),
+        cmocka_unit_test(test_idle),           cmocka_unit_test(test_recovers_first),
+        cmocka_unit_test(test_alone),          cmocka_unit_test(test_both_restarted),
+        cmocka_unit_test(test_take_over),      cmocka_unit_test(test_take_over_alone),
+        cmocka_unit_test(test_burial_agreed),  cmocka_unit_test(test_burial_refused),
+        cmocka_unit_test(test_burial_of_less), cmocka_unit_test(test_burial_of_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
