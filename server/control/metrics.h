@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cluster.h"
 #include "histogram.h"
 #include "keeper.h"
 #include "shard.h"
@@ -55,6 +56,7 @@ struct metrics {
     uint64_t disk_free_bytes; /* Where the data directory lies. */
     uint64_t logins_right, logins_wrong, logins_limited, logins_busy;
     bool ready;
+    struct cluster_figures cluster;
     uint32_t shard_count;
     struct metrics_shard *shards;
 };

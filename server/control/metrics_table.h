@@ -138,9 +138,88 @@
     X(belay_checkpoint_errors_total, COUNTER, SHARD, "", "Checkpoints that failed.",               \
       s->store.checkpoint_errors)
 
+#define METRICS_CLUSTER_TABLE(X)                                                                   \
+    X(belay_cluster_epoch, GAUGE, NODE, "", "Epoch of the cluster map that this node goes by.",    \
+      m->cluster.epoch)                                                                            \
+    X(belay_cluster_members, GAUGE, NODE, "state=joining|active|degraded|draining|down|left",      \
+      "Members by the map.", m->cluster.members[i + 1])                                            \
+    X(belay_cluster_unsettled_slots, GAUGE, NODE, "",                                              \
+      "Slots whose owners are not yet those who should own them.", m->cluster.unsettled)           \
+    X(belay_cluster_maps_total, COUNTER, NODE, "from=agreement|others",                            \
+      "Maps that this node began to go by, and of these those that it asked others for.",          \
+      i == 0 ? m->cluster.maps_published : m->cluster.maps_pulled)                                 \
+    X(belay_cluster_panic, GAUGE, NODE, "",                                                        \
+      "1 at the leader while more than half of the members look down: nobody is taken out.",       \
+      m->cluster.panic)                                                                            \
+    X(belay_raft_term, GAUGE, NODE, "", "Raft's term.", m->cluster.term)                           \
+    X(belay_raft_role, GAUGE, NODE, "role=follower|pre_candidate|candidate|leader",                \
+      "1 for what this node is in Raft.", m->cluster.role == (enum raft_role)i)                    \
+    X(belay_raft_leader, GAUGE, NODE, "",                                                          \
+      "Number of the node that leads, as far as this one knows; 0: nobody.", m->cluster.leader)    \
+    X(belay_raft_commit_index, GAUGE, NODE, "",                                                    \
+      "Up to here Raft's log is committed, as this node knows.", m->cluster.commit)                \
+    X(belay_raft_applied_index, GAUGE, NODE, "", "Up to here it is in this node's map.",           \
+      m->cluster.applied)                                                                          \
+    X(belay_raft_members, GAUGE, NODE, "kind=voter|learner",                                       \
+      "Who follows Raft's log, with or without a vote.",                                           \
+      i == 0 ? m->cluster.voters : m->cluster.followers - m->cluster.voters)                       \
+    X(belay_raft_votes, GAUGE, NODE, "", "1 where this node votes.", m->cluster.votes)             \
+    X(belay_raft_elections_total, COUNTER, NODE, "", "Elections that this node won.",              \
+      m->cluster.elections)                                                                        \
+    X(belay_raft_snapshots_total, COUNTER, NODE, "",                                               \
+      "Snapshots of Raft's state that this node made or was given.", m->cluster.snapshots)         \
+    X(belay_proposals_total, COUNTER, NODE, "result=taken|failed",                                 \
+      "Changes of the map that this node proposed, and of these those that were refused or not "   \
+      "decided in time.",                                                                          \
+      i == 0 ? m->cluster.proposals : m->cluster.proposals_failed)                                 \
+    X(belay_control_frames_bad_total, COUNTER, NODE, "",                                           \
+      "Frames of other nodes' control threads that could not be read.", m->cluster.frames_bad)
+
+#define METRICS_LIVENESS_TABLE(X)                                                                  \
+    X(belay_heartbeats_total, COUNTER, NODE, "direction=sent|heard",                               \
+      "Heartbeats to and from other members, with pings and their answers.",                       \
+      i == 0 ? m->cluster.liveness.heartbeats_sent : m->cluster.liveness.heartbeats_heard)         \
+    X(belay_suspicions_total, COUNTER, NODE, "result=begun|refuted|confirmed|silent",              \
+      "Members that this node did not hear: it asked others, heard them after all, was told the "  \
+      "same, or gave them up (with those confirmed).",                                             \
+      i == 0   ? m->cluster.liveness.suspicions                                                    \
+      : i == 1 ? m->cluster.liveness.refuted                                                       \
+      : i == 2 ? m->cluster.liveness.confirmed                                                     \
+               : m->cluster.liveness.silent)                                                       \
+    X(belay_probes_total, COUNTER, NODE, "kind=asked|unanswered|answered",                         \
+      "Questions about members: asked of others, rounds that nobody answered, and answers to "     \
+      "others.",                                                                                   \
+      i == 0   ? m->cluster.liveness.probes_sent                                                   \
+      : i == 1 ? m->cluster.liveness.probes_unanswered                                             \
+               : m->cluster.liveness.answered_yes + m->cluster.liveness.answered_no +              \
+                     m->cluster.liveness.answered_unsure)                                          \
+    X(belay_member_links_broken_total, COUNTER, NODE, "",                                          \
+      "Connections with other members that broke.", m->cluster.liveness.resets)                    \
+    X(belay_member_restarts_total, COUNTER, NODE, "",                                              \
+      "Members that were heard in another life than before.", m->cluster.liveness.restarts)        \
+    X(belay_control_pauses_total, COUNTER, NODE, "",                                               \
+      "Times that the control thread did not run for long: no sign of life of others was missed "  \
+      "for it.",                                                                                   \
+      m->cluster.liveness.pauses)                                                                  \
+    X(belay_verdicts_total, COUNTER, NODE, "verdict=down|up|condition|held",                       \
+      "At the leader, since it leads: members that it proposed to take out, let in again, or "     \
+      "call degraded or well; and that it held although they look down.",                          \
+      i == 0   ? m->cluster.verdict.downs                                                          \
+      : i == 1 ? m->cluster.verdict.ups                                                            \
+      : i == 2 ? m->cluster.verdict.conditions                                                     \
+               : m->cluster.verdict.held)                                                          \
+    X(belay_flaps_total, COUNTER, NODE, "",                                                        \
+      "Of those taken out: such as had been out not long before, and stay out for longer.",        \
+      m->cluster.verdict.flaps)                                                                    \
+    X(belay_panics_total, COUNTER, NODE, "",                                                       \
+      "Times that more than half of the members looked down, since this node leads.",              \
+      m->cluster.verdict.panics)
+
 #define METRICS_TABLE(X)                                                                           \
     METRICS_NODE_TABLE(X)                                                                          \
     METRICS_LOGIN_TABLE(X)                                                                         \
+    METRICS_CLUSTER_TABLE(X)                                                                       \
+    METRICS_LIVENESS_TABLE(X)                                                                      \
     METRICS_REQUEST_TABLE(X)                                                                       \
     METRICS_SESSION_TABLE(X)                                                                       \
     METRICS_CONNECTION_TABLE(X)                                                                    \

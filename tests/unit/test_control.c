@@ -231,6 +231,64 @@ static void test_metrics_print(void **state)
     free(all);
 }
 
+/* Every figure of the cluster has a place of its own. */
+static void test_metrics_cluster(void **state)
+{
+    static const char *const lines[] = {
+        "belay_cluster_epoch 7",
+        "belay_cluster_members{state=\"joining\"} 1",
+        "belay_cluster_members{state=\"down\"} 5",
+        "belay_cluster_members{state=\"left\"} 6",
+        "belay_cluster_unsettled_slots 8",
+        "belay_cluster_maps_total{from=\"others\"} 9",
+        "belay_cluster_panic 1",
+        "belay_raft_term 11",
+        "belay_raft_role{role=\"leader\"} 1",
+        "belay_raft_role{role=\"follower\"} 0",
+        "belay_raft_leader 3",
+        "belay_raft_members{kind=\"voter\"} 3",
+        "belay_raft_members{kind=\"learner\"} 2",
+        "belay_proposals_total{result=\"failed\"} 12",
+        "belay_heartbeats_total{direction=\"heard\"} 13",
+        "belay_suspicions_total{result=\"silent\"} 14",
+        "belay_probes_total{kind=\"answered\"} 6",
+        "belay_verdicts_total{verdict=\"held\"} 15",
+        "belay_flaps_total 16",
+        "belay_panics_total 17",
+    };
+
+    (void)state;
+    fill_metrics();
+    metrics.cluster = (struct cluster_figures){
+        .epoch = 7,
+        .members = {0, 1, 2, 3, 4, 5, 6},
+        .unsettled = 8,
+        .maps_pulled = 9,
+        .panic = true,
+        .term = 11,
+        .role = RAFT_LEADER,
+        .leader = 3,
+        .voters = 3,
+        .followers = 5,
+        .proposals_failed = 12,
+        .liveness = {.heartbeats_heard = 13,
+                     .silent = 14,
+                     .answered_yes = 1,
+                     .answered_no = 2,
+                     .answered_unsure = 3},
+        .verdict = {.held = 15, .flaps = 16, .panics = 17},
+    };
+    char *all = printed(NULL);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "\n%s\n", lines[i]);
+        if (strstr(all, line) == NULL) {
+            fail_msg("no line: %s", lines[i]);
+        }
+    }
+    free(all);
+}
+
 /* A shard that does not answer shows only that. */
 static void test_metrics_silent_shard(void **state)
 {
@@ -290,15 +348,11 @@ static void test_status_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_text),
-        cmocka_unit_test(test_log_json),
-        cmocka_unit_test(test_log_long),
-        cmocka_unit_test(test_log_repeats),
-        cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_metrics_print),
-        cmocka_unit_test(test_metrics_silent_shard),
-        cmocka_unit_test(test_metrics_page),
-        cmocka_unit_test(test_status_page),
+        cmocka_unit_test(test_log_text),        cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_long),        cmocka_unit_test(test_log_repeats),
+        cmocka_unit_test(test_clock),           cmocka_unit_test(test_metrics_print),
+        cmocka_unit_test(test_metrics_cluster), cmocka_unit_test(test_metrics_silent_shard),
+        cmocka_unit_test(test_metrics_page),    cmocka_unit_test(test_status_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
