@@ -19,8 +19,8 @@ enum {
     CLUSTER_LOG_BYTES = 256 * 1024,
     CLUSTER_KEPT_ENTRIES = 256,
     CLUSTER_LOST_DOWN_AFTERS = 10, /* A voter that is down for so many `down_after` is replaced. */
-    CLUSTER_SETTLES_MAX = 32,      /* Under way. */
-    CLUSTER_PULL_MS = 200,         /* A map is asked for at most so often. */
+    CLUSTER_SETTLES_MAX = 64, /* With so many proposals under way no more of these are added. */
+    CLUSTER_PULL_MS = 200,    /* A map is asked for at most so often. */
 };
 
 /* A command of this node that is not known to be applied. */
@@ -87,6 +87,7 @@ struct cluster {
     /* Targets that have all of their slots, as was said; nobody: not said. */
     struct slot_owners *levels;
     uint32_t level_count;
+    uint64_t settle_due_ms, settle_latest_ms;
 
     uint64_t elections, snapshots, proposed, proposals_failed, maps_published, maps_pulled,
         frames_bad;

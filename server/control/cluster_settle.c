@@ -13,7 +13,13 @@ void cluster_level(struct cluster *cluster, uint64_t now_ms, uint32_t slot,
 {
     cluster->now_ms = now_ms > cluster->now_ms ? now_ms : cluster->now_ms;
     if (slot < SLOT_COUNT && targets->nodes[0] != 0) {
-        cluster->level_count += cluster->levels[slot].nodes[0] == 0;
+        if (cluster->level_count == 0) {
+            cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
+        }
+        if (cluster->levels[slot].nodes[0] == 0) {
+            cluster->level_count++;
+            cluster->settle_due_ms = cluster->now_ms + CLUSTER_SETTLE_MS;
+        }
         cluster->levels[slot] = *targets;
     }
 }
@@ -40,28 +46,47 @@ static bool is_due(struct cluster *cluster, uint32_t slot)
     return true;
 }
 
+/* Does the slot belong to a run with these owners: as it is to have them, or has them already? */
+static bool fits(struct cluster *cluster, uint32_t slot, const struct slot_owners *owners)
+{
+    if (same(&cluster->levels[slot], owners)) {
+        return is_due(cluster, slot);
+    }
+    struct slot_owners targets = map_targets(cluster->map, slot);
+    return same(&targets, owners) && same(&cluster->map->owners[slot], owners);
+}
+
+/* Propose the run that begins with this slot. Returns the slot after it. */
+static uint32_t propose_run(struct cluster *cluster, uint32_t slot)
+{
+    struct map_command command = {
+        .type = MAP_SETTLE,
+        .slot = slot,
+        .owners = cluster->levels[slot],
+    };
+    uint32_t end = slot + 1, last = slot;
+
+    while (end < SLOT_COUNT && fits(cluster, end, &command.owners)) {
+        last = cluster->levels[end].nodes[0] != 0 ? end : last;
+        end++;
+    }
+    command.slot_count = last - slot + 1;
+    cluster_propose_own(cluster, &command);
+    return last + 1;
+}
+
 void cluster_settle_tick(struct cluster *cluster)
 {
-    uint32_t sent = 0;
-
-    for (uint32_t slot = 0, end; cluster->level_count > 0 && slot < SLOT_COUNT; slot = end) {
-        end = slot + 1;
-        if (!is_due(cluster, slot)) {
-            continue;
+    if (cluster->level_count == 0 ||
+        (cluster->now_ms < cluster->settle_due_ms && cluster->now_ms < cluster->settle_latest_ms)) {
+        return;
+    }
+    cluster->settle_due_ms = cluster->now_ms + CLUSTER_SETTLE_MS;
+    cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
+    for (uint32_t slot = 0, next; slot < SLOT_COUNT; slot = next) {
+        if (cluster->level_count == 0 || cluster->proposal_count >= CLUSTER_SETTLES_MAX) {
+            return;
         }
-        while (end < SLOT_COUNT && same(&cluster->levels[slot], &cluster->levels[end]) &&
-               is_due(cluster, end)) {
-            end++;
-        }
-        const struct map_command command = {
-            .type = MAP_SETTLE,
-            .slot = slot,
-            .slot_count = end - slot,
-            .owners = cluster->levels[slot],
-        };
-        cluster_propose_own(cluster, &command);
-        if (++sent == CLUSTER_SETTLES_MAX) {
-            break;
-        }
+        next = is_due(cluster, slot) ? propose_run(cluster, slot) : slot + 1;
     }
 }
