@@ -177,6 +177,13 @@ static inline uint8_t read_u8(struct reader *reader)
     return found.size == 1 ? found.data[0] : 0;
 }
 
+static inline uint16_t read_u16(struct reader *reader)
+{
+    struct bytes found = read_bytes(reader, 2);
+
+    return found.size == 2 ? load_u16(found.data) : 0;
+}
+
 static inline uint32_t read_u32(struct reader *reader)
 {
     struct bytes found = read_bytes(reader, 4);
