@@ -169,6 +169,8 @@ static int open_plane(struct node *node, char *message, size_t message_size)
         .node_name = config->node_name,
         .address = config->listen_address,
         .port = (uint16_t)config->listen_port,
+        .has_cluster_port = true,
+        .cluster_port = (uint16_t)config->listen_cluster_port,
         .shard_count = node->shard_count,
         .limits =
             {

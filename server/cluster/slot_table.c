@@ -16,12 +16,17 @@ void slot_table_make(struct slot_table *table, const struct map *map, uint32_t s
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
         if (member->state != MAP_LEFT) {
-            table->members[table->member_count++] = (struct slot_table_member){
+            struct slot_table_member *to = &table->members[table->member_count++];
+            *to = (struct slot_table_member){
                 .number = member->number,
                 .start = member->place.start,
                 .shards = member->place.shards,
                 .serves = serves(member->state),
             };
+            memcpy(to->ports, member->place.ports, sizeof to->ports);
+            memcpy(to->host, member->place.host.bytes,
+                   member->place.host.size < HOST_BYTES_MAX ? member->place.host.size
+                                                            : HOST_BYTES_MAX);
         }
     }
     memcpy(table->owners, map->owners, sizeof table->owners);

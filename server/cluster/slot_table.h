@@ -4,7 +4,7 @@
  * it, the primary first; its targets should own it by now (map.h), and where these differ, the ones that are no owners
  * yet get all that happens and are brought level.
  *
- * Memory: plain data, about 650 KiB; owns nothing. Threads: never changes once it is made, so any may read it.
+ * Memory: plain data, about 720 KiB; owns nothing. Threads: never changes once it is made, so any may read it.
  */
 #ifndef SLOT_TABLE_H
 #define SLOT_TABLE_H
@@ -19,6 +19,8 @@
 struct slot_table_member {
     uint32_t number, start, shards; /* As in the map: start 0 is not known. */
     bool serves;                    /* Active, degraded or draining. */
+    uint16_t ports[MAP_PORTS];
+    char host[HOST_BYTES_MAX + 1];
 };
 
 struct slot_table {

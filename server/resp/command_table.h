@@ -33,9 +33,10 @@ enum command_join {
 #define COMMAND_TABLE(X) \
     X("acl", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ACL, "6.0.0", "server", "About users.") \
     X("append", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 1, 1, JOIN_NONE, command_append, false, LOCAL_NONE, "2.0.0", "string", "Appends to a string, or begins one.") \
-    X("asking", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ASKING, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
+    X("asking", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_ASKING, "3.0.0", "cluster", "Goes before a request that was redirected.") \
     X("auth", -2, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_AUTH, "1.0.0", "connection", "Says who the client is.") \
     X("client", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_CLIENT, "2.4.0", "connection", "About the connection.") \
+    X("cluster", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_CLUSTER, "3.0.0", "cluster", "About the cluster, at its own port.") \
     X("command", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_COMMAND, "2.8.13", "server", "About the commands.") \
     X("config", -2, COMMAND_CONNECTION | COMMAND_ADMIN, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_CONFIG, "2.0.0", "server", "About the configuration.") \
     X("dbsize", 1, COMMAND_READ, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_DBSIZE, "1.0.0", "server", "Counts the keys of the database.") \
@@ -98,8 +99,8 @@ enum command_join {
     X("pubsub", -2, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PUBSUB, "2.8.0", "pubsub", "About the channels.") \
     X("punsubscribe", -1, COMMAND_CONNECTION, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_PUNSUBSCRIBE, "2.0.0", "pubsub", "Listens no longer to such channels.") \
     X("quit", -1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_QUIT, "1.0.0", "connection", "Ends the connection.") \
-    X("readonly", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READONLY, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
-    X("readwrite", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READWRITE, "3.0.0", "cluster", "Has no meaning outside of a cluster.") \
+    X("readonly", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READONLY, "3.0.0", "cluster", "Any node that has a key may be asked for it.") \
+    X("readwrite", 1, COMMAND_CONNECTION | COMMAND_FAST, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_READWRITE, "3.0.0", "cluster", "Ends READONLY.") \
     X("rename", 3, COMMAND_WRITE | COMMAND_MAKES, 1, 2, 1, JOIN_MOVE, command_rename, false, LOCAL_NONE, "1.0.0", "generic", "Moves a session to another key.") \
     X("renamenx", 3, COMMAND_WRITE | COMMAND_MAKES | COMMAND_FAST, 1, 2, 1, JOIN_MOVE, command_renamenx, false, LOCAL_NONE, "1.0.0", "generic", "Moves a session to another key that has none.") \
     X("reset", 1, COMMAND_CONNECTION | COMMAND_FAST | COMMAND_NO_AUTH, 0, 0, 0, JOIN_NONE, NULL, false, LOCAL_RESET, "6.2.0", "connection", "Makes the connection as new.") \
@@ -153,7 +154,7 @@ enum command_join {
     X(zrangebyscore) X(zrem) X(zrevrange) X(zrevrangebyscore) X(zscan) X(zscore)
 
 #define COMMAND_LOCALS(X) \
-    X(ACL) X(ASKING) X(AUTH) X(CLIENT) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
+    X(ACL) X(ASKING) X(AUTH) X(CLIENT) X(CLUSTER) X(COMMAND) X(CONFIG) X(DBSIZE) X(DISCARD) X(ECHO) X(EVAL) \
     X(EVALSHA) X(EXEC) X(FLUSHALL) X(FLUSHDB) X(HELLO) X(INFO) X(KEYS) X(MONITOR) X(MULTI) X(PING) X(PSUBSCRIBE) X(PUBLISH) X(PUBSUB) X(PUNSUBSCRIBE) X(QUIT) \
     X(READONLY) X(READWRITE) X(RESET) X(ROLE) X(SCAN) X(SCRIPT) X(SELECT) X(SLOWLOG) X(SUBSCRIBE) X(TIME) X(UNSUBSCRIBE) \
     X(UNWATCH) X(WATCH)

@@ -34,6 +34,7 @@ bool exec_is_later(const struct command *command)
     case LOCAL_ACL:
     case LOCAL_ASKING:
     case LOCAL_CLIENT:
+    case LOCAL_CLUSTER:
     case LOCAL_COMMAND:
     case LOCAL_CONFIG:
     case LOCAL_INFO:

@@ -137,6 +137,7 @@ struct connection {
     struct chunk_list put_off, backlog;
     struct turned_list
         turned;         /* Other shards sent them back until there is room for the answers. */
+    bool redirects;     /* It came to the cluster port: keys of other nodes are answered MOVED. */
     uint32_t far_bytes; /* How large the answers of other nodes were, of late. */
     bool cut;           /* OUTPUT_LIMIT was its last answer. */
     struct output output;

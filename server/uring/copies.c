@@ -34,6 +34,22 @@ bool copies_owns(const struct shard_thread *thread, uint32_t slot)
     return slot_owners_has(&table->owners[slot], table->self);
 }
 
+uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
+{
+    const struct slot_table *table = table_of(thread);
+    const struct slot_owners *owners = &table->owners[slot];
+
+    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
+        uint32_t node = owners->nodes[rank];
+        const struct link *link = node == table->self ? NULL : link_to_node(thread, node);
+        if (node == table->self ||
+            (link != NULL && thread->now_us - link->heard_us < FAR_SILENT_MS * 1000)) {
+            return node;
+        }
+    }
+    return owners->nodes[0];
+}
+
 bool copies_is_whole(const struct shard_thread *thread)
 {
     return thread->table != NULL;

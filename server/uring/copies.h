@@ -38,6 +38,9 @@ void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
 
 /* How many shards a member has; 0: it is none. */
 uint32_t copies_shards_of(const struct shard_thread *thread, uint32_t node);
+/* Who coordinates a slot of any thread, as far as can be told: the first owner that was heard lately. 0: it has none. */
+uint32_t copies_guess(struct shard_thread *thread, uint32_t slot);
+
 /* Is this node one of the slot's owners? */
 bool copies_owns(const struct shard_thread *thread, uint32_t slot);
 /* Has this node all sessions of the slots of this thread that it owns, as far as can be known? */

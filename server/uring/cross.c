@@ -110,7 +110,7 @@ bool cross_request(struct shard_thread *thread, uint32_t shard, const struct req
 
 /* ---- Sockets ---- */
 
-bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd)
+bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd, bool redirects)
 {
     struct cross_head *head;
     if (cross_begin(thread, shard, sizeof(struct cross_socket_message), 0, 0, &head) == NULL) {
@@ -119,6 +119,7 @@ bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd)
     struct cross_socket_message *message = (struct cross_socket_message *)head;
     head->kind = CROSS_SOCKET;
     message->fd = fd;
+    message->redirects = redirects;
     return true;
 }
 
@@ -141,6 +142,7 @@ void cross_move(struct shard_thread *thread, struct connection *connection)
     struct cross_socket_message *message = (struct cross_socket_message *)head;
     head->kind = CROSS_MOVED;
     message->fd = connection->fd;
+    message->redirects = connection->redirects;
     message->client = connection->client;
     message->request_id = connection->move_request;
     message->protocol = connection->protocol;
@@ -213,6 +215,7 @@ static void take_socket(struct shard_thread *thread, const struct cross_socket_m
         atomic_fetch_sub(&thread->connection_count, 1);
         return;
     }
+    connection->redirects = message->redirects;
     if (message->head.kind == CROSS_SOCKET) {
         thread->stats.accepted++;
         return;

@@ -34,8 +34,8 @@ int cross_turn_back(struct shard_thread *thread, struct call *call, const struct
  * later, by themselves. */
 bool cross_answer(struct shard_thread *thread, struct call *call, struct bytes answer);
 
-/* Give a fresh socket away; it is counted there already. Returns false when the queue is full. */
-bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd);
+/* Give a fresh socket away; it is counted there already. `redirects`: as of its connection. Returns false when the queue is full. */
+bool cross_socket(struct shard_thread *thread, uint32_t shard, int fd, bool redirects);
 
 /* Hand over a connection whose state is MOVING and that nothing holds; it is forgotten here. Where the
  * queue is full it stays MOVING and dirty. */

@@ -49,6 +49,7 @@ struct cross_no_answer_message {
 struct cross_socket_message {
     struct cross_head head;
     int fd;
+    bool redirects;
     uint64_t client, request_id;
     const struct protocol *protocol;
     const struct user *user;

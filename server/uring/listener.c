@@ -78,7 +78,7 @@ static int listen_when_free(const struct addrinfo *where, uint16_t *port)
     return fd;
 }
 
-int listener_open(const char *address, uint16_t port, uint16_t *bound, char *message,
+int listener_open(struct listener *listener, const char *address, uint16_t port, char *message,
                   size_t message_size)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -91,23 +91,26 @@ int listener_open(const char *address, uint16_t port, uint16_t *bound, char *mes
         snprintf(message, message_size, "cannot listen on %s: %s", address, gai_strerror(failed));
         return -EADDRNOTAVAIL;
     }
-    int fd = listen_when_free(found, bound);
+    int fd = listen_when_free(found, &listener->port);
     freeaddrinfo(found);
     if (fd < 0) {
         snprintf(message, message_size, "cannot listen on %s port %u: %s%s", address, port,
                  strerror(-fd),
                  fd == -EADDRINUSE ? " (does another server run there? see ss -ltnp)" : "");
+        return fd;
     }
-    return fd;
+    listener->fd = fd;
+    return 0;
 }
 
-void listener_arm(struct shard_thread *thread)
+void listener_arm(struct shard_thread *thread, uint32_t index)
 {
+    struct listener *listener = &thread->plane->listeners[index];
     struct io_uring_sqe *sqe = ring_submission(&thread->ring);
 
-    io_uring_prep_multishot_accept(sqe, thread->plane->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_ACCEPT, 0, 0));
-    thread->plane->accepting = true;
+    io_uring_prep_multishot_accept(sqe, listener->fd, NULL, NULL, SOCK_CLOEXEC);
+    io_uring_sqe_set_data64(sqe, ring_tag_pack(RING_ACCEPT, index, 0));
+    listener->accepting = true;
 }
 
 static uint32_t connection_total(struct plane *plane, uint32_t *fewest)
@@ -136,33 +139,37 @@ static void refuse(struct plane *plane, int fd)
     atomic_fetch_add(&plane->refused_connections, 1);
 }
 
-static void give(struct shard_thread *thread, uint32_t shard, int fd)
+static void give(struct shard_thread *thread, uint32_t shard, int fd, bool redirects)
 {
     struct plane *plane = thread->plane;
 
     atomic_fetch_add(&plane->threads[shard].connection_count, 1);
     if (shard != thread->index) {
-        if (cross_socket(thread, shard, fd)) {
+        if (cross_socket(thread, shard, fd, redirects)) {
             return;
         }
         atomic_fetch_sub(&plane->threads[shard].connection_count, 1);
         atomic_fetch_add(&thread->connection_count, 1);
     }
     thread->stats.accepted++;
-    if (connection_open(thread, fd) == NULL) {
+    struct connection *connection = connection_open(thread, fd);
+    if (connection != NULL) {
+        connection->redirects = redirects;
+    } else {
         atomic_fetch_sub(&thread->connection_count, 1);
         refuse(plane, fd);
     }
 }
 
-void listener_accepted(struct shard_thread *thread, const struct io_uring_cqe *cqe)
+void listener_accepted(struct shard_thread *thread, uint32_t index, const struct io_uring_cqe *cqe)
 {
     struct plane *plane = thread->plane;
+    struct listener *listener = &plane->listeners[index];
     uint32_t shard = 0;
 
     if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
-        plane->accepting = false;
-        plane->accept_us = thread->now_us + (cqe->res < 0 ? ACCEPT_RETRY_MS * 1000 : 0);
+        listener->accepting = false;
+        listener->accept_us = thread->now_us + (cqe->res < 0 ? ACCEPT_RETRY_MS * 1000 : 0);
     }
     if (cqe->res < 0) {
         return;
@@ -172,6 +179,6 @@ void listener_accepted(struct shard_thread *thread, const struct io_uring_cqe *c
     } else if (connection_total(plane, &shard) >= plane->options.limits.connections) {
         refuse(plane, cqe->res);
     } else {
-        give(thread, shard, cqe->res);
+        give(thread, shard, cqe->res, index == LISTENER_CLUSTER);
     }
 }

@@ -108,7 +108,9 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
     plane->scripts.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     rename_tags(plane->rename_tags);
     atomic_init(&plane->recovering, options->shard_count);
-    plane->listen_fd = -1;
+    for (int i = 0; i < LISTENERS; i++) {
+        plane->listeners[i].fd = -1;
+    }
     plane->node_name = strdup(options->node_name);
     plane->options.node_name = plane->node_name;
     plane->threads =
@@ -121,11 +123,15 @@ int plane_create(const struct plane_options *options, struct plane **created, ch
     if (rc != 0) {
         goto destroy;
     }
-    rc = listener_open(options->address, options->port, &plane->port, message, message_size);
-    if (rc < 0) {
+    rc = listener_open(&plane->listeners[LISTENER_NATIVE], options->address, options->port, message,
+                       message_size);
+    if (rc == 0 && options->has_cluster_port) {
+        rc = listener_open(&plane->listeners[LISTENER_CLUSTER], options->address,
+                           options->cluster_port, message, message_size);
+    }
+    if (rc != 0) {
         goto destroy;
     }
-    plane->listen_fd = rc;
     *created = plane;
     return 0;
 
@@ -195,7 +201,12 @@ int plane_start(struct plane *plane)
 
 uint16_t plane_port(const struct plane *plane)
 {
-    return plane->port;
+    return plane->listeners[LISTENER_NATIVE].port;
+}
+
+uint16_t plane_cluster_port(const struct plane *plane)
+{
+    return plane->listeners[LISTENER_CLUSTER].port;
 }
 
 int plane_stop(struct plane *plane)
@@ -225,8 +236,10 @@ void plane_destroy(struct plane *plane)
     for (uint32_t i = 0; i < plane->thread_count; i++) {
         shard_thread_fini(&plane->threads[i]);
     }
-    if (plane->listen_fd >= 0) {
-        close(plane->listen_fd);
+    for (int i = 0; i < LISTENERS; i++) {
+        if (plane->listeners[i].fd >= 0) {
+            close(plane->listeners[i].fd);
+        }
     }
     slowlog_fini(&plane->slowlog);
     monitor_fini(&plane->monitor);

@@ -35,8 +35,10 @@ struct plane_limits {
 
 struct plane_options {
     const char *node_name;
-    const char *address; /* To listen on. */
-    uint16_t port;       /* 0 picks; see plane_port(). */
+    const char *address;   /* To listen on. */
+    uint16_t port;         /* 0 picks; see plane_port(). */
+    bool has_cluster_port; /* For cluster-aware Redis clients (resp_cluster.h)... */
+    uint16_t cluster_port; /* ... this one, or as above; see plane_cluster_port(). */
     uint32_t shard_count;
     struct plane_limits limits;
     struct roster
@@ -113,6 +115,7 @@ void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port
 /* Start the threads and serve. Returns 0 or negative errno. */
 int plane_start(struct plane *plane);
 uint16_t plane_port(const struct plane *plane);
+uint16_t plane_cluster_port(const struct plane *plane); /* 0: there is none. */
 
 /* Stop taking requests, write the log out, close connections, join the threads.
  * Returns 0, or -EIO where a shard's log could not be written out whole. */

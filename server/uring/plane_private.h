@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "listener.h"
 #include "monitor.h"
 #include "plane.h"
 #include "pubsub.h"
@@ -17,14 +18,11 @@
 struct plane {
     struct plane_options options;
     char *node_name;
-    int listen_fd;
-    uint16_t port;
+    struct listener listeners[LISTENERS];
     uint32_t thread_count, started; /* Threads made, and running. */
     _Atomic bool broken;            /* A thread could not use its ring. */
-    bool accepting; /* Shard 0's: the ring accepts, or should again from `accept_us` on. */
-    uint64_t accept_us;
-    _Atomic uint64_t clients;      /* Ids given out in this run of the node. */
-    _Atomic uint64_t resp_clients; /* The same, of connections that speak RESP. */
+    _Atomic uint64_t clients;       /* Ids given out in this run of the node. */
+    _Atomic uint64_t resp_clients;  /* The same, of connections that speak RESP. */
     struct scripts scripts;
     struct pubsub pubsub;
     struct monitor monitor;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "plane_private.h"
+#include "resp_cluster.h"
 #include "resp_door.h"
 #include "resp_local.h"
 #include "run.h"
@@ -233,10 +234,13 @@ void resp_dispatch(struct shard_thread *thread, struct connection *connection, u
     const struct command *command = command_find(name);
     bool unfit = command != NULL && session->monitors && !resp_is_for_monitors(command);
     bool wrong = command == NULL || !command_takes(command, count);
-    char text[RESP_DENIED_BYTES];
+    char text[RESP_DENIED_BYTES], place[RESP_MOVED_BYTES];
     const char *denied = wrong || thread->plane->options.users == NULL
                              ? NULL
                              : resp_denied(thread, connection, command, arguments, text);
+    if (!wrong && denied == NULL && connection->redirects) {
+        denied = resp_moved(thread, connection, command, arguments, place);
+    }
     multi->failed = multi->failed || (multi->open && (wrong || unfit || denied != NULL));
     if (command == NULL && is_http(name)) {
         thread->stats.frames_bad++;

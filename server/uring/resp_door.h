@@ -55,9 +55,10 @@ struct resp_session {
     uint32_t
         tasks; /* Under way (tasks.h, or EXEC with what is done later): the next command waits for them. */
     bool resp3;
-    bool silent;      /* CLIENT REPLY OFF. */
-    bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */
-    bool silent_now;  /* ... and the one that is served. */
+    bool reads_copies; /* READONLY: nodes that are not a key's primary need not say so. */
+    bool silent;       /* CLIENT REPLY OFF. */
+    bool silent_next;  /* CLIENT REPLY SKIP: the request after this one... */
+    bool silent_now;   /* ... and the one that is served. */
     struct resp_multi multi;
     struct connection *connection;
     struct subscriber subscriber;

@@ -6,6 +6,7 @@
 
 #include "exec.h"
 #include "plane_private.h"
+#include "resp_cluster.h"
 #include "run.h"
 #include "shard_thread.h"
 
@@ -164,7 +165,7 @@ static int hello(struct local *local)
     rc = rc != 0 ? rc : resp_text(&out, "id");
     rc = rc != 0 ? rc : resp_number(&out, (int64_t)session->id);
     rc = rc != 0 ? rc : resp_text(&out, "mode");
-    rc = rc != 0 ? rc : resp_text(&out, "standalone");
+    rc = rc != 0 ? rc : resp_text(&out, local->connection->redirects ? "cluster" : "standalone");
     rc = rc != 0 ? rc : resp_text(&out, "role");
     rc = rc != 0 ? rc : resp_text(&out, "master");
     rc = rc != 0 ? rc : resp_text(&out, "node");
@@ -452,6 +453,18 @@ static int script(struct local *local)
     return local_unknown_sub(local, sub);
 }
 
+/* ASKING, READONLY, READWRITE. */
+static int ask_copies(struct local *local)
+{
+    if (!local->connection->redirects) {
+        return resp_error(local->out, "ERR This instance has cluster support disabled");
+    }
+    if (local->command->local != LOCAL_ASKING) {
+        local->session->reads_copies = local->command->local == LOCAL_READONLY;
+    }
+    return local_ok(local);
+}
+
 int resp_local(struct shard_thread *thread, struct connection *connection,
                const struct command *command_, struct resp_arguments arguments,
                const struct resp_out *out, bool *ends)
@@ -470,11 +483,13 @@ int resp_local(struct shard_thread *thread, struct connection *connection,
     case LOCAL_ASKING:
     case LOCAL_READONLY:
     case LOCAL_READWRITE:
-        return resp_error(out, "ERR This instance has cluster support disabled");
+        return ask_copies(&local);
     case LOCAL_ACL:
         return local_acl(&local);
     case LOCAL_CLIENT:
         return client(&local);
+    case LOCAL_CLUSTER:
+        return local_cluster(&local);
     case LOCAL_COMMAND:
         return command(&local);
     case LOCAL_CONFIG:

@@ -192,10 +192,11 @@ static size_t info_server(const struct local *local, char *to, size_t room)
     (void)uname(&system);
     return (size_t)snprintf(
         to, room,
-        "# Server\r\nredis_version:%s\r\nserver_name:belay\r\nredis_mode:standalone\r\n"
+        "# Server\r\nredis_version:%s\r\nserver_name:belay\r\nredis_mode:%s\r\n"
         "os:%s %s %s\r\narch_bits:64\r\nmultiplexing_api:io_uring\r\nprocess_id:%ld\r\n"
         "tcp_port:%u\r\nio_threads_active:%d\r\n",
-        REDIS_VERSION, system.sysname, system.release, system.machine, (long)getpid(), plane->port,
+        REDIS_VERSION, local->connection->redirects ? "cluster" : "standalone", system.sysname,
+        system.release, system.machine, (long)getpid(), plane_port(plane),
         plane->options.shard_count > 1);
 }
 
@@ -232,8 +233,8 @@ static size_t info_replication(const struct local *local, char *to, size_t room)
 
 static size_t info_cluster(const struct local *local, char *to, size_t room)
 {
-    (void)local;
-    return (size_t)snprintf(to, room, "# Cluster\r\ncluster_enabled:0\r\n");
+    return (size_t)snprintf(to, room, "# Cluster\r\ncluster_enabled:%d\r\n",
+                            local->connection->redirects);
 }
 
 int local_info(struct local *local)

@@ -283,7 +283,7 @@ static void complete(struct shard_thread *thread, const struct io_uring_cqe *cqe
         log_writer_written(&thread->log, cqe->res, thread->now_us);
         break;
     case RING_ACCEPT:
-        listener_accepted(thread, cqe);
+        listener_accepted(thread, tag.index, cqe);
         break;
     case RING_MAIL:
         read_mail(thread);
@@ -356,21 +356,34 @@ static uint64_t check(struct shard_thread *thread)
     return thread->check_us - thread->now_us;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t accept_again(struct shard_thread *thread)
 {
     struct plane *plane = thread->plane;
+    uint64_t wait_us = UINT64_MAX;
 
-    if (thread->index != 0 || plane->accepting || thread->stopping) {
+    if (thread->index != 0 || thread->stopping) {
         return UINT64_MAX;
     }
-    if (atomic_load(&plane->recovering) != 0) {
-        return RECOVER_POLL_US;
+    for (uint32_t i = 0; i < LISTENERS; i++) {
+        const struct listener *listener = &plane->listeners[i];
+        if (listener->fd < 0 || listener->accepting) {
+            continue;
+        }
+        if (atomic_load(&plane->recovering) != 0) {
+            return RECOVER_POLL_US;
+        }
+        if (thread->now_us < listener->accept_us) {
+            wait_us = least(wait_us, listener->accept_us - thread->now_us);
+        } else {
+            listener_arm(thread, i);
+        }
     }
-    if (thread->now_us < plane->accept_us) {
-        return plane->accept_us - thread->now_us;
-    }
-    listener_arm(thread);
-    return UINT64_MAX;
+    return wait_us;
 }
 
 /* Has stopping taken so long that it ends whatever is left? */
@@ -404,11 +417,6 @@ static void wind_up(struct shard_thread *thread)
         thread->drained = true;
         atomic_fetch_add(&thread->plane->draining, 1);
     }
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 static uint64_t end_of_turn(struct shard_thread *thread)

@@ -221,9 +221,9 @@ struct plane_client {
     struct buffer in, out;
 };
 
-static inline void plane_client_connect(struct plane_client *client, struct plane_kit *kit)
+static inline void plane_client_connect_port(struct plane_client *client, uint16_t port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(plane_port(kit->plane))};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval patience = {.tv_sec = 20};
 
     *client = (struct plane_client){.fd = socket(AF_INET, SOCK_STREAM, 0), .memory = test_memory()};
@@ -245,6 +245,11 @@ static inline void plane_client_connect(struct plane_client *client, struct plan
         assert_int_equal(getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
         assert_int_equal(error, 0);
     }
+}
+
+static inline void plane_client_connect(struct plane_client *client, struct plane_kit *kit)
+{
+    plane_client_connect_port(client, plane_port(kit->plane));
 }
 
 static inline void plane_client_close(struct plane_client *client)

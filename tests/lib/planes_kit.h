@@ -51,6 +51,7 @@ static inline void planes_kit_init(struct planes_kit *kit, uint32_t count, const
     for (uint32_t i = 0; i < count; i++) {
         plane_kit_init(&kit->nodes[i], shards[i]);
         kit->nodes[i].options.actor = (struct actor){i + 1, 1};
+        kit->nodes[i].options.has_cluster_port = true;
         kit->nodes[i].options.link_lost = planes_kit_lost;
         kit->nodes[i].options.context = kit;
     }
@@ -129,7 +130,11 @@ static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, 
                 .start = 1,
                 .shards = kit->nodes[j].options.shard_count,
                 .serves = true,
+                .host = "127.0.0.1",
             };
+            if (kit->nodes[j].plane != NULL) {
+                table->members[j].ports[MAP_PORT_CLUSTER] = plane_cluster_port(kit->nodes[j].plane);
+            }
         }
         for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
             for (uint32_t rank = 0; rank < replicas; rank++) {
