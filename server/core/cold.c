@@ -1,6 +1,7 @@
 #include "cold.h"
 
 #include <errno.h>
+#include <xxhash.h>
 
 #include "record.h"
 #include "shown.h"
@@ -45,7 +46,28 @@ static uint64_t end_of_fields(const struct record *record)
     return fields_end_ms(&end, &leader);
 }
 
-int session_freeze(struct bytes record, struct buffer *out)
+uint64_t session_hash(struct bytes record, uint64_t seed)
+{
+    size_t skipped = 1; /* The format, with its flags. */
+
+    if (record.size > 0 && (record.data[0] & RECORD_ACCESS) != 0) {
+        skipped += RECORD_ACCESS_BYTES;
+    }
+    if (record.size < skipped) {
+        return 0;
+    }
+    return XXH3_64bits_withSeed(record.data + skipped, record.size - skipped,
+                                seed ^ record.data[0]);
+}
+
+uint64_t session_cold_hash(struct bytes cold)
+{
+    struct record opened;
+
+    return record_open(&opened, cold, RECORD_COLD) == 0 ? opened.whole_hash : 0;
+}
+
+int session_freeze(struct bytes record, uint64_t hash, struct buffer *out)
 {
     struct record_writer writer;
     struct record opened;
@@ -65,6 +87,7 @@ int session_freeze(struct bytes record, struct buffer *out)
         .last_access_ms = opened.last_access_ms,
         .whole_bytes = record.size,
         .fields_end_ms = end_of_fields(&opened),
+        .whole_hash = hash,
         .birth_count = opened.birth_count,
         .dedup = &no_dedup,
     };

@@ -292,6 +292,18 @@ int session_merge(struct bytes a, struct bytes b, struct buffer *out)
     return join_records(&record_a, &record_b, out);
 }
 
+int session_end(struct bytes record, uint64_t hlc, struct buffer *out)
+{
+    struct record opened, end;
+
+    if (record_open(&opened, record, RECORD_FORMAT) != 0 || hlc > opened.version.newest.hlc) {
+        return -EBADMSG;
+    }
+    record_init(&end, opened.key);
+    end.version.death = (struct death){hlc, hlc};
+    return join_records(&opened, &end, out);
+}
+
 int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *out)
 {
     struct record local, news;

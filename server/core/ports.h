@@ -83,8 +83,8 @@ struct loader_port {
  * comes by shard_copy(), is merged and never goes on from here. The simulator and server/cluster implement it. Nothing
  * here calls back into the shard, but where it says so. */
 struct copies_port {
-    /* The shard has appended this to its log, in this turn: a record of LOG_FULL, DELTA, BATCH or TOUCH, or the LOG_BURY
-     * of a session that it has found past its deadline. `position` is that of its session, of a batch of the first;
+    /* The shard has appended this to its log, in this turn: a record of LOG_FULL (also the tombstone of a session that
+     * it has buried), DELTA, BATCH or TOUCH. `position` is that of its session, of a batch of the first;
      * `hlc` that of its newest stamp, 0: it stamps nothing. The parts are valid during the call.
      * Returns the copy's number, each one more than the last, from 1: shard_copied() or shard_uncopied() will name it
      * later, not from here. 0: no other owner can be reached now. */

@@ -158,6 +158,7 @@ int record_open_dedup(struct record *record, struct bytes bytes, uint8_t format,
         record->whole_log2 &= (uint8_t)~COLD_FIELDS_END;
         record->fields_end_ms = read_varint(&from);
     }
+    record->whole_hash = format == RECORD_COLD ? read_u64(&from) : 0;
     open_births(record, &from);
     record->dedup = from.at;
     read_dedup(record, &from, dedup);
@@ -184,6 +185,7 @@ void record_init(struct record *record, struct bytes key)
     record->last_access_ms = 0;
     record->base = bytes_of(nothing, 0);
     record->whole_log2 = 0;
+    record->whole_hash = 0;
     record->fields_end_ms = 0;
     record->births = record->dedup = record->entries = record->end = nothing;
 }

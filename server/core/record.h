@@ -23,6 +23,7 @@
  *            for each: varint index, then varint 0 (was not there) or varint 1 and its hlc then as back
  *   1        only in a cold record: n, where the whole one has at most 2^n bytes; 128 more: there follows
  *   varint     milliseconds since 1970 at which it goes with the last of its fields (shown.h)
+ *   8        only in a cold record: hash of the whole one's content (cold.h)
  *   varint   number of births, if flagged; then, in order of their stamps, for each:
  *     1        1 blind, 2 + 4 + 8 the type (0: the type's entry is gone), 16 the stamp is the newest, 32 a map
  *              that fades (shown.h)
@@ -169,7 +170,8 @@ struct record {
     uint64_t last_access_ms;                 /* 0: not kept. */
     struct bytes base;                       /* Of a delta. */
     uint64_t fields_end_ms;                  /* Of a cold one, else 0; 0: never. */
-    uint8_t whole_log2;                      /* Of a cold one. */
+    uint8_t whole_log2;                      /* Of a cold one... */
+    uint64_t whole_hash;                     /* ... and this too. */
     const uint8_t *births, *dedup, *entries; /* Where these parts begin: first all births... */
     const uint8_t *end;
     struct birth birth_cache[RECORD_BIRTHS_CACHED];
@@ -252,7 +254,8 @@ struct record_head {
     uint64_t last_access_ms;
     const struct version *base; /* Of a delta, else NULL. */
     uint64_t whole_bytes;       /* Of a cold one, else 0... */
-    uint64_t fields_end_ms;     /* ... and this too. */
+    uint64_t fields_end_ms;     /* ... and these too. */
+    uint64_t whole_hash;
     uint32_t birth_count;
     const struct dedup *dedup;
 };

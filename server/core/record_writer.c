@@ -137,7 +137,9 @@ void record_write_head(struct record_writer *writer, struct buffer *out,
     if (head->format == RECORD_COLD && room(writer, 1 + VARINT_BYTES_MAX)) {
         to = at(writer);
         *to++ = log2_above(head->whole_bytes) | (head->fields_end_ms != 0 ? COLD_FIELDS_END : 0);
-        advance(writer, head->fields_end_ms != 0 ? varint_put(to, head->fields_end_ms) : to);
+        to = head->fields_end_ms != 0 ? varint_put(to, head->fields_end_ms) : to;
+        store_u64(to, head->whole_hash);
+        advance(writer, to + 8);
     }
     if ((flags & RECORD_BIRTHS) != 0 && room(writer, VARINT_BYTES_MAX)) {
         advance(writer, varint_put(at(writer), head->birth_count));

@@ -97,6 +97,10 @@ enum status session_write(const struct session_write *write, struct session_writ
  * -EBADMSG. */
 int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
 
+/* The same record, where everything that began at or below `hlc` has ended (hlc: of one of its births): what remains of
+ * it has that death. Returns 0 with `out` set; -EBADMSG; -ENOMEM. */
+int session_end(struct bytes record, uint64_t hlc, struct buffer *out);
+
 /* The join of two full records of one key, neither of them in `out`, which is set in canonical form: equal states,
  * equal bytes. Returns 0; -EBADMSG when one is damaged, the keys differ or the two contradict each other; -ENOMEM. */
 int session_merge(struct bytes a, struct bytes b, struct buffer *out);

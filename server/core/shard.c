@@ -48,8 +48,10 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     overload_init(&made->overload, options->queue_delay_ms);
     patrol_init(&made->patrol);
     wheel_init(&made->wheel, memory);
-    int rc = keeper_create(memory, options->seed, session_key, &made->keeper);
+    int rc = seen_init(&made->seen, memory, SLOT_COUNT);
+    rc = rc == 0 ? keeper_create(memory, options->seed, session_key, &made->keeper) : rc;
     if (rc != 0) {
+        seen_fini(&made->seen);
         session_written_fini(&made->written);
         memory->resize(memory, made, sizeof *made, 0);
         return rc;
@@ -67,6 +69,7 @@ void shard_destroy(struct shard *shard)
     wheel_fini(&shard->wheel);
     acks_fini(&shard->acks);
     copy_waits_fini(&shard->replicas.waits);
+    seen_fini(&shard->seen);
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);
     position_set_fini(&shard->fetched);

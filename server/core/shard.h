@@ -187,6 +187,14 @@ void shard_execute(struct shard *shard, const struct request *request, uint64_t 
 /* This node is not alone any more: as in the options, from here on. Once, where there were none. */
 void shard_set_copies(struct shard *shard, struct copies_port *copies);
 
+/* What was seen of each slot: known of none at first. The shard notes in it what it stamps, where there are others;
+ * whoever replicates notes what came in order (seen.h). Where it is known, what comes of a session that ended here and
+ * was forgotten is dead (shard_copy()). */
+struct seen *shard_seen(struct shard *shard);
+
+/* All slots are known: nobody else ever had anything of what they have. Of a node alone, before others come. */
+void shard_begin_seen(struct shard *shard);
+
 /* What another node stamped, or has. */
 struct shard_copy {
     uint64_t ticket;
@@ -198,7 +206,9 @@ struct shard_copy {
 /* Merge it. It is logged as it is here then, raises the clock above its stamps, stamps nothing, tells no events, and
  * does not go on to other nodes. While the session is cold or still to be loaded, it waits, in order with the requests
  * for it; copies->merged() says what became of it:
- * OK: it is in memory, and on its way to the log, or was there before. VERSION_MISMATCH: a delta without its base.
+ * OK: it is in memory, and on its way to the log, or was there before. DESTROYED: the same, but some of it had ended
+ * here: by what was seen, it began before, and is not here any more. What is here now says so, and the sender should
+ * have that (shard_whole()). VERSION_MISMATCH: a delta without its base.
  * BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED: nothing has changed, it is to be given again later. DAMAGED: the
  * session here cannot be read. INVALID: it is no such record. */
 void shard_copy(struct shard *shard, const struct shard_copy *copy, uint64_t now_ms,
@@ -216,6 +226,12 @@ void shard_uncopied(struct shard *shard, uint64_t number, uint64_t now_us);
  * not known yet, as it is still to be loaded. */
 bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
                 struct bytes *record);
+
+/* Visit what is there from position `first` to `last`, in ascending order, until `visit` returns false: all sessions, and
+ * the tombstones that are still kept for their policy's time. `hash` is session_hash(). `visit` must not change
+ * anything. */
+void shard_walk(struct shard *shard, uint64_t first, uint64_t last,
+                bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context);
 
 /* Give all sessions of a position, whole: copies->whole() for each and whole_done(), from within or later, once those
  * that are cold or to be loaded were fetched. whole_done() with another status than OK: they could not be. */

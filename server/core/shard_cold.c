@@ -105,7 +105,8 @@ static bool make_cold(struct shard *shard, struct bytes record)
         !shard_glance(shard, record, shard->now_ms).counted) {
         return false;
     }
-    return session_freeze(record, &shard->scratch) == 0 &&
+    uint64_t hash = session_hash(record, shard->options.seed);
+    return session_freeze(record, hash, &shard->scratch) == 0 &&
            shard->scratch.size + COLD_SAVES_MIN <= record.size;
 }
 

@@ -6,25 +6,124 @@
  * A write that changed nothing (it was done before, or there was nothing to do) may have found what is only here as
  * yet. So something goes out for it, too, that changes nothing: what is sent for one position is merged in order, and
  * so the one who has that has all before it. */
+#include "cold.h"
 #include "record.h"
 #include "shard_state.h"
 
 #include <assert.h>
 
+/* What this node stamped is here, all of it. */
+static void note_stamped(struct shard *shard, uint64_t position, uint64_t hlc)
+{
+    const struct stamp stamp = {hlc, shard->options.actor};
+
+    /* Without memory for it the vector says less than is true. */
+    (void)seen_advance(&shard->seen, shard_slot(position), stamp);
+}
+
+static uint64_t position_of_slot(uint32_t slot)
+{
+    return (uint64_t)slot << (64 - SLOT_BITS);
+}
+
 void shard_set_copies(struct shard *shard, struct copies_port *copies)
 {
     assert(shard->copies == NULL && copies != NULL);
     shard->copies = copies;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        note_stamped(shard, position_of_slot(slot), shard->hlc);
+    }
 }
 
-void shard_send(struct shard *shard, enum log_kind kind, uint64_t position,
+struct seen *shard_seen(struct shard *shard)
+{
+    return &shard->seen;
+}
+
+void shard_begin_seen(struct shard *shard)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        seen_begin(&shard->seen, slot);
+        note_stamped(shard, position_of_slot(slot), shard->hlc);
+    }
+}
+
+/* ---- Out ---- */
+
+/* The next session of a batch, as in log_kind.h. */
+struct batch_item {
+    uint64_t position;
+    struct bytes bytes, key;
+};
+
+static bool next_item(struct reader *batch, struct batch_item *item)
+{
+    const uint8_t *begin = batch->at;
+
+    if (reader_left(batch) == 0) {
+        return false;
+    }
+    (void)read_u8(batch);
+    item->position = read_u64(batch);
+    item->key = session_key(read_string(batch));
+    item->bytes = bytes_of(begin, (size_t)(batch->at - begin));
+    return !batch->bad;
+}
+
+/* A batch without journals, in shard->scratch where there are some. Returns 0 or -ENOMEM. */
+static int without_journals(struct shard *shard, struct bytes *batch)
+{
+    struct reader reader = reader_of(*batch), again = reader;
+    struct batch_item item;
+    bool journals = false;
+    int rc = 0;
+
+    while (next_item(&reader, &item)) {
+        journals = journals || rename_is_journal(item.key);
+        note_stamped(shard, item.position, shard->hlc);
+    }
+    shard->scratch.size = 0;
+    while (journals && rc == 0 && next_item(&again, &item)) {
+        rc = rename_is_journal(item.key) ? 0 : buffer_append(&shard->scratch, item.bytes);
+    }
+    if (journals && rc == 0) {
+        *batch = buffer_bytes(&shard->scratch);
+    }
+    return rc;
+}
+
+static uint64_t send(struct shard *shard, enum log_kind kind, uint64_t position,
+                     const struct bytes parts[], uint32_t part_count)
+{
+    uint64_t hlc = kind == LOG_TOUCH ? 0 : shard->hlc;
+
+    if (hlc != 0) {
+        note_stamped(shard, position, hlc);
+    }
+    return shard->copies->append(shard->copies, (uint8_t)kind, position, hlc, parts, part_count);
+}
+
+static uint64_t send_batch(struct shard *shard, struct bytes batch)
+{
+    if (without_journals(shard, &batch) != 0) {
+        return 0;
+    }
+    struct reader reader = reader_of(batch);
+    struct batch_item first;
+    return next_item(&reader, &first) ? send(shard, LOG_BATCH, first.position, &batch, 1) : 0;
+}
+
+/* Journals of renames (rename.h) are this shard's own. */
+void shard_send(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
                 const struct bytes parts[], uint32_t part_count)
 {
     struct copies_state *replicas = &shard->replicas;
-    uint64_t hlc = kind == LOG_TOUCH ? 0 : shard->hlc;
 
-    replicas->number =
-        shard->copies->append(shard->copies, (uint8_t)kind, position, hlc, parts, part_count);
+    if (kind != LOG_BATCH && rename_is_journal(key)) {
+        return;
+    }
+    replicas->number = kind == LOG_BATCH ? send_batch(shard, parts[0])
+                                         : send(shard, kind, position, parts, part_count);
     replicas->appended = true;
     if (replicas->number == 0) {
         replicas->missed = true;
@@ -38,7 +137,7 @@ static void send_mark(struct shard *shard, const struct request *request)
     static const uint8_t never[] = {0};
     const struct bytes parts[] = {bytes_of(never, sizeof never), request->key};
 
-    shard_send(shard, LOG_TOUCH, request->position, parts, 2);
+    shard_send(shard, LOG_TOUCH, request->position, request->key, parts, 2);
 }
 
 void shard_answer_copied(struct shard *shard, const struct request *request, struct reply *reply,
@@ -115,6 +214,41 @@ bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
     return !shard_must_wait(shard, &look);
 }
 
+/* ---- What is here ---- */
+
+struct walking {
+    struct shard *shard;
+    uint64_t last;
+    bool (*visit)(void *context, uint64_t position, uint64_t hash);
+    void *context;
+};
+
+static bool walk_visit(void *context, uint64_t position, struct bytes record)
+{
+    const struct walking *walking = context;
+    struct shard *shard = walking->shard;
+
+    if (position > walking->last) {
+        return false;
+    }
+    struct glance glance = shard_glance(shard, record, shard->now_ms);
+    if ((!glance.counted && glance.due_ms <= shard->now_ms) ||
+        rename_is_journal(session_key(record))) {
+        return true;
+    }
+    uint64_t hash = record_is_cold(record) ? session_cold_hash(record)
+                                           : session_hash(record, shard->options.seed);
+    return walking->visit(walking->context, position, hash);
+}
+
+void shard_walk(struct shard *shard, uint64_t first, uint64_t last,
+                bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context)
+{
+    struct walking walking = {.shard = shard, .last = last, .visit = visit, .context = context};
+
+    (void)keeper_scan(shard->keeper, first, walk_visit, &walking);
+}
+
 /* ---- Whole sessions for other nodes ---- */
 
 struct giving {
@@ -138,7 +272,8 @@ static bool give_visit(void *context, uint64_t position, struct bytes record)
     struct copies_port *copies = giving->shard->copies;
 
     (void)position;
-    if (!record_is_cold(record)) { /* Else it is lost. */
+    if (!record_is_cold(record) && /* Else it is lost. */
+        !rename_is_journal(session_key(record))) {
         copies->whole(copies, giving->ticket, record);
     }
     return true;

@@ -37,6 +37,84 @@ static void touch(struct merging *merging, uint64_t access_ms)
     raise_hlc(shard, hlc_of_ms(access_ms));
 }
 
+static enum status merge_status(int rc)
+{
+    return rc == 0         ? STATUS_OK
+           : rc == -ENOMEM ? STATUS_MEMORY_FULL
+           : rc == -ESTALE ? STATUS_VERSION_MISMATCH
+                           : STATUS_DAMAGED;
+}
+
+/* ---- What has ended here ---- */
+
+static bool has_birth(const struct record *record, struct stamp stamp)
+{
+    bool has = false;
+
+    for (uint32_t i = 0; i < record->birth_count && !has; i++) {
+        has = stamp_compare(record_birth(record, i).stamp, stamp) == 0;
+    }
+    return has;
+}
+
+/* Births in what was merged that are not in what was here, though all that their actors stamped until then came here:
+ * they have ended, and were forgotten. Returns up to which hlc all is to end: that of the newest such birth before the
+ * oldest that lives; 0: nothing is. */
+static uint64_t ended_hlc(const struct shard *shard, uint64_t position, const struct record *before,
+                          const struct record *after)
+{
+    uint32_t slot = shard_slot(position);
+    uint64_t ended = 0;
+
+    /* In order of their stamps. */
+    for (uint32_t i = 0; i < after->birth_count; i++) {
+        struct stamp stamp = record_birth(after, i).stamp;
+        if (has_birth(before, stamp) || !seen_covers(&shard->seen, slot, stamp)) {
+            break;
+        }
+        ended = stamp.hlc;
+    }
+    /* Another one of the same time lives, perhaps. */
+    for (uint32_t i = 0; i < after->birth_count && ended != 0; i++) {
+        struct stamp stamp = record_birth(after, i).stamp;
+        if (stamp.hlc == ended &&
+            (has_birth(before, stamp) || !seen_covers(&shard->seen, slot, stamp))) {
+            ended--;
+        }
+    }
+    return ended;
+}
+
+/* End in `after` what has ended here. */
+static enum status end_births(struct merging *merging)
+{
+    struct shard *shard = merging->shard;
+    struct record before, after;
+
+    record_init(&before, merging->key);
+    if (!seen_is_known(&shard->seen, shard_slot(merging->position))) {
+        return STATUS_OK;
+    }
+    if (record_open(&after, buffer_bytes(merging->after), RECORD_FORMAT) != 0 ||
+        (merging->before.size > 0 &&
+         record_open(&before, merging->before, record_format(merging->before)) != 0)) {
+        return STATUS_DAMAGED;
+    }
+    uint64_t hlc = ended_hlc(shard, merging->position, &before, &after);
+    if (hlc == 0) {
+        return STATUS_OK;
+    }
+    int rc = session_end(buffer_bytes(merging->after), hlc, &shard->answer);
+    if (rc == 0) {
+        merging->after->size = 0;
+        rc = buffer_append(merging->after, buffer_bytes(&shard->answer));
+    }
+    merging->ended = rc == 0;
+    return merge_status(rc);
+}
+
+/* ---- One record ---- */
+
 /* Where the cold one is not needed for the merge: what came has all of it, or it all of what came. It does the same
  * where the fields are lost: what came is all that there is then. */
 static enum status merge_cold(struct merging *merging, struct bytes record)
@@ -64,15 +142,7 @@ static enum status merge_cold(struct merging *merging, struct bytes record)
     }
     session_touch_in_place(merging->after->data, merging->after->size, cold.last_access_ms);
     merging->news = true;
-    return STATUS_OK;
-}
-
-static enum status merge_status(int rc)
-{
-    return rc == 0         ? STATUS_OK
-           : rc == -ENOMEM ? STATUS_MEMORY_FULL
-           : rc == -ESTALE ? STATUS_VERSION_MISMATCH
-                           : STATUS_DAMAGED;
+    return end_births(merging);
 }
 
 /* Is there something new in what was merged? */
@@ -101,7 +171,8 @@ static enum status merge_warm(struct merging *merging, bool whole, struct bytes 
     } else {
         rc = session_merge(merging->before, record, merging->after);
     }
-    return rc != 0 ? merge_status(rc) : compare(merging);
+    enum status status = rc != 0 ? merge_status(rc) : end_births(merging);
+    return status == STATUS_OK ? compare(merging) : status;
 }
 
 /* Does it need more of a memory that is full? What ends a session never does. */
@@ -189,7 +260,7 @@ static bool delta_will_do(const struct merging *merging, struct bytes delta)
 {
     const struct shard *shard = merging->shard;
 
-    return delta.size < merging->after->size && merging->before.size > 0 &&
+    return delta.size < merging->after->size && merging->before.size > 0 && !merging->ended &&
            (!shard->revived || session_newest_stamp(merging->before) > shard->restored_hlc);
 }
 
@@ -232,9 +303,11 @@ static enum status merge_record(struct shard *shard, const struct request *reque
     shard->stats.copies_merged += merging.news;
     shard->stats.copies_known += !merging.news;
     if (merging.news) {
-        return store(&merging, whole, request->body);
+        status = store(&merging, whole, request->body);
+    } else if (merging.touched) {
+        status = shard_log_touched(&merging);
     }
-    return merging.touched ? shard_log_touched(&merging) : STATUS_OK;
+    return status == STATUS_OK && merging.ended ? STATUS_DESTROYED : status;
 }
 
 /* Of a session that is not here, or not any more, it is no news. */

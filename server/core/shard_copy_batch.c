@@ -128,6 +128,11 @@ static enum status store_all(struct shard *shard, struct item items[], uint32_t 
                               shard->appended_lsn);
         }
     }
+    for (uint32_t i = 0; i < count; i++) {
+        if (items[i].merging.ended) {
+            return STATUS_DESTROYED;
+        }
+    }
     return STATUS_OK;
 }
 

@@ -149,6 +149,29 @@ static int make_burial(struct due *due, struct bytes record)
     return rc;
 }
 
+/* With other nodes it is one of them that buries, once all agree; the others see its tombstone then. The longer that
+ * takes, the more seldom it is looked at. */
+static bool may_bury(const struct due *due, uint64_t position, struct bytes record, uint64_t due_ms)
+{
+    struct shard *shard = due->shard;
+    struct copies_port *copies = shard->copies;
+
+    if (copies == NULL || rename_is_journal(session_key(record)) ||
+        copies->may_bury(copies, position, session_key(record), record)) {
+        return true;
+    }
+    uint64_t wait_ms = (shard->now_ms - due_ms) / 4;
+    wait_ms = wait_ms < COPIES_BURY_MS ? COPIES_BURY_MS : wait_ms;
+    shard_arm(shard, position, shard->now_ms + wait_ms);
+    return false;
+}
+
+/* A tombstone is let go where what comes late is known to have ended without it (shard_copy.c). */
+static bool may_forget(const struct shard *shard, uint64_t position)
+{
+    return shard->copies == NULL || seen_is_known(&shard->seen, shard_slot(position));
+}
+
 static bool due_visit(void *context, uint64_t position, struct bytes record)
 {
     struct due *due = context;
@@ -158,6 +181,10 @@ static bool due_visit(void *context, uint64_t position, struct bytes record)
     }
     if (glance.due_ms > due->shard->now_ms || (glance.counted && !glance.expired)) {
         shard_arm(due->shard, position, glance.due_ms);
+        return true;
+    }
+    if (glance.expired ? !may_bury(due, position, record, glance.due_ms)
+                       : !may_forget(due->shard, position)) {
         return true;
     }
     due->found = true;
@@ -184,7 +211,8 @@ static int bury(struct due *due)
 {
     struct shard *shard = due->shard;
     struct bytes record = buffer_bytes(&shard->scratch), key = session_key(record);
-    bool stays = due->expired && remembers(record);
+    /* Other nodes keep it for as long as the policy says, so that copies stay the same. */
+    bool stays = due->expired && (shard->copies != NULL || remembers(record));
     enum log_kind kind = stays ? LOG_FULL : LOG_BURY;
     /* That a tombstone was let go is no news to other nodes. */
     int rc = due->expired ? shard_append(shard, kind, due->position, key, &record, 1)

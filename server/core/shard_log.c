@@ -56,7 +56,7 @@ int shard_append(struct shard *shard, enum log_kind kind, uint64_t position, str
     int rc = shard_log(shard, kind, position, key, parts, part_count);
 
     if (rc == 0 && shard->copies != NULL) {
-        shard_send(shard, kind, position, parts, part_count);
+        shard_send(shard, kind, position, key, parts, part_count);
     }
     return rc;
 }

@@ -28,6 +28,7 @@
 #include "patrol.h"
 #include "position_set.h"
 #include "rename.h"
+#include "seen.h"
 #include "shard.h"
 #include "uncovered.h"
 #include "wheel.h"
@@ -99,6 +100,7 @@ struct shard {
 
     struct copies_port *copies; /* NULL: a node alone. */
     struct copies_state replicas;
+    struct seen seen; /* Of all slots. */
 
     struct acks acks;
     uint64_t appended_lsn, durable_lsn;
@@ -298,7 +300,7 @@ void shard_release_failed(struct shard *shard, uint64_t ticket);
 /* ---- Other nodes (there are some) ---- */
 
 /* What was just appended to the log goes to them. */
-void shard_send(struct shard *shard, enum log_kind kind, uint64_t position,
+void shard_send(struct shard *shard, enum log_kind kind, uint64_t position, struct bytes key,
                 const struct bytes parts[], uint32_t part_count);
 /* Answer a write once another node has all that it wrote, or found. */
 void shard_answer_copied(struct shard *shard, const struct request *request, struct reply *reply,
@@ -319,6 +321,7 @@ struct merging {
     struct buffer *after;     /* Where the merged record goes. */
     bool news;                /* It differs from `before` in more than the last access... */
     bool touched;             /* ... which is later, in the keeper already, and to be logged. */
+    bool ended;               /* Some of what came had ended here: `after` says so. */
     bool waits;               /* The session is cold, and needed: nothing was done. */
     bool was_cold;
     struct glance glance_before, glance_after;
@@ -343,6 +346,11 @@ void shard_arm(struct shard *shard, uint64_t position, uint64_t due_ms);
 void shard_give_grace(struct shard *shard, uint64_t position, struct bytes record);
 /* The same, for a session that is looked at and has expired, where the patrol is still to come to it. */
 void shard_give_grace_early(struct shard *shard, uint64_t position, struct bytes record);
+
+static inline uint32_t shard_slot(uint64_t position)
+{
+    return (uint32_t)(position >> (64 - SLOT_BITS));
+}
 
 /* Idle deadlines are logged when they slide into another of these parts of the idle timeout: what a
  * crash forgets is less than one. */

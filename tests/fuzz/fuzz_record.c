@@ -41,7 +41,7 @@ static void freeze(struct bytes record)
 {
     struct buffer cold = {.memory = &memory}, out = {.memory = &memory};
 
-    assert(session_freeze(record, &cold) == 0);
+    assert(session_freeze(record, 7, &cold) == 0);
     walk(buffer_bytes(&cold));
     assert(session_newest_hlc(buffer_bytes(&cold)) == session_newest_hlc(record));
     assert(session_thaw(buffer_bytes(&cold), record, &out) == 0);
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     for (int i = 0; i < 2; i++) {
         walk(parts[i]);
-        (void)session_freeze(parts[i], &ab);
+        (void)session_freeze(parts[i], 7, &ab);
         (void)session_thaw(parts[i], parts[1 - i], &ab);
         good[i] = session_check(parts[i]) == 0;
         if (good[i]) {

@@ -28,6 +28,8 @@ static struct copies_world {
     uint32_t given, done; /* Of shard_whole(). */
     enum status done_status;
     struct buffer gave; /* The last one. */
+    bool agreed;        /* That what has expired is buried. */
+    uint32_t asked;
     uint64_t ticket;
     struct kit kit; /* The other node. */
 } copies;
@@ -73,6 +75,16 @@ static void copies_whole_done(struct copies_port *port, uint64_t ticket, enum st
     copies.done_status = status;
 }
 
+static bool copies_may_bury(struct copies_port *port, uint64_t position, struct bytes key,
+                            struct bytes record)
+{
+    (void)port;
+    assert_int_equal(position, keeper_position(world.options.seed, key));
+    assert_bytes_equal(session_key(record), key);
+    copies.asked++;
+    return copies.agreed;
+}
+
 /* A shard that is not alone, with a store behind it. */
 static inline void copies_begin(void)
 {
@@ -82,7 +94,9 @@ static inline void copies_begin(void)
         .merged = copies_merged,
         .whole = copies_whole,
         .whole_done = copies_whole_done,
+        .may_bury = copies_may_bury,
     };
+    copies.agreed = true;
     kit_init(&copies.kit);
     copies.kit.actor = (struct actor){2, 1};
     copies.kit.type = SESSION_BLOB;
@@ -149,6 +163,17 @@ static inline enum status copy_delta(void)
     memcpy(key, copies.kit.key.data, copies.kit.key.size);
     assert_true(copies.kit.written.delta.size > 0);
     return copy_now(LOG_DELTA, key, buffer_bytes(&copies.kit.written.delta));
+}
+
+/* A write that waits. Returns its ticket. */
+static inline uint64_t put_held(const char *key, const char *value, enum ack_level ack)
+{
+    struct request request = world_put_of(key, value);
+
+    request.ack = (uint8_t)ack;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.held);
+    return world.answer.ticket;
 }
 
 /* What the shard has of a key. */

@@ -140,7 +140,8 @@ static inline void store_take(const struct logged *logged)
     struct reader reader = reader_of(body);
 
     while (logged->kind == LOG_BATCH && reader_left(&reader) > 0) {
-        struct logged item = {.kind = read_u8(&reader), .position = read_u64(&reader)};
+        struct logged item = {.kind = read_u8(&reader)};
+        item.position = read_u64(&reader);
         struct bytes record = read_string(&reader);
         item.body = logged->body + (record.data - body.data);
         item.size = record.size;

@@ -58,9 +58,9 @@ static void test_golden(void **state)
     kit.client = 9;
     kit.sequence = 1;
     assert_int_equal(kit_write(&kit), STATUS_OK);
-    assert_int_equal(session_freeze(buffer_bytes(&kit.record), &cold), 0);
-    assert_golden(buffer_bytes(&cold), "31 0068e5cf8b01 03 6b6579 00 0068e5cf8b01 0101 06 15 "
-                                       "00 02 6d65 22 e0d403");
+    assert_int_equal(session_freeze(buffer_bytes(&kit.record), 7, &cold), 0);
+    assert_golden(buffer_bytes(&cold), "31 0068e5cf8b01 03 6b6579 00 0068e5cf8b01 0101 06 "
+                                       "0700000000000000 15 00 02 6d65 22 e0d403");
     kit_fini(&kit);
 }
 
@@ -78,8 +78,8 @@ static void test_size(void **state)
     kit_add(&kit, KIT_CHANGE(TTL, .ms = 1800000));
     kit_add(&kit, KIT_CHANGE(OWNER, .value = text("somebody")));
     assert_int_equal(kit_write(&kit), STATUS_OK);
-    assert_int_equal(session_freeze(buffer_bytes(&kit.record), &cold), 0);
-    assert_in_range(cold.size, kit.key.size + 8, kit.key.size + 40);
+    assert_int_equal(session_freeze(buffer_bytes(&kit.record), 7, &cold), 0);
+    assert_in_range(cold.size, kit.key.size + 8, kit.key.size + 48);
     kit_fini(&kit);
 }
 
@@ -93,13 +93,13 @@ static void test_refused(void **state)
     kit_init(&kit);
     assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1"))), 0);
     struct bytes record = buffer_bytes(&kit.record);
-    assert_int_equal(session_freeze(record, &cold), 0);
+    assert_int_equal(session_freeze(record, 7, &cold), 0);
     assert_true(record_is_cold(buffer_bytes(&cold)));
     assert_false(record_is_cold(record));
     assert_int_equal(session_check(buffer_bytes(&cold)), -EBADMSG);
     assert_int_equal(session_merge(buffer_bytes(&cold), record, &other), -EBADMSG);
     assert_int_equal(session_merge(record, buffer_bytes(&cold), &other), -EBADMSG);
-    assert_int_equal(session_freeze(buffer_bytes(&cold), &other), -EBADMSG);
+    assert_int_equal(session_freeze(buffer_bytes(&cold), 7, &other), -EBADMSG);
     assert_int_equal(session_thaw(record, record, &other), -EBADMSG);
     assert_int_equal(session_thaw(buffer_bytes(&cold), buffer_bytes(&cold), &other), -EBADMSG);
     const uint8_t list[] = {6};
@@ -120,7 +120,7 @@ static void test_refused(void **state)
     buffer_append(&whole, record);
     assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("2"))), 0);
     assert_int_equal(session_thaw(buffer_bytes(&cold), buffer_bytes(&kit.record), &other), -ESTALE);
-    assert_int_equal(session_freeze(buffer_bytes(&kit.record), &cold), 0);
+    assert_int_equal(session_freeze(buffer_bytes(&kit.record), 7, &cold), 0);
     assert_int_equal(session_thaw(buffer_bytes(&cold), buffer_bytes(&whole), &other), -ESTALE);
     kit.record.size = 0;
     kit.key = text("another");
@@ -242,7 +242,7 @@ static bool thaw_buried(struct bytes record)
     assert_int_equal(session_merge(buffer_bytes(&other), buffer_bytes(&written.record), &whole), 0);
     other.size = 0;
     buffer_append(&other, buffer_bytes(&whole));
-    assert_int_equal(session_freeze(buffer_bytes(&other), &cold), 0);
+    assert_int_equal(session_freeze(buffer_bytes(&other), 7, &cold), 0);
     int rc = session_thaw(buffer_bytes(&cold), buffer_bytes(&written.record), &whole);
     assert_int_equal(rc, 0);
     assert_int_equal(session_check(buffer_bytes(&whole)), 0);
@@ -274,7 +274,7 @@ static void test_random_states(void **state)
             continue;
         }
         struct session_view view;
-        assert_int_equal(session_freeze(record, &cold), 0);
+        assert_int_equal(session_freeze(record, 7, &cold), 0);
         assert_true(bytes_equal(session_key(buffer_bytes(&cold)), session_key(record)));
         assert_int_equal(session_newest_hlc(buffer_bytes(&cold)), session_newest_hlc(record));
         uint64_t bytes = session_cold_bytes(buffer_bytes(&cold));
@@ -320,7 +320,7 @@ static void test_fault_loop(void **state)
         struct test_memory small = test_memory();
         struct buffer left = {.memory = &small.memory}, back = {.memory = &small.memory};
         small.fail_at = n;
-        int rc = session_freeze(record, &left);
+        int rc = session_freeze(record, 7, &left);
         if (rc == 0) {
             session_touch_in_place(left.data, left.size, kit.now_ms + 7);
             rc = session_thaw(buffer_bytes(&left), record, &back);

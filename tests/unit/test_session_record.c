@@ -100,8 +100,9 @@ static void test_golden_fading_map(void **state)
     assert_int_equal(kit_write(&kit), STATUS_OK);
     assert_golden(buffer_bytes(&kit.record),
                   "10 036b6579 00 0068e5cf8b01 0101 35 a4 01 62 d00f 32");
-    assert_int_equal(session_freeze(buffer_bytes(&kit.record), &cold), 0);
-    assert_golden(buffer_bytes(&cold), "30 036b6579 00 0068e5cf8b01 0101 85 e8d795ffbc31 35");
+    assert_int_equal(session_freeze(buffer_bytes(&kit.record), 7, &cold), 0);
+    assert_golden(buffer_bytes(&cold), "30 036b6579 00 0068e5cf8b01 0101 85 e8d795ffbc31 "
+                                       "0700000000000000 35");
     buffer_fini(&cold);
     kit_fini(&kit);
 }
