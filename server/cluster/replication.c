@@ -35,6 +35,7 @@ int replication_create(const struct replication_options *options, uint64_t now_m
         .answer = {.memory = memory},
         .token = {.memory = memory},
         .other_token = {.memory = memory},
+        .batch = {.memory = memory},
     };
     if (r->options.silence_ms == 0) {
         r->options.silence_ms = REPLICATION_SILENCE_MS;
@@ -60,6 +61,7 @@ void replication_destroy(struct replication *r)
     buffer_fini(&r->answer);
     buffer_fini(&r->token);
     buffer_fini(&r->other_token);
+    buffer_fini(&r->batch);
     r->memory->resize(r->memory, r->burials, BURIALS_MAX * sizeof *r->burials, 0);
     r->memory->resize(r->memory, r, sizeof *r, 0);
 }

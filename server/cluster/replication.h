@@ -56,7 +56,7 @@
  * What cannot be read, or is not to be said then, cuts the link. Who adds a message or changes one raises the version
  * in the handshake of links.
  *
- * Memory: from the port. For each other shard 14 KiB, what its stream's window holds, and comparisons under way; a few
+ * Memory: from the port. For each other shard 20 KiB, what its stream's window holds, and comparisons under way; a few
  * hundred KiB beside. Threads: the shard's. Time comes with the events: `now_ms` since 1970, `now_us` monotonic.
  */
 #ifndef REPLICATION_H
@@ -151,7 +151,8 @@ struct replication_shard {
                  bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context);
     /* Give all whole sessions of a position: replication_whole() for each, then replication_whole_done(), from within
      * or later. Returns 0, or negative errno: nothing will be given. */
-    int (*whole)(struct replication_shard *shard, uint64_t position, uint64_t ticket);
+    int (*whole)(struct replication_shard *shard, uint64_t position, uint64_t ticket,
+                 uint64_t now_us);
     /* Some of a slot goes. Returns 1 while there is more; 0: nothing of it is left; negative errno: not now. */
     int (*drop)(struct replication_shard *shard, uint32_t slot, uint64_t now_ms);
     /* The record of a key, whole or cold, empty where there is none; valid until the shard is called. Returns false
@@ -227,7 +228,8 @@ uint32_t replication_tick(struct replication *replication, uint64_t now_ms, uint
  * 0: no other owner can be reached. */
 uint64_t replication_append(struct replication *replication, uint8_t kind, uint64_t position,
                             uint64_t hlc, const struct bytes parts[], uint32_t part_count);
-/* What became of a copy: OK; VERSION_MISMATCH: a delta without its base; BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED,
+/* What became of a copy: OK; DESTROYED: what came is dead here, and its death is sent back; VERSION_MISMATCH: a delta
+ * without its base; BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED,
  * UNAVAILABLE or STOPPING: not now; DAMAGED: the session here cannot be read; else it is no good. */
 void replication_merged(struct replication *replication, uint64_t ticket, enum status status);
 void replication_whole(struct replication *replication, uint64_t ticket, struct bytes record);

@@ -17,7 +17,7 @@
 struct job *replication_job(const struct replication_link *link, uint32_t slot)
 {
     for (uint32_t i = 0; link->job_count > 0 && i < JOBS_MAX; i++) {
-        if (link->jobs[i].state != JOB_FREE && link->jobs[i].slot == slot) {
+        if (link->job_slots[i] == slot) {
             return &link->jobs[i];
         }
     }
@@ -71,6 +71,7 @@ static struct job *job_make(struct replication *r, struct replication_link *link
             return NULL;
         }
         memset(link->jobs, 0, JOBS_MAX * sizeof *link->jobs);
+        memset(link->job_slots, 0xff, sizeof link->job_slots);
     }
     while (index < JOBS_MAX && link->jobs[index].state != JOB_FREE) {
         index++;
@@ -89,6 +90,7 @@ static struct job *job_make(struct replication *r, struct replication_link *link
         .seen = {.memory = r->memory},
         .compare = {.memory = r->memory},
     };
+    link->job_slots[index] = (uint16_t)slot;
     link->job_count++;
     r->stats.compares++;
     return job;
@@ -114,6 +116,7 @@ static void job_free(struct replication *r, struct job *job)
     compare_end(&job->compare);
     buffer_fini(&job->seen);
     job->state = JOB_FREE;
+    link->job_slots[job - link->jobs] = NOBODY;
     link->job_count--;
     r->stats.compares--;
 }

@@ -174,6 +174,14 @@ static struct pending *pending_of(struct peer *peer, uint32_t low, uint64_t *num
     return index < peer->pending.count ? queue_at(&peer->pending, index) : NULL;
 }
 
+/* What came is dead here, and its death is known: the other end is told. Where it cannot be now, a comparison will. */
+static void send_back(struct replication_link *link, uint64_t position)
+{
+    if (link != NULL && !link->cut) {
+        (void)replication_send_whole(link, REPLICATION_COPY, 0, position);
+    }
+}
+
 static void record_merged(struct replication *r, struct peer *peer, uint32_t low,
                           enum status status)
 {
@@ -184,7 +192,10 @@ static void record_merged(struct replication *r, struct peer *peer, uint32_t low
         return;
     }
     peer->open--;
-    if (status == STATUS_OK) {
+    if (status == STATUS_DESTROYED) {
+        send_back(peer->in, pending->position);
+    }
+    if (status == STATUS_OK || status == STATUS_DESTROYED) {
         pending->state = PENDING_MERGED;
         advance(r, peer);
     } else if ((status == STATUS_VERSION_MISMATCH || status == STATUS_DAMAGED) &&
@@ -209,7 +220,10 @@ static void whole_merged(struct replication *r, struct peer *peer, uint32_t low,
         return;
     }
     pending->wholes--;
-    if (status == STATUS_OK || status == STATUS_DAMAGED) {
+    if (status == STATUS_DESTROYED) {
+        send_back(peer->in, pending->position);
+    }
+    if (status == STATUS_OK || status == STATUS_DESTROYED || status == STATUS_DAMAGED) {
         /* What cannot be mended here is for whoever looks after damage; the others' sessions go on. */
         check_wholes(r, peer, pending);
         return;
@@ -239,7 +253,10 @@ void replication_merged(struct replication *r, uint64_t ticket, enum status stat
             job = replication_job(link, low >> 18);
         }
         if (job != NULL && job_low(link, job) == low && job->merges > 0) {
-            replication_job_merged(r, job, status == STATUS_OK);
+            if (status == STATUS_DESTROYED && r->copying != 0) {
+                send_back(link, r->copying);
+            }
+            replication_job_merged(r, job, status == STATUS_OK || status == STATUS_DESTROYED);
         }
         return;
     }
@@ -416,5 +433,7 @@ void replication_take_copy(struct replication *r, struct replication_link *link,
         r->stats.healed_in++;
         copy.ticket = ticket_of(TICKET_COPY, link->peer, link->serial, job_low(link, job));
     }
+    r->copying = copy.position;
     r->core->copy(r->core, &copy, r->now_ms, r->now_us);
+    r->copying = 0;
 }

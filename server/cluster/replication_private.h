@@ -132,7 +132,8 @@ struct replication_link {
     size_t inbox_at;
     struct queue sends; /* struct send */
     uint32_t job_count;
-    struct job *jobs; /* JOBS_MAX, or NULL. */
+    uint16_t job_slots[JOBS_MAX]; /* Of the jobs; NOBODY: free. */
+    struct job *jobs;             /* JOBS_MAX, or NULL. */
 };
 
 /* ---- A shard of another node ---- */
@@ -279,7 +280,8 @@ struct replication {
     struct burial *burials; /* BURIALS_MAX, open addressing. */
     uint32_t burial_count;
     struct session_view view, other_view;
-    struct buffer scratch, answer, token, other_token;
+    struct buffer scratch, answer, token, other_token, batch;
+    uint64_t copying; /* Position of the copy that the shard is given just now. */
 };
 
 static inline bool is_here(const struct replication *r, uint32_t slot)

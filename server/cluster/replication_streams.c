@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "log_kind.h"
+
 static void forget_flights(struct replication *r, struct peer *peer)
 {
     replication_copies_leave(r, peer);
@@ -50,32 +52,117 @@ static bool append(struct replication *r, struct peer *peer, const struct stream
     return true;
 }
 
-uint64_t replication_append(struct replication *r, uint8_t kind, uint64_t position, uint64_t hlc,
-                            const struct bytes parts[], uint32_t part_count)
+/* To everybody who gets the slot. Returns the copy's number; 0: there is none, or none is asked for. */
+static uint64_t append_to_all(struct replication *r, const struct stream_record *record,
+                              const struct bytes parts[], uint32_t part_count, bool numbered)
 {
-    const struct stream_record record = {.kind = kind, .position = position, .hlc = hlc};
+    const struct slot_route *route = route_of(r, slot_of_position(record->position));
+    const bool counts = numbered && route->owners > 0 && replication_copies_reserve(r);
     uint32_t waiting = 0;
 
-    if (r->table == NULL) {
-        return 0;
-    }
-    const struct slot_route *route = route_of(r, slot_of_position(position));
-    const bool counts = route->owners > 0 && replication_copies_reserve(r);
-    r->appending = true;
     for (uint32_t i = 0; i < route->count; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
         bool waits = counts && i < route->owners && peer->reachable && peer->stream.open;
         if (peer->stream.open &&
-            append(r, peer, &record, parts, part_count, waits ? r->copy_next : 0)) {
+            append(r, peer, record, parts, part_count, waits ? r->copy_next : 0)) {
             waiting += waits;
         }
     }
-    r->appending = false;
     if (waiting == 0) {
         return 0;
     }
     replication_copies_add(r, waiting);
     return r->copy_next - 1;
+}
+
+struct item {
+    uint8_t kind;
+    uint64_t position;
+    struct bytes body;
+};
+
+static bool next_item(struct reader *batch, struct item *item)
+{
+    if (reader_left(batch) == 0) {
+        return false;
+    }
+    item->kind = read_u8(batch);
+    item->position = read_u64(batch);
+    item->body = read_string(batch);
+    assert(!batch->bad); /* The shard made it. */
+    return true;
+}
+
+/* A batch whose sessions are of several slots: other nodes have some of these and not the others, so each goes as a
+ * record of its own, in their order. The last one's is the number: on the stream of one node it is merged after the
+ * others. */
+static uint64_t append_items(struct replication *r, uint64_t hlc, struct bytes batch)
+{
+    struct reader from = reader_of(batch);
+    struct item item;
+    uint64_t number = 0;
+
+    while (next_item(&from, &item)) {
+        const struct stream_record record = {
+            .kind = item.kind, .position = item.position, .hlc = hlc};
+        number = append_to_all(r, &record, &item.body, 1, reader_left(&from) == 0);
+    }
+    return number;
+}
+
+static bool is_of_one_slot(struct bytes batch)
+{
+    struct reader from = reader_of(batch);
+    struct item item;
+    uint32_t slot = SLOT_COUNT;
+
+    while (next_item(&from, &item)) {
+        if (slot != SLOT_COUNT && slot_of_position(item.position) != slot) {
+            return false;
+        }
+        slot = slot_of_position(item.position);
+    }
+    return true;
+}
+
+/* Join the parts, where memory allows. */
+static bool join_parts(struct buffer *to, const struct bytes parts[], uint32_t part_count)
+{
+    to->size = 0;
+    for (uint32_t i = 0; i < part_count; i++) {
+        if (buffer_append(to, parts[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t replication_append(struct replication *r, uint8_t kind, uint64_t position, uint64_t hlc,
+                            const struct bytes parts[], uint32_t part_count)
+{
+    const struct stream_record record = {.kind = kind, .position = position, .hlc = hlc};
+    uint64_t number;
+
+    if (r->table == NULL) {
+        return 0;
+    }
+    r->appending = true;
+    if (kind == LOG_BATCH && !join_parts(&r->batch, parts, part_count)) {
+        /* What cannot be looked at cannot be sent: whoever would get it is compared instead. */
+        for (uint32_t i = 0; i < r->peer_capacity; i++) {
+            if (r->peers[i] != NULL && r->peers[i]->stream.open) {
+                stream_out_lapse(&r->peers[i]->stream);
+                lapse(r, r->peers[i]);
+            }
+        }
+        number = 0;
+    } else if (kind == LOG_BATCH && !is_of_one_slot(buffer_bytes(&r->batch))) {
+        number = append_items(r, hlc, buffer_bytes(&r->batch));
+    } else {
+        number = append_to_all(r, &record, parts, part_count, true);
+    }
+    r->appending = false;
+    return number;
 }
 
 /* ---- The link ---- */

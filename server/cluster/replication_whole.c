@@ -114,7 +114,7 @@ static bool begin(struct replication *r, struct replication_link *link)
     };
     r->whole_count++;
     queue_pop(&link->sends);
-    if (r->core->whole(r->core, send.position, ticket_of(index, whole)) != 0) {
+    if (r->core->whole(r->core, send.position, ticket_of(index, whole), r->now_us) != 0) {
         whole->used = false;
         r->whole_count--;
         link->sends.first = (link->sends.first + link->sends.capacity - 1) &

@@ -223,8 +223,8 @@ static inline struct world_unit *unit_of_core(struct replication_shard *core)
     return (struct world_unit *)((char *)core - offsetof(struct world_unit, core));
 }
 
-static inline enum status world_merge(struct world_unit *unit, uint8_t kind, uint64_t position,
-                                      struct bytes body)
+static inline enum status world_merge_one(struct world_unit *unit, uint8_t kind, uint64_t position,
+                                          struct bytes body)
 {
     struct buffer out = {.memory = heap_memory()};
     struct world_session *session;
@@ -247,6 +247,23 @@ static inline enum status world_merge(struct world_unit *unit, uint8_t kind, uin
     }
     buffer_fini(&out);
     return rc == 0 ? STATUS_OK : rc == -ESTALE ? STATUS_VERSION_MISMATCH : STATUS_INVALID;
+}
+
+static inline enum status world_merge(struct world_unit *unit, uint8_t kind, uint64_t position,
+                                      struct bytes body)
+{
+    struct reader batch = reader_of(body);
+    enum status status = STATUS_OK;
+
+    if (kind != LOG_BATCH) {
+        return world_merge_one(unit, kind, position, body);
+    }
+    while (reader_left(&batch) > 0 && status == STATUS_OK) {
+        uint8_t item = read_u8(&batch);
+        uint64_t at = read_u64(&batch);
+        status = world_merge_one(unit, item, at, read_string(&batch));
+    }
+    return status;
 }
 
 static inline void world_copy(struct replication_shard *core, const struct replication_copy *copy,
@@ -320,10 +337,12 @@ static inline void world_walk(struct replication_shard *core, uint64_t first, ui
     }
 }
 
-static inline int world_whole(struct replication_shard *core, uint64_t position, uint64_t ticket)
+static inline int world_whole(struct replication_shard *core, uint64_t position, uint64_t ticket,
+                              uint64_t now_us)
 {
     struct world_unit *unit = unit_of_core(core);
 
+    (void)now_us;
     for (uint32_t i = world_place(unit, position, bytes_of(NULL, 0));
          i < unit->count && unit->sessions[i].position == position; i++) {
         replication_whole(unit->r, ticket, buffer_bytes(&unit->sessions[i].record));
@@ -816,7 +835,8 @@ static inline uint32_t world_slot(const char *key)
     return slot_of_key(bytes_of_string(key));
 }
 
-/* A change of a session at a node; with a delta where that is smaller. Returns the copy's number. */
+/* A change of a session at a node, which nobody is told of while its `r` is NULL; with a delta where that is smaller.
+ * Returns the copy's number. */
 static inline uint64_t world_change(struct world *world, uint32_t number, const char *key,
                                     struct change change)
 {
@@ -857,6 +877,9 @@ static inline uint64_t world_change(struct world *world, uint32_t number, const 
     struct bytes body = buffer_bytes(delta ? &unit->written.delta : &unit->written.record);
     const struct bytes parts[] = {bytes_of(body.data, body.size / 2),
                                   bytes_of(body.data + body.size / 2, body.size - body.size / 2)};
+    if (unit->r == NULL) {
+        return 0;
+    }
     return replication_append(unit->r, delta ? LOG_DELTA : LOG_FULL, position,
                               unit->written.stamp.hlc, parts, 2);
 }

@@ -22,6 +22,95 @@ static void test_write_reaches_the_others(void **state)
     world_fini(&world);
 }
 
+/* ---- Batches ---- */
+
+static void put_item(struct buffer *batch, const char *key)
+{
+    struct world_session *session =
+        world_find(&world.units[0], world_position(key), bytes_of_string(key));
+    uint8_t head[1 + 8 + VARINT_BYTES_MAX] = {LOG_FULL};
+
+    store_u64(head + 1, world_position(key));
+    uint8_t *end = varint_put(head + 9, session->record.size);
+    assert_int_equal(buffer_append(batch, bytes_of(head, (size_t)(end - head))), 0);
+    assert_int_equal(buffer_append(batch, buffer_bytes(&session->record)), 0);
+}
+
+/* A write that nobody is told of. */
+static void put_secretly(uint32_t number, const char *key, const char *value)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+    struct replication *r = unit->r;
+
+    unit->r = NULL;
+    world_put(&world, number, key, "x", value);
+    unit->r = r;
+}
+
+/* Sessions written together: of one slot they go as one record. Of two slots, one of which the other node has no part
+ * in, only the other one goes there, and the last one counts. */
+static void test_batch(void **state)
+{
+    static struct slot_table table;
+    struct buffer batch = {.memory = heap_memory()};
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    table.owners[world_slot("alone")] = table.targets[world_slot("alone")] =
+        (struct slot_owners){{1}};
+    world_tables(&world, &table);
+    world_until(&world, 3000, world_calm(&world));
+    const char *const pairs[][2] = {{"{t}a", "{t}b"}, {"c", "d"}, {"e", "alone"}, {"alone", "f"}};
+    const uint32_t records[] = {1, 2, 1, 1}, numbers[] = {1, 2, 0, 3};
+    uint64_t before = world_stats(&world, 2)->records_in;
+    for (int i = 0; i < 4; i++) {
+        put_secretly(1, pairs[i][0], "1");
+        put_secretly(1, pairs[i][1], "1");
+        batch.size = 0;
+        put_item(&batch, pairs[i][0]);
+        put_item(&batch, pairs[i][1]);
+        const struct bytes parts[] = {bytes_of(batch.data, 20),
+                                      bytes_of(batch.data + 20, batch.size - 20)};
+        assert_int_equal(replication_append(world.units[0].r, LOG_BATCH,
+                                            world_position(pairs[i][0]), world.units[0].hlc, parts,
+                                            2),
+                         numbers[i]);
+        world_until(&world, 10, world_stats(&world, 2)->records_in == before + records[i]);
+        before += records[i];
+    }
+    world_until(&world, 10, world.units[0].copied_count == 3);
+    assert_int_equal(world.units[1].count, 6);
+    assert_null(world_find(&world.units[1], world_position("alone"), text("alone")));
+    assert_int_equal(world_stats(&world, 2)->bad_messages, 0);
+    buffer_fini(&batch);
+    world_fini(&world);
+}
+
+/* What comes is dead where it comes to: that is told to whom it came from. */
+static void test_dead_there(void **state)
+{
+    struct session_field field;
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_run(&world, 600);
+    world_put(&world, 1, "a", "x", "1");
+    world_until(&world, 10, world_equal(&world, 1, 2));
+    put_secretly(2, "a", "2");
+    world.units[1].refuses = STATUS_DESTROYED;
+    world_put(&world, 1, "a", "y", "1");
+    world_until(&world, 10, world.units[0].copied_count == 2);
+    world_until(&world, 10, world.units[0].merges == 1);
+    struct world_session *here = world_find(&world.units[0], world_position("a"), text("a"));
+    assert_int_equal(session_open(&world.view, buffer_bytes(&here->record), world_now_ms(&world)),
+                     0);
+    assert_true(session_find(&world.view, text("x"), &field));
+    assert_bytes_equal(field.value, text("2"));
+    world_fini(&world);
+}
+
 /* ---- Links that break ---- */
 
 /* Who cannot be reached is not counted on, and what was on its way to him is given up; the others' is not. */
@@ -416,6 +505,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_reaches_the_others),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_dead_there),
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_broken_at_once),
         cmocka_unit_test(test_resume),
