@@ -27,7 +27,8 @@ static_assert((int)BELAY_UPSERT == (int)WRITE_UPSERT && (int)BELAY_CREATE == (in
               "belay.h and change.h differ");
 static_assert((int)BELAY_GET_META == (int)GET_META &&
                   (int)BELAY_GET_NO_TOUCH == (int)GET_NO_TOUCH &&
-                  (int)BELAY_GET_SIBLINGS == (int)GET_SIBLINGS,
+                  (int)BELAY_GET_SIBLINGS == (int)GET_SIBLINGS &&
+                  (int)BELAY_GET_ANY == (int)GET_ANY,
               "belay.h and change.h differ");
 static_assert((int)BELAY_SCORE_NX == (int)SCORE_NX && (int)BELAY_SCORE_XX == (int)SCORE_XX &&
                   (int)BELAY_SCORE_GT == (int)SCORE_GT && (int)BELAY_SCORE_LT == (int)SCORE_LT,
@@ -127,14 +128,14 @@ const char *client_node(struct belay_client *client, struct bytes name, const ch
     }
     snprintf(node->text, size, "%.*s (%s)", (int)name.size,
              name.size == 0 ? "" : (const char *)name.data, peer);
-    for (struct node_name *known = client->nodes; known != NULL; known = known->next) {
+    for (struct node_name *known = client->names; known != NULL; known = known->next) {
         if (strcmp(known->text, node->text) == 0) {
             free(node);
             return known->text;
         }
     }
-    node->next = client->nodes;
-    client->nodes = node;
+    node->next = client->names;
+    client->names = node;
     return node->text;
 }
 
@@ -161,7 +162,10 @@ static void client_init_fields(struct belay_client *client, const struct belay_o
     list_init(&client->pool);
     client->wake_at_ms = UINT64_MAX;
     client->frame_bytes_max = FRAME_BYTES_MAX;
+    client->requests_at_ms = UINT64_MAX;
     client->silence_ms = SILENCE_MS_MAX;
+    client->probe_ms = PROBE_MS;
+    client->silent_ms = SILENT_MS;
     if (uv_random(NULL, NULL, &client->random, sizeof client->random, 0, NULL) != 0 ||
         client->random == 0) {
         client->random = uv_hrtime() | 1;
@@ -171,12 +175,13 @@ static void client_init_fields(struct belay_client *client, const struct belay_o
 static void client_free(struct belay_client *client)
 {
     request_pool_clear(client);
-    while (client->nodes != NULL) {
-        struct node_name *next = client->nodes->next;
-        free(client->nodes);
-        client->nodes = next;
+    while (client->names != NULL) {
+        struct node_name *next = client->names->next;
+        free(client->names);
+        client->names = next;
     }
-    free(client->links);
+    map_free(client);
+    member_free(client->servers);
     free(client->scratch);
     free(client);
 }
@@ -190,10 +195,9 @@ static enum belay_status client_make(const struct belay_options *options, struct
         return BELAY_NO_MEMORY;
     }
     client_init_fields(client, options);
-    client->links = calloc(1, sizeof(struct link *));
+    client->servers = member_create(client, 0);
     client->scratch = malloc(FRAME_HEADER_BYTES + SCRATCH_BYTES);
-    client->links_capacity = client->link_count = 1;
-    if (client->links == NULL || client->scratch == NULL) {
+    if (client->servers == NULL || client->scratch == NULL) {
         client_free(client);
         return BELAY_NO_MEMORY;
     }
@@ -267,13 +271,8 @@ void belay_client_close(struct belay_client *client, void (*closed)(void *contex
     client->closing = true;
     client->closed_callback = closed;
     client->closed_context = context;
-    for (uint32_t i = 0; i < client->links_capacity; i++) {
-        struct link *link = client->links[i];
-        client->links[i] = NULL;
-        if (link != NULL) {
-            link_retire(link);
-        }
-    }
+    member_close(client->servers);
+    map_close(client);
     uv_close((uv_handle_t *)&client->timer, timer_closed);
     uv_close((uv_handle_t *)&client->prepare, prepare_closed);
 }
@@ -366,5 +365,5 @@ uint64_t belay_client_counter(const struct belay_client *client, enum belay_coun
 {
     uint32_t index = (uint32_t)counter;
 
-    return index <= BELAY_COUNT_SENDS ? client->counters[index] : 0;
+    return index <= BELAY_COUNT_MOVES ? client->counters[index] : 0;
 }

@@ -3,8 +3,15 @@
  *   write.c, read.c  build requests            link.c   one connection: connect, HELLO, bytes
  *   request.c        their pool, their end     connect.c, receive.c  its beginning, what comes in
  *   frames.c         from requests to frames and back
- *   route.c          which link, when again    client.c options to close; the loop
+ *   members.c        nodes and their links     map.c    the map of the cluster, and who tells it
+ *   route.c          which link                again.c  when again, and elsewhere
+ *   parts.c          many keys, many nodes     tick.c   what time brings
  *   result.c         reading answers           blocking.c  the blocking face
+ *   client.c         options to close; the loop
+ *
+ * A client has members: the first is whatever its list of servers leads to, and of a node alone that is all.
+ * Where a node tells of a cluster (client_map.h), every node of it is a member, with links of its own, and a
+ * request goes to the member that owns its slot. The list of servers is then asked only where no member can be.
  *
  * Life of a request: _begin takes one from the pool; belay_send() gives it a deadline and route_request()
  * a link; link_send() writes its frame behind those already in the link's output, which leaves once per
@@ -29,6 +36,7 @@
 #include "address.h"
 #include "bytes.h"
 #include "change.h"
+#include "client_map.h"
 #include "frame.h"
 #include "limits.h"
 #include "list.h"
@@ -48,6 +56,12 @@ enum {
     BACKOFF_MS_MIN = 20,   /* Between tries of one link, doubled each time, */
     BACKOFF_MS_MAX = 2000, /* up to this; of it at random between a half and all. */
     SILENCE_MS_MAX = 5000, /* With a request in flight: then PING; after as much again: lost. */
+    PROBE_MS = 50,         /* The same where other nodes can be asked: after this PING... */
+    SILENT_MS = 70,        /* ...and after this more, without an answer to it, they are asked. */
+    TRY_MS = 500,          /* For one server of several, the first time: as CONNECT_MS_MAX. */
+    MOVES_MAX = 6,         /* So often a request goes on to another node that answers "not here". */
+    MOVE_PAUSE_MS = 10,    /* Before the second time, doubled each time. */
+    MAP_SOURCES_MAX = 3,   /* Nodes that are to tell of changes of the map. */
     SLOTS_MAX = 4096,      /* In flight on one link, whatever the server allows. */
     SCRATCH_BYTES = 128 * 1024, /* Read at once. */
     OUTPUT_BYTES_MAX =
@@ -79,7 +93,7 @@ struct belay_result {
     struct bytes version, owner, value;
     enum belay_ack ack;
     enum belay_type type;
-    bool created, repeated;
+    bool created, repeated, stand_in;
     uint32_t fields, value_bytes, siblings_hidden, retry_after_ms;
     uint64_t absolute_ms, idle_ms, deadline_ms, created_ms, last_access_ms, hlc, cursor;
     const struct belay_request *request; /* What was asked: names and changes. */
@@ -98,6 +112,7 @@ enum request_state {
     REQUEST_QUEUED,   /* in link->queue, */
     REQUEST_SENT,     /* in link->sent, */
     REQUEST_PAUSED,   /* in no list until resume_at_ms, */
+    REQUEST_SPLIT,    /* its parts are, each by itself, */
     REQUEST_ENDED,    /* answered; the callback runs, or the caller keeps the result. */
 };
 
@@ -132,10 +147,20 @@ struct belay_request {
     uint64_t hlc_before;   /* Newest hlc seen before the first try. */
     uint64_t number;       /* Of its sending on its link, ascending. */
     struct link *link;     /* QUEUED, SENT. */
-    struct buffer body;    /* Many: items, each struct item_header, key, list. */
-    struct buffer version; /* Condition or floor; ADMIN: the argument. */
-    struct buffer text;    /* Of the result, terminated. */
-    struct buffer reply;   /* Copy of the frame, where the answer is kept. */
+    struct link *before;   /* Sent there as well, earlier, and not answered; NULL: not so. */
+    uint16_t before_slot;  /* In before->slots. */
+    uint32_t avoid;        /* Number of the member that has answered "not here"; 0: none. */
+    uint32_t moves;        /* How often that was so. */
+    uint32_t turn;         /* GET_ANY: which of the owners. */
+    struct belay_request *whole;     /* It is a part of that. */
+    struct belay_request *parts;     /* SPLIT: the first of them... */
+    struct belay_request *part_next; /* ...and the next of the same whole. */
+    uint32_t parts_left;             /* SPLIT: those without an answer. */
+    uint32_t *places;           /* Of a part: which items of the whole it has. From malloc(). */
+    struct buffer body;         /* Many: items, each struct item_header, key, list. */
+    struct buffer version;      /* Condition or floor; ADMIN: the argument. */
+    struct buffer text;         /* Of the result, terminated. */
+    struct buffer reply;        /* Copy of the frame, where the answer is kept. */
     struct belay_result *items; /* Many-key results. */
     uint32_t items_ready, items_capacity;
     belay_callback callback;
@@ -165,20 +190,27 @@ struct link_slot {
 
 struct link {
     struct belay_client *client;
+    struct member *member;
     struct list dirty; /* In client->dirty: has output to write this turn. */
-    uint32_t index;    /* In client->links. */
+    uint32_t index;    /* In member->links. */
+    uint32_t shard;    /* READY: where it is. */
+    uint32_t number;   /* READY: of the node; 0: it did not say. */
     enum link_state state;
-    bool retired; /* To be freed once it is idle. */
-    bool pinged;  /* A PING is out because of silence. */
-    bool blocked; /* The socket takes no more now. */
-    int fd;       /* -1: none. */
+    bool of_list;    /* It is to one of the list of servers. */
+    bool retired;    /* To be freed once it is idle. */
+    bool pinged;     /* A PING is out because of silence. */
+    bool silent;     /* That was not answered in time: its requests were sent elsewhere. */
+    bool map_known;  /* READY: the node has a map to tell. */
+    bool map_source; /* It was asked, and tells of changes. */
+    bool blocked;    /* The socket takes no more now. */
+    int fd;          /* -1: none. */
     uv_poll_t poll;
     uv_getaddrinfo_t resolve;
     struct addrinfo *addresses, *address; /* Of the name being tried; the next to try. */
     uint32_t server;                      /* Being tried, index into options. */
     uint32_t tries;                       /* Failed in a row. */
-    uint64_t retry_at_ms, give_up_at_ms, heard_at_ms;
-    const char *node; /* In client->nodes. */
+    uint64_t retry_at_ms, give_up_at_ms, heard_at_ms, pinged_at_ms;
+    const char *node; /* In client->names. */
     char peer[80];    /* "127.0.0.1:7400" */
     struct list queue, sent;
     struct link_slot *slots;
@@ -196,6 +228,21 @@ struct node_name {
     char text[];
 };
 
+/* One of those that requests can go to. */
+struct member {
+    struct belay_client *client;
+    uint32_t number;        /* Of the node in the map; 0: the list of servers, whoever is there. */
+    struct address address; /* Of a node in the map. */
+    bool serves;            /* By the map. */
+    bool silent;            /* One of its links is, and nothing was heard from the others since. */
+    uint32_t shards;        /* 0: not known yet. */
+    uint32_t ready;         /* Links that are READY. */
+    struct link *
+        *links; /* By shard, then again by shard (per_shard times). NULL: not wanted yet. */
+    uint32_t link_count; /* Of `links`: those that routing uses. */
+    uint32_t links_capacity;
+};
+
 struct belay_client {
     struct belay_options options;
     uv_loop_t *loop;
@@ -210,24 +257,27 @@ struct belay_client {
     uint64_t wake_at_ms; /* What the timer is set to; UINT64_MAX: it is stopped. */
     struct list waiting, active, dirty;
     size_t unanswered;
-    struct link *
-        *links; /* By shard, then again by shard (per_shard times). NULL: not wanted yet. */
-    uint32_t link_count; /* Of `links`: those that routing uses. */
-    uint32_t links_capacity;
-    uint32_t ready; /* Links that are READY. */
-    uint32_t shards;
+    struct member *servers;  /* The list of servers. */
+    struct member **members; /* Nodes by their index in the map; as many as it has. */
+    struct client_map *map;  /* NULL: none, or it is of a node alone. */
+    uint64_t map_epoch;      /* Of the newest map that was told; 0: none. */
+    uint32_t map_sources;
+    uint32_t ready;           /* Links that are READY, of all members. */
+    uint32_t shards;          /* As the last node said. */
+    uint64_t requests_at_ms;  /* No request has anything due before; UINT64_MAX: none has. */
     uint32_t server_at;       /* Next to try. */
     uint32_t servers_failed;  /* In a row, no link ready meanwhile. */
     uint32_t frame_bytes_max; /* Of a body. */
     uint32_t rotation;        /* For requests without a key. */
     uint64_t id, sequence, hlc;
     uint64_t random;
-    uint32_t silence_ms; /* SILENCE_MS_MAX; tests have less patience. */
+    uint32_t silence_ms;          /* SILENCE_MS_MAX; tests have less patience. */
+    uint32_t probe_ms, silent_ms; /* PROBE_MS and SILENT_MS, likewise. */
     struct list pool;
     uint32_t pool_count;
     uint8_t *scratch; /* FRAME_HEADER_BYTES of room for a cut header, then SCRATCH_BYTES. */
-    struct node_name *nodes;
-    uint64_t counters[BELAY_COUNT_SENDS + 1];
+    struct node_name *names;
+    uint64_t counters[BELAY_COUNT_MOVES + 1];
     enum belay_status fail_status;
     char trouble[320]; /* The last failure to connect, for texts. */
     void (*closed_callback)(void *context);
@@ -267,8 +317,10 @@ struct belay_request *request_begin(struct belay_client *client, uint8_t frame_t
 void request_wrong(struct belay_request *request, enum belay_status status);
 /* Append to the body. False with `wrong` set where it cannot be. */
 bool request_reserve(struct belay_request *request, size_t more);
-/* Take it out of every list, and out of its link. */
+/* Take it out of every list, and out of its links: it is WAITING then, in no list. The second but for a slot that
+ * was answered and released. */
 void request_detach(struct belay_request *request);
+void request_detach_from(struct belay_request *request, const struct link *link, uint16_t slot);
 /* Detach, run the callback with request->result as it stands, give the request back. */
 void request_end(struct belay_request *request);
 /* End it with a status of this library. `text` NULL: the status's own. */
@@ -279,6 +331,10 @@ void request_pool_clear(struct belay_client *client);
 bool request_is_write(const struct belay_request *request);
 enum belay_status request_submit(struct belay_request *request, belay_callback callback,
                                  void *context, bool kept);
+/* A part of a request, which ends like any other, and is kept. */
+void request_submit_part(struct belay_request *part, belay_callback callback, void *context);
+/* Room for the results of all keys. Returns 0 or -ENOMEM. */
+int request_reserve_items(struct belay_request *request);
 
 /* ---- frames.c ---- */
 
@@ -287,18 +343,21 @@ int frame_put_request(struct belay_request *request, uint64_t id, uint64_t now_m
                       struct buffer *out);
 int frame_put_hello(const struct belay_client *client, uint32_t shard_plus_one, struct buffer *out);
 int frame_put_ping(uint64_t id, struct buffer *out);
+int frame_put_map(uint64_t id, uint64_t epoch, struct buffer *out);
 /* Fill request->result from its reply. Returns 0 or -EBADMSG. */
 int frame_take_reply(struct belay_request *request, const struct frame *frame, const char *node);
 
 /* ---- link.c ---- */
 
-struct link *link_create(struct belay_client *client, uint32_t index);
+struct link *link_create(struct member *member, uint32_t index);
 /* Can a request be sent now? */
 bool link_takes(const struct link *link);
 /* Send. Returns 0, -ENOMEM, -EMSGSIZE: the request is then as it was. */
 int link_send(struct link *link, struct belay_request *request);
 /* Write what has been collected. */
 void link_flush(struct link *link);
+/* Ask for the map. Returns 0 or -ENOMEM. */
+int link_ask_map(struct link *link);
 /* The connection is no good, or its time is over: `reason` for people. */
 void link_lose(struct link *link, const char *reason);
 /* Give up for good; frees the link, at once or when its handles are closed. */
@@ -330,6 +389,43 @@ void connect_forget(struct link *link);
 /* The socket is readable. */
 void link_receive(struct link *link);
 
+/* ---- members.c ---- */
+
+/* Returns NULL where there is no memory. */
+struct member *member_create(struct belay_client *client, uint32_t number);
+/* Give its links up for good; then free it, NULL too. */
+void member_close(struct member *member);
+void member_free(struct member *member);
+/* The number of its shards is known (again). Returns 0 or -ENOMEM. */
+int member_shards(struct member *member, uint32_t shards);
+/* Make sure that the link of this place exists and tries to connect, when its time has come. */
+void member_want(struct member *member, uint32_t index);
+/* The READY link for a request: its own, which is wanted, or another. NULL: there is none. */
+struct link *member_link(struct member *member, const struct belay_request *request);
+/* A READY link landed on a shard: it takes that place if it is free. */
+void member_landed(struct link *link);
+/* A READY link of the list of servers that leads to a node of the map takes a place among its links, if one is
+ * free. */
+void member_adopt(struct link *link);
+/* Of the map, by number. NULL: there is none. */
+struct member *member_numbered(const struct belay_client *client, uint32_t number);
+/* Its name and address, as of a node that answers; `other` where there is no memory. */
+const char *member_name(const struct member *member, const char *other);
+/* Try to connect to it without delay, should that be wanted: it is said to serve again. */
+void member_hope(struct member *member);
+
+/* ---- map.c ---- */
+
+/* Ask nodes for the map, where fewer than MAP_SOURCES_MAX tell it. */
+void map_seek(struct belay_client *client);
+/* A link is lost: it tells nothing any more. */
+void map_lost(struct link *link);
+/* A FRAME_MAP reply came. Returns 0, or -EBADMSG where it makes no sense. */
+int map_told(struct link *link, const struct frame *frame);
+/* All members of the map give up their links; then they and the map are freed. */
+void map_close(struct belay_client *client);
+void map_free(struct belay_client *client);
+
 /* ---- route.c ---- */
 
 /* Give a request a link, or let it wait. Returns 0; -ENOMEM or -EMSGSIZE: it is in no list. */
@@ -338,15 +434,35 @@ int route_request(struct belay_request *request);
 void route_waiting(struct belay_client *client);
 /* A link has free slots: send what it has queued. */
 void route_queue(struct link *link);
-/* The number of shards is known (again). */
-int route_shards(struct belay_client *client, uint32_t shards);
-/* A READY link landed on a shard: it takes that place if it is free. */
-void route_landed(struct link *link, uint32_t shard);
+/* Are there other nodes than that of this link, which may answer in its place? */
+bool route_has_others(const struct link *link);
+/* The member that a slot's requests go to while all is well. NULL without a map, or where nobody owns it. */
+struct member *route_primary(const struct belay_client *client, uint16_t slot);
+
+/* ---- again.c ---- */
+
 /* What a lost link had: send again what may be, end the rest. */
-void route_lost(struct link *link, const char *reason);
+void again_lost(struct link *link, const char *reason);
+/* A link is silent: send elsewhere as well what may be sent twice. */
+void again_elsewhere(struct link *link);
 /* A request was answered BUSY: pause it. False where its deadline is nearer. */
-bool route_pause(struct belay_request *request);
+bool again_pause(struct belay_request *request);
+/* A request was answered "not here": on to another node. False where that is the answer. */
+bool again_move(struct belay_request *request, const struct link *link);
+
+/* ---- parts.c ---- */
+
+/* Send a request of many keys as one part for each node that has some of them. Returns false where it is to be
+ * sent whole: one node has them all, or there is no memory. */
+bool parts_send(struct belay_request *request);
+/* The parts of a request that has ended, or is dropped, go back to the pool. */
+void parts_release(struct belay_request *request);
+
+/* ---- tick.c ---- */
+
 /* The timer: deadlines, pauses, links. */
 void client_tick(struct belay_client *client);
+/* A request has something due then. */
+void client_wake_request(struct belay_client *client, uint64_t at_ms);
 
 #endif

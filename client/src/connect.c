@@ -10,11 +10,25 @@
 
 #include "client.h"
 
+/* How many places this link tries in turn. */
+static uint32_t addresses_of(const struct link *link)
+{
+    return link->member->number != 0 ? 1 : link->client->options.server_count;
+}
+
+/* Where it is trying. */
+static const struct address *address_of(const struct link *link)
+{
+    return link->member->number != 0 ? &link->member->address
+                                     : &link->client->options.servers[link->server];
+}
+
 /* Doubling from BACKOFF_MS_MIN to BACKOFF_MS_MAX; a random half of it keeps many clients that lost one
  * server from coming back in step. */
 uint64_t connect_backoff_ms(struct link *link)
 {
-    uint32_t shift = link->tries < 8 ? link->tries : 8;
+    uint32_t rounds = link->tries / addresses_of(link);
+    uint32_t shift = rounds < 8 ? rounds : 8;
     uint32_t whole = (uint32_t)BACKOFF_MS_MIN << shift;
 
     if (whole > BACKOFF_MS_MAX) {
@@ -39,18 +53,23 @@ static bool server_last_address(const struct link *link)
 void connect_failed(struct link *link, const char *reason)
 {
     struct belay_client *client = link->client;
-    const struct address *server = &client->options.servers[link->server];
+    const struct address *server = address_of(link);
 
     snprintf(client->trouble, sizeof client->trouble, "%s:%u: %s", server->host, server->port,
              reason);
     link->retry_at_ms = uv_now(client->loop);
     if (server_last_address(link)) {
         connect_forget(link);
-        client->servers_failed++;
-        if (client->server_at == link->server) {
-            client->server_at = (link->server + 1) % client->options.server_count;
+        if (link->member->number == 0) {
+            client->servers_failed++;
+            if (client->server_at == link->server) {
+                client->server_at = (link->server + 1) % client->options.server_count;
+            }
         }
-        link->retry_at_ms += connect_backoff_ms(link);
+        /* The next one of several is tried at once; what waits is each round. */
+        if ((link->tries + 1) % addresses_of(link) == 0) {
+            link->retry_at_ms += connect_backoff_ms(link);
+        }
         link->tries++;
     }
     client_wake(client, uv_now(client->loop));
@@ -173,7 +192,8 @@ void link_start(struct link *link)
     struct sockaddr_in6 six;
 
     assert(link->state == LINK_IDLE && !link->retired);
-    link->give_up_at_ms = uv_now(client->loop) + CONNECT_MS_MAX;
+    bool hurry = addresses_of(link) > 1 && link->tries < addresses_of(link);
+    link->give_up_at_ms = uv_now(client->loop) + (hurry ? TRY_MS : CONNECT_MS_MAX);
     client_wake(client, link->give_up_at_ms);
     if (link->address != NULL) {
         connect_next(link);
@@ -181,7 +201,8 @@ void link_start(struct link *link)
     }
     connect_forget(link);
     link->server = client->server_at;
-    const struct address *server = &client->options.servers[link->server];
+    link->of_list = link->member->number == 0;
+    const struct address *server = address_of(link);
     if (uv_ip4_addr(server->host, server->port, &four) == 0) {
         connect_to(link, (const struct sockaddr *)&four, sizeof four);
     } else if (uv_ip6_addr(server->host, server->port, &six) == 0) {
@@ -201,8 +222,9 @@ void connect_done(struct link *link)
         return;
     }
     link->state = LINK_HELLO;
-    bool any = client->shards == 0 || client->options.total == 1;
-    if (frame_put_hello(client, any ? 0 : link->index % client->shards + 1, &link->out) != 0) {
+    uint32_t shards = link->member->shards;
+    bool any = shards == 0 || client->options.total == 1;
+    if (frame_put_hello(client, any ? 0 : link->index % shards + 1, &link->out) != 0) {
         link_lose(link, "no memory");
         return;
     }

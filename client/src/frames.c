@@ -205,6 +205,18 @@ int frame_put_ping(uint64_t id, struct buffer *out)
     return rc;
 }
 
+int frame_put_map(uint64_t id, uint64_t epoch, struct buffer *out)
+{
+    int rc = buffer_reserve(out, FRAME_HEADER_BYTES + HEAD_NUMBERS_BYTES);
+
+    if (rc == 0) {
+        uint8_t *head = out->data + out->size + FRAME_HEADER_BYTES;
+        uint8_t *end = head_put_number(head, 1, epoch);
+        put_header(out, out->size, FRAME_MAP, id, (size_t)(end - head), 0);
+    }
+    return rc;
+}
+
 /* ---- Replies ---- */
 
 static void see_hlc(struct belay_client *client, uint64_t hlc)
@@ -238,6 +250,7 @@ static void take_reply_head(struct belay_result *result, const struct reply_head
     result->type = (enum belay_type)head->type;
     result->created = head->created != 0;
     result->repeated = head->repeated != 0;
+    result->stand_in = head->stand_in != 0;
     result->fields = head->fields;
     result->value_bytes = head->value_bytes;
     result->siblings_hidden = head->siblings_hidden;
@@ -248,6 +261,14 @@ static void take_reply_head(struct belay_result *result, const struct reply_head
     result->created_ms = head->created_ms;
     result->last_access_ms = head->last_access_ms;
     result->hlc = head->hlc;
+}
+
+/* Who decided it: the node that was asked, unless the answer names another. */
+static const char *decided_by(struct belay_client *client, uint32_t number, const char *asked)
+{
+    const struct member *member = number == 0 ? NULL : member_numbered(client, number);
+
+    return member == NULL ? asked : member_name(member, asked);
 }
 
 static struct belay_result result_of(const struct belay_request *request, const char *node)
@@ -271,7 +292,7 @@ static int take_single(struct belay_request *request, const struct frame *frame,
     if (head.text.size > 0) {
         (void)buffer_reserve(&request->text, head.text.size + 1); /* Else the status's own text. */
     }
-    request->result = result_of(request, node);
+    request->result = result_of(request, decided_by(request->client, head.node, node));
     take_reply_head(&request->result, &head);
     request->result.text = keep_text(request, head.status, head.text);
     request->result.value = frame->value;
@@ -314,7 +335,7 @@ static int take_item(struct belay_request *request, struct reader *answers, stru
         return -EBADMSG;
     }
     struct item_header header = item_next(items, &key, &list);
-    *result = result_of(request, node);
+    *result = result_of(request, decided_by(request->client, head.node, node));
     take_reply_head(result, &head);
     result->frame_type = request->frame_type == FRAME_GET_MANY ? FRAME_GET : FRAME_WRITE;
     result->text = keep_text(request, head.status, head.text);
@@ -322,21 +343,6 @@ static int take_item(struct belay_request *request, struct reader *answers, stru
     result->asked = list;
     result->change_count = header.list_count;
     see_hlc(request->client, head.hlc);
-    return 0;
-}
-
-static int reserve_items(struct belay_request *request)
-{
-    if (request->items_capacity >= request->item_count) {
-        return 0;
-    }
-    struct belay_result *items =
-        realloc(request->items, request->item_count * sizeof *request->items);
-    if (items == NULL) {
-        return -ENOMEM;
-    }
-    request->items = items;
-    request->items_capacity = request->item_count;
     return 0;
 }
 
@@ -349,7 +355,7 @@ static int take_many(struct belay_request *request, const struct frame *frame, c
     }
     request->result.cursor = 0;
     request->result.value = bytes_of(NULL, 0);
-    if (reserve_items(request) != 0 ||
+    if (request_reserve_items(request) != 0 ||
         buffer_reserve(&request->text, frame->value.size + request->item_count) != 0) {
         request->result.status = BELAY_NO_MEMORY;
         request->result.text = belay_status_text(BELAY_NO_MEMORY);

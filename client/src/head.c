@@ -108,6 +108,12 @@ int head_read_hello(struct bytes source, struct hello_head *head)
         case NUMBER(10):
             head->in_flight_max = (uint32_t)field.number;
             break;
+        case NUMBER(11):
+            head->map_epoch = field.number;
+            break;
+        case NUMBER(12):
+            head->number = (uint32_t)field.number;
+            break;
         default:
             break;
         }
@@ -162,6 +168,12 @@ static void reply_take_number(struct reply_head *head, uint32_t tag, uint64_t nu
         break;
     case 18:
         head->created = number != 0;
+        break;
+    case 19:
+        head->stand_in = number != 0;
+        break;
+    case 20:
+        head->node = (uint32_t)number;
         break;
     default:
         break;

@@ -27,6 +27,8 @@ struct hello_head {
     uint32_t shards, shard;
     uint64_t hlc;
     uint32_t frame_bytes_max, in_flight_max;
+    uint64_t map_epoch;
+    uint32_t number;
 };
 
 struct reply_head {
@@ -41,6 +43,7 @@ struct reply_head {
     uint32_t repeated;
     uint64_t hlc;
     uint32_t created;
+    uint32_t stand_in, node;
 };
 
 struct many_head {

@@ -10,6 +10,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -17,16 +18,18 @@
 
 #include "client.h"
 
-enum { PING_ID = 1 };
+/* Ids of what is no caller's request: those have a number above the low 16 bits. */
+enum { PING_ID = 1, MAP_ID = 2 };
 
-struct link *link_create(struct belay_client *client, uint32_t index)
+struct link *link_create(struct member *member, uint32_t index)
 {
     struct link *link = calloc(1, sizeof *link);
 
     if (link == NULL) {
         return NULL;
     }
-    link->client = client;
+    link->client = member->client;
+    link->member = member;
     link->index = index;
     link->fd = -1;
     link->node = "";
@@ -109,13 +112,16 @@ void link_lose(struct link *link, const char *reason)
         return;
     }
     client->ready--;
+    link->member->ready--;
+    link->silent = false;
     client->counters[BELAY_COUNT_DISCONNECTS]++;
     link->tries = 0;
     link->retry_at_ms = uv_now(client->loop) + connect_backoff_ms(link);
     snprintf(client->trouble, sizeof client->trouble, "%s: %s", link->peer, reason);
     link_shut(link);
     client_wake(client, uv_now(client->loop));
-    route_lost(link, reason);
+    again_lost(link, reason);
+    map_lost(link);
 }
 
 void link_retire(struct link *link)
@@ -273,7 +279,9 @@ int link_send(struct link *link, struct belay_request *request)
     link->numbers = number;
     if (link->slots_used == 0) {
         link->heard_at_ms = uv_now(client->loop);
-        client_wake(client, link->heard_at_ms + client->silence_ms);
+        link->pinged = false;
+        client_wake(client, link->heard_at_ms +
+                                (client->map == NULL ? client->silence_ms : client->probe_ms));
     }
     link->slot_free = link->slots[slot].next_free;
     link->slots[slot].request = request;
@@ -288,7 +296,70 @@ int link_send(struct link *link, struct belay_request *request)
     return 0;
 }
 
+int link_ask_map(struct link *link)
+{
+    int rc = frame_put_map(MAP_ID, link->client->map_epoch, &link->out);
+
+    if (rc == 0) {
+        mark_dirty(link);
+    }
+    return rc;
+}
+
 /* ---- Time ---- */
+
+static bool send_ping(struct link *link, uint64_t now_ms)
+{
+    if (frame_put_ping(PING_ID, &link->out) != 0) {
+        return false;
+    }
+    link->pinged = true;
+    link->pinged_at_ms = now_ms;
+    mark_dirty(link);
+    return true;
+}
+
+/* The program may have been busy elsewhere, while the answer lies in the socket. */
+static bool has_bytes(const struct link *link)
+{
+    struct pollfd ready = {.fd = link->fd, .events = POLLIN};
+
+    return poll(&ready, 1, 0) > 0;
+}
+
+/* Where another node may answer as well: a word is asked for early, and without one that node is asked. Only a
+ * link that says nothing for much longer is given up, as it may be a machine that was stopped for a while. */
+static uint64_t silence_among_others(struct link *link, uint64_t now_ms)
+{
+    const struct belay_client *client = link->client;
+
+    if (!link->pinged) {
+        uint64_t probe_at_ms = link->heard_at_ms + client->probe_ms;
+        if (now_ms >= probe_at_ms && !send_ping(link, now_ms)) {
+            link_lose(link, "no memory");
+            return UINT64_MAX;
+        }
+        /* An answer asks for no look at the clock, so the next one comes when the next PING may be due. */
+        return now_ms >= probe_at_ms ? now_ms + client->probe_ms : probe_at_ms;
+    }
+    if (!link->silent) {
+        uint64_t silent_at_ms = link->pinged_at_ms + client->silent_ms;
+        if (now_ms < silent_at_ms) {
+            return now_ms + client->probe_ms < silent_at_ms ? now_ms + client->probe_ms
+                                                            : silent_at_ms;
+        }
+        if (has_bytes(link)) {
+            return now_ms + 1;
+        }
+        link->silent = link->member->silent = true;
+        again_elsewhere(link);
+    }
+    if (now_ms >= link->pinged_at_ms + client->silence_ms) {
+        link_lose(link, "no answer, not even to a PING");
+        return UINT64_MAX;
+    }
+    return link->pinged_at_ms + client->silence_ms;
+}
 
 /* Nothing heard though something is owed: ask; then give up, for the peer may be gone without a word. */
 static uint64_t silence_tick(struct link *link, uint64_t now_ms)
@@ -297,17 +368,18 @@ static uint64_t silence_tick(struct link *link, uint64_t now_ms)
         link->pinged = false;
         return UINT64_MAX;
     }
+    if (route_has_others(link)) {
+        return silence_among_others(link, now_ms);
+    }
     uint32_t silence_ms = link->client->silence_ms;
     uint64_t patience_ms = link->pinged ? 2 * silence_ms : silence_ms;
     if (now_ms < link->heard_at_ms + patience_ms) {
         return link->heard_at_ms + patience_ms;
     }
-    if (link->pinged || frame_put_ping(PING_ID, &link->out) != 0) {
+    if (link->pinged || !send_ping(link, now_ms)) {
         link_lose(link, "no answer, not even to a PING");
         return UINT64_MAX;
     }
-    link->pinged = true;
-    mark_dirty(link);
     return link->heard_at_ms + 2 * silence_ms;
 }
 

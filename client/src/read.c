@@ -1,15 +1,20 @@
 /* Building of requests that read. */
 #include "client.h"
 
-enum { ARGUMENT_BYTES_MAX = 4096, GET_FLAGS_KNOWN = GET_META | GET_NO_TOUCH | GET_SIBLINGS };
+enum {
+    ARGUMENT_BYTES_MAX = 4096,
+    GET_FLAGS_KNOWN = GET_META | GET_NO_TOUCH | GET_SIBLINGS | GET_ANY
+};
 
 static const struct belay_bytes no_key;
 
 static void get_flags(struct belay_request *get, uint32_t flags)
 {
     if (get != NULL) {
-        get->flags = flags;
-        if ((flags & ~(uint32_t)GET_FLAGS_KNOWN) != 0) {
+        /* An access is the primary's to record. */
+        get->flags = (flags & GET_ANY) != 0 ? flags | GET_NO_TOUCH : flags;
+        if ((flags & ~(uint32_t)GET_FLAGS_KNOWN) != 0 ||
+            ((flags & GET_ANY) != 0 && get->frame_type != FRAME_GET)) {
             request_wrong(get, BELAY_INVALID);
         }
     }

@@ -71,6 +71,10 @@ static void hello_answered(struct link *link, const struct frame *frame)
         hello_refused(link, &head);
         return;
     }
+    if (link->member->number != 0 && head.number != 0 && head.number != link->member->number) {
+        link_lose(link, "another node answers there");
+        return;
+    }
     const char *node = client_node(client, head.node, link->peer);
     if (node == NULL || make_slots(link, head.in_flight_max) != 0) {
         link_lose(link, "no memory");
@@ -79,9 +83,13 @@ static void hello_answered(struct link *link, const struct frame *frame)
     link->node = node;
     link->state = LINK_READY;
     link->tries = 0;
-    link->pinged = false;
+    link->pinged = link->silent = link->member->silent = false;
+    link->number = head.number;
+    link->shard = head.shard;
+    link->map_known = head.map_epoch != 0;
     connect_forget(link);
     client->ready++;
+    link->member->ready++;
     client->refused = false;
     client->servers_failed = 0;
     client->counters[BELAY_COUNT_CONNECTS]++;
@@ -89,12 +97,15 @@ static void hello_answered(struct link *link, const struct frame *frame)
     client->hlc = head.hlc > client->hlc ? head.hlc : client->hlc;
     bool smaller = head.frame_bytes_max != 0 && head.frame_bytes_max < FRAME_BYTES_MAX;
     client->frame_bytes_max = smaller ? head.frame_bytes_max : FRAME_BYTES_MAX;
-    if (route_shards(client, head.shards) != 0) {
+    client->shards = head.shards;
+    if (member_shards(link->member, head.shards) != 0) {
         link_lose(link, "no memory");
         return;
     }
     if (!link->retired) {
-        route_landed(link, head.shard);
+        member_landed(link);
+        member_adopt(link);
+        map_seek(client);
         route_waiting(client);
     }
 }
@@ -122,24 +133,28 @@ static void take_complaint(struct link *link, const struct frame *frame)
     link_lose(link, reason);
 }
 
-static void request_answered(struct link *link, struct belay_request *request,
-                             const struct frame *frame)
+static void request_answered(struct link *link, uint16_t slot, const struct frame *frame)
 {
     struct belay_client *client = link->client;
+    struct belay_request *request = link->slots[slot].request;
 
     if (frame_take_reply(request, frame, link->node) != 0) {
         bad_frame(link, "a reply that makes no sense");
         return;
     }
-    slot_release(link, request->slot);
-    list_remove(&request->node);
-    request->link = NULL;
-    request->state = REQUEST_WAITING; /* In no list; request_end() needs no slot any more. */
-    if (request->result.status == BELAY_BUSY) {
-        client->counters[BELAY_COUNT_BUSY]++;
-        if (route_pause(request)) {
-            return;
+    slot_release(link, slot);
+    enum belay_status status = request->result.status;
+    bool not_here = status == BELAY_STOPPING || status == BELAY_UNAVAILABLE;
+    client->counters[BELAY_COUNT_BUSY] += status == BELAY_BUSY;
+    if (request->before == link && request->before_slot == slot) {
+        request->before = NULL;
+        if (not_here || status == BELAY_BUSY) {
+            return; /* It is asked elsewhere already. */
         }
+    }
+    request_detach_from(request, link, slot);
+    if ((status == BELAY_BUSY && again_pause(request)) || (not_here && again_move(request, link))) {
+        return;
     }
     request_end(request);
 }
@@ -162,6 +177,12 @@ static void take_frame(struct link *link, struct bytes input)
         return;
     }
     uint16_t slot = (uint16_t)frame.request_id;
+    if (frame.type == FRAME_MAP && frame.request_id >> 16 == 0) {
+        if (map_told(link, &frame) != 0) {
+            bad_frame(link, "a map that makes no sense");
+        }
+        return;
+    }
     if (frame.request_id >> 16 == 0 || slot >= link->slot_count ||
         link->slots[slot].id != frame.request_id) {
         if (frame.type != FRAME_PING) {
@@ -173,7 +194,7 @@ static void take_frame(struct link *link, struct bytes input)
         slot_release(link, slot); /* Too late: it has timed out. */
         return;
     }
-    request_answered(link, link->slots[slot].request, &frame);
+    request_answered(link, slot, &frame);
 }
 
 /* Keep the beginning of a frame for the next read. */
@@ -271,7 +292,7 @@ void link_receive(struct link *link)
     }
     client->counters[BELAY_COUNT_BYTES_IN] += (uint64_t)received;
     link->heard_at_ms = uv_now(client->loop);
-    link->pinged = false;
+    link->pinged = link->silent = link->member->silent = false;
     take_bytes(link, missing, (size_t)received);
     if (link->state == LINK_READY && !list_empty(&link->queue)) {
         route_queue(link);

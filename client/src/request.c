@@ -19,6 +19,7 @@ static void request_free(struct belay_request *request)
     buffer_fini(&request->text);
     buffer_fini(&request->reply);
     free(request->items);
+    free(request->places);
     free(request);
 }
 
@@ -42,6 +43,7 @@ static void request_reset(struct belay_request *request)
 {
     struct belay_client *client = request->client;
 
+    free(request->places);
     memset(request, 0, offsetof(struct belay_request, body));
     request->client = client;
     list_init(&request->node);
@@ -95,6 +97,7 @@ void request_release(struct belay_request *request)
 
     assert(request->state == REQUEST_BUILDING || request->state == REQUEST_ENDED);
     request->state = REQUEST_FREE;
+    parts_release(request);
     if (client->pool_count >= POOL_REQUESTS_MAX || !buffers_are_small(request)) {
         request_free(request);
         return;
@@ -229,7 +232,7 @@ static void set_deadline(struct belay_request *request)
     request->deadline_ms = UINT64_MAX;
     if (timeout_ms != 0) {
         request->deadline_ms = uv_now(client->loop) + timeout_ms;
-        client_wake(client, request->deadline_ms);
+        client_wake_request(client, request->deadline_ms);
     }
 }
 
@@ -255,20 +258,41 @@ enum belay_status request_submit(struct belay_request *request, belay_callback c
         return status;
     }
     choose_type(request);
-    number_writes(request);
     set_deadline(request);
-    request->key_slot = slot_of_request(request);
     request->callback = callback;
     request->context = context;
     request->kept = kept;
-    int rc = route_request(request);
-    if (rc != 0) {
-        return rc == -EMSGSIZE ? BELAY_FRAME_TOO_LARGE : BELAY_NO_MEMORY;
+    if (!parts_send(request)) {
+        number_writes(request);
+        request->key_slot = slot_of_request(request);
+        request->turn = (request->flags & GET_ANY) != 0 ? client->rotation++ : 0;
+        int rc = route_request(request);
+        if (rc != 0) {
+            return rc == -EMSGSIZE ? BELAY_FRAME_TOO_LARGE : BELAY_NO_MEMORY;
+        }
+        list_append(&client->active, &request->active);
     }
-    list_append(&client->active, &request->active);
     client->unanswered++;
     client->counters[BELAY_COUNT_REQUESTS]++;
     return BELAY_OK;
+}
+
+void request_submit_part(struct belay_request *part, belay_callback callback, void *context)
+{
+    struct belay_client *client = part->client;
+
+    number_writes(part);
+    part->deadline_ms = part->whole->deadline_ms;
+    part->key_slot = slot_of_request(part);
+    part->callback = callback;
+    part->context = context;
+    part->kept = true;
+    list_append(&client->active, &part->active);
+    if (route_request(part) != 0) {
+        part->state = REQUEST_WAITING; /* The loop tries again, and ends it where that is no use. */
+        list_append(&client->waiting, &part->node);
+        client_wake(client, uv_now(client->loop));
+    }
 }
 
 enum belay_status belay_send(struct belay_request *request, belay_callback callback, void *context)
@@ -285,16 +309,40 @@ enum belay_status belay_send(struct belay_request *request, belay_callback callb
     return status;
 }
 
+int request_reserve_items(struct belay_request *request)
+{
+    if (request->items_capacity >= request->item_count) {
+        return 0;
+    }
+    struct belay_result *items =
+        realloc(request->items, request->item_count * sizeof *request->items);
+    if (items == NULL) {
+        return -ENOMEM;
+    }
+    request->items = items;
+    request->items_capacity = request->item_count;
+    return 0;
+}
+
 /* ---- The end ---- */
+
+/* Slots stay taken until the reply to them comes, or their link goes; what was released is another's. */
+void request_detach_from(struct belay_request *request, const struct link *link, uint16_t slot)
+{
+    if (request->state == REQUEST_SENT && (request->link != link || request->slot != slot)) {
+        request->link->slots[request->slot].request = NULL;
+    }
+    if (request->before != NULL) {
+        request->before->slots[request->before_slot].request = NULL;
+    }
+    list_remove(&request->node);
+    request->link = request->before = NULL;
+    request->state = REQUEST_WAITING;
+}
 
 void request_detach(struct belay_request *request)
 {
-    if (request->state == REQUEST_SENT) {
-        /* The slot stays taken until the reply to it comes, or its link goes. */
-        request->link->slots[request->slot].request = NULL;
-    }
-    list_remove(&request->node);
-    request->link = NULL;
+    request_detach_from(request, NULL, 0);
 }
 
 void request_end(struct belay_request *request)
@@ -305,7 +353,7 @@ void request_end(struct belay_request *request)
     assert(request->state != REQUEST_BUILDING && request->state != REQUEST_FREE);
     request_detach(request);
     list_remove(&request->active);
-    client->unanswered--;
+    client->unanswered -= request->whole == NULL;
     request->state = REQUEST_ENDED;
     bool kept = request->kept;
     client->in_callback = true;

@@ -18,6 +18,11 @@ const char *belay_result_node(const struct belay_result *result)
     return result->node;
 }
 
+int belay_result_primary(const struct belay_result *result)
+{
+    return result->node[0] != 0 && !result->stand_in;
+}
+
 struct belay_bytes belay_result_version(const struct belay_result *result)
 {
     return bytes_out(result->version);

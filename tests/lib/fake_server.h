@@ -1,7 +1,9 @@
 /* A server that misbehaves on purpose: a thread that speaks frames and answers as a test tells it.
  *
  * The test gives `handle`, which runs on the server's thread for every frame but HELLO (answered by
- * itself, unless hello_status says otherwise) and answers with fake_reply(), fake_send() or not at all.
+ * itself, unless hello_status says otherwise) and FRAME_MAP (where it has a map), and answers with fake_reply(),
+ * fake_send() or not at all. Several of them, with numbers and a map, are a cluster; each can fall silent, or cut all
+ * its connections.
  * Heads are packed and unpacked by the generated code, so that they check the client's own.
  * Threads: fields are set before fake_start(); counters are atomic; the rest belongs to the thread.
  */
@@ -27,10 +29,18 @@ enum { FAKE_CONNECTIONS_MAX = 32, FAKE_INPUT_BYTES = 4 * 1024 * 1024 };
 
 struct fake;
 
+/* A map as it is sent; the test's memory. */
+struct fake_map {
+    uint64_t epoch;
+    struct bytes bytes;
+};
+
 struct fake_connection {
     struct fake *fake;
     int fd; /* -1: free. */
     uint32_t shard;
+    bool map_wanted;
+    uint64_t map_epoch; /* It was told. */
     uint8_t *input;
     size_t size;
 };
@@ -44,7 +54,12 @@ struct fake {
     bool hello_silent;
     uint16_t port; /* 0: any; then the one it has. */
     void *context;
-    atomic_uint connections, hellos, requests, stop;
+    uint32_t number;                /* In the map. */
+    _Atomic(struct fake_map *) map; /* NULL: none. Told to who asked, also when it changes. */
+    atomic_uint silent;             /* Nothing is read, or accepted. */
+    atomic_uint cut;                /* Close all connections, then it is 0 again. */
+    atomic_uint known;              /* Clients that came with an id. */
+    atomic_uint connections, hellos, requests, maps, stop;
     int listener;
     pthread_t thread;
     struct fake_connection table[FAKE_CONNECTIONS_MAX];
@@ -134,6 +149,10 @@ static inline void fake_hello(struct fake_connection *connection, const struct f
         head.text = words;
         head.protocol = PROTOCOL_VERSION;
         head.client = hello->client == 0 ? 4711 : hello->client;
+        head.number = fake->number;
+        const struct fake_map *map = atomic_load(&fake->map);
+        head.map_epoch = map == NULL ? 0 : map->epoch;
+        atomic_fetch_add(&fake->known, hello->client != 0);
         head.node = node;
         head.shards = fake->shards;
         head.shard = connection->shard;
@@ -143,6 +162,17 @@ static inline void fake_hello(struct fake_connection *connection, const struct f
         fake_reply_head(connection, FRAME_HELLO, frame->request_id, &head.base, text(""));
     }
     belay__wire__hello__free_unpacked(hello, NULL);
+}
+
+static inline void fake_tell_map(struct fake_connection *connection, uint64_t id)
+{
+    const struct fake_map *map = atomic_load(&connection->fake->map);
+    Belay__Wire__MapReply head;
+
+    belay__wire__map_reply__init(&head);
+    head.epoch = map->epoch;
+    connection->map_epoch = map->epoch;
+    fake_reply_head(connection, FRAME_MAP, id, &head.base, map->bytes);
 }
 
 static inline void fake_input(struct fake_connection *connection)
@@ -171,6 +201,10 @@ static inline void fake_input(struct fake_connection *connection)
         at += (size_t)size;
         if (frame.type == FRAME_HELLO) {
             fake_hello(connection, &frame);
+        } else if (frame.type == FRAME_MAP && atomic_load(&connection->fake->map) != NULL) {
+            atomic_fetch_add(&connection->fake->maps, 1);
+            connection->map_wanted = true;
+            fake_tell_map(connection, frame.request_id);
         } else {
             atomic_fetch_add(&connection->fake->requests, 1);
             connection->fake->handle(connection, &frame);
@@ -199,17 +233,45 @@ static inline void fake_accept(struct fake *fake)
     abort();
 }
 
+/* What the test has asked for meanwhile. */
+static inline void fake_turn(struct fake *fake)
+{
+    const struct fake_map *map = atomic_load(&fake->map);
+    bool cut = atomic_load(&fake->cut) != 0;
+
+    for (int i = 0; i < FAKE_CONNECTIONS_MAX; i++) {
+        struct fake_connection *connection = &fake->table[i];
+        if (cut) {
+            fake_close(connection);
+        } else if (connection->fd != -1 && connection->map_wanted && map != NULL &&
+                   map->epoch > connection->map_epoch) {
+            fake_tell_map(connection, 0);
+        }
+    }
+    if (cut) {
+        atomic_store(&fake->cut, 0);
+    }
+}
+
 static void *fake_run(void *argument)
 {
     struct fake *fake = argument;
 
     while (!atomic_load(&fake->stop)) {
+        fake_turn(fake);
+        if (atomic_load(&fake->silent)) {
+            poll(NULL, 0, 2);
+            continue;
+        }
         struct pollfd polls[FAKE_CONNECTIONS_MAX + 1];
         polls[FAKE_CONNECTIONS_MAX] = (struct pollfd){.fd = fake->listener, .events = POLLIN};
         for (int i = 0; i < FAKE_CONNECTIONS_MAX; i++) {
             polls[i] = (struct pollfd){.fd = fake->table[i].fd, .events = POLLIN};
         }
         poll(polls, FAKE_CONNECTIONS_MAX + 1, 5);
+        if (atomic_load(&fake->silent)) {
+            continue; /* It fell silent before what came now. */
+        }
         for (int i = 0; i < FAKE_CONNECTIONS_MAX; i++) {
             if (polls[i].revents != 0 && fake->table[i].fd != -1) {
                 fake_input(&fake->table[i]);

@@ -90,7 +90,7 @@ static void test_in_flight_limit_is_kept(void **state)
                      BELAY_TOO_MANY_IN_FLIGHT);
     belay_client_step(client);
     while (belay_client_unanswered(client) > 0) {
-        assert_in_range(client->ready == 0 ? 0 : client->links[0]->slots_used, 0, 4);
+        assert_in_range(client->ready == 0 ? 0 : client->servers->links[0]->slots_used, 0, 4);
         belay_client_step(client);
     }
     for (int i = 0; i < 100; i++) {

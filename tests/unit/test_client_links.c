@@ -130,7 +130,7 @@ static void test_restarts_with_other_shards(void **state)
             belay_client_run(client);
         }
         assert_int_equal(client->ready, shards[round]);
-        assert_int_equal(client->link_count, shards[round]);
+        assert_int_equal(client->servers->link_count, shards[round]);
         for (int i = 0; i < 100; i++) {
             assert_int_equal(answers[i].status, BELAY_OK);
         }
@@ -370,7 +370,7 @@ static void test_large_requests_wait(void **state)
         assert_int_equal(belay_send(write, sized, &sum), BELAY_OK);
     }
     while (belay_client_step(client) > 0) {
-        assert_true(client->links[0]->out.size < 3 * BYTES);
+        assert_true(client->servers->links[0]->out.size < 3 * BYTES);
     }
     assert_true(sum == (uint64_t)WRITES * BYTES);
     assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 0);

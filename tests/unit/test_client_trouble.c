@@ -158,7 +158,7 @@ static void test_damaged_replies_end_the_connection(void **state)
         assert_int_equal(belay_get(client, belay_text("k"), NULL), BELAY_OK);
         assert_int_equal(belay_client_counter(client, BELAY_COUNT_BAD_FRAMES), 1);
         assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), 1);
-        assert_true(client->links[0]->in.capacity < 1024 * 1024);
+        assert_true(client->servers->links[0]->in.capacity < 1024 * 1024);
         belay_client_destroy(client);
         fake_stop(&fake);
     }
@@ -195,7 +195,7 @@ static void test_timeout_then_late_reply(void **state)
     assert_int_equal(belay_get(client, belay_text("k"), &result), BELAY_OK);
     assert_memory_equal(belay_result_value(result).data, "in time", 7);
     belay_result_destroy(result);
-    assert_int_equal(client->links[0]->slots_used, 0);
+    assert_int_equal(client->servers->links[0]->slots_used, 0);
     assert_int_equal(belay_client_counter(client, BELAY_COUNT_CONNECTS), 1);
     assert_int_equal(belay_client_counter(client, BELAY_COUNT_TIMEOUTS), 1);
     belay_client_destroy(client);

@@ -5,6 +5,13 @@
  * server, sends each key straight to its shard, and hides lost connections: what can be repeated safely
  * is repeated, within the deadline of the call.
  *
+ * Of a cluster the servers tell the client the map: which nodes there are, and whose each key is. It then sends each
+ * key to the shard of its primary, and follows the map as it changes. Where the primary cannot be reached, or has
+ * said nothing for about 120 ms (not even to a PING), the request goes to the next successor within the same call, as
+ * do those under way there that may be repeated; whichever answers first is heard. When the primary is back, so
+ * are its keys. A write keeps the client's id and its sequence number wherever it goes, so that it is applied
+ * once; where no node can know that any more it ends in BELAY_MAYBE_APPLIED.
+ *
  * Two faces over one core:
  *   blocking      belay_get(), belay_put() ... and belay_run() wait for the answer;
  *   asynchronous  belay_send() returns at once and a callback brings the answer later, in a loop that
@@ -170,7 +177,8 @@ struct belay_options *belay_options_create(void);
 void belay_options_destroy(struct belay_options *options);
 
 /* Servers to try, in turn, as "HOST:PORT" separated by commas; an IPv6 address in [brackets]; ":PORT"
- * may be left out (7400). Default "127.0.0.1:7400". The text replaces an earlier one.
+ * may be left out (7400). Of a cluster a few are enough: they name the others. Default "127.0.0.1:7400". The text
+ * replaces an earlier one.
  * Returns BELAY_OK, or BELAY_INVALID (no host, a bad port, more than 16 servers); nothing is then
  * changed. */
 enum belay_status belay_options_servers(struct belay_options *options, const char *servers);
@@ -180,8 +188,9 @@ enum belay_status belay_options_servers(struct belay_options *options, const cha
 void belay_options_timeout_ms(struct belay_options *options, uint32_t timeout_ms);
 
 /* Connections: to each shard `per_shard` (default 1, 0 counts as 1, at most 64), all together `total`
- * (default and 0: no limit, up to 1024). Requests for a shard without a connection of its own take another
- * one and are handed on by the server; a tool that asks one question sets both to 1.
+ * (default and 0: no limit, up to 1024); the nodes of a cluster share them, and where it has more nodes than that
+ * only the servers of the list are asked. Requests for a shard without a connection of its own take another one and
+ * are handed on by the server; a tool that asks one question sets both to 1, and asks the list only.
  * They are opened on the first request that wants them. */
 void belay_options_connections(struct belay_options *options, uint32_t per_shard, uint32_t total);
 
@@ -248,7 +257,7 @@ int belay_client_wait_ms(const struct belay_client *client);
 /* Requests that were sent or queued and have no answer. */
 size_t belay_client_unanswered(const struct belay_client *client);
 
-/* What the server said at the last connection; 0 before the first. */
+/* What the server said at the last connection, of a cluster any of its nodes; 0 before the first. */
 uint32_t belay_client_shards(const struct belay_client *client);
 
 /* The id under which this client's writes are recognised when repeated; 0 before the first connection. */
@@ -268,7 +277,9 @@ enum belay_counter {
     BELAY_COUNT_BAD_FRAMES = 6, /* Damaged or unknown replies; each ends its connection. */
     BELAY_COUNT_BYTES_OUT = 7,
     BELAY_COUNT_BYTES_IN = 8,
-    BELAY_COUNT_SENDS = 9 /* Calls of send(): all that one turn of the loop sends needs one. */
+    BELAY_COUNT_SENDS = 9, /* Calls of send(): all that one turn of the loop sends needs one. */
+    BELAY_COUNT_MOVES =
+        10 /* Sent to another node of the cluster, as one was silent or could not serve. */
 };
 
 /* One of them; 0 for an unknown one. */
@@ -318,11 +329,18 @@ void belay_request_no_retry(struct belay_request *request);
 enum belay_get_flag {
     BELAY_GET_META = 1,     /* No value: only type, times, owner, sizes, version. */
     BELAY_GET_NO_TOUCH = 4, /* Do not slide the idle deadline, whatever the policy says. */
-    BELAY_GET_SIBLINGS = 8  /* All live values of fields written concurrently, the newest first. */
+    BELAY_GET_SIBLINGS = 8, /* All live values of fields written concurrently, the newest first. */
+    BELAY_GET_ANY =
+        16 /* Any node with a copy may answer, not only the primary, so that reads are spread over
+                             * the copies. Such a copy may be older than what was written last; with
+                             * belay_get_floor() it is not older than that token: the token of the last result
+                             * for this key, read or written, gives monotonic reads and reads of one's own
+                             * writes. Where the copy does not have it yet the primary is asked. Never slides
+                             * the idle deadline. For belay_get_begin() only. */
 };
 
 /* Get one session. `flags`: enum belay_get_flag, or 0. Whole, unless belay_get_field() follows.
- * Ends in OK; NOT_FOUND; DAMAGED; MEMORY_FULL (the server has none for the answer). */
+ * Ends in OK; NOT_FOUND; DAMAGED; MEMORY_FULL (the server has none for the answer); UNAVAILABLE. */
 struct belay_request *belay_get_begin(struct belay_client *client, struct belay_bytes key,
                                       uint32_t flags);
 
@@ -335,7 +353,8 @@ void belay_get_field(struct belay_request *get, struct belay_bytes name);
 void belay_get_floor(struct belay_request *get, struct belay_bytes version);
 
 /* Get many sessions (at most 1024) in one request, each by itself: belay_result_item(). `flags` as
- * belay_get_begin(). Keys are added in the order of the results. */
+ * belay_get_begin(), without BELAY_GET_ANY. Keys are added in the order of the results. In a cluster each node is asked
+ * for its own keys; where one fails as a whole, that is the result of its keys, and of the request when all do. */
 struct belay_request *belay_get_many_begin(struct belay_client *client, uint32_t flags);
 void belay_get_many_key(struct belay_request *get_many, struct belay_bytes key);
 
@@ -351,7 +370,7 @@ struct belay_request *belay_scan_begin(struct belay_client *client, uint64_t cur
  * MEMORY_FULL. */
 struct belay_request *belay_inspect_begin(struct belay_client *client, struct belay_bytes key);
 
-/* Ask the server about itself: `command` is "status" or "config"; `argument` may be NULL. The answer is
+/* Ask a server of the list about itself: `command` is "status" or "config"; `argument` may be NULL. The answer is
  * one JSON document: belay_result_value(). Ends in UNSUPPORTED for unknown commands. */
 struct belay_request *belay_admin_begin(struct belay_client *client, const char *command,
                                         const char *argument);
@@ -458,6 +477,10 @@ const char *belay_result_text(const struct belay_result *result);
 /* The node that said it: its name and address; empty when it was this library. Good until the client is
  * closed. */
 const char *belay_result_node(const struct belay_result *result);
+/* Nonzero when the primary of the key decided this (a node alone is one); 0 when one of its successors did in its
+ * place, or this library. Creates and conditions (BELAY_CREATE, belay_write_if_version()) that a successor decided hold
+ * for what it had seen; while nodes cannot reach each other another of them may have decided otherwise. */
+int belay_result_primary(const struct belay_result *result);
 
 /* GET, WRITE: the session's version after the request: opaque, for belay_write_if_version() and
  * belay_get_floor(). Empty where there is no session. */
