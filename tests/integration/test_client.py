@@ -6,6 +6,7 @@ import subprocess
 
 from cases import run_cases
 from daemon import BUILD, SLOWNESS, Daemon, check
+from proxy import Cutter
 
 PROGRAMS = BUILD / "tests" / "integration"
 
@@ -77,6 +78,20 @@ def test_every_add_counts_once():
         check(counter.returncode == 0, said)
         lost = int(re.search(r"disconnects=(\d+)", said)[1])
         check(lost >= 9, f"only {lost} connections were lost")
+
+
+def test_lost_replies_count_once():
+    """Every tenth reply to a write is lost, with its connection: the write was done, and is not done again."""
+    with Daemon() as daemon:
+        daemon.start()
+        with Cutter(daemon.native, every=10) as cutter:
+            done = subprocess.run([PROGRAMS / "client_adds", cutter.address, "counter", "1000", "default"], check=False,
+                                  capture_output=True, text=True, timeout=240 * SLOWNESS)
+        print(done.stdout)
+        check(done.returncode == 0, done.stdout + done.stderr)
+        check("ok=1000 maybe=0 other=0 value=1000 " in done.stdout, done.stdout)
+        check(cutter.cuts >= 100, f"{cutter.cuts} replies were lost")
+        check(daemon.stop() == 0, daemon.log())
 
 
 if __name__ == "__main__":
