@@ -32,7 +32,8 @@
 #include "users.h"
 
 enum {
-    CONFIG_MESSAGE_BYTES = 4096, /* Of a file as many mistakes as fit, a line each. */
+    CONFIG_MESSAGE_BYTES = 4096,       /* Of a file as many mistakes as fit, a line each. */
+    CONFIG_FRAME_OVERHEAD = 64 * 1024, /* A head, and the change list around the values. */
     CONFIG_FILE_BYTES_MAX = 1024 * 1024,
     CONFIG_VALUE_BYTES = CONFIG_TEXT_MAX + 1, /* Room for any value as text. */
 };
@@ -137,6 +138,20 @@ int config_finish(struct config *config, const struct config_machine *machine, c
 
 /* The policies in the form that shards use; the empty prefix is always among them. */
 void config_policies(const struct config *config, struct policies *policies);
+
+/* The most bytes that any policy, or a key without one, allows. */
+uint64_t config_largest_session(const struct config *config);
+
+/* One policy into that form, and back: what only a configuration has is at its default then. */
+void config_policy_make(const struct config *config, const struct config_policy *from,
+                        struct policy *to);
+void config_policy_show(const struct policy *from, struct config_policy *to);
+
+/* The policy that `belayctl policy set` asks for: `text` has a line KEY=VALUE for each key that changes, one empty line, and
+ * then the prefix. Returns 0; -EINVAL with `message` set. */
+int config_policy_change(const struct config *config, const struct policies *policies,
+                         const char *text, struct policy *policy, char *message,
+                         size_t message_size);
 
 /* How this node judges who lives. */
 void config_liveness(const struct config *config, struct liveness_settings *settings);

@@ -16,8 +16,7 @@
 #include "segment_pool.h"
 
 enum {
-    FRAME_OVERHEAD = 64 * 1024, /* A head, and the change list around the values. */
-    FILES_BESIDES = 512,        /* Open files that are no connections of clients. */
+    FILES_BESIDES = 512, /* Open files that are no connections of clients. */
     CONNECTIONS_STANDARD = 50000,
     SEGMENTS_PER_SHARD_MIN = 3, /* One is written, one compacted, and as much for the checkpoint. */
     SESSIONS_PER_SHARD_MIN = 4, /* Of the largest: what is written takes its place twice. */
@@ -153,13 +152,13 @@ static int check_sizes(const struct config *config, struct finding *finding)
 
     for (uint32_t i = 0; i < config->policy_count; i++) {
         const struct config_policy *policy = &config->policies[i];
-        if (policy->session_max_bytes + FRAME_OVERHEAD > config->limits_frame) {
+        if (policy->session_max_bytes + CONFIG_FRAME_OVERHEAD > config->limits_frame) {
             return found(finding, policy->line,
                          "policy \"%s\": session_max_bytes is %.30s, and limits.frame with %.30s "
                          "leaves no room for such a session: raise it to at least %.30s",
                          policy->prefix, size_text(policy->session_max_bytes, session),
                          size_text(config->limits_frame, frame),
-                         size_text(policy->session_max_bytes + FRAME_OVERHEAD, wanted));
+                         size_text(policy->session_max_bytes + CONFIG_FRAME_OVERHEAD, wanted));
         }
     }
     return 0;
@@ -182,7 +181,7 @@ static int check_disk_limit(const struct config *config, struct finding *finding
                  size_text(config->storage_segment_size, segment));
 }
 
-static uint64_t largest_session(const struct config *config)
+uint64_t config_largest_session(const struct config *config)
 {
     struct config_policy standard;
     uint64_t most;
@@ -199,7 +198,7 @@ static uint64_t largest_session(const struct config *config)
 /* With less, a shard has no room for its index and a few of the largest sessions. */
 static uint64_t memory_per_shard(const struct config *config)
 {
-    uint64_t most = SESSIONS_PER_SHARD_MIN * largest_session(config);
+    uint64_t most = SESSIONS_PER_SHARD_MIN * config_largest_session(config);
 
     return most > MEMORY_PER_SHARD_MIN ? most : MEMORY_PER_SHARD_MIN;
 }
@@ -231,7 +230,7 @@ static uint64_t shards_for(const struct config *config, uint32_t cores)
 /* Whole blocks, and room for the largest session. */
 static uint64_t segment_size_for(const struct config *config)
 {
-    uint64_t least = segments_size_for(largest_session(config));
+    uint64_t least = segments_size_for(config_largest_session(config));
     uint64_t wanted = config->storage_segment_size / LOG_BLOCK_BYTES * LOG_BLOCK_BYTES;
     return wanted > least ? wanted : least;
 }
@@ -304,44 +303,4 @@ int config_finish(struct config *config, const struct config_machine *machine, c
         snprintf(message, message_size, "%s", finding.text);
     }
     return rc;
-}
-
-static void policy_convert(const struct config *config, const struct config_policy *from,
-                           struct policy *to)
-{
-    policy_defaults(to);
-    to->prefix_size = (uint32_t)strlen(from->prefix);
-    memcpy(to->prefix, from->prefix, to->prefix_size + 1);
-    to->ack = (enum ack_level)(ACK_MEMORY + from->ack); /* The choices are in the same order. */
-    to->touch_on_read = from->touch_on_read != 0;
-    to->conflict_view = (enum conflict_view)from->conflict_view;
-    to->rules.idle_ttl_ms = from->idle_ttl;
-    to->rules.absolute_ttl_ms = from->absolute_ttl;
-    to->rules.session_bytes_max = (uint32_t)from->session_max_bytes;
-    to->rules.no_resurrect = from->no_resurrect != 0;
-    to->rules.fields_max = (uint32_t)config->limits_fields;
-    to->rules.tombstone_keep_ms = config->cluster_tombstone_keep;
-}
-
-/* policies_init() gives a missing empty prefix the built-in defaults, which know nothing of the limits
- * set here: so there is always one. */
-void config_policies(const struct config *config, struct policies *policies)
-{
-    struct config_policy standard;
-    struct policy *rows = calloc(POLICIES_MAX + 1, sizeof *rows);
-    bool have_empty = false;
-
-    assert(rows != NULL);
-    for (uint32_t i = 0; i < config->policy_count; i++) {
-        policy_convert(config, &config->policies[i], &rows[i]);
-        have_empty |= rows[i].prefix_size == 0;
-    }
-    uint32_t count = config->policy_count;
-    if (!have_empty) {
-        config_policy_init(&standard);
-        policy_convert(config, &standard, &rows[count++]);
-    }
-    int rc = policies_init(policies, rows, count);
-    assert(rc == 0); /* Prefixes differ, and config_finish() has seen their number. */
-    free(rows);
 }

@@ -55,7 +55,9 @@ void config_print_example(FILE *to)
           "wins,\n"
           "# \"\" is every key. A key that a section does not give has the default shown here, not "
           "the\n"
-          "# value of a shorter prefix. This one changes nothing:\n\n"
+          "# value of a shorter prefix. In a cluster of several nodes `belayctl policy set` "
+          "changes them.\n"
+          "# This one changes nothing:\n\n"
           "[policy \"\"]\n",
           to);
     for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
@@ -115,7 +117,11 @@ void config_print_manual(FILE *to)
         "## [policy \"PREFIX\"]\n\n"
         "Settings of the sessions whose key begins with PREFIX. The longest prefix wins; the empty "
         "one is every key. A key that is not given has the default shown here, not the value of a "
-        "shorter prefix.\n\n",
+        "shorter prefix.\n\n"
+        "The cluster keeps the policies. A node that is alone brings it those of its configuration "
+        "whenever "
+        "they are others than at its last start; otherwise, and on nodes of a larger cluster, what "
+        "*belayctl policy set* said holds.\n\n",
         to);
     for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
         print_manual_key(to, key);
@@ -181,6 +187,22 @@ static json_t *policies_to_json(const struct config *config)
         return NULL;
     }
     return policies;
+}
+
+char *config_policies_to_json(const struct policies *policies)
+{
+    json_t *list = json_object();
+    struct config_policy shown;
+    int rc = 0;
+
+    for (uint32_t i = policies->count; i-- > 0;) {
+        config_policy_show(&policies->rows[i], &shown);
+        rc |= add_policy(list, &shown);
+    }
+    json_t *root = json_pack("{s:o}", "policies", list);
+    char *text = rc == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
 }
 
 /* Hashes of passwords stay in the file. */

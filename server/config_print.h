@@ -18,4 +18,7 @@ void config_print_manual(FILE *to);
  * Returns memory for free(), or NULL where there is none. */
 char *config_to_json(const struct config *config);
 
+/* {"policies": {PREFIX: its keys}}, as memory for free(); NULL where there is none. */
+char *config_policies_to_json(const struct policies *policies);
+
 #endif

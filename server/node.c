@@ -8,6 +8,8 @@
 #include "convert.h"
 #include "events.h"
 #include "machine.h"
+#include "node_cluster.h"
+#include "node_policies.h"
 #include "node_private.h"
 #include "pages.h"
 #include "resp.h"
@@ -32,6 +34,12 @@ static void on_trace(void *context, uint32_t shard, enum trace_event event, uint
 {
     struct node *node = context;
 
+    if (event == TRACE_LOG_FULL || event == TRACE_LOG_FAILED || event == TRACE_LOG_RESUMED) {
+        node_cluster_condition(node, shard,
+                               event == TRACE_LOG_FULL     ? CONDITION_DISK_FULL
+                               : event == TRACE_LOG_FAILED ? CONDITION_LOG_FAILED
+                                                           : 0);
+    }
     control_post_trace(node->world.control, shard, event, a, text);
 }
 
@@ -245,7 +253,7 @@ static int open_shard(struct node *node, struct node_shard *shard, char *message
         .gone_hlc = node->directory.created ? 0 : hlc_of_ms(wall_clock_now_ms(node->world.clock)),
         .memory_max = config->memory_limit / node->shard_count,
         .queue_delay_ms = (uint32_t)config->limits_queue_delay,
-        .policies = &node->policies,
+        .policies = node->policies,
         .memory = &node->memory,
         .log = plane_log_port(node->plane, shard->index),
         .loader = store_loader(shard->store),
@@ -291,6 +299,12 @@ static int open_all(struct node *node, char *message, size_t message_size)
 {
     int rc = open_directory(node, message, message_size);
 
+    if (rc == 0) {
+        rc = node_cluster_open(node, message, message_size);
+    }
+    if (rc == 0) {
+        rc = node_policies_open(node);
+    }
     if (rc == 0) {
         rc = convert(node, message, message_size);
     }
@@ -338,11 +352,7 @@ static struct node *make_node(const struct node_world *world)
         .shards = metrics,
     };
     pages_init(&node->memory);
-    config_policies(world->config, &node->policies);
-    for (uint32_t i = 0; i < node->policies.count; i++) {
-        uint64_t bytes = node->policies.rows[i].rules.session_bytes_max;
-        node->record_bytes_max = bytes > node->record_bytes_max ? bytes : node->record_bytes_max;
-    }
+    node->record_bytes_max = config_largest_session(world->config);
     for (uint32_t i = 0; i < count; i++) {
         shards[i].node = node;
         shards[i].index = i;
@@ -375,8 +385,12 @@ int node_start(struct node *node, char *message, size_t message_size)
 {
     sigset_t signals;
 
+    int rc = node_cluster_start(node, message, message_size);
+    if (rc != 0) {
+        return rc;
+    }
     block_signals(&signals);
-    int rc = plane_start(node->plane);
+    rc = plane_start(node->plane);
     pthread_sigmask(SIG_SETMASK, &signals, NULL);
     if (rc != 0) {
         snprintf(message, message_size, "cannot start the shards' threads: %s", strerror(-rc));
@@ -469,6 +483,7 @@ int node_close(struct node *node)
     if (node->started) {
         rc = plane_stop(node->plane);
     }
+    node_cluster_stop(node);
     for (uint32_t i = 0; i < node->shard_count; i++) {
         if (node->shards[i].store != NULL) {
             store_stop(node->shards[i].store);
@@ -487,7 +502,9 @@ int node_close(struct node *node)
     logins_destroy(node->logins);
     plane_destroy(node->plane);
     roster_destroy(node->roster);
+    node_cluster_close(node);
     close_shards(node);
+    node_policies_close(node);
     if (node->directory_open) {
         directory_close(&node->directory);
     }

@@ -5,12 +5,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cluster_host.h"
 #include "directory.h"
+#include "levels.h"
 #include "logins.h"
 #include "metrics.h"
 #include "node.h"
 #include "plane.h"
 #include "store.h"
+
+enum { NODE_POLICIES_OLD_MAX = 64 };
 
 struct node_shard {
     struct node *node;
@@ -29,6 +33,8 @@ struct node_shard {
     /* Written by the store's threads. */
     atomic_uint_fast64_t damaged;
     atomic_uint_fast64_t checkpoint_at_ms;
+    /* Written by the shard's thread: bits of liveness.h. */
+    atomic_uchar condition;
 };
 
 struct node {
@@ -37,10 +43,26 @@ struct node {
     struct memory memory; /* Any thread. */
     struct directory directory;
     bool directory_open;
-    struct policies policies;
-    uint64_t record_bytes_max; /* Of any policy. */
-    struct roster *roster;     /* NULL: there are no users... */
-    struct logins *logins;     /* ... and then neither. */
+    uint64_t record_bytes_max; /* Of any policy of the configuration. */
+
+    /* node_cluster.c */
+    struct cluster_host *cluster;
+    struct levels *levels;
+    bool among_others; /* There are, or were, other members. */
+    bool map_pending;  /* The map is to be published again. */
+
+    /* node_policies.c */
+    struct policies *policies;
+    struct policies *policies_old[NODE_POLICIES_OLD_MAX]; /* Which a shard may still have. */
+    uint32_t policies_old_count;
+    bool policies_torn;         /* Not all shards have been sent the newest. */
+    bool policies_ours;         /* Those of the configuration count; the map is to get them. */
+    bool policies_failed;       /* It did not. */
+    uint32_t policies_proposed; /* For the map, and not decided. */
+    uint32_t policies_sum;      /* Of the configuration's. */
+
+    struct roster *roster; /* NULL: there are no users... */
+    struct logins *logins; /* ... and then neither. */
     struct plane *plane;
     bool started;
     struct metrics metrics;
@@ -51,6 +73,9 @@ struct node {
 /* Find what all shards have stored, at the same time, each on a thread of its own, and begin to bring it in.
  * Returns 0, or negative errno with `message` set. */
 int node_restore(struct node *node, char *message, size_t message_size);
+
+/* How others reach this node. */
+void node_place(const struct config *config, uint32_t shards, struct map_place *place);
 
 /* The reporter of all stores: log lines and counters. */
 void node_report_store(struct reporter *reporter, const struct store_report *report);

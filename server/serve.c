@@ -15,6 +15,8 @@
 #include "http.h"
 #include "logger.h"
 #include "node.h"
+#include "node_admin.h"
+#include "node_cluster.h"
 #include "node_ports.h"
 #include "pages.h"
 #include "wall_clock.h"
@@ -75,7 +77,9 @@ static void on_admin(void *context, uint64_t token, const char *command, const c
 {
     struct server *server = context;
 
-    (void)argument;
+    if (node_admin(server->node, token, command, argument)) {
+        return;
+    }
     if (strcmp(command, "status") != 0 && strcmp(command, "config") != 0) {
         node_answer(server->node, token, STATUS_UNSUPPORTED, NULL);
         return;
@@ -97,6 +101,9 @@ static void on_tick(void *context)
                      LOG_TEXT("effect", "none until a restart: deadlines go by elapsed time"));
     }
     server->clock_off = off;
+    if (server->served) {
+        node_cluster_tick(server->node);
+    }
     if (++server->ticks == TRIM_TICKS) {
         server->ticks = 0;
         pages_trim_heap();
@@ -120,6 +127,10 @@ static int reload(struct server *server, struct config *config, char *message, s
 static void on_hang_up(void *context)
 {
     struct server *server = context;
+
+    if (!server->served) {
+        return; /* What is in force is being read just now. */
+    }
     char message[NODE_MESSAGE_BYTES] = "there is no memory to read it";
     struct config *config = malloc(sizeof *config);
 
@@ -134,7 +145,7 @@ static bool on_alive(void *context)
 {
     struct server *server = context;
 
-    return node_alive(server->node);
+    return !server->served || node_alive(server->node);
 }
 
 /* ---- Life ---- */

@@ -247,7 +247,7 @@ void shard_log_failed(struct shard *shard, const char *text);
  * Returns in how many ms to call again: 0 when there is more to do now. */
 uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us);
 
-/* A new table of policies, valid as long as the shard. */
+/* A new table of policies, valid until another one is set. */
 void shard_set_policies(struct shard *shard, const struct policies *policies);
 
 const struct shard_stats *shard_stats(const struct shard *shard);

@@ -38,6 +38,8 @@
 #include "memory.h"
 #include "stamp.h"
 
+#define DIRECTORY_RAFT_NAME "raft"
+
 enum { DIRECTORY_VERSION = 2, DIRECTORY_SHARDS_MAX = 255, DIRECTORY_FIRST_NODE = 1 };
 
 /* Who the node is among others. */
@@ -66,6 +68,8 @@ struct directory_meta {
     uint64_t seed;
     bool
         begun; /* DIR/raft has been made; without it the node does not know its cluster any more. */
+    uint32_t
+        policies; /* Which ones the configuration had when they last became the cluster's (a sum of them); 0: none. */
     struct actor actor;
     uint32_t run; /* Of the node: unlike its actor's start, another one after a clean stop, too. */
     uint32_t shards;
@@ -105,6 +109,9 @@ int directory_inspect(struct directory *directory, struct files *files, const ch
 /* Append what DIR/raft is to begin with, where !meta.begun and the node joined; nothing where it is the first one of its
  * cluster. Returns 0; -EBADMSG: DIR/JOINED is damaged; another negative errno. */
 int directory_beginning(const struct directory *directory, struct buffer *to);
+
+/* Note a sum of policies. Returns 0 or negative errno. */
+int directory_set_policies(struct directory *directory, uint32_t sum);
 
 /* DIR/raft is there, durably. Returns 0 or negative errno. */
 int directory_begun(struct directory *directory);

@@ -86,3 +86,15 @@ int directory_begun(struct directory *directory)
     }
     return rc;
 }
+
+int directory_set_policies(struct directory *directory, uint32_t sum)
+{
+    uint32_t before = directory->meta.policies;
+
+    directory->meta.policies = sum;
+    int rc = directory_meta_write(directory);
+    if (rc != 0) {
+        directory->meta.policies = before;
+    }
+    return rc;
+}

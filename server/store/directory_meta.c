@@ -63,7 +63,8 @@ static size_t meta_print(const struct directory_meta *meta, int version, char te
                  version, meta->id, meta->seed, meta->actor.node, meta->actor.start, meta->run,
                  meta->shards, meta->generation, meta->clean ? 1 : 0, meta->clean_hlc, meta->inode);
     if (version > 1) {
-        size += sprintf(text + size, "begun %d\n", meta->begun ? 1 : 0);
+        size += sprintf(text + size, "begun %d\npolicies %08" PRIx32 "\n", meta->begun ? 1 : 0,
+                        meta->policies);
         size += (int)print_hex(text + size, "cluster", meta->cluster, CLUSTER_ID_BYTES);
         size += (int)print_hex(text + size, "secret", meta->secret, CLUSTER_SECRET_BYTES);
     }
@@ -78,6 +79,10 @@ static bool parse_cluster(const char *text, struct directory_meta *meta)
     const char *begun = strstr(text, "\nbegun ");
 
     meta->begun = begun != NULL && begun[7] == '1';
+    const char *policies = strstr(text, "\npolicies ");
+    if (policies == NULL || sscanf(policies, " policies %" SCNx32, &meta->policies) != 1) {
+        return false;
+    }
     return parse_hex(text, "cluster", meta->cluster, CLUSTER_ID_BYTES) &&
            parse_hex(text, "secret", meta->secret, CLUSTER_SECRET_BYTES);
 }

@@ -298,15 +298,20 @@ void plane_users_changed(struct plane *plane)
     }
 }
 
-void plane_set_policies(struct plane *plane, const struct policies *policies)
+int plane_set_policies(struct plane *plane, const struct policies *policies)
 {
+    int rc = 0;
+
     for (uint32_t i = 0; i < plane->options.shard_count; i++) {
         struct mail *mail = mail_new(MAIL_POLICIES);
         if (mail != NULL) {
             mail->policies = policies;
             mailbox_post(&plane->threads[i].mailbox, mail);
+        } else {
+            rc = -ENOMEM;
         }
     }
+    return rc;
 }
 
 int plane_set_client_map(struct plane *plane, uint64_t epoch, struct bytes map)

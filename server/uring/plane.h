@@ -158,7 +158,8 @@ int plane_link(struct plane *plane, uint32_t shard, const struct plane_link *lin
 int plane_set_table(struct plane *plane, const struct slot_table *table,
                     void (*released)(void *context, const struct slot_table *table), void *context);
 
-void plane_set_policies(struct plane *plane, const struct policies *policies);
+/* Who has taken a later message has these. Returns 0; -ENOMEM: some shards may not get them: give them again, or others. */
+int plane_set_policies(struct plane *plane, const struct policies *policies);
 
 /* The map of the cluster for clients of the native protocol: client_map_encode()'s bytes, which are copied. Those that
  * asked for it are told. Epochs ascend. Returns 0; -ENOMEM: not all shards have it, give it again. */

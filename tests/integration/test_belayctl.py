@@ -5,9 +5,10 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 from cases import run_cases
-from daemon import SLOWNESS, Daemon, check, program
+from daemon import SLOWNESS, Daemon, check, program, wait_for
 
 TREE = Path(__file__).resolve().parents[2]
 
@@ -243,6 +244,65 @@ def test_dumps():
         belayctl("nowhere", "log", "dump", expect=2)
 
 
+def test_policies():
+    """They hold at once, also after a restart; a configuration that has changed meanwhile counts more."""
+    with Daemon(settings=['policy "web:".idle_ttl=30m']) as daemon:
+        daemon.start()
+        belayctl(daemon, "policy", "set", "shop:", "idle_ttl=2h", "ack=disk")
+        belayctl(daemon, "policy", "set", "web:", "no_resurrect=yes")
+        belayctl(daemon, "session", "put", "shop:1", "v")
+        check(asked(daemon, "session", "get", "shop:1")["idle_ms"] == 7200000, "idle_ttl")
+        for wrong in (["web:", "ack=all"], ["web:", "colour=red"], ["web:", "ack"], ["w" * 129, "ack=disk"],
+                      ["web:", "session_max_bytes=16MiB"]):
+            _, said = belayctl(daemon, "policy", "set", *wrong, expect=2)
+            check(said, wrong)
+        belayctl(daemon, "policy", "rm", "nobody:", expect=1)
+        daemon.stop()
+        daemon.start()
+        policies = asked(daemon, "policy", "list")["policies"]
+        check(set(policies) == {"", "web:", "shop:"}, policies)
+        check(policies["shop:"]["idle_ttl"] == "2h" and policies["shop:"]["ack"] == "disk", policies)
+        check(policies["web:"]["no_resurrect"] is True and policies["web:"]["idle_ttl"] == "30m", policies)
+        belayctl(daemon, "policy", "rm", "shop:")
+        belayctl(daemon, "session", "put", "shop:2", "v")
+        check(asked(daemon, "session", "get", "shop:2")["idle_ms"] == 0, "removed")
+        belayctl(daemon, "policy", "set", "", "idle_ttl=1h")
+        belayctl(daemon, "policy", "rm", "")
+        check(asked(daemon, "policy", "list")["policies"][""]["idle_ttl"] == "0", "the standard one")
+        daemon.kill()
+        daemon.settings[-1] = 'policy "mail:".idle_ttl=5m'
+        daemon.start()
+        policies = asked(daemon, "policy", "list")["policies"]
+        check(set(policies) == {"", "mail:"} and policies["mail:"]["idle_ttl"] == "5m", policies)
+        wait_for("the map has them", lambda: "mail:" in asked(daemon, "policy", "list")["policies"])
+        check("[policy \"mail:\"]" in lines(daemon, "policy", "list"), "as in belayd.conf")
+
+
+def test_map():
+    """A node alone has all slots; it cannot be taken out."""
+    with Daemon() as daemon:
+        daemon.start()
+        nodes = asked(daemon, "node", "list")
+        check([(node["name"], node["state"], node["slots_primary"]) for node in nodes["nodes"]] ==
+              [("test", "active", 16384)], nodes)
+        check(nodes["self"] == 1 and nodes["nodes"][0]["native"] == daemon.native, nodes)
+        check(nodes["nodes"][0]["peer"] == daemon.ready["peer"], nodes)
+        check(lines(daemon, "ring")[-1] == "    0-16383  test", "ring")
+        check("  primary  test (#1, active, link self)" in lines(daemon, "session", "where", "k"), "where")
+        check(asked(daemon, "session", "where", "{k}x")["slot"] == asked(daemon, "session", "where", "k")["slot"],
+              "a tag")
+        for wrong in ("16384", "-1", "x", ""):
+            belayctl(daemon, "slot", "--", wrong, expect=2)
+        picture = daemon.directory / "ring.svg"
+        belayctl(daemon, "ring", "--svg", str(picture))
+        drawn = ElementTree.parse(picture).getroot()
+        check(len(drawn.findall("{*}path")) == 2, "two halves of a circle")
+        belayctl(daemon, "ring", "--svg", "/nonexistent/x", expect=1)
+        _, said = belayctl(daemon, "node", "remove", "test", expect=1)
+        check("no other node" in said, said)
+        belayctl(daemon, "node", "remove", "nobody", expect=1)
+
+
 def keys_of(document):
     """All keys, at any depth."""
     if isinstance(document, list):
@@ -278,6 +338,12 @@ def test_manual_names_every_key():
             "session inspect": [asked(daemon, "session", "inspect", "m"),
                                 asked(daemon, "session", "inspect", "z")],
             "status": asked(daemon, "status"),
+            "node list": asked(daemon, "node", "list"),
+            "ring": asked(daemon, "ring"),
+            "slot, session where": [asked(daemon, "slot", "1"), asked(daemon, "session", "where", "m")],
+            "policy list": {"policies": asked(daemon, "policy", "list")["policies"][""]},
+            "policy set, policy rm": [asked(daemon, "policy", "set", "p:", "ack=disk"),
+                                      asked(daemon, "policy", "rm", "p:")],
             "session del, session touch, session list":
                 [asked(daemon, "session", "touch", "b"), asked(daemon, "session", "list"),
                  asked(daemon, "session", "del", "b")],
@@ -304,7 +370,7 @@ def commands():
     """The commands that --help lists."""
     printed = subprocess.run([program("belayctl"), "--help"], capture_output=True, text=True,
                              check=True).stdout
-    return [match.group(1) for match in re.finditer(r"^  ([a-z]+(?: [a-z]+)?)  ", printed, re.M)]
+    return [match.group(1) for match in re.finditer(r"^  ([a-z-]+(?: [a-z]+)?)  ", printed, re.M)]
 
 
 def test_completion_script():

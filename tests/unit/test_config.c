@@ -312,6 +312,48 @@ static void test_several_keys(void **state)
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
 
+/* What `belayctl policy set` sends, on a policy that there is, and on none. */
+static void test_policy_change(void **state)
+{
+    static struct policies policies;
+    struct policy made;
+
+    (void)state;
+    assert_int_equal(read_lines("[policy \"web:\"]\nidle_ttl = 30m\nno_resurrect = yes\n"
+                                "[limits]\nfields = 100\n[cluster]\ntombstone_keep = 2h\n"),
+                     0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    config_policies(&config, &policies);
+    const char *wanted = "ack=disk\ntouch_on_read=yes\n\nweb:";
+    assert_int_equal(
+        config_policy_change(&config, &policies, wanted, &made, message, sizeof message), 0);
+    assert_string_equal(made.prefix, "web:");
+    assert_int_equal(made.ack, ACK_DISK);
+    assert_true(made.touch_on_read && made.rules.no_resurrect);
+    assert_int_equal(made.rules.idle_ttl_ms, 1800000);
+    assert_int_equal(made.rules.fields_max, 100);
+    assert_int_equal(made.rules.tombstone_keep_ms, 7200000);
+    wanted = "absolute_ttl=1h\n\nother\n\n:";
+    assert_int_equal(
+        config_policy_change(&config, &policies, wanted, &made, message, sizeof message), 0);
+    assert_string_equal(made.prefix, "other\n\n:");
+    assert_int_equal(made.ack, ACK_REPLICA);
+    assert_int_equal(made.rules.idle_ttl_ms, 0);
+    static const char *const wrong[] = {"ack=all\n\n",
+                                        "colour=red\n\n",
+                                        "ack\n\n",
+                                        "ack=disk\n",
+                                        "",
+                                        "session_max_bytes=64MiB\n\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        message[0] = '\0';
+        assert_int_equal(
+            config_policy_change(&config, &policies, wrong[i], &made, message, sizeof message),
+            -EINVAL);
+        assert_true(message[0] != '\0');
+    }
+}
+
 static void test_cluster(void **state)
 {
     struct liveness_settings settings;
@@ -599,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_prefix_limits),
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
+        cmocka_unit_test(test_policy_change),
         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_disk_limit),
         cmocka_unit_test(test_memory_limit),

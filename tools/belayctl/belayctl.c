@@ -36,13 +36,38 @@ const struct command commands[] = {
     {"session del", "KEY...", "End sessions", "", session_del_run},
     {"session touch", "KEY...", "Count as an access: the idle deadline slides", "",
      session_touch_run},
-    {"session inspect", "KEY", "Show everything that is stored of a session, as JSON", "",
+    {"session inspect", "KEY", "Show everything that the server stores of a session, as JSON",
+     "Its own copy, also where other nodes own the session: two nodes can be compared.\n",
      session_inspect_run},
+    {"session where", "KEY", "Show which nodes have a session", "", session_where_run},
     {"session list", "", "List keys, in no order",
      "  --prefix TEXT  only keys that begin so\n"
      "  --type TYPE    only blob, map, set or zset\n"
      "  --limit N      at most so many; 0, the default: all\n",
      session_list_run},
+    {"node list", "", "Show the nodes of the cluster: state, slots, links", "", node_list_run},
+    {"node remove", "NODE", "Take a node out of the cluster",
+     "  --force  also where nobody else has some of its sessions: they are lost\n"
+     "\n"
+     "NODE is its name or number. One that serves gives its sessions to others first, which takes "
+     "its time;\n"
+     "when that is interrupted it stays draining, and the same command goes on. A node that is "
+     "down is\n"
+     "taken out at once, and may not come back with what it has.\n",
+     node_remove_run},
+    {"join-token", "", "Print what a new node enters the cluster with: belayd --join TOKEN",
+     "It has the secret of the cluster: keep it like a password.\n", join_token_run},
+    {"ring", "", "Show whose the slots are",
+     "  --svg FILE  draw it: a circle for each copy, the primaries outermost\n", ring_run},
+    {"slot", "NUMBER", "Show which nodes have a slot", "", slot_run},
+    {"policy list", "", "Show the policies of the cluster", "", policy_list_run},
+    {"policy set", "PREFIX KEY=VALUE...", "Change the policy of a prefix, or make one",
+     "Keys are those of a [policy] section of belayd.conf. One that is not given stays, or has its "
+     "default.\n"
+     "It holds on all nodes, at once.\n",
+     policy_set_run},
+    {"policy rm", "PREFIX", "Remove the policy of a prefix; that of \"\" gets its defaults", "",
+     policy_rm_run},
     {"config get", "[KEY]", "Show the configuration in force, or the value of one key",
      "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY.\n", config_get_run},
     {"log dump", "FILE", "Show a segment of the log or its staging, record by record",

@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session log data config import password completion"
+    local groups="status session node ring slot policy join-token log data config import password completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | log | data | config | import | password | completion)
+        status | session | node | ring | slot | policy | join-token | log | data | config | import | password | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -39,16 +39,21 @@ _belayctl()
         esac
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
-            "session list" | "log dump" | "data dump" | "config get" | "completion bash")
+            "session list" | "session where" | "node list" | "node remove" | "policy list" | "policy set" | \
+            "policy rm" | "log dump" | "data dump" | "config get" | "completion bash")
             if [[ -z $command ]]; then
                 command="$group $word"
             fi
             ;;
         esac
     done
-    case $group in status | import | password) command=$group ;; esac
+    case $group in status | ring | slot | join-token | import | password) command=$group ;; esac
 
     case $previous in
+    --svg)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
     --type)
         mapfile -t COMPREPLY < <(compgen -W "blob map set zset" -- "$current")
         return
@@ -71,6 +76,8 @@ _belayctl()
         options+=" --persist --owner --ack"
         ;;
     "session list") options+=" --prefix --type --limit" ;;
+    "node remove") options+=" --force" ;;
+    ring) options+=" --svg" ;;
     import) options+=" --match" ;;
     esac
     if [[ $current == -* ]]; then
@@ -79,7 +86,9 @@ _belayctl()
     fi
     case "$group/$command" in
     /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
-    session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect list" -- "$current") ;;
+    session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect where list" -- "$current") ;;
+    node/) mapfile -t COMPREPLY < <(compgen -W "list remove" -- "$current") ;;
+    policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;

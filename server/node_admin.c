@@ -1,0 +1,388 @@
+#include "node_admin.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_print.h"
+#include "join_token.h"
+#include "map_page.h"
+#include "node_cluster.h"
+#include "node_policies.h"
+#include "node_private.h"
+#include "slot.h"
+
+enum { TEXT_BYTES = 512, NUMBER_DIGITS_MAX = 9 };
+
+static void refuse(struct node *node, uint64_t token, enum status status, const char *text)
+{
+    plane_admin_reply(node->plane, token, status, text, bytes_of(NULL, 0));
+}
+
+/* Takes the document. */
+static void answer(struct node *node, uint64_t token, char *json)
+{
+    if (json == NULL) {
+        refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
+    } else {
+        node_answer(node, token, STATUS_OK, json);
+    }
+    free(json);
+}
+
+static const struct map *map_of(const struct node *node)
+{
+    return cluster_map(cluster_host_cluster(node->cluster));
+}
+
+/* ---- Documents ---- */
+
+typedef char *(*page_maker)(const struct map_page *page);
+
+static void answer_page(struct node *node, uint64_t token, page_maker make)
+{
+    struct map_page_link links[MAP_MEMBERS_MAX];
+    const struct map_page page = {
+        .map = map_of(node),
+        .self = node->directory.meta.actor.node,
+        .leader = cluster_leader(cluster_host_cluster(node->cluster)),
+        .links = links,
+    };
+
+    node_cluster_links(node, links);
+    answer(node, token, make(&page));
+}
+
+static void on_nodes(struct node *node, uint64_t token, const char *argument)
+{
+    (void)argument;
+    answer_page(node, token, map_page_nodes);
+}
+
+static void on_ring(struct node *node, uint64_t token, const char *argument)
+{
+    (void)argument;
+    answer_page(node, token, map_page_ring);
+}
+
+static void on_slot(struct node *node, uint64_t token, const char *argument)
+{
+    struct map_page_link links[MAP_MEMBERS_MAX];
+    const struct map_page page = {
+        .map = map_of(node), .self = node->directory.meta.actor.node, .links = links};
+    uint32_t slot;
+
+    if (!address_number(argument, argument + strlen(argument), SLOT_COUNT - 1, &slot)) {
+        refuse(node, token, STATUS_INVALID, "slots are numbers from 0 to 16383");
+        return;
+    }
+    node_cluster_links(node, links);
+    answer(node, token, map_page_slot(&page, slot));
+}
+
+static void on_policies(struct node *node, uint64_t token, const char *argument)
+{
+    (void)argument;
+    answer(node, token, config_policies_to_json(node->policies));
+}
+
+/* ---- Changes ---- */
+
+/* A change that somebody waits for. */
+struct admin_change {
+    struct node *node;
+    uint64_t token;
+    uint32_t number; /* Of a node; 0: it is about a policy. */
+};
+
+static enum status status_of(int rc)
+{
+    return rc == -ENOENT                       ? STATUS_NOT_FOUND
+           : rc == -EINVAL || rc == -E2BIG     ? STATUS_INVALID
+           : rc == -ETIMEDOUT || rc == -EAGAIN ? STATUS_UNAVAILABLE
+           : rc == -ECANCELED || rc == -ENOMEM ? STATUS_UNAVAILABLE
+                                               : STATUS_BUSY;
+}
+
+static uint32_t slots_of(const struct map *map, uint32_t number)
+{
+    struct map_page_slots slots[MAP_MEMBERS_MAX];
+
+    map_page_count(map, slots);
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].number == number) {
+            return slots[i].primary + slots[i].copy;
+        }
+    }
+    return 0;
+}
+
+static void answer_node(const struct admin_change *change, const struct map *map)
+{
+    const struct map_member *member = NULL;
+
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        member = map->members[i].number == change->number ? &map->members[i] : member;
+    }
+    answer(change->node, change->token,
+           map_page_step(map, change->number, member,
+                         member != NULL ? slots_of(map, change->number) : 0));
+}
+
+static void on_decided(void *context, const struct cluster_outcome *outcome)
+{
+    struct admin_change *change = context;
+    struct node *node = change->node;
+    char json[64];
+
+    if (outcome->rc != 0 && outcome->rc != -EALREADY) {
+        refuse(node, change->token, status_of(outcome->rc), outcome->text);
+    } else if (change->number != 0) {
+        answer_node(change, outcome->map);
+    } else {
+        node->map_pending |= node_policies_take(node, outcome->map) != 0; /* Before it is told. */
+        snprintf(json, sizeof json, "{\"epoch\":%" PRIu64 "}", outcome->epoch);
+        node_answer(node, change->token, STATUS_OK, json);
+    }
+    free(change);
+}
+
+static void propose(struct node *node, uint64_t token, const struct map_command *command)
+{
+    struct admin_change *change = malloc(sizeof *change);
+    int rc = -ENOMEM;
+
+    if (change != NULL) {
+        *change = (struct admin_change){node, token, command->number};
+        rc = cluster_propose(cluster_host_cluster(node->cluster),
+                             cluster_host_now_ms(node->cluster), command, on_decided, change);
+    }
+    if (rc != 0) {
+        free(change);
+        refuse(node, token, status_of(rc), "too many changes are under way");
+    }
+}
+
+static void on_policy_set(struct node *node, uint64_t token, const char *argument)
+{
+    struct map_command *command = calloc(1, sizeof *command);
+    char message[TEXT_BYTES];
+
+    if (command == NULL) {
+        refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
+        return;
+    }
+    command->type = MAP_POLICY_SET;
+    if (config_policy_change(node->world.config, node->policies, argument, &command->policy,
+                             message, sizeof message) != 0) {
+        refuse(node, token, STATUS_INVALID, message);
+    } else if (command->policy.rules.session_bytes_max > node->record_bytes_max) {
+        refuse(node, token, STATUS_INVALID,
+               "session_max_bytes: the nodes were not started for such sessions; let a [policy] "
+               "section of each node's "
+               "configuration have it, and restart them");
+    } else {
+        propose(node, token, command);
+    }
+    free(command);
+}
+
+/* That of the empty prefix is always there: it gets what it would have without any configuration. */
+static void on_policy_rm(struct node *node, uint64_t token, const char *argument)
+{
+    struct map_command *command = calloc(1, sizeof *command);
+    struct config_policy standard;
+
+    if (command == NULL || strlen(argument) > POLICY_PREFIX_BYTES_MAX) {
+        refuse(node, token, command == NULL ? STATUS_UNAVAILABLE : STATUS_NOT_FOUND, NULL);
+        free(command);
+        return;
+    }
+    config_policy_init(&standard);
+    snprintf(standard.prefix, sizeof standard.prefix, "%s", argument);
+    command->type = argument[0] == '\0' ? MAP_POLICY_SET : MAP_POLICY_REMOVE;
+    config_policy_make(node->world.config, &standard, &command->policy);
+    propose(node, token, command);
+    free(command);
+}
+
+/* ---- A node leaves ---- */
+
+static const struct map_member *member_named(const struct map *map, const char *text)
+{
+    const struct map_member *member = map_member_named(map, bytes_of_string(text));
+    uint32_t number;
+
+    if (member != NULL || !address_number(text, text + strlen(text), 999999999, &number)) {
+        return member;
+    }
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].number == number) {
+            return &map->members[i];
+        }
+    }
+    return NULL;
+}
+
+/* Slots that nobody else owns. */
+static uint32_t slots_alone(const struct map *map, uint32_t number)
+{
+    uint32_t count = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        count += map->owners[slot].nodes[0] == number && map->owners[slot].nodes[1] == 0;
+    }
+    return count;
+}
+
+static bool others_serve(const struct map *map, uint32_t number)
+{
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].number != number && map->members[i].state == MAP_ACTIVE &&
+            map->members[i].weight > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remove_step(struct node *node, uint64_t token, const char *name, bool force)
+{
+    const struct map *map = map_of(node);
+    const struct map_member *member = member_named(map, name);
+    struct map_command command = {.type = MAP_REMOVE};
+    char text[TEXT_BYTES];
+
+    if (member == NULL) {
+        refuse(node, token, STATUS_NOT_FOUND, "there is no such node; node list shows all");
+        return;
+    }
+    command.number = member->number;
+    uint32_t alone = slots_alone(map, member->number);
+    bool serves = member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
+    if (serves && !others_serve(map, member->number)) {
+        refuse(node, token, STATUS_BUSY, "no other node could take its sessions");
+        return;
+    }
+    if (member->state == MAP_DOWN && alone > 0 && !force) {
+        snprintf(text, sizeof text,
+                 "nobody else has %u of its slots: bring the node back, or give their sessions up "
+                 "with --force",
+                 alone);
+        refuse(node, token, STATUS_BUSY, text);
+        return;
+    }
+    if (serves || member->state == MAP_DRAINING) {
+        command.type = MAP_STATE;
+        command.state = serves ? MAP_DRAINING : MAP_LEFT;
+    }
+    if (command.state == MAP_LEFT && slots_of(map, member->number) > 0) {
+        const struct admin_change asked = {node, token, member->number};
+        answer_node(&asked, map); /* They are still moving. */
+        return;
+    }
+    propose(node, token, &command);
+}
+
+static void on_remove(struct node *node, uint64_t token, const char *argument)
+{
+    remove_step(node, token, argument, false);
+}
+
+static void on_remove_force(struct node *node, uint64_t token, const char *argument)
+{
+    remove_step(node, token, argument, true);
+}
+
+/* ---- Who may come in ---- */
+
+static void put_address(struct join_token *made, const struct map_place *place)
+{
+    bool v6 = memchr(place->host.bytes, ':', place->host.size) != NULL;
+
+    if (made->address_count < JOIN_ADDRESSES_MAX && place->host.size <= HOST_BYTES_MAX) {
+        snprintf(made->addresses[made->address_count++], sizeof made->addresses[0], "%s%.*s%s:%u",
+                 v6 ? "[" : "", (int)place->host.size, place->host.bytes, v6 ? "]" : "",
+                 place->ports[MAP_PORT_PEER]);
+    }
+}
+
+static char *token_json(const struct join_token *made)
+{
+    char text[JOIN_TOKEN_BYTES_MAX], *json = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&json, &size);
+
+    if (to == NULL) {
+        return NULL;
+    }
+    join_token_put(made, text);
+    fprintf(to, "{\"token\":\"%s\",\"cluster\":\"", text);
+    for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
+        fprintf(to, "%02x", made->cluster[i]);
+    }
+    fputs("\",\"addresses\":[", to);
+    for (uint32_t i = 0; i < made->address_count;
+         i++) { /* No quotes in them: the map has names and addresses. */
+        fprintf(to, "%s\"%s\"", i > 0 ? "," : "", made->addresses[i]);
+    }
+    fputs("]}", to);
+    return fclose(to) == 0 ? json : NULL;
+}
+
+static void on_join_token(struct node *node, uint64_t token, const char *argument)
+{
+    const struct map *map = map_of(node);
+    const struct directory_meta *meta = &node->directory.meta;
+    struct join_token made = {.address_count = 0};
+
+    (void)argument;
+    if (!node_cluster_listens(node)) {
+        refuse(
+            node, token, STATUS_UNAVAILABLE,
+            "the port for other nodes is not open; set listen.peer_port to a free one and restart");
+        return;
+    }
+    memcpy(made.cluster, meta->cluster, sizeof made.cluster);
+    memcpy(made.secret, meta->secret, sizeof made.secret);
+    for (int pass = 0; pass < 2; pass++) { /* This node first. */
+        for (uint32_t i = 0; i < map->member_count; i++) {
+            const struct map_member *member = &map->members[i];
+            bool self = member->number == meta->actor.node;
+            if (self == (pass == 0) && (self || member->state == MAP_ACTIVE)) {
+                put_address(&made, &member->place);
+            }
+        }
+    }
+    answer(node, token, token_json(&made));
+}
+
+/* ---- All of them ---- */
+
+bool node_admin(struct node *node, uint64_t token, const char *command, const char *argument)
+{
+    static const struct {
+        const char *name;
+        void (*run)(struct node *node, uint64_t token, const char *argument);
+    } commands[] = {
+        {"nodes", on_nodes},
+        {"ring", on_ring},
+        {"slot", on_slot},
+        {"policies", on_policies},
+        {"policy-set", on_policy_set},
+        {"policy-rm", on_policy_rm},
+        {"node-remove", on_remove},
+        {"node-remove-force", on_remove_force},
+        {"join-token", on_join_token},
+    };
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(command, commands[i].name) == 0) {
+            commands[i].run(node, token, argument);
+            return true;
+        }
+    }
+    return false;
+}

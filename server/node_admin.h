@@ -1,0 +1,21 @@
+/* What belayctl asks of the cluster through this node: documents of the map, and changes of it.
+ *
+ *   nodes, ring, policies        documents (map_page.h, config_print.h)
+ *   slot NUMBER                  a document
+ *   policy-set                   a policy (config_policy_change()); the answer: {epoch}
+ *   policy-rm PREFIX             {epoch}
+ *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch}; to be
+ *   node-remove-force NODE       asked again until `removed`; with force also where sessions are lost with it
+ *   join-token                   {token cluster addresses}
+ *
+ * Threads: the control thread.
+ */
+#ifndef NODE_ADMIN_H
+#define NODE_ADMIN_H
+
+#include "node.h"
+
+/* Answer one of these, now or once the cluster has decided. Returns false: it is none of them. */
+bool node_admin(struct node *node, uint64_t token, const char *command, const char *argument);
+
+#endif

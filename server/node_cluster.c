@@ -1,0 +1,263 @@
+#include "node_cluster.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client_map.h"
+#include "heap.h"
+#include "map_clients.h"
+#include "map_page.h"
+#include "node_policies.h"
+#include "node_private.h"
+#include "slot_table.h"
+
+/* ---- A new map ---- */
+
+static void free_table(void *context, const struct slot_table *table)
+{
+    (void)table; /* The same. */
+    free(context);
+}
+
+static int give_table(struct node *node, const struct map *map)
+{
+    struct slot_table *table = malloc(sizeof *table);
+
+    if (table == NULL) {
+        return -ENOMEM;
+    }
+    slot_table_make(table, map, node->directory.meta.actor.node);
+    int rc = plane_set_table(node->plane, table, free_table, table);
+    if (rc != 0) {
+        free(table);
+    }
+    return rc;
+}
+
+static int give_client_map(struct node *node, const struct map *map)
+{
+    struct client_map *made = malloc(sizeof *made);
+    struct buffer encoded = {.memory = &node->memory};
+    int rc = -ENOMEM;
+
+    if (made != NULL) {
+        map_for_clients(map, made);
+        rc = client_map_encode(made, &encoded);
+    }
+    if (rc == 0) {
+        rc = plane_set_client_map(node->plane, map->epoch, buffer_bytes(&encoded));
+    }
+    buffer_fini(&encoded);
+    free(made);
+    return rc;
+}
+
+/* To all that goes by the map. What could not be given for want of memory is given again at the next tick. */
+static void publish(struct node *node, const struct map *map)
+{
+    int rc = 0;
+
+    node->among_others |= map->member_count > 1;
+    if (node->plane == NULL) {
+        return;
+    }
+    if (node->among_others) {
+        rc = give_table(node, map);
+        rc = rc == 0 ? give_client_map(node, map) : rc;
+    }
+    if (rc == 0) {
+        rc = node_policies_take(node, map);
+    }
+    node->map_pending = rc != 0;
+    if (rc != 0) {
+        logger_write(node->world.logger, LOG_LEVEL_ERROR, "map-not-published",
+                     LOG_NUMBER("epoch", map->epoch), LOG_TEXT("cause", strerror(-rc)));
+    }
+}
+
+static void on_map(void *context, const struct map *map)
+{
+    publish(context, map);
+}
+
+static bool on_send(void *context, uint32_t to, uint8_t kind, uint64_t number,
+                    const struct bytes parts[], uint32_t count)
+{
+    (void)context;
+    (void)to;
+    (void)kind;
+    (void)number;
+    (void)parts;
+    (void)count;
+    return false;
+}
+
+static void on_level(void *context, uint32_t slot, const struct slot_owners *targets)
+{
+    struct node *node = context;
+
+    if (node->cluster != NULL) {
+        cluster_level(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster), slot,
+                      targets);
+    }
+}
+
+void node_cluster_level(struct node *node, uint32_t slot, const struct slot_owners *targets)
+{
+    levels_put(node->levels, slot, targets);
+}
+
+/* ---- Opening ---- */
+
+static struct map_text text_of(const char *from)
+{
+    struct map_text text = {.size = 0};
+    size_t size = strlen(from);
+
+    text.size = (uint8_t)(size < MAP_TEXT_BYTES_MAX ? size : MAP_TEXT_BYTES_MAX);
+    memcpy(text.bytes, from, text.size);
+    return text;
+}
+
+void node_place(const struct config *config, uint32_t shards, struct map_place *place)
+{
+    *place = (struct map_place){
+        .host = text_of(config->listen_announce),
+        .ports =
+            {
+                [MAP_PORT_NATIVE] = (uint16_t)config->listen_port,
+                [MAP_PORT_CLUSTER] = (uint16_t)config->listen_cluster_port,
+                [MAP_PORT_PEER] = (uint16_t)config->listen_peer_port,
+                [MAP_PORT_HTTP] = (uint16_t)config->listen_http_port,
+            },
+        .shards = shards,
+    };
+}
+
+static int create_host(struct node *node, const char *path, struct bytes seed, char *message,
+                       size_t message_size)
+{
+    const struct config *config = node->world.config;
+    const struct directory_meta *meta = &node->directory.meta;
+    struct cluster_host_options options = {
+        .loop = control_loop(node->world.control),
+        .directory = path,
+        .cluster =
+            {
+                .self = meta->actor,
+                .run = meta->run,
+                .weight = (uint32_t)config->node_weight,
+                .name = text_of(config->node_name),
+                .zone = text_of(config->node_zone),
+                .region = text_of(config->node_region),
+                .found = !meta->begun && seed.size == 0,
+                .id = load_u64(meta->cluster),
+                .replicas = (uint32_t)config->cluster_replicas,
+                .seed = seed,
+                .memory = heap_memory(), /* Its handles close after the node. */
+                .logger = node->world.logger,
+                .port = {.send = on_send, .map = on_map, .context = node},
+            },
+    };
+
+    node_place(config, node->shard_count, &options.cluster.place);
+    options.cluster.place.start = meta->actor.start;
+    config_liveness(config, &options.cluster.liveness);
+    return cluster_host_create(&options, &node->cluster, message, message_size);
+}
+
+static int open_host(struct node *node, struct buffer *beginning, char *message,
+                     size_t message_size)
+{
+    char path[PATH_BYTES_MAX];
+    int rc = directory_beginning(&node->directory, beginning);
+
+    if (rc == 0) {
+        rc = path_join(path, node->directory.path, DIRECTORY_RAFT_NAME);
+    }
+    if (rc != 0) {
+        snprintf(message, message_size, "%s: what the node was given when it joined: %s",
+                 node->directory.path, strerror(-rc));
+        return rc;
+    }
+    rc = create_host(node, path, buffer_bytes(beginning), message, message_size);
+    if (rc == 0 && !node->directory.meta.begun) {
+        rc = directory_begun(&node->directory);
+        if (rc != 0) {
+            snprintf(message, message_size, "%s: %s", node->directory.path, strerror(-rc));
+        }
+    }
+    return rc;
+}
+
+int node_cluster_open(struct node *node, char *message, size_t message_size)
+{
+    struct buffer beginning = {.memory = &node->memory};
+    int rc = levels_create(control_loop(node->world.control), on_level, node, &node->levels);
+
+    if (rc == 0) {
+        rc = open_host(node, &beginning, message, message_size);
+    }
+    buffer_fini(&beginning);
+    return rc;
+}
+
+int node_cluster_start(struct node *node, char *message, size_t message_size)
+{
+    (void)message;
+    (void)message_size;
+    publish(node, cluster_map(cluster_host_cluster(node->cluster)));
+    node_policies_settle(node);
+    return 0;
+}
+
+/* ---- While it runs ---- */
+
+void node_cluster_condition(struct node *node, uint32_t shard, uint8_t condition)
+{
+    atomic_store(&node->shards[shard].condition, condition);
+}
+
+void node_cluster_tick(struct node *node)
+{
+    uint8_t condition = 0;
+
+    for (uint32_t i = 0; i < node->shard_count; i++) {
+        condition |= atomic_load(&node->shards[i].condition);
+    }
+    cluster_condition(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster),
+                      condition);
+    if (node->map_pending) {
+        publish(node, cluster_map(cluster_host_cluster(node->cluster)));
+    }
+}
+
+bool node_cluster_listens(const struct node *node)
+{
+    (void)node;
+    return false;
+}
+
+void node_cluster_links(const struct node *node, struct map_page_link *links)
+{
+    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+
+    memset(links, 0, map->member_count * sizeof links[0]);
+}
+
+/* ---- Closing ---- */
+
+void node_cluster_stop(struct node *node)
+{
+    cluster_host_destroy(node->cluster);
+    node->cluster = NULL;
+}
+
+void node_cluster_close(struct node *node)
+{
+    levels_destroy(node->levels);
+    node->levels = NULL;
+}

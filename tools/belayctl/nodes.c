@@ -1,0 +1,188 @@
+/* belayctl join-token, node list, node remove: who is in the cluster. */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl.h"
+
+enum { TEXT_BYTES = 64, ASK_AGAIN_MS = 200 };
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text == NULL ? "" : text;
+}
+
+static uint64_t number_of(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+/* ---- join-token ---- */
+
+int join_token_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *document;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, "join-token", NULL, &document);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(document);
+    }
+    puts(text_of(document, "token"));
+    json_decref(document);
+    return CTL_OK;
+}
+
+/* ---- node list ---- */
+
+static size_t widest(const json_t *nodes, const char *name, size_t least)
+{
+    const json_t *node;
+    size_t index;
+
+    json_array_foreach(nodes, index, node)
+    {
+        size_t width = show_width(belay_text(text_of(node, name)));
+        least = width > least ? width : least;
+    }
+    return least;
+}
+
+static void print_text(const json_t *node, const char *name, size_t width)
+{
+    struct belay_bytes text = belay_text(text_of(node, name));
+
+    show_bytes(stdout, text);
+    printf("%*s", (int)(width - show_width(text)) + 2, "");
+}
+
+static void print_behind(const json_t *node)
+{
+    char bytes[TEXT_BYTES], since[TEXT_BYTES];
+
+    if (number_of(node, "records_behind") == 0) {
+        puts("0");
+        return;
+    }
+    printf("%" PRIu64 " (%s, %s)\n", number_of(node, "records_behind"),
+           show_size(number_of(node, "bytes_behind"), bytes, sizeof bytes),
+           show_duration(number_of(node, "behind_ms"), since, sizeof since));
+}
+
+static void print_nodes(const json_t *document)
+{
+    const json_t *nodes = json_object_get(document, "nodes"), *node;
+    size_t index, name = widest(nodes, "name", 4), zone = widest(nodes, "zone", 4);
+    size_t native = widest(nodes, "native", 7);
+
+    printf("cluster %s, epoch %" PRIu64 ", replicas: %" PRIu64 "\n\n", text_of(document, "cluster"),
+           number_of(document, "epoch"), number_of(document, "replicas"));
+    printf("   #  %-*s  %-8s  %-*s  weight  %-*s  primary  copies  coming  link  behind\n",
+           (int)name, "name", "state", (int)zone, "zone", (int)native, "clients");
+    json_array_foreach(nodes, index, node)
+    {
+        bool leads = number_of(node, "number") == number_of(document, "leader");
+        printf("%c%3" PRIu64 "  ", leads ? '*' : ' ', number_of(node, "number"));
+        print_text(node, "name", name);
+        printf("%-8s  ", text_of(node, "state"));
+        print_text(node, "zone", zone);
+        printf("%6" PRIu64 "  ", number_of(node, "weight"));
+        print_text(node, "native", native);
+        printf("%7" PRIu64 "  %6" PRIu64 "  %6" PRIu64 "  %-4s  ", number_of(node, "slots_primary"),
+               number_of(node, "slots_copy"), number_of(node, "slots_coming"),
+               text_of(node, "link"));
+        print_behind(node);
+    }
+    puts(number_of(document, "leader") == 0
+             ? "\nNobody leads: while that is so the map does not change."
+             : "\n* leads: it decides changes of the map.");
+}
+
+int node_list_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *document;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, "nodes", NULL, &document);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(document);
+    }
+    print_nodes(document);
+    json_decref(document);
+    return CTL_OK;
+}
+
+/* ---- node remove ---- */
+
+static void sleep_ms(long ms)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
+/* The server takes one step at a time: a node that serves gives its slots to others first. */
+static int remove_it(struct ctl *ctl, const char *command, const char *node, json_t **document)
+{
+    struct progress progress;
+    bool begun = false;
+
+    for (;;) {
+        int rc = ctl_admin(ctl, command, node, document);
+        if (rc != CTL_OK || json_is_true(json_object_get(*document, "removed"))) {
+            if (begun) {
+                progress_end(&progress);
+            }
+            return rc;
+        }
+        uint64_t left = number_of(*document, "slots");
+        if (!begun) {
+            progress_begin(&progress, "slots moved", left);
+            begun = true;
+        }
+        progress_update(&progress, left < progress.total ? progress.total - left : 0);
+        json_decref(*document);
+        sleep_ms(ASK_AGAIN_MS);
+    }
+}
+
+int node_remove_run(struct ctl *ctl, int argc, char **argv)
+{
+    bool force = false;
+    const struct option options[] = {{"force", OPTION_FLAG, &force}, {NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *document;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = remove_it(ctl, force ? "node-remove-force" : "node-remove", operands.items[0], &document);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(document);
+    }
+    printf("removed %s\n", text_of(document, "name"));
+    json_decref(document);
+    return CTL_OK;
+}

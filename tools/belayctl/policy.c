@@ -1,0 +1,119 @@
+/* belayctl policy list, set, rm: settings of sessions by the prefix of their keys, for the whole cluster. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+static void print_policy(const char *prefix, json_t *policy)
+{
+    const char *key;
+    json_t *value;
+
+    fputs("[policy \"", stdout);
+    show_bytes(stdout, belay_text(prefix));
+    puts("\"]");
+    json_object_foreach(policy, key, value)
+    {
+        const char *text = json_string_value(value);
+        printf("%s = %s\n", key, text != NULL ? text : json_is_true(value) ? "yes" : "no");
+    }
+    putchar('\n');
+}
+
+int policy_list_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *document;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+    const char *prefix;
+    json_t *policy;
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, "policies", NULL, &document);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(document);
+    }
+    json_object_foreach(json_object_get(document, "policies"), prefix, policy)
+    {
+        print_policy(prefix, policy);
+    }
+    json_decref(document);
+    return CTL_OK;
+}
+
+static int change(struct ctl *ctl, const char *command, const char *argument, const char *done)
+{
+    json_t *document;
+    int rc = ctl_admin(ctl, command, argument, &document);
+
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(document);
+    }
+    printf("%s, map of epoch %lld\n", done,
+           (long long)json_integer_value(json_object_get(document, "epoch")));
+    json_decref(document);
+    return CTL_OK;
+}
+
+/* A line for each setting, an empty one, the prefix: what config_policy_change() takes. */
+static char *set_argument(const struct text_list *operands)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+
+    if (to == NULL) {
+        return NULL;
+    }
+    for (int i = 1; i < operands->count; i++) {
+        fprintf(to, "%s\n", operands->items[i]);
+    }
+    fprintf(to, "\n%s", operands->items[0]);
+    return fclose(to) == 0 ? text : NULL;
+}
+
+int policy_set_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 2, TEXT_LIST_MAX);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    for (int i = 1; i < operands.count; i++) {
+        const char *item = operands.items[i];
+        if (strchr(item, '=') == NULL || item[0] == '=' || strchr(item, '\n') != NULL) {
+            return ctl_usage(ctl, "%s: KEY=VALUE is wanted, as in belayd.conf", item);
+        }
+    }
+    char *argument = set_argument(&operands);
+    if (argument == NULL) {
+        fprintf(stderr, "belayctl: out of memory\n");
+        return CTL_REFUSED;
+    }
+    rc = change(ctl, "policy-set", argument, "set");
+    free(argument);
+    return rc;
+}
+
+int policy_rm_run(struct ctl *ctl, int argc, char **argv)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    return change(ctl, "policy-rm", operands.items[0], "removed");
+}
