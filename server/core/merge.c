@@ -351,3 +351,27 @@ int session_bury(struct bytes record, struct stamp stamp, struct buffer *out)
     record_write_dedup(&writer, &dedup);
     return record_write_end(&writer);
 }
+
+int session_empty(struct bytes record, struct buffer *out)
+{
+    struct record_writer writer;
+    struct record opened;
+    struct version nothing;
+    static const struct dedup no_dedup;
+
+    if (record_open(&opened, record, record_format(record)) != 0) {
+        return -EBADMSG;
+    }
+    version_init(&nothing);
+    const struct record_head head = {
+        .format = RECORD_FORMAT,
+        .key = opened.key,
+        .a = &opened.version,
+        .b = &nothing,
+        .death = opened.version.death,
+        .dedup = &no_dedup,
+    };
+    record_write_head(&writer, out, &head);
+    record_write_dedup(&writer, &no_dedup);
+    return record_write_end(&writer);
+}

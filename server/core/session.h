@@ -97,6 +97,10 @@ enum status session_write(const struct session_write *write, struct session_writ
  * -EBADMSG. */
 int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
 
+/* What a record, whole or cold, has without its content: key, version and death. Returns 0 with `out` set; -EBADMSG;
+ * -ENOMEM. */
+int session_empty(struct bytes record, struct buffer *out);
+
 /* The same record, where everything that began at or below `hlc` has ended (hlc: of one of its births): what remains of
  * it has that death. Returns 0 with `out` set; -EBADMSG; -ENOMEM. */
 int session_end(struct bytes record, uint64_t hlc, struct buffer *out);

@@ -135,6 +135,7 @@ int shard_restore_record(struct shard *shard, struct bytes record); /* LOG_FULL,
 int shard_restore_delta(struct shard *shard, struct bytes delta);   /* LOG_DELTA. */
 int shard_restore_touch(struct shard *shard, struct bytes body);    /* LOG_TOUCH. */
 int shard_restore_bury(struct shard *shard, struct bytes record);   /* LOG_BURY. */
+int shard_restore_drop(struct shard *shard, struct bytes record);   /* LOG_DROP: in its order. */
 
 /* Serving begins while the store still gives, through the same four and the one below. Requests for what is
  * still to come wait for it, scans for the end. `hlc` is at or above every stamp that the store has; the clock
@@ -232,6 +233,11 @@ bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
  * anything. */
 void shard_walk(struct shard *shard, uint64_t first, uint64_t last,
                 bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context);
+
+/* This node has nothing to do with the slot any more: some of what is there leaves memory, log and checkpoint; on other
+ * nodes it stays. Once all of it has gone, nothing of the slot is known to be seen. Returns 1: there is more; 0: nothing
+ * is left; -ENOSPC, -EIO, -EAGAIN, -EFBIG: the log takes nothing now; -ENOMEM. */
+int shard_drop_slot(struct shard *shard, uint32_t slot, uint64_t now_ms);
 
 /* Give all sessions of a position, whole: copies->whole() for each and whole_done(), from within or later, once those
  * that are cold or to be loaded were fetched. whole_done() with another status than OK: they could not be. */

@@ -1,6 +1,7 @@
 /* What the store gives at a start: records, deltas, touches, burials, in any order and repeatedly.
  *
- * All goes through the merge, so that order does not matter. A burial leaves its tombstone in the keeper
+ * All goes through the merge, so that order does not matter; but for what was dropped as it went to other nodes
+ * (LOG_DROP), which comes in the order of the log, as all does that the store gives. A burial leaves its tombstone in the keeper
  * while older records of the session may still come. Once all has come, a tombstone whose newest stamp
  * is that of its burial is dropped; where a later life or a later death came, its stamps are newer.
  *
@@ -203,6 +204,25 @@ int shard_restore_bury(struct shard *shard, struct bytes record)
     }
     /* Without memory for it, the tombstone stays for as long as one of a destroyed session. */
     (void)buffer_append(&shard->buried, bytes_of(&buried, sizeof buried));
+    return 0;
+}
+
+/* What comes behind it in the log is another story. */
+int shard_restore_drop(struct shard *shard, struct bytes record)
+{
+    if (session_check(record) != 0) {
+        return -EBADMSG;
+    }
+    struct bytes key = session_key(record);
+    uint64_t position = keeper_position(shard->options.seed, key);
+    if (shard_has_fetched(shard, position)) {
+        return 0;
+    }
+    struct bytes before = keeper_find(shard->keeper, position, key);
+    take_hlc(shard, record);
+    shard->stats.live -= shard_glance(shard, before, 0).counted;
+    shard->stats.cold -= record_is_cold(before);
+    keeper_remove(shard->keeper, position, key);
     return 0;
 }
 

@@ -15,6 +15,7 @@
  *   shard_copies.c   other nodes: what goes to them, and writes that wait for them
  *   shard_copy.c     what comes from them: one session
  *   shard_copy_batch.c  several together
+ *   shard_drop.c     slots that go to other nodes
  */
 #ifndef SHARD_STATE_H
 #define SHARD_STATE_H

@@ -11,7 +11,7 @@
  * else a fresh checkpoint is built in one pass over the old one. Either way a commit says up to which LSN
  * it goes, and only then is that part of the log free.
  *
- * A key is forgotten exactly when the shard said so (LOG_BURY): the checkpoint needs neither clock nor
+ * A key is forgotten exactly when the shard said so (LOG_BURY, LOG_DROP): the checkpoint needs neither clock nor
  * policy, and whatever the log still has of a session finds its base.
  *
  * Memory: for each segment a window of COMPACTION_WINDOW entries of its index, or, where that is

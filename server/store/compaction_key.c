@@ -60,6 +60,7 @@ static int join(struct joining *joining, uint32_t kind, struct bytes body)
     to->size = 0;
     switch (kind) {
     case LOG_BURY:
+    case LOG_DROP:
         joining->present = bytes_of(NULL, 0);
         return 0;
     case LOG_TOUCH:
@@ -156,7 +157,7 @@ int compaction_apply(struct compaction *compaction, struct checkpoint_key key,
     int rc;
 
     for (size_t i = 0; i < count; i++) {
-        if (kind_of(&entries[i]) == LOG_BURY) {
+        if (kind_of(&entries[i]) == LOG_BURY || kind_of(&entries[i]) == LOG_DROP) {
             first = i + 1;
             full = none;
         } else if (kind_of(&entries[i]) == LOG_FULL) {

@@ -11,7 +11,7 @@ static const uint8_t magic[8] = {'B', 'E', 'L', 'A', 'Y', 'L', 'O', 'G'};
 
 static bool kind_known(uint32_t kind)
 {
-    return kind >= LOG_FULL && kind <= LOG_BURY;
+    return kind >= LOG_FULL && kind <= LOG_DROP;
 }
 
 static bool all_zero(struct bytes from)

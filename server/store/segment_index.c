@@ -12,7 +12,7 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "entries are written as they lie in memory");
 static_assert(sizeof(struct segment_entry) == 24, "and without gaps");
-static_assert(LOG_BURY < (1 << SEGMENT_ENTRY_KIND_BITS), "a kind has its bits");
+static_assert(LOG_DROP < (1 << SEGMENT_ENTRY_KIND_BITS), "a kind has its bits");
 
 enum {
     ENTRIES_MIN = 1024,
@@ -301,7 +301,7 @@ static bool entries_are_right(const struct segment_index *index)
         const struct segment_entry *entry = &index->entries[i];
         uint64_t offset = segment_entry_offset(entry), size = segment_entry_size(entry);
         if (offset < LOG_HEADER_BYTES || offset + log_record_size(size) > end ||
-            segment_entry_kind(entry) < LOG_FULL || segment_entry_kind(entry) > LOG_BURY ||
+            segment_entry_kind(entry) < LOG_FULL || segment_entry_kind(entry) > LOG_DROP ||
             (i > 0 && compare(entry - 1, entry) > 0)) {
             return false;
         }

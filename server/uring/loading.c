@@ -39,6 +39,8 @@ static int take_in(struct shard_thread *thread, uint32_t kind, struct bytes body
         return shard_restore_touch(shard, body);
     case LOG_BURY:
         return shard_restore_bury(shard, body);
+    case LOG_DROP:
+        return shard_restore_drop(shard, body);
     default:
         return 0;
     }

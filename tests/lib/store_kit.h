@@ -169,10 +169,10 @@ static inline int sink_give(struct store_sink *sink, uint32_t kind, struct bytes
 {
     struct store_kit *kit = kit_of_sink(sink);
 
-    return kind == LOG_DELTA   ? sink_delta(kit, body)
-           : kind == LOG_TOUCH ? sink_touch(kit, body)
-           : kind == LOG_BURY  ? sink_bury(kit, body)
-                               : sink_record(kit, body);
+    return kind == LOG_DELTA                      ? sink_delta(kit, body)
+           : kind == LOG_TOUCH                    ? sink_touch(kit, body)
+           : kind == LOG_BURY || kind == LOG_DROP ? sink_bury(kit, body)
+                                                  : sink_record(kit, body);
 }
 
 /* ---- Life ---- */

@@ -360,6 +360,9 @@ static void give(struct shard_life *life, const struct log_record *record)
     case LOG_BURY:
         rc = shard_restore_bury(life->shard, record->body);
         break;
+    case LOG_DROP:
+        rc = shard_restore_drop(life->shard, record->body);
+        break;
     default:
         break;
     }

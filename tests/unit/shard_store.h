@@ -159,7 +159,7 @@ static inline void store_take(const struct logged *logged)
     }
     struct stored *stored = store_at(logged->position, session_key(body));
     struct bytes before = buffer_bytes(&stored->record);
-    if (logged->kind == LOG_BURY) {
+    if (logged->kind == LOG_BURY || logged->kind == LOG_DROP) {
         stored->record.size = 0;
     } else if (logged->kind == LOG_DELTA) {
         assert_int_equal(session_apply_delta(before, body, &store.scratch), 0);
@@ -189,6 +189,7 @@ static inline int store_give(const struct logged *logged)
     return logged->kind == LOG_FULL    ? shard_restore_record(world.shard, body)
            : logged->kind == LOG_DELTA ? shard_restore_delta(world.shard, body)
            : logged->kind == LOG_TOUCH ? shard_restore_touch(world.shard, body)
+           : logged->kind == LOG_DROP  ? shard_restore_drop(world.shard, body)
                                        : shard_restore_bury(world.shard, body);
 }
 

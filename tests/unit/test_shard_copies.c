@@ -393,6 +393,76 @@ static void test_hashes_of_content(void **state)
     copies_end();
 }
 
+/* ---- What goes to other nodes ---- */
+
+static void test_a_slot_is_dropped(void **state)
+{
+    char key[16];
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    uint32_t slot = slot_of_key(text("{t}"));
+    put_cold("{t}cold");
+    assert_int_equal(world_put("other", "v"), STATUS_OK);
+    for (int i = 0; i < 300; i++) {
+        snprintf(key, sizeof key, "{t}%d", i);
+        assert_int_equal(world_put(key, "v"), STATUS_OK);
+    }
+    assert_int_equal(stats()->live, 302);
+    uint32_t sent = copies.sent_count, steps = 0;
+    world.log_rc = -EAGAIN;
+    assert_int_equal(shard_drop_slot(world.shard, slot, world.now_ms), -EAGAIN);
+    assert_int_equal(stats()->live, 302);
+    world.log_rc = 0;
+    while (shard_drop_slot(world.shard, slot, world.now_ms) == 1) {
+        steps++;
+    }
+    assert_in_range(steps, 3, 10);
+    assert_int_equal(stats()->live, 1);
+    assert_int_equal(stats()->cold, 0);
+    assert_int_equal(world_logged(LOG_DROP), 301);
+    assert_int_equal(copies.sent_count, sent);
+    assert_int_equal(world.traces[TRACE_SESSION_DELETED], 0);
+    assert_false(seen_is_known(shard_seen(world.shard), slot));
+    assert_true(seen_is_known(shard_seen(world.shard), slot_of_key(text("other"))));
+    assert_int_equal(world_get("{t}7"), STATUS_NOT_FOUND);
+    store_compact();
+    for (size_t i = 0; i < store.count; i++) {
+        assert_true(store.all[i].record.size == 0 ||
+                    bytes_equal(session_key(buffer_bytes(&store.all[i].record)), text("other")));
+    }
+    copies_end();
+}
+
+/* It went, and came back as it was: a restart has it. */
+static void test_what_was_dropped_may_come_again(void **state)
+{
+    struct logged *log;
+    size_t count;
+
+    (void)state;
+    copies_begin();
+    other_put("{t}k", "v");
+    assert_int_equal(copy_full(), STATUS_OK);
+    assert_int_equal(world_put("{t}gone", "v"), STATUS_OK);
+    assert_int_equal(shard_drop_slot(world.shard, slot_of_key(text("{t}")), world.now_ms), 1);
+    assert_int_equal(here("{t}k").size, 0);
+    assert_int_equal(copy_full(), STATUS_OK);
+    log = world.records;
+    count = world.record_count;
+    shard_destroy(world.shard);
+    world.options.actor.start = 2;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(store_give(&log[i]), 0);
+    }
+    shard_restore_done(world.shard, world.now_ms);
+    assert_int_equal(stats()->live, 1);
+    assert_bytes_equal(here("{t}k"), buffer_bytes(&copies.kit.record));
+    copies_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +477,8 @@ int main(void)
         cmocka_unit_test(test_a_later_life_is_not_mixed_with_an_earlier),
         cmocka_unit_test(test_burials_need_the_others),
         cmocka_unit_test(test_hashes_of_content),
+        cmocka_unit_test(test_a_slot_is_dropped),
+        cmocka_unit_test(test_what_was_dropped_may_come_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
