@@ -2,15 +2,17 @@
  * calls it when something happens there or when it has asked to be called. An idle port costs nothing. */
 #include "http.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "sockets.h"
+
+enum { BACKLOG = 64 };
 
 struct http {
     struct MHD_Daemon *daemon;
@@ -129,55 +131,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
 /* ---- Opening ---- */
 
-static int make_address(const char *text, uint16_t port, struct sockaddr_storage *address,
-                        socklen_t *size)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
-
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(port);
-        *size = sizeof *v4;
-        return 0;
-    }
-    if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(port);
-        *size = sizeof *v6;
-        return 0;
-    }
-    return -EINVAL;
-}
-
-/* Returns the descriptor or negative errno. */
-static int listen_on(const char *text, uint16_t *port)
-{
-    struct sockaddr_storage address;
-    socklen_t size;
-    int one = 1;
-    int rc = make_address(text, *port, &address, &size);
-
-    if (rc != 0) {
-        return rc;
-    }
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, 64) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        rc = -errno;
-        close(fd);
-        return rc;
-    }
-    *port = ntohs(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port
-                                               : ((struct sockaddr_in6 *)&address)->sin6_port);
-    return fd;
-}
-
 static int start_daemon(struct http *http, int fd)
 {
     http->daemon =
@@ -235,7 +188,7 @@ int http_open(uv_loop_t *loop, const char *address, uint16_t port, const struct 
     }
     made->source = *source;
     made->port = port;
-    int fd = listen_on(address, &made->port);
+    int fd = socket_listen(address, &made->port, BACKLOG);
     if (fd < 0) {
         rc = fd;
         goto free_http;

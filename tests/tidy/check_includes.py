@@ -21,7 +21,7 @@ ALLOWED = {
     "server/uring": ["proto", "server/auth", "server/cluster", "server/core", "server/resp",
                      "server/uring"],
     "server/store": ["proto", "server/cluster", "server/core", "server/store"],
-    "server/control": ["proto", "server/cluster", "server/core", "server/control"],
+    "server/control": ["proto", "server/auth", "server/cluster", "server/core", "server/control"],
     "server": ["proto", "server"],
     "client/examples": [],
     "client": ["proto", "client"],
