@@ -79,9 +79,13 @@ enum {
     LINK_SEND_PARTS_MAX = 64,
     LINK_SEND_BYTES_MAX = 512 * 1024,
 
+    /* Of each stream to another node's shard, where plane_options do not say. */
+    COPIES_WINDOW_BYTES = 32 * 1024 * 1024,
+    COPIES_RETRY_US = 10 * 1000, /* After there was no memory for a new table. */
+
     /* Requests that other nodes coordinate (far.h): BUSY above. */
     FAR_BYTES_MAX = 256 * 1024 * 1024,
-    FAR_CHECK_MS = 20,
+    FAR_CHECK_MS = 5,
     FAR_SILENT_MS = 700,      /* Without a word from there what was asked is asked elsewhere. */
     FAR_WAIT_MS = 2000,       /* So long somebody is looked for. */
     FAR_ANSWER_MS = 30000,    /* So long an answer may take. */

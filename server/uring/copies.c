@@ -1,25 +1,35 @@
 #include "copies.h"
 
+#include <assert.h>
+#include <errno.h>
+
+#include "container.h"
 #include "peer_frame.h"
 #include "plane_private.h"
 #include "shard_thread.h"
 
 static const struct slot_table *table_of(const struct shard_thread *thread)
 {
-    return thread->table->table;
+    return thread->table == NULL ? NULL : thread->table->table;
 }
+
+static const struct slot_table_member *member_of(const struct shard_thread *thread, uint32_t node)
+{
+    return thread->table == NULL ? NULL : slot_table_member(table_of(thread), node);
+}
+
+/* ---- The table ---- */
 
 uint32_t copies_shards_of(const struct shard_thread *thread, uint32_t node)
 {
-    const struct slot_table_member *member =
-        thread->table == NULL ? NULL : slot_table_member(table_of(thread), node);
+    const struct slot_table_member *member = member_of(thread, node);
 
     return member == NULL ? 0 : member->shards;
 }
 
 bool copies_is_member(const struct shard_thread *thread, uint32_t node)
 {
-    return thread->table != NULL && slot_table_member(table_of(thread), node) != NULL;
+    return member_of(thread, node) != NULL;
 }
 
 uint64_t copies_epoch(const struct shard_thread *thread)
@@ -50,82 +60,226 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
     return owners->nodes[0];
 }
 
+/* ---- Routes ---- */
+
 bool copies_is_whole(const struct shard_thread *thread)
 {
-    return thread->table != NULL;
+    return replication_stats(thread->copies.replication)->slots_not_level == 0;
 }
 
 void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
                  struct copies_route *route)
 {
     const struct slot_table *table = table_of(thread);
-    const struct slot_owners *owners = &table->owners[slot];
 
-    (void)coordinate;
-    *route = (struct copies_route){.kind = ROUTE_NOWHERE};
-    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
-        uint32_t node = owners->nodes[rank];
-        if (node == table->self) {
-            route->kind = ROUTE_LOCAL;
-            route->stands_in = rank > 0;
-            return;
-        }
-        uint32_t shards = copies_shards_of(thread, node);
-        if (shards > 0 && link_to(thread, node, slot % shards) != NULL) {
-            *route = (struct copies_route){.kind = ROUTE_FAR, .node = node};
-            return;
-        }
+    *route = (struct copies_route){0};
+    route->kind = replication_route(thread->copies.replication, slot,
+                                    coordinate ? ROUTE_COORDINATE : 0, &route->far);
+    route->stands_in = route->kind == ROUTE_LOCAL && table->owners[slot].nodes[0] != table->self;
+}
+
+/* ---- Replication's port ---- */
+
+static struct shard_thread *thread_of(struct replication_port *port)
+{
+    return container_of(port, struct shard_thread, copies.port);
+}
+
+static bool port_send(struct replication_port *port, void *link, uint8_t kind, uint64_t number,
+                      const struct bytes parts[], uint32_t part_count)
+{
+    bool lends = kind == REPLICATION_RUN && part_count > 0;
+
+    return link_send(thread_of(port), link, kind, number, parts, part_count, lends, false) ==
+           LINK_SENT;
+}
+
+static void port_cut(struct replication_port *port, void *link)
+{
+    link_close(thread_of(port), link);
+}
+
+static void port_level(struct replication_port *port, uint32_t slot,
+                       const struct slot_owners *targets)
+{
+    struct shard_thread *thread = thread_of(port);
+    const struct plane_options *options = &thread->plane->options;
+
+    if (options->cluster.level != NULL) {
+        options->cluster.level(options->context, thread->index, slot, targets);
     }
 }
 
-void copies_set_table(struct shard_thread *thread, struct plane_table *table)
-{
-    struct plane_table *before = thread->table;
+/* ---- Its life ---- */
 
-    thread->table = table;
-    thread->clustered = table->table->member_count > 1;
-    pubsub_set_shared(&thread->plane->pubsub, thread->clustered);
-    if (before != NULL) {
-        plane_table_drop(before);
+/* There is another node for the first time. Returns 0 or -ENOMEM. */
+static int begin(struct shard_thread *thread)
+{
+    const struct plane_options *plane = &thread->plane->options;
+    struct copies *copies = &thread->copies;
+
+    copies->port =
+        (struct replication_port){.send = port_send, .cut = port_cut, .level = port_level};
+    replication_core_init(&copies->core, thread->shard);
+    const struct replication_options options = {
+        .self = plane->actor,
+        .shard = thread->index,
+        .shards = plane->shard_count,
+        .lives = (uint64_t)plane->run << 32,
+        .window_bytes =
+            plane->cluster.window_bytes != 0 ? plane->cluster.window_bytes : COPIES_WINDOW_BYTES,
+        .heal_bytes_per_s = plane->cluster.heal_bytes_per_s,
+        .silence_ms = plane->cluster.silence_ms,
+        .round_ms = plane->cluster.round_ms,
+        .memory = thread->memory,
+        .port = &copies->port,
+        .core = &copies->core.port,
+    };
+    int rc = replication_create(&options, thread->now_ms, thread->now_us, &copies->replication);
+    if (rc != 0) {
+        return rc;
     }
-    links_keep_members(thread);
+    replication_core_attach(&copies->core, copies->replication);
+    shard_set_copies(thread->shard, &copies->core.copies);
+    return 0;
 }
 
 void copies_link_up(struct shard_thread *thread, struct link *link)
 {
-    (void)thread;
-    (void)link;
+    const struct replication_peer peer = {
+        .dialled = link->dialled,
+        .node = link->node,
+        .start = link->start,
+        .shard = link->shard,
+        .shards = link->shards,
+    };
+
+    if (thread->copies.replication != NULL && link->copies == NULL &&
+        replication_link_up(thread->copies.replication, &peer, link, thread->now_ms, thread->now_us,
+                            &link->copies) != 0) {
+        link_close(
+            thread,
+            link); /* One before it is not gone yet, or there is no memory: it is dialled again. */
+    }
 }
 
 void copies_link_down(struct shard_thread *thread, struct link *link)
 {
-    (void)thread;
-    (void)link;
+    if (link->copies != NULL) {
+        replication_link_down(thread->copies.replication, link->copies, thread->now_ms,
+                              thread->now_us);
+        link->copies = NULL;
+    }
 }
 
-void copies_writable(struct shard_thread *thread, struct link *link)
+/* Returns false where there is no memory for it now. */
+static bool use_table(struct shard_thread *thread, struct plane_table *table)
 {
-    (void)thread;
-    (void)link;
+    struct copies *copies = &thread->copies;
+    struct plane_table *before = thread->table;
+    bool clustered = table->table->member_count > 1;
+
+    if (clustered && copies->replication == NULL && begin(thread) != 0) {
+        return false;
+    }
+    if (copies->replication != NULL && replication_set_table(copies->replication, table->table,
+                                                             thread->now_ms, thread->now_us) != 0) {
+        return false;
+    }
+    thread->table = table;
+    thread->clustered = clustered;
+    pubsub_set_shared(&thread->plane->pubsub, clustered);
+    if (before != NULL) {
+        plane_table_drop(before);
+    }
+    for (uint32_t i = 0; i < thread->links.size; i++) {
+        struct link *link = link_at(thread, i);
+        if (link->state == LINK_OPEN) {
+            copies_link_up(thread, link); /* Those that came before replication began. */
+        }
+    }
+    links_keep_members(thread);
+    return true;
 }
 
-void copies_receive(struct shard_thread *thread, struct link *link, const struct peer_frame *frame)
+void copies_set_table(struct shard_thread *thread, struct plane_table *table)
 {
-    (void)thread;
-    (void)link;
-    (void)frame;
-}
+    struct copies *copies = &thread->copies;
 
-uint64_t copies_turn(struct shard_thread *thread)
-{
-    (void)thread;
-    return UINT64_MAX;
+    if (copies->next != NULL) {
+        plane_table_drop(copies->next);
+    }
+    copies->next = use_table(thread, table) ? NULL : table;
 }
 
 void copies_fini(struct shard_thread *thread)
 {
+    struct copies *copies = &thread->copies;
+
+    replication_destroy(copies->replication);
+    copies->replication = NULL;
+    if (copies->next != NULL) {
+        plane_table_drop(copies->next);
+        copies->next = NULL;
+    }
     if (thread->table != NULL) {
         plane_table_drop(thread->table);
         thread->table = NULL;
+    }
+}
+
+/* ---- What comes ---- */
+
+void copies_writable(struct shard_thread *thread, struct link *link)
+{
+    if (link->copies != NULL) {
+        replication_writable(thread->copies.replication, link->copies, thread->now_ms,
+                             thread->now_us);
+    }
+}
+
+void copies_receive(struct shard_thread *thread, struct link *link, const struct peer_frame *frame)
+{
+    if (link->copies != NULL) {
+        replication_receive(thread->copies.replication, link->copies, frame->kind, frame->number,
+                            frame->body, thread->now_ms, thread->now_us);
+    }
+}
+
+void copies_heard(struct shard_thread *thread, struct link *link)
+{
+    if (link->copies != NULL) {
+        replication_heard(thread->copies.replication, link->copies, thread->now_us);
+    }
+}
+
+uint64_t copies_turn(struct shard_thread *thread)
+{
+    struct copies *copies = &thread->copies;
+
+    if (copies->next != NULL && use_table(thread, copies->next)) {
+        copies->next = NULL;
+    }
+    if (copies->replication == NULL) {
+        return copies->next == NULL ? UINT64_MAX : COPIES_RETRY_US;
+    }
+    uint32_t wait_ms = replication_tick(copies->replication, thread->now_ms, thread->now_us);
+    thread->again = thread->again || wait_ms == 0;
+    return (uint64_t)wait_ms * 1000;
+}
+
+void copies_fill_stats(const struct shard_thread *thread, struct plane_shard_stats *stats)
+{
+    struct replication *replication = thread->copies.replication;
+    struct replication_lag lag;
+
+    if (replication == NULL) {
+        return;
+    }
+    stats->copies = *replication_stats(replication);
+    for (uint32_t i = 0; replication_lag(replication, i, &lag); i++) {
+        stats->records_behind += lag.records_behind;
+        stats->bytes_behind += lag.bytes_behind;
+        stats->behind_us = lag.oldest_us > stats->behind_us ? lag.oldest_us : stats->behind_us;
     }
 }

@@ -203,11 +203,9 @@ static void wait_for_route(struct shard_thread *thread, struct far_call *away)
 }
 
 /* The link to the shard of that node's that has the slot; NULL: there is none. */
-static struct link *link_of(struct shard_thread *thread, uint32_t node, uint32_t slot)
+static struct link *link_of(struct shard_thread *thread, const struct copies_route *route)
 {
-    uint32_t shards = copies_shards_of(thread, node);
-
-    return shards == 0 ? NULL : link_to(thread, node, slot % shards);
+    return route->kind == ROUTE_FAR ? link_to(thread, route->far.node, route->far.shard) : NULL;
 }
 
 /* Does something of the same slot wait? */
@@ -230,10 +228,10 @@ static bool is_full(const struct shard_thread *thread, const struct link *link)
 int far_ask(struct shard_thread *thread, struct call *call, const struct request *request,
             const struct copies_route *route)
 {
-    struct link *link =
-        route->kind == ROUTE_FAR ? link_of(thread, route->node, slot_of(request)) : NULL;
+    struct link *link = link_of(thread, route);
 
-    if ((link == NULL || call->hops >= FAR_HOPS_MAX) && far_pass_back(thread, call)) {
+    bool lost_here = (link == NULL && route->kind != ROUTE_WAIT) || call->hops >= FAR_HOPS_MAX;
+    if (lost_here && far_pass_back(thread, call)) {
         return 0;
     }
     if (is_full(thread, link)) {
@@ -247,7 +245,7 @@ int far_ask(struct shard_thread *thread, struct call *call, const struct request
         wait_for_route(thread, away);
         return 0;
     }
-    int rc = ask(thread, call, away, link, route->asks);
+    int rc = ask(thread, call, away, link, (route->far.flags & ROUTE_COORDINATE) != 0);
     if (rc == -ENOTCONN) {
         wait_for_route(thread, away);
         return 0;
@@ -336,9 +334,10 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away)
         execute(thread, call, away);
         return;
     }
-    struct link *link =
-        route.kind == ROUTE_FAR ? link_of(thread, route.node, slot_of(&away->request)) : NULL;
-    int rc = link == NULL ? -ENOTCONN : ask(thread, call, away, link, route.asks);
+    struct link *link = link_of(thread, &route);
+    int rc = link == NULL
+                 ? -ENOTCONN
+                 : ask(thread, call, away, link, (route.far.flags & ROUTE_COORDINATE) != 0);
     if (rc == 0) {
         return;
     }
@@ -460,7 +459,7 @@ static bool goes_elsewhere(struct shard_thread *thread, const struct link *link,
         return true;
     }
     copies_find(thread, slot_of(&away->request), call->coordinate, &route);
-    return route.kind != ROUTE_FAR || route.node != link->node;
+    return route.kind != ROUTE_FAR || route.far.node != link->node;
 }
 
 static void check_link(struct shard_thread *thread, struct link *link)

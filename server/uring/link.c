@@ -279,9 +279,12 @@ static void take_frame(struct shard_thread *thread, struct link *link, struct by
         link_close(thread, link);
         return;
     }
-    if (frame.kind >= PEER_REPLICATION_FIRST && frame.kind < PEER_FAR_FIRST) {
+    if (frame.kind >= PEER_REPLICATION_FIRST && frame.kind < REPLICATION_KINDS_END) {
         copies_receive(thread, link, &frame);
-    } else if (frame.kind == PEER_FAR_REQUEST && !link->dialled) {
+        return;
+    }
+    copies_heard(thread, link);
+    if (frame.kind == PEER_FAR_REQUEST && !link->dialled) {
         far_take_request(thread, link, &frame);
     } else if (frame.kind == PEER_FAR_ANSWER && link->dialled) {
         far_take_answer(thread, link, &frame);

@@ -30,6 +30,7 @@
 #include "plane.h"
 
 struct far_call;
+struct replication_link;
 struct shard_thread;
 
 enum link_state { LINK_FREE = 0, LINK_OPEN, LINK_CLOSING };
@@ -52,8 +53,9 @@ struct link {
     size_t input_wanted;       /* When so much is in `input`, it is whole, or its size is known. */
     struct chunk_list backlog; /* What came while it was stalled. */
     struct link_output output;
-    uint64_t heard_us;     /* When something last came. */
-    struct far_list asked; /* What was asked over it and is not answered. */
+    struct replication_link *copies; /* NULL: replication does not know it. */
+    uint64_t heard_us;               /* When something last came. */
+    struct far_list asked;           /* What was asked over it and is not answered. */
 };
 
 struct links {

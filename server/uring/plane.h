@@ -15,6 +15,7 @@
 
 #include "logins.h"
 #include "policy.h"
+#include "replication.h"
 #include "roster.h"
 #include "segments.h"
 #include "shard.h"
@@ -31,6 +32,15 @@ struct plane_limits {
                                       as much closes it. */
     uint32_t queue_delay_ms;  /* BUSY above it. */
     uint32_t log_interval_ms; /* storage.log_interval. */
+};
+
+/* Of copies on other nodes (replication.h); 0: as it says there. */
+struct plane_cluster {
+    uint64_t window_bytes, heal_bytes_per_s;
+    uint32_t silence_ms, round_ms;
+    /* This node is the slot's primary, and all targets have what its owners have. About once a second until the slot table
+     * says something else; on that shard's thread; must not block. NULL: nobody asks. */
+    void (*level)(void *context, uint32_t shard, uint32_t slot, const struct slot_owners *targets);
 };
 
 struct plane_options {
@@ -51,6 +61,7 @@ struct plane_options {
     uint32_t slowlog_len; /* Its entries, at most SLOWLOG_LEN_MAX. */
     uint32_t
         events; /* Keyspace events that are told, until CONFIG SET says otherwise (events.h). */
+    struct plane_cluster cluster;
     struct actor actor;
     struct memory *memory; /* For what is under way; used by any thread. NULL: the heap. */
     uint32_t run; /* No other start of this node had it: ids of clients are made with it. */
@@ -86,8 +97,11 @@ struct plane_shard_stats {
     uint64_t connections, accepted, refused_connections;
     uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
     uint64_t links, link_bytes_in, link_bytes_out, far_asked, far_executed;
-    uint64_t buffer_bytes; /* Memory of requests and answers under way, now. */
-    uint64_t cpu_us;       /* Of the thread. */
+    struct replication_stats copies;
+    uint64_t records_behind, bytes_behind; /* Streamed to other nodes, and not acknowledged... */
+    uint64_t behind_us;                    /* ... and the age of the oldest of them. */
+    uint64_t buffer_bytes;                 /* Memory of requests and answers under way, now. */
+    uint64_t cpu_us;                       /* Of the thread. */
 };
 
 /* Make rings, listeners and threads-to-be, each with its shard (made by the caller, with a NULL door

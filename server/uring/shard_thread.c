@@ -189,6 +189,7 @@ static void fill_stats(struct shard_thread *thread, struct plane_shard_stats *st
     stats->log = thread->log.stats;
     stats->connections = thread->connections.open;
     stats->links = thread->links.open;
+    copies_fill_stats(thread, stats);
     stats->buffer_bytes = thread->chunks.bytes_out;
     stats->cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     if (thread->index == 0) {

@@ -20,6 +20,7 @@
 #include "batch.h"
 #include "calls.h"
 #include "connection.h"
+#include "copies.h"
 #include "far.h"
 #include "hop.h"
 #include "link.h"
@@ -78,6 +79,7 @@ struct shard_thread {
     struct aside aside;
     struct links links;
     struct far far;
+    struct copies copies;
     struct plane_table *table; /* NULL: there are no other nodes... */
     bool clustered;    /* ... and this says whether there are any members beside this one. */
     struct owed *owed; /* Answers that found a queue full (cross_answer.c). */

@@ -2,10 +2,13 @@
  * of them when the link breaks. */
 #include "check.h"
 
+#include <pthread.h>
+
 #include "events.h"
 #include "far_frame.h"
 #include "peer_frame.h"
 #include "planes_kit.h"
+#include "replication.h"
 #include "resp.h"
 
 static struct planes_kit kit;
@@ -183,22 +186,70 @@ static void test_large(void **state)
 
 /* ---- A node that this test plays: what it is asked, and whether and what it answers ---- */
 
-/* One shard; the real node has one, too, and owns what planes_kit_tables() gives the first. */
+/* One shard; the real node has one, too, and owns what planes_kit_tables() gives the first. A thread says that it lives, as
+ * replication does: a node that is not heard is not asked. */
 struct played {
-    int dialled; /* The end of the link that the real node has dialled. */
+    int dialled;  /* Our end of the link that the real node has dialled... */
+    int accepted; /* ... and of the one that we have. -1: there is none. */
+    pthread_mutex_t lock;
+    pthread_t pinger;
+    bool over;
     struct buffer in;
     struct test_memory memory;
 };
 
-static void link_up(struct played *node)
+static void say(int fd, uint8_t kind, uint64_t number, struct bytes body)
+{
+    uint8_t head[PEER_HEAD_BYTES];
+
+    peer_frame_head_put(head, kind, number, &body, 1);
+    (void)!send(fd, head, sizeof head, MSG_NOSIGNAL | MSG_MORE);
+    (void)!send(fd, body.data, body.size, MSG_NOSIGNAL);
+}
+
+static void *ping(void *context)
+{
+    struct played *node = context;
+    bool over = false;
+
+    while (!over) {
+        usleep(20000);
+        pthread_mutex_lock(&node->lock);
+        if (node->dialled >= 0) {
+            say(node->dialled, REPLICATION_PING, 0, bytes_of(NULL, 0));
+        }
+        if (node->accepted >= 0) {
+            say(node->accepted, REPLICATION_PING, 0, bytes_of(NULL, 0));
+        }
+        over = node->over;
+        pthread_mutex_unlock(&node->lock);
+    }
+    return NULL;
+}
+
+/* Our end of a new link. */
+static int make_link(bool dialled)
 {
     int ends[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     const struct plane_link link = {
-        .fd = ends[0], .dialled = true, .node = 2, .start = 1, .shard = 0, .shards = 1};
+        .fd = ends[0], .dialled = dialled, .node = 2, .start = 1, .shard = 0, .shards = 1};
     assert_int_equal(plane_link(kit.nodes[0].plane, 0, &link), 0);
-    node->dialled = ends[1];
+    return ends[1];
+}
+
+static void link_up(struct played *node)
+{
+    static const uint8_t nothing[16]; /* Of the real node's stream. */
+
+    pthread_mutex_lock(&node->lock);
+    node->dialled = make_link(true);
+    say(node->dialled, REPLICATION_HELLO, 0, bytes_of(nothing, sizeof nothing));
+    if (node->accepted < 0) {
+        node->accepted = make_link(false);
+    }
+    pthread_mutex_unlock(&node->lock);
 }
 
 static void play(struct played *node)
@@ -208,15 +259,27 @@ static void play(struct played *node)
     planes_kit_init(&kit, 2, shards);
     plane_kit_start(&kit.nodes[0]);
     planes_kit_tables(&kit, 1, 0);
-    node->memory = test_memory();
+    *node = (struct played){
+        .dialled = -1,
+        .accepted = -1,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .memory = test_memory(),
+    };
     node->in = (struct buffer){.memory = &node->memory.memory};
-    node->dialled = -1;
+    assert_int_equal(pthread_create(&node->pinger, NULL, ping, node), 0);
 }
 
 static void stop_playing(struct played *node)
 {
+    pthread_mutex_lock(&node->lock);
+    node->over = true;
+    pthread_mutex_unlock(&node->lock);
+    pthread_join(node->pinger, NULL);
     if (node->dialled >= 0) {
         close(node->dialled);
+    }
+    if (node->accepted >= 0) {
+        close(node->accepted);
     }
     buffer_fini(&node->in);
     planes_kit_stop(&kit);
@@ -257,13 +320,12 @@ static uint64_t receive_request(struct played *node, struct far_request *far)
     return frame.number;
 }
 
-static void say(int fd, uint8_t kind, uint64_t number, struct bytes body)
+/* As say(), on the link that the real node has dialled. */
+static void say_there(struct played *node, uint8_t kind, uint64_t number, struct bytes body)
 {
-    uint8_t head[PEER_HEAD_BYTES];
-
-    peer_frame_head_put(head, kind, number, &body, 1);
-    assert_int_equal(send(fd, head, sizeof head, MSG_NOSIGNAL), sizeof head);
-    assert_int_equal(send(fd, body.data, body.size, MSG_NOSIGNAL), (ssize_t)body.size);
+    pthread_mutex_lock(&node->lock);
+    say(node->dialled, kind, number, body);
+    pthread_mutex_unlock(&node->lock);
 }
 
 static void answer(struct played *node, uint64_t number, const char *reply)
@@ -273,15 +335,17 @@ static void answer(struct played *node, uint64_t number, const char *reply)
     body[0] = FAR_DONE;
     size_t size = strlen(reply);
     memcpy(body + 1, reply, size);
-    say(node->dialled, PEER_FAR_ANSWER, number, bytes_of(body, 1 + size));
+    say_there(node, PEER_FAR_ANSWER, number, bytes_of(body, 1 + size));
 }
 
 static void link_down(struct played *node)
 {
     uint32_t lost = atomic_load(&kit.lost);
 
+    pthread_mutex_lock(&node->lock);
     close(node->dialled);
     node->dialled = -1;
+    pthread_mutex_unlock(&node->lock);
     while (atomic_load(&kit.lost) == lost) {
         usleep(1000);
     }
@@ -404,7 +468,7 @@ static void test_nobody(void **state)
     ask(&client, line);
     link_up(&node); /* It had not been asked: so it is now. */
     uint64_t number = receive_request(&node, &far);
-    say(node.dialled, PEER_FAR_ANSWER, number, bytes_of(elsewhere, sizeof elsewhere));
+    say_there(&node, PEER_FAR_ANSWER, number, bytes_of(elsewhere, sizeof elsewhere));
     assert_int_equal(receive_request(&node, &far), number);
     answer(&node, number, "+OK\r\n");
     expect(&client, "+OK\r\n");
@@ -415,7 +479,7 @@ static void test_nobody(void **state)
 /* What is no frame, or not to be said on this link, ends it; the node goes on. */
 static void test_bad_frames(void **state)
 {
-    static const uint8_t kinds[] = {PEER_FAR_REQUEST, PEER_PUBLISH, 95, 70};
+    static const uint8_t kinds[] = {PEER_FAR_REQUEST, PEER_PUBLISH, 95, 70, 60};
     struct plane_client client;
     struct played node;
     uint8_t garbage[64];
@@ -428,7 +492,7 @@ static void test_bad_frames(void **state)
         uint32_t lost = atomic_load(&kit.lost);
         link_up(&node);
         if (i < sizeof kinds) {
-            say(node.dialled, kinds[i], 1, bytes_of(garbage, 8));
+            say_there(&node, kinds[i], 1, bytes_of(garbage, 8));
         } else if (i == sizeof kinds) {
             assert_true(send(node.dialled, garbage, sizeof garbage, MSG_NOSIGNAL) > 0);
         } else {
@@ -440,8 +504,10 @@ static void test_bad_frames(void **state)
         while (atomic_load(&kit.lost) == lost) {
             usleep(1000);
         }
+        pthread_mutex_lock(&node.lock);
         close(node.dialled);
         node.dialled = -1;
+        pthread_mutex_unlock(&node.lock);
     }
     ask(&client, "PING");
     expect(&client, "+PONG\r\n");

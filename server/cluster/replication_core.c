@@ -1,0 +1,134 @@
+#include "replication_core.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+/* ---- What replication asks of the shard ---- */
+
+static struct shard *shard_of(struct replication_shard *port)
+{
+    return ((struct replication_core *)port)->shard;
+}
+
+static void copy(struct replication_shard *port, const struct replication_copy *from,
+                 uint64_t now_ms, uint64_t now_us)
+{
+    const struct shard_copy to = {
+        .ticket = from->ticket,
+        .kind = from->kind,
+        .position = from->position,
+        .body = from->body,
+    };
+
+    shard_copy(shard_of(port), &to, now_ms, now_us);
+}
+
+static void copied(struct replication_shard *port, uint64_t number, uint64_t now_us)
+{
+    shard_copied(shard_of(port), number, now_us);
+}
+
+static void uncopied(struct replication_shard *port, uint64_t number, uint64_t now_us)
+{
+    shard_uncopied(shard_of(port), number, now_us);
+}
+
+static void walk(struct replication_shard *port, uint64_t first, uint64_t last,
+                 bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context)
+{
+    shard_walk(shard_of(port), first, last, visit, context);
+}
+
+static int whole(struct replication_shard *port, uint64_t position, uint64_t ticket,
+                 uint64_t now_us)
+{
+    shard_whole(shard_of(port), position, ticket, now_us);
+    return 0;
+}
+
+static int drop(struct replication_shard *port, uint32_t slot, uint64_t now_ms)
+{
+    (void)port;
+    (void)slot;
+    (void)now_ms;
+    return -EAGAIN; /* The shard keeps what it has. */
+}
+
+static bool find(struct replication_shard *port, uint64_t position, struct bytes key,
+                 struct bytes *record)
+{
+    return shard_peek(shard_of(port), position, key, record);
+}
+
+static bool ready(struct replication_shard *port)
+{
+    return shard_stats(shard_of(port))->loading == 0;
+}
+
+/* ---- What the shard asks of replication ---- */
+
+static struct replication *replication_of(struct copies_port *copies)
+{
+    const size_t offset = offsetof(struct replication_core, copies);
+
+    return ((struct replication_core *)(void *)((char *)copies - offset))->replication;
+}
+
+static uint64_t append(struct copies_port *copies, uint8_t kind, uint64_t position, uint64_t hlc,
+                       const struct bytes parts[], uint32_t part_count)
+{
+    return replication_append(replication_of(copies), kind, position, hlc, parts, part_count);
+}
+
+static void merged(struct copies_port *copies, uint64_t ticket, enum status status)
+{
+    replication_merged(replication_of(copies), ticket, status);
+}
+
+static void give_whole(struct copies_port *copies, uint64_t ticket, struct bytes record)
+{
+    replication_whole(replication_of(copies), ticket, record);
+}
+
+static void whole_done(struct copies_port *copies, uint64_t ticket, enum status status)
+{
+    replication_whole_done(replication_of(copies), ticket, status);
+}
+
+static bool may_bury(struct copies_port *copies, uint64_t position, struct bytes key,
+                     struct bytes record)
+{
+    return replication_may_bury(replication_of(copies), position, key, record);
+}
+
+void replication_core_init(struct replication_core *core, struct shard *shard)
+{
+    *core = (struct replication_core){
+        .port =
+            {
+                .copy = copy,
+                .copied = copied,
+                .uncopied = uncopied,
+                .walk = walk,
+                .whole = whole,
+                .drop = drop,
+                .find = find,
+                .ready = ready,
+                .seen = shard_seen(shard),
+            },
+        .copies =
+            {
+                .append = append,
+                .merged = merged,
+                .whole = give_whole,
+                .whole_done = whole_done,
+                .may_bury = may_bury,
+            },
+        .shard = shard,
+    };
+}
+
+void replication_core_attach(struct replication_core *core, struct replication *replication)
+{
+    core->replication = replication;
+}

@@ -1,0 +1,154 @@
+/* Copies of sessions on other nodes, over links between real planes: writes wait for them, and a node that is lost is
+ * stood in for. */
+#include "check.h"
+
+#include "planes_kit.h"
+
+static struct planes_kit kit;
+
+static uint32_t get_status(struct plane_client *client, const char *key)
+{
+    plane_client_add_get(client, bytes_of_string(key));
+    return plane_client_status(client);
+}
+
+/* What this node itself has. */
+static uint32_t inspect_status(struct plane_client *client, const char *key)
+{
+    Belay__Wire__Inspect inspect;
+
+    belay__wire__inspect__init(&inspect);
+    inspect.key = wire_bytes(bytes_of_string(key));
+    plane_client_add(client, FRAME_INSPECT, &inspect.base, bytes_of(NULL, 0));
+    return plane_client_status(client);
+}
+
+/* Write, and tell by which level that is acknowledged. */
+static uint32_t put(struct plane_client *client, const char *key, const char *value)
+{
+    struct frame frame;
+
+    plane_client_add_put(client, bytes_of_string(key), bytes_of_string(value), ACK_REPLICA);
+    plane_client_flush(client);
+    Belay__Wire__Reply *reply = plane_client_reply(client, &frame);
+    uint32_t ack = reply->ack;
+    assert_int_equal(reply->status, STATUS_OK);
+    belay__wire__reply__free_unpacked(reply, NULL);
+    return ack;
+}
+
+/* All slots are level, so that whoever owns one serves it. */
+static void wait_level(void)
+{
+    for (uint32_t i = 0; i < kit.count; i++) {
+        for (uint32_t shard = 0; shard < kit.nodes[i].options.shard_count; shard++) {
+            struct plane_shard_stats stats = {.copies.slots_not_level = 1};
+            while (kit.nodes[i].plane != NULL &&
+                   (stats.copies.slots_owned == 0 || stats.copies.slots_not_level > 0)) {
+                assert_int_equal(plane_stats(kit.nodes[i].plane, shard, &stats), 0);
+                usleep(1000);
+            }
+        }
+    }
+}
+
+/* With two copies of all, a write is acknowledged once the other node has it, whichever was asked. */
+static void test_two_copies(void **state)
+{
+    enum { KEYS = 60 };
+    static const uint32_t shards[] = {2, 3};
+    struct plane_client clients[2];
+    char key[16];
+
+    (void)state;
+    planes_kit_init(&kit, 2, shards);
+    planes_kit_start(&kit, 2);
+    wait_level();
+    for (uint32_t i = 0; i < 2; i++) {
+        plane_client_connect(&clients[i], &kit.nodes[i]);
+    }
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        assert_int_equal(put(&clients[i % 2], key, "v"), ACK_REPLICA);
+        assert_int_equal(inspect_status(&clients[0], key), STATUS_OK);
+        assert_int_equal(inspect_status(&clients[1], key), STATUS_OK);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        plane_client_close(&clients[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
+/* A node goes: what it had first is served by the next owner, with all that was acknowledged, and takes writes. */
+static void test_lost_node(void **state)
+{
+    enum { KEYS = 90 };
+    static const uint32_t shards[] = {1, 2, 1};
+    struct plane_client clients[2];
+    char key[16];
+
+    (void)state;
+    planes_kit_init(&kit, 3, shards);
+    planes_kit_start(&kit, 2);
+    wait_level();
+    for (uint32_t i = 0; i < 2; i++) {
+        plane_client_connect(&clients[i], &kit.nodes[i]);
+    }
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        assert_int_equal(put(&clients[i % 2], key, "v"), ACK_REPLICA);
+    }
+    plane_kit_stop(&kit.nodes[2]);
+    kit.nodes[2].plane = NULL;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        assert_int_equal(get_status(&clients[0], key), STATUS_OK);
+        assert_int_equal(get_status(&clients[1], key), STATUS_OK);
+        (void)put(&clients[(i + 1) % 2], key, "w");
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        plane_client_close(&clients[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
+/* Large sessions go from where they lie in the stream, and arrive whole. */
+static void test_large_copies(void **state)
+{
+    enum { BYTES = 900 * 1000, KEYS = 20 };
+    static const uint32_t shards[] = {1, 1};
+    static char value[BYTES + 1];
+    struct plane_client client;
+    char key[16];
+
+    (void)state;
+    planes_kit_init(&kit, 2, shards);
+    planes_kit_start(&kit, 2);
+    wait_level();
+    plane_client_connect(&client, &kit.nodes[0]);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        memset(value, 'a' + (int)i, BYTES);
+        snprintf(key, sizeof key, "k%u", i);
+        plane_client_add_put(&client, bytes_of_string(key), bytes_of(value, BYTES), ACK_REPLICA);
+    }
+    plane_client_flush(&client);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        struct frame frame;
+        Belay__Wire__Reply *reply = plane_client_reply(&client, &frame);
+        assert_int_equal(reply->status, STATUS_OK);
+        assert_int_equal(reply->ack, ACK_REPLICA);
+        belay__wire__reply__free_unpacked(reply, NULL);
+    }
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_copies),
+        cmocka_unit_test(test_lost_node),
+        cmocka_unit_test(test_large_copies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
