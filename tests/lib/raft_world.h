@@ -64,6 +64,7 @@ struct raft_world {
     uint32_t state_bytes; /* Of the machine, beside its digest. */
     uint64_t log_bytes;
     uint32_t kept_entries;
+    bool keep_commit; /* Stores know of late how far it was committed. */
     /* What is known of all. */
     uint32_t leaders[WORLD_TERMS_MAX];
     struct world_fork forks[WORLD_INDEX_MAX][WORLD_FORKS_MAX];
@@ -339,6 +340,9 @@ static inline void world_store(struct world_node *node, uint32_t calls)
     uint64_t commit = node->raft.commit;
     uint64_t sequence = disk_do(&node->disk, calls);
 
+    if (world.keep_commit && node->disk.call_count == 0) {
+        node->disk.saved.commit = commit;
+    }
     if (sequence > 0) {
         raft_stored(&node->raft, sequence);
         world_check(node, commit);

@@ -21,6 +21,7 @@ static void begin(uint64_t seed)
     world.kept_entries = random_below(&world.random, 2) * 5;
     world.state_bytes = seed % 16 == 5 ? 3 * RAFT_CHUNK_BYTES : 0;
     world.memory_failures = seed % 4 == 1 ? 50 : 0;
+    world.keep_commit = seed % 3 == 0;
     world.machine_failures = seed % 4 == 1 ? 4 : 0;
     for (uint32_t i = 1; i <= world.count; i++) {
         struct raft_options *options = &world.nodes[i].raft.options;

@@ -391,6 +391,103 @@ static void test_members_as_of_its_end(void **state)
     glass_fini();
 }
 
+/* ---- Beginnings ---- */
+
+/* Nodes that begin with the same state elect each other, and nobody else. */
+static void test_begins_with_a_state(void **state)
+{
+    static const uint32_t nodes[] = {2, 1};
+    uint8_t bytes[16] = {1}; /* The machine's: index 1, and a digest of it. */
+    struct buffer made = {.memory = heap_memory()};
+
+    (void)state;
+    world_init(5, 3, 1);
+    world.committed[1] = (struct world_fork){.term = 1, .digest = 0x77};
+    world.committed_last = 1;
+    store_u64(bytes + 8, 0x77);
+    assert_int_equal(raft_first_snapshot(nodes, 0, text(""), &made), -EINVAL);
+    assert_int_equal(raft_first_snapshot(nodes, 2, bytes_of(bytes, sizeof bytes), &made), 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        world_crash(i, 0);
+        disk_fini(&world.nodes[i].disk);
+        disk_init(&world.nodes[i].disk);
+        world.nodes[i].disk.saved = (struct raft_saved){
+            .term = 1,
+            .snapshot_index = 1,
+            .snapshot_term = 1,
+            .snapshot = disk_copy(buffer_bytes(&made)),
+        };
+        world_boot(&world.nodes[i]);
+        assert_int_equal(world.nodes[i].applied, 1);
+    }
+    assert_in_range(world_elect(), 1, 2);
+    propose_some(3);
+    assert_int_equal(raft_members_voters(&world.nodes[3].raft.members), 2);
+    buffer_fini(&made);
+    world_fini();
+}
+
+/* A new node that is given a snapshot by whoever is asked needs none of the leader's. */
+static void test_begins_with_what_another_made(void **state)
+{
+    struct buffer made = {.memory = heap_memory()};
+    struct raft_place place;
+
+    (void)state;
+    world_init(6, 4, 3);
+    assert_int_equal(raft_make_snapshot(&world.nodes[4].raft, &made, &place), -EAGAIN);
+    propose_some(5);
+    uint32_t asked = world_elect() % 3 + 1;
+    made.size = 0;
+    assert_int_equal(raft_make_snapshot(&world.nodes[asked].raft, &made, &place), 0);
+    assert_int_equal(place.index, world.nodes[asked].applied);
+    world_crash(4, 0);
+    world.nodes[4].disk.saved = (struct raft_saved){
+        .term = place.term,
+        .snapshot_index = place.index,
+        .snapshot_term = place.term,
+        .snapshot = disk_copy(buffer_bytes(&made)),
+    };
+    world_boot(&world.nodes[4]);
+    assert_int_equal(world.nodes[4].applied, place.index);
+    assert_int_equal(world_change(world_elect(), RAFT_ADD_LEARNER, 4), 0);
+    propose_some(2);
+    assert_int_equal(world.nodes[4].applied, world.committed_last);
+    assert_int_equal(world.counts.installed, 0);
+    buffer_fini(&made);
+    world_fini();
+}
+
+/* Who knows how far it was committed has that at once; what cannot be is refused. */
+static void test_begins_with_its_commit(void **state)
+{
+    (void)state;
+    world_init(7, 3, 3);
+    world.keep_commit = true;
+    propose_some(5);
+    for (uint32_t i = 1; i <= 3; i++) {
+        world_crash(i, 0);
+    }
+    world_boot(&world.nodes[2]);
+    assert_true(world.nodes[2].applied >= 5);
+    struct raft_saved saved = world.nodes[2].disk.saved;
+    world_crash(2, 0);
+    saved.commit = saved.snapshot_index + saved.entry_count + 1;
+    struct raft_options options = {.node = 2, .election_ms = 100, .heartbeat_ms = 10};
+    struct raft_ports ports = {.memory = heap_memory(),
+                               .net = &world.nodes[2].net,
+                               .store = &world.nodes[2].disk.store,
+                               .machine = &world.nodes[2].machine,
+                               .tracer = &world.nodes[2].tracer};
+    static struct raft raft;
+    assert_int_equal(raft_init(&raft, &options, &ports, &saved, 1), -EBADMSG);
+    for (uint32_t i = 1; i <= 3; i++) {
+        world_boot(&world.nodes[i]);
+    }
+    propose_some(2);
+    world_fini();
+}
+
 /* ---- A leader ---- */
 
 static void lead_with_snapshot(void)
@@ -536,6 +633,9 @@ int main(void)
         cmocka_unit_test(test_another_begins),
         cmocka_unit_test(test_has_it_already),
         cmocka_unit_test(test_append_before_base),
+        cmocka_unit_test(test_begins_with_a_state),
+        cmocka_unit_test(test_begins_with_what_another_made),
+        cmocka_unit_test(test_begins_with_its_commit),
         cmocka_unit_test(test_members_as_of_its_end),
         cmocka_unit_test(test_sends_chunks),
         cmocka_unit_test(test_next_one_waits),
