@@ -2,6 +2,7 @@
 #include "raft_storage.h"
 
 #include <fcntl.h>
+#include <lmdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -137,9 +138,15 @@ static int call_next(struct raft_store *port, struct raft_disk *model, uint64_t 
                     random_below(&again, (uint32_t)(last - model->saved.snapshot_index));
             rc = to[i]->snapshot(to[i], sequence, index, term, bytes_of(data, 1 + size), false);
         } else if (kind == 2) {
-            rc = to[i]->snapshot(to[i], sequence, last + 5, term, bytes_of(data, 1 + size), true);
+            index = last + 5;
+            if (last > model->saved.snapshot_index && random_below(&again, 2) == 0) {
+                index = model->saved.snapshot_index + 1; /* What is behind it goes as well. */
+            }
+            rc = to[i]->snapshot(to[i], sequence, index, term, bytes_of(data, 1 + size), true);
         } else {
-            from = last > model->saved.snapshot_index ? last + random_below(&again, 2) : last + 1;
+            from = model->saved.snapshot_index + 1 +
+                   random_below(&again, (uint32_t)(last - model->saved.snapshot_index) + 1);
+            from = random_below(&again, 3) > 0 ? last + 1 : from;
             for (uint32_t j = 0; j < count; j++) {
                 entries[j] = (struct raft_entry){
                     .index = from + j,
@@ -514,15 +521,53 @@ static void test_damage(void **state)
     assert_int_equal(prefix_found(4, CALLS), CALLS);
 }
 
+/* An entry that is not there is missed, also where those behind it are. */
+static void test_gap(void **state)
+{
+    struct raft_entry entries[3];
+    uint8_t bytes[9] = {3};
+    MDB_val key = {.mv_size = sizeof bytes, .mv_data = bytes};
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        entries[i] = (struct raft_entry){.index = 1 + i, .term = 1, .kind = RAFT_NOOP};
+    }
+    assert_int_equal(open_storage(), 0);
+    assert_int_equal(raft_storage_start(life.storage), 0);
+    struct raft_store *port = raft_storage_port(life.storage);
+    assert_int_equal(port->append(port, 1, entries, 3), 0);
+    close_storage();
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_open(env, life.path, 0, 0640), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+    store_u64_big(bytes + 1, 2);
+    assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    assert_int_equal(open_storage(), -EBADMSG);
+    assert_non_null(strstr(life.message, "missing"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_comes_back),      CASE(test_begins_with),      CASE(test_killed_at_each_step),
-        CASE(test_killed),          CASE(test_disk_full),        CASE(test_closed_while_full),
-        CASE(test_failed_for_good), CASE(test_queue_is_bounded), CASE(test_no_memory),
+        CASE(test_comes_back),
+        CASE(test_begins_with),
+        CASE(test_killed_at_each_step),
+        CASE(test_killed),
+        CASE(test_disk_full),
+        CASE(test_closed_while_full),
+        CASE(test_failed_for_good),
+        CASE(test_queue_is_bounded),
+        CASE(test_no_memory),
         CASE(test_damage),
+        CASE(test_gap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
