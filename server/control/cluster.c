@@ -234,6 +234,7 @@ void cluster_destroy(struct cluster *cluster)
     if (cluster == NULL) {
         return;
     }
+    cluster->ends = true;
     cluster_proposals_cancel(cluster);
     raft_fini(&cluster->raft);
     free_parts(cluster);

@@ -160,7 +160,7 @@ struct cluster_outcome {
 };
 
 /* Propose a command, at this member or any other. `done` is called once, from within a later event; NULL: nobody
- * waits. Returns 0; -EAGAIN: too many are under way; -ENOMEM. */
+ * waits. Returns 0; -EAGAIN: too many are under way; -ECANCELED: this node ends; -ENOMEM. */
 int cluster_propose(struct cluster *cluster, uint64_t now_ms, const struct map_command *command,
                     void (*done)(void *context, const struct cluster_outcome *outcome),
                     void *context);

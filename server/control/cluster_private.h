@@ -81,6 +81,7 @@ struct cluster {
     uint64_t proposal_number;
     uint32_t proposal_count;
     bool telling; /* Outcomes are being told. */
+    bool ends;
     struct cluster_proposal proposals[CLUSTER_PROPOSALS_MAX];
     struct buffer scratch;
 

@@ -86,6 +86,9 @@ static int add(struct cluster *cluster, const struct map_command *command,
     const struct actor self = cluster->options.self;
     struct cluster_proposal *place = cluster->proposals;
 
+    if (cluster->ends) {
+        return -ECANCELED;
+    }
     if (cluster->proposal_count == CLUSTER_PROPOSALS_MAX) {
         return -EAGAIN;
     }

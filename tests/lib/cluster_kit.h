@@ -58,6 +58,7 @@ struct cluster_kit {
     int rc;
     uint64_t epoch;
     uint32_t outcomes;
+    bool propose_again; /* From within the outcome. */
 };
 
 static struct cluster_kit kit;
@@ -435,7 +436,12 @@ static inline bool kit_is(uint32_t at, uint32_t node, enum map_state state)
 
 static inline void kit_done(void *context, const struct cluster_outcome *outcome)
 {
-    (void)context;
+    const struct map_command again = {.type = MAP_REPLICAS, .replicas = 2};
+
+    if (kit.propose_again) {
+        assert_int_equal(cluster_propose(context, kit.now_ms, &again, kit_done, context),
+                         -ECANCELED);
+    }
     kit.done = true;
     kit.outcomes++;
     kit.rc = outcome->rc;
@@ -446,7 +452,8 @@ static inline void kit_done(void *context, const struct cluster_outcome *outcome
 static inline void kit_propose(uint32_t at, const struct map_command *command)
 {
     kit.done = false;
-    assert_int_equal(cluster_propose(kit_cluster(at), kit.now_ms, command, kit_done, NULL), 0);
+    assert_int_equal(
+        cluster_propose(kit_cluster(at), kit.now_ms, command, kit_done, kit_cluster(at)), 0);
     assert_false(kit.done);
 }
 
