@@ -402,6 +402,8 @@ int member_shards(struct member *member, uint32_t shards);
 void member_want(struct member *member, uint32_t index);
 /* The READY link for a request: its own, which is wanted, or another. NULL: there is none. */
 struct link *member_link(struct member *member, const struct belay_request *request);
+/* All its READY links are no good. */
+void member_lose(struct member *member, const char *reason);
 /* A READY link landed on a shard: it takes that place if it is free. */
 void member_landed(struct link *link);
 /* A READY link of the list of servers that leads to a node of the map takes a place among its links, if one is

@@ -114,6 +114,8 @@ void link_lose(struct link *link, const char *reason)
     client->ready--;
     link->member->ready--;
     link->silent = false;
+    /* Without a connection it need not be avoided: it is asked once there is one. */
+    link->member->silent = link->member->silent && link->member->ready > 0;
     client->counters[BELAY_COUNT_DISCONNECTS]++;
     link->tries = 0;
     link->retry_at_ms = uv_now(client->loop) + connect_backoff_ms(link);
@@ -355,7 +357,8 @@ static uint64_t silence_among_others(struct link *link, uint64_t now_ms)
         again_elsewhere(link);
     }
     if (now_ms >= link->pinged_at_ms + client->silence_ms) {
-        link_lose(link, "no answer, not even to a PING");
+        /* Its node's other connections, on which nothing is awaited, would not be looked at. */
+        member_lose(link->member, "no answer, not even to a PING");
         return UINT64_MAX;
     }
     return link->pinged_at_ms + client->silence_ms;

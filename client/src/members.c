@@ -173,6 +173,16 @@ struct link *member_link(struct member *member, const struct belay_request *requ
     return NULL;
 }
 
+void member_lose(struct member *member, const char *reason)
+{
+    for (uint32_t i = 0; i < member->link_count; i++) {
+        struct link *link = member->links[i];
+        if (link != NULL && link->state == LINK_READY) {
+            link_lose(link, reason);
+        }
+    }
+}
+
 /* ---- Of the map ---- */
 
 struct member *member_numbered(const struct belay_client *client, uint32_t number)

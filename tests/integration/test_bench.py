@@ -50,6 +50,20 @@ def test_usage():
         check(unreachable.returncode == 3 and "127.0.0.1:1" in unreachable.stderr, unreachable)
 
 
+def test_several_servers():
+    """Where the first of the list is away the others are asked, by each command."""
+    with Daemon() as daemon:
+        daemon.start()
+        servers = f"127.0.0.1:1,{daemon.native}"
+        record = daemon.directory / "record"
+        for command in (["fill", "--sessions", 50], ["check", "--sessions", 50],
+                        ["run", "--count", 100, "--keys", 50, "--prefix", "other:", "--record", record],
+                        ["audit", record]):
+            done = bench(*command, server=servers)
+            check(done.returncode == 0, done)
+        check(daemon.stop() == 0, daemon.log())
+
+
 def test_every_option_is_in_help_or_manual():
     source = (tree.TOP / "tools/bench/options.c").read_text(encoding="utf-8")
     for option in re.findall(r'^    \{"([a-z-]+)", (?:required|no)_argument', source, re.MULTILINE):

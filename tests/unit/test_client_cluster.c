@@ -1,5 +1,6 @@
 /* libbelay and a cluster: who is asked, and who instead when a node dies, is silent, or cannot serve. */
 #include "fake_cluster.h"
+#include "random.h"
 
 static struct fake_cluster cluster;
 static struct belay_client *client;
@@ -152,6 +153,56 @@ static void test_silent_primary(void **state)
     }
     expect_from(key, 1);
     assert_true(answer.calls == 1 && atomic_load(&primary->writes) == 1);
+    stop();
+}
+
+/* Silent for so long that its connections are given up, all of them: it is connected to anew, and is the primary again. */
+static void test_silent_for_long(void **state)
+{
+    int next = 0;
+
+    (void)state;
+    start(2);
+    struct fake_node *primary = &cluster.nodes[0];
+    const char *key = fake_key(1, &next);
+    client->silent_ms = SILENCE_MS;
+    client->silence_ms = 2 * SILENCE_MS;
+    atomic_store(&primary->fake.silent, 1);
+    uint64_t lost = belay_client_counter(client, BELAY_COUNT_DISCONNECTS);
+    expect_from(key, 2);
+    while (client->members[0]->ready > 0) {
+        uv_run(belay_client_loop(client), UV_RUN_ONCE);
+    }
+    assert_int_equal(belay_client_counter(client, BELAY_COUNT_DISCONNECTS), lost + 2);
+    expect_from(key, 2);
+    atomic_store(&primary->fake.silent, 0);
+    while (client->members[0]->ready < 2) {
+        char any[16];
+        snprintf(any, sizeof any, "k%d", next++);
+        assert_int_equal(belay_get(client, belay_text(any), NULL), BELAY_OK);
+        uv_run(belay_client_loop(client), UV_RUN_NOWAIT);
+    }
+    expect_from(key, 1);
+    stop();
+}
+
+/* The nodes that told the map are gone: another is asked for it. */
+static void test_other_tells_the_map(void **state)
+{
+    int next = 0;
+
+    (void)state;
+    start(1);
+    assert_int_equal(client->map_sources, 3);
+    atomic_store(&cluster.nodes[1].fake.cut, 1);
+    while (client->map_sources == 3) {
+        uv_run(belay_client_loop(client), UV_RUN_ONCE);
+    }
+    uint32_t maps = atomic_load(&cluster.nodes[1].fake.maps);
+    while (atomic_load(&cluster.nodes[1].fake.maps) == maps) {
+        assert_int_equal(belay_get(client, belay_text(fake_key(2, &next)), NULL), BELAY_OK);
+    }
+    assert_int_equal(client->map_sources, 3);
     stop();
 }
 
@@ -508,6 +559,128 @@ static void test_alone(void **state)
     }
 }
 
+struct count {
+    uint32_t sent, answered;
+};
+
+static void count_answer(struct belay_result *result, void *context)
+{
+    struct count *count = context;
+
+    for (size_t i = 0; i < belay_result_item_count(result); i++) {
+        assert_non_null(belay_result_text(belay_result_item(result, i)));
+    }
+    assert_non_null(belay_result_node(result));
+    count->answered++;
+}
+
+static void send_something(struct count *count, uint64_t *random)
+{
+    struct belay_request *request;
+    char key[16];
+
+    snprintf(key, sizeof key, "k%u", random_below(random, 500));
+    switch (random_below(random, 4)) {
+    case 0:
+        request = get_keys((int)random_below(random, 60) + 1);
+        break;
+    case 1:
+        request = belay_write_begin(client, belay_text(key), BELAY_UPSERT);
+        belay_write_add(request, belay_text("n"), 1);
+        break;
+    case 2:
+        request = belay_get_begin(client, belay_text(key), BELAY_GET_ANY);
+        break;
+    default:
+        request = belay_get_begin(client, belay_text(key), 0);
+    }
+    belay_request_timeout_ms(request, 50 + random_below(random, 400));
+    if (random_below(random, 8) == 0) {
+        belay_request_no_retry(request);
+    }
+    assert_int_equal(belay_send(request, count_answer, count), BELAY_OK);
+    count->sent++;
+}
+
+static void make_trouble(uint64_t *random)
+{
+    static const enum status statuses[] = {STATUS_OK, STATUS_BUSY, STATUS_STOPPING,
+                                           STATUS_UNAVAILABLE};
+    struct fake_node *node = &cluster.nodes[random_below(random, FAKE_NODES)];
+
+    switch (random_below(random, 6)) {
+    case 0:
+        atomic_store(&node->fake.silent, random_below(random, 2));
+        break;
+    case 1:
+        atomic_store(&node->fake.cut, 1);
+        break;
+    case 2:
+        atomic_store(&node->mute, random_below(random, 2));
+        break;
+    case 3:
+        atomic_store(&node->status, statuses[random_below(random, 4)]);
+        break;
+    case 4:
+        if (cluster.told_count < 7) {
+            uint32_t start = random_below(random, SLOT_COUNT / 2);
+            for (uint32_t i = start; i < start + SLOT_COUNT / 2; i++) {
+                cluster.map.owners[i].count = 1;
+                cluster.map.owners[i].members[0] = (uint8_t)random_below(random, 2);
+            }
+            cluster.map.member_count = 2 + random_below(random, 2);
+            for (uint32_t i = 0; i < SLOT_COUNT && cluster.map.member_count == 2; i++) {
+                cluster.map.owners[i] = (struct client_map_owners){.count = 1, .members = {i % 2}};
+            }
+            fake_cluster_tell(&cluster);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* Whatever happens in whatever order, each request ends once; and when all is well again, all is as it should be. */
+static void test_random_trouble(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        uint64_t random = seed;
+        struct count count = {0};
+        int next = 0;
+        start(1u << seed % 3); /* Three shards would go with the three nodes. */
+        client->probe_ms = 3;
+        client->silent_ms = 5;
+        client->silence_ms = 60;
+        for (int step = 0; step < 150; step++) {
+            for (uint32_t i = random_below(&random, 6); i > 0; i--) {
+                send_something(&count, &random);
+            }
+            if (random_below(&random, 3) == 0) {
+                make_trouble(&random);
+            }
+            uv_run(belay_client_loop(client), UV_RUN_NOWAIT);
+            poll(NULL, 0, (int)random_below(&random, 5));
+        }
+        for (int i = 0; i < FAKE_NODES; i++) {
+            atomic_store(&cluster.nodes[i].fake.silent, 0);
+            atomic_store(&cluster.nodes[i].mute, 0);
+            atomic_store(&cluster.nodes[i].status, STATUS_OK);
+        }
+        if (seed % 4 != 0) { /* Else it is closed with all that is under way. */
+            belay_client_run(client);
+            assert_int_equal(count.answered, count.sent);
+            for (int i = 0; i < 200; i++) {
+                char key[16];
+                snprintf(key, sizeof key, "k%d", next++);
+                assert_int_equal(belay_get(client, belay_text(key), NULL), BELAY_OK);
+            }
+        }
+        stop();
+        assert_int_equal(count.answered, count.sent);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +688,8 @@ int main(void)
         cmocka_unit_test(test_next_server_of_the_list),
         cmocka_unit_test(test_killed_primary),
         cmocka_unit_test(test_silent_primary),
+        cmocka_unit_test(test_silent_for_long),
+        cmocka_unit_test(test_other_tells_the_map),
         cmocka_unit_test(test_first_answer_counts),
         cmocka_unit_test(test_no_retry_stays),
         cmocka_unit_test(test_slow_is_not_silent),
@@ -527,6 +702,7 @@ int main(void)
         cmocka_unit_test(test_read_from_any_copy),
         cmocka_unit_test(test_who_decided),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_random_trouble),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 #include "limits.h"
 
 static const char usage_text[] =
-    "usage: belay-bench run   [--server HOST:PORT] [--protocol native|resp] [--connections N]\n"
+    "usage: belay-bench run   [--server HOST:PORT,...] [--protocol native|resp] [--connections N]\n"
     "                         [--pipeline N] [--reads PCT] [--value-bytes N] [--keys N] [--ttl S] "
     "[--ack LEVEL] [--rate N]\n"
     "                         [--seconds S | --count N] [--warmup S] [--prefix KEYS]\n"

@@ -191,7 +191,7 @@ static int open_transport(struct pump *pump, const struct bench_options *options
 int pump_create(const struct bench_options *options, const struct server *server,
                 struct pump_user *user, struct pump **pump)
 {
-    const uint32_t shards = server->shards;
+    const uint32_t shards = server->shards * server->nodes; /* Of all nodes. */
     struct pump *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;

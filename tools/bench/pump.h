@@ -1,6 +1,6 @@
 /* Keeps requests flowing: some connections, each with a number of requests in flight, fed by its user.
  *
- * A *lane* has one connection for each shard of the server, so that --connections counts connections and no
+ * A *lane* has one connection for each shard of the server (of each node of a cluster), so that --connections counts connections and no
  * request takes a detour; in RESP, which knows no shards, it is one connection. What carries it is the transport's
  * business (transport.h). Closed loop: a lane asks for its next request when
  * one is answered. Open loop (`rate`): requests are due at fixed times whatever the answers do, and their

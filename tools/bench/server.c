@@ -92,9 +92,12 @@ static void read_status(struct server *server, struct belay_bytes document)
     json_t *root = json_loadb(document.data, document.size, 0, NULL);
     json_int_t pid = json_integer_value(json_object_get(root, "pid"));
     json_int_t sessions = json_integer_value(json_object_get(root, "sessions"));
+    json_int_t nodes =
+        json_integer_value(json_object_get(json_object_get(root, "cluster"), "members"));
 
     server_found(server, pid);
     server->sessions = sessions > 0 ? (uint64_t)sessions : 0;
+    server->nodes = nodes > 0 && nodes <= UINT16_MAX ? (uint32_t)nodes : 1;
     json_decref(root);
 }
 
@@ -148,7 +151,7 @@ destroy_options:
 
 enum bench_exit server_ask(const struct bench_options *options, struct server *server)
 {
-    *server = (struct server){.shards = 1, .pid = options->server_pid};
+    *server = (struct server){.shards = 1, .nodes = 1, .pid = options->server_pid};
     return options->protocol == BENCH_RESP ? server_ask_resp(options, server)
                                            : ask_native(options, server);
 }

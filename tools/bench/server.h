@@ -13,7 +13,8 @@
 #include "options.h"
 
 struct server {
-    uint32_t shards;   /* RESP: 1. */
+    uint32_t shards;   /* Of a node. RESP: 1. */
+    uint32_t nodes;    /* Of the cluster; 1: a node alone, or RESP. */
     uint32_t pid;      /* 0: it does not run here, or cannot be seen. */
     uint64_t sessions; /* 0 where it does not say. */
     char node[128];
