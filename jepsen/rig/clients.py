@@ -5,7 +5,7 @@ answer in time, a lost connection, a status that leaves it open. After Unknown t
 request makes a new one.
 """
 
-import socket
+import json
 
 import native
 import redis_kit
@@ -21,6 +21,8 @@ UPSERT, CREATE, UPDATE = 0, 1, 2
 BLOB, MAP, SET = 1, 2, 3
 SET_FIELD, ADD, DESTROY, ADD_MEMBER = 1, 4, 12, 13
 NO_TOUCH = 4
+# When it was looked at and how it is stored may differ from copy to copy.
+MAY_DIFFER = ("last_access_ms", "deadline_ms", "record_bytes")
 
 
 class Refused(Exception):
@@ -198,18 +200,26 @@ class RespClient(Patient):
 
 
 def copies_of(node, keys, timeout_s=10):
-    """{key: its own copy as text, or None} of one node."""
+    """{key: what must be the same in all copies of it, or None} as one node has it."""
     client = NativeClient(node.native, timeout_s)
     try:
-        return {key: client.inspect(key) for key in keys}
+        return {key: state_of(client.inspect(key)) for key in keys}
     finally:
         client.close()
 
 
-def is_reachable(address, timeout_s=1):
-    host, port = address.rsplit(":", 1)
-    try:
-        socket.create_connection((host, int(port)), timeout_s).close()
-        return True
-    except OSError:
-        return False
+def state_of(text):
+    """A tombstone is nothing: each node forgets it when its time has come."""
+    document = json.loads(text) if text is not None else {"live": False}
+    if not document["live"]:
+        return None
+    return {name: value for name, value in document.items() if name not in MAY_DIFFER}
+
+
+def unequal(nodes, keys, wanted):
+    """The sessions that are not alike on all nodes that have them, or are on less than `wanted`: (key, copies)."""
+    copies = [copies_of(node, keys) for node in nodes]
+    for key in keys:
+        present = [each[key] for each in copies if each[key] is not None]
+        if present and (len(present) < wanted or any(other != present[0] for other in present)):
+            yield key, present

@@ -3,7 +3,8 @@ vectors, maps, sets. A keyword is a Keyword here, which is a str; text in Python
 
 import re
 
-TOKEN = re.compile(r"""[\s,]*(?:(?P<open>\#\{|[\[{(])|(?P<close>[\]})])|"(?P<text>(?:[^"\\]|\\.)*)"|(?P<word>[^\s,\[\]{}()"]+))""")
+TOKEN = re.compile(r'[\s,]*(?:(?P<open>#\{|[\[{(])|(?P<close>[\]})])|"(?P<text>(?:[^"\\]|\\.)*)"|'
+                   r'(?P<word>[^\s,\[\]{}()"]+))')
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 CLOSING = {"[": "]", "(": ")", "{": "}", "#{": "}"}
 

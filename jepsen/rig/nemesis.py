@@ -129,8 +129,8 @@ class Wipe:
 
 
 class Rollback:
-    """A disk that is put back to what it was some seconds before, as from an old image: what no store can survive, and no
-    checker may let pass. It is there to show that they do not."""
+    """A disk that is put back to what it was some seconds before, as from an old image: what no store can survive, and
+    no checker may let pass. It is there to show that they do not."""
 
     name = "rollback"
 

@@ -63,8 +63,8 @@ def enter():
         return 2
     directory = tempfile.mkdtemp(prefix="belay-net-")
     janitor = subprocess.Popen(  # pylint: disable=consider-using-with
-        ["sh", "-c", 'cat; for i in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && exit; sleep 1; done', "janitor", directory],
-        stdin=subprocess.PIPE, start_new_session=True)
+        ["sh", "-c", 'cat; for i in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && exit; sleep 1; done', "janitor",
+         directory], stdin=subprocess.PIPE, start_new_session=True)
     inner = subprocess.Popen(  # pylint: disable=consider-using-with
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--pid", "--mount", "--fork", "--kill-child",
          "--mount-proc", sys.executable, *sys.argv], env={**os.environ, MARK: directory, "TMPDIR": directory})
@@ -105,6 +105,15 @@ class Network:
         self.addresses[name] = address
         return address
 
+    def forget(self):
+        """Everybody's place, once nothing runs there; cuts too."""
+        self.heal()
+        for name in self.addresses:
+            run("ip", "netns", "delete", name)
+            # It goes with its other end, perhaps before this.
+            subprocess.run(["ip", "link", "delete", f"to-{name}"], capture_output=True, check=False)
+        self.addresses = {}
+
     def wrapper(self, name):
         """What runs a command there, with processes and mounts of its own. The command is the one child of it."""
         return ["ip", "netns", "exec", name, "unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
@@ -114,7 +123,8 @@ class Network:
         self.pairs = set(pairs)
         lines = ["flush set bridge belay cut"]
         if self.pairs:
-            elements = ", ".join(f"{self.addresses[one]} . {self.addresses[other]}" for one, other in sorted(self.pairs))
+            elements = ", ".join(f"{self.addresses[one]} . {self.addresses[other]}"
+                                 for one, other in sorted(self.pairs))
             lines.append(f"add element bridge belay cut {{ {elements} }}")
         run("nft", "-f", "-", given="\n".join(lines) + "\n")
 

@@ -1,6 +1,5 @@
 """One round: a cluster, workers, a nemesis, healing, the reads at the end, the verdict."""
 
-import json
 import shutil
 import threading
 import time
@@ -10,7 +9,7 @@ from daemon import SLOWNESS, Failed, wait_for
 
 from . import edn, history
 from .checkers import CHECKERS
-from .clients import NativeClient, Refused, RespClient, Unknown, copies_of
+from .clients import NativeClient, Refused, RespClient, Unknown, unequal
 from .nemesis import Chaos
 from .net import Network
 from .nodes import net_cluster
@@ -91,24 +90,14 @@ class Plan:
         self.stop = threading.Event()
 
 
-def copies_differ(cluster, workload):
-    """What the owners' own copies of the sessions disagree about; empty: they are equal. Each session must be on as many
-    nodes as there are replicas."""
-    wanted = min(2, len(cluster))
-    keys = [workload.key_name(key) for key in workload.key_numbers()]
-    copies = [copies_of(node, keys) for node in cluster]
-    found = []
-    for key in keys:
-        present = [state_of(each[key]) for each in copies if each[key] is not None]
-        if present and (len(present) < wanted or any(other != present[0] for other in present)):
-            found.append(f"{key.decode()}: {present}")
-    return found
-
-
-def state_of(text):
-    """What of a copy must be the same everywhere: not when it was looked at."""
-    return {name: value for name, value in json.loads(text).items()
-            if name not in ("last_access_ms", "deadline_ms", "idle_left_ms", "now_ms")}
+def copies_differ(plan):
+    """What the owners' own copies of the sessions disagree about; empty: they are equal."""
+    keys = [plan.workload.key_name(key) for key in plan.workload.key_numbers()]
+    try:
+        found = list(unequal(plan.cluster, keys, min(2, len(plan.cluster))))
+    except (Refused, Unknown) as error:
+        return [f"a node does not tell: {error}"]
+    return [f"{key.decode()}: {present}" for key, present in found]
 
 
 def run_round(options, store):
@@ -177,9 +166,9 @@ def settle(plan):
     """Wait until all copies are equal."""
     try:
         plan.cluster.await_settled(SETTLE_PATIENCE_S)
-        wait_for("all copies are equal", lambda: not copies_differ(plan.cluster, plan.workload), SETTLE_PATIENCE_S)
+        wait_for("all copies are equal", lambda: not copies_differ(plan), SETTLE_PATIENCE_S)
     except Failed as failure:
-        return [f"after healing: {failure}", *copies_differ(plan.cluster, plan.workload)[:3]]
+        return [f"after healing: {failure}", *copies_differ(plan)[:3]]
     return []
 
 

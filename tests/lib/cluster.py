@@ -19,6 +19,8 @@ from pathlib import Path
 from daemon import Daemon, Failed, check, wait_for
 
 PATIENCE_S = 60
+# Who dies is noticed soon, and serves again soon after it came back.
+SETTINGS = ["cluster.heartbeat=300ms", "cluster.down_after=2s", "cluster.cooldown=1s"]
 PORTS = {"listen.port": "native", "listen.cluster_port": "cluster", "listen.peer_port": "peer",
          "listen.http_port": "http"}
 
@@ -27,8 +29,8 @@ class Node(Daemon):
     """One member. `launch()` enters the cluster with `token` as long as the directory is empty."""
 
     def __init__(self, name, directory, settings=(), wrapper=(), shards=2):
-        super().__init__(settings=["listen.peer_port=0", "listen.cluster_port=0", f"node.name={name}", *settings],
-                         directory=directory, wrapper=wrapper, shards=shards)
+        super().__init__(settings=["listen.peer_port=0", "listen.cluster_port=0", f"node.name={name}", *SETTINGS,
+                                   *settings], directory=directory, wrapper=wrapper, shards=shards)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.token = None
@@ -153,44 +155,52 @@ class Cluster:
 
     def token(self):
         """What a new node enters with."""
-        return self.running()[0].run("belayctl", "join-token").strip()
+        return self.running()[0].ask("join-token")["token"]
 
-    def remove(self, name):
-        """Take the member of that name, which is gone for good, out of the map."""
+    def remove(self, name, patience_s=PATIENCE_S):
+        """Take the member of that name, which is gone for good, out of the map, once it is known to be down."""
         asked = self.running()[0]
-        for member in asked.ask("node", "list")["nodes"]:
-            if member["name"] == name and member["state"] != "left":
-                asked.run("belayctl", "node", "remove", str(member["number"]))
+        wait_for(f"{name} is down", lambda: self.states(asked).get(name) == "down", patience_s)
+        asked.run("belayctl", "node", "remove", name)
 
-    def members(self, node):
-        """As this node's map has them: name to row; None where it cannot be asked."""
+    def states(self, node):
+        """As this node's map has it: name to state; empty where it cannot be asked."""
         listed = node.ask_or_none("node", "list")
-        return listed and {row["name"]: row for row in listed["nodes"] if row["state"] != "left"}
+        return {row["name"]: row["state"] for row in listed["nodes"]} if listed else {}
 
     def is_active(self):
         """Do all that run agree that those are members, and serve?"""
         running = self.running()
+        return all(self.states(node).get(other.name) == "active" for node in running for other in running)
+
+    def unsettled(self):
+        """What keeps it from being settled: active, one map, every slot at its owners, every link up, nothing under way.
+        None: it is."""
+        running, epochs = self.running(), set()
+        names = {node.name for node in running}
         for node in running:
-            members = self.members(node)
-            if members is None or any(members.get(other.name, {}).get("state") != "active" for other in running):
-                return False
-        return True
+            listed = node.ask_or_none("node", "list")
+            if listed is None:
+                return f"{node.name} does not answer"
+            epochs.add(listed["epoch"])
+            rows = {row["name"]: row for row in listed["nodes"]}
+            for name in names:
+                row = rows.get(name)
+                if row is None or row["state"] != "active" or row["link"] == "down":
+                    return f"{node.name} has {name} as {row}"
+            for name, row in rows.items():
+                if row["slots_coming"] or (name in names and row["records_behind"]):
+                    return f"{node.name} has {name} as {row}"
+        return None if len(epochs) == 1 else f"epochs {sorted(epochs)}"
 
     def is_settled(self):
-        """Active, one map, and nothing that one node has and another one should have and has not."""
-        epochs = set()
-        for node in self.running():
-            status = node.ask_or_none("status")
-            if status is None:
-                return False
-            state = status["cluster"]
-            epochs.add(state["epoch"])
-            if state["slots_not_level"] or state["records_behind"]:
-                return False
-        return len(epochs) == 1 and self.is_active()
+        return self.unsettled() is None
 
     def await_active(self, patience_s=PATIENCE_S):
         wait_for("all that run are active members", self.is_active, patience_s)
 
     def await_settled(self, patience_s=PATIENCE_S):
-        wait_for("the cluster has settled", self.is_settled, patience_s)
+        try:
+            wait_for("the cluster has settled", self.is_settled, patience_s)
+        except Failed as failure:
+            raise Failed(f"{failure}: {self.unsettled()}") from None
