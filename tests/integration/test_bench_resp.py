@@ -278,5 +278,37 @@ def test_users():
             check("errors      0" in bench(server.port, "run", "--count", 100, environment=user), "with the password")
 
 
+def test_writes_that_wait_for_replicas():
+    with Redis() as primary:
+        following = [("replicaof", f"127.0.0.1 {primary.port}")]
+        with Redis(settings=following) as replica, Client(replica.port) as client:
+            wait_for("the replica follows", lambda: b"master_link_status:up" in client.ask("INFO", "replication"))
+            words = ("run", "--count", 400, "--keys", 50, "--reads", 40, "--deletes", 20, "--value-bytes", 64, "--json")
+            result = json.loads(bench(primary.port, *words, "--wait", 1))
+            check(result["acked"] == {"replica": result["writes"]} and result["reads"] > 50, result)
+            check(len(result["gaps_us"]) == 50 and all(gap > 0 for gap in result["gaps_us"]), result)
+            plain = json.loads(bench(primary.port, *words))
+            check(plain["acked"] == {"memory": plain["writes"]}, plain)
+            # Where there are not so many it is acknowledged all the same, and said how far it came.
+            few = json.loads(bench(primary.port, "run", "--count", 4, "--reads", 0, "--wait", 2, "--timeout-ms", 1000,
+                                   "--json", expect=0))
+            check(few["acked"] == {"memory": 4}, few)
+    wrong = subprocess.run([program("belay-bench"), "run", "--wait", "1"], capture_output=True, text=True, check=False)
+    check(wrong.returncode == 2 and "--wait is a command of RESP" in wrong.stderr, wrong)
+
+
+def test_gaps_tell_of_a_server_that_stood_still():
+    with Daemon() as daemon:
+        daemon.start()
+        with load_on(port_of(daemon), "--connections", 4, "--seconds", 60, "--reads", 50) as load:
+            wait_for("load", lambda: daemon.cpu_seconds() > 0.2)
+            daemon.send(signal.SIGSTOP)
+            time.sleep(0.5) # What the gaps have to show, but for an answer that came late.
+            daemon.send(signal.SIGCONT)
+            time.sleep(0.1)
+            result = document_of(load, 0)
+        check(len(result["gaps_us"]) == 4 and all(gap >= 400000 for gap in result["gaps_us"]), result)
+
+
 if __name__ == "__main__":
     run_cases(__name__)

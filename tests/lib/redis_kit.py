@@ -18,9 +18,10 @@ class Redis:
     """A redis-server, which keeps nothing unless told so. `settings` are words of its configuration, such as
     ("appendonly", "yes"); `wrapper` is a command that it is run under."""
 
-    def __init__(self, settings=(), wrapper=()):
+    def __init__(self, settings=(), wrapper=(), address="127.0.0.1"):
         self.settings = settings
         self.wrapper = wrapper
+        self.address = address
 
     def __enter__(self):
         self.port = free_port()
@@ -35,7 +36,7 @@ class Redis:
 
     def launch(self):
         """Begin to start; await_ready() follows."""
-        own = [("port", self.port), ("bind", "127.0.0.1"), ("save", ""), ("appendonly", "no"),
+        own = [("port", self.port), ("bind", self.address), ("save", ""), ("appendonly", "no"),
                ("loglevel", "warning"), ("dir", self.directory.name), *self.settings]
         self.process = subprocess.Popen(
             [*self.wrapper, "redis-server", *(str(word) for name, value in own for word in (f"--{name}", value))],
@@ -46,12 +47,17 @@ class Redis:
         def answers():
             check(self.process.poll() is None, "redis-server ended")
             try:
-                with Client(self.port) as client:
+                with Client(self.port, host=self.address) as client:
                     answer = client.ask("PING")
                     return answer == b"PONG" or answer.startswith(b"NOAUTH")
             except OSError:
                 return False
         wait_for("redis-server answers", answers)
+
+    @property
+    def native(self):
+        """Where it listens, under the name that a Daemon has for that."""
+        return f"{self.address}:{self.port}"
 
     def kill(self):
         self.process.kill()

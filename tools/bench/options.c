@@ -16,7 +16,7 @@ static const char usage_text[] =
     "                         [--pipeline N] [--reads PCT] [--value-bytes N] [--keys N] [--ttl S] "
     "[--ack LEVEL] [--rate N]\n"
     "                         [--seconds S | --count N] [--warmup S] [--prefix KEYS]\n"
-    "                         [--record FILE] [--json]\n"
+    "                         [--record FILE] [--wait REPLICAS] [--json]\n"
     "       belay-bench audit FILE [--server HOST:PORT] [--ignore-last-ms N] [--json]\n"
     "       belay-bench fill  --sessions N [--value-bytes B] [--seed S] [--ttl S] [--json]\n"
     "       belay-bench check --sessions N [--value-bytes B] [--seed S] [--json]\n"
@@ -53,6 +53,7 @@ enum option_id {
     OPTION_IGNORE_LAST_MS,
     OPTION_SERVER_PID,
     OPTION_NO_RETRY,
+    OPTION_WAIT,
     OPTION_JSON,
     OPTION_HELP,
     OPTION_VERSION,
@@ -83,6 +84,7 @@ static const struct option long_options[] = {
     {"ignore-last-ms", required_argument, NULL, OPTION_IGNORE_LAST_MS},
     {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
     {"no-retry", no_argument, NULL, OPTION_NO_RETRY},
+    {"wait", required_argument, NULL, OPTION_WAIT},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -283,6 +285,8 @@ static int parse_option(int id, struct argument argument, struct bench_options *
     case OPTION_NO_RETRY:
         options->no_retry = true;
         return 0;
+    case OPTION_WAIT:
+        return parse_u32(argument, 1, REPLICAS_MAX, &options->wait);
     case OPTION_JSON:
         options->json = true;
         return 0;
@@ -330,6 +334,9 @@ static int check_options(const struct bench_options *options, bool keys_given)
         wrong = "--ack: RESP has no ack levels. What a write waits for is set in the server (`ack` "
                 "of its "
                 "[policy]; Redis: appendfsync); leave --ack away, or use --protocol native";
+    } else if (options->protocol == BENCH_NATIVE && options->wait > 0) {
+        wrong =
+            "--wait is a command of RESP; with --protocol native --ack says what a write waits for";
     } else if (options->first + options->keys > CONTENT_KEYS_MAX) {
         wrong = "too many keys";
     }

@@ -38,6 +38,7 @@ enum {
     PIPELINE_MAX = 1024, /* What a server takes per connection unless told otherwise. */
     VALUE_BYTES_MAX = 64 * 1024 * 1024,
     PREFIX_BYTES_MAX = 100,
+    REPLICAS_MAX = 100,
 };
 
 struct bench_options {
@@ -62,6 +63,7 @@ struct bench_options {
     uint32_t timeout_ms;
     uint64_t ignore_last_ms;
     uint32_t server_pid;
+    uint32_t wait; /* RESP: each write is followed by WAIT for so many replicas. 0: none. */
     bool no_retry;
     bool json;
 };

@@ -17,6 +17,8 @@ enum { TICK_MS = 10, STEP_NS_MIN = 100000 };
 struct lane {
     struct pump *pump;
     struct operation *free;
+    uint64_t good_ns,
+        gap_ns; /* When the last good answer came, 0: none yet; the longest time between two. */
 };
 
 struct pump {
@@ -54,13 +56,25 @@ static void stop_when_drained(struct pump *pump)
     }
 }
 
+static uint64_t gap_ns(const struct lane *lane, uint64_t now_ns)
+{
+    const uint64_t passed_ns = lane->good_ns == 0 ? 0 : now_ns - lane->good_ns;
+
+    return passed_ns > lane->gap_ns ? passed_ns : lane->gap_ns;
+}
+
 void pump_answered(struct operation *operation, const struct answer *answer)
 {
     struct lane *lane = operation->lane;
     struct pump *pump = lane->pump;
+    const uint64_t now_ns = bench_now_ns();
 
     pump->in_flight--;
-    pump->user->end(pump->user, operation, answer, bench_now_ns() - operation->due_ns);
+    if (answer->status == BELAY_OK || answer->status == BELAY_NOT_FOUND) {
+        lane->gap_ns = gap_ns(lane, now_ns);
+        lane->good_ns = now_ns;
+    }
+    pump->user->end(pump->user, operation, answer, now_ns - operation->due_ns);
     give_back(operation);
     if (pump->rate <= 0) {
         lane_fill(lane);
@@ -264,6 +278,15 @@ void pump_run(struct pump *pump)
 void pump_stop(struct pump *pump)
 {
     pump->stopping = true;
+}
+
+bool pump_gap_us(const struct pump *pump, uint32_t lane, uint64_t *gap_us)
+{
+    if (lane >= pump->lane_count) {
+        return false;
+    }
+    *gap_us = gap_ns(&pump->lanes[lane], bench_now_ns()) / 1000;
+    return true;
 }
 
 uint64_t pump_disconnects(const struct pump *pump)

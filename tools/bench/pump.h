@@ -36,6 +36,8 @@ struct operation {
         *next; /* That is free; while it is under way the transport's, as is what follows. */
     uint64_t sent_ns;
     bool create;
+    bool waits; /* Its answer came, that of WAIT not yet. */
+    enum belay_status first_status;
 };
 
 struct pump_user {
@@ -60,6 +62,10 @@ void pump_run(struct pump *pump);
 
 /* Send nothing more. */
 void pump_stop(struct pump *pump);
+
+/* The longest time that this lane was without a good answer, in us: from one to the next, or to now. 0: it had none.
+ * Returns false where there is no such lane. */
+bool pump_gap_us(const struct pump *pump, uint32_t lane, uint64_t *gap_us);
 
 /* Connections that all lanes together lost. */
 uint64_t pump_disconnects(const struct pump *pump);

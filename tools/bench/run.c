@@ -12,7 +12,7 @@
 #include "report.h"
 #include "writer.h"
 
-enum { KEY_TRIES = 8, NOISE_BYTES = 64 * 1024 };
+enum { KEY_TRIES = 8, NOISE_BYTES = 64 * 1024, GAPS_MAX = 1000 };
 
 struct run {
     struct pump_user user;
@@ -187,6 +187,18 @@ static uint64_t answered(const struct run *run)
     return run->latency[0].count + run->latency[1].count;
 }
 
+/* Of the first clients. */
+static json_t *gaps_json(const struct run *run)
+{
+    json_t *gaps = json_array();
+    uint64_t gap_us = 0;
+
+    for (uint32_t i = 0; i < GAPS_MAX && pump_gap_us(run->pump, i, &gap_us); i++) {
+        json_array_append_new(gaps, json_integer((json_int_t)gap_us));
+    }
+    return gaps;
+}
+
 static void print_json(const struct run *run, double seconds, uint64_t sessions)
 {
     const struct bench_options *options = run->options;
@@ -213,6 +225,7 @@ static void print_json(const struct run *run, double seconds, uint64_t sessions)
         "disconnects", (json_int_t)pump_disconnects(run->pump));
     json_object_update(document, more);
     json_decref(more);
+    json_object_set_new(document, "gaps_us", gaps_json(run));
     if (run->writer != NULL) {
         const uint64_t *verdicts = run->writer->verdicts;
         json_object_set_new(document, "record_reads",

@@ -22,6 +22,7 @@
 #include "credentials.h"
 #include "heap.h"
 #include "resp.h"
+#include "resp_put.h"
 
 enum {
     TICK_MS = 20,
@@ -54,6 +55,7 @@ struct resp {
     uv_loop_t *loop;
     const struct server *server;
     uint64_t timeout_ns;
+    uint32_t wait; /* --wait */
     uint64_t disconnects;
     bool told; /* An error that has no status of its own was printed. */
     uint32_t count;
@@ -133,6 +135,28 @@ static struct answer answer_of(struct resp *resp, const struct operation *operat
     return answer;
 }
 
+/* The answer to WAIT after a write. Fewer replicas in time leave the write where it is, in the server's memory. */
+static struct answer answer_of_wait(const struct resp *resp, const struct operation *operation,
+                                    const redisReply *reply)
+{
+    const bool enough =
+        reply->type == REDIS_REPLY_INTEGER && reply->integer >= (long long)resp->wait;
+
+    return (struct answer){.status = operation->first_status,
+                           .ack_level = enough ? BELAY_ACK_REPLICA : BELAY_ACK_MEMORY};
+}
+
+/* Is this the first of the two answers to a write with --wait? It is kept. */
+static bool is_first_of_two(struct resp *resp, struct operation *operation, const redisReply *reply)
+{
+    if (resp->wait == 0 || operation->kind == ASK_GET || operation->waits) {
+        return false;
+    }
+    operation->waits = true;
+    operation->first_status = answer_of(resp, operation, reply).status;
+    return true;
+}
+
 static void take_reply(struct line *line, const redisReply *reply)
 {
     struct operation *operation = line->first;
@@ -145,11 +169,15 @@ static void take_reply(struct line *line, const redisReply *reply)
         return; /* Nothing was asked; the server says why it closes. */
     }
     line->pause_ms = PAUSE_MS_MIN;
+    if (is_first_of_two(line->resp, operation, reply)) {
+        return;
+    }
     line->first = operation->next;
     if (line->first == NULL) {
         line->last = &line->first;
     }
-    struct answer answer = answer_of(line->resp, operation, reply);
+    struct answer answer = operation->waits ? answer_of_wait(line->resp, operation, reply)
+                                            : answer_of(line->resp, operation, reply);
     pump_answered(operation, &answer);
 }
 
@@ -368,35 +396,6 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- Requests ---- */
 
-static int put_set(const struct resp_out *out, const struct ask *ask)
-{
-    char ttl[24];
-
-    int rc = resp_array(out, 3U + (ask->ttl_ms > 0 ? 2U : 0U) + (ask->create ? 1U : 0U));
-    rc = rc != 0 ? rc : resp_text(out, "SET");
-    rc = rc != 0 ? rc : resp_bulk(out, bytes_of(ask->key, ask->key_size));
-    rc = rc != 0 ? rc : resp_bulk(out, ask->value);
-    if (rc == 0 && ask->ttl_ms > 0) {
-        snprintf(ttl, sizeof ttl, "%llu", (unsigned long long)ask->ttl_ms);
-        rc = resp_text(out, "PX");
-        rc = rc != 0 ? rc : resp_text(out, ttl);
-    }
-    if (rc == 0 && ask->create) {
-        rc = resp_text(out, "NX");
-    }
-    return rc;
-}
-
-static int put_ask(const struct resp_out *out, const struct ask *ask)
-{
-    if (ask->kind == ASK_SET) {
-        return put_set(out, ask);
-    }
-    int rc = resp_array(out, 2);
-    rc = rc != 0 ? rc : resp_text(out, ask->kind == ASK_GET ? "GET" : "DEL");
-    return rc != 0 ? rc : resp_bulk(out, bytes_of(ask->key, ask->key_size));
-}
-
 static enum belay_status send_ask(struct transport *transport, uint32_t lane, const struct ask *ask,
                                   struct operation *operation)
 {
@@ -405,11 +404,12 @@ static enum belay_status send_ask(struct transport *transport, uint32_t lane, co
     const size_t before = line->out.size;
     const struct resp_out out = {.buffer = &line->out};
 
-    if (put_ask(&out, ask) != 0) {
+    if (resp_put_ask(&out, ask, resp->wait, resp->timeout_ns / 2000000) != 0) {
         line->out.size = before;
         return BELAY_NO_MEMORY;
     }
     operation->create = ask->create;
+    operation->waits = false;
     operation->sent_ns = bench_now_ns();
     operation->next = NULL;
     *line->last = operation;
@@ -489,6 +489,7 @@ int transport_resp_create(const struct bench_options *options, const struct serv
     resp->loop = loop;
     resp->server = server;
     resp->timeout_ns = (uint64_t)options->timeout_ms * 1000000;
+    resp->wait = options->wait;
     resp->greeting.memory = heap_memory();
     resp->count = lanes;
     resp->lines = calloc(lanes, sizeof *resp->lines);
