@@ -87,7 +87,8 @@ struct world_unit {
     uint64_t next_tick_us;
     bool ready;
     enum status refuses; /* Copies are answered so; OK: they are taken. */
-    uint64_t park;       /* Copies of this position wait; 0: none. */
+    uint64_t park;       /* Copies of this position wait; 0: none... */
+    uint8_t park_kind;   /* ... of this kind; 0: any. */
     struct world_parked *parked;
     uint32_t parked_count;
     uint64_t copied, uncopied; /* The last number of each. */
@@ -278,7 +279,8 @@ static inline void world_copy(struct replication_shard *core, const struct repli
         replication_merged(unit->r, copy->ticket, unit->refuses);
         return;
     }
-    if (unit->park != 0 && unit->park == copy->position) {
+    if (unit->park != 0 && unit->park == copy->position &&
+        (unit->park_kind == 0 || unit->park_kind == copy->kind)) {
         unit->parked = realloc(unit->parked, (unit->parked_count + 1) * sizeof *unit->parked);
         struct world_parked *parked = &unit->parked[unit->parked_count++];
         *parked = (struct world_parked){
@@ -699,11 +701,7 @@ static inline void world_owners(struct world *world, struct slot_table *table,
     table->epoch = 1;
     for (uint32_t number = 1; number <= world->node_count; number++) {
         table->members[table->member_count++] = (struct slot_table_member){
-            .number = number,
-            .start = world->nodes[number].start,
-            .shards = world->nodes[number].shards,
-            .serves = true,
-        };
+            number, world->nodes[number].start, world->nodes[number].shards, true};
     }
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         table->owners[slot] = owners;

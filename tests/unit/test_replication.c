@@ -266,6 +266,51 @@ static void test_parked(void **state)
     world_fini(&world);
 }
 
+/* One owner has merged a write, and the others say so later, after one that was written before: it is told once. */
+static void test_copied_once(void **state)
+{
+    static struct slot_table table;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_owners(&world, &table, (struct slot_owners){{1, 2, 3}}, (struct slot_owners){{1, 2, 3}});
+    table.owners[world_slot("a")] = table.targets[world_slot("a")] = (struct slot_owners){{1, 2}};
+    world_tables(&world, &table);
+    world_until(&world, 3000, world_calm(&world));
+    world.units[1].park = world_position("a");
+    assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
+    assert_int_equal(world_put(&world, 1, "b", "x", "1"), 2);
+    world_until(&world, 10, world.units[0].copied == 2);
+    world_unpark(&world.units[1]);
+    world_until(&world, 10, world_calm(&world));
+    assert_int_equal(world.units[0].copied, 1);
+    assert_int_equal(world.units[0].copied_count, 2);
+    world_fini(&world);
+}
+
+/* What is parked of a life that is over is answered: that is none of the records that have its number now. */
+static void test_parked_over_lives(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    struct world_unit *unit = &world.units[1];
+    unit->park = world_position("a");
+    world_put(&world, 1, "a", "x", "1");
+    world_run(&world, 5);
+    world_kill(&world, 1);
+    world_restart(&world, 1, false);
+    world_until(&world, 3000, world_equal(&world, 1, 2) || replication_reaches(unit->r, 1, 0));
+    world_put(&world, 1, "a", "x", "2");
+    world_until(&world, 100, unit->parked_count >= 2);
+    replication_merged(unit->r, unit->parked[0].ticket, STATUS_OK);
+    world_run(&world, 20);
+    assert_int_equal(world.units[0].copied_count, 0);
+    world_unpark(unit);
+    world_until(&world, 3000, world.units[0].copied_count == 1);
+    world_fini(&world);
+}
+
 /* The link breaks while a record is parked: it is sent again, and its old answer counts for nothing. */
 static void test_parked_and_cut(void **state)
 {
@@ -338,6 +383,33 @@ static void test_delta_without_base(void **state)
     assert_int_equal(world_stats(&world, 2)->wholes_asked, 1);
     assert_int_equal(world_stats(&world, 1)->wholes_sent, 1);
     assert_int_equal(world.units[0].copied_count, 3);
+    world_fini(&world);
+}
+
+/* The whole session came, and is parked: the write waits for it. */
+static void test_whole_parked(void **state)
+{
+    char value[300];
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    struct world_unit *unit = &world.units[1];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    world_put(&world, 1, "a", "x", value);
+    world_until(&world, 10, world_calm(&world));
+    world_remove(unit, world_find(unit, world_position("a"), text("a")));
+    unit->park = world_position("a");
+    unit->park_kind = LOG_FULL;
+    world_put(&world, 1, "a", "y", "2");
+    world_until(&world, 20, unit->parked_count == 1);
+    world_run(&world, 20);
+    assert_int_equal(world.units[0].copied_count, 1);
+    world_unpark(unit);
+    world_until(&world, 20, world_calm(&world));
+    assert_int_equal(world.units[0].copied_count, 2);
+    assert_true(world_equal(&world, 1, 2));
     world_fini(&world);
 }
 
@@ -513,9 +585,12 @@ int main(void)
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_full_link),
         cmocka_unit_test(test_parked),
+        cmocka_unit_test(test_copied_once),
+        cmocka_unit_test(test_parked_over_lives),
         cmocka_unit_test(test_parked_and_cut),
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_delta_without_base),
+        cmocka_unit_test(test_whole_parked),
         cmocka_unit_test(test_whole_is_waited_for),
         cmocka_unit_test(test_bad_record),
         cmocka_unit_test(test_receiver_restarts),

@@ -349,6 +349,15 @@ static void test_target_does_not_count(void **state)
     assert_int_equal(world_put(&world, 1, "a", "x", "1"), 0);
     world_until(&world, 20, world_equal(&world, 1, 2));
     world_fini(&world);
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_until(&world, 3000, world_calm(&world));
+    assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
+    world_until(&world, 20, world.units[0].copied == 1 && world_calm(&world));
+    world_block(&world, 1, 2, true);
+    world_break_all(&world, 2);
+    assert_int_equal(world_put(&world, 1, "a", "x", "2"), 0);
+    world_fini(&world);
 }
 
 /* A target without anybody to be compared with stays what it is, however long: it has nothing. */
