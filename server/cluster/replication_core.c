@@ -1,6 +1,5 @@
 #include "replication_core.h"
 
-#include <errno.h>
 #include <stddef.h>
 
 /* ---- What replication asks of the shard ---- */
@@ -48,10 +47,7 @@ static int whole(struct replication_shard *port, uint64_t position, uint64_t tic
 
 static int drop(struct replication_shard *port, uint32_t slot, uint64_t now_ms)
 {
-    (void)port;
-    (void)slot;
-    (void)now_ms;
-    return -EAGAIN; /* The shard keeps what it has. */
+    return shard_drop_slot(shard_of(port), slot, now_ms);
 }
 
 static bool find(struct replication_shard *port, uint64_t position, struct bytes key,
