@@ -21,6 +21,8 @@
  * later gives up its lock and begins again (wait-die: Rosenkrantz, Stearns, Lewis, "System level concurrency control for
  * distributed database systems", 1978).
  *
+ * Between two nodes of a cluster it is take, place and end (server/uring/moves.h).
+ *
  * What moves: type, owner, shown fields with their deadlines, both deadlines. The idle clock begins anew, as does the
  * version. Limits of the new key's policy, which the session passed under its old one, do not stop it.
  *
@@ -63,6 +65,15 @@ extern const struct procedure rename_forget;
 extern const struct procedure rename_unlock;
 /* At the journal's key: one byte where the journal is one of the shard's present number. */
 extern const struct procedure rename_look;
+
+/* Between two nodes of a cluster, which have no journal together: the session is copied, then destroyed. */
+
+/* At the old key, GET: id, 1 for RENAMENX, new key. DONE: its version token (varint size, bytes) and an intent follow; NONE. */
+extern const struct procedure rename_take;
+/* At the new key: the intent. DONE, also where that was done before; EXISTS. */
+extern const struct procedure rename_place;
+/* At the old key: the token. DONE: it is destroyed; NONE; WAIT: it was changed since. */
+extern const struct procedure rename_end;
 
 struct rename_intent {
     uint64_t id;

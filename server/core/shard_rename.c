@@ -434,6 +434,77 @@ static enum status commit_run(struct turn *turn)
     return commit(turn, &intent, tag);
 }
 
+/* ---- Between nodes ---- */
+
+/* Of an intent without a journal: RENAMENX. */
+enum { INTENT_ONLY_NEW = 1 };
+
+static enum status take_run(struct turn *turn)
+{
+    struct reader body = reader_of(turn->request->body);
+    struct rename_intent intent = {
+        .id = read_u64(&body), .hlc = UINT64_MAX, .now_ms = turn->now_ms};
+    uint8_t size[VARINT_BYTES_MAX];
+    struct bytes token;
+
+    intent.number = read_u8(&body) != 0 ? INTENT_ONLY_NEW : 0;
+    intent.key = read_bytes(&body, reader_left(&body));
+    struct session_view *view = turn_view(turn);
+    if (view == NULL) {
+        return answer(turn, RENAME_NONE);
+    }
+    if (turn_token(turn, &token) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = answer_with(turn, RENAME_DONE,
+                                     bytes_of(size, (size_t)(varint_put(size, token.size) - size)));
+    if (status != STATUS_OK || buffer_append(turn->answer, token) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    intent.record = view->record;
+    if (put_intent(&turn->shard->scratch, &intent) != 0 ||
+        buffer_append(turn->answer, buffer_bytes(&turn->shard->scratch)) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
+}
+
+static enum status place_run(struct turn *turn)
+{
+    struct rename_intent intent;
+
+    if (!rename_intent_read(turn->request->body, &intent)) {
+        return STATUS_INVALID;
+    }
+    if (is_applied(turn, &intent)) {
+        return answer(turn, RENAME_DONE);
+    }
+    turn->opened = false;
+    if (intent.number == INTENT_ONLY_NEW && turn_view(turn) != NULL) {
+        return answer(turn, RENAME_EXISTS);
+    }
+    return apply_run(turn);
+}
+
+static enum status end_run(struct turn *turn)
+{
+    struct bytes token;
+
+    if (turn_view(turn) == NULL) {
+        return answer(turn, RENAME_NONE);
+    }
+    if (turn_token(turn, &token) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    if (!bytes_equal(token, turn->request->body)) {
+        return answer(turn, RENAME_WAIT);
+    }
+    turn->moves = true;
+    enum status status = destroy(turn);
+    turn->moves = false;
+    return status == STATUS_OK ? answer(turn, RENAME_DONE) : status;
+}
+
 static enum status forget_run(struct turn *turn)
 {
     struct shard *shard = turn->shard;
@@ -492,3 +563,9 @@ const struct procedure rename_look = {.name = "rename-look",
                                       .inner = true,
                                       .run = look_run,
                                       .locks = true};
+const struct procedure rename_take = {.name = "rename-take", .inner = true, .run = take_run};
+const struct procedure rename_place = {.name = "rename-place", .inner = true, .run = place_run};
+const struct procedure rename_end = {.name = "rename-end",
+                                     .inner = true,
+                                     .run = end_run,
+                                     .ends = true};

@@ -48,6 +48,12 @@ static const struct procedure *special_at(uint32_t number)
         return &rename_unlock;
     case 10:
         return &rename_look;
+    case 11:
+        return &rename_take;
+    case 12:
+        return &rename_place;
+    case 13:
+        return &rename_end;
     default:
         return NULL;
     }

@@ -8,6 +8,7 @@
 #include "far.h"
 #include "limits.h"
 #include "plane_private.h"
+#include "rename.h"
 #include "resp_door.h"
 #include "shard_thread.h"
 #include "slot.h"
@@ -175,7 +176,7 @@ static bool is_ours(struct shard_thread *thread, const struct batch_item *item, 
         return copies_is_whole(thread);
     }
     if (request->op > REQUEST_WRITE || request->key.size == 0 ||
-        request->key.size > KEY_BYTES_MAX) {
+        request->key.size > KEY_BYTES_MAX || rename_is_journal(request->key)) {
         return true;
     }
     if (request->op == REQUEST_GET && request->procedure == NULL &&

@@ -86,7 +86,6 @@ enum {
     /* Requests that other nodes coordinate (far.h): BUSY above. */
     FAR_BYTES_MAX = 256 * 1024 * 1024,
     FAR_CHECK_MS = 5,
-    FAR_SILENT_MS = 700,      /* Without a word from there what was asked is asked elsewhere. */
     FAR_WAIT_MS = 2000,       /* So long somebody is looked for. */
     FAR_ANSWER_MS = 30000,    /* So long an answer may take. */
     FAR_RETRY_MS = 2000,      /* A client's first try counts as so much older than it came here. */

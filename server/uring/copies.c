@@ -44,6 +44,13 @@ bool copies_owns(const struct shard_thread *thread, uint32_t slot)
     return slot_owners_has(&table->owners[slot], table->self);
 }
 
+uint64_t copies_silence_us(const struct shard_thread *thread)
+{
+    uint32_t silence_ms = thread->plane->options.cluster.silence_ms;
+
+    return (uint64_t)(silence_ms != 0 ? silence_ms : REPLICATION_SILENCE_MS) * 1000;
+}
+
 uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
 {
     const struct slot_table *table = table_of(thread);
@@ -53,7 +60,7 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
         uint32_t node = owners->nodes[rank];
         const struct link *link = node == table->self ? NULL : link_to_node(thread, node);
         if (node == table->self ||
-            (link != NULL && thread->now_us - link->heard_us < FAR_SILENT_MS * 1000)) {
+            (link != NULL && thread->now_us - link->heard_us < copies_silence_us(thread))) {
             return node;
         }
     }

@@ -452,7 +452,7 @@ static bool goes_elsewhere(struct shard_thread *thread, const struct link *link,
     struct call *call = calls_find(&thread->calls, away->ticket);
     struct copies_route route;
 
-    if (thread->now_us - away->asked_us < FAR_SILENT_MS * 1000) {
+    if (thread->now_us - away->asked_us < copies_silence_us(thread)) {
         return false;
     }
     if (thread->now_us - away->asked_us >= FAR_ANSWER_MS * 1000 || away->shard != NO_SHARD) {
@@ -464,7 +464,7 @@ static bool goes_elsewhere(struct shard_thread *thread, const struct link *link,
 
 static void check_link(struct shard_thread *thread, struct link *link)
 {
-    bool silent = thread->now_us - link->heard_us >= FAR_SILENT_MS * 1000;
+    bool silent = thread->now_us - link->heard_us >= copies_silence_us(thread);
 
     for (struct far_call *away = link->asked.first; away != NULL;) {
         struct far_call *next = away->next;

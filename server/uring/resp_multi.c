@@ -110,7 +110,8 @@ static const char *put_keys(struct shard_thread *thread, const struct connection
         if (i == command->first_key) {
             *first = key;
         }
-        if (slot_of_key(key) % shards != slot_of_key(*first) % shards) {
+        const uint32_t one = slot_of_key(key), other = slot_of_key(*first);
+        if (thread->clustered ? one != other : one % shards != other % shards) {
             return resp_cross_slot;
         }
         rc = put_string(body, key);

@@ -1,7 +1,9 @@
-/* RENAME of the RESP door: within a shard a transaction, between two a rename of renames.h. */
+/* RENAME of the RESP door: within a shard a transaction, between two a rename of renames.h; in a cluster within a slot, and
+ * between two a move of moves.h. */
 #include <string.h>
 
 #include "limits.h"
+#include "moves.h"
 #include "plane_private.h"
 #include "renames.h"
 #include "resp_door.h"
@@ -27,14 +29,16 @@ void resp_rename(struct shard_thread *thread, struct connection *connection, uin
     }
     if (error != NULL) {
         resp_reply_error(thread, connection, number, error);
-    } else if (slot_of_key(keys[0]) % shards == slot_of_key(keys[1]) % shards) {
+    } else if (thread->clustered ? slot_of_key(keys[0]) == slot_of_key(keys[1])
+                                 : slot_of_key(keys[0]) % shards == slot_of_key(keys[1]) % shards) {
         resp_several(thread, connection, number, command, command_rename_pair(command), array,
                      whole);
     } else if (resp_waits(thread, connection, number, 1, whole) ||
                resp_waits_for_all(thread, connection, number, whole)) {
         return; /* It has no place among its connection's requests at a shard. */
-    } else if (renames_begin(thread, connection, number, keys[0], keys[1],
-                             command_rename_only_new(command)) != 0) {
+    } else if ((thread->clustered ? moves_begin
+                                  : renames_begin)(thread, connection, number, keys[0], keys[1],
+                                                   command_rename_only_new(command)) != 0) {
         resp_reply_error(thread, connection, number, "OOM no memory for the request");
     }
 }

@@ -207,7 +207,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (table.member_count == 0) {
         table.member_count = 3;
         for (uint32_t i = 0; i < 3; i++) {
-            table.members[i] = (struct slot_table_member){i + 1, 1, SHARDS, true};
+            table.members[i] = (struct slot_table_member){
+                .number = i + 1, .start = 1, .shards = SHARDS, .serves = true};
         }
         for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
             table.owners[slot] =

@@ -51,7 +51,10 @@ static inline void planes_kit_init(struct planes_kit *kit, uint32_t count, const
     for (uint32_t i = 0; i < count; i++) {
         plane_kit_init(&kit->nodes[i], shards[i]);
         kit->nodes[i].options.actor = (struct actor){i + 1, 1};
+        kit->nodes[i].policy.ack =
+            ACK_MEMORY; /* With one copy of all `replica` would wait for the disk. */
         kit->nodes[i].options.has_cluster_port = true;
+        kit->nodes[i].options.cluster.silence_ms = 20000; /* A busy machine is no dead node. */
         kit->nodes[i].options.link_lost = planes_kit_lost;
         kit->nodes[i].options.context = kit;
     }

@@ -130,9 +130,7 @@ static void test_large_copies(void **state)
         memset(value, 'a' + (int)i, BYTES);
         snprintf(key, sizeof key, "k%u", i);
         plane_client_add_put(&client, bytes_of_string(key), bytes_of(value, BYTES), ACK_REPLICA);
-    }
-    plane_client_flush(&client);
-    for (uint32_t i = 0; i < KEYS; i++) {
+        plane_client_flush(&client);
         struct frame frame;
         Belay__Wire__Reply *reply = plane_client_reply(&client, &frame);
         assert_int_equal(reply->status, STATUS_OK);

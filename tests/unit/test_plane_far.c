@@ -552,6 +552,39 @@ static void test_disagreement(void **state)
     planes_kit_stop(&kit);
 }
 
+/* ---- RENAME ---- */
+
+static void test_rename(void **state)
+{
+    static const uint32_t shards[] = {2, 1, 2};
+    struct plane_client client;
+    char line[256];
+
+    (void)state;
+    start(3, shards);
+    connect_to(&client, 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        /* Between slots, and so between nodes, of all kinds of pairs. */
+        snprintf(line, sizeof line,
+                 "HSET old%u f v g w\r\nEXPIRE old%u 1000\r\nSET new%u x\r\nRENAME old%u new%u", i,
+                 i, i, i, i);
+        ask(&client, line);
+        expect(&client, ":2\r\n:1\r\n+OK\r\n+OK\r\n");
+        snprintf(line, sizeof line, "EXISTS old%u\r\nHGET new%u f\r\nHLEN new%u\r\nTTL new%u", i, i,
+                 i, i);
+        ask(&client, line);
+        expect(&client, ":0\r\n$1\r\nv\r\n:2\r\n:1000\r\n");
+        snprintf(line, sizeof line,
+                 "RENAME old%u new%u\r\nSET old%u y\r\nRENAMENX old%u new%u\r\nGET "
+                 "old%u\r\nRENAMENX old%u third%u\r\nGET third%u\r\nEXISTS old%u",
+                 i, i, i, i, i, i, i, i, i, i);
+        ask(&client, line);
+        expect(&client, "-ERR no such key\r\n+OK\r\n:0\r\n$1\r\ny\r\n:1\r\n$1\r\ny\r\n:0\r\n");
+    }
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 /* ---- All keys ---- */
 
 /* A line of a reply, without its end. */
@@ -868,10 +901,10 @@ int main(void)
         cmocka_unit_test(test_large),          cmocka_unit_test(test_lost_link),
         cmocka_unit_test(test_numbered_write), cmocka_unit_test(test_nobody),
         cmocka_unit_test(test_bad_frames),     cmocka_unit_test(test_disagreement),
-        cmocka_unit_test(test_scan),           cmocka_unit_test(test_native_scan),
-        cmocka_unit_test(test_cluster_port),   cmocka_unit_test(test_moved_in_multi),
-        cmocka_unit_test(test_cluster_of_one), cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_rename),         cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_native_scan),    cmocka_unit_test(test_cluster_port),
+        cmocka_unit_test(test_moved_in_multi), cmocka_unit_test(test_cluster_of_one),
+        cmocka_unit_test(test_publish),        cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
