@@ -701,7 +701,11 @@ static inline void world_owners(struct world *world, struct slot_table *table,
     table->epoch = 1;
     for (uint32_t number = 1; number <= world->node_count; number++) {
         table->members[table->member_count++] = (struct slot_table_member){
-            number, world->nodes[number].start, world->nodes[number].shards, true};
+            .number = number,
+            .start = world->nodes[number].start,
+            .shards = world->nodes[number].shards,
+            .serves = true,
+        };
     }
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         table->owners[slot] = owners;
