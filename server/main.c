@@ -10,6 +10,7 @@
 #include "config_print.h"
 #include "machine.h"
 #include "metrics.h"
+#include "node_join.h"
 #include "pages.h"
 #include "serve.h"
 #include "streams.h"
@@ -22,10 +23,11 @@ struct command_line {
     uint32_t setting_count;
     bool check_config;
     const char *print;
+    const char *join;
 };
 
 static const char help[] =
-    "Usage: belayd [--config FILE] [--set SECTION.KEY=VALUE]...\n"
+    "Usage: belayd [--config FILE] [--set SECTION.KEY=VALUE]... [--join TOKEN]\n"
     "\n"
     "Runs one node of Belay, a store of live sessions, until SIGTERM or SIGINT. SIGHUP makes it\n"
     "read the [user] sections of its configuration anew.\n"
@@ -33,6 +35,11 @@ static const char help[] =
     "  --config FILE            read the configuration from FILE (belayd.conf(5))\n"
     "  --set SECTION.KEY=VALUE  set one key, over the file; for a policy:\n"
     "                           --set 'policy \"web:\".ack=disk'\n"
+    "  --join TOKEN             enter a cluster, with an empty data directory; @FILE reads the "
+    "token\n"
+    "                           from FILE, as does the environment's BELAY_JOIN_TOKEN. `belayctl\n"
+    "                           join-token` prints one. On a node of that cluster it changes "
+    "nothing\n"
     "  --check-config           check the configuration and exit\n"
     "  --print WHAT             print and exit: example (a configuration file with every key), "
     "config\n"
@@ -81,7 +88,8 @@ static int parse_arguments(int count, char **arguments, struct command_line *lin
             fputs(help, stdout);
             return EXIT_STOPPED;
         case 'j':
-            return usage_error("--join: this version runs single nodes; clusters come later");
+            line->join = optarg;
+            break;
         default:
             return usage_error("wrong usage"); /* getopt_long() has said what. */
         }
@@ -134,8 +142,20 @@ static int print(const char *what, const struct config *config)
     return EXIT_STOPPED;
 }
 
+/* From the environment a secret shows in no list of processes. */
+static int read_token(const struct command_line *line, struct join_token *token, char *message,
+                      size_t message_size)
+{
+    const char *given = line->join != NULL ? line->join : getenv("BELAY_JOIN_TOKEN");
+
+    *token = (struct join_token){.address_count = 0};
+    return given == NULL || given[0] == '\0' ? 0
+                                             : node_join_token(given, token, message, message_size);
+}
+
 static int run(struct command_line *line, struct config *config)
 {
+    struct join_token token;
     const struct serve_source source = {load_config, line};
     char message[CONFIG_MESSAGE_BYTES];
 
@@ -150,7 +170,12 @@ static int run(struct command_line *line, struct config *config)
         printf("%s: ok\n", line->config_file != NULL ? line->config_file : "configuration");
         return EXIT_STOPPED;
     }
-    return serve(config, &source) == 0 ? EXIT_STOPPED : EXIT_FAILED;
+    if (read_token(line, &token, message, sizeof message) != 0) {
+        fprintf(stderr, "belayd: %s\n", message);
+        return EXIT_USAGE;
+    }
+    return serve(config, &source, token.address_count > 0 ? &token : NULL) == 0 ? EXIT_STOPPED
+                                                                                : EXIT_FAILED;
 }
 
 int main(int argument_count, char **arguments)

@@ -9,6 +9,8 @@
 #include "events.h"
 #include "machine.h"
 #include "node_cluster.h"
+#include "node_join.h"
+#include "node_peers.h"
 #include "node_policies.h"
 #include "node_private.h"
 #include "pages.h"
@@ -59,6 +61,19 @@ static void on_login_failed(void *context, struct bytes name, const char *peer)
                  LOG_TEXT("address", peer));
 }
 
+static void on_link_lost(void *context, uint32_t shard, uint32_t other, uint32_t other_shard,
+                         bool dialled)
+{
+    node_peers_link_lost(context, shard, other, other_shard, dialled);
+}
+
+static void on_level(void *context, uint32_t shard, uint32_t slot,
+                     const struct slot_owners *targets)
+{
+    (void)shard;
+    node_cluster_level(context, slot, targets);
+}
+
 /* ---- Opening ---- */
 
 /* Threads inherit it: signals then come to the control loop only. */
@@ -76,8 +91,15 @@ static void block_signals(sigset_t *before)
 static int open_directory(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
-    int rc = directory_open(&node->directory, files_system(), config->storage_dir,
-                            node->shard_count, NULL, message, message_size);
+    const struct join_token *token = node->world.token;
+    const struct directory_entrance entrance = {
+        .cluster = token != NULL ? token->cluster : NULL,
+        .enter = node_join_enter,
+        .context = node,
+    };
+    int rc =
+        directory_open(&node->directory, files_system(), config->storage_dir, node->shard_count,
+                       token != NULL ? &entrance : NULL, message, message_size);
 
     if (rc != 0) {
         return rc;
@@ -189,6 +211,11 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                 .queue_delay_ms = (uint32_t)config->limits_queue_delay,
                 .log_interval_ms = (uint32_t)config->storage_log_interval,
             },
+        .cluster =
+            {
+                .silence_ms = (uint32_t)config->cluster_link_silent,
+                .level = on_level,
+            },
         .users = node->roster,
         .logins = node->logins,
         .allow_flush = config->resp_allow_flush != 0,
@@ -202,6 +229,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
         .clock = node->world.clock,
         .admin = on_admin,
         .trace = on_trace,
+        .link_lost = on_link_lost,
         .context = node,
     };
 

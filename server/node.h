@@ -15,6 +15,7 @@
 
 #include "config.h"
 #include "control.h"
+#include "join_token.h"
 #include "logger.h"
 #include "status.h"
 #include "wall_clock.h"
@@ -29,6 +30,7 @@ struct node_world {
     struct logger *logger;
     struct wall_clock *clock;
     struct control *control;
+    const struct join_token *token; /* Of the cluster to join; NULL: none. */
 };
 
 /* Return 0, or negative errno with cause and advice in `message`. After a failure of node_start() the

@@ -10,8 +10,10 @@
 #include "heap.h"
 #include "map_clients.h"
 #include "map_page.h"
+#include "node_peers.h"
 #include "node_policies.h"
 #include "node_private.h"
+#include "peers.h"
 #include "slot_table.h"
 
 /* ---- A new map ---- */
@@ -64,7 +66,8 @@ static void publish(struct node *node, const struct map *map)
     if (node->plane == NULL) {
         return;
     }
-    if (node->among_others) {
+    rc = node_peers_members(node, map);
+    if (rc == 0 && node->among_others) {
         rc = give_table(node, map);
         rc = rc == 0 ? give_client_map(node, map) : rc;
     }
@@ -86,13 +89,7 @@ static void on_map(void *context, const struct map *map)
 static bool on_send(void *context, uint32_t to, uint8_t kind, uint64_t number,
                     const struct bytes parts[], uint32_t count)
 {
-    (void)context;
-    (void)to;
-    (void)kind;
-    (void)number;
-    (void)parts;
-    (void)count;
-    return false;
+    return node_peers_send(context, to, kind, number, parts, count);
 }
 
 static void on_level(void *context, uint32_t slot, const struct slot_owners *targets)
@@ -112,7 +109,7 @@ void node_cluster_level(struct node *node, uint32_t slot, const struct slot_owne
 
 /* ---- Opening ---- */
 
-static struct map_text text_of(const char *from)
+struct map_text node_text(const char *from)
 {
     struct map_text text = {.size = 0};
     size_t size = strlen(from);
@@ -125,7 +122,7 @@ static struct map_text text_of(const char *from)
 void node_place(const struct config *config, uint32_t shards, struct map_place *place)
 {
     *place = (struct map_place){
-        .host = text_of(config->listen_announce),
+        .host = node_text(config->listen_announce),
         .ports =
             {
                 [MAP_PORT_NATIVE] = (uint16_t)config->listen_port,
@@ -150,9 +147,9 @@ static int create_host(struct node *node, const char *path, struct bytes seed, c
                 .self = meta->actor,
                 .run = meta->run,
                 .weight = (uint32_t)config->node_weight,
-                .name = text_of(config->node_name),
-                .zone = text_of(config->node_zone),
-                .region = text_of(config->node_region),
+                .name = node_text(config->node_name),
+                .zone = node_text(config->node_zone),
+                .region = node_text(config->node_region),
                 .found = !meta->begun && seed.size == 0,
                 .id = load_u64(meta->cluster),
                 .replicas = (uint32_t)config->cluster_replicas,
@@ -207,8 +204,11 @@ int node_cluster_open(struct node *node, char *message, size_t message_size)
 
 int node_cluster_start(struct node *node, char *message, size_t message_size)
 {
-    (void)message;
-    (void)message_size;
+    int rc = node_peers_open(node, message, message_size);
+
+    if (rc != 0) {
+        return rc;
+    }
     publish(node, cluster_map(cluster_host_cluster(node->cluster)));
     node_policies_settle(node);
     return 0;
@@ -235,10 +235,32 @@ void node_cluster_tick(struct node *node)
     }
 }
 
+void node_cluster_figures(const struct node *node, struct metrics_membership *figures)
+{
+    struct cluster *cluster = cluster_host_cluster(node->cluster);
+    const struct map *map = cluster_map(cluster);
+    struct map_page_slots slots[MAP_MEMBERS_MAX];
+    struct cluster_figures known;
+
+    cluster_figures(cluster, &known);
+    *figures = (struct metrics_membership){
+        .node = node->directory.meta.actor.node,
+        .leader = cluster_leader(cluster),
+        .members = map->member_count,
+        .epoch = map->epoch,
+        .slots_not_level = known.unsettled,
+    };
+    map_page_count(map, slots);
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].number == figures->node) {
+            figures->slots_owned = slots[i].primary + slots[i].copy;
+        }
+    }
+}
+
 bool node_cluster_listens(const struct node *node)
 {
-    (void)node;
-    return false;
+    return node->peers != NULL;
 }
 
 void node_cluster_links(const struct node *node, struct map_page_link *links)
@@ -246,6 +268,9 @@ void node_cluster_links(const struct node *node, struct map_page_link *links)
     const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
 
     memset(links, 0, map->member_count * sizeof links[0]);
+    for (uint32_t i = 0; i < map->member_count && node->peers != NULL; i++) {
+        links[i].up = peers_reaches(node->peers, map->members[i].number);
+    }
 }
 
 /* ---- Closing ---- */
@@ -254,6 +279,7 @@ void node_cluster_stop(struct node *node)
 {
     cluster_host_destroy(node->cluster);
     node->cluster = NULL;
+    node_peers_close(node);
 }
 
 void node_cluster_close(struct node *node)

@@ -13,6 +13,7 @@
 
 struct cluster;
 struct map_page_link;
+struct metrics_membership;
 struct slot_owners;
 
 /* Take part, with what DIR/raft has; the map is known when this returns. The directory is open, the plane is not yet.
@@ -30,6 +31,9 @@ void node_cluster_tick(struct node *node);
 void node_cluster_stop(struct node *node);
 /* ... and what is left of it, after the plane. */
 void node_cluster_close(struct node *node);
+
+/* This node's figures, but for what is behind. */
+void node_cluster_figures(const struct node *node, struct metrics_membership *figures);
 
 /* Can others come in here? */
 bool node_cluster_listens(const struct node *node);

@@ -140,7 +140,7 @@ int node_policies_open(struct node *node)
     node->policies_sum = sum_of(node, own);
     bool changed = node->directory.meta.policies != node->policies_sum;
     node->policies_ours = map->policy_count == 0 || (changed && map->member_count == 1);
-    if (changed && !node->policies_ours) {
+    if (changed && !node->policies_ours && node->world.config->policy_count > 0) {
         logger_write(node->world.logger, LOG_LEVEL_WARN, "policy-sections-ignored",
                      LOG_TEXT("cause", "the node is one of several: belayctl policy set changes "
                                        "the policies of all"));

@@ -37,6 +37,9 @@ struct node_shard {
     atomic_uchar condition;
 };
 
+struct joiners;
+struct peers;
+
 struct node {
     struct node_world world;
     struct reporter reporter;
@@ -48,6 +51,8 @@ struct node {
     /* node_cluster.c */
     struct cluster_host *cluster;
     struct levels *levels;
+    struct peers *peers; /* NULL: its port is another program's. */
+    struct joiners *joiners;
     bool among_others; /* There are, or were, other members. */
     bool map_pending;  /* The map is to be published again. */
 
@@ -76,6 +81,9 @@ int node_restore(struct node *node, char *message, size_t message_size);
 
 /* How others reach this node. */
 void node_place(const struct config *config, uint32_t shards, struct map_place *place);
+
+/* As the map has texts; one that is too long is cut. */
+struct map_text node_text(const char *from);
 
 /* The reporter of all stores: log lines and counters. */
 void node_report_store(struct reporter *reporter, const struct store_report *report);

@@ -10,6 +10,7 @@
 #include "container.h"
 #include "http.h"
 #include "machine.h"
+#include "node_cluster.h"
 #include "node_private.h"
 #include "status_page.h"
 
@@ -128,7 +129,7 @@ static void copy_plane(const struct plane_shard_stats *from, struct metrics_shar
     copy_log(&from->log, &to->log);
 }
 
-static void look_at_shard(struct node *node, uint32_t index, struct plane_shard_stats *stats)
+static bool look_at_shard(struct node *node, uint32_t index, struct plane_shard_stats *stats)
 {
     struct metrics_shard *to = &node->metrics.shards[index];
 
@@ -137,6 +138,7 @@ static void look_at_shard(struct node *node, uint32_t index, struct plane_shard_
         to->responding = true;
         copy_plane(stats, to);
     }
+    return to->responding;
 }
 
 /* The worst that keeps sessions from being read or written; true where there is nothing. */
@@ -176,15 +178,25 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     struct metrics *metrics = &node->metrics;
     struct plane_shard_stats *stats = malloc(sizeof *stats);
     uint64_t now_ms = wall_clock_now_ms(node->world.clock);
+    struct {
+        uint64_t records, bytes;
+    } behind = {0, 0};
 
     if (stats == NULL) {
         snprintf(reason, reason_size, "out of memory");
         return false;
     }
     for (uint32_t i = 0; i < node->shard_count; i++) {
-        look_at_shard(node, i, stats);
+        if (look_at_shard(node, i, stats)) {
+            behind.records += stats->records_behind;
+            behind.bytes += stats->bytes_behind;
+        }
         copy_store(&node->shards[i], now_ms, &metrics->shards[i].store);
     }
+    cluster_figures(cluster_host_cluster(node->cluster), &metrics->cluster);
+    node_cluster_figures(node, &metrics->membership);
+    metrics->membership.records_behind = behind.records;
+    metrics->membership.bytes_behind = behind.bytes;
     free(stats);
     metrics->uptime_ms = now_ms - metrics->start_ms;
     metrics->clock_ahead_ms = wall_clock_ahead_ms(node->world.clock);

@@ -26,6 +26,7 @@ enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, TRIM_TICKS = 10 };
 struct server {
     struct config *config;
     const struct serve_source *source;
+    const struct join_token *token;
     struct wall_clock clock;
     struct logger logger;
     struct control *control;
@@ -168,7 +169,8 @@ static int start(struct server *server, char *message, size_t message_size)
 {
     const struct config *config = server->config;
     const struct http_source source = {on_ready, on_metrics, server};
-    const struct node_world world = {config, &server->logger, &server->clock, server->control};
+    const struct node_world world = {config, &server->logger, &server->clock, server->control,
+                                     server->token};
 
     int rc = node_open(&world, &server->node, message, message_size);
     if (rc != 0) {
@@ -213,9 +215,9 @@ static int stop(struct server *server)
     return rc;
 }
 
-int serve(struct config *config, const struct serve_source *source)
+int serve(struct config *config, const struct serve_source *source, const struct join_token *token)
 {
-    struct server server = {.config = config, .source = source};
+    struct server server = {.config = config, .source = source, .token = token};
     char message[NODE_MESSAGE_BYTES] = "";
 
     (void)bus_error_explain(); /* Without, it ends all the same. */

@@ -3,6 +3,7 @@
 #define SERVE_H
 
 #include "config.h"
+#include "join_token.h"
 
 /* Where the configuration comes from, for SIGHUP. */
 struct serve_source {
@@ -13,6 +14,7 @@ struct serve_source {
 
 /* Returns 0 after a clean stop; negative errno after a failure, which it has told on stderr. Users that come with a SIGHUP
  * take the place of those in `config`. */
-int serve(struct config *config, const struct serve_source *source);
+/* `token`: of the cluster to join; NULL: none. */
+int serve(struct config *config, const struct serve_source *source, const struct join_token *token);
 
 #endif

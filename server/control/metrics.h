@@ -44,6 +44,17 @@ struct metrics_shard {
     uint64_t cpu_us;
 };
 
+/* This node's part of the cluster. */
+struct metrics_membership {
+    uint32_t node, leader; /* Numbers; leader 0: nobody. */
+    uint32_t members;
+    uint64_t epoch;
+    uint32_t slots_owned;     /* As the primary or as a copy. */
+    uint32_t slots_not_level; /* Of the whole map: their owners are not yet who is to own them. */
+    uint64_t records_behind,
+        bytes_behind; /* Sent to others, which have not said that they have it. */
+};
+
 struct metrics {
     const char *version;
     const char *node_name;
@@ -54,6 +65,7 @@ struct metrics {
     uint64_t process_cpu_us;
     uint64_t process_resident_bytes;
     uint64_t disk_free_bytes; /* Where the data directory lies. */
+    struct metrics_membership membership;
     uint64_t logins_right, logins_wrong, logins_limited, logins_busy;
     bool ready;
     struct cluster_figures cluster;

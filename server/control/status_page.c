@@ -133,6 +133,16 @@ static json_t *storage_part(const struct metrics_shard *sum)
         "errors", number(store->checkpoint_errors), "damaged", number(store->damaged));
 }
 
+static json_t *cluster_part(const struct metrics_membership *cluster)
+{
+    return json_pack(
+        "{s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "cluster", "node", number(cluster->node),
+        "epoch", number(cluster->epoch), "leader", number(cluster->leader), "members",
+        number(cluster->members), "slots_owned", number(cluster->slots_owned), "slots_not_level",
+        number(cluster->slots_not_level), "records_behind", number(cluster->records_behind),
+        "bytes_behind", number(cluster->bytes_behind));
+}
+
 static json_t *shard_part(const struct metrics *metrics)
 {
     json_t *list = json_array();
@@ -175,6 +185,7 @@ char *status_page_json(const struct status_page *page)
     }
     if (join(root, node_part(page, sum)) == 0 && join(root, request_part(&sum->shard)) == 0 &&
         join(root, cold_part(&sum->shard)) == 0 && join(root, storage_part(sum)) == 0 &&
+        join(root, cluster_part(&page->metrics->membership)) == 0 &&
         json_object_set_new(root, "shards", shard_part(page->metrics)) == 0) {
         text = json_dumps(root, JSON_INDENT(2));
     }

@@ -13,6 +13,7 @@
  *   acks {memory replica disk archive}
  *   log {lsn_appended lsn_durable bytes device_writes disk_bytes full failed write_us {...}}
  *   checkpoint {age_ms duration_ms sessions count errors}  damaged
+ *   cluster {node epoch leader members slots_owned slots_not_level records_behind bytes_behind}   metrics.h
  *   shards [...]                               each {shard responding sessions connections cpu_ms
  *                                              log_lsn_durable}
  *

@@ -29,13 +29,13 @@ def test_options():
     check(version.returncode == 0 and re.fullmatch(r"belayd \d+\.\d+\.\d+\n", version.stdout),
           version)
     usage = run("--help")
-    check(usage.returncode == 0 and "--config" in usage.stdout and "--join" not in usage.stdout,
+    check(usage.returncode == 0 and "--config" in usage.stdout and "--join" in usage.stdout,
           usage)
     for arguments in (["--nonsense"], ["argument"], ["--set"], ["--print", "nonsense"]):
         wrong = run(*arguments)
         check(wrong.returncode == 2 and wrong.stderr and not wrong.stdout, wrong)
     join = run("--join", "token")
-    check(join.returncode == 2 and "clusters come later" in join.stderr, join)
+    check(join.returncode == 2 and "no join token" in join.stderr, join)
 
 
 def shell(command):

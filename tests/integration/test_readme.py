@@ -21,10 +21,10 @@ def quick_start():
 
 
 def free_ports():
-    """The first of four ports in a row that nobody has."""
-    for base in range(20000 + os.getpid() % 5000 * 4, 60000, 4):
+    """The first of four ports in a row, and of those of two nodes more, that nobody has."""
+    for base in range(20000 + os.getpid() % 1000 * 30, 60000, 30):
         try:
-            for port in range(base, base + 4):
+            for port in range(base, base + 24):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
             return base
@@ -52,8 +52,10 @@ def run(command, copy, port, expect=0):
 
 
 def test_quick_start():
-    commands = [line for block in quick_start() for line in block.splitlines() if line]
+    blocks = [[line for line in block.splitlines() if line] for block in quick_start()]
+    commands, cluster = blocks[0] + blocks[1], blocks[2]
     check(commands[0] == "tools/run" and commands[-1] == "tools/run --stop", commands)
+    check(cluster[0] == "tools/run --nodes 3" and cluster[-1] == "tools/run --stop", cluster)
     port = free_ports()
     with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
         copy = Path(directory) / "belay"
@@ -68,12 +70,21 @@ def test_quick_start():
         finally:
             run("tools/run --stop", copy, port)
         check("no node runs" in run("tools/run --stop", copy, port), "still there")
-        run("tools/run --nodes 3", copy, port, expect=2)
+        run("tools/run --nodes 0", copy, port, expect=2)
         try:
             both = run("tools/run & tools/run; wait $!", copy, port)
             check(both.count("runs already") == 1 and both.count("ready ") == 1, both)
         finally:
             run("tools/run --stop", copy, port)
+        try: # The first node is the one that was there.
+            formed = run(cluster[0], copy, port)
+            check(formed.count(" active ") == 3 and formed.count("user is Ada") == 2, formed)
+            check("3 nodes run already" in run(cluster[0], copy, port), "again")
+            shown = "".join(run(command, copy, port) for command in cluster[1:-1])
+            check("Grace" in shown and shown.count(" active ") == 3, shown)
+        finally:
+            stopped = run(cluster[-1], copy, port)
+        check(stopped.strip() == "stopped" and "no node runs" in run("tools/run --stop", copy, port), stopped)
 
 
 if __name__ == "__main__":

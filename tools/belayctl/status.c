@@ -150,6 +150,31 @@ static void print_storage(const json_t *page)
     }
 }
 
+/* Of a node alone there is nothing to say. */
+static void print_cluster(const json_t *page)
+{
+    const json_t *cluster = json_object_get(page, "cluster");
+    uint64_t unsettled = number_of(cluster, NULL, "slots_not_level");
+    uint64_t behind = number_of(cluster, NULL, "records_behind");
+    char size[TEXT_BYTES];
+
+    if (number_of(cluster, NULL, "members") < 2) {
+        return;
+    }
+    print_name("cluster");
+    printf("node %" PRIu64 " of %" PRIu64 ", epoch %" PRIu64 "; %" PRIu64 " slots here",
+           number_of(cluster, NULL, "node"), number_of(cluster, NULL, "members"),
+           number_of(cluster, NULL, "epoch"), number_of(cluster, NULL, "slots_owned"));
+    if (unsettled > 0) {
+        printf("; %" PRIu64 " are moving", unsettled);
+    }
+    if (behind > 0) {
+        printf("; others are %" PRIu64 " writes (%s) behind", behind,
+               show_size(number_of(cluster, NULL, "bytes_behind"), size, sizeof size));
+    }
+    puts(number_of(cluster, NULL, "leader") == 0 ? "; NOBODY leads" : "");
+}
+
 static void print_shards(const json_t *page)
 {
     const json_t *shards = json_object_get(page, "shards"), *shard;
@@ -191,6 +216,7 @@ int status_run(struct ctl *ctl, int argc, char **argv)
     print_sessions(page);
     print_requests(page);
     print_storage(page);
+    print_cluster(page);
     print_shards(page);
     json_decref(page);
     return CTL_OK;

@@ -1,0 +1,184 @@
+"""Several real nodes that are one cluster: forming, joining, leaving, and what goes on when some of them are gone."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from cases import run_cases
+from cluster import Cluster, Node
+from daemon import Daemon, check, program, wait_for
+
+
+def put(node, key, value, *more):
+    node.run("belayctl", "session", "put", key, f"v={value}", *more)
+
+
+def get(node, key):
+    """The value, or None where that cannot be read now."""
+    document = node.ask_or_none("session", "get", key)
+    return document and next((field["value"] for field in document["fields"] if field["name"] == "v"), None)
+
+
+def written(cluster, prefix, count=12):
+    """Sessions written through all of the nodes in turn: key to value."""
+    values = {f"{prefix}:{number}": str(number) for number in range(count)}
+    running = cluster.running()
+    for number, (key, value) in enumerate(values.items()):
+        put(running[number % len(running)], key, value)
+    return values
+
+
+def await_read(nodes, values):
+    """All of them are read through each of the nodes."""
+    for node in nodes:
+        for key, value in values.items():
+            wait_for(f"{key} at {node.name}", lambda node=node, key=key, value=value: get(node, key) == value)
+
+
+def test_three_nodes():
+    """They form, read what any of them wrote, outlive one of them, and take it back; and all at once come back."""
+    with Cluster(3) as cluster:
+        cluster.start()
+        listed = cluster[2].ask("node", "list")
+        check([node["number"] for node in listed["nodes"]] == [1, 2, 3], listed)
+        check(sum(node["slots_primary"] for node in listed["nodes"]) == 16384, listed)
+        check(all(node["link"] == ("self" if node["number"] == 3 else "up") for node in listed["nodes"]), listed)
+        values = written(cluster, "first")
+        await_read(cluster, values)
+        where = cluster[0].ask("session", "where", "first:1")
+        check(len(where["owners"]) == 2, where)
+
+        lost = cluster[1]
+        lost.kill()
+        await_read(cluster.running(), values)
+        values |= written(cluster, "without")
+        await_read(cluster.running(), values)
+        wait_for("the map says that it is down",
+                 lambda: cluster.states(cluster[0]).get("n2") == "down")
+        lost.start()
+        cluster.await_settled()
+        await_read([lost], values)
+
+        for node in cluster:
+            node.kill()
+        cluster.start()
+        await_read(cluster, values)
+
+
+def test_join_and_remove():
+    """A fourth node takes its part of the slots; removed, it gives them back; a dead one is taken out."""
+    with Cluster(3) as cluster:
+        cluster.start()
+        values = written(cluster, "s")
+        fourth = cluster.add("n4")
+        fourth.settings.append("node.zone=elsewhere")
+        fourth.token = cluster[2].run("belayctl", "join-token").strip()
+        fourth.launch()
+        fourth.await_ready()
+        cluster.await_settled()
+        listed = cluster[0].ask("node", "list")["nodes"]
+        check([node["zone"] for node in listed] == ["", "", "", "elsewhere"], listed)
+        check(all(node["slots_primary"] + node["slots_copy"] > 0 for node in listed), listed)
+        await_read([fourth], values)
+
+        removed = cluster[0].ask("node", "remove", "n2", "--timeout", "60s")
+        check(removed["removed"] is True and removed["number"] == 2, removed)
+        gone = cluster.nodes.pop(1)
+        gone.stop()
+        cluster.await_settled()
+        await_read(cluster, values)
+
+        fourth.kill()
+        wait_for("the map says that it is down",
+                 lambda: cluster.states(cluster[0]).get("n4") == "down")
+        cluster.await_settled()
+        cluster[0].run("belayctl", "node", "remove", "4")
+        check(set(cluster.states(cluster[0])) == {"n1", "n3"}, cluster.states(cluster[0]))
+        gone.close()
+
+
+def joins(node, token, expect):
+    """Try to join; returns what was said on stderr."""
+    done = subprocess.run([*Daemon.command(node), "--join", token], capture_output=True, text=True, timeout=60,
+                          check=False)
+    check(done.returncode == expect, f"exit {done.returncode}\n{done.stderr}")
+    return done.stderr
+
+
+def test_tokens():
+    """Who may not come in is told why, and nothing is made; a file and the environment do as well."""
+    with Cluster(2) as cluster:
+        cluster.start()
+        token = cluster.token()
+        with Daemon() as stranger:
+            check("cut or mistyped" in joins(stranger, token[:-3], 2), "cut")
+            check("no join token" in joins(stranger, "xyz", 2), "none")
+            check("No such file" in joins(stranger, f"@{stranger.directory}/none", 2), "no file")
+            check(not stranger.data.exists(), "made")
+            stranger.start()
+            stranger.stop()
+            check("another cluster" in joins(stranger, token, 1), "of its own")
+            stranger.start() # Nothing was changed.
+        with Daemon(settings=["node.name=n1"]) as twin:
+            said = joins(twin, token, 1)
+            check("there is a node of that name" in said, said)
+            check(not (twin.data / "META").exists(), "made")
+        with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+            file = Path(directory) / "token"
+            file.write_text(token + "\n")
+            third = cluster.add("n3")
+            third.token = f"@{file}"
+            third.launch()
+            third.await_ready()
+            cluster.await_settled()
+            third.kill()
+            command = third.command
+            third.command = lambda: [*command(), "--join", f"@{file}"] # It is in already.
+            third.start()
+            third.command = command
+            cluster.await_settled()
+        fourth = cluster.add("n4")
+        fourth.wrapper = ["env", f"BELAY_JOIN_TOKEN={token}"]
+        fourth.launch()
+        fourth.await_ready()
+        cluster.await_settled()
+        for node in cluster:
+            node.kill()
+        with Daemon() as late:
+            said = joins(late, token, 1)
+            check("cannot join" in said, said)
+
+
+def test_policies():
+    """They are the cluster's: changed at one node they hold on all; the sections of a later node count for nothing."""
+    with Cluster(3) as cluster:
+        cluster[0].settings.append('policy "web:".idle_ttl=30m')
+        cluster[1].settings.append('policy "web:".idle_ttl=5m')
+        cluster.start()
+
+        def agreed(prefix, key, value):
+            return all((node.ask("policy", "list")["policies"].get(prefix) or {}).get(key) == value for node in cluster)
+
+        wait_for("the first one's policies", lambda: agreed("web:", "idle_ttl", "30m"))
+        cluster[2].run("belayctl", "policy", "set", "shop:", "idle_ttl=2h")
+        wait_for("a change", lambda: agreed("shop:", "idle_ttl", "2h"))
+        put(cluster[1], "shop:1", "x")
+        check(cluster[0].ask("session", "get", "shop:1")["idle_ms"] == 7200000, "holds")
+        cluster[1].kill()
+        cluster[1].start()
+        wait_for("after a restart", lambda: agreed("web:", "idle_ttl", "30m"))
+
+
+def test_manual():
+    """Keys of documents that one node alone does not have."""
+    text = (Path(__file__).resolve().parents[2] / "tools/man/belayctl.1.scd").read_text()
+    with Cluster(2) as cluster:
+        cluster.start()
+        documents = [cluster[0].ask("join-token"), cluster[0].ask("node", "remove", "n2", "--timeout", "60s")]
+        for document in documents:
+            for key in document:
+                check(f"*{key}*" in text, f"{key} is not in the manual")
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
