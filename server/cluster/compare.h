@@ -39,9 +39,10 @@
 
 enum {
     COMPARE_PARTS = 16,
-    COMPARE_LIST_MAX = 64,     /* More than so many sessions are divided. */
-    COMPARE_ASKS_MAX = 32,     /* Under way. */
-    COMPARE_RANGES_MAX = 4096, /* Of the stack: more than any two copies need. */
+    COMPARE_LIST_MAX = 64,         /* More than so many sessions are divided... */
+    COMPARE_LIST_EMPTY_MAX = 2048, /* ... more than so many where the asking end has none. */
+    COMPARE_ASKS_MAX = 32,         /* Under way. */
+    COMPARE_RANGES_MAX = 4096,     /* Of the stack: more than any two copies need. */
 };
 
 /* A session: where it is, and the hash of its key and all of its content. */

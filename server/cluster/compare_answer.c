@@ -101,7 +101,9 @@ static int answer_ask(struct compare_source *source, struct reader *from, struct
     if (compare_sum_equal(ours, theirs)) {
         return put_kind(to, COMPARE_SAME);
     }
-    if (ours.count > COMPARE_LIST_MAX && !compare_is_narrow(range)) {
+    /* Who has nothing wants all of it: dividing would say the same in more rounds. */
+    const uint64_t list_max = theirs.count == 0 ? COMPARE_LIST_EMPTY_MAX : COMPARE_LIST_MAX;
+    if (ours.count > list_max && !compare_is_narrow(range)) {
         return put_parts(to, parts);
     }
     return put_list(source, range, ours.count, to);

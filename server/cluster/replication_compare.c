@@ -44,7 +44,7 @@ static void walk(struct compare_source *source, uint64_t first, uint64_t last,
     struct replication *r = ((struct job *)source)->link->replication;
     struct counting counting = {r, visit, context};
 
-    r->work--;
+    r->work -= WORK_OF_WALK;
     r->core->walk(r->core, first, last, visit_one, &counting);
 }
 
@@ -204,7 +204,7 @@ static uint64_t cut_range(struct replication *r, uint64_t first, uint64_t last)
     struct cutting cutting = {.last = last};
 
     r->core->walk(r->core, first, last, cut_after, &cutting);
-    r->work -= (int32_t)cutting.count + 1;
+    r->work -= (int32_t)cutting.count + WORK_OF_WALK;
     return cutting.last;
 }
 

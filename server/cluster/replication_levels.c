@@ -15,7 +15,7 @@ enum {
     LEVEL_US = 50 * 1000,    /* From look to look. */
     REPORT_US = 1000 * 1000, /* The same targets are told again after it. */
     STEPS_OF_LOOK = 4096,    /* Slots. */
-    STRAYS_OF_LOOK = 64,     /* The shard is asked about. */
+    STRAY_REST_US = 5000 * 1000,
     STRAY_RETRY_US = 1000 * 1000,
 };
 
@@ -110,17 +110,23 @@ static bool any(void *context, uint64_t position, uint64_t hash)
     return false;
 }
 
+/* Look at some more slots that are not this node's. All of them once, then there is a rest. */
 static void look_for_strays(struct replication *r)
 {
     uint32_t free = 0;
 
-    for (uint32_t count = 0, looks = 0; count < STEPS_OF_LOOK && looks < STRAYS_OF_LOOK; count++) {
+    for (uint32_t count = 0; count < STEPS_OF_LOOK && r->work > 0 && r->now_us >= r->stray_us;
+         count++) {
         const uint32_t slot = r->stray_cursor;
         while (free < STRAYS_MAX && r->strays[free].used) {
             free++;
         }
         if (free == STRAYS_MAX) {
             return;
+        }
+        if (++r->stray_looked > SLOT_COUNT / r->options.shards) {
+            r->stray_looked = 0;
+            r->stray_us = r->now_us + STRAY_REST_US;
         }
         r->stray_cursor =
             slot + r->options.shards < SLOT_COUNT ? slot + r->options.shards : r->options.shard;
@@ -130,7 +136,7 @@ static void look_for_strays(struct replication *r)
         }
         bool found = false;
         r->core->walk(r->core, slot_first(slot), slot_last(slot), any, &found);
-        looks++;
+        r->work -= WORK_OF_WALK;
         if (found) {
             r->strays[free] = (struct stray){.slot = slot, .used = true};
         }
@@ -263,9 +269,9 @@ bool replication_levels(struct replication *r)
     if (r->now_us >= r->level_us) {
         r->level_us = r->now_us + LEVEL_US;
         look_at_levels(r);
-        if (r->core->ready(r->core)) {
-            look_for_strays(r);
-        }
+    }
+    if (r->core->ready(r->core)) {
+        look_for_strays(r);
     }
     return more;
 }
@@ -278,7 +284,8 @@ void replication_levels_reset(struct replication *r)
         }
     }
     memset(r->strays, 0, sizeof r->strays);
-    r->level_us = r->report_us = 0;
+    r->level_us = r->report_us = r->stray_us = 0;
+    r->stray_looked = 0;
 }
 
 bool replication_is_level(const struct replication *r, uint32_t slot)

@@ -23,6 +23,7 @@ enum {
     INBOX_BYTES_MAX = 8 * 1024 * 1024,
     WORK_OF_TICK = 4096, /* Sessions looked at; sending one counts as WORK_OF_SEND. */
     WORK_OF_SEND = 16,
+    WORK_OF_WALK = 200, /* To begin one: the shard sorts what lies around it. */
     BURIALS_MAX = 4096,
     BURIAL_FRESH_MS = 5000, /* So long others' agreement holds... */
     BURIAL_ASK_MS = 2000,   /* ... and an answer is waited for. */
@@ -275,6 +276,8 @@ struct replication {
 
     uint64_t level_us, report_us;
     uint32_t level_cursor, report_cursor, stray_cursor;
+    uint64_t stray_us; /* No look for more before. */
+    uint32_t stray_looked;
     struct stray strays[STRAYS_MAX];
 
     struct burial *burials; /* BURIALS_MAX, open addressing. */

@@ -123,7 +123,7 @@ static void test_unreachable(void **state)
     world_block(&world, 1, 2, true);
     world_block(&world, 1, 3, true);
     assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
-    world_run(&world, REPLICATION_SILENCE_MS - 50);
+    world_run(&world, REPLICATION_SILENCE_MS - REPLICATION_PING_MS - 50);
     assert_int_equal(unit->uncopied, 0);
     world_until(&world, 200, unit->uncopied == 1);
     assert_int_equal(world_put(&world, 1, "a", "y", "1"), 0);
