@@ -184,7 +184,7 @@ static bool take_of_dialler(struct replication *r, struct replication_link *link
 {
     switch (kind) {
     case REPLICATION_BEGIN:
-        replication_take_begin(r, link->peer, body);
+        replication_take_begin(r, link->peer, number, body);
         return true;
     case REPLICATION_RUN:
         replication_take_run(r, link->peer, number, body);
@@ -212,7 +212,7 @@ static bool take_of_acceptor(struct replication *r, struct replication_link *lin
 {
     switch (kind) {
     case REPLICATION_HELLO:
-        replication_take_hello(r, link->peer, body);
+        replication_take_hello(r, link->peer, number, body);
         return true;
     case REPLICATION_ACK:
         replication_take_ack(r, link->peer, number, body);

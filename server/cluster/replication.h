@@ -24,9 +24,10 @@
  * Messages, by kind; `number` and body. Integers are little-endian, varints and strings as in bytes.h. > goes from who
  * dialled, < to him.
  *
- *   32 <  HELLO         0      u64 life, u64 applied: what the receiver has of the sender's stream (0, 0: nothing).
- *                              Once the link is there, and again where the receiver could not go on.
- *   33 >  BEGIN         0      u64 life, u8 1 it goes on from there, 0 a new life begins
+ *   32 <  HELLO         another each time: u64 life, u64 applied: what the receiver has of the sender's stream (0, 0:
+ *                              nothing). Once the link is there, again while it is not answered, and again where
+ *                              the receiver could not go on.
+ *   33 >  BEGIN         HELLO's; u64 life, u8 1 it goes on from there, 0 a new life begins
  *   34 >  RUN           first  records as in stream.h; of these kinds: LOG_FULL, DELTA, BATCH, TOUCH, BURY, and 128:
  *                              the sender now streams other slots than before: u16 for each that came or went
  *   35 <  ACK           all up to this number are merged; u64 life

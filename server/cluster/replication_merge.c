@@ -13,6 +13,8 @@
 enum { TICKET_RECORD = 1, TICKET_WHOLE = 2, TICKET_COPY = 3 };
 enum { GENERATION_BITS = 14, JOB_SERIAL_BITS = 17 };
 
+enum { HELLO_US = 500 * 1000 }; /* Without an answer for so long it is said again. */
+
 /* ---- Tickets: u2 what, u16 peer, u14 generation or link, u32 number or job ---- */
 
 static uint64_t ticket_of(uint32_t what, const struct peer *peer, uint32_t generation, uint32_t low)
@@ -37,7 +39,7 @@ static void begin_gap(struct peer *peer)
     peer->cursor = peer->needed = peer->passes = 0;
 }
 
-static void say_hello(struct peer *peer)
+static void say_hello(struct replication *r, struct peer *peer)
 {
     uint8_t body[16];
 
@@ -50,7 +52,9 @@ static void say_hello(struct peer *peer)
     peer->in_state = IN_HELLO;
     store_u64(body, peer->poisoned ? 0 : peer->stream_in.life);
     store_u64(body + 8, peer->poisoned ? 0 : peer->acked);
-    replication_link_send_bytes(peer->in, REPLICATION_HELLO, 0, bytes_of(body, sizeof body));
+    replication_link_send_bytes(peer->in, REPLICATION_HELLO, peer->generation,
+                                bytes_of(body, sizeof body));
+    peer->hello_us = r->now_us;
 }
 
 void replication_in_up(struct replication *r, struct peer *peer)
@@ -62,8 +66,7 @@ void replication_in_up(struct replication *r, struct peer *peer)
         peer->acked = 0;
         begin_gap(peer);
     }
-    (void)r;
-    say_hello(peer);
+    say_hello(r, peer);
 }
 
 void replication_in_down(struct peer *peer)
@@ -71,13 +74,17 @@ void replication_in_down(struct peer *peer)
     peer->in_state = IN_DOWN;
 }
 
-void replication_take_begin(struct replication *r, struct peer *peer, struct bytes body)
+void replication_take_begin(struct replication *r, struct peer *peer, uint64_t number,
+                            struct bytes body)
 {
     struct reader from = reader_of(body);
     const uint64_t life = read_u64(&from);
     const uint8_t resumed = read_u8(&from);
 
     (void)r;
+    if (reader_done(&from) && number != peer->generation) {
+        return; /* The answer to an earlier HELLO. */
+    }
     if (!reader_done(&from) || resumed > 1 || peer->in_state != IN_HELLO ||
         (resumed == 1 && peer->poisoned) ||
         stream_in_begin(&peer->stream_in, life, resumed == 1) != 0) {
@@ -364,7 +371,9 @@ void replication_send_acks(struct replication *r, struct peer *peer)
         return;
     }
     if (peer->in_state == IN_HELD && peer->open == 0 && r->now_us >= peer->held_until_us) {
-        say_hello(peer);
+        say_hello(r, peer);
+    } else if (peer->in_state == IN_HELLO && r->now_us - peer->hello_us >= HELLO_US) {
+        say_hello(r, peer); /* The other end may not have been ready to hear it. */
     }
     if ((peer->in_state == IN_RUNNING || peer->in_state == IN_HELD) &&
         peer->acked != peer->ack_sent) {

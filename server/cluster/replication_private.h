@@ -186,7 +186,7 @@ struct peer {
     uint32_t generation;      /* Of tickets. */
     struct queue pending;     /* From acked + 1 on. */
     uint32_t open;            /* Of these with the shard. */
-    uint64_t held_until_us;
+    uint64_t hello_us, held_until_us;
     uint32_t hold_ms;
     bool poisoned; /* It sent what is no good: not again. */
 
@@ -349,7 +349,8 @@ struct peer *replication_owner(const struct replication *r, uint32_t slot, uint3
 
 void replication_out_up(struct peer *peer);
 void replication_out_down(struct replication *r, struct peer *peer);
-void replication_take_hello(struct replication *r, struct peer *peer, struct bytes body);
+void replication_take_hello(struct replication *r, struct peer *peer, uint64_t number,
+                            struct bytes body);
 void replication_take_ack(struct replication *r, struct peer *peer, uint64_t number,
                           struct bytes body);
 void replication_send_runs(struct replication *r, struct peer *peer);
@@ -372,7 +373,8 @@ void replication_copies_leave(struct replication *r, struct peer *peer);
 
 void replication_in_up(struct replication *r, struct peer *peer);
 void replication_in_down(struct peer *peer);
-void replication_take_begin(struct replication *r, struct peer *peer, struct bytes body);
+void replication_take_begin(struct replication *r, struct peer *peer, uint64_t number,
+                            struct bytes body);
 void replication_take_run(struct replication *r, struct peer *peer, uint64_t number,
                           struct bytes run);
 void replication_take_whole(struct replication *r, struct peer *peer, uint64_t number,

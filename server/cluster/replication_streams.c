@@ -194,7 +194,8 @@ static void land_flights(struct replication *r, struct peer *peer, uint64_t coun
     replication_copies_settle(r);
 }
 
-void replication_take_hello(struct replication *r, struct peer *peer, struct bytes body)
+void replication_take_hello(struct replication *r, struct peer *peer, uint64_t number,
+                            struct bytes body)
 {
     struct reader from = reader_of(body);
     const uint64_t life = read_u64(&from), applied = read_u64(&from);
@@ -217,7 +218,8 @@ void replication_take_hello(struct replication *r, struct peer *peer, struct byt
     }
     store_u64(begin, peer->stream.life);
     begin[8] = resumed;
-    replication_link_send_bytes(peer->out, REPLICATION_BEGIN, 0, bytes_of(begin, sizeof begin));
+    replication_link_send_bytes(peer->out, REPLICATION_BEGIN, number,
+                                bytes_of(begin, sizeof begin));
     peer->begun = true;
 }
 

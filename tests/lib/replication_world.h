@@ -120,6 +120,7 @@ struct world {
     bool blocked[WORLD_NODES_MAX + 1][WORLD_NODES_MAX + 1];    /* From, to: nothing passes. */
     struct world_link links[WORLD_UNITS_MAX][WORLD_UNITS_MAX]; /* Who dialled first. */
     uint64_t sent[REPLICATION_KINDS_END];
+    uint8_t deaf; /* Messages of this kind are not heard; 0: all are. */
     struct world_write writes[WORLD_WRITES_MAX];
     uint32_t write_count; /* Those past the last place are not noted. */
     struct session_view view;
@@ -528,8 +529,11 @@ static inline void world_deliver(struct world *world, struct world_link *link)
             half->count--;
             uint8_t *body = malloc(message->size + 1); /* So that a sanitizer sees its end. */
             memcpy(body, message->body, message->size);
-            replication_receive(to->r, link->links[1 - end], message->kind, message->number,
-                                bytes_of(body, message->size), world_now_ms(world), world->now_us);
+            if (message->kind != world->deaf) {
+                replication_receive(to->r, link->links[1 - end], message->kind, message->number,
+                                    bytes_of(body, message->size), world_now_ms(world),
+                                    world->now_us);
+            }
             free(body);
             free(message);
         }

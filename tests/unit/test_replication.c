@@ -455,6 +455,36 @@ static void test_bad_record(void **state)
     world_fini(&world);
 }
 
+/* What is said first may fall on deaf ears: the other end gets the link before it knows of replication. */
+static void test_hello_is_not_heard(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world.deaf = REPLICATION_HELLO;
+    world_run(&world, 300);
+    assert_false(replication_reaches(world.units[0].r, 2, 0));
+    world.deaf = 0;
+    world_until(&world, 1000, replication_reaches(world.units[0].r, 2, 0));
+    world.deaf = REPLICATION_BEGIN;
+    world_break_all(&world, 1);
+    world_run(&world, 100);
+    world.deaf = 0;
+    world_until(&world, 3000, world_calm(&world));
+    world_put(&world, 1, "a", "x", "1");
+    world_until(&world, 20, world.units[0].copied_count == 1);
+    /* The link is slower than the patience of who says it. */
+    world.delay_us = 700000;
+    world.silence_ms = 3000;
+    world_break_all(&world, 1);
+    world_run(&world, 5000);
+    assert_int_equal(world_stats(&world, 1)->bad_messages + world_stats(&world, 2)->bad_messages,
+                     0);
+    world.delay_us = 100;
+    world_until(&world, 3000, world_calm(&world));
+    assert_true(world_equal(&world, 1, 2));
+    world_fini(&world);
+}
+
 /* ---- Restarts ---- */
 
 static void test_receiver_restarts(void **state)
@@ -593,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_whole_parked),
         cmocka_unit_test(test_whole_is_waited_for),
         cmocka_unit_test(test_bad_record),
+        cmocka_unit_test(test_hello_is_not_heard),
         cmocka_unit_test(test_receiver_restarts),
         cmocka_unit_test(test_other_shards),
         cmocka_unit_test(test_links_that_are_refused),
