@@ -10,4 +10,7 @@ extern const struct sim_scenario scenario_shard;
 /* Three to five Raft nodes. */
 extern const struct sim_scenario scenario_raft;
 
+/* Three to five nodes whose shards are copies of each other. */
+extern const struct sim_scenario scenario_copies;
+
 #endif

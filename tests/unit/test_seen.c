@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "random.h"
-#include "seen.h"
+#include "seen_saved.h"
 
 enum { SLOTS = 4 };
 
@@ -246,6 +246,54 @@ static void test_no_memory(void **state)
     assert_int_equal(memory.outstanding_bytes, 0);
 }
 
+/* What was saved is what there was; what is damaged says nothing. */
+static void test_saved(void **state)
+{
+    (void)state;
+    struct test_memory memory = test_memory();
+    struct buffer saved = {.memory = &memory.memory}, again = saved;
+    struct seen seen, other;
+
+    assert_int_equal(seen_init(&seen, &memory.memory, SLOTS), 0);
+    seen_begin(&seen, 1);
+    seen_begin(&seen, 3);
+    assert_int_equal(seen_advance(&seen, 3, stamp_of(bob, 20)), 0);
+    assert_int_equal(seen_advance(&seen, 3, stamp_of(carl, 5)), 0);
+    assert_int_equal(seen_save(&seen, &saved), 0);
+    for (uint64_t fail_at = 0; fail_at < 4; fail_at++) {
+        assert_int_equal(seen_init(&other, &memory.memory, SLOTS), 0);
+        memory.fail_at = fail_at == 0 ? 0 : memory.requests + fail_at;
+        int rc = seen_restore(&other, buffer_bytes(&saved));
+        memory.fail_at = 0;
+        assert_true(rc == 0 || (fail_at != 0 && rc == -ENOMEM));
+        assert_false(seen_is_known(&other, 0));
+        assert_int_equal(seen_is_known(&other, 1), rc == 0);
+        assert_int_equal(seen_of(&other, 3, bob), rc == 0 ? 20 : 0);
+        again.size = 0;
+        assert_int_equal(seen_save(&other, &again), 0);
+        if (rc == 0) {
+            assert_bytes_equal(buffer_bytes(&again), buffer_bytes(&saved));
+        }
+        seen_fini(&other);
+    }
+    for (size_t size = 1; size < saved.size; size++) {
+        assert_int_equal(seen_init(&other, &memory.memory, SLOTS), 0);
+        int rc = seen_restore(&other, bytes_of(saved.data, size));
+        assert_true(rc == -EBADMSG || size == 4); /* The first slot is whole. */
+        assert_false(seen_is_known(&other, 3));
+        seen_fini(&other);
+    }
+    saved.data[0] = 3; /* Not in order. */
+    assert_int_equal(seen_init(&other, &memory.memory, SLOTS), 0);
+    assert_int_equal(seen_restore(&other, buffer_bytes(&saved)), -EBADMSG);
+    assert_false(seen_is_known(&other, 3));
+    seen_fini(&other);
+    buffer_fini(&saved);
+    buffer_fini(&again);
+    seen_fini(&seen);
+    assert_int_equal(memory.outstanding_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_too_many_actors),
         cmocka_unit_test(test_joins),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_saved),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,475 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "copies_scenario.h"
+#include "heap.h"
+#include "seen_saved.h"
+
+#define OF(type, member, pointer)                                                                  \
+    ((struct type *)(void *)((char *)(pointer)-offsetof(struct type, member)))
+
+enum { SEED = 42, HOPS_MAX = 3, WINDOW_BYTES = 16 * 1024, TICK_BUDGET_US = 1000, SAVE_PERCENT = 3 };
+
+static struct memory heap = {.resize = heap_resize, .map = heap_map, .unmap = heap_unmap};
+
+static struct sim_disk *disk_of(struct copies_node *node)
+{
+    return &node->sim->nodes[node->node].disk;
+}
+
+uint64_t copies_node_now_us(const struct copies_node *node)
+{
+    return sim_clock_boot_us(&node->sim->nodes[node->node].clock);
+}
+
+uint64_t copies_node_now_ms(const struct copies_node *node)
+{
+    return wall_clock_now_ms(&node->clock);
+}
+
+struct bytes copies_key(uint32_t key)
+{
+    static char names[COPIES_KEYS][8] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+
+    return bytes_of_string(names[key]);
+}
+
+uint64_t copies_position(uint32_t key)
+{
+    return keeper_position(SEED, copies_key(key));
+}
+
+struct bytes copies_node_record(struct copies_node *node, uint32_t key)
+{
+    return keeper_find(shard_keeper(node->shard), copies_position(key), copies_key(key));
+}
+
+static bool hash_visit(void *context, uint64_t position, uint64_t hash)
+{
+    (void)position;
+    *(uint64_t *)context = hash;
+    return true;
+}
+
+uint64_t copies_node_hash(struct copies_node *node, uint32_t key)
+{
+    uint64_t hash = 0, position = copies_position(key);
+
+    shard_walk(node->shard, position, position, hash_visit, &hash);
+    return hash;
+}
+
+/* ---- What was seen, over a restart ---- */
+
+static void save_seen(struct copies_node *node)
+{
+    if (node->next_seen_lsn != 0 || !sim_chance(node->sim, SIM_RANDOM_NODES, SAVE_PERCENT)) {
+        return;
+    }
+    node->next_seen.size = 0;
+    int rc = seen_save(shard_seen(node->shard), &node->next_seen);
+    assert(rc == 0);
+    node->next_seen_lsn = disk_of(node)->size;
+}
+
+static void keep_seen(struct copies_node *node)
+{
+    if (node->next_seen_lsn != 0 && disk_of(node)->durable >= node->next_seen_lsn) {
+        struct buffer saved = node->seen;
+        node->seen = node->next_seen;
+        node->next_seen = saved;
+        node->next_seen_lsn = 0;
+    }
+}
+
+/* ---- The log ---- */
+
+static void interval_over(struct sim *sim, const struct sim_event *event);
+
+static void write_log(struct copies_node *node)
+{
+    struct sim_disk *disk = disk_of(node);
+
+    if (!disk->writing) {
+        node->timed = false;
+        sim_disk_write(node->sim, disk);
+    }
+}
+
+static void interval_over(struct sim *sim, const struct sim_event *event)
+{
+    write_log(&copies_scenario_of(sim)->nodes[event->end]);
+}
+
+static void hurry(struct log_port *log)
+{
+    write_log(OF(copies_node, log, log));
+}
+
+static void seal(struct log_port *log)
+{
+    (void)log;
+}
+
+static struct log_epoch epoch_of(const struct copies_node *node)
+{
+    return node->epochs[node->epoch_count - 1].epoch;
+}
+
+static void note_append(struct copies_node *node, size_t end)
+{
+    if (node->append_count == node->append_capacity) {
+        node->append_capacity = 2 * node->append_capacity + 256;
+        node->appends = sim_more(node->appends, node->append_capacity * sizeof node->appends[0]);
+    }
+    node->appends[node->append_count++] = (struct copies_append){end, node->sim->now_us};
+}
+
+static int append(struct log_port *log, uint8_t kind, struct log_subject subject,
+                  const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
+{
+    struct copies_node *node = OF(copies_node, log, log);
+    struct sim_disk *disk = disk_of(node);
+    uint64_t body = 0;
+    size_t size = 0, before = disk->writing ? disk->writing_end : disk->durable;
+
+    for (uint32_t i = 0; i < part_count; i++) {
+        body += parts[i].size;
+    }
+    uint8_t *bytes = sim_more(NULL, log_record_size(0) + log_record_size(body));
+    if (node->marked <= before) { /* The first one after a device write began. */
+        log_mark_put(bytes, epoch_of(node), disk->size);
+        size = log_record_size(0);
+    }
+    log_record_put(bytes + size, epoch_of(node), kind, subject.position, parts, part_count);
+    size += log_record_size(body);
+    int rc = disk->size - disk->durable > COPIES_WAITING_BYTES_MAX
+                 ? -EAGAIN
+                 : sim_disk_append(disk, bytes_of(bytes, size));
+    free(bytes);
+    if (rc != 0) {
+        return rc;
+    }
+    node->marked = disk->size;
+    *lsn = disk->size;
+    note_append(node, disk->size);
+    if (!node->timed) {
+        node->timed = true;
+        sim_after(node->sim, COPIES_LOG_INTERVAL_US, node->node, "interval", interval_over, 0, 0);
+    }
+    return disk->kept ? 0 : 1;
+}
+
+void copies_node_written(struct copies_node *node, bool good)
+{
+    struct sim_disk *disk = disk_of(node);
+
+    if (!good) {
+        shard_log_failed(node->shard, "the simulator's device failed");
+        return;
+    }
+    shard_log_durable(node->shard, disk->durable, copies_node_now_us(node));
+    keep_seen(node);
+    if (disk->size > disk->durable) {
+        write_log(node);
+    }
+    copies_node_turn(node);
+}
+
+static int give(struct copies_node *node, const struct log_record *record)
+{
+    switch (record->kind) {
+    case LOG_FULL:
+        return shard_restore_record(node->shard, record->body);
+    case LOG_DELTA:
+        return shard_restore_delta(node->shard, record->body);
+    case LOG_TOUCH:
+        return shard_restore_touch(node->shard, record->body) == -EBADMSG ? -EBADMSG : 0;
+    case LOG_BURY:
+        return shard_restore_bury(node->shard, record->body);
+    case LOG_DROP:
+        return shard_restore_drop(node->shard, record->body);
+    default:
+        return 0;
+    }
+}
+
+/* Give all that can be read. Returns where that ends. */
+static size_t replay(struct copies_node *node)
+{
+    const struct sim_disk *disk = disk_of(node);
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < node->epoch_count; i++) {
+        size_t end = i + 1 < node->epoch_count ? node->epochs[i + 1].at : disk->size;
+        for (at = node->epochs[i].at; at < end;) {
+            struct log_record record;
+            int64_t size = log_record_parse(bytes_of(disk->data + at, disk->size - at),
+                                            node->epochs[i].epoch, &record);
+            if (size <= 0) {
+                return at;
+            }
+            int rc = give(node, &record);
+            SIM_CHECK("restore", rc == 0, "node %u: a record of kind %u: %s", node->node,
+                      record.kind, strerror(-rc));
+            at += (size_t)size;
+        }
+    }
+    return at;
+}
+
+static void restore(struct copies_node *node)
+{
+    struct sim_disk *disk = disk_of(node);
+    size_t durable = disk->durable, end = replay(node), left = 0;
+
+    SIM_CHECK("log", end >= durable, "of %zu durable bytes %zu can be read", durable, end);
+    sim_disk_settle(disk, end);
+    while (left < node->append_count && node->appends[left].end <= end) {
+        left++;
+    }
+    if (left < node->append_count) {
+        copies_oracle_lost(node, node->appends[left].us, node->sim->nodes[node->node].stopped_us);
+    }
+    node->append_count = left;
+    assert(node->epoch_count < COPIES_EPOCHS_MAX);
+    node->epochs[node->epoch_count++] = (struct copies_epoch){
+        .epoch = {.number = node->epoch_count,
+                  .salt = (uint32_t)sim_random(node->sim, SIM_RANDOM_NODES)},
+        .at = disk->size,
+    };
+}
+
+/* ---- Answers ---- */
+
+static void reply(struct door *door, uint64_t ticket, const struct reply *reply, bool held)
+{
+    struct copies_node *node = OF(copies_node, door, door);
+    uint32_t write = node->now_write - 1;
+
+    SIM_CHECK("answer", node->now_write != 0, "an answer to nothing, or a second one");
+    node->now_write = 0;
+    sim_note(node->sim, status_name(reply->status), node->node, write, reply->ack);
+    sim_count(node->sim, SIM_REQUESTS);
+    if (reply->status != STATUS_OK) {
+        return;
+    }
+    copies_oracle_executed(node, write, reply->hlc);
+    if (!held) {
+        copies_oracle_acked(node, write, reply->ack);
+        return;
+    }
+    uint32_t i = 0;
+    while (i < COPIES_HELD_MAX && node->held[i].ticket != 0) {
+        i++;
+    }
+    assert(i < COPIES_HELD_MAX);
+    node->held[i].ticket = ticket;
+    node->held[i].write = write;
+}
+
+static void release(struct door *door, uint64_t ticket, enum status status, enum ack_level level,
+                    const char *text)
+{
+    struct copies_node *node = OF(copies_node, door, door);
+    uint32_t i = 0;
+
+    (void)text;
+    while (i < COPIES_HELD_MAX && node->held[i].ticket != ticket) {
+        i++;
+    }
+    SIM_CHECK("answer", i < COPIES_HELD_MAX, "the release of an answer that is not held");
+    node->held[i].ticket = 0;
+    sim_note(node->sim, "release", node->node, node->held[i].write, level);
+    if (status == STATUS_OK) {
+        copies_oracle_acked(node, node->held[i].write, level);
+    }
+}
+
+/* ---- Requests ---- */
+
+static void add(uint8_t **at, struct change change)
+{
+    *at = change_put(*at, &change);
+}
+
+static void execute(struct copies_node *node, uint32_t number)
+{
+    const struct copies_write *write = &copies_scenario_of(node->sim)->oracle.writes[number];
+    uint8_t changes[128], *end = changes;
+    char name[16];
+
+    snprintf(name, sizeof name, "f%u", number);
+    if (write->destroys) {
+        add(&end, (struct change){.operation = CHANGE_DESTROY});
+    } else {
+        add(&end, (struct change){.operation = CHANGE_SET,
+                                  .name = bytes_of_string(name),
+                                  .value = bytes_of_string("value")});
+        add(&end, (struct change){.operation = CHANGE_SET,
+                                  .name = bytes_of_string("same"),
+                                  .value = bytes_of_string(name)});
+        if (write->key < COPIES_TIMED_KEYS) {
+            add(&end, (struct change){.operation = CHANGE_TTL, .ms = 300 + number % 7 * 400});
+        }
+    }
+    struct request request = {
+        .ticket = ++node->tickets,
+        .op = REQUEST_WRITE,
+        .type = SESSION_MAP,
+        .ack = (uint8_t)(ACK_MEMORY + number % 3),
+        .received_us = copies_node_now_us(node),
+        .key = copies_key(write->key),
+        .body = bytes_of(changes, (size_t)(end - changes)),
+    };
+    copies_oracle_begins(node, number);
+    node->now_write = number + 1;
+    shard_prepare(node->shard, &request);
+    shard_execute(node->shard, &request, copies_node_now_ms(node), copies_node_now_us(node));
+    SIM_CHECK("answer", node->now_write == 0, "a request was not answered");
+}
+
+void copies_node_route(struct copies_node *node, uint32_t write, uint8_t flags, uint32_t hops)
+{
+    uint32_t key = copies_scenario_of(node->sim)->oracle.writes[write].key;
+    struct route_far far = {0};
+
+    enum route route =
+        replication_route(node->replication, slot_of_key(copies_key(key)), flags, &far);
+    sim_note(node->sim, "route", node->node, write, route);
+    switch (route) {
+    case ROUTE_LOCAL:
+        execute(node, write);
+        break;
+    case ROUTE_FAR:
+        if (hops < HOPS_MAX) {
+            copies_send_write(node, far.node, write, far.flags, hops + 1);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+void copies_node_turn(struct copies_node *node)
+{
+    (void)replication_tick(node->replication, copies_node_now_ms(node), copies_node_now_us(node));
+}
+
+/* ---- Start and stop ---- */
+
+static void tick(struct sim *sim, const struct sim_event *event)
+{
+    struct copies_node *node = &copies_scenario_of(sim)->nodes[event->end];
+
+    (void)shard_tick(node->shard, copies_node_now_ms(node), TICK_BUDGET_US);
+    copies_node_turn(node);
+    copies_oracle_look(node);
+    save_seen(node);
+    keep_seen(node);
+    sim_after(sim, COPIES_TICK_US, node->node, "tick", tick, 0, 0);
+}
+
+void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t number)
+{
+    node->sim = sim;
+    node->node = number;
+    node->clean = true;
+    node->seen.memory = node->next_seen.memory = &heap;
+    node->log = (struct log_port){.append = append, .hurry = hurry, .seal = seal};
+    node->door = (struct door){.reply = reply, .release = release};
+}
+
+void copies_node_fini(struct copies_node *node)
+{
+    free(node->appends);
+    buffer_fini(&node->seen);
+    buffer_fini(&node->next_seen);
+}
+
+static void start_replication(struct copies_node *node)
+{
+    const struct replication_options options = {
+        .self = {node->node, node->start},
+        .shard = 0,
+        .shards = 1,
+        .lives = (uint64_t)++node->run << 32,
+        .window_bytes = WINDOW_BYTES,
+        .memory = &heap,
+        .port = &node->port,
+        .core = &node->core.port,
+    };
+    uint64_t now_ms = copies_node_now_ms(node), now_us = copies_node_now_us(node);
+
+    replication_core_init(&node->core, node->shard);
+    int rc = replication_create(&options, now_ms, now_us, &node->replication);
+    assert(rc == 0);
+    replication_core_attach(&node->core, node->replication);
+    shard_set_copies(node->shard, &node->core.copies);
+    rc = replication_set_table(
+        node->replication, &copies_scenario_of(node->sim)->tables[node->node - 1], now_ms, now_us);
+    assert(rc == 0);
+    copies_links_init(node);
+}
+
+void copies_node_start(struct copies_node *node)
+{
+    struct policy row;
+    bool created = node->epoch_count == 0;
+
+    node->start += !node->clean || node->start == 0; /* Another actor. */
+    policy_defaults(&row);
+    row.rules.tombstone_keep_ms = COPIES_TOMBSTONE_MS;
+    int rc = policies_init(&node->policies, &row, 1);
+    assert(rc == 0);
+    wall_clock_init(&node->clock, sim_clock_system_ms, &node->sim->nodes[node->node].clock);
+    const struct shard_options options = {
+        .seed = SEED,
+        .actor = {.node = node->node, .start = node->start},
+        .hlc = node->clean_hlc,
+        .gone_hlc = created ? 0 : hlc_of_ms(copies_node_now_ms(node)),
+        .policies = &node->policies,
+        .memory = &heap,
+        .log = &node->log,
+        .door = &node->door,
+    };
+    rc = shard_create(&options, &node->shard);
+    assert(rc == 0);
+    node->clean = node->timed = false;
+    node->marked = 0;
+    memset(node->held, 0, sizeof node->held);
+    memset(node->version_bytes, 0, sizeof node->version_bytes);
+    restore(node);
+    wall_clock_floor(&node->clock, hlc_ms(shard_hlc(node->shard)));
+    shard_restore_done(node->shard, copies_node_now_ms(node));
+    if (created) {
+        shard_begin_seen(node->shard);
+    } else {
+        rc = seen_restore(shard_seen(node->shard), buffer_bytes(&node->seen));
+        assert(rc == 0);
+    }
+    start_replication(node);
+    sim_after(node->sim, 0, node->node, "tick", tick, 0, 0);
+}
+
+void copies_node_stop(struct copies_node *node, enum sim_stop stop)
+{
+    struct sim_disk *disk = disk_of(node);
+
+    if (stop == SIM_STOP_CLEAN) {
+        sim_disk_settle(disk, disk->size);
+        shard_log_durable(node->shard, disk->size, copies_node_now_us(node));
+        node->clean = true;
+    }
+    node->clean_hlc = stop == SIM_STOP_CLEAN ? shard_hlc(node->shard) : 0;
+    keep_seen(node);
+    node->next_seen_lsn = 0;
+    replication_destroy(node->replication);
+    shard_destroy(node->shard);
+    node->replication = NULL;
+    node->shard = NULL;
+}

@@ -1,0 +1,201 @@
+/* What was written and acknowledged, and what of it must be there in the end.
+ *
+ * Each write sets a field of its own, so that a copy shows by its fields which writes it has. An acknowledged write may
+ * be missing in the end only
+ *
+ *   - where its session was destroyed at or after it, or had a deadline;
+ *   - at `memory`, where a node lost what it had appended at that time; at `replica`, where two did; at `disk`, never.
+ *
+ * And what an acknowledged destroy ended, that is all fields that its coordinator had, may not be there, where the
+ * destroy itself may not be missing. */
+#include "copies_scenario.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "record.h"
+#include "status.h"
+
+static struct copies_oracle *oracle_of(const struct copies_node *node)
+{
+    return &copies_scenario_of(node->sim)->oracle;
+}
+
+/* The number of the write that set a field; COPIES_WRITES_MAX: none did. */
+static uint32_t write_of(struct bytes name)
+{
+    uint32_t number = 0;
+
+    if (name.size < 2 || name.data[0] != 'f') {
+        return COPIES_WRITES_MAX;
+    }
+    for (size_t i = 1; i < name.size; i++) {
+        number = number * 10 + (uint32_t)(name.data[i] - '0');
+    }
+    return number;
+}
+
+static bool has_field(struct bytes record, uint64_t now_ms, uint32_t number)
+{
+    struct session_view view;
+    struct session_field field;
+    char name[16];
+
+    snprintf(name, sizeof name, "f%u", number);
+    return record.size > 0 && session_open(&view, record, now_ms) == 0 && view.live &&
+           session_find(&view, bytes_of_string(name), &field);
+}
+
+void copies_oracle_begins(struct copies_node *node, uint32_t number)
+{
+    struct copies_oracle *oracle = oracle_of(node);
+    struct copies_write *write = &oracle->writes[number];
+    struct bytes record = copies_node_record(node, write->key);
+    struct session_view view;
+    struct session_field field;
+
+    write->node = node->node;
+    write->begun_us = node->sim->now_us;
+    if (!write->destroys || record.size == 0 ||
+        session_open(&view, record, copies_node_now_ms(node)) != 0 || !view.live) {
+        return;
+    }
+    while (session_next(&view, false, &field)) {
+        uint32_t ended = write_of(field.name);
+        if (ended < COPIES_WRITES_MAX && oracle->writes[ended].doomed == 0) {
+            oracle->writes[ended].doomed = number + 1;
+        }
+    }
+}
+
+void copies_oracle_executed(struct copies_node *node, uint32_t number, uint64_t hlc)
+{
+    struct copies_write *write = &oracle_of(node)->writes[number];
+    struct bytes record = copies_node_record(node, write->key);
+    struct record opened;
+
+    write->executed = true;
+    write->hlc = hlc;
+    if (record_open(&opened, record, RECORD_FORMAT) == 0 && opened.birth_count > 0) {
+        write->birth_hlc = record_birth(&opened, 0).stamp.hlc;
+    }
+}
+
+void copies_oracle_acked(struct copies_node *node, uint32_t number, enum ack_level level)
+{
+    struct copies_write *write = &oracle_of(node)->writes[number];
+
+    SIM_CHECK("answer", write->level == 0, "write %u is acknowledged twice", number);
+    write->level = (uint8_t)level;
+    write->acked_us = node->sim->now_us;
+    sim_count(node->sim, level == ACK_DISK      ? SIM_ACKS_DISK
+                         : level == ACK_REPLICA ? SIM_ACKS_REPLICA
+                                                : SIM_ACKS_MEMORY);
+    sim_count(node->sim, write->destroys ? SIM_DESTROYS : SIM_EVENTS);
+}
+
+void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us)
+{
+    struct copies_oracle *oracle = oracle_of(node);
+
+    SIM_CHECK("sim", oracle->loss_count < COPIES_LOSSES_MAX, "too many losses");
+    oracle->losses[oracle->loss_count++] = (struct copies_loss){node->node, since_us, until_us};
+}
+
+/* ---- Versions ---- */
+
+void copies_oracle_look(struct copies_node *node)
+{
+    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+        struct bytes record = copies_node_record(node, key);
+        struct reader reader = reader_of(bytes_of(node->versions[key], node->version_bytes[key]));
+        struct version before;
+        struct record opened;
+
+        node->version_bytes[key] = record.size == 0 ? 0 : node->version_bytes[key];
+        if (record.size == 0 || record_open_head(&opened, record, RECORD_FORMAT) != 0) {
+            continue; /* It was forgotten. */
+        }
+        if (node->version_bytes[key] > 0 && version_read(&reader, true, &before)) {
+            SIM_CHECK("version", version_covers_all(&opened.version, &before),
+                      "node %u has seen less of key %u than before", node->node, key);
+        }
+        if (opened.token.size <= COPIES_VERSION_BYTES_MAX) {
+            memcpy(node->versions[key], opened.token.data, opened.token.size);
+            node->version_bytes[key] = opened.token.size;
+        }
+    }
+}
+
+/* ---- The end ---- */
+
+/* May an acknowledged write be missing, as more was lost than its level stands? */
+static bool may_be_lost(const struct copies_oracle *oracle, const struct copies_write *write)
+{
+    uint32_t nodes = 0, count = 0;
+
+    for (uint32_t i = 0; i < oracle->loss_count; i++) {
+        const struct copies_loss *loss = &oracle->losses[i];
+        if (loss->since_us <= write->acked_us && loss->until_us >= write->begun_us) {
+            nodes |= 1U << loss->node;
+        }
+    }
+    for (; nodes != 0; nodes &= nodes - 1) {
+        count++;
+    }
+    return count >= (write->level == ACK_MEMORY    ? 1U
+                     : write->level == ACK_REPLICA ? 2U
+                                                   : SIM_NODES_MAX + 1U);
+}
+
+static bool may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write)
+{
+    if (write->key < COPIES_TIMED_KEYS) {
+        return true;
+    }
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        const struct copies_write *other = &oracle->writes[i];
+        if (other->destroys && other->key == write->key && other->executed &&
+            other->hlc >= write->birth_hlc) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_write(struct copies_node *node, const struct copies_oracle *oracle,
+                        uint32_t number)
+{
+    const struct copies_write *write = &oracle->writes[number];
+    const struct copies_write *end = &oracle->writes[write->doomed == 0 ? 0 : write->doomed - 1];
+    struct bytes record = copies_node_record(node, write->key);
+    bool has = has_field(record, copies_node_now_ms(node), number);
+
+    if (write->level != 0 && !has) {
+        SIM_CHECK("acknowledged", may_be_lost(oracle, write) || may_be_ended(oracle, write),
+                  "node %u has not write %u of key %u, acknowledged at level %u", node->node,
+                  number, write->key, write->level);
+        sim_count(node->sim, SIM_ACKS_LOST);
+    }
+    if (write->doomed != 0 && end->level != 0 && has) {
+        SIM_CHECK("resurrected", may_be_lost(oracle, end),
+                  "node %u has write %u of key %u, which %u ended", node->node, number, write->key,
+                  write->doomed - 1);
+    }
+}
+
+void copies_oracle_check(struct sim *sim)
+{
+    struct copies_scenario *scenario = copies_scenario_of(sim);
+    const struct copies_oracle *oracle = &scenario->oracle;
+
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        const struct copies_write *write = &oracle->writes[i];
+        const struct slot_owners *owners =
+            &scenario->tables[0].owners[slot_of_key(copies_key(write->key))];
+        for (uint32_t rank = 0; !write->destroys && rank < scenario->replicas; rank++) {
+            check_write(&scenario->nodes[owners->nodes[rank]], oracle, i);
+        }
+    }
+}

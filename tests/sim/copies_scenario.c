@@ -1,0 +1,205 @@
+#include "copies_scenario.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "nemesis.h"
+#include "scenarios.h"
+
+enum {
+    TROUBLE_US = 15 * 1000000,
+    SETTLE_US = 30 * 1000000,
+    EPILOGUE_US = 1 * 1000000,
+    WRITE_US_MAX = 40000,
+    DESTROY_PERCENT = 8,
+};
+
+static uint32_t draw(struct sim *sim, uint32_t bound)
+{
+    return (uint32_t)sim_between(sim, SIM_RANDOM_CLIENTS, 0, bound - 1);
+}
+
+/* Somebody asks some node for a write. */
+static void write_one(struct sim *sim, const struct sim_event *event)
+{
+    struct copies_scenario *scenario = copies_scenario_of(sim);
+    struct copies_oracle *oracle = &scenario->oracle;
+    uint32_t node = 1 + draw(sim, sim->node_count), key = draw(sim, COPIES_KEYS);
+    bool destroys = key < COPIES_DESTROYED_KEYS && draw(sim, 100) < DESTROY_PERCENT;
+
+    (void)event;
+    if (sim->healed || oracle->write_count == COPIES_WRITES_MAX) {
+        return;
+    }
+    sim_after(sim, 1 + draw(sim, WRITE_US_MAX), 0, "write", write_one, 0, 0);
+    if (!sim->nodes[node].up || sim->nodes[node].paused) {
+        return;
+    }
+    oracle->writes[oracle->write_count] = (struct copies_write){.key = key, .destroys = destroys};
+    copies_node_route(&scenario->nodes[node], oracle->write_count++, 0, 0);
+    copies_node_turn(&scenario->nodes[node]);
+}
+
+/* ---- The scenario ---- */
+
+/* The keys' slots, each on some of the nodes; the other slots nobody has. */
+static void make_tables(struct sim *sim, struct copies_scenario *scenario)
+{
+    scenario->tables = sim_more(NULL, sim->node_count * sizeof scenario->tables[0]);
+    memset(scenario->tables, 0, sim->node_count * sizeof scenario->tables[0]);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        struct slot_table *table = &scenario->tables[i];
+        table->epoch = 1;
+        table->self = i + 1;
+        table->replicas = scenario->replicas;
+        table->member_count = sim->node_count;
+        for (uint32_t member = 0; member < sim->node_count; member++) {
+            table->members[member] =
+                (struct slot_table_member){.number = member + 1, .shards = 1, .serves = true};
+        }
+        for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+            uint32_t slot = slot_of_key(copies_key(key));
+            for (uint32_t rank = 0; rank < scenario->replicas; rank++) {
+                table->owners[slot].nodes[rank] = 1 + (key + rank) % sim->node_count;
+            }
+            table->targets[slot] = table->owners[slot];
+        }
+    }
+}
+
+static void begin(struct sim *sim)
+{
+    struct copies_scenario *scenario = sim_more(NULL, sizeof *scenario);
+
+    memset(scenario, 0, sizeof *scenario);
+    sim->context = scenario;
+    sim->net.streams = true;
+    scenario->replicas = 2 + draw(sim, 2);
+    make_tables(sim, scenario);
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        copies_node_init(&scenario->nodes[i], sim, i);
+        /* Nodes whose clocks are far apart do not talk to each other. */
+        sim->nodes[i].clock.offset_ms -= (int64_t)(sim->nodes[i].clock.boot_us / 1000);
+        sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 50);
+    }
+    sim_after(sim, WRITE_US_MAX, 0, "write", write_one, 0, 0);
+}
+
+static void end(struct sim *sim)
+{
+    struct copies_scenario *scenario = copies_scenario_of(sim);
+
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        sim_stop(sim, i, SIM_STOP_CLEAN);
+        copies_node_fini(&scenario->nodes[i]);
+    }
+    free(scenario->tables);
+    free(scenario);
+}
+
+static void start(struct sim *sim, uint32_t node)
+{
+    copies_node_start(&copies_scenario_of(sim)->nodes[node]);
+}
+
+static void stop(struct sim *sim, uint32_t node, enum sim_stop how)
+{
+    copies_node_stop(&copies_scenario_of(sim)->nodes[node], how);
+}
+
+static void receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes message)
+{
+    copies_links_receive(&copies_scenario_of(sim)->nodes[to], from, message);
+}
+
+static void reset(struct sim *sim, uint32_t lost, uint32_t peer)
+{
+    if (lost <= sim->node_count && peer <= sim->node_count) {
+        copies_links_reset(&copies_scenario_of(sim)->nodes[lost], peer);
+    }
+}
+
+static void written(struct sim *sim, uint32_t node, bool good)
+{
+    copies_node_written(&copies_scenario_of(sim)->nodes[node], good);
+}
+
+static void check(struct sim *sim)
+{
+    (void)sim; /* Versions are looked at with each tick. */
+}
+
+/* The content of a live session; 0: there is none. Tombstones go where each node's clock says so. */
+static uint64_t content(struct copies_node *node, uint32_t key)
+{
+    struct bytes record = copies_node_record(node, key);
+    struct session_view view;
+
+    if (record.size == 0 || session_open(&view, record, copies_node_now_ms(node)) != 0 ||
+        !view.live) {
+        return 0;
+    }
+    return copies_node_hash(node, key);
+}
+
+static bool key_is_settled(struct sim *sim, uint32_t key)
+{
+    struct copies_scenario *scenario = copies_scenario_of(sim);
+    uint32_t slot = slot_of_key(copies_key(key));
+    const struct slot_owners *owners = &scenario->tables[0].owners[slot];
+    uint64_t wanted = content(&scenario->nodes[owners->nodes[0]], key);
+
+    for (uint32_t rank = 0; rank < scenario->replicas; rank++) {
+        struct copies_node *node = &scenario->nodes[owners->nodes[rank]];
+        if (!replication_is_level(node->replication, slot) || content(node, key) != wanted) {
+            return false;
+        }
+    }
+    return key >= COPIES_TIMED_KEYS || wanted == 0; /* Clocks do not agree on when it ends. */
+}
+
+/* Are all copies the same, and does everybody know? */
+static bool settled(struct sim *sim)
+{
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        if (!sim->nodes[i].up || sim->nodes[i].paused) {
+            return false;
+        }
+    }
+    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+        if (!key_is_settled(sim, key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_end(struct sim *sim)
+{
+    SIM_CHECK("end", settled(sim), "the copies differ again");
+    copies_oracle_check(sim);
+}
+
+const struct sim_scenario scenario_copies = {
+    .name = "copies",
+    .nodes_min = 3,
+    .nodes_max = 5,
+    .faults = 1U << NEMESIS_CLEAN_STOP | 1U << NEMESIS_KILL | 1U << NEMESIS_MACHINE |
+              1U << NEMESIS_ALL_MACHINES | 1U << NEMESIS_PAUSE | 1U << NEMESIS_CUT |
+              1U << NEMESIS_ONE_WAY | 1U << NEMESIS_ISOLATE | 1U << NEMESIS_PARTITION |
+              1U << NEMESIS_BRIDGE | 1U << NEMESIS_BAD_NET | 1U << NEMESIS_DRIFT |
+              1U << NEMESIS_FULL | 1U << NEMESIS_FAILED_WRITE | 1U << NEMESIS_SLOW_DISK,
+    .trouble_us = TROUBLE_US,
+    .settle_us = SETTLE_US,
+    .epilogue_us = EPILOGUE_US,
+    .begin = begin,
+    .end = end,
+    .start = start,
+    .stop = stop,
+    .receive = receive,
+    .reset = reset,
+    .written = written,
+    .check = check,
+    .check_end = check_end,
+    .settled = settled,
+};

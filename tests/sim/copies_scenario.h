@@ -1,0 +1,157 @@
+/* Scenario `copies`: three to five nodes whose shards are copies of each other, with the server's replication between
+ * them, over links that fail and logs on disks that fail.
+ *
+ *   copies_node.c      one node: its shard, its log, its replication
+ *   copies_links.c     the links between nodes
+ *   copies_oracle.c    what was written and acknowledged, and what of it must be there in the end
+ *   copies_scenario.c  what is asked of the nodes, and that all copies are the same once all is well
+ */
+#ifndef COPIES_SCENARIO_H
+#define COPIES_SCENARIO_H
+
+#include "log_format.h"
+#include "replication_core.h"
+#include "sim.h"
+#include "wall_clock.h"
+
+enum {
+    COPIES_KEYS = 10,
+    COPIES_TIMED_KEYS = 2,     /* The first ones have deadlines... */
+    COPIES_DESTROYED_KEYS = 6, /* ... and these are destroyed now and then, as those are. */
+    COPIES_WRITES_MAX = 4096,
+    COPIES_LOSSES_MAX = 256,
+    COPIES_HELD_MAX = 512,
+    COPIES_EPOCHS_MAX = 512,
+    COPIES_TICK_US = 10000,
+    COPIES_DIAL_US = 150000,
+    COPIES_LOG_INTERVAL_US = 10000,
+    COPIES_WAITING_BYTES_MAX = 65536,
+    COPIES_TOMBSTONE_MS = 1000,
+    COPIES_VERSION_BYTES_MAX = 1024,
+};
+
+/* A write of a field of its own, or the end of a session. */
+struct copies_write {
+    uint32_t key, node;
+    bool destroys, executed;
+    uint8_t level;      /* Acknowledged at it; 0: not. */
+    uint64_t hlc;       /* Of its stamp. */
+    uint64_t birth_hlc; /* The oldest of those that the session had then. */
+    uint64_t begun_us, acked_us;
+    uint32_t
+        doomed; /* Of a field: 1 + the number of the first acknowledged write that ended it; 0: none did. */
+};
+
+/* What a node had appended since `since_us` went with it. */
+struct copies_loss {
+    uint32_t node;
+    uint64_t since_us, until_us;
+};
+
+struct copies_oracle {
+    struct copies_write writes[COPIES_WRITES_MAX];
+    uint32_t write_count;
+    struct copies_loss losses[COPIES_LOSSES_MAX];
+    uint32_t loss_count;
+};
+
+struct copies_link {
+    struct replication_link *link; /* NULL: it is down. */
+    uint64_t connection;
+    bool full;
+};
+
+struct copies_append {
+    size_t end;
+    uint64_t us;
+};
+
+struct copies_node {
+    struct log_port log;
+    struct door door;
+    struct replication_port port;
+    struct sim *sim;
+    uint32_t node;
+
+    /* In the data directory. */
+    struct copies_epoch {
+        struct log_epoch epoch;
+        size_t at;
+    } epochs[COPIES_EPOCHS_MAX];
+    uint32_t epoch_count, start, run;
+    bool clean;
+    uint64_t clean_hlc;
+    struct buffer seen;      /* Saved (seen_saved.h)... */
+    struct buffer next_seen; /* ... and what takes its place once the log is durable up to... */
+    size_t next_seen_lsn;    /* ... here; 0: there is none. */
+    struct copies_append *appends; /* What was appended when, and is in the file. */
+    size_t append_count, append_capacity;
+
+    /* Of this life. */
+    struct wall_clock clock;
+    struct policies policies;
+    struct shard *shard;
+    struct replication_core core;
+    struct replication *replication;
+    struct copies_link links[1 + SIM_NODES_MAX][2]; /* By peer; [1]: it was dialled here. */
+    bool timed;
+    size_t marked;
+    uint64_t tickets;
+    uint32_t now_write; /* 1 + number of the write that is executed; 0: none. */
+    struct {
+        uint64_t ticket;
+        uint32_t write;
+    } held[COPIES_HELD_MAX];
+    uint8_t versions[COPIES_KEYS][COPIES_VERSION_BYTES_MAX]; /* As last seen, for each key. */
+    size_t version_bytes[COPIES_KEYS];
+};
+
+struct copies_scenario {
+    struct copies_node nodes[1 + SIM_NODES_MAX];
+    struct slot_table *tables; /* One for each node, from 0. */
+    struct copies_oracle oracle;
+    uint32_t replicas;
+};
+
+static inline struct copies_scenario *copies_scenario_of(struct sim *sim)
+{
+    return sim->context;
+}
+
+struct bytes copies_key(uint32_t key);
+uint64_t copies_position(uint32_t key);
+
+void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t number);
+void copies_node_fini(struct copies_node *node);
+void copies_node_start(struct copies_node *node);
+void copies_node_stop(struct copies_node *node, enum sim_stop stop);
+void copies_node_written(struct copies_node *node, bool good);
+uint64_t copies_node_now_ms(const struct copies_node *node);
+uint64_t copies_node_now_us(const struct copies_node *node);
+/* The end of a turn. */
+void copies_node_turn(struct copies_node *node);
+/* Execute a write, or send it to whom it belongs. */
+void copies_node_route(struct copies_node *node, uint32_t write, uint8_t flags, uint32_t hops);
+struct bytes copies_node_record(struct copies_node *node, uint32_t key);
+/* Of the one session of a key; 0: there is none. */
+uint64_t copies_node_hash(struct copies_node *node, uint32_t key);
+
+enum copies_message { COPIES_OPEN, COPIES_OPENED, COPIES_FRAME, COPIES_WRITE };
+
+void copies_links_init(struct copies_node *node);
+void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes message);
+void copies_links_reset(struct copies_node *node, uint32_t peer);
+void copies_send_write(struct copies_node *node, uint32_t to, uint32_t write, uint8_t flags,
+                       uint32_t hops);
+
+/* A write is about to be executed, was executed, acknowledged. */
+void copies_oracle_begins(struct copies_node *node, uint32_t write);
+void copies_oracle_executed(struct copies_node *node, uint32_t write, uint64_t hlc);
+void copies_oracle_acked(struct copies_node *node, uint32_t write, enum ack_level level);
+void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us);
+/* Versions only grow. */
+void copies_oracle_look(struct copies_node *node);
+/* In the end. */
+void copies_oracle_check(struct sim *sim);
+
+#endif
