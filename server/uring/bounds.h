@@ -81,6 +81,7 @@ enum {
 
     /* Of each stream to another node's shard, where plane_options do not say. */
     COPIES_WINDOW_BYTES = 32 * 1024 * 1024,
+    COPIES_WHOLE_US = 2000,      /* So long what was found to be level counts as that. */
     COPIES_RETRY_US = 10 * 1000, /* After there was no memory for a new table. */
 
     /* Requests that other nodes coordinate (far.h): BUSY above. */

@@ -69,9 +69,33 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
 
 /* ---- Routes ---- */
 
-bool copies_is_whole(const struct shard_thread *thread)
+/* All that are owned; what is only to be owned does not count. */
+static bool owns_only_level(const struct shard_thread *thread)
 {
-    return replication_stats(thread->copies.replication)->slots_not_level == 0;
+    const struct slot_table *table = table_of(thread);
+    const uint32_t shards = thread->plane->options.shard_count;
+
+    for (uint32_t slot = thread->index; slot < SLOT_COUNT; slot += shards) {
+        if (slot_owners_has(&table->owners[slot], table->self) &&
+            !replication_is_level(thread->copies.replication, slot)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool copies_is_whole(struct shard_thread *thread)
+{
+    struct copies *copies = &thread->copies;
+
+    if (replication_stats(copies->replication)->slots_not_level == 0) {
+        return true;
+    }
+    if (thread->now_us >= copies->whole_us) {
+        copies->whole = owns_only_level(thread);
+        copies->whole_us = thread->now_us + COPIES_WHOLE_US;
+    }
+    return copies->whole;
 }
 
 void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
@@ -193,6 +217,7 @@ static bool use_table(struct shard_thread *thread, struct plane_table *table)
                                                              thread->now_ms, thread->now_us) != 0) {
         return false;
     }
+    copies->whole_us = 0;
     thread->table = table;
     thread->clustered = clustered;
     pubsub_set_shared(&thread->plane->pubsub, clustered);

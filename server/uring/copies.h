@@ -27,6 +27,8 @@ struct copies {
     struct replication_core core;
     struct replication *replication; /* NULL: there was no other node yet. */
     struct plane_table *next;        /* A table that there was no memory for yet; or NULL. */
+    bool whole;                      /* What copies_is_whole() found... */
+    uint64_t whole_us;               /* ... good until then. */
 };
 
 /* ---- Routes: only where thread->clustered ---- */
@@ -51,7 +53,7 @@ uint64_t copies_silence_us(const struct shard_thread *thread);
 bool copies_owns(const struct shard_thread *thread, uint32_t slot);
 
 /* Has this node all sessions of the slots of this thread that it owns, as far as can be known? */
-bool copies_is_whole(const struct shard_thread *thread);
+bool copies_is_whole(struct shard_thread *thread);
 
 /* ---- The table ---- */
 

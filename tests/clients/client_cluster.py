@@ -1,0 +1,72 @@
+"""python3-redis and a cluster, for test_cluster.py: a plain client of each node, and the cluster-aware one.
+
+    client_cluster.py plain PORT...     the native ports
+    client_cluster.py aware PORT...     the ports for cluster-aware clients
+"""
+
+import sys
+
+import redis
+from redis.cluster import ClusterNode, RedisCluster
+
+KEYS = 300
+
+
+def check(condition, what):
+    if not condition:
+        sys.exit(f"failed: {what}")
+
+
+def plain(ports):
+    """Each node is the whole store."""
+    nodes = [redis.Redis(port=port, socket_timeout=30) for port in ports]
+    for number in range(KEYS):
+        nodes[number % len(nodes)].set(f"plain:{number}", number)
+    wanted = {f"plain:{number}".encode() for number in range(KEYS)}
+    for node in nodes:
+        check(set(node.scan_iter("plain:*")) == wanted, "SCAN")
+        check(set(node.keys("plain:*")) == wanted, "KEYS")
+        check(node.dbsize() == KEYS, "DBSIZE")
+        check(node.mget("plain:1", "plain:2", "none", "plain:3") == [b"1", b"2", None, b"3"], "MGET")
+    with nodes[0].pipeline() as pipe:
+        pipe.set("{tag}1", "a").incr("{tag}2").get("{tag}1")
+        check(pipe.execute() == [True, 1, b"a"], "MULTI")
+    for number, node in enumerate(nodes):
+        check(node.get("{tag}1") == b"a", "what a transaction wrote")
+        check(node.rename(f"plain:{number}", f"renamed:{number}"), "RENAME")
+        check(nodes[0].get(f"plain:{number}") is None and nodes[-1].get(f"renamed:{number}") == b"%d" % number, "renamed")
+    listeners = [node.pubsub() for node in nodes]
+    for listener in listeners:
+        listener.subscribe("news")
+        check(listener.get_message(timeout=30)["type"] == "subscribe", "SUBSCRIBE")
+    for node in nodes:
+        check(node.publish("news", "x") >= 1, "PUBLISH")
+    for listener in listeners:
+        for _ in nodes:
+            message = listener.get_message(timeout=30)
+            check(message is not None and message["data"] == b"x", "a message of each node")
+
+
+def aware(ports):
+    """The client finds the nodes by one of them, and the node of each key by itself."""
+    cluster = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", ports[0])], socket_timeout=30)
+    check(len(cluster.get_primaries()) == len(ports), cluster.get_nodes())
+    check({node.port for node in cluster.get_nodes()} == set(ports), "it knows all ports")
+    for number in range(KEYS):
+        check(cluster.set(f"aware:{number}", number), "SET")
+    for number in range(KEYS):
+        check(cluster.get(f"aware:{number}") == b"%d" % number, "GET")
+    found = {cluster.get_node_from_key(f"aware:{number}").port for number in range(KEYS)}
+    check(found == set(ports), "the keys lie on all nodes")
+    check(cluster.mset_nonatomic({f"many:{number}": number for number in range(20)}), "MSET")
+    check(cluster.mget_nonatomic("many:1", "many:19", "none") == [b"1", b"19", None], "MGET")
+    with cluster.pipeline() as pipe:
+        pipe.set("a", 1).set("b", 2).get("a").get("b")
+        check(pipe.execute() == [True, True, b"1", b"2"], "a pipeline over nodes")
+    check(cluster.cluster_info()["cluster_state"] == "ok", "CLUSTER INFO")
+    check(cluster.cluster_keyslot("foo") == 12182, "CLUSTER KEYSLOT")
+    check(cluster.delete("a") == 1, "DEL")
+
+
+if __name__ == "__main__":
+    {"plain": plain, "aware": aware}[sys.argv[1]]([int(port) for port in sys.argv[2:]])
