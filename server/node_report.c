@@ -204,6 +204,9 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     metrics->process_resident_bytes = machine_resident_bytes();
     metrics->disk_free_bytes = machine_disk_free_bytes(node->world.config->storage_dir);
     copy_logins(node, metrics);
+    if (node->cluster != NULL) {
+        cluster_figures(cluster_host_cluster(node->cluster), &metrics->cluster);
+    }
     metrics->ready = judge(metrics, reason, reason_size);
     return metrics->ready;
 }
