@@ -14,6 +14,7 @@
 #include "cluster.h"
 #include "histogram.h"
 #include "keeper.h"
+#include "peers.h"
 #include "shard.h"
 
 struct metrics_log {
@@ -67,6 +68,7 @@ struct metrics {
     uint64_t disk_free_bytes; /* Where the data directory lies. */
     struct metrics_membership membership;
     uint64_t logins_right, logins_wrong, logins_limited, logins_busy;
+    struct peers_figures peers;
     bool ready;
     struct cluster_figures cluster;
     uint32_t shard_count;

@@ -215,9 +215,33 @@
       "Times that more than half of the members looked down, since this node leads.",              \
       m->cluster.verdict.panics)
 
+#define METRICS_PEER_TABLE(X)                                                                      \
+    X(belay_peer_handshakes_total, COUNTER, NODE,                                                  \
+      "result=ok|version|cluster|secret|node|start|clock|shards|busy|garbage|other|closed|slow|"   \
+      "crowded",                                                                                   \
+      "Handshakes with other nodes, of both directions, by how they ended: `ok`, or why not.",     \
+      m->peers.handshakes[i])                                                                      \
+    X(belay_peer_handshakes_open, GAUGE, NODE, "direction=in|out", "Handshakes under way.",        \
+      i == 0 ? m->peers.greetings : m->peers.dials)                                                \
+    X(belay_peer_dials_failed_total, COUNTER, NODE, "",                                            \
+      "Dials that found nobody: no address of the name, no connection.", m->peers.dials_failed)    \
+    X(belay_peer_links, GAUGE, NODE, "kind=control_out|control_in|data_out",                       \
+      "Connections with other nodes that are up: control links that this node dialled, those "     \
+      "that others did, data links that this node dialled.",                                       \
+      i == 0   ? m->peers.dialled                                                                  \
+      : i == 1 ? m->peers.accepted                                                                 \
+               : m->peers.data_links)                                                              \
+    X(belay_peer_frames_total, COUNTER, NODE, "direction=in|out", "Frames on control links.",      \
+      i == 0 ? m->peers.frames_in : m->peers.frames_out)                                           \
+    X(belay_peer_bytes_total, COUNTER, NODE, "direction=in|out", "Bytes on control links.",        \
+      i == 0 ? m->peers.bytes_in : m->peers.bytes_out)                                             \
+    X(belay_peer_frames_dropped_total, COUNTER, NODE, "",                                          \
+      "Frames that were not sent, as the other node did not take what was.", m->peers.dropped)
+
 #define METRICS_TABLE(X)                                                                           \
     METRICS_NODE_TABLE(X)                                                                          \
     METRICS_LOGIN_TABLE(X)                                                                         \
+    METRICS_PEER_TABLE(X)                                                                          \
     METRICS_CLUSTER_TABLE(X)                                                                       \
     METRICS_LIVENESS_TABLE(X)                                                                      \
     METRICS_REQUEST_TABLE(X)                                                                       \

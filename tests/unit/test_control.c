@@ -290,6 +290,36 @@ static void test_metrics_cluster(void **state)
 }
 
 /* A shard that does not answer shows only that. */
+/* Every reason for which a handshake ends has its own label, in the order of the reasons. */
+static void test_metrics_peers(void **state)
+{
+    char line[128];
+
+    (void)state;
+    fill_metrics();
+    for (int i = 0; i < PEER_REFUSALS; i++) {
+        metrics.peers.handshakes[i] = 100 + (uint64_t)i;
+    }
+    metrics.peers.accepted = 2;
+    metrics.peers.data_links = 3;
+    metrics.peers.frames_in = 4;
+    metrics.peers.bytes_out = 5;
+    metrics.peers.dropped = 6;
+    char *all = printed(NULL);
+    for (int i = 0; i < PEER_REFUSALS; i++) {
+        snprintf(line, sizeof line, "\nbelay_peer_handshakes_total{result=\"%s\"} %d\n",
+                 peer_refusal_word((enum peer_refusal)i), 100 + i);
+        assert_non_null(strstr(all, line));
+    }
+    assert_line(all, "belay_peer_links{kind=\"control_out\"} 0");
+    assert_line(all, "belay_peer_links{kind=\"control_in\"} 2");
+    assert_line(all, "belay_peer_links{kind=\"data_out\"} 3");
+    assert_line(all, "belay_peer_frames_total{direction=\"in\"} 4");
+    assert_line(all, "belay_peer_bytes_total{direction=\"out\"} 5");
+    assert_line(all, "belay_peer_frames_dropped_total 6");
+    free(all);
+}
+
 static void test_metrics_silent_shard(void **state)
 {
     (void)state;
@@ -348,11 +378,17 @@ static void test_status_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_text),        cmocka_unit_test(test_log_json),
-        cmocka_unit_test(test_log_long),        cmocka_unit_test(test_log_repeats),
-        cmocka_unit_test(test_clock),           cmocka_unit_test(test_metrics_print),
-        cmocka_unit_test(test_metrics_cluster), cmocka_unit_test(test_metrics_silent_shard),
-        cmocka_unit_test(test_metrics_page),    cmocka_unit_test(test_status_page),
+        cmocka_unit_test(test_log_text),
+        cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_long),
+        cmocka_unit_test(test_log_repeats),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_metrics_print),
+        cmocka_unit_test(test_metrics_cluster),
+        cmocka_unit_test(test_metrics_peers),
+        cmocka_unit_test(test_metrics_silent_shard),
+        cmocka_unit_test(test_metrics_page),
+        cmocka_unit_test(test_status_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
