@@ -158,6 +158,14 @@ bool node_peers_send(struct node *node, uint32_t to, uint8_t kind, uint64_t numb
     return node->peers != NULL && peers_send(node->peers, to, kind, number, parts, count);
 }
 
+void node_peers_figures(const struct node *node, struct peers_figures *figures)
+{
+    memset(figures, 0, sizeof *figures);
+    if (node->peers != NULL) {
+        peers_figures(node->peers, figures);
+    }
+}
+
 void node_peers_close(struct node *node)
 {
     joiners_destroy(node->joiners);

@@ -10,6 +10,7 @@
 
 struct bytes;
 struct map;
+struct peers_figures;
 
 /* Open the peers' port. A node that is alone goes on without where that is in
  * use. Returns 0, or negative errno with `message` set. */
@@ -25,6 +26,8 @@ bool node_peers_send(struct node *node, uint32_t to, uint8_t kind, uint64_t numb
 /* On a shard's thread: a data link is gone. */
 void node_peers_link_lost(struct node *node, uint32_t shard, uint32_t other, uint32_t other_shard,
                           bool dialled);
+
+void node_peers_figures(const struct node *node, struct peers_figures *figures);
 
 /* The plane's threads do not run any more. */
 void node_peers_close(struct node *node);

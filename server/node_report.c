@@ -11,6 +11,7 @@
 #include "http.h"
 #include "machine.h"
 #include "node_cluster.h"
+#include "node_peers.h"
 #include "node_private.h"
 #include "status_page.h"
 
@@ -126,6 +127,10 @@ static void copy_plane(const struct plane_shard_stats *from, struct metrics_shar
     to->output_limited = from->output_limited;
     to->events_dropped = from->events_dropped;
     to->cpu_us = from->cpu_us;
+    to->copies = from->copies;
+    to->records_behind = from->records_behind;
+    to->bytes_behind = from->bytes_behind;
+    to->behind_us = from->behind_us;
     copy_log(&from->log, &to->log);
 }
 
@@ -195,6 +200,7 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     }
     cluster_figures(cluster_host_cluster(node->cluster), &metrics->cluster);
     node_cluster_figures(node, &metrics->membership);
+    node_peers_figures(node, &metrics->peers);
     metrics->membership.records_behind = behind.records;
     metrics->membership.bytes_behind = behind.bytes;
     free(stats);

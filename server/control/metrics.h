@@ -15,6 +15,7 @@
 #include "histogram.h"
 #include "keeper.h"
 #include "peers.h"
+#include "replication.h"
 #include "shard.h"
 
 struct metrics_log {
@@ -42,6 +43,8 @@ struct metrics_shard {
     struct metrics_store store;
     uint64_t connections, accepted, refused_connections;
     uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
+    struct replication_stats copies;
+    uint64_t records_behind, bytes_behind, behind_us; /* Of copies on other nodes. */
     uint64_t cpu_us;
 };
 

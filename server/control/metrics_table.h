@@ -175,6 +175,32 @@
     X(belay_control_frames_bad_total, COUNTER, NODE, "",                                           \
       "Frames of other nodes' control threads that could not be read.", m->cluster.frames_bad)
 
+#define METRICS_COPIES_TABLE(X)                                                                    \
+    X(belay_copies_behind_records, GAUGE, SHARD, "",                                               \
+      "Writes that were sent to other nodes, which have not said that they have them.",            \
+      s->records_behind)                                                                           \
+    X(belay_copies_behind_bytes, GAUGE, SHARD, "", "Bytes of them.", s->bytes_behind)              \
+    X(belay_copies_behind_seconds, GAUGE, SHARD, "", "Age of the oldest of them.",                 \
+      (double)s->behind_us / 1e6)                                                                  \
+    X(belay_copies_records_total, COUNTER, SHARD, "direction=in|out",                              \
+      "Writes of other nodes that were merged here, and of this one that were sent.",              \
+      i == 0 ? s->copies.records_in : s->copies.records_out)                                       \
+    X(belay_copies_bytes_total, COUNTER, SHARD, "", "Bytes of writes that were sent.",             \
+      s->copies.bytes_out)                                                                         \
+    X(belay_copies_slots_owned, GAUGE, SHARD, "", "Slots that this node owns.",                    \
+      s->copies.slots_owned)                                                                       \
+    X(belay_copies_slots_not_level, GAUGE, SHARD, "",                                              \
+      "Of these: not known yet to have what other owners have.", s->copies.slots_not_level)        \
+    X(belay_copies_compared_slots_total, COUNTER, SHARD, "result=done|failed",                     \
+      "Slots that were compared with another node.",                                               \
+      i == 0 ? s->copies.compared : s->copies.compares_failed)                                     \
+    X(belay_copies_healed_sessions_total, COUNTER, SHARD, "direction=in|out",                      \
+      "Sessions that a comparison brought, or sent.",                                              \
+      i == 0 ? s->copies.healed_in : s->copies.healed_out)                                         \
+    X(belay_copies_bad_messages_total, COUNTER, SHARD, "",                                         \
+      "Connections with shards of other nodes that were cut for what came on them.",               \
+      s->copies.bad_messages)
+
 #define METRICS_LIVENESS_TABLE(X)                                                                  \
     X(belay_heartbeats_total, COUNTER, NODE, "direction=sent|heard",                               \
       "Heartbeats to and from other members, with pings and their answers.",                       \
@@ -247,6 +273,7 @@
     METRICS_REQUEST_TABLE(X)                                                                       \
     METRICS_SESSION_TABLE(X)                                                                       \
     METRICS_CONNECTION_TABLE(X)                                                                    \
-    METRICS_LOG_TABLE(X)
+    METRICS_LOG_TABLE(X)                                                                           \
+    METRICS_COPIES_TABLE(X)
 
 #endif
