@@ -263,6 +263,23 @@ bool node_cluster_listens(const struct node *node)
     return node->peers != NULL;
 }
 
+static void add_lags(const struct map *map, const struct plane_shard_stats *stats,
+                     struct map_page_link *links)
+{
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        for (uint32_t j = 0; j < stats->lag_count; j++) {
+            const struct plane_lag *lag = &stats->lags[j];
+            if (lag->node == map->members[i].number) {
+                uint64_t behind_ms = lag->behind_us / 1000;
+                links[i].records_behind += lag->records_behind;
+                links[i].bytes_behind += lag->bytes_behind;
+                links[i].behind_ms =
+                    behind_ms > links[i].behind_ms ? behind_ms : links[i].behind_ms;
+            }
+        }
+    }
+}
+
 void node_cluster_links(const struct node *node, struct map_page_link *links)
 {
     const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
@@ -271,6 +288,13 @@ void node_cluster_links(const struct node *node, struct map_page_link *links)
     for (uint32_t i = 0; i < map->member_count && node->peers != NULL; i++) {
         links[i].up = peers_reaches(node->peers, map->members[i].number);
     }
+    struct plane_shard_stats *stats = malloc(sizeof *stats);
+    for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {
+        if (plane_stats(node->plane, i, stats) == 0) {
+            add_lags(map, stats, links);
+        }
+    }
+    free(stats);
 }
 
 /* ---- Closing ---- */

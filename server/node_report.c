@@ -198,7 +198,6 @@ static bool look(struct node *node, char *reason, size_t reason_size)
         }
         copy_store(&node->shards[i], now_ms, &metrics->shards[i].store);
     }
-    cluster_figures(cluster_host_cluster(node->cluster), &metrics->cluster);
     node_cluster_figures(node, &metrics->membership);
     node_peers_figures(node, &metrics->peers);
     metrics->membership.records_behind = behind.records;

@@ -300,6 +300,26 @@ uint64_t copies_turn(struct shard_thread *thread)
     return (uint64_t)wait_ms * 1000;
 }
 
+/* A node has as many of them as shards. */
+static void add_lag(struct plane_shard_stats *stats, const struct replication_lag *lag)
+{
+    uint32_t i = 0;
+
+    while (i < stats->lag_count && stats->lags[i].node != lag->node) {
+        i++;
+    }
+    if (i == PLANE_LAGS_MAX) {
+        return;
+    }
+    if (i == stats->lag_count) {
+        stats->lags[stats->lag_count++] = (struct plane_lag){.node = lag->node};
+    }
+    struct plane_lag *to = &stats->lags[i];
+    to->records_behind += lag->records_behind;
+    to->bytes_behind += lag->bytes_behind;
+    to->behind_us = lag->oldest_us > to->behind_us ? lag->oldest_us : to->behind_us;
+}
+
 void copies_fill_stats(const struct shard_thread *thread, struct plane_shard_stats *stats)
 {
     struct replication *replication = thread->copies.replication;
@@ -313,5 +333,6 @@ void copies_fill_stats(const struct shard_thread *thread, struct plane_shard_sta
         stats->records_behind += lag.records_behind;
         stats->bytes_behind += lag.bytes_behind;
         stats->behind_us = lag.oldest_us > stats->behind_us ? lag.oldest_us : stats->behind_us;
+        add_lag(stats, &lag);
     }
 }

@@ -90,6 +90,14 @@ struct plane_log_stats {
     char failure[LOG_FAILURE_BYTES]; /* What failed, and how. */
 };
 
+enum { PLANE_LAGS_MAX = 256 }; /* As many as there may be members. */
+
+/* What was streamed to a node, and not acknowledged. */
+struct plane_lag {
+    uint32_t node;
+    uint64_t records_behind, bytes_behind, behind_us;
+};
+
 struct plane_shard_stats {
     struct shard_stats shard;
     struct keeper_stats keeper;
@@ -99,7 +107,9 @@ struct plane_shard_stats {
     uint64_t links, link_bytes_in, link_bytes_out, far_asked, far_executed;
     struct replication_stats copies;
     uint64_t records_behind, bytes_behind; /* Streamed to other nodes, and not acknowledged... */
-    uint64_t behind_us;                    /* ... and the age of the oldest of them. */
+    uint64_t behind_us;                    /* ... and the age of the oldest of them... */
+    uint32_t lag_count;
+    struct plane_lag lags[PLANE_LAGS_MAX]; /* ... and the same by node. */
     uint64_t buffer_bytes;                 /* Memory of requests and answers under way, now. */
     uint64_t cpu_us;                       /* Of the thread. */
 };
