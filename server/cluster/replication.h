@@ -52,7 +52,7 @@
  *   53 >  SEEN_ASK      0      u16 slot, each
  *   54 <  SEEN          0      each: u16 slot, u8 flags, string vector (empty where not flagged)
  *
- *   flags: 1 this end streams the slot to the other, 2 it is level here, 4 a vector follows: the slot's seen is known
+ *   flags: 1 the slot is level here, 2 a vector follows: its seen is known
  *
  * What cannot be read, or is not to be said then, cuts the link. Who adds a message or changes one raises the version
  * in the handshake of links.

@@ -173,10 +173,9 @@ void replication_job_merged(struct replication *r, struct job *job, bool good)
 
 /* ---- What both ends say ---- */
 
-uint8_t replication_flags(const struct replication *r, const struct peer *peer, uint32_t slot)
+uint8_t replication_flags(const struct replication *r, uint32_t slot)
 {
-    return (uint8_t)((slot_set_has(&peer->covers, slot) ? FLAG_STREAMS : 0) |
-                     (slot_set_has(&r->level, slot) ? FLAG_LEVEL : 0) |
+    return (uint8_t)((slot_set_has(&r->level, slot) ? FLAG_LEVEL : 0) |
                      (seen_is_known(r->core->seen, slot) ? FLAG_SEEN : 0));
 }
 
@@ -212,7 +211,7 @@ static uint64_t cut_range(struct replication *r, uint64_t first, uint64_t last)
 static void say(struct replication *r, struct replication_link *link, uint8_t kind, uint32_t slot,
                 const uint64_t positions[], uint32_t count)
 {
-    const uint8_t flags = replication_flags(r, link->peer, slot);
+    const uint8_t flags = replication_flags(r, slot);
     uint8_t head[1 + 2 * 8] = {flags};
 
     for (uint32_t i = 0; i < count; i++) {
@@ -232,7 +231,7 @@ static int take_seen(struct job *job, uint8_t flags, struct reader *from)
 {
     const struct bytes seen = read_bytes(from, reader_left(from));
 
-    if (from->bad || (flags & ~7) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
+    if (from->bad || (flags & ~FLAGS) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
         return -EBADMSG;
     }
     job->flags = flags;
@@ -331,7 +330,7 @@ static int take_closed(struct job *job, struct reader *from)
      * what it has seen now to say. The first one's size is kept in `first`. */
     job->first = at_open.size;
     const struct bytes seen = read_bytes(from, reader_left(from));
-    if (from->bad || (flags & ~7) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
+    if (from->bad || (flags & ~FLAGS) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
         return -EBADMSG;
     }
     job->flags |= flags & FLAG_LEVEL;

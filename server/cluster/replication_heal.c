@@ -106,23 +106,27 @@ static bool go_on(struct replication *r, struct peer *peer)
     return false;
 }
 
+/* Each slot has its time in the round, whoever shares it. */
 static void compare_background(struct replication *r, struct peer *peer)
 {
     const uint64_t round_ms = r->options.round_ms == 0 ? ROUND_MS : r->options.round_ms;
-    const uint64_t interval_us = round_ms * 1000 * r->options.shards / SLOT_COUNT;
+    const uint64_t interval_us = round_ms * 1000 * r->options.shards / SLOT_COUNT + 1;
+    uint64_t due = (r->now_us - peer->background_us) / interval_us;
 
-    if (r->options.self.node > peer->node || r->now_us - peer->background_us < interval_us ||
-        !has_room(r, peer)) {
+    if (r->options.self.node > peer->node) {
         return;
     }
-    peer->background_us = r->now_us;
-    for (uint32_t count = 0; count < STEPS_OF_TICK; count++) {
+    if (due > STEPS_OF_TICK) { /* It did not come to it for long: no hurry now. */
+        peer->background_us = r->now_us - interval_us;
+        due = 1;
+    }
+    for (; due > 0 && has_room(r, peer); due--) {
         const uint32_t slot = peer->background;
+        peer->background_us += interval_us;
         peer->background =
             slot + r->options.shards < SLOT_COUNT ? slot + r->options.shards : r->options.shard;
         if (has_slot(r, peer, slot) && is_shared(r, peer, slot) && !is_busy(peer, slot)) {
             (void)replication_job_open(r, peer, slot);
-            return;
         }
     }
 }

@@ -197,8 +197,7 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
         return;
     }
     slot_set_put(&peer->compared, slot, true);
-    if (job->in_turn == peer->in_turn && peer->in_state != IN_DOWN &&
-        (job->flags & FLAG_STREAMS) != 0) {
+    if (job->in_turn == peer->in_turn && peer->in_state != IN_DOWN) {
         stream_in_set_whole(&peer->stream_in, slot);
     }
     if (job->out_turn == peer->out_turn && slot_set_has(&peer->covers, slot)) {

@@ -32,7 +32,7 @@ enum {
     NOBODY = UINT16_MAX,
 };
 
-enum flag { FLAG_STREAMS = 1, FLAG_LEVEL = 2, FLAG_SEEN = 4 };
+enum flag { FLAG_LEVEL = 1, FLAG_SEEN = 2, FLAGS = FLAG_LEVEL | FLAG_SEEN };
 
 struct slot_set {
     uint64_t words[SLOT_WORDS];
@@ -413,7 +413,7 @@ void replication_jobs_drop(struct replication *r, struct replication_link *link)
 bool replication_compare_work(struct replication *r, struct replication_link *link);
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good);
 void replication_job_merged(struct replication *r, struct job *job, bool good);
-uint8_t replication_flags(const struct replication *r, const struct peer *peer, uint32_t slot);
+uint8_t replication_flags(const struct replication *r, uint32_t slot);
 
 /* ---- replication_levels.c ---- */
 

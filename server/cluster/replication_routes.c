@@ -98,10 +98,9 @@ void replication_reach_changed(struct replication *r, struct peer *peer)
 }
 
 /* Append what is seen of a slot. Returns 0 or -ENOMEM. */
-static int put_seen(struct replication *r, const struct peer *peer, uint32_t slot,
-                    struct buffer *to)
+static int put_seen(struct replication *r, uint32_t slot, struct buffer *to)
 {
-    const uint8_t flags = replication_flags(r, peer, slot);
+    const uint8_t flags = replication_flags(r, slot);
     uint8_t head[2 + 1 + VARINT_BYTES_MAX];
 
     r->scratch.size = 0;
@@ -128,7 +127,7 @@ void replication_take_seen_ask(struct replication *r, struct replication_link *l
             replication_link_bad(link);
             return;
         }
-        if (put_seen(r, link->peer, slot, &r->answer) != 0) {
+        if (put_seen(r, slot, &r->answer) != 0) {
             replication_link_cut(link);
             return;
         }

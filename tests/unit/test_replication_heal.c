@@ -176,6 +176,17 @@ static void test_background(void **state)
     world_remove(&world.units[0], &world.units[0].sessions[70]);
     world_until(&world, 6000, world_equal(&world, 1, 2));
     assert_int_equal(world.units[1].count, 100);
+    /* One round, or two. */
+    uint64_t before = world_stats(&world, 1)->compared;
+    world_run(&world, 4000);
+    assert_in_range(world_stats(&world, 1)->compared - before, SLOT_COUNT, SLOT_COUNT * 5 / 2);
+    /* With one slot in common that one is not compared all the time. */
+    world_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
+    table.owners[7] = table.targets[7] = (struct slot_owners){{1, 2}};
+    world_tables(&world, &table);
+    before = world_stats(&world, 1)->compared;
+    world_run(&world, 6000);
+    assert_in_range(world_stats(&world, 1)->compared - before, 1, 600); /* And what is dropped. */
     world_fini(&world);
 }
 
@@ -263,6 +274,39 @@ static void test_gap(void **state)
     for (uint32_t i = 0; i < world.write_count; i++) {
         assert_true(seen_covers(&world.units[1].seen, world.writes[i].slot, world.writes[i].stamp));
     }
+    world_fini(&world);
+}
+
+/* The gap begins and ends while the slot is being compared: what the comparison found was before it. */
+static void test_gap_while_compared(void **state)
+{
+    const uint32_t slot = world_slot("a");
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
+    table.owners[slot] = table.targets[slot] = (struct slot_owners){{1, 2}};
+    world_tables(&world, &table);
+    world.delay_us = 10000;
+    /* Both ends ask; what there is was summed up for both. */
+    world_until(&world, 2000, world.sent[REPLICATION_COMPARE_ANSWERS] == 2);
+    table.owners[slot] = table.targets[slot] = (struct slot_owners){{1}};
+    world_table(&world, 1, &table);
+    world_put(&world, 1, "a", "x", "not streamed");
+    table.owners[slot] = table.targets[slot] = (struct slot_owners){{1, 2}};
+    world_table(&world, 1, &table);
+    world_until(&world, 2000, world_stats(&world, 2)->compared == 2);
+    world_put(&world, 1, "{a}", "x", "streamed");
+    for (int i = 0; i < 100; i++) {
+        world_step(&world);
+        world_check_seen(&world);
+    }
+    world_until(&world, 5000, world_equal(&world, 1, 2));
+    world_run(&world, 1000);
+    world_put(&world, 1, "a", "x",
+              "streamed, too"); /* By now what the first one stamps is noted. */
+    world_until(&world, 100, seen_covers(&world.units[1].seen, slot, world.writes[2].stamp));
+    world_check_seen(&world);
     world_fini(&world);
 }
 
@@ -419,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_merge_fails),
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_gap_while_compared),
         cmocka_unit_test(test_gap_while_cut),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_target),
