@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "memory.h"
 #include "status.h"
 
 struct load_block;
@@ -59,6 +60,12 @@ struct loader_port {
     /* For the shard: memory is short, bring the log before `lsn` into the checkpoint as soon as it is
      * sealed. 0: the log that a restart had. */
     void (*hurry)(struct loader_port *loader, uint64_t lsn);
+    /* For the shard: what it has seen of other nodes (seen_saved.h) is kept over a restart, in place of what was kept
+     * before. The log is durable up to where this was made. Copied. */
+    void (*keep_seen)(struct loader_port *loader, struct bytes saved);
+    /* For the shard, after all was given: what was kept. Returns 0 with `to` set; another: nothing, or it is not to be
+     * trusted, as something of what was stored did not read back. */
+    int (*kept_seen)(struct loader_port *loader, struct buffer *to);
     /* For the shard: its records take so many bytes; how long the log may grow goes by that. */
     void (*live)(struct loader_port *loader, uint64_t record_bytes);
 

@@ -2,12 +2,13 @@
 
 #include <errno.h>
 
-int seen_save(const struct seen *seen, struct buffer *to)
+int seen_save(const struct seen *seen, uint32_t first, uint32_t count, struct buffer *to)
 {
     struct buffer vector = {.memory = seen->memory};
     int rc = 0;
 
-    for (uint32_t slot = 0; slot < seen->slot_count && rc == 0; slot++) {
+    for (uint32_t slot = first; slot < seen->slot_count && slot - first < count && rc == 0;
+         slot++) {
         uint8_t head[2 + VARINT_BYTES_MAX];
         if (!seen_is_known(seen, slot)) {
             continue;

@@ -13,8 +13,8 @@
 
 #include "seen.h"
 
-/* Append all known vectors. Returns 0 or -ENOMEM. */
-int seen_save(const struct seen *seen, struct buffer *to);
+/* Append the known vectors of `count` slots from `first` on, or fewer at the end. Returns 0 or -ENOMEM. */
+int seen_save(const struct seen *seen, uint32_t first, uint32_t count, struct buffer *to);
 
 /* Take in what was saved: nothing is known before. Returns 0; -EBADMSG, -ENOMEM, -EOVERFLOW: nothing is known then. */
 int seen_restore(struct seen *seen, struct bytes saved);

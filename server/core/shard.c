@@ -31,7 +31,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     made->restored_hlc = options->hlc;
     made->gone_hlc = options->gone_hlc;
     made->scratch.memory = made->answer.memory = made->changes.memory = memory;
-    made->buried.memory = memory;
+    made->buried.memory = made->kept_seen.saved.memory = memory;
     made->loader = options->loader;
     made->copies = options->copies;
     made->cold.shrinks = true;
@@ -72,6 +72,7 @@ void shard_destroy(struct shard *shard)
     seen_fini(&shard->seen);
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);
+    buffer_fini(&shard->kept_seen.saved);
     position_set_fini(&shard->fetched);
     position_set_fini(&shard->wanted);
     position_set_fini(&shard->cold.damaged);

@@ -193,7 +193,8 @@ void shard_set_copies(struct shard *shard, struct copies_port *copies);
  * was forgotten is dead (shard_copy()). */
 struct seen *shard_seen(struct shard *shard);
 
-/* All slots are known: nobody else ever had anything of what they have. Of a node alone, before others come. */
+/* All slots are known: nobody else ever had anything of what they have. Of a node alone, before others come. What was
+ * seen is kept over a restart by itself (loader_port). */
 void shard_begin_seen(struct shard *shard);
 
 /* What another node stamped, or has. */

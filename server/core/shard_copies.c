@@ -26,13 +26,18 @@ static uint64_t position_of_slot(uint32_t slot)
     return (uint64_t)slot << (64 - SLOT_BITS);
 }
 
+void shard_note_own(struct shard *shard)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        note_stamped(shard, position_of_slot(slot), shard->hlc);
+    }
+}
+
 void shard_set_copies(struct shard *shard, struct copies_port *copies)
 {
     assert(shard->copies == NULL && copies != NULL);
     shard->copies = copies;
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        note_stamped(shard, position_of_slot(slot), shard->hlc);
-    }
+    shard_note_own(shard);
 }
 
 struct seen *shard_seen(struct shard *shard)
@@ -44,8 +49,8 @@ void shard_begin_seen(struct shard *shard)
 {
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         seen_begin(&shard->seen, slot);
-        note_stamped(shard, position_of_slot(slot), shard->hlc);
     }
+    shard_note_own(shard);
 }
 
 /* ---- Out ---- */

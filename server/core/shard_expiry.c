@@ -309,6 +309,7 @@ uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us)
     if (overload_ended(&shard->overload, shard->now_ms)) {
         shard_trace(shard, TRACE_OVERLOAD_END, 0, bytes_of(NULL, 0));
     }
+    shard_keep_seen(shard);
     uint64_t evacuation_ns = budget_ns / 4; /* Its part, whatever else is due. */
     budget_ns -= evacuation_ns;
     uint64_t freezing_ns = budget_ns / 2; /* The same. */

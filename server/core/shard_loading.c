@@ -143,6 +143,7 @@ void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us)
 {
     assert(shard->loading);
     shard_drop_buried(shard);
+    shard_take_seen(shard);
     shard->loading = false;
     shard->stats.loading = 0;
     position_set_fini(&shard->fetched);

@@ -274,6 +274,7 @@ void shard_drop_buried(struct shard *shard)
 void shard_restore_done(struct shard *shard, uint64_t now_ms)
 {
     shard_drop_buried(shard);
+    shard_take_seen(shard);
     shard->restored_hlc = shard->hlc;
     shard->restored_ms = now_ms;
     shard_advance(shard, now_ms);

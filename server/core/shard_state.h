@@ -16,6 +16,7 @@
  *   shard_copy.c     what comes from them: one session
  *   shard_copy_batch.c  several together
  *   shard_drop.c     slots that go to other nodes
+ *   shard_seen.c     what was seen of other nodes, kept over a restart
  */
 #ifndef SHARD_STATE_H
 #define SHARD_STATE_H
@@ -84,6 +85,14 @@ struct copies_state {
     uint64_t uncopied;   /* Copies up to this number nobody will tell of. */
 };
 
+/* What is on its way to the store (shard_seen.c). */
+struct kept_seen {
+    struct buffer saved;
+    uint32_t slot;    /* The next one to go into it; 0: it is not begun, or made. */
+    uint64_t lsn;     /* It is made, and waits until the log is durable up to here; else 0. */
+    uint64_t next_ms; /* When the next one begins. */
+};
+
 struct shard {
     struct shard_options options;
     const struct policies *policies;
@@ -102,6 +111,7 @@ struct shard {
     struct copies_port *copies; /* NULL: a node alone. */
     struct copies_state replicas;
     struct seen seen; /* Of all slots. */
+    struct kept_seen kept_seen;
 
     struct acks acks;
     uint64_t appended_lsn, durable_lsn;
@@ -308,6 +318,12 @@ void shard_answer_copied(struct shard *shard, const struct request *request, str
                          uint64_t now_us);
 /* What waited for other nodes in vain is durable perhaps. */
 void shard_release_uncopied(struct shard *shard, uint64_t now_us);
+
+/* The present actor has seen all that it stamped, in every slot that is known. */
+void shard_note_own(struct shard *shard);
+/* The tick's part of keeping what was seen; and at a start, once all was given. */
+void shard_keep_seen(struct shard *shard);
+void shard_take_seen(struct shard *shard);
 
 /* Requests of the shard's own: execute; answer. */
 void shard_merge_copy(struct shard *shard, const struct request *request, uint64_t now_us);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kept_seen.h"
 #include "store_state.h"
 
 enum {
@@ -201,6 +202,7 @@ void *compactor_main(void *context)
     while (!atomic_load(&store->stopping)) {
         int rc = 0;
         be_nice(store);
+        kept_seen_write(store);
         if (is_due(store)) {
             rc = compact_once(store);
         }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "kept_seen.h"
 #include "log_kind.h"
 #include "session.h"
 #include "store_state.h"
@@ -142,6 +143,16 @@ static void port_tell(struct loader_port *port, uint32_t kind, struct bytes body
     loader->reporter->report(loader->reporter, &report);
 }
 
+static void port_keep_seen(struct loader_port *port, struct bytes saved)
+{
+    kept_seen_put(loader_of_port(port)->store, saved);
+}
+
+static int port_kept_seen(struct loader_port *port, struct buffer *to)
+{
+    return kept_seen_get(loader_of_port(port)->store, to);
+}
+
 static void port_finish(struct loader_port *port)
 {
     struct loader *loader = loader_of_port(port);
@@ -163,5 +174,7 @@ const struct loader_port loader_port = {
     .take = port_take,
     .give_back = port_give_back,
     .tell = port_tell,
+    .keep_seen = port_keep_seen,
+    .kept_seen = port_kept_seen,
     .finish = port_finish,
 };

@@ -149,6 +149,19 @@ static void check_used(const struct store *store)
     store->options.reporter->report(store->options.reporter, &report);
 }
 
+/* Whoever knows what has been seen has to know that some of it is not here. */
+static void report(struct reporter *reporter, const struct store_report *report)
+{
+    struct store *store =
+        (struct store *)(void *)((char *)reporter - offsetof(struct store, reporter));
+
+    if (report->event == STORE_LOG_DAMAGED || report->event == STORE_LOG_MISSING ||
+        report->event == STORE_LOG_BASELESS || report->event == STORE_CHECKPOINT_DAMAGED) {
+        atomic_store(&store->damaged, true);
+    }
+    store->told->report(store->told, report);
+}
+
 int store_open(const struct store_options *options, struct store **store, char *message,
                size_t message_size)
 {
@@ -160,7 +173,14 @@ int store_open(const struct store_options *options, struct store **store, char *
         snprintf(message, message_size, "%s: out of memory", options->directory);
         return -ENOMEM;
     }
-    *made = (struct store){.options = *options, .staging = {.fd = -1}};
+    *made = (struct store){
+        .options = *options,
+        .staging = {.fd = -1},
+        .reporter = {.report = report},
+        .told = options->reporter,
+        .seen = {.memory = options->memory},
+    };
+    made->options.reporter = &made->reporter;
     loader_init(&made->loader, made);
     int rc = snprintf(made->directory, sizeof made->directory, "%s", options->directory);
     assert(rc >= 0 && rc < (int)sizeof made->directory);
@@ -204,6 +224,7 @@ void store_close(struct store *store)
     segments_close(store->segments);
     checkpoint_close(store->checkpoint);
     pthread_mutex_destroy(&store->lock);
+    buffer_fini(&store->seen);
     memory->resize(memory, store, sizeof *store, 0);
 }
 

@@ -38,8 +38,14 @@ struct store {
     atomic_uint_fast64_t hurried_lsn; /* Compact up to here, however little it is. */
     /* What the checkpoint has (loader_port's covered). */
     atomic_uint_fast64_t covered_lsn, covered_hlc;
-    pthread_mutex_t lock; /* Of `published`. */
+    pthread_mutex_t lock; /* Of `published` and `seen`. */
     struct store_stats published;
+    struct reporter reporter; /* Stands before the one of the options... */
+    struct reporter *told;    /* ... which this is... */
+    atomic_bool damaged;      /* ... and notes that something did not read back. */
+    struct buffer seen;       /* To be written (kept_seen.h). */
+    bool seen_removed;        /* Whoever writes it. */
+    int seen_error;
 };
 
 /* Tell STORE_FAILED. `file` may be NULL. */

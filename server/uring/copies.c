@@ -151,6 +151,9 @@ static int begin(struct shard_thread *thread)
 
     copies->port =
         (struct replication_port){.send = port_send, .cut = port_cut, .level = port_level};
+    if (thread->table != NULL) { /* It was alone until now, and founds the cluster. */
+        shard_begin_seen(thread->shard);
+    }
     replication_core_init(&copies->core, thread->shard);
     const struct replication_options options = {
         .self = plane->actor,

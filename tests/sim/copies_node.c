@@ -71,7 +71,7 @@ static void save_seen(struct copies_node *node)
         return;
     }
     node->next_seen.size = 0;
-    int rc = seen_save(shard_seen(node->shard), &node->next_seen);
+    int rc = seen_save(shard_seen(node->shard), 0, SLOT_COUNT, &node->next_seen);
     assert(rc == 0);
     node->next_seen_lsn = disk_of(node)->size;
 }

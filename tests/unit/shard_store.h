@@ -29,6 +29,8 @@ static struct shard_store {
     uint64_t given_to; /* While loading: positions of the checkpoint below it are given... */
     size_t given;      /* ... and so many records of the log. */
     struct buffer scratch;
+    struct buffer seen; /* Kept. */
+    uint32_t kept_seen;
 } store;
 
 static bool store_pending(struct loader_port *port, uint64_t position)
@@ -85,11 +87,26 @@ static void store_tell(struct loader_port *port, uint32_t kind, struct bytes bod
     store.told_error = error;
 }
 
+static void store_keep_seen(struct loader_port *port, struct bytes saved)
+{
+    (void)port;
+    store.seen.size = 0;
+    assert_int_equal(buffer_append(&store.seen, saved), 0);
+    store.kept_seen++;
+}
+
+static int store_kept_seen(struct loader_port *port, struct buffer *to)
+{
+    (void)port;
+    to->size = 0;
+    return store.kept_seen == 0 ? -ENOENT : buffer_append(to, buffer_bytes(&store.seen));
+}
+
 static inline void store_init(void)
 {
     memset(&store, 0, sizeof store);
     store.memory = test_memory();
-    store.scratch.memory = &store.memory.memory;
+    store.scratch.memory = store.seen.memory = &store.memory.memory;
     store.all = calloc(STORE_KEYS_MAX, sizeof *store.all);
     store.port = (struct loader_port){
         .pending = store_pending,
@@ -98,6 +115,8 @@ static inline void store_init(void)
         .hurry = store_hurry,
         .live = store_live,
         .tell = store_tell,
+        .keep_seen = store_keep_seen,
+        .kept_seen = store_kept_seen,
     };
 }
 
@@ -108,6 +127,7 @@ static inline void store_fini(void)
     }
     free(store.all);
     buffer_fini(&store.scratch);
+    buffer_fini(&store.seen);
     assert_int_equal(store.memory.outstanding_bytes, 0);
 }
 

@@ -259,7 +259,8 @@ static void test_saved(void **state)
     seen_begin(&seen, 3);
     assert_int_equal(seen_advance(&seen, 3, stamp_of(bob, 20)), 0);
     assert_int_equal(seen_advance(&seen, 3, stamp_of(carl, 5)), 0);
-    assert_int_equal(seen_save(&seen, &saved), 0);
+    assert_int_equal(seen_save(&seen, 0, 2, &saved), 0); /* In parts, or at once. */
+    assert_int_equal(seen_save(&seen, 2, 100, &saved), 0);
     for (uint64_t fail_at = 0; fail_at < 4; fail_at++) {
         assert_int_equal(seen_init(&other, &memory.memory, SLOTS), 0);
         memory.fail_at = fail_at == 0 ? 0 : memory.requests + fail_at;
@@ -270,7 +271,7 @@ static void test_saved(void **state)
         assert_int_equal(seen_is_known(&other, 1), rc == 0);
         assert_int_equal(seen_of(&other, 3, bob), rc == 0 ? 20 : 0);
         again.size = 0;
-        assert_int_equal(seen_save(&other, &again), 0);
+        assert_int_equal(seen_save(&other, 0, SLOTS, &again), 0);
         if (rc == 0) {
             assert_bytes_equal(buffer_bytes(&again), buffer_bytes(&saved));
         }

@@ -463,6 +463,39 @@ static void test_what_was_dropped_may_come_again(void **state)
     copies_end();
 }
 
+/* ---- Over a restart ---- */
+
+/* What was seen is kept, but never more than the log is sure to give back. */
+static void test_what_was_seen_is_kept(void **state)
+{
+    const struct actor self = {1, 1};
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    uint64_t first = seen_here("a", self), first_lsn = world.shard->appended_lsn;
+    uint64_t hurries = world.hurries;
+    world_pass(20000);
+    assert_int_equal(store.kept_seen, 0); /* The log is not durable yet. */
+    assert_true(world.hurries > hurries);
+    assert_int_equal(world_put("a", "2"), STATUS_OK);
+    shard_log_durable(world.shard, first_lsn, world.now_us);
+    world_pass(300);
+    assert_int_equal(store.kept_seen, 1);
+
+    shard_destroy(world.shard);
+    world.options.actor.start = 2;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    assert_false(seen_is_known(shard_seen(world.shard), slot_of_key(text("a"))));
+    shard_restore_done(world.shard, world.now_ms);
+    assert_int_equal(seen_here("a", self), first);
+    shard_set_copies(world.shard, &copies.port);
+    const struct actor again = {1, 2};
+    assert_int_equal(seen_here("a", again), shard_hlc(world.shard));
+    copies_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_hashes_of_content),
         cmocka_unit_test(test_a_slot_is_dropped),
         cmocka_unit_test(test_what_was_dropped_may_come_again),
+        cmocka_unit_test(test_what_was_seen_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,13 @@ static void fake_live(struct loader_port *port, uint64_t record_bytes)
     (void)record_bytes;
 }
 
+static int fake_kept_seen(struct loader_port *port, struct buffer *to)
+{
+    (void)port;
+    (void)to;
+    return -ENOENT;
+}
+
 static int fake_fetch(struct loader_port *port, uint64_t position)
 {
     (void)port;
@@ -42,8 +49,10 @@ static struct earlier {
 static void begin_after(void (*live)(void))
 {
     memset(&loader, 0, sizeof loader);
-    loader.port =
-        (struct loader_port){.pending = fake_pending, .fetch = fake_fetch, .live = fake_live};
+    loader.port = (struct loader_port){.pending = fake_pending,
+                                       .fetch = fake_fetch,
+                                       .live = fake_live,
+                                       .kept_seen = fake_kept_seen};
     world_begin();
     live();
     uint64_t now_ms = world.now_ms;

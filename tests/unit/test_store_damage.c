@@ -2,6 +2,7 @@
  * other. */
 #include <sys/stat.h>
 
+#include "kept_seen.h"
 #include "store_kit.h"
 
 enum { SEGMENT = 256 * 1024, BLOCK = LOG_BLOCK_BYTES };
@@ -539,6 +540,63 @@ static void test_damaged_checkpoint_pages(void **state)
     store_kit_fini(&kit);
 }
 
+/* ---- What was seen of other nodes ---- */
+
+static void expect_kept(const char *kept)
+{
+    struct buffer found = {.memory = &kit.memory.inner.memory};
+    int rc = kept_seen_get(kit.store, &found);
+
+    assert_int_equal(rc, kept == NULL ? -ENOENT : 0);
+    if (kept != NULL) {
+        assert_bytes_equal(buffer_bytes(&found), text(kept));
+    }
+    buffer_fini(&found);
+}
+
+/* It is kept while all that it tells of is. */
+static void test_kept_seen(void **state)
+{
+    (void)state;
+    store_kit_init(&kit, 10, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    expect_kept(NULL);
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    kit_flush(&kit);
+    assert_int_equal(kit_set(&kit, 0), 0); /* Its MARK tells that all before it was durable. */
+    kit_flush(&kit);
+    kept_seen_put(kit.store, text("before"));
+    kept_seen_put(kit.store, text("what was seen"));
+    expect_kept(NULL);
+    kept_seen_write(kit.store);
+    expect_kept("what was seen");
+    kit_reopen_and_check(&kit);
+    expect_kept("what was seen");
+    for (uint64_t at = 0; at < 32 + 13; at++) {
+        flip(KEPT_SEEN_NAME, at, 1);
+        expect_kept(NULL);
+        flip(KEPT_SEEN_NAME, at, 1);
+    }
+    expect_kept("what was seen");
+
+    /* Something of the log is lost: it goes, and is not kept again, whatever is found later. */
+    struct newest files = list_segments();
+    store_kit_close(&kit);
+    flip(files.names[0], LOG_HEADER_BYTES + 60, 0x10);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_true(kit.reports[STORE_LOG_DAMAGED] == 1);
+    expect_kept(NULL);
+    kept_seen_put(kit.store, text("again"));
+    kept_seen_write(kit.store);
+    expect_kept(NULL);
+    flip(files.names[0], LOG_HEADER_BYTES + 60, 0x10);
+    kit_reopen_and_check(&kit);
+    expect_kept(NULL);
+    store_kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_life_goes_on_after_a_torn_end),
         cmocka_unit_test(test_damaged_checkpoint_record),
         cmocka_unit_test(test_damaged_checkpoint_pages),
+        cmocka_unit_test(test_kept_seen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

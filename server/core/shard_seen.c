@@ -1,0 +1,60 @@
+/* What a shard has seen of other nodes, kept over a restart.
+ *
+ * It is put together slot by slot, a few in each tick, and handed to the store once the log is durable up to where it
+ * was when the last slot was done: so it never says more than what a restart finds. */
+#include "seen_saved.h"
+#include "shard_state.h"
+
+enum { SLOTS_PER_TICK = 1024, SAVE_MS = 10000 };
+
+static void give_up(struct kept_seen *kept)
+{
+    buffer_fini(&kept->saved);
+    kept->slot = 0;
+    kept->lsn = 0;
+}
+
+void shard_keep_seen(struct shard *shard)
+{
+    struct kept_seen *kept = &shard->kept_seen;
+
+    if (shard->copies == NULL || shard->loader == NULL || shard->loading) {
+        return;
+    }
+    if (kept->lsn != 0) { /* It is made. */
+        if (shard->durable_lsn >= kept->lsn) {
+            shard->loader->keep_seen(shard->loader, buffer_bytes(&kept->saved));
+            give_up(kept);
+        }
+        return;
+    }
+    if (kept->slot == 0 && (shard->now_ms < kept->next_ms || shard->appended_lsn == 0)) {
+        return;
+    }
+    if (seen_save(&shard->seen, kept->slot, SLOTS_PER_TICK, &kept->saved) != 0) {
+        give_up(kept);
+        kept->next_ms = shard->now_ms + SAVE_MS;
+        return;
+    }
+    kept->slot += SLOTS_PER_TICK;
+    if (kept->slot >= SLOT_COUNT) {
+        kept->slot = 0;
+        kept->lsn = shard->appended_lsn;
+        kept->next_ms = shard->now_ms + SAVE_MS;
+        shard->options.log->hurry(shard->options.log);
+    }
+}
+
+void shard_take_seen(struct shard *shard)
+{
+    struct loader_port *loader = shard->loader;
+
+    shard->scratch.size = 0;
+    if (loader == NULL || loader->kept_seen(loader, &shard->scratch) != 0 ||
+        seen_restore(&shard->seen, buffer_bytes(&shard->scratch)) != 0) {
+        return;
+    }
+    if (shard->copies != NULL) {
+        shard_note_own(shard);
+    }
+}
