@@ -75,13 +75,17 @@ static struct place place_of_node(const struct shard_thread *thread, uint32_t no
     return member == NULL ? own_place(thread) : place_of(member);
 }
 
-/* The owner of this rank; 0: there is none. */
-static uint32_t owner_of(const struct shard_thread *thread, uint32_t slot, uint32_t rank)
+/* Who coordinates each slot now, 0: nobody; in the turn's arena. Nodes that only have copies are not told of: each is a
+ * primary of other slots, and clients take a node for one or the other. NULL: no memory. */
+static const uint32_t *find_primaries(struct shard_thread *thread)
 {
-    if (thread->table == NULL) {
-        return rank == 0 ? thread->plane->options.actor.node : 0;
+    uint32_t *primaries = arena_take(&thread->arena, SLOT_COUNT * sizeof *primaries);
+
+    for (uint32_t slot = 0; primaries != NULL && slot < SLOT_COUNT; slot++) {
+        primaries[slot] =
+            thread->table == NULL ? thread->plane->options.actor.node : copies_guess(thread, slot);
     }
-    return rank < PLACEMENT_REPLICAS_MAX ? table_of(thread)->owners[slot].nodes[rank] : 0;
+    return primaries;
 }
 
 /* Forty hexadecimal digits and a zero. */
@@ -173,65 +177,53 @@ static int put_place(const struct resp_out *out, const struct place *place)
     return rc != 0 ? rc : resp_array(out, 0);
 }
 
-/* The first slot behind `slot` with other owners, `ranks` of them looked at. */
-static uint32_t end_of_run(const struct shard_thread *thread, uint32_t slot, uint32_t ranks)
+/* The first slot behind `slot` with another primary. */
+static uint32_t end_of_run(const uint32_t primaries[], uint32_t slot)
 {
     uint32_t end = slot + 1;
 
-    for (bool same = true; same && end < SLOT_COUNT; end += same) {
-        for (uint32_t rank = 0; rank < ranks; rank++) {
-            same = same && owner_of(thread, end, rank) == owner_of(thread, slot, rank);
-        }
+    while (end < SLOT_COUNT && primaries[end] == primaries[slot]) {
+        end++;
     }
     return end;
 }
 
-static int put_run(const struct shard_thread *thread, const struct resp_out *out, uint32_t slot,
-                   uint32_t end)
+static int put_run(const struct local *local, uint32_t slot, uint32_t end, uint32_t node)
 {
-    uint32_t owners = 0;
+    const struct place place = place_of_node(local->thread, node);
+    int rc = resp_array(local->out, 3);
 
-    while (owner_of(thread, slot, owners) != 0) {
-        owners++;
-    }
-    int rc = resp_array(out, 2 + owners);
-    rc = rc != 0 ? rc : resp_number(out, slot);
-    rc = rc != 0 ? rc : resp_number(out, end - 1);
-    for (uint32_t rank = 0; rank < owners && rc == 0; rank++) {
-        const struct place place = place_of_node(thread, owner_of(thread, slot, rank));
-        rc = put_place(out, &place);
-    }
-    return rc;
+    rc = rc != 0 ? rc : resp_number(local->out, slot);
+    rc = rc != 0 ? rc : resp_number(local->out, end - 1);
+    return rc != 0 ? rc : put_place(local->out, &place);
 }
 
-static int put_slots(const struct local *local)
+static int put_slots(const struct local *local, const uint32_t primaries[])
 {
-    const struct shard_thread *thread = local->thread;
     uint64_t count = 0;
 
-    for (uint32_t slot = 0; slot < SLOT_COUNT;
-         slot = end_of_run(thread, slot, PLACEMENT_REPLICAS_MAX)) {
-        count += owner_of(thread, slot, 0) != 0;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot = end_of_run(primaries, slot)) {
+        count += primaries[slot] != 0;
     }
     int rc = resp_array(local->out, count);
     for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0;) {
-        uint32_t end = end_of_run(thread, slot, PLACEMENT_REPLICAS_MAX);
-        rc = owner_of(thread, slot, 0) == 0 ? 0 : put_run(thread, local->out, slot, end);
+        uint32_t end = end_of_run(primaries, slot);
+        rc = primaries[slot] == 0 ? 0 : put_run(local, slot, end, primaries[slot]);
         slot = end;
     }
     return rc;
 }
 
 /* The runs of slots whose primary a node is: appended as first and last, or counted where `out` is NULL. */
-static int put_primary_runs(const struct shard_thread *thread, uint32_t node,
-                            const struct resp_out *out, uint64_t *count)
+static int put_primary_runs(const uint32_t primaries[], uint32_t node, const struct resp_out *out,
+                            uint64_t *count)
 {
     int rc = 0;
 
     *count = 0;
     for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0;) {
-        uint32_t end = end_of_run(thread, slot, 1);
-        if (owner_of(thread, slot, 0) == node) {
+        uint32_t end = end_of_run(primaries, slot);
+        if (primaries[slot] == node) {
             (*count)++;
             rc = out == NULL ? 0 : resp_number(out, slot);
             rc = rc != 0 || out == NULL ? rc : resp_number(out, end - 1);
@@ -265,8 +257,8 @@ static int put_shard_node(const struct resp_out *out, const struct place *place)
     return rc != 0 ? rc : put_pair(out, "health", place->serves ? "online" : "fail");
 }
 
-/* One for each node, with the slots whose primary it is: whose successors others are differs from slot to slot. */
-static int put_shards(const struct local *local)
+/* One for each node, with the slots whose primary it is. */
+static int put_shards(const struct local *local, const uint32_t primaries[])
 {
     const struct shard_thread *thread = local->thread;
     const struct resp_out *out = local->out;
@@ -275,11 +267,11 @@ static int put_shards(const struct local *local)
     for (uint32_t i = 0; i < member_count(thread) && rc == 0; i++) {
         const struct place place = place_at(thread, i);
         uint64_t runs;
-        (void)put_primary_runs(thread, place.number, NULL, &runs);
+        (void)put_primary_runs(primaries, place.number, NULL, &runs);
         rc = resp_map(out, 2);
         rc = rc != 0 ? rc : resp_text(out, "slots");
         rc = rc != 0 ? rc : resp_array(out, 2 * runs);
-        rc = rc != 0 ? rc : put_primary_runs(thread, place.number, out, &runs);
+        rc = rc != 0 ? rc : put_primary_runs(primaries, place.number, out, &runs);
         rc = rc != 0 ? rc : resp_text(out, "nodes");
         rc = rc != 0 ? rc : resp_array(out, 1);
         rc = rc != 0 ? rc : put_shard_node(out, &place);
@@ -301,7 +293,8 @@ static int append_text(struct buffer *text, const char *format, ...)
     return buffer_append(text, bytes_of(line, (size_t)size));
 }
 
-static int append_node(const struct local *local, struct buffer *text, const struct place *place)
+static int append_node(const struct local *local, const uint32_t primaries[], struct buffer *text,
+                       const struct place *place)
 {
     const struct shard_thread *thread = local->thread;
     bool self = place->number == thread->plane->options.actor.node;
@@ -314,8 +307,8 @@ static int append_node(const struct local *local, struct buffer *text, const str
                          (unsigned long long)copies_epoch(thread),
                          self || place->serves ? "connected" : "disconnected");
     for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0;) {
-        uint32_t end = end_of_run(thread, slot, 1);
-        if (owner_of(thread, slot, 0) == place->number) {
+        uint32_t end = end_of_run(primaries, slot);
+        if (primaries[slot] == place->number) {
             rc = end == slot + 1 ? append_text(text, " %u", slot)
                                  : append_text(text, " %u-%u", slot, end - 1);
         }
@@ -324,40 +317,40 @@ static int append_node(const struct local *local, struct buffer *text, const str
     return rc != 0 ? rc : append_text(text, "\n");
 }
 
-static int put_nodes(const struct local *local)
+static int put_nodes(const struct local *local, const uint32_t primaries[])
 {
     struct buffer text = {.memory = local->thread->memory};
     int rc = 0;
 
     for (uint32_t i = 0; i < member_count(local->thread) && rc == 0; i++) {
         const struct place place = place_at(local->thread, i);
-        rc = append_node(local, &text, &place);
+        rc = append_node(local, primaries, &text, &place);
     }
     rc = rc != 0 ? rc : resp_verbatim(local->out, buffer_bytes(&text));
     buffer_fini(&text);
     return rc;
 }
 
-static int put_info(const struct local *local)
+static int put_info(const struct local *local, const uint32_t primaries[])
 {
     const struct shard_thread *thread = local->thread;
-    uint32_t owned = 0, primaries = 0;
+    uint32_t owned = 0, serving = 0;
     char text[512];
 
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        owned += owner_of(thread, slot, 0) != 0;
+        owned += primaries[slot] != 0;
     }
     for (uint32_t i = 0; i < member_count(thread); i++) {
         uint64_t runs;
-        (void)put_primary_runs(thread, place_at(thread, i).number, NULL, &runs);
-        primaries += runs > 0;
+        (void)put_primary_runs(primaries, place_at(thread, i).number, NULL, &runs);
+        serving += runs > 0;
     }
     int size = snprintf(
         text, sizeof text,
         "cluster_state:%s\r\ncluster_slots_assigned:%u\r\ncluster_slots_ok:%u\r\n"
         "cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:%u\r\n"
         "cluster_size:%u\r\ncluster_current_epoch:%llu\r\ncluster_my_epoch:%llu\r\n",
-        owned == SLOT_COUNT ? "ok" : "fail", owned, owned, member_count(thread), primaries,
+        owned == SLOT_COUNT ? "ok" : "fail", owned, owned, member_count(thread), serving,
         (unsigned long long)copies_epoch(thread), (unsigned long long)copies_epoch(thread));
     return resp_verbatim(local->out, bytes_of(text, (size_t)size));
 }
@@ -376,17 +369,21 @@ int local_cluster(struct local *local)
     if (local->rest.count > 0) {
         return local_unknown_sub(local, sub);
     }
+    const uint32_t *primaries = find_primaries(local->thread);
+    if (primaries == NULL) {
+        return resp_error(local->out, "OOM no memory for the reply");
+    }
     if (run_is(sub, "slots")) {
-        return put_slots(local);
+        return put_slots(local, primaries);
     }
     if (run_is(sub, "shards")) {
-        return put_shards(local);
+        return put_shards(local, primaries);
     }
     if (run_is(sub, "nodes")) {
-        return put_nodes(local);
+        return put_nodes(local, primaries);
     }
     if (run_is(sub, "info")) {
-        return put_info(local);
+        return put_info(local, primaries);
     }
     if (run_is(sub, "myid")) {
         put_id(local->thread->plane->options.actor.node, id);

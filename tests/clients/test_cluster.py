@@ -60,4 +60,4 @@ def test_lost_node():
 
 
 if __name__ == "__main__":
-    run_cases(globals())
+    run_cases(__name__)
