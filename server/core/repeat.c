@@ -49,6 +49,9 @@ static bool may_have_left(const struct session_write *write, const struct record
     if (dedup->floor != 0 && hlc_ms(dedup->floor) >= ms) {
         return true;
     }
+    if (write->taken_hlc != 0 && hlc_ms(write->taken_hlc) >= ms && counts_twice(write)) {
+        return true; /* Another node took it, perhaps. */
+    }
     return write->gone_hlc != 0 && hlc_ms(write->gone_hlc) >= ms && began_after(record, ms) &&
            counts_twice(write);
 }

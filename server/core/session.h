@@ -58,6 +58,7 @@ struct session_write {
     uint64_t retry_hlc; /* Nonzero: repeated; what the client had seen before its first try. */
     uint64_t
         gone_hlc; /* Writes up to here may have been forgotten with all of their key; 0: none. */
+    uint64_t taken_hlc; /* Writes up to here may be at another node, and not here; 0: none. */
 };
 
 struct session_written {

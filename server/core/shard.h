@@ -53,6 +53,8 @@ struct request {
     struct bytes version; /* GET: floor; WRITE: condition. */
     struct bytes body;    /* GET: names of fields; WRITE: change list. */
     uint64_t client, sequence, retry_hlc;
+    uint64_t
+        taken_hlc; /* WRITE: other nodes may have taken writes up to then that are not here; 0: none. */
     uint64_t cursor;                   /* SCAN. */
     uint32_t count;                    /* SCAN. */
     const struct procedure *procedure; /* GET, WRITE: what is done in their place; else NULL. */

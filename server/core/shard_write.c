@@ -72,6 +72,7 @@ static enum status apply(struct shard *shard, const struct request *request,
         .sequence = request->sequence,
         .retry_hlc = request->retry_hlc,
         .gone_hlc = gone_hlc(shard),
+        .taken_hlc = request->taken_hlc,
     };
 
     enum status status = session_write(&write, &shard->written);

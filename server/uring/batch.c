@@ -164,9 +164,9 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
     }
 }
 
-/* The node's part in a request: it executes it, or another one does, or it cannot be executed now. Returns whether it is
+/* The node's part in a request (of a repeated write also how much of what others took may be missing here): it executes it, or another one does, or it cannot be executed now. Returns whether it is
  * to be executed; else it has gone, or was put off, or refused. */
-static bool is_ours(struct shard_thread *thread, const struct batch_item *item, struct call *call,
+static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct call *call,
                     struct copies_route *route)
 {
     const struct request *request = &item->request;
@@ -185,6 +185,9 @@ static bool is_ours(struct shard_thread *thread, const struct batch_item *item, 
     }
     copies_find(thread, slot, call->coordinate, route);
     call->stand_in = route->stands_in;
+    if (request->retry_hlc != 0) {
+        item->request.taken_hlc = copies_taken_hlc(thread, route->stands_in);
+    }
     return route->kind == ROUTE_LOCAL;
 }
 
@@ -196,7 +199,7 @@ static void put_off_far(struct shard_thread *thread, struct connection *connecti
 }
 
 /* Is it not for this node? Then another one is asked, or it is put off, or refused. */
-static bool goes_far(struct shard_thread *thread, const struct batch_item *item)
+static bool goes_far(struct shard_thread *thread, struct batch_item *item)
 {
     const struct request *request = &item->request;
     struct call *call = calls_find(&thread->calls, request->ticket);

@@ -188,6 +188,7 @@ void copies_link_up(struct shard_thread *thread, struct link *link)
         .shards = link->shards,
     };
 
+    thread->copies.taken_ms = thread->now_ms;
     if (thread->copies.replication != NULL && link->copies == NULL &&
         replication_link_up(thread->copies.replication, &peer, link, thread->now_ms, thread->now_us,
                             &link->copies) != 0) {
@@ -206,6 +207,18 @@ void copies_link_down(struct shard_thread *thread, struct link *link)
     }
 }
 
+/* Is this node primary of slots that it was not before? */
+static bool takes_slots(const struct slot_table *before, const struct slot_table *after)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if (after->owners[slot].nodes[0] == after->self &&
+            before->owners[slot].nodes[0] != after->self) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Returns false where there is no memory for it now. */
 static bool use_table(struct shard_thread *thread, struct plane_table *table)
 {
@@ -221,6 +234,9 @@ static bool use_table(struct shard_thread *thread, struct plane_table *table)
         return false;
     }
     copies->whole_us = 0;
+    if (before == NULL || takes_slots(before->table, table->table)) {
+        copies->taken_ms = thread->now_ms;
+    }
     thread->table = table;
     thread->clustered = clustered;
     pubsub_set_shared(&thread->plane->pubsub, clustered);
@@ -286,6 +302,26 @@ void copies_heard(struct shard_thread *thread, struct link *link)
     if (link->copies != NULL) {
         replication_heard(thread->copies.replication, link->copies, thread->now_us);
     }
+}
+
+uint64_t copies_taken_hlc(const struct shard_thread *thread, bool stands_in)
+{
+    return hlc_of_ms(stands_in ? thread->now_ms : thread->copies.taken_ms);
+}
+
+void copies_heard_again(struct shard_thread *thread)
+{
+    thread->copies.taken_ms = thread->now_ms;
+}
+
+void copies_begin_turn(struct shard_thread *thread)
+{
+    struct copies *copies = &thread->copies;
+
+    if (thread->now_us - copies->turn_us >= copies_silence_us(thread)) {
+        copies->taken_ms = thread->now_ms;
+    }
+    copies->turn_us = thread->now_us;
 }
 
 uint64_t copies_turn(struct shard_thread *thread)

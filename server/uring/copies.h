@@ -27,8 +27,12 @@ struct copies {
     struct replication_core core;
     struct replication *replication; /* NULL: there was no other node yet. */
     struct plane_table *next;        /* A table that there was no memory for yet; or NULL. */
-    bool whole;                      /* What copies_is_whole() found... */
-    uint64_t whole_us;               /* ... good until then. */
+    /* Wall time up to which other nodes may have taken writes that are not here: when this node came to coordinate slots,
+     * or heard from one that it had not heard for long. */
+    uint64_t taken_ms;
+    uint64_t turn_us;  /* Of the last turn. */
+    bool whole;        /* What copies_is_whole() found... */
+    uint64_t whole_us; /* ... good until then. */
 };
 
 /* ---- Routes: only where thread->clustered ---- */
@@ -48,6 +52,9 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot);
 
 /* Who was not heard for so long is passed over (options.cluster.silence_ms). */
 uint64_t copies_silence_us(const struct shard_thread *thread);
+
+/* For a repeated write that is executed here: up to when others may have taken it. */
+uint64_t copies_taken_hlc(const struct shard_thread *thread, bool stands_in);
 
 /* Is this node one of the slot's owners? */
 bool copies_owns(const struct shard_thread *thread, uint32_t slot);
@@ -69,12 +76,18 @@ void copies_set_table(struct shard_thread *thread, struct plane_table *table);
 
 /* ---- Links ---- */
 
+/* Something came over a link after a silence. */
+void copies_heard_again(struct shard_thread *thread);
+
 void copies_link_up(struct shard_thread *thread, struct link *link);
 void copies_link_down(struct shard_thread *thread, struct link *link);
 void copies_writable(struct shard_thread *thread, struct link *link);
 /* A message of replication came, or any other. */
 void copies_receive(struct shard_thread *thread, struct link *link, const struct peer_frame *frame);
 void copies_heard(struct shard_thread *thread, struct link *link);
+
+/* A turn begins: where the thread was silent for long others may have taken its place. */
+void copies_begin_turn(struct shard_thread *thread);
 
 /* End of a turn. Returns when to come again, in us. */
 uint64_t copies_turn(struct shard_thread *thread);

@@ -302,14 +302,19 @@ static bool is_repeatable(const struct far_call *away)
 }
 
 /* This node coordinates it by now. */
-static void execute(struct shard_thread *thread, struct call *call, struct far_call *away)
+static void execute(struct shard_thread *thread, struct call *call, struct far_call *away,
+                    bool stands_in)
 {
     struct request request = away->request;
 
     if (away->asked && request.client != 0 && request.retry_hlc == 0) {
         request.retry_hlc = hlc_of_ms(away->begun_ms - FAR_RETRY_MS);
     }
+    if (request.retry_hlc != 0) {
+        request.taken_hlc = copies_taken_hlc(thread, stands_in);
+    }
     request.received_us = thread->now_us;
+    call->stand_in = stands_in;
     call->away = NULL;
     batch_execute(thread, &request, monotonic_us());
     call = NULL;
@@ -331,7 +336,7 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away)
     }
     copies_find(thread, slot_of(&away->request), call->coordinate, &route);
     if (route.kind == ROUTE_LOCAL) {
-        execute(thread, call, away);
+        execute(thread, call, away, route.stands_in);
         return;
     }
     struct link *link = link_of(thread, &route);

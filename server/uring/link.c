@@ -461,6 +461,9 @@ static void end_of_input(struct shard_thread *thread, struct link *link, int32_t
 
 static void note_arrival(struct shard_thread *thread, struct link *link, size_t size)
 {
+    if (thread->now_us - link->heard_us >= copies_silence_us(thread)) {
+        copies_heard_again(thread);
+    }
     link->heard_us = thread->now_us;
     thread->stats.link_bytes_in += size;
 }

@@ -472,6 +472,9 @@ static void begin_turn(struct shard_thread *thread)
     thread->bulk_bytes = thread->crossed_bytes = 0;
     thread->again = thread->bulk_over = false;
     arena_reset(&thread->arena);
+    if (thread->clustered) {
+        copies_begin_turn(thread);
+    }
 }
 
 /* All have answered all. What another shard's last clients wrote here may have come after this one had

@@ -112,6 +112,55 @@ static void test_lost_node(void **state)
     planes_kit_stop(&kit);
 }
 
+/* A write that is repeated. */
+static uint32_t repeat(struct plane_client *client, const char *key, const struct change *change,
+                       uint64_t sequence)
+{
+    uint8_t list[64];
+    Belay__Wire__Write write;
+
+    uint8_t *end = change_put(list, change);
+    belay__wire__write__init(&write);
+    write.key = wire_bytes(bytes_of_string(key));
+    write.type = SESSION_MAP;
+    write.client = 7;
+    write.sequence = sequence;
+    write.retry_hlc = hlc_of_ms(plane_kit_now_ms(&kit.nodes[0]));
+    plane_client_add(client, FRAME_WRITE, &write.base, bytes_of(list, (size_t)(end - list)));
+    return plane_client_status(client);
+}
+
+/* An add that may have been done at the node that was lost is not done again; a value that was set is. */
+static void test_repeated_add(void **state)
+{
+    static const uint32_t shards[] = {1, 1, 1};
+    const struct change add = {.operation = CHANGE_ADD, .name = bytes_of("n", 1), .delta = 1};
+    const struct change set = {
+        .operation = CHANGE_SET, .name = bytes_of("v", 1), .value = bytes_of("x", 1)};
+    struct plane_client client;
+    uint32_t lost = 0;
+    char key[16];
+
+    (void)state;
+    planes_kit_init(&kit, 3, shards);
+    planes_kit_start(&kit, 2);
+    wait_level();
+    plane_client_connect(&client, &kit.nodes[0]);
+    plane_kit_stop(&kit.nodes[2]);
+    kit.nodes[2].plane = NULL;
+    for (uint32_t i = 0; i < 40; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        if (planes_kit_owner(&kit, key) == 2) {
+            assert_int_equal(repeat(&client, key, &add, 2 * i + 1), STATUS_MAYBE_APPLIED);
+            assert_int_equal(repeat(&client, key, &set, 2 * i + 2), STATUS_OK);
+            lost++;
+        }
+    }
+    assert_true(lost > 5);
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 /* Large sessions go from where they lie in the stream, and arrive whole. */
 static void test_large_copies(void **state)
 {
@@ -146,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_copies),
         cmocka_unit_test(test_lost_node),
+        cmocka_unit_test(test_repeated_add),
         cmocka_unit_test(test_large_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
