@@ -195,6 +195,7 @@ static bool connected(struct peer_greeting *greeting)
         return false;
     }
     greeting->connecting = false;
+    uv_timer_start(&greeting->timer, on_timer, PEER_GREETING_MS, 0);
     peer_hello_dial(&greeting->hello, greeting->options.self, greeting->options.wish, nonce,
                     now_ms(greeting));
     return flush(greeting);
@@ -250,7 +251,8 @@ int peer_greeting_begin(const struct peer_greeting_options *options, int fd,
     } else {
         peer_hello_accept(&made->hello, options->self, nonce);
     }
-    uv_timer_start(&made->timer, on_timer, PEER_GREETING_MS, 0);
+    uv_timer_start(&made->timer, on_timer, made->connecting ? PEER_CONNECT_MS : PEER_GREETING_MS,
+                   0);
     watch(made);
     *greeting = made;
     return 0;

@@ -13,7 +13,12 @@
 
 #include "peer_hello.h"
 
-enum { PEER_GREETING_MS = 3000, PEER_REST_BYTES_MAX = 4096 };
+enum {
+    PEER_CONNECT_MS =
+        1000, /* A network that comes back is found by the next try, not by TCP's patience. */
+    PEER_GREETING_MS = 3000,
+    PEER_REST_BYTES_MAX = 4096,
+};
 
 struct peer_greeting; /* private to peer_greeting.c */
 

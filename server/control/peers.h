@@ -18,9 +18,9 @@
  *   peer_greeting.c   one handshake on one socket
  *
  * Bounds: PEERS_GREETINGS_MAX connections to the port whose handshake is under way: one more, and the oldest of them is
- * closed, so that silent ones keep nobody out. A handshake has PEER_GREETING_MS, and each of its frames
- * PEER_HELLO_FRAME_BYTES_MAX. A frame on a control link has at most PEERS_BODY_BYTES_MAX, and what its other end has not
- * taken yet at most PEERS_QUEUE_BYTES_MAX.
+ * closed, so that silent ones keep nobody out. A dial has PEER_CONNECT_MS to connect, a handshake PEER_GREETING_MS, and
+ * each of its frames PEER_HELLO_FRAME_BYTES_MAX. A frame on a control link has at most PEERS_BODY_BYTES_MAX, and what its
+ * other end has not taken yet at most PEERS_QUEUE_BYTES_MAX.
  *
  * A dial that fails is done again after PEERS_RETRY_MS, twice as much each time up to PEERS_RETRY_MS_MAX, less a random
  * part of up to a half; and at once when that node itself comes in. A refusal is logged, once for as long as it stays
@@ -52,7 +52,7 @@ enum {
     PEERS_BODY_BYTES_MAX = 4 * 1024 * 1024,
     PEERS_QUEUE_BYTES_MAX = 8 * 1024 * 1024,
     PEERS_RETRY_MS = 50,
-    PEERS_RETRY_MS_MAX = 1000,
+    PEERS_RETRY_MS_MAX = 500,
     PEERS_SILENT_MS = 5000,
     PEERS_SHARDS_MAX = 1024, /* Of one node. */
 };

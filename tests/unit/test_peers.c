@@ -285,6 +285,37 @@ static void test_another_address(void **state)
     kit_loop_end(&loop);
 }
 
+/* A machine that does not answer, as behind a cut: each dial has an end, and the next one comes. */
+static void test_no_answer_at_all(void **state)
+{
+    (void)state;
+    static struct kit_node node;
+    struct peer_member member = {.node = 5, .host = "127.0.0.1", .start = 1};
+    int listening = kit_listen(&member.port);
+    int fill[3];
+
+    /* A queue that is full: what else wants to connect gets no answer. */
+    assert_int_equal(listen(listening, 0), 0);
+    for (size_t i = 0; i < 3; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(member.port)};
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(fill[i], (struct sockaddr *)&address, sizeof address);
+    }
+    assert_int_equal(uv_loop_init(&loop), 0);
+    kit_prepare(&node, &loop, 1, 1);
+    kit_open(&node);
+    assert_int_equal(peers_set_members(node.peers, 1, &member, 1), 0);
+    KIT_UNTIL(&loop, kit_figures(&node).dials_failed == 2);
+    assert_int_equal(kit_figures(&node).handshakes[PEER_REFUSED_SLOW], 0);
+    for (size_t i = 0; i < 3; i++) {
+        close(fill[i]);
+    }
+    close(listening);
+    kit_close(&node);
+    kit_loop_end(&loop);
+}
+
 /* ---- Who is not let in ---- */
 
 static void test_wrong_secret_and_clock(void **state)
@@ -538,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_another_life_of_who_was_dialled),
         cmocka_unit_test(test_members_come_and_go),
         cmocka_unit_test(test_another_address),
+        cmocka_unit_test(test_no_answer_at_all),
         cmocka_unit_test(test_wrong_secret_and_clock),
         cmocka_unit_test(test_silent_connections),
         cmocka_unit_test(test_slow_dribble),
