@@ -1,0 +1,153 @@
+"""Real nodes agree who is a member, who leads and who is down: they join, die, come back elsewhere, all start anew, and
+one is removed. What their sessions do meanwhile is test_failover.py's business."""
+
+import re
+import shutil
+from contextlib import contextmanager
+
+from cases import run_cases
+from cluster import Cluster
+from daemon import check, wait_for
+
+QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms"]
+
+
+@contextmanager
+def members(count):
+    with Cluster(count, settings=QUICK) as cluster:
+        cluster.start(settle=False)
+        cluster.await_active()
+        yield cluster
+
+
+def metric(node, name):
+    """The value of a sample, or None where the node does not tell."""
+    status, text, _ = node.http("/metrics")
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)
+    return float(found[1]) if status == 200 and found else None
+
+
+def metrics(cluster, name):
+    return [metric(node, name) for node in cluster.running()]
+
+
+def agree(cluster):
+    """The map's epoch and leader that all who run tell; None while they differ."""
+    told = {(row["epoch"], row["leader"]) for row in
+            (node.ask("node", "list") for node in cluster.running())}
+    return told.pop() if len(told) == 1 else None
+
+
+def leads(cluster):
+    """The only node that leads, as all see it; None while there is none."""
+    one = agree(cluster)
+    leaders = [node for node in cluster.running() if metric(node, 'belay_raft_role{role="leader"}') == 1]
+    if one is None or len(leaders) != 1 or metric(leaders[0], "belay_raft_leader") != one[1]:
+        return None
+    return leaders[0]
+
+
+def state(cluster, asked, name):
+    return cluster.states(asked).get(name)
+
+
+def await_leader(cluster):
+    wait_for("all see one leader", lambda: leads(cluster))
+    return leads(cluster)
+
+
+def await_voters(cluster, voters):
+    wait_for(f"{voters} vote", lambda: sum(metrics(cluster, "belay_raft_votes")) == voters and
+             set(metrics(cluster, 'belay_raft_members{kind="voter"}')) == {voters})
+
+
+def test_join_and_agree():
+    with members(3) as cluster:
+        await_leader(cluster)
+        await_voters(cluster, 3)
+        for node in cluster:
+            check(metric(node, 'belay_cluster_members{state="active"}') == 3, "not all are active")
+            check(metric(node, "belay_control_frames_bad_total") == 0, "bad frames")
+        cluster.restart(cluster.add("n4"))
+        cluster.restart(cluster.add("n5"))
+        cluster.await_active()
+        await_voters(cluster, 5)
+
+
+def test_leader_dies():
+    with members(3) as cluster:
+        await_voters(cluster, 3)
+        leader = await_leader(cluster)
+        leader.kill()
+        for node in cluster.running():
+            wait_for(f"{node.name} sees it down", lambda: state(cluster, node, leader.name) == "down")
+        check(await_leader(cluster) is not leader, "it leads though it is dead")
+        leader.set("listen.peer_port", "0")  # It comes back elsewhere.
+        cluster.restart(leader)
+        cluster.await_active()
+        await_leader(cluster)
+        await_voters(cluster, 3)
+
+
+def test_two():
+    """One of two votes. Without it nothing can be decided, and the other one serves on."""
+    with members(2) as cluster:
+        leader = await_leader(cluster)
+        other = next(node for node in cluster if node is not leader)
+        other.kill()
+        wait_for("it is down", lambda: state(cluster, leader, other.name) == "down")
+        cluster.restart(other)
+        cluster.await_settled()
+        leader.kill()
+        other.run("belayctl", "session", "put", "key", "value")
+        check(state(cluster, other, leader.name) == "active", "who decided that?")
+        other.run("belayctl", "session", "get", "key")
+        cluster.restart(leader)
+        cluster.await_active()
+        await_leader(cluster)
+
+
+def test_all_at_once():
+    with members(3) as cluster:
+        await_voters(cluster, 3)
+        before = agree(cluster)
+        for node in cluster:
+            node.kill()
+        cluster.start(settle=False)
+        cluster.await_active()
+        await_leader(cluster)
+        check(agree(cluster)[0] >= (before or (0,))[0], "the map went back")
+
+
+def test_removed():
+    with members(3) as cluster:
+        await_voters(cluster, 3)
+        leader = await_leader(cluster)
+        gone = next(node for node in cluster if node is not leader)
+        gone.kill()
+        wait_for("it is down", lambda: state(cluster, leader, gone.name) == "down")
+        cluster.remove(gone.name)
+        for node in cluster.running():
+            wait_for("it is no member", lambda: state(cluster, node, gone.name) is None)
+        wait_for("it follows no more", lambda: metric(leader, 'belay_raft_members{kind="voter"}') == 1 and
+                 metric(leader, 'belay_raft_members{kind="learner"}') == 1)
+        gone.wipe()
+        cluster.restart(gone)  # As another node.
+        cluster.await_active()
+        await_voters(cluster, 3)
+
+
+def test_lost_map():
+    """Raft's store is gone from a directory that was used: a node that voted must not come back as if it had not."""
+    with members(3) as cluster:
+        await_voters(cluster, 3)
+        lost = cluster[1]
+        lost.kill()
+        shutil.rmtree(lost.data / "raft")
+        lost.launch()
+        check(lost.wait() == 1, "it started without its map")
+        check("node remove" in lost.log(), lost.log())
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
