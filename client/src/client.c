@@ -351,6 +351,11 @@ uint32_t belay_client_shards(const struct belay_client *client)
     return client->shards;
 }
 
+uint32_t belay_client_nodes(const struct belay_client *client)
+{
+    return client->map == NULL ? 1 : client->map->member_count;
+}
+
 uint64_t belay_client_id(const struct belay_client *client)
 {
     return client->id;

@@ -59,6 +59,8 @@ enum {
     PROBE_MS = 50,         /* The same where other nodes can be asked: after this PING... */
     SILENT_MS = 70,        /* ...and after this more, without an answer to it, they are asked. */
     TRY_MS = 500,          /* For one server of several, the first time: as CONNECT_MS_MAX. */
+    PATIENCE_MAX = 3,      /* So often SILENT_MS is doubled for a node that only was slow... */
+    PATIENCE_MS = 10000,   /* ...and so long. */
     MOVES_MAX = 6,         /* So often a request goes on to another node that answers "not here". */
     MOVE_PAUSE_MS = 10,    /* Before the second time, doubled each time. */
     MAP_SOURCES_MAX = 3,   /* Nodes that are to tell of changes of the map. */
@@ -235,8 +237,10 @@ struct member {
     struct address address; /* Of a node in the map. */
     bool serves;            /* By the map. */
     bool silent;            /* One of its links is, and nothing was heard from the others since. */
-    uint32_t shards;        /* 0: not known yet. */
-    uint32_t ready;         /* Links that are READY. */
+    uint32_t patience;      /* How often SILENT_MS is doubled... */
+    uint64_t patient_until_ms; /* ...until then. */
+    uint32_t shards;           /* 0: not known yet. */
+    uint32_t ready;            /* Links that are READY. */
     struct link *
         *links; /* By shard, then again by shard (per_shard times). NULL: not wanted yet. */
     uint32_t link_count; /* Of `links`: those that routing uses. */
@@ -402,6 +406,10 @@ int member_shards(struct member *member, uint32_t shards);
 void member_want(struct member *member, uint32_t index);
 /* The READY link for a request: its own, which is wanted, or another. NULL: there is none. */
 struct link *member_link(struct member *member, const struct belay_request *request);
+/* How long a PING may be without an answer. A node that was silent and then answered on the same connection was only
+ * slow: it is given more time, so that a busy cluster is not asked everything twice. */
+uint64_t member_silent_ms(const struct member *member);
+void member_was_slow(struct member *member);
 /* All its READY links are no good. */
 void member_lose(struct member *member, const char *reason);
 /* A READY link landed on a shard: it takes that place if it is free. */

@@ -345,7 +345,7 @@ static uint64_t silence_among_others(struct link *link, uint64_t now_ms)
         return now_ms >= probe_at_ms ? now_ms + client->probe_ms : probe_at_ms;
     }
     if (!link->silent) {
-        uint64_t silent_at_ms = link->pinged_at_ms + client->silent_ms;
+        uint64_t silent_at_ms = link->pinged_at_ms + member_silent_ms(link->member);
         if (now_ms < silent_at_ms) {
             return now_ms + client->probe_ms < silent_at_ms ? now_ms + client->probe_ms
                                                             : silent_at_ms;

@@ -13,16 +13,22 @@
 
 /* ---- Sources ---- */
 
-/* Is there a link to the same node that tells the map? */
-static bool node_tells(const struct member *member, const struct link *asking)
+static bool has_source(const struct member *member, uint32_t number)
 {
-    for (uint32_t i = 0; i < member->link_count; i++) {
+    for (uint32_t i = 0; member != NULL && i < member->link_count; i++) {
         const struct link *link = member->links[i];
-        if (link != NULL && link->map_source && link->number == asking->number) {
+        if (link != NULL && link->map_source && link->number == number) {
             return true;
         }
     }
     return false;
+}
+
+/* Does the node of that number tell the map, on whatever link there is to it? */
+static bool node_tells(const struct belay_client *client, uint32_t number)
+{
+    return has_source(client->servers, number) ||
+           has_source(member_numbered(client, number), number);
 }
 
 static void ask(struct member *member)
@@ -32,7 +38,7 @@ static void ask(struct member *member)
     for (uint32_t i = 0; i < member->link_count && client->map_sources < MAP_SOURCES_MAX; i++) {
         struct link *link = member->links[i];
         if (link == NULL || link->state != LINK_READY || !link->map_known || link->map_source ||
-            node_tells(member, link) || node_tells(client->servers, link)) {
+            node_tells(client, link->number)) {
             continue;
         }
         if (link_ask_map(link) == 0) {

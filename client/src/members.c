@@ -173,6 +173,25 @@ struct link *member_link(struct member *member, const struct belay_request *requ
     return NULL;
 }
 
+uint64_t member_silent_ms(const struct member *member)
+{
+    const struct belay_client *client = member->client;
+    bool patient = uv_now(client->loop) < member->patient_until_ms;
+
+    return (uint64_t)client->silent_ms << (patient ? member->patience : 0);
+}
+
+void member_was_slow(struct member *member)
+{
+    uint64_t now_ms = uv_now(member->client->loop);
+
+    if (now_ms >= member->patient_until_ms) {
+        member->patience = 0;
+    }
+    member->patience += member->patience < PATIENCE_MAX;
+    member->patient_until_ms = now_ms + PATIENCE_MS;
+}
+
 void member_lose(struct member *member, const char *reason)
 {
     for (uint32_t i = 0; i < member->link_count; i++) {

@@ -292,6 +292,9 @@ void link_receive(struct link *link)
     }
     client->counters[BELAY_COUNT_BYTES_IN] += (uint64_t)received;
     link->heard_at_ms = uv_now(client->loop);
+    if (link->silent) {
+        member_was_slow(link->member);
+    }
     link->pinged = link->silent = link->member->silent = false;
     take_bytes(link, missing, (size_t)received);
     if (link->state == LINK_READY && !list_empty(&link->queue)) {

@@ -92,12 +92,9 @@ static void read_status(struct server *server, struct belay_bytes document)
     json_t *root = json_loadb(document.data, document.size, 0, NULL);
     json_int_t pid = json_integer_value(json_object_get(root, "pid"));
     json_int_t sessions = json_integer_value(json_object_get(root, "sessions"));
-    json_int_t nodes =
-        json_integer_value(json_object_get(json_object_get(root, "cluster"), "members"));
 
     server_found(server, pid);
     server->sessions = sessions > 0 ? (uint64_t)sessions : 0;
-    server->nodes = nodes > 0 && nodes <= UINT16_MAX ? (uint32_t)nodes : 1;
     json_decref(root);
 }
 
@@ -114,6 +111,7 @@ static enum bench_exit ask(struct belay_client *client, struct server *server)
                                                                          : BENCH_BAD;
     }
     server->shards = belay_client_shards(client);
+    server->nodes = belay_client_nodes(client);
     snprintf(server->node, sizeof server->node, "%s", belay_result_node(result));
     if (status == BELAY_OK) {
         read_status(server, belay_result_value(result));
@@ -133,7 +131,6 @@ static enum bench_exit ask_native(const struct bench_options *options, struct se
         fprintf(stderr, "belay-bench: --server %s: HOST:PORT is wanted\n", options->server);
         goto destroy_options;
     }
-    belay_options_connections(made, 1, 1);
     belay_options_fail_fast(made, 1);
     belay_options_timeout_ms(made, options->timeout_ms);
     if (belay_client_create(made, &client) != BELAY_OK) {

@@ -260,6 +260,10 @@ size_t belay_client_unanswered(const struct belay_client *client);
 /* What the server said at the last connection, of a cluster any of its nodes; 0 before the first. */
 uint32_t belay_client_shards(const struct belay_client *client);
 
+/* How many nodes the cluster has, by the map that the client goes by; 1 without one: before the first answer, of a node
+ * alone, and where options allow no more connections than one. */
+uint32_t belay_client_nodes(const struct belay_client *client);
+
 /* The id under which this client's writes are recognised when repeated; 0 before the first connection. */
 uint64_t belay_client_id(const struct belay_client *client);
 
