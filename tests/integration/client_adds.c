@@ -1,15 +1,19 @@
 /* Adds that must count once each, whatever happens to connections and nodes: test_client.py, test_client_cluster.py.
  *
- * client_adds SERVERS KEY ADDS ACK: adds one to a field of the session, ADDS times, one after the other, with all the
- * retries that the library makes; prints "adding" at every tenth of the way, then what the answers were, how long the
+ * client_adds SERVERS KEY ADDS ACK: adds one to a field of the session, one after the other, with all the retries that the
+ * library makes. That is ten stretches, each of a tenth of ADDS at least, and until a byte comes on standard input, or that
+ * has ended; prints "adding" at the beginning of each, at last what the answers were, how long the
  * longest took, and the value. Fails where the value is not what the answers said: every OK once, every MAYBE_APPLIED at
  * most once.
  */
 #include <belay/belay.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 struct tally {
     uint64_t ok, maybe, other, longest_us, stand_in;
@@ -21,6 +25,14 @@ static uint64_t now_us(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static bool told_to_go_on(void)
+{
+    struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
+    char byte;
+
+    return poll(&ready, 1, 0) > 0 && read(STDIN_FILENO, &byte, 1) >= 0;
 }
 
 static struct belay_request *add(struct belay_client *client, const char *key, int64_t delta,
@@ -85,12 +97,12 @@ int main(int argc, char **argv)
         return 1;
     }
     belay_options_destroy(options);
-    for (uint64_t i = 0; i < adds; i++) {
-        if (i % (adds / 10) == 0) {
-            puts("adding");
-            fflush(stdout);
+    for (int stretch = 0; stretch < 10; stretch++) {
+        puts("adding");
+        fflush(stdout);
+        for (uint64_t done = 0; done < adds / 10 || !told_to_go_on(); done++) {
+            add_one(client, argv[2], level, &tally);
         }
-        add_one(client, argv[2], level, &tally);
     }
     int64_t value = value_of(client, argv[2]);
     printf("ok=%" PRIu64 " maybe=%" PRIu64 " other=%" PRIu64 " value=%" PRId64 " stand_in=%" PRIu64

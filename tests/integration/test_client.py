@@ -86,7 +86,7 @@ def test_lost_replies_count_once():
         daemon.start()
         with Cutter(daemon.native, every=10) as cutter:
             done = subprocess.run([PROGRAMS / "client_adds", cutter.address, "counter", "1000", "default"], check=False,
-                                  capture_output=True, text=True, timeout=240 * SLOWNESS)
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240 * SLOWNESS)
         print(done.stdout)
         check(done.returncode == 0, done.stdout + done.stderr)
         check("ok=1000 maybe=0 other=0 value=1000 " in done.stdout, done.stdout)
