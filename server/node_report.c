@@ -185,7 +185,8 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     uint64_t now_ms = wall_clock_now_ms(node->world.clock);
     struct {
         uint64_t records, bytes;
-    } behind = {0, 0};
+        uint32_t not_level;
+    } behind = {0, 0, 0};
 
     if (stats == NULL) {
         snprintf(reason, reason_size, "out of memory");
@@ -195,6 +196,7 @@ static bool look(struct node *node, char *reason, size_t reason_size)
         if (look_at_shard(node, i, stats)) {
             behind.records += stats->records_behind;
             behind.bytes += stats->bytes_behind;
+            behind.not_level += stats->copies.slots_not_level;
         }
         copy_store(&node->shards[i], now_ms, &metrics->shards[i].store);
     }
@@ -202,6 +204,7 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     node_peers_figures(node, &metrics->peers);
     metrics->membership.records_behind = behind.records;
     metrics->membership.bytes_behind = behind.bytes;
+    metrics->membership.slots_not_level += behind.not_level;
     free(stats);
     metrics->uptime_ms = now_ms - metrics->start_ms;
     metrics->clock_ahead_ms = wall_clock_ahead_ms(node->world.clock);

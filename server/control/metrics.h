@@ -53,8 +53,10 @@ struct metrics_membership {
     uint32_t node, leader; /* Numbers; leader 0: nobody. */
     uint32_t members;
     uint64_t epoch;
-    uint32_t slots_owned;     /* As the primary or as a copy. */
-    uint32_t slots_not_level; /* Of the whole map: their owners are not yet who is to own them. */
+    uint32_t slots_owned; /* As the primary or as a copy. */
+    /* Of the whole map: their owners are not yet who is to own them. And of this node: it may not have all yet of what
+     * other owners have. */
+    uint32_t slots_not_level;
     uint64_t records_behind,
         bytes_behind; /* Sent to others, which have not said that they have it. */
 };

@@ -183,6 +183,9 @@ class Cluster:
             if listed is None:
                 return f"{node.name} does not answer"
             epochs.add(listed["epoch"])
+            status = node.ask_or_none("status")
+            if status is None or status["cluster"]["slots_not_level"]:
+                return f"{node.name} has slots that are not level: {status and status['cluster']}"
             rows = {row["name"]: row for row in listed["nodes"]}
             for name in names:
                 row = rows.get(name)

@@ -17,9 +17,11 @@ class Load:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def kill(self):
-        """End it as well. Returns what it said on stderr."""
+        """End it as well. Returns what it said on stderr; the second time nothing."""
         self.process.kill()
         self.process.wait()
+        if self.process.stderr.closed:
+            return ""
         with self.process.stderr:
             return self.process.stderr.read().decode()
 
