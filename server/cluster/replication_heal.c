@@ -48,12 +48,13 @@ static bool is_busy(const struct peer *peer, uint32_t slot)
     return replication_job(peer->out, slot) != NULL || replication_job(peer->in, slot) != NULL;
 }
 
-/* May something of that node be missing here? */
+/* May something of that node be missing here, or there for all that is known here? The latter is not always mutual: a
+ * table that changes while a slot is compared makes its end say nothing about what is streamed since. */
 static bool is_needed(const struct replication *r, const struct peer *peer, uint32_t slot)
 {
     return is_shared(r, peer, slot) &&
            (!stream_in_is_whole(&peer->stream_in, slot) || !seen_is_known(r->core->seen, slot) ||
-            !slot_set_has(&peer->compared, slot)) &&
+            !slot_set_has(&peer->compared, slot) || !slot_set_has(&peer->covered, slot)) &&
            !is_busy(peer, slot);
 }
 

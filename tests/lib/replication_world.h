@@ -93,9 +93,10 @@ struct world_unit {
     uint32_t parked_count;
     uint64_t copied, uncopied; /* The last number of each. */
     uint64_t copied_count;
-    uint64_t reports;  /* level() */
-    uint32_t reported; /* Its last slot. */
-    uint64_t merges;   /* Copies that came. */
+    uint64_t reports; /* level() */
+    bool reported[SLOT_COUNT];
+    uint32_t reported_slots;
+    uint64_t merges; /* Copies that came. */
     uint64_t walked_most, walked;
     uint32_t drops;
 };
@@ -455,7 +456,8 @@ static inline void world_level(struct replication_port *port, uint32_t slot,
 
     assert_true(targets->nodes[0] != 0);
     unit->reports++;
-    unit->reported = slot;
+    unit->reported_slots += !unit->reported[slot];
+    unit->reported[slot] = true;
 }
 
 static inline void half_empty(struct world_half *half)

@@ -374,12 +374,31 @@ static void test_target(void **state)
     assert_int_equal(world.units[0].reports, 0);
     assert_int_equal(world_not_level(&world, 3), SLOT_COUNT);
     world.units[2].ready = true;
-    world_until(&world, 5000, world.units[0].reports >= SLOT_COUNT);
+    world_until(&world, 5000, world.units[0].reported_slots == SLOT_COUNT);
     assert_int_equal(world.units[1].reports, 0);
     assert_int_equal(world_not_level(&world, 3), 0);
     assert_true(world_equal(&world, 1, 3));
     uint64_t number = world_put(&world, 1, "a", "x", "1");
     world_until(&world, 20, world.units[0].copied == number && world_equal(&world, 1, 3));
+    world_fini(&world);
+}
+
+/* The table changes while slots are compared, for other slots and at one end: all become level for both ends at once,
+ * not in the round of the background. */
+static void test_tables_change(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world.delay_us = world.jitter_us = 1000;
+    for (int i = 0; i < 40; i++) {
+        world_run(&world, 13);
+        table.owners[i % 2] = table.targets[i % 2] =
+            i % 4 < 2 ? (struct slot_owners){{1}} : (struct slot_owners){{1, 2}};
+        world_table(&world, 1, &table);
+    }
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 6000, world.units[0].reported_slots == SLOT_COUNT);
     world_fini(&world);
 }
 
@@ -467,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_gap_while_cut),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_target),
+        cmocka_unit_test(test_tables_change),
         cmocka_unit_test(test_target_does_not_count),
         cmocka_unit_test(test_target_alone),
         cmocka_unit_test(test_stray),
