@@ -90,6 +90,22 @@ static void test_idle(void **state)
     world_fini(&world);
 }
 
+/* A link that says nothing for long is cut, so that it is made anew: a connection may be dead at one end only. */
+static void test_dead_link(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_block(&world, 1, 2, true);
+    world_run(&world, 4000);
+    assert_true(world.links[0][1].up && world.links[1][0].up);
+    world_run(&world, 1500);
+    assert_false(world.links[0][1].up || world.links[1][0].up);
+    world_block(&world, 1, 2, false);
+    world_until(&world, 1000, replication_reaches(world.units[0].r, 2, 0));
+    world_fini(&world);
+}
+
 /* One that was started again does not serve what it has not compared: it asks the next owner to. */
 static void test_recovers_first(void **state)
 {
@@ -245,6 +261,8 @@ static void test_burial_agreed(void **state)
     world_run(&world, 5);
     assert_true(may_bury(1, "a"));
     assert_int_equal(world_stats(&world, 1)->burials_asked, 1);
+    assert_false(may_bury(2, "a"));
+    assert_int_equal(world_stats(&world, 2)->burials_asked, 0);
     world_put(&world, 1, "a", "x", "begins anew");
     put_with_ttl(1, "a", 100);
     world_run(&world, 150);
@@ -329,12 +347,19 @@ static void test_burial_of_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_order),       cmocka_unit_test(test_primary_gone),
-        cmocka_unit_test(test_idle),           cmocka_unit_test(test_recovers_first),
-        cmocka_unit_test(test_alone),          cmocka_unit_test(test_both_restarted),
-        cmocka_unit_test(test_take_over),      cmocka_unit_test(test_take_over_alone),
-        cmocka_unit_test(test_burial_agreed),  cmocka_unit_test(test_burial_refused),
-        cmocka_unit_test(test_burial_of_less), cmocka_unit_test(test_burial_of_nothing),
+        cmocka_unit_test(test_in_order),
+        cmocka_unit_test(test_primary_gone),
+        cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_dead_link),
+        cmocka_unit_test(test_recovers_first),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_both_restarted),
+        cmocka_unit_test(test_take_over),
+        cmocka_unit_test(test_take_over_alone),
+        cmocka_unit_test(test_burial_agreed),
+        cmocka_unit_test(test_burial_refused),
+        cmocka_unit_test(test_burial_of_less),
+        cmocka_unit_test(test_burial_of_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
