@@ -21,8 +21,9 @@ def quick_start():
 
 
 def free_ports():
-    """The first of four ports in a row, and of those of two nodes more, that nobody has."""
-    for base in range(20000 + os.getpid() % 1000 * 30, 60000, 30):
+    """The first of four ports in a row, and of those of two nodes more, that nobody has; below those that
+    connections of others are given."""
+    for base in range(20000 + os.getpid() % 400 * 30, 32000, 30):
         try:
             for port in range(base, base + 24):
                 with socket.socket() as probe:
