@@ -42,7 +42,7 @@ enum {
     CLUSTER_PROPOSALS_MAX = 512,  /* Of this node, not applied yet. */
     CLUSTER_PROPOSE_MS = 10000,   /* So long a proposal is tried. */
     CLUSTER_SETTLE_MS = 200,      /* Slots that are level wait for others so long, ... */
-    CLUSTER_SETTLE_MS_MAX = 2000, /* ... and while more come, so long. */
+    CLUSTER_SETTLE_MS_MAX = 2000, /* ... and while more come, or are to, so long. */
     /* Maps go out at most so often: each costs some 10 ms. */
     CLUSTER_PUBLISH_MS = 50,
     CLUSTER_ALONE_TICK_MS = 1000, /* A node alone has next to nothing to look after. */

@@ -56,8 +56,20 @@ static bool fits(struct cluster *cluster, uint32_t slot, const struct slot_owner
     return same(&targets, owners) && same(&cluster->map->owners[slot], owners);
 }
 
-/* Propose the run that begins with this slot. Returns the slot after it. */
-static uint32_t propose_run(struct cluster *cluster, uint32_t slot)
+/* Is the slot to have these owners as well, and not level yet? Shards tell of their slots one after the other, and those
+ * that follow each other are of different shards: what comes soon is waited for. */
+static bool is_to_come(struct cluster *cluster, uint32_t slot, const struct slot_owners *owners)
+{
+    if (slot >= SLOT_COUNT || same(&cluster->levels[slot], owners)) {
+        return false;
+    }
+    struct slot_owners targets = map_targets(cluster->map, slot);
+    return same(&targets, owners) && !same(&cluster->map->owners[slot], owners);
+}
+
+/* Propose the run that begins with this slot, unless something of it is to come and it is not `late`. Returns the slot
+ * after it. */
+static uint32_t propose_run(struct cluster *cluster, uint32_t slot, bool late)
 {
     struct map_command command = {
         .type = MAP_SETTLE,
@@ -71,22 +83,28 @@ static uint32_t propose_run(struct cluster *cluster, uint32_t slot)
         end++;
     }
     command.slot_count = last - slot + 1;
-    cluster_propose_own(cluster, &command);
+    if (late || (!is_to_come(cluster, end, &command.owners) &&
+                 (slot == 0 || !is_to_come(cluster, slot - 1, &command.owners)))) {
+        cluster_propose_own(cluster, &command);
+    }
     return last + 1;
 }
 
 void cluster_settle_tick(struct cluster *cluster)
 {
-    if (cluster->level_count == 0 ||
-        (cluster->now_ms < cluster->settle_due_ms && cluster->now_ms < cluster->settle_latest_ms)) {
+    const bool late = cluster->now_ms >= cluster->settle_latest_ms;
+
+    if (cluster->level_count == 0 || (cluster->now_ms < cluster->settle_due_ms && !late)) {
         return;
     }
     cluster->settle_due_ms = cluster->now_ms + CLUSTER_SETTLE_MS;
-    cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
     for (uint32_t slot = 0, next; slot < SLOT_COUNT; slot = next) {
         if (cluster->level_count == 0 || cluster->proposal_count >= CLUSTER_SETTLES_MAX) {
             return;
         }
-        next = is_due(cluster, slot) ? propose_run(cluster, slot) : slot + 1;
+        next = is_due(cluster, slot) ? propose_run(cluster, slot, late) : slot + 1;
+    }
+    if (late) {
+        cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
     }
 }

@@ -290,8 +290,10 @@ static inline void kit_deliver(void)
         }
         disk_free(&message.body);
     }
-    memmove(kit.messages + kept, kit.messages + count,
-            (kit.message_count - count) * sizeof *kit.messages);
+    if (kit.message_count > count) {
+        memmove(kit.messages + kept, kit.messages + count,
+                (kit.message_count - count) * sizeof *kit.messages);
+    }
     kit.message_count -= count - kept;
 }
 

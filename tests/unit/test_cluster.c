@@ -395,6 +395,7 @@ static void test_settle(void **state)
                 kit_run(KIT_STEP_MS);
             }
         }
+        kit_run(2 * CLUSTER_SETTLE_MS);
     }
     const struct slot_owners nonsense = {{9}};
     cluster_level(kit_cluster(1), kit.now_ms, 0, &nonsense);
