@@ -173,10 +173,11 @@ static void check_write(struct copies_node *node, const struct copies_oracle *or
     bool has = has_field(record, copies_node_now_ms(node), number);
 
     if (write->level != 0 && !has) {
-        SIM_CHECK("acknowledged", may_be_lost(oracle, write) || may_be_ended(oracle, write),
+        bool ended = may_be_ended(oracle, write);
+        SIM_CHECK("acknowledged", ended || may_be_lost(oracle, write),
                   "node %u has not write %u of key %u, acknowledged at level %u", node->node,
                   number, write->key, write->level);
-        sim_count(node->sim, SIM_ACKS_LOST);
+        node->sim->counts[SIM_ACKS_LOST] += !ended;
     }
     if (write->doomed != 0 && end->level != 0 && has) {
         SIM_CHECK("resurrected", may_be_lost(oracle, end),
