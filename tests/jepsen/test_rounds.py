@@ -47,6 +47,14 @@ def test_one_node():
         good_round(workload, "kill,pause", 1)
 
 
+def test_cluster():
+    good_round("set", "kill,partition", 5)
+    good_round("fields", "partition", 5)
+    good_round("counter", "kill,pause", 3)
+    good_round("delete", "partition,pause", 3)
+    good_round("set", "wipe", 3)
+
+
 def test_a_disk_put_back_is_seen():
     """A real loss in a real history: no checker lets it pass."""
     for workload in CHECKERS:
