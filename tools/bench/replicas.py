@@ -18,7 +18,7 @@ from daemon import check, program, wait_for  # noqa: E402
 from redis_kit import Client, Redis, command  # noqa: E402
 
 SETTINGS = ("memory.limit=4GiB", "limits.queue_delay=100ms")
-INSPECT, MEMORY = native.INSPECT, 1
+MEMORY, OWN_COPY = 1, 4 | 16 # Of enum ack_level; GET_NO_TOUCH and GET_ANY: whoever is asked answers, if it has a copy.
 PATIENCE_S = 300
 
 
@@ -158,7 +158,7 @@ class BelayProbe:
         self.writer = native.Connection(pair.primary.native)
         self.reader = native.Connection(pair.replica.native)
         self.key = self.key_of_primary(pair)
-        self.request = native.frame(INSPECT, 1, {1: self.key})
+        self.request = native.frame(native.GET, 1, {1: self.key, 2: OWN_COPY})
 
     def key_of_primary(self, pair):
         """One whose primary is the first node."""
