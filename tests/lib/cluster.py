@@ -10,6 +10,7 @@ A node keeps the ports of its first start, so that clients and the other nodes f
 the cluster, the others enter it with a token of the first one that runs.
 """
 
+import binascii
 import json
 import shutil
 import signal
@@ -93,6 +94,7 @@ class Cluster:
         self.directory = Path(tempfile.mkdtemp(prefix="belay-cluster-"))
         self.make = make or (lambda name, directory: Node(name, directory, settings=settings, shards=shards))
         self.nodes = []
+        self.ring = None # Kept by owners(); None: to be asked for.
         for number in range(count):
             self.add(f"n{number + 1}")
 
@@ -167,6 +169,15 @@ class Cluster:
         """As this node's map has it: name to state; empty where it cannot be asked."""
         listed = node.ask_or_none("node", "list")
         return {row["name"]: row["state"] for row in listed["nodes"]} if listed else {}
+
+    def owners(self, key):
+        """The nodes that own a key by the map of the first that runs. A key without {tag}."""
+        slot = binascii.crc_hqx(key, 0) % 16384
+        asked = self.running()[0]
+        if self.ring is None:
+            self.ring = asked.ask("ring")["runs"]
+        run = next(run for run in self.ring if run["first"] <= slot <= run["last"])
+        return [node for node in self.nodes if node.name in run["owners"]]
 
     def is_active(self):
         """Do all that run agree that those are members, and serve?"""
