@@ -399,6 +399,7 @@ static void start_replication(struct copies_node *node)
         .shards = 1,
         .lives = (uint64_t)++node->run << 32,
         .window_bytes = WINDOW_BYTES,
+        .round_ms = COPIES_ROUND_MS,
         .memory = &heap,
         .port = &node->port,
         .core = &node->core.port,

@@ -26,6 +26,8 @@ enum {
     COPIES_DIAL_US = 150000,
     COPIES_LOG_INTERVAL_US = 10000,
     COPIES_WAITING_BYTES_MAX = 65536,
+    COPIES_ROUND_MS =
+        5000, /* The background finds what nothing else tells of: well within the time to settle. */
     COPIES_TOMBSTONE_MS = 1000,
     COPIES_VERSION_BYTES_MAX = 1024,
 };
