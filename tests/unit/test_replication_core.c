@@ -16,7 +16,14 @@ struct message {
     uint8_t kind, from, to;
     bool dialled; /* On the link that `from` dialled. */
     uint64_t number;
-    struct bytes body; /* On the heap. */
+    uint8_t *body; /* On the heap. */
+    size_t size;
+};
+
+/* An end of a link. */
+struct link_end {
+    uint8_t to;
+    bool dialled;
 };
 
 struct member {
@@ -42,6 +49,7 @@ static struct test_memory memory;
 static struct policies policies;
 static struct slot_table table;
 static struct member members[MEMBERS];
+static struct link_end ends[MEMBERS][2]; /* Towards each; accepted, dialled. */
 static struct message messages[MESSAGES_MAX];
 static uint32_t first_message, message_count;
 static uint64_t now_ms, now_us;
@@ -108,8 +116,7 @@ static struct member *of_port(struct replication_port *port)
 static bool send_it(struct replication_port *port, void *link, uint8_t kind, uint64_t number,
                     const struct bytes parts[], uint32_t part_count)
 {
-    const uintptr_t what =
-        (uintptr_t)link; /* 1 + the other end * 2, 1 more where it was dialled. */
+    const struct link_end *other = link;
     struct message *message = &messages[(first_message + message_count++) % MESSAGES_MAX];
     size_t size = 0;
 
@@ -127,10 +134,11 @@ static bool send_it(struct replication_port *port, void *link, uint8_t kind, uin
     *message = (struct message){
         .kind = kind,
         .from = (uint8_t)(of_port(port)->number - 1),
-        .to = (uint8_t)((what - 1) / 2),
-        .dialled = (what - 1) % 2 == 1,
+        .to = other->to,
+        .dialled = other->dialled,
         .number = number,
-        .body = bytes_of(body, size),
+        .body = body,
+        .size = size,
     };
     return true;
 }
@@ -152,11 +160,11 @@ static void dial(uint32_t from, uint32_t to)
     const struct replication_peer there = {true, to + 1, members[to].start, 0, 1};
     const struct replication_peer here = {false, from + 1, members[from].start, 0, 1};
 
-    assert_int_equal(replication_link_up(members[from].r, &there, (void *)(uintptr_t)(2 + 2 * to),
-                                         now_ms, now_us, &members[from].out[to]),
+    assert_int_equal(replication_link_up(members[from].r, &there, &ends[to][1], now_ms, now_us,
+                                         &members[from].out[to]),
                      0);
-    assert_int_equal(replication_link_up(members[to].r, &here, (void *)(uintptr_t)(1 + 2 * from),
-                                         now_ms, now_us, &members[to].in[from]),
+    assert_int_equal(replication_link_up(members[to].r, &here, &ends[from][0], now_ms, now_us,
+                                         &members[to].in[from]),
                      0);
 }
 
@@ -170,10 +178,10 @@ static void deliver(void)
         first_message = (first_message + 1) % MESSAGES_MAX;
         message_count--;
         if (link != NULL) {
-            replication_receive(to->r, link, message.kind, message.number, message.body, now_ms,
-                                now_us);
+            replication_receive(to->r, link, message.kind, message.number,
+                                bytes_of(message.body, message.size), now_ms, now_us);
         }
-        free((void *)(uintptr_t)message.body.data);
+        free(message.body);
     }
 }
 
@@ -301,6 +309,10 @@ static void begin(void)
     }
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         table.owners[slot] = table.targets[slot] = (struct slot_owners){{1, 2, 3}};
+    }
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        ends[i][0] = (struct link_end){(uint8_t)i, false};
+        ends[i][1] = (struct link_end){(uint8_t)i, true};
     }
     for (uint32_t i = 0; i < MEMBERS; i++) {
         start(i);
