@@ -86,6 +86,9 @@ int shard_drop_slot(struct shard *shard, uint32_t slot, uint64_t now_ms)
         return -EAGAIN; /* More of it may come. */
     }
     (void)keeper_scan(shard->keeper, first, find_visit, &dropping);
+    if (dropping.count > 0) {
+        shard_unsee(shard, slot);
+    }
     for (uint32_t i = 0; i < dropping.count; i++) {
         int rc = drop_one(shard, dropping.positions[i]);
         if (rc < 0) {

@@ -215,6 +215,8 @@ int shard_restore_drop(struct shard *shard, struct bytes record)
     }
     struct bytes key = session_key(record);
     uint64_t position = keeper_position(shard->options.seed, key);
+    uint32_t slot = shard_slot(position);
+    shard->kept_seen.replayed[slot / 64] |= UINT64_C(1) << (slot % 64);
     if (shard_has_fetched(shard, position)) {
         return 0;
     }

@@ -1,7 +1,9 @@
 /* What a shard has seen of other nodes, kept over a restart.
  *
  * It is put together slot by slot, a few in each tick, and handed to the store once the log is durable up to where it
- * was when the last slot was done: so it never says more than what a restart finds. */
+ * was when the last slot was done: so it never says more than what a restart finds. What is dropped is not found, though
+ * it was seen: before that is logged, all that was kept is given up, and the store writes that before it compacts the
+ * log; where a crash comes in between, the log still says what was dropped. */
 #include "seen_saved.h"
 #include "shard_state.h"
 
@@ -45,6 +47,19 @@ void shard_keep_seen(struct shard *shard)
     }
 }
 
+void shard_unsee(struct shard *shard, uint32_t slot)
+{
+    struct kept_seen *kept = &shard->kept_seen;
+
+    seen_forget(&shard->seen, slot);
+    if (shard->loader != NULL && kept->dropped != slot + 1) {
+        kept->dropped = slot + 1;
+        shard->loader->keep_seen(shard->loader, bytes_of(NULL, 0));
+        give_up(kept);
+        kept->next_ms = shard->now_ms + SAVE_MS;
+    }
+}
+
 void shard_take_seen(struct shard *shard)
 {
     struct loader_port *loader = shard->loader;
@@ -53,6 +68,11 @@ void shard_take_seen(struct shard *shard)
     if (loader == NULL || loader->kept_seen(loader, &shard->scratch) != 0 ||
         seen_restore(&shard->seen, buffer_bytes(&shard->scratch)) != 0) {
         return;
+    }
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if ((shard->kept_seen.replayed[slot / 64] >> (slot % 64) & 1) != 0) {
+            seen_forget(&shard->seen, slot);
+        }
     }
     if (shard->copies != NULL) {
         shard_note_own(shard);

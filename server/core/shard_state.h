@@ -91,6 +91,10 @@ struct kept_seen {
     uint32_t slot;    /* The next one to go into it; 0: it is not begun, or made. */
     uint64_t lsn;     /* It is made, and waits until the log is durable up to here; else 0. */
     uint64_t next_ms; /* When the next one begins. */
+    uint32_t dropped; /* 1 + the slot that was dropped last: what is kept says nothing of it. */
+    uint64_t
+        replayed[SLOT_COUNT /
+                 64]; /* Slots of which the log said at the start that something was dropped. */
 };
 
 struct shard {
@@ -324,6 +328,8 @@ void shard_note_own(struct shard *shard);
 /* The tick's part of keeping what was seen; and at a start, once all was given. */
 void shard_keep_seen(struct shard *shard);
 void shard_take_seen(struct shard *shard);
+/* A slot is about to be dropped: what is kept may not say that it was seen, not even for a moment after that. */
+void shard_unsee(struct shard *shard, uint32_t slot);
 
 /* Requests of the shard's own: execute; answer. */
 void shard_merge_copy(struct shard *shard, const struct request *request, uint64_t now_us);

@@ -36,14 +36,15 @@ void kept_seen_put(struct store *store, struct bytes saved)
     pthread_mutex_unlock(&store->lock);
 }
 
-static void remove_file(struct store *store)
+static bool remove_file(struct store *store)
 {
     char path[PATH_BYTES_MAX];
 
-    if (!store->seen_removed && path_join(path, store->directory, KEPT_SEEN_NAME) == 0) {
-        int rc = files_of(store)->remove(files_of(store), path);
-        store->seen_removed = rc == 0 || rc == -ENOENT;
+    if (path_join(path, store->directory, KEPT_SEEN_NAME) != 0) {
+        return false;
     }
+    int rc = files_of(store)->remove(files_of(store), path);
+    return rc == 0 || rc == -ENOENT;
 }
 
 void kept_seen_write(struct store *store)
@@ -57,7 +58,7 @@ void kept_seen_write(struct store *store)
     }
     pthread_mutex_unlock(&store->lock);
     if (atomic_load(&store->damaged)) {
-        remove_file(store);
+        store->seen_removed = store->seen_removed || remove_file(store);
     } else if (taken.size > 0) {
         int rc = files_replace(files_of(store), store->directory, KEPT_SEEN_NAME, taken.data,
                                taken.size);
@@ -66,6 +67,9 @@ void kept_seen_write(struct store *store)
                                  "keeping what was seen of other nodes; it is tried again", rc);
         }
         store->seen_error = rc;
+        if (rc != 0) {
+            (void)remove_file(store); /* What was kept before may be more than is true now. */
+        }
     }
     buffer_fini(&taken);
 }

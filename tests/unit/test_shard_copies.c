@@ -465,6 +465,46 @@ static void test_what_was_dropped_may_come_again(void **state)
 
 /* ---- Over a restart ---- */
 
+/* What was dropped is not here, and has not ended: what is kept says nothing of it, whenever a crash comes. */
+static void test_what_was_dropped_is_not_kept_as_seen(void **state)
+{
+    const uint32_t slot = slot_of_key(text("{t}"));
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    other_put("{t}k", "v");
+    assert_int_equal(copy_full(), STATUS_OK);
+    saw(session_newest_hlc(buffer_bytes(&copies.kit.record)));
+    world_pass(20000);
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    world_pass(300);
+    assert_int_equal(store.kept_seen, 1);
+    struct buffer before = {.memory = &store.memory.memory};
+    assert_int_equal(buffer_append(&before, buffer_bytes(&store.seen)), 0);
+
+    assert_int_equal(shard_drop_slot(world.shard, slot, world.now_ms), 1);
+    assert_int_equal(store.kept_seen, 2);
+    assert_int_equal(store.seen.size, 0);
+    store.seen.size = 0; /* A crash comes before that is written. */
+    assert_int_equal(buffer_append(&store.seen, buffer_bytes(&before)), 0);
+    shard_destroy(world.shard);
+    world.options.actor.start = 2;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    for (size_t i = 0; i < world.record_count; i++) {
+        assert_int_equal(store_give(&world.records[i]), 0);
+    }
+    shard_restore_done(world.shard, world.now_ms);
+    assert_int_equal(stats()->live, 0);
+    assert_false(seen_is_known(shard_seen(world.shard), slot));
+    assert_true(seen_is_known(shard_seen(world.shard), slot + 1));
+    shard_set_copies(world.shard, &copies.port);
+    assert_int_equal(copy_full(), STATUS_OK); /* It comes back, and lives. */
+    assert_int_equal(stats()->live, 1);
+    buffer_fini(&before);
+    copies_end();
+}
+
 /* What was seen is kept, but never more than the log is sure to give back. */
 static void test_what_was_seen_is_kept(void **state)
 {
@@ -513,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_a_slot_is_dropped),
         cmocka_unit_test(test_what_was_dropped_may_come_again),
         cmocka_unit_test(test_what_was_seen_is_kept),
+        cmocka_unit_test(test_what_was_dropped_is_not_kept_as_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
