@@ -59,6 +59,7 @@ struct session_write {
     uint64_t
         gone_hlc; /* Writes up to here may have been forgotten with all of their key; 0: none. */
     uint64_t taken_hlc; /* Writes up to here may be at another node, and not here; 0: none. */
+    bool elsewhere; /* What is not here may live at another node: ending it leaves a tombstone. */
 };
 
 struct session_written {

@@ -55,6 +55,7 @@ struct request {
     uint64_t client, sequence, retry_hlc;
     uint64_t
         taken_hlc; /* WRITE: other nodes may have taken writes up to then that are not here; 0: none. */
+    bool elsewhere;                    /* WRITE: what is not here may live at another node. */
     uint64_t cursor;                   /* SCAN. */
     uint32_t count;                    /* SCAN. */
     const struct procedure *procedure; /* GET, WRITE: what is done in their place; else NULL. */

@@ -73,6 +73,7 @@ static enum status apply(struct shard *shard, const struct request *request,
         .retry_hlc = request->retry_hlc,
         .gone_hlc = gone_hlc(shard),
         .taken_hlc = request->taken_hlc,
+        .elsewhere = request->elsewhere,
     };
 
     enum status status = session_write(&write, &shard->written);

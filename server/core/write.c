@@ -365,9 +365,10 @@ static enum status destroy(struct edit *edit, struct dedup *dedup, struct sessio
     }
     written->stamp = edit->stamp;
     written->destroyed = view->live;
-    /* Nothing to end; but a repeated try must not end what somebody begins meanwhile. */
+    /* Nothing to end; but a repeated try must not end what somebody begins meanwhile, and what another node has must not
+     * come back. */
     bool remembers = write->client != 0 && write->record.size != 0;
-    if (view->live || write->rules->no_resurrect || remembers) {
+    if (view->live || write->rules->no_resurrect || remembers || write->elsewhere) {
         return write_tombstone(edit, dedup, written);
     }
     return set_token(edit->old, written);

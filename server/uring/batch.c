@@ -185,6 +185,9 @@ static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct
     }
     copies_find(thread, slot, call->coordinate, route);
     call->stand_in = route->stands_in;
+    if (request->op == REQUEST_WRITE) {
+        item->request.elsewhere = copies_may_miss(thread, slot, route->stands_in);
+    }
     if (request->retry_hlc != 0) {
         item->request.taken_hlc = copies_taken_hlc(thread, route->stands_in);
     }

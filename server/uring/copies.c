@@ -2,11 +2,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "container.h"
 #include "peer_frame.h"
 #include "plane_private.h"
 #include "shard_thread.h"
+
+enum { MISS_MS = 10 * 1000 }; /* So long copies may take to come after their node did. */
 
 static const struct slot_table *table_of(const struct shard_thread *thread)
 {
@@ -207,6 +210,16 @@ void copies_link_down(struct shard_thread *thread, struct link *link)
     }
 }
 
+static bool is_settled(const struct slot_table *table)
+{
+    for (uint32_t i = 0; i < table->member_count; i++) {
+        if (!table->members[i].serves) {
+            return false;
+        }
+    }
+    return memcmp(table->owners, table->targets, sizeof table->owners) == 0;
+}
+
 /* Is this node primary of slots that it was not before? */
 static bool takes_slots(const struct slot_table *before, const struct slot_table *after)
 {
@@ -237,6 +250,7 @@ static bool use_table(struct shard_thread *thread, struct plane_table *table)
     if (before == NULL || takes_slots(before->table, table->table)) {
         copies->taken_ms = thread->now_ms;
     }
+    copies->settled = is_settled(table->table);
     thread->table = table;
     thread->clustered = clustered;
     pubsub_set_shared(&thread->plane->pubsub, clustered);
@@ -307,6 +321,24 @@ void copies_heard(struct shard_thread *thread, struct link *link)
 uint64_t copies_taken_hlc(const struct shard_thread *thread, bool stands_in)
 {
     return hlc_of_ms(stands_in ? thread->now_ms : thread->copies.taken_ms);
+}
+
+bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stands_in)
+{
+    const struct copies *copies = &thread->copies;
+    const struct slot_table *table = table_of(thread);
+
+    if (stands_in || !copies->settled || thread->now_ms - copies->taken_ms < MISS_MS) {
+        return true;
+    }
+    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX; rank++) {
+        uint32_t node = table->owners[slot].nodes[rank];
+        uint32_t shards = node == 0 || node == table->self ? 0 : copies_shards_of(thread, node);
+        if (shards != 0 && !replication_reaches(copies->replication, node, slot % shards)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void copies_heard_again(struct shard_thread *thread)

@@ -30,6 +30,7 @@ struct copies {
     /* Wall time up to which other nodes may have taken writes that are not here: when this node came to coordinate slots,
      * or heard from one that it had not heard for long. */
     uint64_t taken_ms;
+    bool settled;      /* All members serve, and own what they should, by the table. */
     uint64_t turn_us;  /* Of the last turn. */
     bool whole;        /* What copies_is_whole() found... */
     uint64_t whole_us; /* ... good until then. */
@@ -55,6 +56,10 @@ uint64_t copies_silence_us(const struct shard_thread *thread);
 
 /* For a repeated write that is executed here: up to when others may have taken it. */
 uint64_t copies_taken_hlc(const struct shard_thread *thread, bool stands_in);
+
+/* For a write that is executed here: may a session of the slot live at another node of which nothing is here? So it may while
+ * this node stands in, while a node is away or copies move, and soon after. */
+bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stands_in);
 
 /* Is this node one of the slot's owners? */
 bool copies_owns(const struct shard_thread *thread, uint32_t slot);

@@ -310,6 +310,9 @@ static void execute(struct shard_thread *thread, struct call *call, struct far_c
     if (away->asked && request.client != 0 && request.retry_hlc == 0) {
         request.retry_hlc = hlc_of_ms(away->begun_ms - FAR_RETRY_MS);
     }
+    if (request.op == REQUEST_WRITE) {
+        request.elsewhere = copies_may_miss(thread, slot_of(&request), stands_in);
+    }
     if (request.retry_hlc != 0) {
         request.taken_hlc = copies_taken_hlc(thread, stands_in);
     }

@@ -22,6 +22,7 @@ struct kit {
     enum session_type type;
     enum write_mode mode;
     bool fades;
+    bool elsewhere;
 };
 
 enum { KIT_NOW_MS = 1700000000 };
@@ -82,6 +83,7 @@ static inline enum status kit_write(struct kit *kit)
         .mode = kit->mode,
         .type = kit->type,
         .fades = kit->fades,
+        .elsewhere = kit->elsewhere,
         .if_version = kit->if_version,
         .changes = buffer_bytes(&kit->list),
         .client = kit->client,

@@ -190,12 +190,44 @@ static void test_large_copies(void **state)
     planes_kit_stop(&kit);
 }
 
+/* What a node ends in the place of one that is lost it remembers, though it has nothing of it. */
+static void test_delete_while_standing_in(void **state)
+{
+    static const uint32_t shards[] = {1, 1, 1};
+    const struct change destroy = {.operation = CHANGE_DESTROY};
+    struct plane_client client;
+    struct plane_shard_stats stats;
+    uint64_t ended = 0, kept = 0;
+    char key[16];
+
+    (void)state;
+    planes_kit_init(&kit, 3, shards);
+    planes_kit_start(&kit, 2);
+    wait_level();
+    plane_client_connect(&client, &kit.nodes[0]);
+    plane_kit_stop(&kit.nodes[2]);
+    kit.nodes[2].plane = NULL;
+    for (uint32_t i = 0; i < 40; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        if (planes_kit_owner(&kit, key) == 2) {
+            assert_int_equal(repeat(&client, key, &destroy, i + 1), STATUS_OK);
+            ended++;
+        }
+    }
+    for (int node = 0; node < 2; node++) {
+        assert_int_equal(plane_stats(kit.nodes[node].plane, 0, &stats), 0);
+        kept += stats.keeper.records;
+    }
+    assert_true(ended > 5 && kept >= ended);
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_copies),
-        cmocka_unit_test(test_lost_node),
-        cmocka_unit_test(test_repeated_add),
+        cmocka_unit_test(test_two_copies),   cmocka_unit_test(test_lost_node),
+        cmocka_unit_test(test_repeated_add), cmocka_unit_test(test_delete_while_standing_in),
         cmocka_unit_test(test_large_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

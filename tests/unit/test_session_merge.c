@@ -311,9 +311,34 @@ static void test_delta_needs_its_base(void **state)
     finish(&a, &b);
 }
 
+/* A node that ends what it does not have, as another one may have it, keeps it from coming back. */
+static void test_delete_of_what_is_elsewhere(void **state)
+{
+    struct kit has, lacks;
+    (void)state;
+
+    kit_init(&has);
+    kit_init(&lacks);
+    lacks.actor.node = 2;
+    kit_do(&has, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
+    lacks.now_ms += 10;
+    assert_int_equal(kit_do(&lacks, KIT_CHANGE(DESTROY)), STATUS_OK);
+    assert_false(lacks.written.changed); /* Nobody else has anything. */
+    lacks.elsewhere = true;
+    assert_int_equal(kit_do(&lacks, KIT_CHANGE(DESTROY)), STATUS_OK);
+    assert_true(lacks.written.changed);
+    assert_false(lacks.written.destroyed);
+    assert_int_equal(kit_result(&lacks, 0), 0);
+    kit_take(&lacks, &has);
+    kit_expect(&lacks, "a", NULL);
+    kit_fini(&has);
+    kit_fini(&lacks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_delete_of_what_is_elsewhere),
         cmocka_unit_test(test_delete_wins),
         cmocka_unit_test(test_recreate_lives),
         cmocka_unit_test(test_late_blind_write),
