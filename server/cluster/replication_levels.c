@@ -280,6 +280,12 @@ void replication_levels_reset(struct replication *r)
     for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
         if (!route_of(r, slot)->mine) {
             slot_set_put(&r->level, slot, false);
+            /* It goes from here: should it come again, what was compared before is nothing. */
+            for (uint32_t i = 0; i < r->peer_capacity; i++) {
+                if (r->peers[i] != NULL) {
+                    slot_set_put(&r->peers[i]->compared, slot, false);
+                }
+            }
         }
     }
     memset(r->strays, 0, sizeof r->strays);

@@ -468,6 +468,26 @@ static void test_stray(void **state)
     world_fini(&world);
 }
 
+/* A slot that went, was dropped, and comes again is not level by what was compared before. */
+static void test_comes_again(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 100);
+    world_until(&world, 100, world_calm(&world));
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1}});
+    world_until(&world, 20000, world.units[1].count == 0);
+    world.units[1].ready = false;
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_run(&world, 300);
+    assert_int_equal(world_not_level(&world, 2), SLOT_COUNT);
+    world.units[1].ready = true;
+    world_until(&world, 20000, world_not_level(&world, 2) == 0);
+    assert_true(world_equal(&world, 1, 2));
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -490,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_target_does_not_count),
         cmocka_unit_test(test_target_alone),
         cmocka_unit_test(test_stray),
+        cmocka_unit_test(test_comes_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
