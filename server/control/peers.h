@@ -30,7 +30,8 @@
  * the kernel ends a connection to a machine that is gone.
  *
  * Threads: those of the loop, but for peers_link_lost(). Memory: the heap. Callbacks are called from the loop only,
- * never from within a call of what stands here, and may call anything here but peers_destroy().
+ * never from within a call of what stands here, and may call anything here but peers_destroy(). The process ignores
+ * SIGPIPE.
  */
 #ifndef PEERS_H
 #define PEERS_H

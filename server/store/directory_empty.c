@@ -13,6 +13,7 @@ struct stranger {
     const char *parent;
     char name[128];
     bool sessions; /* It may hold some: a generation with files in it. */
+    bool raft;     /* What the cluster has agreed on is there: made after META. */
 };
 
 static int other_name(void *context, const char *name)
@@ -57,6 +58,10 @@ static int look_for_stranger(void *context, const char *name)
         strcmp(name, DIRECTORY_JOINED_NAME ".tmp") == 0) {
         return 0;
     }
+    if (strcmp(name, DIRECTORY_RAFT_NAME) == 0) {
+        stranger->raft = true; /* Sessions come first. */
+        return 0;
+    }
     stranger->sessions = is_generation(stranger->parent, name, &files);
     if (stranger->sessions && !files) {
         return 0;
@@ -90,6 +95,11 @@ int directory_check_empty(const struct directory *directory, char *message, size
     struct stranger stranger = {.parent = directory->path};
     int rc = files_list(directory->path, look_for_stranger, &stranger);
 
+    if (rc == 0 && stranger.raft) {
+        stranger.sessions = true;
+        snprintf(stranger.name, sizeof stranger.name, "%s", DIRECTORY_RAFT_NAME);
+        rc = 1;
+    }
     if (rc == 1) {
         tell_stranger(directory, &stranger, message, message_size);
         return -ENOTEMPTY;

@@ -153,8 +153,9 @@ static int write_once(struct raft_storage *storage, const struct raft_call *firs
     }
     rc = write_version(storage, txn);
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        call = i == 0 ? first
+                      : call->next; /* What follows the last one is not this thread's to look at. */
         rc = write_call(storage, txn, call);
-        call = call->next;
     }
     if (rc == 0) {
         rc = files->commit(files);

@@ -470,9 +470,11 @@ static bool goes_elsewhere(struct shard_thread *thread, const struct link *link,
     return route.kind != ROUTE_FAR || route.far.node != link->node;
 }
 
+/* What goes elsewhere must not be done there as well when the link is heard again, after what its client does next: so
+ * the link ends with it. */
 static void check_link(struct shard_thread *thread, struct link *link)
 {
-    bool silent = thread->now_us - link->heard_us >= copies_silence_us(thread);
+    bool silent = thread->now_us - link->heard_us >= copies_silence_us(thread), aborts = false;
 
     for (struct far_call *away = link->asked.first; away != NULL;) {
         struct far_call *next = away->next;
@@ -480,8 +482,12 @@ static void check_link(struct shard_thread *thread, struct link *link)
         if (late || (silent && goes_elsewhere(thread, link, away))) {
             leave(&link->asked, away);
             lost(thread, away);
+            aborts = true;
         }
         away = next;
+    }
+    if (aborts) {
+        link_abort(thread, link);
     }
 }
 

@@ -135,6 +135,17 @@ void link_close(struct shard_thread *thread, struct link *link)
     }
 }
 
+void link_abort(struct shard_thread *thread, struct link *link)
+{
+    const struct linger none = {.l_onoff =
+                                    1}; /* tcp(7): close() resets, and drops what is not sent. */
+
+    if (link->state != LINK_FREE) {
+        (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+        link_close(thread, link);
+    }
+}
+
 static void drop_input(struct shard_thread *thread, struct link *link)
 {
     if (link->input != NULL) {

@@ -88,6 +88,9 @@ enum link_sent link_send(struct shard_thread *thread, struct link *link, uint8_t
 /* It is of no more use. Who used it is told later. */
 void link_close(struct shard_thread *thread, struct link *link);
 
+/* The same, and what was sent over it and has not come there yet never does. */
+void link_abort(struct shard_thread *thread, struct link *link);
+
 /* Close those to nodes that are no members any more. */
 void links_keep_members(struct shard_thread *thread);
 

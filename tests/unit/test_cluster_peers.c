@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -351,5 +352,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_three), CASE(test_leader_ends)};
 
+    signal(SIGPIPE, SIG_IGN); /* As the daemon does. */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* A new node that asks members to let it in, and how these see it. */
 #include "join_client.h"
+
 #include "peers_kit.h"
+#include <signal.h>
 
 static uv_loop_t loop;
 static struct kit_node node;
@@ -229,5 +231,7 @@ int main(void)
         cmocka_unit_test(test_gone_and_too_many),
         cmocka_unit_test(test_run),
     };
+
+    signal(SIGPIPE, SIG_IGN); /* As the daemon does. */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Control links between nodes, who is let in, and who is not. */
 #include "peers_kit.h"
 
+#include <signal.h>
+
 static uv_loop_t loop;
 
 /* Two nodes that know each other, with so many shards. */
@@ -579,5 +581,7 @@ int main(void)
         cmocka_unit_test(test_port_taken),
         cmocka_unit_test(test_end_at_any_time),
     };
+
+    signal(SIGPIPE, SIG_IGN); /* As the daemon does. */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

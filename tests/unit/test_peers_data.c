@@ -1,6 +1,8 @@
 /* Data links: sockets that are given away, at both ends, to other threads, and dialled again when they are lost. */
 #include "peers_kit.h"
 
+#include <signal.h>
+
 #include <pthread.h>
 
 static uv_loop_t loop;
@@ -323,5 +325,7 @@ int main(void)
         cmocka_unit_test(test_other_number_of_shards),
         cmocka_unit_test(test_threads),
     };
+
+    signal(SIGPIPE, SIG_IGN); /* As the daemon does. */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -428,7 +428,6 @@ static void test_first_touch_is_logged(void **state)
 static void test_touches_tell_the_time(void **state)
 {
     (void)state;
-    const struct logged *touch = &world.records[1];
 
     world_prepare();
     world.policy.touch_on_read = true;
@@ -436,6 +435,7 @@ static void test_touches_tell_the_time(void **state)
     assert_int_equal(world_put_until("a", "v", 0, 8000), STATUS_OK);
     world_pass(5000);
     assert_int_equal(world_get("a"), STATUS_OK);
+    const struct logged *touch = &world.records[1];
     assert_int_equal(touch->kind, LOG_TOUCH);
     uint64_t hlc = hlc_of_ms(world.now_ms);
     assert_int_equal(shard_logged_hlc(world.shard), hlc);
