@@ -197,7 +197,7 @@ struct played {
     int accepted; /* ... and of the one that we have. -1: there is none. */
     pthread_mutex_t lock;
     pthread_t pinger;
-    bool over;
+    bool over, quiet;
     struct buffer in;
     struct test_memory memory;
 };
@@ -219,10 +219,10 @@ static void *ping(void *context)
     while (!over) {
         usleep(20000);
         pthread_mutex_lock(&node->lock);
-        if (node->dialled >= 0) {
+        if (node->dialled >= 0 && !node->quiet) {
             say(node->dialled, REPLICATION_PING, 0, bytes_of(NULL, 0));
         }
-        if (node->accepted >= 0) {
+        if (node->accepted >= 0 && !node->quiet) {
             say(node->accepted, REPLICATION_PING, 0, bytes_of(NULL, 0));
         }
         over = node->over;
@@ -256,11 +256,12 @@ static void link_up(struct played *node)
     pthread_mutex_unlock(&node->lock);
 }
 
-static void play(struct played *node)
+static void play_with(struct played *node, uint32_t silence_ms)
 {
     static const uint32_t shards[] = {1, 1};
 
     planes_kit_init(&kit, 2, shards);
+    kit.nodes[0].options.cluster.silence_ms = silence_ms;
     plane_kit_start(&kit.nodes[0]);
     planes_kit_tables(&kit, 1, 0);
     *node = (struct played){
@@ -271,6 +272,11 @@ static void play(struct played *node)
     };
     node->in = (struct buffer){.memory = &node->memory.memory};
     assert_int_equal(pthread_create(&node->pinger, NULL, ping, node), 0);
+}
+
+static void play(struct played *node)
+{
+    play_with(node, 20000);
 }
 
 static void stop_playing(struct played *node)
@@ -448,6 +454,49 @@ static void test_numbered_write(void **state)
     assert_true(far.request.retry_hlc != 0);
     answer(&node, number, "as it is");
     uint8_t got[8];
+    read_exactly(client.fd, got, sizeof got);
+    assert_memory_equal(got, "as it is", sizeof got);
+    plane_client_close(&client);
+    stop_playing(&node);
+}
+
+static void be_quiet(struct played *node, bool quiet)
+{
+    pthread_mutex_lock(&node->lock);
+    node->quiet = quiet;
+    pthread_mutex_unlock(&node->lock);
+}
+
+/* A node that is not heard any more: what it was asked goes elsewhere, and its link ends, so that it does not do it
+ * once it is heard again, after what the client did since. */
+static void test_silent_link(void **state)
+{
+    struct plane_client client;
+    struct played node;
+    struct far_request far;
+    uint8_t got[8];
+
+    (void)state;
+    play_with(&node, 3000);
+    link_up(&node);
+    connect_to(&client, 0);
+    uint32_t lost = atomic_load(&kit.lost);
+    add_numbered_put(&client, far_key(0), 5);
+    plane_client_flush(&client);
+    (void)receive_request(&node, &far);
+    be_quiet(&node, true);
+    while (atomic_load(&kit.lost) == lost) {
+        usleep(1000);
+    }
+    pthread_mutex_lock(&node.lock);
+    close(node.dialled);
+    node.dialled = -1;
+    pthread_mutex_unlock(&node.lock);
+    be_quiet(&node, false);
+    link_up(&node);
+    uint64_t number = receive_request(&node, &far);
+    assert_true(far.request.retry_hlc != 0);
+    answer(&node, number, "as it is");
     read_exactly(client.fd, got, sizeof got);
     assert_memory_equal(got, "as it is", sizeof got);
     plane_client_close(&client);
@@ -903,12 +952,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_node),       cmocka_unit_test(test_commands),
         cmocka_unit_test(test_large),          cmocka_unit_test(test_lost_link),
-        cmocka_unit_test(test_numbered_write), cmocka_unit_test(test_nobody),
-        cmocka_unit_test(test_bad_frames),     cmocka_unit_test(test_disagreement),
-        cmocka_unit_test(test_rename),         cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_native_scan),    cmocka_unit_test(test_cluster_port),
-        cmocka_unit_test(test_moved_in_multi), cmocka_unit_test(test_cluster_of_one),
-        cmocka_unit_test(test_publish),        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_numbered_write), cmocka_unit_test(test_silent_link),
+        cmocka_unit_test(test_nobody),         cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_disagreement),   cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_scan),           cmocka_unit_test(test_native_scan),
+        cmocka_unit_test(test_cluster_port),   cmocka_unit_test(test_moved_in_multi),
+        cmocka_unit_test(test_cluster_of_one), cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
