@@ -482,7 +482,7 @@ static void check_link(struct shard_thread *thread, struct link *link)
         if (late || (silent && goes_elsewhere(thread, link, away))) {
             leave(&link->asked, away);
             lost(thread, away);
-            aborts = true;
+            aborts = aborts || silent; /* One that is slow is heard. */
         }
         away = next;
     }

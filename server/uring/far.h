@@ -6,10 +6,11 @@
  * Rights were checked at the first door. MONITOR shows a command there; the slow log does not count the time that other nodes
  * took.
  *
- * A call that was asked keeps its request. When the link breaks, or is silent for as long as the cluster's options say (copies_silence_us()), what may be asked twice is
- * asked again, wherever it belongs by then: reads, and writes with client and sequence, which the dedup window tells from
- * new ones. Others end with MAYBE_APPLIED. What nobody can coordinate now, and was not asked, waits at most FAR_WAIT_MS,
- * then it is UNAVAILABLE; nothing waits longer than FAR_ANSWER_MS for its answer.
+ * A call that was asked keeps its request. When the link breaks, or is silent for as long as the cluster's options say
+ * (copies_silence_us(); the link is ended then, so that nothing is done late that was done elsewhere), or gives no answer for
+ * FAR_ANSWER_MS, what may be asked twice is asked again, wherever it belongs by then: reads, and writes with client and
+ * sequence, which the dedup window tells from new ones. Others end with MAYBE_APPLIED. What nobody can coordinate now, and was
+ * not asked, waits at most FAR_WAIT_MS, then it is UNAVAILABLE.
  *
  * Order: of one connection what is for one key is asked over one link in order, and executed there so. What must be asked
  * again goes in the order it was asked; what is for a slot of which something waits goes behind it.
