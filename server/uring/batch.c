@@ -164,8 +164,8 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
     }
 }
 
-/* The node's part in a request (of a repeated write also how much of what others took may be missing here): it executes it, or another one does, or it cannot be executed now. Returns whether it is
- * to be executed; else it has gone, or was put off, or refused. */
+/* The node's part in a request: it executes it, or another one does, or it cannot be executed now. Returns whether it is
+ * this node; of a write, what of it others may have is noted in it then. */
 static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct call *call,
                     struct copies_route *route)
 {
