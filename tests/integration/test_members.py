@@ -52,8 +52,7 @@ def state(cluster, asked, name):
 
 
 def await_leader(cluster):
-    wait_for("all see one leader", lambda: leads(cluster))
-    return leads(cluster)
+    return wait_for("all see one leader", lambda: leads(cluster))
 
 
 def await_voters(cluster, voters):
@@ -110,13 +109,14 @@ def test_two():
 def test_all_at_once():
     with members(3) as cluster:
         await_voters(cluster, 3)
-        before = agree(cluster)
+        before, _ = wait_for("all tell one map", lambda: agree(cluster))
         for node in cluster:
             node.kill()
         cluster.start(settle=False)
         cluster.await_active()
         await_leader(cluster)
-        check(agree(cluster)[0] >= (before or (0,))[0], "the map went back")
+        after, _ = wait_for("all tell one map", lambda: agree(cluster))
+        check(after >= before, "the map went back")
 
 
 def test_removed():
