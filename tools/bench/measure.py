@@ -3,6 +3,7 @@
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -62,6 +63,25 @@ def watched(servers, action):
     result["time"] = time.monotonic() - begin
     result["contention"] = max(0, machine_busy_seconds() - busy - own) / result["time"] / 2
     return result
+
+
+# Passes over a clock as fast as it can, and prints the milliseconds by which passes came a millisecond late or more.
+SPINNER = """
+import time
+late, last, end = 0, time.perf_counter_ns(), time.perf_counter_ns() + 2 * 10**9
+while last < end:
+    now = time.perf_counter_ns()
+    late += now - last if now - last >= 10**6 else 0
+    last = now
+print(late / 10**6)
+"""
+
+
+def standstill_ms_per_s(wrapper):
+    """For how long a core gives nothing to a program that only spins on it, in gaps of a millisecond or more: what a
+    host takes from a virtual machine, which no latency on that core can be better than. Takes two seconds."""
+    told = subprocess.run([*wrapper, sys.executable, "-c", SPINNER], check=True, capture_output=True, text=True)
+    return float(told.stdout) / 2
 
 
 def clean(results):
