@@ -126,20 +126,41 @@ static void port_cut(struct replication_port *port, void *cut)
 static void port_level(struct replication_port *port, uint32_t slot,
                        const struct slot_owners *targets)
 {
-    (void)port;
-    (void)slot;
-    (void)targets;
+    struct copies_node *node = OF(copies_node, port, port);
+    struct copies_scenario *scenario = copies_scenario_of(node->sim);
+
+    if (scenario->level != NULL) {
+        scenario->level(node, slot, targets);
+    }
 }
 
 /* ---- Beginning and end ---- */
 
-static void up(struct copies_node *node, uint32_t peer, bool dialled, uint32_t start)
+static bool knows(const struct copies_node *node, uint32_t peer, uint32_t number)
+{
+    const struct copies_scenario *scenario = copies_scenario_of(node->sim);
+
+    return scenario->knows == NULL || scenario->knows(node, peer, number);
+}
+
+/* Who one is: number and start. */
+static uint64_t name_of(const struct copies_node *node)
+{
+    return (uint64_t)node->number << 32 | node->start;
+}
+
+static void up(struct copies_node *node, uint32_t peer, bool dialled, uint64_t name)
 {
     struct copies_link *link = &node->links[peer][dialled];
-    const struct replication_peer other = {
-        .dialled = dialled, .node = peer, .start = start, .shard = 0, .shards = 1};
+    const struct replication_peer other = {.dialled = dialled,
+                                           .node = (uint32_t)(name >> 32),
+                                           .start = (uint32_t)name,
+                                           .shard = 0,
+                                           .shards = 1};
 
     lose(node, link);
+    node->taken_ms = copies_node_now_ms(node);
+    link->heard_us = copies_node_now_us(node);
     link->connection = connection_to(node, peer);
     int rc = replication_link_up(node->replication, &other, link, copies_node_now_ms(node),
                                  copies_node_now_us(node), &link->link);
@@ -151,8 +172,8 @@ static void dial(struct sim *sim, const struct sim_event *event)
     struct copies_node *node = &copies_scenario_of(sim)->nodes[event->end];
     uint32_t peer = (uint32_t)event->a;
 
-    if (node->links[peer][1].link == NULL) {
-        send(node, peer, COPIES_OPEN, true, 0, node->start, NULL, 0);
+    if (node->links[peer][1].link == NULL && knows(node, peer, 0)) {
+        send(node, peer, COPIES_OPEN, true, 0, name_of(node), NULL, 0);
     }
     sim_after(sim, COPIES_DIAL_US + sim_between(sim, SIM_RANDOM_NET, 0, COPIES_DIAL_US), node->node,
               "dial", dial, peer, 0);
@@ -188,6 +209,17 @@ void copies_send_write(struct copies_node *node, uint32_t to, uint32_t write, ui
     send(node, to, COPIES_WRITE, false, flags, write, &part, 1);
 }
 
+/* What came meanwhile elsewhere is still on its way. */
+static void hear(struct copies_node *node, struct copies_link *link)
+{
+    uint64_t now_us = copies_node_now_us(node);
+
+    if (now_us - link->heard_us >= (uint64_t)REPLICATION_SILENCE_MS * 1000) {
+        node->taken_ms = copies_node_now_ms(node);
+    }
+    link->heard_us = now_us;
+}
+
 void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes message)
 {
     struct reader reader = reader_of(message);
@@ -203,16 +235,19 @@ void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes 
              what == COPIES_FRAME ? kind : what, number);
     switch (what) {
     case COPIES_OPEN:
-        send(node, from, COPIES_OPENED, false, 0, node->start, NULL, 0);
-        up(node, from, false, (uint32_t)number);
+        if (knows(node, from, (uint32_t)(number >> 32))) {
+            send(node, from, COPIES_OPENED, false, 0, name_of(node), NULL, 0);
+            up(node, from, false, number);
+        }
         break;
     case COPIES_OPENED:
-        if (node->links[from][1].link == NULL) {
-            up(node, from, true, (uint32_t)number);
+        if (node->links[from][1].link == NULL && knows(node, from, (uint32_t)(number >> 32))) {
+            up(node, from, true, number);
         }
         break;
     case COPIES_FRAME:
         if (link->link != NULL && link->connection == connection) {
+            hear(node, link);
             replication_receive(node->replication, link->link, kind, number, body,
                                 copies_node_now_ms(node), copies_node_now_us(node));
         }

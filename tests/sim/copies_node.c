@@ -147,6 +147,11 @@ static int append(struct log_port *log, uint8_t kind, struct log_subject subject
     }
     log_record_put(bytes + size, epoch_of(node), kind, subject.position, parts, part_count);
     size += log_record_size(body);
+    if (kind ==
+        LOG_DROP) { /* Then nothing of its slot counts as seen (server/core/shard_seen.c). */
+        node->seen.size = 0;
+        node->next_seen_lsn = 0;
+    }
     int rc = disk->size - disk->durable > COPIES_WAITING_BYTES_MAX
                  ? -EAGAIN
                  : sim_disk_append(disk, bytes_of(bytes, size));
@@ -233,7 +238,8 @@ static void restore(struct copies_node *node)
         left++;
     }
     if (left < node->append_count) {
-        copies_oracle_lost(node, node->appends[left].us, node->sim->nodes[node->node].stopped_us);
+        copies_oracle_lost(node, node->appends[left].us, node->sim->nodes[node->node].stopped_us,
+                           false);
     }
     node->append_count = left;
     assert(node->epoch_count < COPIES_EPOCHS_MAX);
@@ -260,7 +266,7 @@ static void reply(struct door *door, uint64_t ticket, const struct reply *reply,
     }
     copies_oracle_executed(node, write, reply->hlc);
     if (!held) {
-        copies_oracle_acked(node, write, reply->ack);
+        copies_oracle_acked(node->sim, write, reply->ack);
         return;
     }
     uint32_t i = 0;
@@ -286,7 +292,7 @@ static void release(struct door *door, uint64_t ticket, enum status status, enum
     node->held[i].ticket = 0;
     sim_note(node->sim, "release", node->node, node->held[i].write, level);
     if (status == STATUS_OK) {
-        copies_oracle_acked(node, node->held[i].write, level);
+        copies_oracle_acked(node->sim, node->held[i].write, level);
     }
 }
 
@@ -297,14 +303,18 @@ static void add(uint8_t **at, struct change change)
     *at = change_put(*at, &change);
 }
 
-static void execute(struct copies_node *node, uint32_t number)
+struct bytes copies_changes(const struct copies_write *write, uint32_t number, uint8_t to[128])
 {
-    const struct copies_write *write = &copies_scenario_of(node->sim)->oracle.writes[number];
-    uint8_t changes[128], *end = changes;
+    uint8_t *end = to;
     char name[16];
 
-    snprintf(name, sizeof name, "f%u", number);
-    if (write->destroys) {
+    snprintf(name, sizeof name, write->adds ? "n%u" : "f%u",
+             write->adds ? write->place / COPIES_DIGITS : number);
+    if (write->adds) {
+        add(&end, (struct change){.operation = CHANGE_ADD,
+                                  .name = bytes_of_string(name),
+                                  .delta = INT64_C(1) << 2 * (write->place % COPIES_DIGITS)});
+    } else if (write->destroys) {
         add(&end, (struct change){.operation = CHANGE_DESTROY});
     } else {
         add(&end, (struct change){.operation = CHANGE_SET,
@@ -314,9 +324,16 @@ static void execute(struct copies_node *node, uint32_t number)
                                   .name = bytes_of_string("same"),
                                   .value = bytes_of_string(name)});
         if (write->key < COPIES_TIMED_KEYS) {
-            add(&end, (struct change){.operation = CHANGE_TTL, .ms = 300 + number % 7 * 400});
+            add(&end, (struct change){.operation = CHANGE_TTL, .ms = copies_ttl_ms(number)});
         }
     }
+    return bytes_of(to, (size_t)(end - to));
+}
+
+static void execute(struct copies_node *node, uint32_t number)
+{
+    const struct copies_write *write = &copies_scenario_of(node->sim)->oracle.writes[number];
+    uint8_t changes[128];
     struct request request = {
         .ticket = ++node->tickets,
         .op = REQUEST_WRITE,
@@ -324,7 +341,7 @@ static void execute(struct copies_node *node, uint32_t number)
         .ack = (uint8_t)(ACK_MEMORY + number % 3),
         .received_us = copies_node_now_us(node),
         .key = copies_key(write->key),
-        .body = bytes_of(changes, (size_t)(end - changes)),
+        .body = copies_changes(write, number, changes),
     };
     copies_oracle_begins(node, number);
     node->now_write = number + 1;
@@ -357,6 +374,12 @@ void copies_node_route(struct copies_node *node, uint32_t write, uint8_t flags, 
 
 void copies_node_turn(struct copies_node *node)
 {
+    uint64_t now_us = copies_node_now_us(node);
+
+    if (now_us - node->turn_us >= (uint64_t)REPLICATION_SILENCE_MS * 1000) {
+        node->taken_ms = copies_node_now_ms(node);
+    }
+    node->turn_us = now_us;
     (void)replication_tick(node->replication, copies_node_now_ms(node), copies_node_now_us(node));
 }
 
@@ -374,10 +397,10 @@ static void tick(struct sim *sim, const struct sim_event *event)
     sim_after(sim, COPIES_TICK_US, node->node, "tick", tick, 0, 0);
 }
 
-void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t number)
+void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t place)
 {
     node->sim = sim;
-    node->node = number;
+    node->node = place;
     node->clean = true;
     node->seen.memory = node->next_seen.memory = &heap;
     node->log = (struct log_port){.append = append, .hurry = hurry, .seal = seal};
@@ -394,10 +417,10 @@ void copies_node_fini(struct copies_node *node)
 static void start_replication(struct copies_node *node)
 {
     const struct replication_options options = {
-        .self = {node->node, node->start},
+        .self = {node->number, node->start},
         .shard = 0,
         .shards = 1,
-        .lives = (uint64_t)++node->run << 32,
+        .lives = (uint64_t)node->run << 32,
         .window_bytes = WINDOW_BYTES,
         .round_ms = COPIES_ROUND_MS,
         .memory = &heap,
@@ -406,23 +429,50 @@ static void start_replication(struct copies_node *node)
     };
     uint64_t now_ms = copies_node_now_ms(node), now_us = copies_node_now_us(node);
 
+    node->taken_ms = now_ms;
+    node->turn_us = now_us;
     replication_core_init(&node->core, node->shard);
     int rc = replication_create(&options, now_ms, now_us, &node->replication);
     assert(rc == 0);
     replication_core_attach(&node->core, node->replication);
     shard_set_copies(node->shard, &node->core.copies);
-    rc = replication_set_table(
-        node->replication, &copies_scenario_of(node->sim)->tables[node->node - 1], now_ms, now_us);
-    assert(rc == 0);
+    copies_node_use_table(node);
     copies_links_init(node);
 }
 
-void copies_node_start(struct copies_node *node)
+void copies_node_use_table(struct copies_node *node)
+{
+    int rc = replication_set_table(node->replication, node->table, copies_node_now_ms(node),
+                                   copies_node_now_us(node));
+
+    assert(rc == 0);
+}
+
+void copies_node_count(struct copies_node *node)
+{
+    node->start += !node->clean || node->start == 0; /* Another actor. */
+    node->run++;
+}
+
+void copies_node_wiped(struct copies_node *node)
+{
+    if (node->append_count > 0) {
+        copies_oracle_lost(node, 0, node->sim->now_us, true);
+    }
+    node->append_count = node->epoch_count = 0;
+    node->number = node->start = node->run = 0;
+    node->seen.size = 0;
+    node->next_seen_lsn = 0;
+    node->clean = true;
+    node->founds = false;
+    node->clean_hlc = 0;
+}
+
+void copies_node_open(struct copies_node *node)
 {
     struct policy row;
     bool created = node->epoch_count == 0;
 
-    node->start += !node->clean || node->start == 0; /* Another actor. */
     policy_defaults(&row);
     row.rules.tombstone_keep_ms = COPIES_TOMBSTONE_MS;
     int rc = policies_init(&node->policies, &row, 1);
@@ -430,7 +480,7 @@ void copies_node_start(struct copies_node *node)
     wall_clock_init(&node->clock, sim_clock_system_ms, &node->sim->nodes[node->node].clock);
     const struct shard_options options = {
         .seed = SEED,
-        .actor = {.node = node->node, .start = node->start},
+        .actor = {.node = node->number, .start = node->start},
         .hlc = node->clean_hlc,
         .gone_hlc = created ? 0 : hlc_of_ms(copies_node_now_ms(node)),
         .policies = &node->policies,
@@ -447,7 +497,7 @@ void copies_node_start(struct copies_node *node)
     restore(node);
     wall_clock_floor(&node->clock, hlc_ms(shard_hlc(node->shard)));
     shard_restore_done(node->shard, copies_node_now_ms(node));
-    if (created) {
+    if (created && node->founds) {
         shard_begin_seen(node->shard);
     } else {
         rc = seen_restore(shard_seen(node->shard), buffer_bytes(&node->seen));

@@ -4,7 +4,8 @@
  * be missing in the end only
  *
  *   - where its session was destroyed at or after it, or had a deadline;
- *   - at `memory`, where a node lost what it had appended at that time; at `replica`, where two did; at `disk`, never.
+ *   - at `memory`, where a node lost what it had appended at that time; at `replica`, where two did; at `disk`, only
+ *     where a node lost all that it had.
  *
  * And what an acknowledged destroy ended, that is all fields that its coordinator had, may not be there, where the
  * destroy itself may not be missing. */
@@ -22,8 +23,7 @@ static struct copies_oracle *oracle_of(const struct copies_node *node)
     return &copies_scenario_of(node->sim)->oracle;
 }
 
-/* The number of the write that set a field; COPIES_WRITES_MAX: none did. */
-static uint32_t write_of(struct bytes name)
+uint32_t copies_write_of(struct bytes name)
 {
     uint32_t number = 0;
 
@@ -36,15 +36,38 @@ static uint32_t write_of(struct bytes name)
     return number;
 }
 
-static bool has_field(struct bytes record, uint64_t now_ms, uint32_t number)
+bool copies_was_added(const struct session_view *view, const struct copies_write *write)
+{
+    struct session_field field;
+    char name[16];
+
+    snprintf(name, sizeof name, "n%u", write->place / COPIES_DIGITS);
+    if (!session_find(view, bytes_of_string(name), &field)) {
+        return false;
+    }
+    uint64_t number = 0;
+    for (size_t i = 0; i < field.value.size; i++) {
+        number = number * 10 + (uint64_t)(field.value.data[i] - '0');
+    }
+    uint64_t digit = number >> 2 * (write->place % COPIES_DIGITS) & 3;
+    SIM_CHECK("twice", digit <= 1, "addition %u of key %u was done %u times", write->place,
+              write->key, (unsigned)digit);
+    return digit == 1;
+}
+
+static bool has_field(struct bytes record, uint64_t now_ms, const struct copies_write *write,
+                      uint32_t number)
 {
     struct session_view view;
     struct session_field field;
     char name[16];
 
+    if (record.size == 0 || session_open(&view, record, now_ms) != 0 || !view.live) {
+        return false;
+    }
     snprintf(name, sizeof name, "f%u", number);
-    return record.size > 0 && session_open(&view, record, now_ms) == 0 && view.live &&
-           session_find(&view, bytes_of_string(name), &field);
+    return write->adds ? copies_was_added(&view, write)
+                       : session_find(&view, bytes_of_string(name), &field);
 }
 
 void copies_oracle_begins(struct copies_node *node, uint32_t number)
@@ -55,14 +78,12 @@ void copies_oracle_begins(struct copies_node *node, uint32_t number)
     struct session_view view;
     struct session_field field;
 
-    write->node = node->node;
-    write->begun_us = node->sim->now_us;
     if (!write->destroys || record.size == 0 ||
         session_open(&view, record, copies_node_now_ms(node)) != 0 || !view.live) {
         return;
     }
     while (session_next(&view, false, &field)) {
-        uint32_t ended = write_of(field.name);
+        uint32_t ended = copies_write_of(field.name);
         if (ended < COPIES_WRITES_MAX && oracle->writes[ended].doomed == 0) {
             oracle->writes[ended].doomed = number + 1;
         }
@@ -75,32 +96,38 @@ void copies_oracle_executed(struct copies_node *node, uint32_t number, uint64_t 
     struct bytes record = copies_node_record(node, write->key);
     struct record opened;
 
-    write->executed = true;
-    write->hlc = hlc;
+    write->executions++;
+    write->hlc = hlc > write->hlc ? hlc : write->hlc;
+    write->now_ms = copies_node_now_ms(node);
+    write->begun_us = node->sim->now_us;
     if (record_open(&opened, record, RECORD_FORMAT) == 0 && opened.birth_count > 0) {
-        write->birth_hlc = record_birth(&opened, 0).stamp.hlc;
+        uint64_t birth_hlc = record_birth(&opened, 0).stamp.hlc;
+        if (write->executions == 1 || birth_hlc < write->birth_hlc) {
+            write->birth_hlc = birth_hlc;
+        }
     }
 }
 
-void copies_oracle_acked(struct copies_node *node, uint32_t number, enum ack_level level)
+void copies_oracle_acked(struct sim *sim, uint32_t number, enum ack_level level)
 {
-    struct copies_write *write = &oracle_of(node)->writes[number];
+    struct copies_write *write = &copies_scenario_of(sim)->oracle.writes[number];
 
     SIM_CHECK("answer", write->level == 0, "write %u is acknowledged twice", number);
     write->level = (uint8_t)level;
-    write->acked_us = node->sim->now_us;
-    sim_count(node->sim, level == ACK_DISK      ? SIM_ACKS_DISK
-                         : level == ACK_REPLICA ? SIM_ACKS_REPLICA
-                                                : SIM_ACKS_MEMORY);
-    sim_count(node->sim, write->destroys ? SIM_DESTROYS : SIM_EVENTS);
+    write->acked_us = sim->now_us;
+    sim_count(sim, level == ACK_DISK      ? SIM_ACKS_DISK
+                   : level == ACK_REPLICA ? SIM_ACKS_REPLICA
+                                          : SIM_ACKS_MEMORY);
+    sim_count(sim, write->destroys ? SIM_DESTROYS : SIM_EVENTS);
 }
 
-void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us)
+void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us, bool wiped)
 {
     struct copies_oracle *oracle = oracle_of(node);
 
     SIM_CHECK("sim", oracle->loss_count < COPIES_LOSSES_MAX, "too many losses");
-    oracle->losses[oracle->loss_count++] = (struct copies_loss){node->node, since_us, until_us};
+    oracle->losses[oracle->loss_count++] =
+        (struct copies_loss){node->node, wiped, since_us, until_us};
 }
 
 /* ---- Versions ---- */
@@ -134,29 +161,29 @@ void copies_oracle_look(struct copies_node *node)
 static bool may_be_lost(const struct copies_oracle *oracle, const struct copies_write *write)
 {
     uint32_t nodes = 0, count = 0;
+    bool wiped = false;
 
     for (uint32_t i = 0; i < oracle->loss_count; i++) {
         const struct copies_loss *loss = &oracle->losses[i];
         if (loss->since_us <= write->acked_us && loss->until_us >= write->begun_us) {
             nodes |= 1U << loss->node;
+            wiped |= loss->wiped;
         }
     }
     for (; nodes != 0; nodes &= nodes - 1) {
         count++;
     }
-    return count >= (write->level == ACK_MEMORY    ? 1U
-                     : write->level == ACK_REPLICA ? 2U
-                                                   : SIM_NODES_MAX + 1U);
+    return write->level == ACK_DISK ? wiped : count >= (write->level == ACK_MEMORY ? 1U : 2U);
 }
 
-static bool may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write)
+bool copies_may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write)
 {
     if (write->key < COPIES_TIMED_KEYS) {
         return true;
     }
     for (uint32_t i = 0; i < oracle->write_count; i++) {
         const struct copies_write *other = &oracle->writes[i];
-        if (other->destroys && other->key == write->key && other->executed &&
+        if (other->destroys && other->key == write->key && other->executions > 0 &&
             other->hlc >= write->birth_hlc) {
             return true;
         }
@@ -170,16 +197,16 @@ static void check_write(struct copies_node *node, const struct copies_oracle *or
     const struct copies_write *write = &oracle->writes[number];
     const struct copies_write *end = &oracle->writes[write->doomed == 0 ? 0 : write->doomed - 1];
     struct bytes record = copies_node_record(node, write->key);
-    bool has = has_field(record, copies_node_now_ms(node), number);
+    bool has = has_field(record, copies_node_now_ms(node), write, number);
 
     if (write->level != 0 && !has) {
-        bool ended = may_be_ended(oracle, write);
+        bool ended = copies_may_be_ended(oracle, write);
         SIM_CHECK("acknowledged", ended || may_be_lost(oracle, write),
                   "node %u has not write %u of key %u, acknowledged at level %u", node->node,
                   number, write->key, write->level);
         node->sim->counts[SIM_ACKS_LOST] += !ended;
     }
-    if (write->doomed != 0 && end->level != 0 && has) {
+    if (write->doomed != 0 && write->executions == 1 && end->level != 0 && has) {
         SIM_CHECK("resurrected", may_be_lost(oracle, end),
                   "node %u has write %u of key %u, which %u ended", node->node, number, write->key,
                   write->doomed - 1);
@@ -193,10 +220,12 @@ void copies_oracle_check(struct sim *sim)
 
     for (uint32_t i = 0; i < oracle->write_count; i++) {
         const struct copies_write *write = &oracle->writes[i];
-        const struct slot_owners *owners =
-            &scenario->tables[0].owners[slot_of_key(copies_key(write->key))];
+        struct copies_node *owner;
         for (uint32_t rank = 0; !write->destroys && rank < scenario->replicas; rank++) {
-            check_write(&scenario->nodes[owners->nodes[rank]], oracle, i);
+            owner = copies_owner(scenario, write->key, rank);
+            if (owner != NULL) {
+                check_write(owner, oracle, i);
+            }
         }
     }
 }

@@ -78,6 +78,9 @@ static void begin(struct sim *sim)
     make_tables(sim, scenario);
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         copies_node_init(&scenario->nodes[i], sim, i);
+        scenario->nodes[i].number = i;
+        scenario->nodes[i].founds = true;
+        scenario->nodes[i].table = &scenario->tables[i - 1];
         /* Nodes whose clocks are far apart do not talk to each other. */
         sim->nodes[i].clock.offset_ms -= (int64_t)(sim->nodes[i].clock.boot_us / 1000);
         sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 50);
@@ -99,7 +102,8 @@ static void end(struct sim *sim)
 
 static void start(struct sim *sim, uint32_t node)
 {
-    copies_node_start(&copies_scenario_of(sim)->nodes[node]);
+    copies_node_count(&copies_scenario_of(sim)->nodes[node]);
+    copies_node_open(&copies_scenario_of(sim)->nodes[node]);
 }
 
 static void stop(struct sim *sim, uint32_t node, enum sim_stop how)
@@ -119,9 +123,9 @@ static void reset(struct sim *sim, uint32_t lost, uint32_t peer)
     }
 }
 
-static void written(struct sim *sim, uint32_t node, bool good)
+static void written(struct sim *sim, struct sim_disk *disk, bool good)
 {
-    copies_node_written(&copies_scenario_of(sim)->nodes[node], good);
+    copies_node_written(&copies_scenario_of(sim)->nodes[disk->node], good);
 }
 
 static void check(struct sim *sim)
@@ -142,16 +146,37 @@ static uint64_t content(struct copies_node *node, uint32_t key)
     return copies_node_hash(node, key);
 }
 
-static bool key_is_settled(struct sim *sim, uint32_t key)
+struct copies_node *copies_node_of(struct copies_scenario *scenario, uint32_t number)
 {
-    struct copies_scenario *scenario = copies_scenario_of(sim);
+    for (uint32_t i = 1; i <= SIM_NODES_MAX; i++) {
+        if (number != 0 && scenario->nodes[i].number == number) {
+            return &scenario->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+struct copies_node *copies_owner(struct copies_scenario *scenario, uint32_t key, uint32_t rank)
+{
+    const struct slot_table *table = scenario->nodes[1].table;
+
+    return copies_node_of(scenario, table->owners[slot_of_key(copies_key(key))].nodes[rank]);
+}
+
+bool copies_are_level(struct copies_scenario *scenario, uint32_t key)
+{
     uint32_t slot = slot_of_key(copies_key(key));
-    const struct slot_owners *owners = &scenario->tables[0].owners[slot];
-    uint64_t wanted = content(&scenario->nodes[owners->nodes[0]], key);
+    uint64_t wanted = 0;
 
     for (uint32_t rank = 0; rank < scenario->replicas; rank++) {
-        struct copies_node *node = &scenario->nodes[owners->nodes[rank]];
-        if (!replication_is_level(node->replication, slot) || content(node, key) != wanted) {
+        struct copies_node *node = copies_owner(scenario, key, rank);
+        if (node == NULL || node->replication == NULL ||
+            !replication_is_level(node->replication, slot)) {
+            return false;
+        }
+        uint64_t hash = content(node, key);
+        wanted = rank == 0 ? hash : wanted;
+        if (hash != wanted) {
             return false;
         }
     }
@@ -167,7 +192,7 @@ static bool settled(struct sim *sim)
         }
     }
     for (uint32_t key = 0; key < COPIES_KEYS; key++) {
-        if (!key_is_settled(sim, key)) {
+        if (!copies_are_level(copies_scenario_of(sim), key)) {
             return false;
         }
     }

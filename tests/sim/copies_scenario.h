@@ -5,6 +5,8 @@
  *   copies_links.c     the links between nodes
  *   copies_oracle.c    what was written and acknowledged, and what of it must be there in the end
  *   copies_scenario.c  what is asked of the nodes, and that all copies are the same once all is well
+ *
+ * Scenario `cluster` (cluster_scenario.h) is built on the same nodes, links and oracle.
  */
 #ifndef COPIES_SCENARIO_H
 #define COPIES_SCENARIO_H
@@ -18,6 +20,7 @@ enum {
     COPIES_KEYS = 10,
     COPIES_TIMED_KEYS = 2,     /* The first ones have deadlines... */
     COPIES_DESTROYED_KEYS = 6, /* ... and these are destroyed now and then, as those are. */
+    COPIES_DIGITS = 31,        /* Additions in one field: base 4 shows whether one came twice. */
     COPIES_WRITES_MAX = 4096,
     COPIES_LOSSES_MAX = 256,
     COPIES_HELD_MAX = 512,
@@ -32,13 +35,17 @@ enum {
     COPIES_VERSION_BYTES_MAX = 1024,
 };
 
-/* A write of a field of its own, or the end of a session. */
+/* A write of a field of its own, an addition of its own power of 4, or the end of a session. */
 struct copies_write {
-    uint32_t key, node;
-    bool destroys, executed;
-    uint8_t level;      /* Acknowledged at it; 0: not. */
-    uint64_t hlc;       /* Of its stamp. */
-    uint64_t birth_hlc; /* The oldest of those that the session had then. */
+    uint32_t key;
+    bool destroys, adds;
+    uint32_t place;      /* Of an addition: its number among those of its key. */
+    uint32_t client;     /* Who asks for it; 0: nobody in particular. */
+    uint32_t executions; /* So often was it executed as if for the first time. */
+    uint8_t level;       /* Acknowledged at it; 0: not. */
+    uint64_t hlc;        /* Of its stamp. */
+    uint64_t birth_hlc;  /* The oldest of those that the session had then. */
+    uint64_t now_ms;     /* By the clock of its node: a deadline counts from here. */
     uint64_t begun_us, acked_us;
     uint32_t
         doomed; /* Of a field: 1 + the number of the first acknowledged write that ended it; 0: none did. */
@@ -47,6 +54,7 @@ struct copies_write {
 /* What a node had appended since `since_us` went with it. */
 struct copies_loss {
     uint32_t node;
+    bool wiped; /* What was durable, too. */
     uint64_t since_us, until_us;
 };
 
@@ -59,7 +67,7 @@ struct copies_oracle {
 
 struct copies_link {
     struct replication_link *link; /* NULL: it is down. */
-    uint64_t connection;
+    uint64_t connection, heard_us;
     bool full;
 };
 
@@ -73,9 +81,12 @@ struct copies_node {
     struct door door;
     struct replication_port port;
     struct sim *sim;
-    uint32_t node;
+    uint32_t node; /* Its place in the simulator. */
+    const struct slot_table *table;
+    bool founds; /* Nobody else has anything when it begins. */
 
     /* In the data directory. */
+    uint32_t number; /* As a member. */
     struct copies_epoch {
         struct log_epoch epoch;
         size_t at;
@@ -96,6 +107,7 @@ struct copies_node {
     struct replication_core core;
     struct replication *replication;
     struct copies_link links[1 + SIM_NODES_MAX][2]; /* By peer; [1]: it was dialled here. */
+    uint64_t taken_ms, turn_us;                     /* As in server/uring/copies.h. */
     bool timed;
     size_t marked;
     uint64_t tickets;
@@ -113,6 +125,10 @@ struct copies_scenario {
     struct slot_table *tables; /* One for each node, from 0. */
     struct copies_oracle oracle;
     uint32_t replicas;
+    /* Does this node have anything to do with that place? NULL: with every one. */
+    bool (*knows)(const struct copies_node *node, uint32_t place, uint32_t number);
+    /* As replication's port says it. NULL: it is nobody's business. */
+    void (*level)(struct copies_node *node, uint32_t slot, const struct slot_owners *targets);
 };
 
 static inline struct copies_scenario *copies_scenario_of(struct sim *sim)
@@ -120,12 +136,31 @@ static inline struct copies_scenario *copies_scenario_of(struct sim *sim)
     return sim->context;
 }
 
+/* The deadline that a write sets. */
+static inline uint64_t copies_ttl_ms(uint32_t write)
+{
+    return 300 + write % 7 * 400;
+}
+
 struct bytes copies_key(uint32_t key);
 uint64_t copies_position(uint32_t key);
 
-void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t number);
+/* By number; NULL: there is none. */
+struct copies_node *copies_node_of(struct copies_scenario *scenario, uint32_t number);
+/* Who owns a key, by the table of a node that knows. NULL: nobody has that rank. */
+struct copies_node *copies_owner(struct copies_scenario *scenario, uint32_t key, uint32_t rank);
+/* Are all copies of a key the same, and do their nodes know? */
+bool copies_are_level(struct copies_scenario *scenario, uint32_t key);
+
+void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t place);
 void copies_node_fini(struct copies_node *node);
-void copies_node_start(struct copies_node *node);
+/* A start is counted, then the node opens what it has. */
+void copies_node_count(struct copies_node *node);
+void copies_node_open(struct copies_node *node);
+/* Its data directory is empty. */
+void copies_node_wiped(struct copies_node *node);
+/* node->table is another one. */
+void copies_node_use_table(struct copies_node *node);
 void copies_node_stop(struct copies_node *node, enum sim_stop stop);
 void copies_node_written(struct copies_node *node, bool good);
 uint64_t copies_node_now_ms(const struct copies_node *node);
@@ -134,11 +169,13 @@ uint64_t copies_node_now_us(const struct copies_node *node);
 void copies_node_turn(struct copies_node *node);
 /* Execute a write, or send it to whom it belongs. */
 void copies_node_route(struct copies_node *node, uint32_t write, uint8_t flags, uint32_t hops);
+/* The changes of a write, in `to`. */
+struct bytes copies_changes(const struct copies_write *write, uint32_t number, uint8_t to[128]);
 struct bytes copies_node_record(struct copies_node *node, uint32_t key);
 /* Of the one session of a key; 0: there is none. */
 uint64_t copies_node_hash(struct copies_node *node, uint32_t key);
 
-enum copies_message { COPIES_OPEN, COPIES_OPENED, COPIES_FRAME, COPIES_WRITE };
+enum copies_message { COPIES_OPEN, COPIES_OPENED, COPIES_FRAME, COPIES_WRITE, COPIES_MESSAGES_END };
 
 void copies_links_init(struct copies_node *node);
 void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes message);
@@ -149,8 +186,14 @@ void copies_send_write(struct copies_node *node, uint32_t to, uint32_t write, ui
 /* A write is about to be executed, was executed, acknowledged. */
 void copies_oracle_begins(struct copies_node *node, uint32_t write);
 void copies_oracle_executed(struct copies_node *node, uint32_t write, uint64_t hlc);
-void copies_oracle_acked(struct copies_node *node, uint32_t write, enum ack_level level);
-void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us);
+void copies_oracle_acked(struct sim *sim, uint32_t write, enum ack_level level);
+void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us, bool wiped);
+/* The number of the write that set a field; COPIES_WRITES_MAX: none did. */
+uint32_t copies_write_of(struct bytes name);
+/* Was an addition done in this record, which is in view? More than once fails. */
+bool copies_was_added(const struct session_view *view, const struct copies_write *write);
+/* May what a write made have ended, by a destroy or its deadline? */
+bool copies_may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write);
 /* Versions only grow. */
 void copies_oracle_look(struct copies_node *node);
 /* In the end. */

@@ -7,9 +7,9 @@
 
 #include "sim.h"
 
-void sim_disk_init(struct sim_disk *disk, uint32_t node)
+void sim_disk_init(struct sim_disk *disk, uint32_t node, bool other)
 {
-    *disk = (struct sim_disk){.node = node, .kept = true};
+    *disk = (struct sim_disk){.node = node, .other = other, .kept = true};
 }
 
 void sim_disk_fini(struct sim_disk *disk)
@@ -34,16 +34,32 @@ int sim_disk_append(struct sim_disk *disk, struct bytes part)
     return 0;
 }
 
+enum { OTHER = 256 }; /* Of an event: it is the second disk's. */
+
+static struct sim_disk *disk_at(struct sim *sim, uint64_t place)
+{
+    struct sim_node *node = &sim->nodes[place % OTHER];
+
+    return place >= OTHER ? &node->other : &node->disk;
+}
+
+static uint64_t place_of(const struct sim_disk *disk)
+{
+    return disk->node + (disk->other ? OTHER : 0);
+}
+
 /* The node hears of it in its own time. */
 static void tell(struct sim *sim, const struct sim_event *event)
 {
-    sim->scenario->written(sim, event->end, event->b != 0);
+    struct sim_node *node = &sim->nodes[event->end];
+
+    sim->scenario->written(sim, event->b / OTHER == 1 ? &node->other : &node->disk,
+                           event->b % OTHER != 0);
 }
 
 static void write_done(struct sim *sim, const struct sim_event *event)
 {
-    struct sim_node *node = &sim->nodes[event->a];
-    struct sim_disk *disk = &node->disk;
+    struct sim_disk *disk = disk_at(sim, event->a);
 
     if (!disk->writing || disk->writing_number != event->b) {
         return;
@@ -58,8 +74,9 @@ static void write_done(struct sim *sim, const struct sim_event *event)
         disk->failed_us = sim->now_us;
         sim_count(sim, SIM_FAILED_WRITES);
     }
-    if (node->up) {
-        sim_after(sim, 0, disk->node, "written", tell, disk->durable, good);
+    if (sim->nodes[disk->node].up) {
+        sim_after(sim, 0, disk->node, "written", tell, disk->durable,
+                  (good ? 1U : 0U) + (disk->other ? OTHER : 0U));
     }
 }
 
@@ -73,7 +90,7 @@ void sim_disk_write(struct sim *sim, struct sim_disk *disk)
     disk->writing = true;
     disk->writing_end = disk->size;
     disk->writing_number++;
-    sim_after(sim, us, 0, "device", write_done, disk->node, disk->writing_number);
+    sim_after(sim, us, 0, "device", write_done, place_of(disk), disk->writing_number);
 }
 
 void sim_disk_kill(struct sim *sim, struct sim_disk *disk)
@@ -127,12 +144,11 @@ void sim_disk_crash(struct sim *sim, struct sim_disk *disk)
     disk->writing = false;
 }
 
-void sim_disk_wipe(struct sim *sim, struct sim_disk *disk)
+void sim_disk_wipe(struct sim_disk *disk)
 {
     disk->size = disk->durable = 0;
     disk->writing = disk->failed = disk->fails_next = false;
     disk->wiped = true;
-    sim_count(sim, SIM_WIPES);
 }
 
 void sim_disk_settle(struct sim_disk *disk, size_t size)

@@ -31,6 +31,7 @@ enum {
 
 struct sim_disk {
     uint32_t node;
+    bool other; /* It is the node's second one. */
     bool kept;
     uint8_t *data;
     size_t size, capacity, durable;
@@ -42,7 +43,7 @@ struct sim_disk {
     bool wiped;         /* Since the last start. */
 };
 
-void sim_disk_init(struct sim_disk *disk, uint32_t node);
+void sim_disk_init(struct sim_disk *disk, uint32_t node, bool other);
 void sim_disk_fini(struct sim_disk *disk);
 
 /* Returns 0; -ENOSPC; -EIO where it has failed. */
@@ -54,7 +55,7 @@ void sim_disk_write(struct sim *sim, struct sim_disk *disk);
 /* What is left of the file when the process, or the machine, is gone. */
 void sim_disk_kill(struct sim *sim, struct sim_disk *disk);
 void sim_disk_crash(struct sim *sim, struct sim_disk *disk);
-void sim_disk_wipe(struct sim *sim, struct sim_disk *disk);
+void sim_disk_wipe(struct sim_disk *disk);
 
 /* A start found the file good up to `size`: the rest goes, all of that is durable. */
 void sim_disk_settle(struct sim_disk *disk, size_t size);

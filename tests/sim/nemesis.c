@@ -65,7 +65,9 @@ static void harm_node(struct sim *sim, enum nemesis_fault fault, uint32_t node)
     case NEMESIS_WIPE:
         if (draw(sim, WIPE_ONE_OF) == 0) {
             stop(sim, node, SIM_STOP_MACHINE);
-            sim_disk_wipe(sim, &sim->nodes[node].disk);
+            sim_disk_wipe(&sim->nodes[node].disk);
+            sim_disk_wipe(&sim->nodes[node].other);
+            sim_count(sim, SIM_WIPES);
         }
         break;
     default:
@@ -164,21 +166,21 @@ static void harm_net(struct sim *sim, enum nemesis_fault fault, uint32_t node)
 
 static void room_again(struct sim *sim, const struct sim_event *event)
 {
-    sim->nodes[event->a].disk.full = false;
+    sim->nodes[event->a].disk.full = sim->nodes[event->a].other.full = false;
 }
 
 static void fast_again(struct sim *sim, const struct sim_event *event)
 {
-    sim->nodes[event->a].disk.slow = false;
+    sim->nodes[event->a].disk.slow = sim->nodes[event->a].other.slow = false;
 }
 
 /* What belayd does about a failed device write is to end: its operator, or systemd, starts it again. */
 static void restart(struct sim *sim, const struct sim_event *event)
 {
-    struct sim_disk *disk = &sim->nodes[event->a].disk;
+    struct sim_node *node = &sim->nodes[event->a];
 
-    disk->fails_next = false;
-    if (disk->failed) {
+    node->disk.fails_next = node->other.fails_next = false;
+    if (node->disk.failed || node->other.failed) {
         stop(sim, (uint32_t)event->a, draw(sim, 2) == 0 ? SIM_STOP_KILL : SIM_STOP_MACHINE);
     }
 }
@@ -196,16 +198,20 @@ static void harm_machine(struct sim *sim, enum nemesis_fault fault, uint32_t nod
         break;
     case NEMESIS_FULL:
         sim_count(sim, SIM_FULL_DISKS);
-        harmed->disk.full = true;
+        harmed->disk.full = harmed->other.full = true;
         later(sim, "room", room_again, node, 0);
         break;
     case NEMESIS_FAILED_WRITE:
-        harmed->disk.fails_next = true;
+        if (sim->scenario->two_disks && draw(sim, 2) == 0) {
+            harmed->other.fails_next = true;
+        } else {
+            harmed->disk.fails_next = true;
+        }
         later(sim, "restart", restart, node, 0);
         break;
     default:
         sim_count(sim, SIM_SLOW_DISKS);
-        harmed->disk.slow = true;
+        harmed->disk.slow = harmed->other.slow = true;
         later(sim, "fast-disk", fast_again, node, 0);
         break;
     }
@@ -246,10 +252,16 @@ static void strike(struct sim *sim, const struct sim_event *event)
     }
 }
 
+static void begins(struct sim *sim, const struct sim_event *event)
+{
+    (void)event;
+    go_on(sim);
+}
+
 void nemesis_begin(struct sim *sim)
 {
     sim->haste = draw(sim, 3) == 0 ? HASTE : 1;
-    go_on(sim);
+    sim_after(sim, sim->scenario->quiet_us, 0, "begin", begins, 0, 0);
 }
 
 void nemesis_heal(struct sim *sim)
@@ -258,8 +270,9 @@ void nemesis_heal(struct sim *sim)
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         node->disk.full = node->disk.slow = node->disk.fails_next = false;
+        node->other.full = node->other.slow = node->other.fails_next = false;
         sim_resume(sim, i);
-        if (node->disk.failed) {
+        if (node->disk.failed || node->other.failed) {
             sim_stop(sim, i, SIM_STOP_KILL);
         }
         sim_start(sim, i);

@@ -127,9 +127,9 @@ static void check_node(struct raft_node *node)
     /* Leader append-only. */
     SIM_CHECK("append-only",
               !leads || node->role != RAFT_LEADER || node->term != raft->term ||
-                  (last >= node->last && (node->dirty == 0 || node->dirty > node->last)),
+                  (last >= node->last && (node->file.dirty == 0 || node->file.dirty > node->last)),
               "node %u leads, and changes its log", node->node);
-    for (uint64_t i = node->dirty; i != 0 && i <= last; i++) {
+    for (uint64_t i = node->file.dirty; i != 0 && i <= last; i++) {
         if (raft_log_at(&raft->log, i) != NULL) {
             check_entry(node, i);
         }
@@ -139,7 +139,7 @@ static void check_node(struct raft_node *node)
                   raft->applied <= raft->commit && node->chain.index == raft->applied,
               "node %u: term %" PRIu64 ", commit %" PRIu64 ", applied %" PRIu64 ", last %" PRIu64,
               node->node, raft->term, raft->commit, raft->applied, last);
-    node->dirty = 0;
+    node->file.dirty = 0;
     node->role = raft->role;
     node->term = raft->term;
     node->last = last;

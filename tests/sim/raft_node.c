@@ -1,29 +1,16 @@
-/* One Raft node: its store in a file of records, its machine, its ports. */
+/* One Raft node: its machine, its ports. */
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "crc32c.h"
 #include "heap.h"
 #include "raft_scenario.h"
 
 #define OF(type, member, pointer)                                                                  \
     ((struct type *)(void *)((char *)(pointer)-offsetof(struct type, member)))
 
-/* A record of the file: u32 size of the body, u32 CRC-32C of size and body, body: u8 kind, then by kind
- *   VOTE      u64 term, u32 node
- *   APPEND    u32 count, then each: u64 index, u64 term, u8 kind, u32 size, bytes
- *   SNAPSHOT  u64 index, u64 term, u8 alone, u32 size, bytes */
-enum { RECORD_VOTE = 1, RECORD_APPEND = 2, RECORD_SNAPSHOT = 3, RECORD_HEADER_BYTES = 8 };
-
 static struct memory heap = {.resize = heap_resize, .map = heap_map, .unmap = heap_unmap};
-
-static struct sim_disk *disk_of(const struct raft_node *node)
-{
-    return &node->sim->nodes[node->node].disk;
-}
 
 uint64_t raft_node_now_ms(const struct raft_node *node)
 {
@@ -48,205 +35,16 @@ uint64_t raft_entry_hash(const struct raft_entry *entry)
     return raft_hash(hash, entry->data.data, entry->data.size);
 }
 
-/* ---- The store ---- */
-
-static void put(struct buffer *to, uint64_t number, size_t size)
-{
-    uint8_t bytes[8];
-
-    store_u64(bytes, number);
-    int rc = buffer_append(to, bytes_of(bytes, size));
-    assert(rc == 0);
-}
-
-static void put_string(struct buffer *to, struct bytes string)
-{
-    put(to, string.size, 4);
-    int rc = buffer_append(to, string);
-    assert(rc == 0);
-}
-
-static void begin_record(struct buffer *record, uint8_t kind)
-{
-    *record = (struct buffer){.memory = &heap};
-    put(record, 0, RECORD_HEADER_BYTES);
-    put(record, kind, 1);
-}
-
-/* Takes the record. */
-static int append_record(struct raft_node *node, uint64_t sequence, struct buffer *record)
-{
-    struct sim_disk *disk = disk_of(node);
-
-    SIM_CHECK("store", sequence == node->call_count + 1, "a call has not the next number");
-    store_u32(record->data, (uint32_t)(record->size - RECORD_HEADER_BYTES));
-    uint32_t crc = crc32c(0, bytes_of(record->data, 4));
-    crc = crc32c(crc,
-                 bytes_of(record->data + RECORD_HEADER_BYTES, record->size - RECORD_HEADER_BYTES));
-    store_u32(record->data + 4, crc);
-    int rc = sim_disk_append(disk, buffer_bytes(record));
-    buffer_fini(record);
-    if (rc != 0) {
-        return rc;
-    }
-    if (node->call_count == node->call_capacity) {
-        node->call_capacity = 2 * node->call_capacity + 64;
-        node->ends = sim_more(node->ends, node->call_capacity * sizeof *node->ends);
-    }
-    node->ends[node->call_count++] = disk->size;
-    sim_disk_write(node->sim, disk);
-    return 0;
-}
-
-static int store_vote(struct raft_store *store, uint64_t sequence, uint64_t term, uint32_t voted)
-{
-    struct buffer record;
-
-    begin_record(&record, RECORD_VOTE);
-    put(&record, term, 8);
-    put(&record, voted, 4);
-    return append_record(OF(raft_node, store, store), sequence, &record);
-}
-
-static int store_append(struct raft_store *store, uint64_t sequence,
-                        const struct raft_entry entries[], uint32_t count)
-{
-    struct raft_node *node = OF(raft_node, store, store);
-    struct buffer record;
-
-    begin_record(&record, RECORD_APPEND);
-    put(&record, count, 4);
-    for (uint32_t i = 0; i < count; i++) {
-        put(&record, entries[i].index, 8);
-        put(&record, entries[i].term, 8);
-        put(&record, (uint64_t)entries[i].kind, 1);
-        put_string(&record, entries[i].data);
-    }
-    int rc = append_record(node, sequence, &record);
-    if (rc == 0 && (node->dirty == 0 || entries[0].index < node->dirty)) {
-        node->dirty = entries[0].index;
-    }
-    return rc;
-}
-
-static int store_snapshot(struct raft_store *store, uint64_t sequence, uint64_t index,
-                          uint64_t term, struct bytes snapshot, bool alone)
-{
-    struct buffer record;
-
-    begin_record(&record, RECORD_SNAPSHOT);
-    put(&record, index, 8);
-    put(&record, term, 8);
-    put(&record, alone, 1);
-    put_string(&record, snapshot);
-    return append_record(OF(raft_node, store, store), sequence, &record);
-}
-
 void raft_node_written(struct raft_node *node, bool good)
 {
-    const struct sim_disk *disk = disk_of(node);
-    uint64_t sequence = node->told;
+    uint64_t sequence = raft_file_written(&node->file, good);
 
-    if (!good) {
-        return; /* It is not told of any more; its owner starts it again. */
-    }
-    while (sequence < node->call_count && node->ends[sequence] <= disk->durable) {
-        sequence++;
-    }
-    sim_disk_write(node->sim, disk_of(node));
-    if (sequence > node->told) {
-        node->told = sequence;
+    if (sequence != 0) {
         raft_stored(&node->raft, sequence);
     }
 }
 
-/* ---- What a start finds ---- */
-
-struct saved {
-    struct raft_saved saved;
-    struct raft_entry *entries;
-    uint32_t capacity;
-};
-
-static void read_append(struct saved *from, struct reader *body)
-{
-    struct raft_saved *saved = &from->saved;
-    uint32_t count = read_u32(body);
-
-    for (uint32_t i = 0; i < count; i++) {
-        struct raft_entry entry = {.index = read_u64(body)};
-        entry.term = read_u64(body);
-        entry.kind = read_u8(body);
-        entry.data = read_bytes(body, read_u32(body));
-        uint64_t after = entry.index - saved->snapshot_index;
-        SIM_CHECK("store", after >= 1 && after <= saved->entry_count + 1,
-                  "a gap in the stored log");
-        saved->entry_count = (uint32_t)after - 1;
-        if (saved->entry_count == from->capacity) {
-            from->capacity = 2 * from->capacity + 64;
-            from->entries = sim_more(from->entries, from->capacity * sizeof *from->entries);
-        }
-        from->entries[saved->entry_count++] = entry;
-    }
-}
-
-static void read_snapshot(struct saved *from, struct reader *body)
-{
-    struct raft_saved *saved = &from->saved;
-    uint64_t index = read_u64(body), term = read_u64(body);
-    bool alone = read_u8(body) != 0;
-    uint64_t gone = index - saved->snapshot_index;
-
-    SIM_CHECK("store", index > saved->snapshot_index, "a snapshot older than the one before");
-    if (alone || gone >= saved->entry_count) {
-        saved->entry_count = 0;
-    } else {
-        saved->entry_count -= (uint32_t)gone;
-        memmove(from->entries, from->entries + gone, saved->entry_count * sizeof *from->entries);
-    }
-    saved->snapshot_index = index;
-    saved->snapshot_term = term;
-    saved->snapshot = read_bytes(body, read_u32(body));
-}
-
-static void read_record(struct saved *from, struct reader body)
-{
-    switch (read_u8(&body)) {
-    case RECORD_VOTE:
-        from->saved.term = read_u64(&body);
-        from->saved.voted_for = read_u32(&body);
-        break;
-    case RECORD_APPEND:
-        read_append(from, &body);
-        break;
-    default:
-        read_snapshot(from, &body);
-        break;
-    }
-    SIM_CHECK("store", reader_done(&body), "a record cannot be read");
-}
-
-/* Returns where the good part of the file ends. */
-static size_t read_file(struct saved *from, struct bytes file)
-{
-    size_t at = 0;
-
-    while (file.size - at >= RECORD_HEADER_BYTES) {
-        uint32_t size = load_u32(file.data + at);
-        const uint8_t *body = file.data + at + RECORD_HEADER_BYTES;
-        if (size == 0 || size > file.size - at - RECORD_HEADER_BYTES ||
-            load_u32(file.data + at + 4) !=
-                crc32c(crc32c(0, bytes_of(file.data + at, 4)), bytes_of(body, size))) {
-            break;
-        }
-        read_record(from, reader_of(bytes_of(body, size)));
-        at += RECORD_HEADER_BYTES + size;
-    }
-    from->saved.entries = from->entries;
-    return at;
-}
-
-/* ---- The other ports ---- */
+/* ---- The ports ---- */
 
 static void send_message(struct raft_net *net, uint32_t to, struct bytes message)
 {
@@ -333,24 +131,12 @@ static void bootstrap(struct raft_node *node)
 
 void raft_node_start(struct raft_node *node)
 {
-    struct sim_disk *disk = disk_of(node);
-    size_t durable = disk->durable;
-    uint8_t *copy = sim_more(NULL, disk->size + 1);
-    struct saved from = {.entries = NULL};
-
-    if (disk->size > 0) {
-        memcpy(copy, disk->data, disk->size);
-    }
-    size_t end = read_file(&from, bytes_of(copy, disk->size));
-    SIM_CHECK("store", end >= durable, "of %zu durable bytes %zu can be read", durable, end);
-    sim_disk_settle(disk, end);
+    raft_file_open(&node->file, node->sim, &node->sim->nodes[node->node].disk);
+    bool empty = node->file.disk->size == 0;
     node->net = (struct raft_net){.send = send_message};
-    node->store =
-        (struct raft_store){.vote = store_vote, .append = store_append, .snapshot = store_snapshot};
     node->machine = (struct raft_machine){.apply = apply, .save = save, .restore = restore};
     node->tracer = (struct raft_tracer){.event = trace};
     node->chain = (struct raft_chain){0, 0};
-    node->call_count = node->told = node->dirty = 0;
     node->role = RAFT_FOLLOWER;
     node->term = node->last = node->commit = 0;
     const struct raft_options options = {
@@ -364,16 +150,15 @@ void raft_node_start(struct raft_node *node)
     const struct raft_ports ports = {
         .memory = &heap,
         .net = &node->net,
-        .store = &node->store,
+        .store = &node->file.store,
         .machine = &node->machine,
         .tracer = &node->tracer,
     };
-    int rc = raft_init(&node->raft, &options, &ports, &from.saved, raft_node_now_ms(node));
+    int rc = raft_init(&node->raft, &options, &ports, &node->file.saved, raft_node_now_ms(node));
     SIM_CHECK("start", rc == 0, "what is stored is refused: %d", rc);
-    free(from.entries);
-    free(copy);
+    raft_file_forget(&node->file);
     node->runs = true;
-    if (end == 0) {
+    if (empty) {
         bootstrap(node);
     }
     sim_after(node->sim, RAFT_SIM_TICK_US, node->node, "tick", tick, 0, 0);

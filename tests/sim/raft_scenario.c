@@ -126,7 +126,7 @@ static void end(struct sim *sim)
 
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         sim_stop(sim, i, SIM_STOP_CLEAN);
-        free(scenario->nodes[i].ends);
+        raft_file_fini(&scenario->nodes[i].file);
     }
     free(scenario);
 }
@@ -159,9 +159,9 @@ static void reset(struct sim *sim, uint32_t lost, uint32_t peer)
     (void)peer;
 }
 
-static void written(struct sim *sim, uint32_t node, bool good)
+static void written(struct sim *sim, struct sim_disk *disk, bool good)
 {
-    raft_node_written(&raft_scenario_of(sim)->nodes[node], good);
+    raft_node_written(&raft_scenario_of(sim)->nodes[disk->node], good);
 }
 
 static void check(struct sim *sim)

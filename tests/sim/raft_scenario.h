@@ -1,13 +1,14 @@
 /* Scenario `raft`: some Raft nodes on simulated disks and links, who agree on commands while all sorts of things fail.
  *
- *   raft_node.c      one node: its store, its machine, its ports
+ *   raft_file.c      its store
+ *   raft_node.c      one node: its machine, its ports
  *   raft_checks.c    what must hold, whatever fails (raft paper, figure 3)
  *   raft_scenario.c  proposals, changes of members, and that all settles
  */
 #ifndef RAFT_SCENARIO_H
 #define RAFT_SCENARIO_H
 
-#include "raft.h"
+#include "raft_file.h"
 #include "sim.h"
 
 enum {
@@ -30,17 +31,13 @@ struct raft_chain {
 struct raft_node {
     struct raft raft;
     struct raft_net net;
-    struct raft_store store;
+    struct raft_file file;
     struct raft_machine machine;
     struct raft_tracer tracer;
     struct sim *sim;
     uint32_t node;
     bool runs;
     struct raft_chain chain;
-    /* Calls of the store in this life: where each ends in the file. */
-    size_t *ends;
-    uint64_t call_count, call_capacity, told;
-    uint64_t dirty; /* The log was written from this index on, in this event; 0: it was not. */
     /* As the last check saw it, in this life. */
     enum raft_role role;
     uint64_t term, last, commit;

@@ -72,9 +72,9 @@ static void reset(struct sim *sim, uint32_t end, uint32_t peer)
     }
 }
 
-static void written(struct sim *sim, uint32_t node, bool good)
+static void written(struct sim *sim, struct sim_disk *disk, bool good)
 {
-    (void)node;
+    (void)disk; /* There is one. */
     shard_life_written(&shard_scenario_of(sim)->life, good);
 }
 

@@ -260,7 +260,7 @@ void sim_start(struct sim *sim, uint32_t number)
     sim_note(sim, "up", number, node->life, node->disk.size);
     sim->scenario->start(sim, number);
     node->stopped = SIM_STOP_CLEAN;
-    node->disk.wiped = false;
+    node->disk.wiped = node->other.wiped = false;
 }
 
 /* A process that is gone may be followed by its machine. */
@@ -269,7 +269,7 @@ void sim_stop(struct sim *sim, uint32_t number, enum sim_stop stop)
     static const enum sim_count counts[] = {SIM_CLEAN_STOPS, SIM_KILLS, SIM_MACHINES};
     struct sim_node *node = &sim->nodes[number];
 
-    if (stop == SIM_STOP_CLEAN && node->disk.failed) {
+    if (stop == SIM_STOP_CLEAN && (node->disk.failed || node->other.failed)) {
         stop = SIM_STOP_KILL;
     }
     if (node->up) {
@@ -284,8 +284,10 @@ void sim_stop(struct sim *sim, uint32_t number, enum sim_stop stop)
     node->stopped = stop > node->stopped ? stop : node->stopped;
     if (stop == SIM_STOP_MACHINE) {
         sim_disk_crash(sim, &node->disk);
+        sim_disk_crash(sim, &node->other);
     } else if (stop == SIM_STOP_KILL) {
         sim_disk_kill(sim, &node->disk);
+        sim_disk_kill(sim, &node->other);
     }
 }
 
@@ -313,7 +315,8 @@ static void begin(struct sim *sim, uint32_t node_count)
     sim->heals_us = scenario->trouble_us;
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         sim_clock_init(sim, &sim->nodes[i].clock);
-        sim_disk_init(&sim->nodes[i].disk, i);
+        sim_disk_init(&sim->nodes[i].disk, i, false);
+        sim_disk_init(&sim->nodes[i].other, i, true);
     }
     sim_net_init(&sim->net, true);
     scenario->begin(sim);
@@ -337,6 +340,7 @@ static void end(struct sim *sim)
         }
         free(sim->nodes[i].deferred);
         sim_disk_fini(&sim->nodes[i].disk);
+        sim_disk_fini(&sim->nodes[i].other);
     }
 }
 

@@ -72,6 +72,8 @@ struct sim_node {
     uint64_t stopped_us;   /* ... and when. */
     struct sim_clock clock;
     struct sim_disk disk;
+    struct sim_disk
+        other; /* Another file on it, where the scenario has two: durable when its own writes are. */
     struct sim_event *deferred; /* What came while it was paused. */
     uint32_t deferred_count, deferred_capacity;
 };
@@ -80,7 +82,9 @@ struct sim_scenario {
     const char *name;
     uint32_t nodes_min, nodes_max, client_count;
     uint32_t faults;      /* Those that it must stand: bits 1 << enum nemesis_fault. */
-    uint64_t trouble_us;  /* How long the nemesis works. */
+    bool two_disks;       /* Its nodes use sim_node.other as well. */
+    uint64_t quiet_us;    /* So long nothing fails in the beginning. */
+    uint64_t trouble_us;  /* How long the nemesis works, with that. */
     uint64_t settle_us;   /* Within this time after it everything must have settled... */
     uint64_t epilogue_us; /* ... and it goes on so long. */
 
@@ -94,8 +98,8 @@ struct sim_scenario {
     void (*receive)(struct sim *sim, uint32_t end, uint32_t from, struct bytes message);
     /* The connection to `peer` is lost; what was under way may have come there or not. Streams only. */
     void (*reset)(struct sim *sim, uint32_t end, uint32_t peer);
-    /* A device write of the node, which is up, is over. */
-    void (*written)(struct sim *sim, uint32_t node, bool good);
+    /* A device write of a node's, which is up, is over. */
+    void (*written)(struct sim *sim, struct sim_disk *disk, bool good);
     /* After every event, and at the very end. */
     void (*check)(struct sim *sim);
     void (*check_end)(struct sim *sim);
