@@ -164,6 +164,15 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
     }
 }
 
+/* Of a read that any copy may answer: has this node one? A native client knows by its version that a copy is behind, and
+ * asks on; one of RESP cannot tell a copy that is not there yet from a session that is not. */
+static bool may_answer(const struct shard_thread *thread, const struct request *request,
+                       uint32_t slot)
+{
+    return copies_owns(thread, slot) &&
+           (request->procedure == NULL || copies_is_level(thread, slot));
+}
+
 /* The node's part in a request: it executes it, or another one does, or it cannot be executed now. Returns whether it is
  * this node; of a write, what of it others may have is noted in it then. */
 static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct call *call,
@@ -179,8 +188,8 @@ static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct
         request->key.size > KEY_BYTES_MAX || rename_is_journal(request->key)) {
         return true;
     }
-    if (request->op == REQUEST_GET && request->procedure == NULL &&
-        (request->flags & GET_ANY) != 0 && copies_owns(thread, slot)) {
+    if (request->op == REQUEST_GET && (request->flags & GET_ANY) != 0 &&
+        may_answer(thread, request, slot)) {
         return true;
     }
     copies_find(thread, slot, call->coordinate, route);

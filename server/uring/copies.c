@@ -47,6 +47,11 @@ bool copies_owns(const struct shard_thread *thread, uint32_t slot)
     return slot_owners_has(&table->owners[slot], table->self);
 }
 
+bool copies_is_level(const struct shard_thread *thread, uint32_t slot)
+{
+    return replication_is_level(thread->copies.replication, slot);
+}
+
 uint64_t copies_silence_us(const struct shard_thread *thread)
 {
     uint32_t silence_ms = thread->plane->options.cluster.silence_ms;

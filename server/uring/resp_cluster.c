@@ -1,5 +1,6 @@
 #include "resp_cluster.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,8 +76,7 @@ static struct place place_of_node(const struct shard_thread *thread, uint32_t no
     return member == NULL ? own_place(thread) : place_of(member);
 }
 
-/* Who coordinates each slot now, 0: nobody; in the turn's arena. Nodes that only have copies are not told of: each is a
- * primary of other slots, and clients take a node for one or the other. NULL: no memory. */
+/* Who coordinates each slot now, 0: nobody; in the turn's arena. NULL: no memory. */
 static const uint32_t *find_primaries(struct shard_thread *thread)
 {
     uint32_t *primaries = arena_take(&thread->arena, SLOT_COUNT * sizeof *primaries);
@@ -92,6 +92,11 @@ static const uint32_t *find_primaries(struct shard_thread *thread)
 static void put_id(uint32_t number, char id[NODE_ID_BYTES + 1])
 {
     snprintf(id, NODE_ID_BYTES + 1, "be1a%028x%08x", 0, number);
+}
+
+bool resp_cluster_owns(const struct shard_thread *thread, uint32_t slot)
+{
+    return thread->table == NULL || copies_owns(thread, slot);
 }
 
 /* ---- MOVED ---- */
@@ -163,8 +168,6 @@ const char *resp_moved(struct shard_thread *thread, const struct connection *con
     return text;
 }
 
-/* ---- CLUSTER ---- */
-
 static int put_place(const struct resp_out *out, const struct place *place)
 {
     char id[NODE_ID_BYTES + 1];
@@ -188,31 +191,127 @@ static uint32_t end_of_run(const uint32_t primaries[], uint32_t slot)
     return end;
 }
 
-static int put_run(const struct local *local, uint32_t slot, uint32_t end, uint32_t node)
-{
-    const struct place place = place_of_node(local->thread, node);
-    int rc = resp_array(local->out, 3);
+/* ---- CLUSTER SLOTS ----
+ *
+ * After READONLY also who has copies of a run of slots. As each of these nodes is the primary of other slots, and clients
+ * take a node for what they heard of it first, or last, the first slot of each primary comes before all runs and its last one
+ * behind them, both without copies. */
 
+enum { PART_FIRST, PART_RUNS, PART_LAST, PARTS };
+
+struct slots {
+    const struct local *local;
+    const uint32_t *primaries;
+    bool copies;
+    uint8_t *parts; /* Of each slot, in which it comes. */
+};
+
+static void mark_ends(const struct slots *slots)
+{
+    const struct shard_thread *thread = slots->local->thread;
+
+    for (uint32_t i = 0; i < member_count(thread); i++) {
+        const uint32_t node = place_at(thread, i).number;
+        uint32_t first = 0, end = SLOT_COUNT;
+        while (first < SLOT_COUNT && slots->primaries[first] != node) {
+            first++;
+        }
+        while (end > first && slots->primaries[end - 1] != node) {
+            end--;
+        }
+        if (end > first) {
+            slots->parts[end - 1] = PART_LAST;
+            slots->parts[first] = PART_FIRST;
+        }
+    }
+}
+
+/* The first slot behind `slot` that is not told with it. */
+static uint32_t end_of_told(const struct slots *slots, uint32_t slot)
+{
+    const uint32_t same = end_of_run(slots->primaries, slot);
+    uint32_t end = slot + 1;
+
+    if (!slots->copies) {
+        return same;
+    }
+    const struct slot_owners *owners = table_of(slots->local->thread)->owners;
+    while (end < same && slots->parts[slot] == PART_RUNS && slots->parts[end] == PART_RUNS &&
+           memcmp(&owners[end], &owners[slot], sizeof owners[slot]) == 0) {
+        end++;
+    }
+    return end;
+}
+
+static uint32_t find_copies(const struct slots *slots, uint32_t slot,
+                            uint32_t nodes[PLACEMENT_REPLICAS_MAX])
+{
+    const struct slot_table *table = table_of(slots->local->thread);
+    uint32_t count = 0;
+
+    for (uint32_t rank = 0; slots->copies && slots->parts[slot] == PART_RUNS &&
+                            rank < PLACEMENT_REPLICAS_MAX && table->owners[slot].nodes[rank] != 0;
+         rank++) {
+        const uint32_t node = table->owners[slot].nodes[rank];
+        const struct slot_table_member *member = slot_table_member(table, node);
+        if (node != slots->primaries[slot] && member != NULL && member->serves) {
+            nodes[count++] = node;
+        }
+    }
+    return count;
+}
+
+static int put_run(const struct slots *slots, uint32_t slot, uint32_t end)
+{
+    const struct local *local = slots->local;
+    struct place place = place_of_node(local->thread, slots->primaries[slot]);
+    uint32_t nodes[PLACEMENT_REPLICAS_MAX];
+    const uint32_t copies = find_copies(slots, slot, nodes);
+
+    int rc = resp_array(local->out, 3 + copies);
     rc = rc != 0 ? rc : resp_number(local->out, slot);
     rc = rc != 0 ? rc : resp_number(local->out, end - 1);
-    return rc != 0 ? rc : put_place(local->out, &place);
+    rc = rc != 0 ? rc : put_place(local->out, &place);
+    for (uint32_t i = 0; i < copies && rc == 0; i++) {
+        place = place_of_node(local->thread, nodes[i]);
+        rc = put_place(local->out, &place);
+    }
+    return rc;
 }
 
 static int put_slots(const struct local *local, const uint32_t primaries[])
 {
+    struct slots slots = {
+        .local = local,
+        .primaries = primaries,
+        .copies = local->session->reads_copies && local->thread->clustered,
+        .parts = arena_take(&local->thread->arena, SLOT_COUNT),
+    };
     uint64_t count = 0;
 
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot = end_of_run(primaries, slot)) {
+    if (slots.parts == NULL) {
+        return -ENOMEM;
+    }
+    memset(slots.parts, PART_RUNS, SLOT_COUNT);
+    if (slots.copies) {
+        mark_ends(&slots);
+    }
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot = end_of_told(&slots, slot)) {
         count += primaries[slot] != 0;
     }
     int rc = resp_array(local->out, count);
-    for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0;) {
-        uint32_t end = end_of_run(primaries, slot);
-        rc = primaries[slot] == 0 ? 0 : put_run(local, slot, end, primaries[slot]);
-        slot = end;
+    for (uint32_t part = 0; part < PARTS; part++) {
+        for (uint32_t slot = 0, end; slot < SLOT_COUNT && rc == 0; slot = end) {
+            end = end_of_told(&slots, slot);
+            if (primaries[slot] != 0 && slots.parts[slot] == part) {
+                rc = put_run(&slots, slot, end);
+            }
+        }
     }
     return rc;
 }
+
+/* ---- CLUSTER SHARDS, NODES, INFO ---- */
 
 /* The runs of slots whose primary a node is: appended as first and last, or counted where `out` is NULL. */
 static int put_primary_runs(const uint32_t primaries[], uint32_t node, const struct resp_out *out,
@@ -354,6 +453,8 @@ static int put_info(const struct local *local, const uint32_t primaries[])
         (unsigned long long)copies_epoch(thread), (unsigned long long)copies_epoch(thread));
     return resp_verbatim(local->out, bytes_of(text, (size_t)size));
 }
+
+/* ---- CLUSTER ---- */
 
 int local_cluster(struct local *local)
 {

@@ -17,6 +17,9 @@ const char *resp_moved(struct shard_thread *thread, const struct connection *con
                        const struct command *command, struct resp_arguments arguments,
                        char text[RESP_MOVED_BYTES]);
 
+/* Has this node a copy of the slot, by its map? */
+bool resp_cluster_owns(const struct shard_thread *thread, uint32_t slot);
+
 /* CLUSTER, but for COUNTKEYSINSLOT and GETKEYSINSLOT. Returns 0 or -ENOMEM. */
 int local_cluster(struct local *local);
 

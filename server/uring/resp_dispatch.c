@@ -148,6 +148,9 @@ static void perform(struct shard_thread *thread, struct connection *connection, 
         resp_pubsub(thread, connection, number, command, array, whole);
     } else if (command->local == LOCAL_MONITOR) {
         resp_monitor(thread, connection, number, whole);
+    } else if (command->local == LOCAL_CLUSTER &&
+               resp_walk_slot(thread, connection, number, array, whole)) {
+        return;
     } else if (is_walk(command)) {
         resp_walk(thread, connection, number, command, array, whole);
     } else if (command->join == JOIN_MOVE) {

@@ -200,6 +200,14 @@ const char *resp_keep_key(struct shard_thread *thread, const struct connection *
     return NULL;
 }
 
+uint32_t resp_flags(const struct connection *connection, bool writes)
+{
+    const struct resp_session *session = connection->resp;
+
+    return (session->resp3 ? RUN_RESP3 : 0) |
+           (!writes && session->reads_copies ? (uint32_t)GET_ANY : 0);
+}
+
 struct request resp_request_of(const struct connection *connection, const struct command *command,
                                struct bytes key, struct bytes body)
 {
@@ -208,7 +216,7 @@ struct request resp_request_of(const struct connection *connection, const struct
     return (struct request){
         .op = write ? REQUEST_WRITE : REQUEST_GET,
         .mode = (command->flags & COMMAND_MAKES) != 0 ? WRITE_UPSERT : WRITE_UPDATE,
-        .flags = connection->resp->resp3 ? RUN_RESP3 : 0,
+        .flags = resp_flags(connection, write),
         .received_us = connection->arrived_us,
         .key = key,
         .body = body,

@@ -55,10 +55,11 @@ struct resp_session {
     uint32_t
         tasks; /* Under way (tasks.h, or EXEC with what is done later): the next command waits for them. */
     bool resp3;
-    bool reads_copies; /* READONLY: nodes that are not a key's primary need not say so. */
-    bool silent;       /* CLIENT REPLY OFF. */
-    bool silent_next;  /* CLIENT REPLY SKIP: the request after this one... */
-    bool silent_now;   /* ... and the one that is served. */
+    bool
+        reads_copies; /* READONLY: of its keys that a node has it answers reads, whoever coordinates them. */
+    bool silent;      /* CLIENT REPLY OFF. */
+    bool silent_next; /* CLIENT REPLY SKIP: the request after this one... */
+    bool silent_now;  /* ... and the one that is served. */
     struct resp_multi multi;
     struct connection *connection;
     struct subscriber subscriber;
@@ -151,6 +152,8 @@ void resp_route(struct shard_thread *thread, struct connection *connection, uint
 /* The request that a command on one key makes, but for its ticket. */
 struct request resp_request_of(const struct connection *connection, const struct command *command,
                                struct bytes key, struct bytes body);
+/* What its flags say of the client. */
+uint32_t resp_flags(const struct connection *connection, bool writes);
 /* Returns the ticket, or 0 where there are too many. */
 uint64_t resp_take_call(struct shard_thread *thread, const struct connection *connection,
                         const struct command *command, enum call_form form, struct call **call);
@@ -256,6 +259,10 @@ bool resp_may_hear(const struct shard_thread *thread, const struct connection *c
 /* KEYS, DBSIZE, FLUSHDB, FLUSHALL (resp_walk.c). */
 void resp_walk(struct shard_thread *thread, struct connection *connection, uint64_t number,
                const struct command *command, struct bytes array, struct bytes whole);
+/* CLUSTER COUNTKEYSINSLOT, GETKEYSINSLOT: of what this node has of a slot, 0 and none where it is none of its owners. Returns
+ * false, with nothing done, where it is neither of the two, or not as it should be. */
+bool resp_walk_slot(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                    struct bytes array, struct bytes whole);
 /* Of resp_protocol. */
 size_t resp_part_instead(const struct call *call, uint8_t frame_type, enum status status,
                          const char *text, uint8_t *to);

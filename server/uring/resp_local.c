@@ -190,7 +190,7 @@ static int reset(struct local *local)
     watched_enough(local);
     session->database = 0;
     session->silent_now = session->silent_now && !session->silent; /* SKIP holds for it, too. */
-    session->resp3 = session->silent = false;
+    session->resp3 = session->silent = session->reads_copies = false;
     session->name[0] = '\0';
     local->connection->user = NULL;
     resp_multi_clear(&session->multi);

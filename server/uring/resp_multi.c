@@ -237,11 +237,14 @@ static void queue_select(struct resp_multi *multi, struct bytes number)
     }
 }
 
-/* CLIENT REPLY would be about a part of EXEC's reply. */
+/* CLIENT REPLY would be about a part of EXEC's reply; the others go over keys. */
 static bool can_be_queued(const struct command *command, struct bytes word)
 {
-    return command->procedure.run != NULL ||
-           (exec_is_keyless(command) && !(command->local == LOCAL_CLIENT && run_is(word, "reply")));
+    bool replies = command->local == LOCAL_CLIENT && run_is(word, "reply");
+    bool walks = command->local == LOCAL_CLUSTER &&
+                 (run_is(word, "countkeysinslot") || run_is(word, "getkeysinslot"));
+
+    return command->procedure.run != NULL || (exec_is_keyless(command) && !replies && !walks);
 }
 
 static struct bytes second_word(struct bytes array)
@@ -333,7 +336,7 @@ static void send_all(struct shard_thread *thread, struct connection *connection,
     struct request request = {
         .op = multi->writes ? REQUEST_WRITE : REQUEST_GET,
         .mode = WRITE_UPDATE,
-        .flags = connection->resp->resp3 ? RUN_RESP3 : 0,
+        .flags = resp_flags(connection, multi->writes),
         .received_us = connection->arrived_us,
         .key = read_string(&keys),
         .body = body,

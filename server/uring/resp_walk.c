@@ -1,4 +1,5 @@
-/* Commands of the RESP door on all keys: KEYS, DBSIZE, FLUSHDB, FLUSHALL. Each walks over the shards, some keys a turn, so
+/* Commands of the RESP door on all keys: KEYS, DBSIZE, FLUSHDB, FLUSHALL; and on those that this node has of one slot:
+ * CLUSTER COUNTKEYSINSLOT, GETKEYSINSLOT. Each walks over the shards, some keys a turn, so
  * that others are served meanwhile; what changes behind its back may count or not, as with SCAN. */
 #include <errno.h>
 #include <string.h>
@@ -8,9 +9,11 @@
 #include "glob.h"
 #include "heap.h"
 #include "plane_private.h"
+#include "resp_cluster.h"
 #include "resp_door.h"
 #include "run.h"
 #include "shard_thread.h"
+#include "slot.h"
 #include "sweep.h"
 #include "tasks.h"
 
@@ -19,6 +22,9 @@ enum { FLUSH_STEP_KEYS = 500 };
 struct walk {
     struct task task;
     enum command_local what;
+    bool in_slot;  /* Only of one slot, and what this node itself has of it... */
+    uint32_t slot; /* ... so many keys at most. */
+    uint64_t keys_max;
     uint32_t shard;        /* Where it is... */
     uint64_t cursor, next; /* ... and where it goes on. */
     bool sweeps;           /* Over all nodes, page by page. */
@@ -47,6 +53,23 @@ static void free_walk(struct shard_thread *thread, struct task *task)
     heap_give(thread->memory, walk, sizeof *walk);
 }
 
+/* ---- What is told ---- */
+
+static bool counts(const struct walk *walk)
+{
+    return walk->what == LOCAL_DBSIZE || (walk->in_slot && walk->keys_max == 0);
+}
+
+static bool gives_keys(const struct walk *walk)
+{
+    return walk->what == LOCAL_KEYS || (walk->in_slot && walk->keys_max > 0);
+}
+
+static uint32_t slot_at(uint64_t position)
+{
+    return (uint32_t)(position >> (64 - SLOT_BITS));
+}
+
 /* ---- The end ---- */
 
 static int put_keys(const struct resp_out *out, const struct walk *walk)
@@ -73,9 +96,9 @@ static void end(struct shard_thread *thread, struct walk *walk)
         resp_reply_status(thread, connection, number, walk->status);
     } else if (walk->error != NULL) {
         resp_reply_error(thread, connection, number, walk->error);
-    } else if (walk->what == LOCAL_DBSIZE) {
+    } else if (counts(walk)) {
         resp_reply_number(thread, connection, number, (int64_t)walk->count);
-    } else if (walk->what == LOCAL_KEYS) {
+    } else if (gives_keys(walk)) {
         const struct resp_out out = {.buffer = &thread->scratch, .resp3 = connection->resp->resp3};
         thread->scratch.size = 0;
         resp_reply(thread, connection, number, put_keys(&out, walk));
@@ -133,6 +156,14 @@ static void step_done(struct shard_thread *thread, struct walk *walk)
     walk->cursor = walk->next;
     walk->shard += walk->cursor == 0;
     walk->sweep.tries = 0;
+    if (walk->in_slot) {
+        bool more = walk->cursor != 0 && slot_at(walk->cursor) == walk->slot &&
+                    (counts(walk) || walk->count < walk->keys_max);
+        if (!more) {
+            end(thread, walk);
+            return;
+        }
+    }
     if (walk->shard < (walk->sweeps ? 1 : thread->plane->options.shard_count)) {
         task_go_on(thread, &walk->task, 0);
     } else {
@@ -200,6 +231,10 @@ static bool is_wanted(const struct walk *walk, struct bytes key, struct bytes *n
     if (walk->database == 0 && key.size > 0 && key.data[0] == RESP_KEY_RESERVED) {
         return false;
     }
+    if (walk->in_slot) {
+        *name = key;
+        return slot_of_key(key) == walk->slot && (counts(walk) || walk->count < walk->keys_max);
+    }
     *name = bytes_of(key.data + walk->database, key.size - walk->database);
     return glob_matches(buffer_bytes(&walk->pattern), *name);
 }
@@ -226,12 +261,12 @@ static void take_keys(struct shard_thread *thread, struct walk *walk, struct byt
         struct bytes key = read_string(&keys);
         if (is_wanted(walk, key, &name)) {
             walk->count++;
-            rc = walk->what == LOCAL_DBSIZE ? 0 : keep(walk, is_flush(walk) ? key : name);
+            rc = counts(walk) ? 0 : keep(walk, is_flush(walk) ? key : name);
         }
     }
     if (rc != 0) {
         fail(thread, walk, STATUS_MEMORY_FULL, NULL);
-    } else if (walk->what == LOCAL_KEYS && walk->keys.size > gather_bytes_max(thread)) {
+    } else if (gives_keys(walk) && walk->keys.size > gather_bytes_max(thread)) {
         fail(thread, walk, STATUS_OK,
              "ERR the keys do not fit into limits.output_buffer; use SCAN instead");
     } else if (is_flush(walk) && walk->keys.size > 0) {
@@ -323,6 +358,7 @@ static struct walk *make(struct shard_thread *thread, const struct connection *c
     };
     sweep_init(&walk->sweep, thread->memory);
     walk->sweeps = thread->clustered;
+    walk->sweep.only = connection->redirects ? thread->plane->options.actor.node : 0;
     if (!walk->everything) {
         walk->database = resp_put_database(connection->resp->database, prefix);
         rc = buffer_append(&walk->prefix, bytes_of(prefix, walk->database));
@@ -369,4 +405,71 @@ void resp_walk(struct shard_thread *thread, struct connection *connection, uint6
         return;
     }
     task_add_for(thread, &walk->task, &walk_kind, connection, number);
+}
+
+/* ---- CLUSTER COUNTKEYSINSLOT, GETKEYSINSLOT ---- */
+
+/* The arguments. Returns NULL or what is wrong. */
+static const char *read_slot(struct resp_arguments arguments, bool gives, int64_t *slot,
+                             int64_t *keys_max)
+{
+    struct bytes word;
+
+    (void)resp_next(&arguments, &word);
+    if (!resp_next(&arguments, &word) || !resp_integer(word, slot) || *slot < 0 ||
+        *slot >= SLOT_COUNT) {
+        return "ERR Invalid or out of range slot";
+    }
+    if (gives &&
+        (!resp_next(&arguments, &word) || !resp_integer(word, keys_max) || *keys_max < 0)) {
+        return "ERR Invalid number of keys";
+    }
+    return NULL;
+}
+
+bool resp_walk_slot(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                    struct bytes array, struct bytes whole)
+{
+    struct resp_arguments arguments = resp_arguments(array);
+    struct bytes sub = bytes_of(NULL, 0);
+    int64_t slot = 0, keys_max = 0;
+
+    (void)resp_next(&arguments, &sub);
+    struct resp_arguments rest = arguments;
+    (void)resp_next(&rest, &sub);
+    const bool gives = run_is(sub, "getkeysinslot");
+    if (!connection->redirects || (!gives && !run_is(sub, "countkeysinslot")) ||
+        rest.count != (gives ? 2U : 1U)) {
+        return false;
+    }
+    const char *error = read_slot(arguments, gives, &slot, &keys_max);
+    error =
+        error != NULL ? error : resp_denied_key(thread, connection, ROLE_READ, bytes_of(NULL, 0));
+    if (error != NULL) {
+        resp_reply_error(thread, connection, number, error);
+        return true;
+    }
+    if (!resp_cluster_owns(thread, (uint32_t)slot) || (gives && keys_max == 0)) {
+        thread->scratch.size = 0;
+        const struct resp_out out = {.buffer = &thread->scratch};
+        resp_reply(thread, connection, number, gives ? resp_array(&out, 0) : resp_number(&out, 0));
+        return true;
+    }
+    if (resp_waits(thread, connection, number, 1, whole) ||
+        resp_waits_for_all(thread, connection, number, whole)) {
+        return true;
+    }
+    struct walk *walk = make(thread, connection, LOCAL_CLUSTER, bytes_of(NULL, 0));
+    if (walk == NULL) {
+        resp_reply_error(thread, connection, number, "OOM no memory for the request");
+        return true;
+    }
+    walk->in_slot = true;
+    walk->sweeps = false;
+    walk->slot = (uint32_t)slot;
+    walk->keys_max = (uint64_t)keys_max;
+    walk->shard = walk->slot % thread->plane->options.shard_count;
+    walk->cursor = (uint64_t)slot << (64 - SLOT_BITS);
+    task_add_for(thread, &walk->task, &walk_kind, connection, number);
+    return true;
 }

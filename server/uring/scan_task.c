@@ -6,6 +6,7 @@
 #include "container.h"
 #include "frame.h"
 #include "heap.h"
+#include "plane_private.h"
 #include "shard.h"
 #include "shard_thread.h"
 #include "sweep.h"
@@ -99,6 +100,7 @@ int scan_task_begin(struct shard_thread *thread, struct connection *connection, 
     }
     *scan = (struct scan_task){.asked = {.memory = thread->memory}};
     sweep_init(&scan->sweep, thread->memory);
+    scan->sweep.only = connection->redirects ? thread->plane->options.actor.node : 0;
     scan->sweep.type = request->type;
     scan->sweep.cursor = request->cursor;
     scan->sweep.count = request->count;

@@ -85,6 +85,10 @@ static uint32_t find_nodes(struct sweep *sweep, uint32_t nodes[SWEEP_NODES_MAX])
     uint32_t count = 0;
 
     sweep->limit = 0;
+    if (sweep->only != 0) {
+        nodes[0] = sweep->only;
+        return 1;
+    }
     for (uint32_t slot = slot_at(sweep->cursor); slot < SLOT_COUNT; slot++) {
         uint32_t node = coordinator(sweep, slot), i = 0;
         while (i < count && nodes[i] != node) {
@@ -180,7 +184,7 @@ int sweep_ask(struct shard_thread *thread, struct sweep *sweep, struct task *tas
 
 static void avoid(struct sweep *sweep, uint32_t node)
 {
-    if (!is_avoided(sweep, node) && sweep->avoided_count < SWEEP_NODES_MAX) {
+    if (sweep->only == 0 && !is_avoided(sweep, node) && sweep->avoided_count < SWEEP_NODES_MAX) {
         sweep->avoided[sweep->avoided_count++] = node;
     }
 }
@@ -217,6 +221,13 @@ static uint64_t position_of(struct shard_thread *thread, struct bytes key)
     return request.position;
 }
 
+/* As who asks has to go by what it says itself of who has what (resp_cluster.c). */
+static bool counts(struct shard_thread *thread, const struct sweep *sweep, uint32_t slot,
+                   uint32_t node)
+{
+    return (sweep->only != 0 ? copies_guess(thread, slot) : coordinator(sweep, slot)) == node;
+}
+
 /* What a part has before the stop, of slots that its node coordinates. */
 static int take_part(struct shard_thread *thread, struct sweep *sweep,
                      const struct sweep_part *part)
@@ -228,7 +239,7 @@ static int take_part(struct shard_thread *thread, struct sweep *sweep,
         const uint8_t *begin = keys.at;
         uint64_t position = position_of(thread, read_string(&keys));
         if ((sweep->next == 0 || position < sweep->next) &&
-            coordinator(sweep, slot_at(position)) == part->node) {
+            counts(thread, sweep, slot_at(position), part->node)) {
             rc = buffer_append(&sweep->keys, bytes_of(begin, (size_t)(keys.at - begin)));
         }
     }

@@ -6,6 +6,8 @@
  * others have of it counts for nothing. So nobody needs to agree: a node says no where its map is another one or it has
  * not all of what it owns yet, and the page is asked for anew, without that node where there are others.
  *
+ * A cluster-aware client asks each node for itself, and adds up: it is told of those keys alone that this node coordinates.
+ *
  * So a page has every key that was there throughout, but for one thing: of a slot whose owners cannot reach each other
  * each side has its own.
  *
@@ -36,6 +38,7 @@ struct sweep_part;
 
 struct sweep {
     struct buffer prefix; /* Of the keys. */
+    uint32_t only;        /* Of keys that this node, which it is, coordinates; 0: of all. */
     uint8_t type;         /* enum session_type, or any. */
     uint32_t count;       /* Keys of a page, about. */
     uint64_t cursor;      /* Where it is... */

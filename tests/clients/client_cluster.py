@@ -66,6 +66,35 @@ def aware(ports):
     check(cluster.cluster_info()["cluster_state"] == "ok", "CLUSTER INFO")
     check(cluster.cluster_keyslot("foo") == 12182, "CLUSTER KEYSLOT")
     check(cluster.delete("a") == 1, "DEL")
+    wanted = {b"aware:%d" % number for number in range(KEYS)}
+    check(sorted(cluster.scan_iter("aware:*", target_nodes="primaries")) == sorted(wanted), "SCAN gives each once")
+    check(sorted(cluster.keys("aware:*", target_nodes="primaries")) == sorted(wanted), "KEYS gives each once")
+    everything = list(cluster.scan_iter("*", target_nodes="primaries"))
+    check(cluster.dbsize(target_nodes="primaries") == len(everything) == len(set(everything)), "DBSIZE counts each once")
+    slot = cluster.cluster_keyslot("{tag}")
+    check(cluster.mset({f"{{tag}}{number}": 1 for number in range(5)}), "MSET of one slot")
+    check(cluster.cluster_countkeysinslot(slot) == 5, "COUNTKEYSINSLOT")
+    check(set(cluster.cluster_get_keys_in_slot(slot, 3)) < {f"{{tag}}{number}" for number in range(5)}, "GETKEYSINSLOT")
+    copies(ports)
+
+
+def copies(ports):
+    """A client that may read copies does: half of the keys at a node that is not their primary."""
+    cluster = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", ports[0])], socket_timeout=30, read_from_replicas=True)
+    check(len(cluster.get_primaries()) == len(ports) and not cluster.get_replicas(), "each node is a primary")
+    asked = set()
+    for number in range(KEYS):
+        key = f"aware:{number}"
+        slot = cluster.keyslot(key)
+        nodes = cluster.nodes_manager.slots_cache[slot]
+        for _ in nodes:
+            asked.add(cluster.nodes_manager.get_node_from_slot(slot, True).port)
+            check(cluster.get(key) == b"%d" % number, "GET of a copy")
+        check(len(nodes) <= 2, "two owners")
+    check(len([slot for slot in range(16384) if len(cluster.nodes_manager.slots_cache[slot]) == 2]) >= 16384 - 2 * len(ports),
+          "it knows the copies")
+    check(asked == set(ports), "all are asked")
+    check(cluster.set("aware:1", "x") and cluster.get("aware:1") in (b"1", b"x"), "writes go on")
 
 
 if __name__ == "__main__":
