@@ -334,26 +334,55 @@ static int set_replicas(struct map *map, struct placement_work *work, uint32_t r
     return 0;
 }
 
-static int settle(struct map *map, const struct map_command *command)
+/* Returns 0; -EALREADY; -ESTALE. */
+static int settle_run(struct map *map, const struct map_run *run)
 {
-    uint32_t end = command->slot + command->slot_count;
+    uint32_t end = run->slot + run->count;
     bool changes = false;
 
-    if (command->slot >= SLOT_COUNT || command->slot_count == 0 ||
-        command->slot_count > SLOT_COUNT - command->slot || command->owners.nodes[0] == 0) {
-        return -EINVAL;
-    }
-    for (uint32_t slot = command->slot; slot < end; slot++) {
+    for (uint32_t slot = run->slot; slot < end; slot++) {
         struct slot_owners targets = map_targets(map, slot);
-        if (memcmp(&targets, &command->owners, sizeof targets) != 0) {
+        if (memcmp(&targets, &run->owners, sizeof targets) != 0) {
             return -ESTALE;
         }
         changes = changes || memcmp(&map->owners[slot], &targets, sizeof targets) != 0;
     }
-    for (uint32_t slot = command->slot; slot < end; slot++) {
-        map->owners[slot] = command->owners;
+    for (uint32_t slot = run->slot; slot < end; slot++) {
+        map->owners[slot] = run->owners;
     }
     return changes ? 0 : -EALREADY;
+}
+
+static bool runs_good(struct bytes runs)
+{
+    struct reader from = reader_of(runs);
+    uint32_t end = 0;
+    struct map_run run;
+
+    while (map_run_read(&from, &end, &run)) {
+        if (run.owners.nodes[0] == 0) {
+            return false;
+        }
+    }
+    return runs.size > 0 && reader_done(&from);
+}
+
+static int settle(struct map *map, struct bytes runs)
+{
+    struct reader from = reader_of(runs);
+    bool changes = false, stale = false;
+    uint32_t end = 0;
+    struct map_run run;
+
+    if (!runs_good(runs)) {
+        return -EINVAL;
+    }
+    while (map_run_read(&from, &end, &run)) {
+        int rc = settle_run(map, &run);
+        changes = changes || rc == 0;
+        stale = stale || rc == -ESTALE;
+    }
+    return changes ? 0 : stale ? -ESTALE : -EALREADY;
 }
 
 static int apply(struct map *map, struct placement_work *work, const struct map_command *command)
@@ -384,7 +413,7 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
     case MAP_REPLICAS:
         return set_replicas(map, work, command->replicas);
     case MAP_SETTLE:
-        return settle(map, command);
+        return settle(map, command->runs);
     case MAP_CONDITION:
         return set_condition(member, command->condition);
     }

@@ -6,7 +6,12 @@
 #include "liveness.h"
 #include "map_parts.h"
 
-enum { COMMAND_BYTES_MAX = 2 + MAP_MEMBER_BYTES_MAX + MAP_POLICY_BYTES_MAX };
+enum {
+    COMMAND_BYTES_MAX = 2 + MAP_MEMBER_BYTES_MAX + MAP_POLICY_BYTES_MAX,
+    RUN_BYTES_MAX = (2 + PLACEMENT_REPLICAS_MAX) * VARINT_BYTES_MAX + 1,
+};
+
+/* ---- Runs of a SETTLE ---- */
 
 static uint8_t owner_count(const struct slot_owners *owners)
 {
@@ -18,15 +23,64 @@ static uint8_t owner_count(const struct slot_owners *owners)
     return count;
 }
 
-static void put_settle(const struct map_command *command, struct buffer *to)
+int map_run_put(struct buffer *to, uint32_t *end, const struct map_run *run)
 {
-    uint8_t count = owner_count(&command->owners);
+    uint8_t count = owner_count(&run->owners);
+    int rc =
+        to->size + RUN_BYTES_MAX > MAP_RUNS_BYTES_MAX ? -E2BIG : buffer_reserve(to, RUN_BYTES_MAX);
 
-    map_put_varint(to, command->slot);
-    map_put_varint(to, command->slot_count);
+    if (rc != 0) {
+        return rc;
+    }
+    map_put_varint(to, run->slot - *end);
+    map_put_varint(to, run->count);
     map_put_u8(to, count);
     for (uint8_t i = 0; i < count; i++) {
-        map_put_varint(to, command->owners.nodes[i]);
+        map_put_varint(to, run->owners.nodes[i]);
+    }
+    *end = run->slot + run->count;
+    return 0;
+}
+
+bool map_run_read(struct reader *from, uint32_t *end, struct map_run *run)
+{
+    if (from->bad || reader_left(from) == 0) {
+        return false;
+    }
+    *run = (struct map_run){.slot = *end + map_read_number(from, SLOT_COUNT - *end)};
+    run->count = map_read_number(from, SLOT_COUNT - run->slot);
+    uint8_t count = read_u8(from);
+    if (count > PLACEMENT_REPLICAS_MAX || run->count == 0) {
+        from->bad = true;
+        return false;
+    }
+    for (uint8_t i = 0; i < count; i++) {
+        run->owners.nodes[i] = map_read_number(from, MAP_NUMBER_MAX);
+        from->bad = from->bad || run->owners.nodes[i] == 0;
+    }
+    *end = run->slot + run->count;
+    return !from->bad;
+}
+
+static uint32_t run_count(struct bytes runs)
+{
+    struct reader from = reader_of(runs);
+    uint32_t end = 0, count = 0;
+    struct map_run run;
+
+    while (map_run_read(&from, &end, &run)) {
+        count++;
+    }
+    return count;
+}
+
+/* ---- Writing ---- */
+
+static void put_runs(struct bytes runs, struct buffer *to)
+{
+    if (runs.size > 0) {
+        memcpy(to->data + to->size, runs.data, runs.size);
+        to->size += runs.size;
     }
 }
 
@@ -42,12 +96,13 @@ static void put_add(const struct map_command *command, struct buffer *to)
 
 int map_command_encode(const struct map_command *command, struct buffer *to)
 {
-    int rc = buffer_reserve(to, COMMAND_BYTES_MAX);
+    bool many = command->type == MAP_SETTLE && run_count(command->runs) > 1;
+    int rc = buffer_reserve(to, COMMAND_BYTES_MAX + command->runs.size);
 
     if (rc != 0) {
         return rc;
     }
-    map_put_u8(to, MAP_COMMAND_VERSION);
+    map_put_u8(to, many ? MAP_COMMAND_VERSION : MAP_COMMAND_VERSION_FIRST);
     map_put_u8(to, (uint8_t)command->type);
     switch (command->type) {
     case MAP_ADD:
@@ -83,25 +138,26 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
         map_put_varint(to, command->replicas);
         break;
     case MAP_SETTLE:
-        put_settle(command, to);
+        put_runs(command->runs, to);
         break;
     }
     return 0;
 }
 
-static void read_settle(struct reader *from, struct map_command *command)
+/* ---- Reading ---- */
+
+/* All that is left, once it was looked at. */
+static void read_runs(struct reader *from, uint8_t version, struct map_command *command)
 {
-    command->slot = map_read_number(from, SLOT_COUNT - 1);
-    command->slot_count = map_read_number(from, SLOT_COUNT - command->slot);
-    uint8_t count = read_u8(from);
-    if (count > PLACEMENT_REPLICAS_MAX || command->slot_count == 0) {
-        from->bad = true;
-        return;
+    uint32_t end = 0, count = 0;
+    struct map_run run;
+
+    command->runs = bytes_of(from->at, reader_left(from));
+    while (map_run_read(from, &end, &run)) {
+        count++;
     }
-    for (uint8_t i = 0; i < count; i++) {
-        command->owners.nodes[i] = map_read_number(from, MAP_NUMBER_MAX);
-        from->bad = from->bad || command->owners.nodes[i] == 0;
-    }
+    bool good = version == MAP_COMMAND_VERSION_FIRST ? count == 1 : count > 1;
+    from->bad = from->bad || !good || command->runs.size > MAP_RUNS_BYTES_MAX;
 }
 
 static void read_add(struct reader *from, struct map_command *command)
@@ -115,7 +171,7 @@ static void read_add(struct reader *from, struct map_command *command)
     from->bad = from->bad || command->name.size == 0;
 }
 
-static void read_body(struct reader *from, struct map_command *command)
+static void read_body(struct reader *from, uint8_t version, struct map_command *command)
 {
     switch (command->type) {
     case MAP_ADD:
@@ -154,7 +210,7 @@ static void read_body(struct reader *from, struct map_command *command)
         from->bad = from->bad || command->replicas == 0;
         return;
     case MAP_SETTLE:
-        read_settle(from, command);
+        read_runs(from, version, command);
         return;
     }
     from->bad = true;
@@ -165,11 +221,14 @@ int map_command_decode(struct bytes from, struct map_command *command)
     struct reader reader = reader_of(from);
 
     memset(command, 0, sizeof *command);
-    if (from.size > 0 && from.data[0] != MAP_COMMAND_VERSION) {
+    if (from.size > 0 &&
+        (from.data[0] < MAP_COMMAND_VERSION_FIRST || from.data[0] > MAP_COMMAND_VERSION)) {
         return -EPROTONOSUPPORT;
     }
-    (void)read_u8(&reader);
+    uint8_t version = read_u8(&reader);
     command->type = (enum map_command_type)read_u8(&reader);
-    read_body(&reader, command);
+    read_body(&reader, version, command);
+    reader.bad =
+        reader.bad || (version != MAP_COMMAND_VERSION_FIRST && command->type != MAP_SETTLE);
     return reader_done(&reader) ? 0 : -EBADMSG;
 }

@@ -1,7 +1,7 @@
 /* What changes the map: commands, which are entries of Raft's log. Every node applies the same ones in the same order to
  * the same map and has the same map after each.
  *
- * Encoded: 1 MAP_COMMAND_VERSION, 1 type, then what the type has, in this order, as in map.h:
+ * Encoded: 1 version, 1 type, then what the type has, in this order, as in map.h:
  *
  *   ADD          varint number (0: the next one), varint weight, strings name, zone, region, place
  *   PLACE        varint number, place: string host, 2 each ports, varint start, varint shards
@@ -12,16 +12,26 @@
  *   POLICY_REMOVE  string prefix
  *   REPLICAS     varint replicas
  *   CONDITION    varint number, 1 condition
- *   SETTLE       varint first slot, varint slots, 1 nodes, varint number of each
+ *   SETTLE       runs up to the end, at least one: varint slots between the end of the run before (of the first: slot 0)
+ *                and this one, varint slots, 1 nodes, varint number of each
  *
- * Memory: a command is plain data. Threads: any.
+ * The version is 1, but 2 for a SETTLE of several runs, which version 1 did not have: so nodes that do not know it say
+ * so.
+ *
+ * Memory: a command is plain data, but for the runs of a SETTLE, which are somebody else's bytes: the decoder's input, or
+ * what map_run_put() wrote. Threads: any.
  */
 #ifndef MAP_COMMAND_H
 #define MAP_COMMAND_H
 
 #include "map.h"
 
-enum { MAP_COMMAND_VERSION = 1 };
+enum {
+    MAP_COMMAND_VERSION = 2,
+    MAP_COMMAND_VERSION_FIRST = 1,
+    /* Of a SETTLE's runs: with 5 replicas and numbers below 256 each slot may be a run. */
+    MAP_RUNS_BYTES_MAX = 256 * 1024,
+};
 
 enum map_command_type {
     MAP_ADD = 1,
@@ -47,9 +57,22 @@ struct map_command {
     struct map_text name, zone, region; /* ADD. */
     struct map_place place;             /* ADD, PLACE. */
     struct policy policy;               /* POLICY_SET; of POLICY_REMOVE the prefix. */
-    uint32_t slot, slot_count;          /* SETTLE: these slots... */
-    struct slot_owners owners;          /* ... to these owners. */
+    struct bytes runs;                  /* SETTLE: as map_run_put() writes them. */
 };
+
+/* Slots that follow each other, and who is to own them. */
+struct map_run {
+    uint32_t slot, count; /* At least one. */
+    struct slot_owners owners;
+};
+
+/* Append a run to those of a SETTLE. `end` is where the one before ends, 0 at first, and is moved on; it is not after
+ * `run->slot`. Returns 0; -E2BIG: these are all that one command may have; -ENOMEM: both with nothing changed. */
+int map_run_put(struct buffer *to, uint32_t *end, const struct map_run *run);
+
+/* Read the next run; `end` as above. Returns whether there was one: at the end of the bytes, or where they are bad
+ * (`from->bad`), there is none. */
+bool map_run_read(struct reader *from, uint32_t *end, struct map_run *run);
 
 /* Append the encoding. Returns 0, or -ENOMEM with `to` as it was. */
 int map_command_encode(const struct map_command *command, struct buffer *to);
@@ -65,8 +88,9 @@ int map_command_decode(struct bytes from, struct map_command *command);
  *   -E2BIG     ADD, POLICY_SET: there are as many as there may be
  *   -EPERM     STATE, CONDITION: not from its present state
  *   -EBUSY     REMOVE of one that is neither down, left nor joining; LEFT while it still owns slots
- *   -ESTALE    SETTLE: these are not the targets of all these slots (any more)
+ *   -ESTALE    SETTLE: of no run these are the targets of all its slots (any more), unless it is so already
  *
+ * SETTLE: each run counts by itself, and is passed over where these are not the targets of all its slots.
  * ADD: the member is JOINING. STATE: JOINING to ACTIVE or LEFT; ACTIVE and DEGRADED to each other and to DRAINING;
  * DRAINING to ACTIVE or LEFT; LEFT to JOINING; each but LEFT to DOWN, and from there to what it was before or to LEFT.
  * STATE to DEGRADED is an operator's word, and to ACTIVE from there says that nothing is wrong; CONDITION is what the

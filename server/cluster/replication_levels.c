@@ -13,7 +13,7 @@
 
 enum {
     LEVEL_US = 50 * 1000,    /* From look to look. */
-    REPORT_US = 1000 * 1000, /* The same targets are told again after it. */
+    REPORT_US = 1000 * 1000, /* All that are to be settled are told again after it. */
     STEPS_OF_LOOK = 4096,    /* Slots. */
     STRAY_REST_US = 5000 * 1000,
     STRAY_RETRY_US = 1000 * 1000,
@@ -230,6 +230,7 @@ static void report(struct replication *r, uint32_t slot)
             return;
         }
     }
+    slot_set_put(&r->told, slot, true);
     r->port->level(r->port, slot, targets);
 }
 
@@ -245,7 +246,7 @@ static void look_at_levels(struct replication *r)
         }
         owned += route->rank < PLACEMENT_REPLICAS_MAX;
         not_level += !replication_check_level(r, slot);
-        if (reports) {
+        if (reports || !slot_set_has(&r->told, slot)) {
             report(r, slot);
         }
     }
@@ -289,6 +290,7 @@ void replication_levels_reset(struct replication *r)
         }
     }
     memset(r->strays, 0, sizeof r->strays);
+    r->told = (struct slot_set){0};
     r->level_us = r->report_us = r->stray_us = 0;
     r->stray_looked = 0;
 }

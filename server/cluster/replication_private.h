@@ -275,6 +275,7 @@ struct replication {
     int32_t work; /* Left in this tick. */
 
     uint64_t level_us, report_us;
+    struct slot_set told; /* To be level with these targets. */
     uint32_t level_cursor, report_cursor, stray_cursor;
     uint64_t stray_us; /* No look for more before. */
     uint32_t stray_looked;

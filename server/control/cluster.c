@@ -151,6 +151,7 @@ static void free_parts(struct cluster *cluster)
     give_back(cluster, cluster->work, sizeof *cluster->work);
     give_back(cluster, cluster->levels, SLOT_COUNT * sizeof *cluster->levels);
     buffer_fini(&cluster->scratch);
+    buffer_fini(&cluster->runs);
     give_back(cluster, cluster, sizeof *cluster);
 }
 
@@ -176,7 +177,7 @@ static struct cluster *make(const struct cluster_options *options, uint64_t now_
     memset(made, 0, sizeof *made);
     made->options = *options;
     made->now_ms = now_ms;
-    made->scratch.memory = memory;
+    made->scratch.memory = made->runs.memory = memory;
     made->proposal_number = options->random >> 1; /* Others than in a life before. */
     if (!make_parts(made)) {
         free_parts(made);

@@ -39,12 +39,12 @@
 #include "verdict.h"
 
 enum {
-    CLUSTER_PROPOSALS_MAX = 512,  /* Of this node, not applied yet. */
-    CLUSTER_PROPOSE_MS = 10000,   /* So long a proposal is tried. */
-    CLUSTER_SETTLE_MS = 200,      /* Slots that are level wait for others so long, ... */
-    CLUSTER_SETTLE_MS_MAX = 2000, /* ... and while more come, or are to, so long. */
-    /* Maps go out at most so often: each costs some 10 ms. */
-    CLUSTER_PUBLISH_MS = 50,
+    CLUSTER_PROPOSALS_MAX = 512, /* Of this node, not applied yet. */
+    CLUSTER_PROPOSE_MS = 10000,  /* So long a proposal is tried. */
+    CLUSTER_SETTLE_MS = 50,      /* Slots that are level wait for others so long, ... */
+    CLUSTER_SETTLE_MS_MAX = 500, /* ... and while more come, so long. */
+    /* Maps go out at most so often: each costs some ms, here and on the shards. */
+    CLUSTER_PUBLISH_MS = 20,
     CLUSTER_ALONE_TICK_MS = 1000, /* A node alone has next to nothing to look after. */
 };
 
@@ -131,8 +131,8 @@ void cluster_epoch(struct cluster *cluster, uint64_t now_ms, uint32_t node, uint
 void cluster_condition(struct cluster *cluster, uint64_t now_ms, uint8_t condition);
 
 /* All of `targets` have what the owners of the slot have: they are to own it. Said once by this node, its primary; it is
- * proposed until the map has it, or other targets. Slots may come one by one: runs of those that come about the same
- * time become one command each. */
+ * proposed until the map has it, or other targets. Slots may come one by one: those that come about the same time
+ * become one command. */
 void cluster_level(struct cluster *cluster, uint64_t now_ms, uint32_t slot,
                    const struct slot_owners *targets);
 

@@ -19,8 +19,7 @@ enum {
     CLUSTER_LOG_BYTES = 256 * 1024,
     CLUSTER_KEPT_ENTRIES = 256,
     CLUSTER_LOST_DOWN_AFTERS = 10, /* A voter that is down for so many `down_after` is replaced. */
-    CLUSTER_SETTLES_MAX = 64, /* With so many proposals under way no more of these are added. */
-    CLUSTER_PULL_MS = 200,    /* A map is asked for at most so often. */
+    CLUSTER_PULL_MS = 200,         /* A map is asked for at most so often. */
 };
 
 /* A command of this node that is not known to be applied. */
@@ -88,7 +87,10 @@ struct cluster {
     /* Targets that have all of their slots, as was said; nobody: not said. */
     struct slot_owners *levels;
     uint32_t level_count;
+    bool settle_waits; /* Some were said since the last proposal. */
     uint64_t settle_due_ms, settle_latest_ms;
+    uint64_t settle_number; /* Of that proposal. */
+    struct buffer runs;
 
     uint64_t elections, snapshots, proposed, proposals_failed, maps_published, maps_pulled,
         frames_bad;
@@ -135,8 +137,11 @@ void cluster_proposals_follow_up(struct cluster *cluster);
 void cluster_proposals_cancel(struct cluster *cluster);
 
 /* Propose for this node itself, unless the very same is under way. Where it cannot be taken now, its reason stays, and
- * so it will be tried again. */
-void cluster_propose_own(struct cluster *cluster, const struct map_command *command);
+ * so it will be tried again. Returns the proposal's number, 0 where there is none. */
+uint64_t cluster_propose_own(struct cluster *cluster, const struct map_command *command);
+
+/* Is it still open what becomes of this proposal? */
+bool cluster_is_proposed(const struct cluster *cluster, uint64_t number);
 
 /* Another node's proposal, and the leader's word on one of ours. */
 void cluster_propose_came(struct cluster *cluster, uint32_t from, uint64_t number,

@@ -145,30 +145,43 @@ static struct bytes command_of(const struct buffer *entry)
     return bytes_of(reader.at, reader_left(&reader));
 }
 
-static bool is_under_way(struct cluster *cluster, struct bytes command)
+/* The number of the same one; 0: there is none. */
+static uint64_t under_way(const struct cluster *cluster, struct bytes command)
 {
     for (uint32_t i = 0; cluster->proposal_count > 0 && i < CLUSTER_PROPOSALS_MAX; i++) {
         const struct cluster_proposal *proposal = &cluster->proposals[i];
         if (proposal->number != 0 && proposal->done == NULL &&
             bytes_equal(command_of(&proposal->entry), command)) {
-            return true;
+            return proposal->number;
         }
     }
-    return false;
+    return 0;
 }
 
-void cluster_propose_own(struct cluster *cluster, const struct map_command *command)
+uint64_t cluster_propose_own(struct cluster *cluster, const struct map_command *command)
 {
     struct cluster_proposal *proposal;
 
     cluster->scratch.size = 0;
-    if (map_command_encode(command, &cluster->scratch) != 0 ||
-        is_under_way(cluster, buffer_bytes(&cluster->scratch))) {
-        return;
+    if (map_command_encode(command, &cluster->scratch) != 0) {
+        return 0;
     }
-    if (add(cluster, command, &proposal) == 0) {
+    uint64_t number = under_way(cluster, buffer_bytes(&cluster->scratch));
+    if (number == 0 && add(cluster, command, &proposal) == 0) {
+        number = proposal->number;
         send(cluster, proposal);
     }
+    return number;
+}
+
+bool cluster_is_proposed(const struct cluster *cluster, uint64_t number)
+{
+    for (uint32_t i = 0; number != 0 && i < CLUSTER_PROPOSALS_MAX; i++) {
+        if (cluster->proposals[i].number == number) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- What became of them ---- */

@@ -1,4 +1,4 @@
-/* Slots whose targets have all there is: runs of them become commands, a few at a time. */
+/* Slots whose targets have all there is: what is said of them within a short while becomes one command. */
 #include <string.h>
 
 #include "cluster_private.h"
@@ -8,19 +8,31 @@ static bool same(const struct slot_owners *a, const struct slot_owners *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
+static void wake_when_due(struct cluster *cluster)
+{
+    const struct cluster_port *port = &cluster->options.port;
+    uint64_t due_ms = cluster->settle_due_ms < cluster->settle_latest_ms
+                          ? cluster->settle_due_ms
+                          : cluster->settle_latest_ms;
+
+    port->wake_in(port->context,
+                  due_ms > cluster->now_ms ? (uint32_t)(due_ms - cluster->now_ms) : 1);
+}
+
 void cluster_level(struct cluster *cluster, uint64_t now_ms, uint32_t slot,
                    const struct slot_owners *targets)
 {
     cluster->now_ms = now_ms > cluster->now_ms ? now_ms : cluster->now_ms;
-    if (slot < SLOT_COUNT && targets->nodes[0] != 0) {
-        if (cluster->level_count == 0) {
-            cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
-        }
-        if (cluster->levels[slot].nodes[0] == 0) {
-            cluster->level_count++;
-            cluster->settle_due_ms = cluster->now_ms + CLUSTER_SETTLE_MS;
-        }
-        cluster->levels[slot] = *targets;
+    if (slot >= SLOT_COUNT || targets->nodes[0] == 0 || same(&cluster->levels[slot], targets)) {
+        return;
+    }
+    cluster->level_count += cluster->levels[slot].nodes[0] == 0;
+    cluster->levels[slot] = *targets;
+    cluster->settle_due_ms = cluster->now_ms + CLUSTER_SETTLE_MS;
+    if (!cluster->settle_waits) {
+        cluster->settle_waits = true;
+        cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
+        wake_when_due(cluster);
     }
 }
 
@@ -38,12 +50,14 @@ static bool is_due(struct cluster *cluster, uint32_t slot)
     if (level->nodes[0] == 0) {
         return false;
     }
-    struct slot_owners targets = map_targets(cluster->map, slot);
-    if (!same(level, &targets) || same(level, &cluster->map->owners[slot])) {
-        forget(cluster, slot);
-        return false;
+    if (!same(level, &cluster->map->owners[slot])) {
+        struct slot_owners targets = map_targets(cluster->map, slot);
+        if (same(level, &targets)) {
+            return true;
+        }
     }
-    return true;
+    forget(cluster, slot);
+    return false;
 }
 
 /* Does the slot belong to a run with these owners: as it is to have them, or has them already? */
@@ -52,59 +66,62 @@ static bool fits(struct cluster *cluster, uint32_t slot, const struct slot_owner
     if (same(&cluster->levels[slot], owners)) {
         return is_due(cluster, slot);
     }
-    struct slot_owners targets = map_targets(cluster->map, slot);
-    return same(&targets, owners) && same(&cluster->map->owners[slot], owners);
-}
-
-/* Is the slot to have these owners as well, and not level yet? Shards tell of their slots one after the other, and those
- * that follow each other are of different shards: what comes soon is waited for. */
-static bool is_to_come(struct cluster *cluster, uint32_t slot, const struct slot_owners *owners)
-{
-    if (slot >= SLOT_COUNT || same(&cluster->levels[slot], owners)) {
+    if (!same(&cluster->map->owners[slot], owners)) {
         return false;
     }
     struct slot_owners targets = map_targets(cluster->map, slot);
-    return same(&targets, owners) && !same(&cluster->map->owners[slot], owners);
+    return same(&targets, owners);
 }
 
-/* Propose the run that begins with this slot, unless something of it is to come and it is not `late`. Returns the slot
- * after it. */
-static uint32_t propose_run(struct cluster *cluster, uint32_t slot, bool late)
+/* The run that begins with this slot. */
+static struct map_run run_from(struct cluster *cluster, uint32_t slot)
 {
-    struct map_command command = {
-        .type = MAP_SETTLE,
-        .slot = slot,
-        .owners = cluster->levels[slot],
-    };
-    uint32_t end = slot + 1, last = slot;
+    struct map_run run = {.slot = slot, .count = 1, .owners = cluster->levels[slot]};
 
-    while (end < SLOT_COUNT && fits(cluster, end, &command.owners)) {
-        last = cluster->levels[end].nodes[0] != 0 ? end : last;
-        end++;
+    for (uint32_t end = slot + 1; end < SLOT_COUNT && fits(cluster, end, &run.owners); end++) {
+        if (cluster->levels[end].nodes[0] != 0) {
+            run.count = end - slot + 1;
+        }
     }
-    command.slot_count = last - slot + 1;
-    if (late || (!is_to_come(cluster, end, &command.owners) &&
-                 (slot == 0 || !is_to_come(cluster, slot - 1, &command.owners)))) {
-        cluster_propose_own(cluster, &command);
+    return run;
+}
+
+/* As many as one command has room for; the others follow once it is applied. */
+static void propose_all(struct cluster *cluster)
+{
+    struct map_command command = {.type = MAP_SETTLE};
+    uint32_t end = 0;
+    int rc = 0;
+
+    cluster->runs.size = 0;
+    for (uint32_t slot = 0; slot < SLOT_COUNT && cluster->level_count > 0 && rc == 0; slot++) {
+        if (is_due(cluster, slot)) {
+            const struct map_run run = run_from(cluster, slot);
+            rc = map_run_put(&cluster->runs, &end, &run);
+            slot = run.slot + run.count - 1;
+        }
     }
-    return last + 1;
+    if (cluster->runs.size > 0) {
+        command.runs = buffer_bytes(&cluster->runs);
+        cluster->settle_number = cluster_propose_own(cluster, &command);
+        cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
+    }
 }
 
 void cluster_settle_tick(struct cluster *cluster)
 {
-    const bool late = cluster->now_ms >= cluster->settle_latest_ms;
-
-    if (cluster->level_count == 0 || (cluster->now_ms < cluster->settle_due_ms && !late)) {
+    if (cluster->level_count == 0) {
+        cluster->settle_waits = false;
         return;
     }
-    cluster->settle_due_ms = cluster->now_ms + CLUSTER_SETTLE_MS;
-    for (uint32_t slot = 0, next; slot < SLOT_COUNT; slot = next) {
-        if (cluster->level_count == 0 || cluster->proposal_count >= CLUSTER_SETTLES_MAX) {
-            return;
-        }
-        next = is_due(cluster, slot) ? propose_run(cluster, slot, late) : slot + 1;
+    if (cluster_is_proposed(cluster, cluster->settle_number)) {
+        return;
     }
-    if (late) {
-        cluster->settle_latest_ms = cluster->now_ms + CLUSTER_SETTLE_MS_MAX;
+    if ((cluster->settle_waits && cluster->now_ms >= cluster->settle_due_ms) ||
+        cluster->now_ms >= cluster->settle_latest_ms) {
+        cluster->settle_waits = false;
+        propose_all(cluster);
+    } else if (cluster->settle_waits) {
+        wake_when_due(cluster);
     }
 }

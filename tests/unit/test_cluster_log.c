@@ -120,7 +120,7 @@ static void test_bad_bytes(void **state)
                      -EPROTONOSUPPORT);
     assert_null(cluster_entry_apply(bytes_of(edited, good.size), &map, &work, &outcomes));
     edited[0] = 1;
-    edited[5] = 2; /* A command of another version. */
+    edited[5] = MAP_COMMAND_VERSION + 1;
     const struct cluster_applied *applied =
         cluster_entry_apply(bytes_of(edited, good.size), &map, &work, &outcomes);
     assert_int_equal(applied->rc, -EPROTONOSUPPORT);

@@ -12,13 +12,13 @@
 static struct map map, other, decoded;
 static struct placement_work work;
 static struct test_memory memory;
-static struct buffer encoded, again;
+static struct buffer encoded, again, listed;
 
 static int set_up(void **state)
 {
     (void)state;
     memory = test_memory();
-    encoded = again = (struct buffer){.memory = &memory.memory};
+    encoded = again = listed = (struct buffer){.memory = &memory.memory};
     map_init(&map, 7, 2);
     return 0;
 }
@@ -28,6 +28,7 @@ static int tear_down(void **state)
     (void)state;
     buffer_fini(&encoded);
     buffer_fini(&again);
+    buffer_fini(&listed);
     assert_int_equal(memory.outstanding_bytes, 0);
     return 0;
 }
@@ -122,10 +123,23 @@ static bool owners_equal(struct slot_owners a, struct slot_owners b)
     return memcmp(&a, &b, sizeof a) == 0;
 }
 
-/* Settle all slots, in runs of equal targets. Returns how many slots had other owners. */
+static struct map_command settle_command(uint32_t slot, uint32_t count, struct slot_owners owners)
+{
+    const struct map_run run = {slot, count, owners};
+    uint32_t end = 0;
+
+    listed.size = 0;
+    assert_int_equal(map_run_put(&listed, &end, &run), 0);
+    return (struct map_command){.type = MAP_SETTLE, .runs = buffer_bytes(&listed)};
+}
+
+/* Settle all slots, in runs of equal targets, by one command. Returns how many slots had other owners. */
 static uint32_t settle_all(void)
 {
-    uint32_t changed = 0;
+    struct map_command command = {.type = MAP_SETTLE};
+    uint32_t changed = 0, put = 0;
+
+    listed.size = 0;
 
     for (uint32_t slot = 0, end; slot < SLOT_COUNT; slot = end) {
         struct slot_owners targets = map_targets(&map, slot);
@@ -133,11 +147,13 @@ static uint32_t settle_all(void)
             changed += !owners_equal(map.owners[end], targets);
         }
         if (targets.nodes[0] != 0) {
-            struct map_command command = {
-                .type = MAP_SETTLE, .slot = slot, .slot_count = end - slot, .owners = targets};
-            int rc = apply(&command);
-            assert_true(rc == 0 || rc == -EALREADY);
+            const struct map_run run = {slot, end - slot, targets};
+            assert_int_equal(map_run_put(&listed, &put, &run), 0);
         }
+    }
+    if (listed.size > 0) {
+        command.runs = buffer_bytes(&listed);
+        assert_int_equal(apply(&command), changed > 0 ? 0 : -EALREADY);
     }
     return changed;
 }
@@ -296,17 +312,87 @@ static void test_stale_settle(void **state)
 {
     (void)state;
     make_three();
-    struct map_command command = {.type = MAP_SETTLE, .slot = 9, .slot_count = 1};
     assert_int_equal(set_replicas(3), 0);
-    command.owners = map_targets(&map, 9);
-    assert_int_equal(set_state(command.owners.nodes[2], MAP_DOWN), 0);
+    const struct slot_owners targets = map_targets(&map, 9);
+    struct map_command command = settle_command(9, 1, targets);
+    assert_int_equal(set_state(targets.nodes[2], MAP_DOWN), 0);
     assert_int_equal(apply(&command), -ESTALE);
-    command.owners = map_targets(&map, 9);
+    command = settle_command(9, 1, map_targets(&map, 9));
     assert_int_equal(apply(&command), -EALREADY);
-    command.slot_count = SLOT_COUNT;
+    command = settle_command(9, SLOT_COUNT, map_targets(&map, 9));
     assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
-    command = (struct map_command){.type = MAP_SETTLE, .slot_count = 1};
+    command = settle_command(0, 1, (struct slot_owners){{0}});
     assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
+    command.runs = bytes_of(NULL, 0);
+    assert_int_equal(map_apply(&map, &work, &command), -EINVAL);
+}
+
+/* Each run of a command counts by itself, and as a whole. */
+static void test_settle_in_part(void **state)
+{
+    static struct slot_owners before[SLOT_COUNT];
+    struct map_command command = {.type = MAP_SETTLE};
+    uint32_t end = 0, other_slot = 1;
+
+    (void)state;
+    make_three();
+    assert_int_equal(set_replicas(3), 0);
+    memcpy(before, map.owners, sizeof before);
+    while (owners_equal(map_targets(&map, other_slot), map_targets(&map, 0))) {
+        other_slot++;
+    }
+    assert_true(other_slot > 1 && other_slot < SLOT_COUNT - 1);
+    const struct map_run list[] = {
+        {0, 1, map_targets(&map, 0)},
+        {1, other_slot, map_targets(&map, 0)}, /* Its last slot has others. */
+        {SLOT_COUNT - 1, 1, map_targets(&map, SLOT_COUNT - 1)},
+    };
+    listed.size = 0;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(map_run_put(&listed, &end, &list[i]), 0);
+    }
+    command.runs = buffer_bytes(&listed);
+    assert_int_equal(apply(&command), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        bool settled = slot == 0 || slot == SLOT_COUNT - 1;
+        assert_true(
+            owners_equal(map.owners[slot], settled ? map_targets(&map, slot) : before[slot]));
+    }
+    assert_int_equal(apply(&command), -ESTALE);
+}
+
+/* A command has as many runs as it may. */
+static void test_many_runs(void **state)
+{
+    struct map_command command = {.type = MAP_SETTLE}, read;
+    struct map_run run = {.count = 1, .owners = {{1, 2, 3, 4, 5}}}, found;
+    uint32_t end = 0, count = 0;
+
+    (void)state;
+    listed.size = 0;
+    for (; run.slot < SLOT_COUNT; run.slot++) {
+        assert_int_equal(map_run_put(&listed, &end, &run), 0);
+    }
+    command.runs = buffer_bytes(&listed);
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&command, &encoded), 0);
+    assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), 0);
+    struct reader from = reader_of(read.runs);
+    for (end = 0; map_run_read(&from, &end, &found); count++) {
+        assert_int_equal(found.slot, count);
+        assert_true(owners_equal(found.owners, run.owners));
+    }
+    assert_int_equal(count, SLOT_COUNT);
+    for (int i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
+        run.owners.nodes[i] = MAP_NUMBER_MAX;
+    }
+    listed.size = end = run.slot = 0;
+    while (run.slot < SLOT_COUNT && map_run_put(&listed, &end, &run) == 0) {
+        run.slot++;
+    }
+    assert_int_equal(map_run_put(&listed, &end, &run), -E2BIG);
+    assert_in_range(listed.size, MAP_RUNS_BYTES_MAX - 100, MAP_RUNS_BYTES_MAX);
+    assert_int_equal(end, run.slot);
 }
 
 static struct map_command policy_command(enum map_command_type type, const char *prefix,
@@ -533,6 +619,40 @@ static void test_golden_commands(void **state)
     assert_bytes_equal(buffer_bytes(&encoded), bytes_of(condition, sizeof condition));
 }
 
+/* One run is as in version 1, several are what version 2 is for. */
+static void test_golden_settle(void **state)
+{
+    static const uint8_t one[] = {1, 9, 0xac, 2, 5, 2, 1, 0x80, 1};
+    static const uint8_t two[] = {2, 9, 0xac, 2, 5, 2, 1, 0x80, 1, 0, 1, 1, 7};
+    const struct map_run second = {305, 1, {{7}}};
+    struct map_command command = settle_command(300, 5, (struct slot_owners){{1, 128}}), read;
+    struct reader from;
+    struct map_run run;
+    uint32_t end = 0;
+
+    (void)state;
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&command, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), bytes_of(one, sizeof one));
+    assert_int_equal(map_command_decode(bytes_of(one, sizeof one), &read), 0);
+    from = reader_of(read.runs);
+    assert_true(map_run_read(&from, &end, &run));
+    assert_int_equal(run.slot, 300);
+    assert_int_equal(run.count, 5);
+    assert_true(owners_equal(run.owners, (struct slot_owners){{1, 128}}));
+    assert_int_equal(map_run_put(&listed, &end, &second), 0);
+    command.runs = buffer_bytes(&listed);
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&command, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), bytes_of(two, sizeof two));
+    assert_int_equal(map_command_decode(bytes_of(two, sizeof two), &read), 0);
+    for (size_t size = 1; size < sizeof two; size++) { /* As a whole, and in that version only. */
+        assert_int_equal(map_command_decode(bytes_of(two, size), &read), -EBADMSG);
+    }
+    encoded.data[0] = 1;
+    assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), -EBADMSG);
+}
+
 /* Only the one encoding of a map is taken, and none of what is no map. */
 static void test_other_encodings(void **state)
 {
@@ -617,7 +737,10 @@ static void test_bad_commands(void **state)
     assert_int_equal(buffer_append(&encoded, bytes_of("", 1)), 0);
     assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), -EBADMSG);
     assert_int_equal(map_command_decode(bytes_of("\1\77", 2), &read), -EBADMSG);
-    assert_int_equal(map_command_decode(bytes_of("\2\1", 2), &read), -EPROTONOSUPPORT);
+    assert_int_equal(map_command_decode(bytes_of("\3\1", 2), &read), -EPROTONOSUPPORT);
+    assert_int_equal(map_command_decode(bytes_of("\0\1", 2), &read), -EPROTONOSUPPORT);
+    assert_int_equal(map_command_decode(bytes_of("\1\5\1", 3), &read), 0);
+    assert_int_equal(map_command_decode(bytes_of("\2\5\1", 3), &read), -EBADMSG);
 }
 
 /* ---- Random commands. ---- */
@@ -653,8 +776,7 @@ static struct map_command random_command(uint64_t *seed)
         return (struct map_command){.type = MAP_REPLICAS, .replicas = 1 + random_below(seed, 4)};
     case 5: {
         uint32_t slot = random_below(seed, SLOT_COUNT);
-        return (struct map_command){
-            .type = MAP_SETTLE, .slot = slot, .slot_count = 1, .owners = map_targets(&map, slot)};
+        return settle_command(slot, 1, map_targets(&map, slot));
     }
     case 6:
         return (struct map_command){.type = MAP_CONDITION,
@@ -810,6 +932,9 @@ int main(void)
         CASE(test_members_refused),
         CASE(test_golden_bytes),
         CASE(test_golden_commands),
+        CASE(test_golden_settle),
+        CASE(test_settle_in_part),
+        CASE(test_many_runs),
         CASE(test_conditions),
         CASE(test_other_encodings),
         CASE(test_owners_stand_in),

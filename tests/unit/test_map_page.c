@@ -109,11 +109,17 @@ static void test_nodes(void **state)
 /* Runs cover every slot once, and say what the map says. */
 static void test_ring(void **state)
 {
-    struct map_command settle = {.type = MAP_SETTLE, .slot = 100, .slot_count = 1};
+    const struct map_run settled_run = {100, 1, map_targets(&map, 100)};
+    struct map_command settle = {.type = MAP_SETTLE};
+    struct test_memory memory = test_memory();
+    struct buffer runs = {.memory = &memory.memory};
+    uint32_t end = 0;
 
     (void)state;
-    settle.owners = map_targets(&map, 100);
+    assert_int_equal(map_run_put(&runs, &end, &settled_run), 0);
+    settle.runs = buffer_bytes(&runs);
     apply(&settle);
+    buffer_fini(&runs);
     json_t *document = parsed(map_page_ring(&page));
     const json_t *run;
     size_t index;

@@ -383,6 +383,25 @@ static void test_target(void **state)
     world_fini(&world);
 }
 
+/* What targets have is told as soon as they have it, and again only once in a while. */
+static void test_told_soon(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{3, 1}});
+    world_until(&world, 5000, world_not_level(&world, 3) == 0);
+    world_until(&world, 150, world.units[0].reported_slots == SLOT_COUNT);
+    uint64_t told = world.units[0].reports;
+    assert_true(told < 2 * SLOT_COUNT);
+    world_run(&world, 900);
+    assert_true(world.units[0].reports - told <= SLOT_COUNT);
+    world_run(&world, 1200);
+    assert_true(world.units[0].reports - told >= SLOT_COUNT);
+    world_fini(&world);
+}
+
 /* The table changes while slots are compared, for other slots and at one end: all become level for both ends at once,
  * not in the round of the background. */
 static void test_tables_change(void **state)
@@ -506,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_gap_while_cut),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_target),
+        cmocka_unit_test(test_told_soon),
         cmocka_unit_test(test_tables_change),
         cmocka_unit_test(test_target_does_not_count),
         cmocka_unit_test(test_target_alone),
