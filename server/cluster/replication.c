@@ -199,7 +199,7 @@ static bool take_of_dialler(struct replication *r, struct replication_link *link
         replication_take_bury_ask(r, link, body);
         return true;
     case REPLICATION_SEEN_ASK:
-        replication_take_seen_ask(r, link, body);
+        replication_take_seen_ask(r, link, number, body);
         return true;
     default:
         return false;
@@ -224,7 +224,7 @@ static bool take_of_acceptor(struct replication *r, struct replication_link *lin
         replication_take_bury_answer(r, link, body);
         return true;
     case REPLICATION_SEEN:
-        replication_take_seen(r, link, body);
+        replication_take_seen(r, link, number, body);
         return true;
     default:
         return false;
@@ -283,6 +283,29 @@ void replication_writable(struct replication *r, struct replication_link *link, 
 }
 
 /* ---- The tick ---- */
+
+static void hear(struct replication *r, struct replication_link *link)
+{
+    if (link != NULL) {
+        link->heard_us = r->now_us;
+    }
+}
+
+void replication_paused(struct replication *r, uint64_t now_ms, uint64_t now_us)
+{
+    take_time(r, now_ms, now_us);
+    for (uint32_t i = 0; i < r->peer_capacity; i++) {
+        struct peer *peer = r->peers[i];
+        if (peer != NULL) {
+            hear(r, peer->out);
+            hear(r, peer->in);
+        }
+    }
+    r->asks++; /* What was asked before is answered with what was so before. */
+    if (r->table != NULL) {
+        replication_take_anew(r);
+    }
+}
 
 /* Keep it alive, or find that it is not. */
 static void ping(struct replication *r, struct replication_link *link)
@@ -351,12 +374,13 @@ uint32_t replication_tick(struct replication *r, uint64_t now_ms, uint64_t now_u
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
         struct peer *peer = r->peers[i];
         if (peer != NULL) {
-            replication_send_asks(peer);
+            replication_send_asks(r, peer);
             ping(r, peer->out);
             ping(r, peer->in);
         }
     }
-    return more ? 0 : busy ? TICK_MS : IDLE_TICK_MS;
+    const uint32_t idle_ms = r->options.silence_ms / 6; /* In time for a PING. */
+    return more ? 0 : busy ? TICK_MS : idle_ms < IDLE_TICK_MS ? idle_ms : IDLE_TICK_MS;
 }
 
 /* ---- Figures ---- */

@@ -49,8 +49,8 @@
  *   50 >  BURY_ASK      0      each: u64 number, u64 position, string key, string version, varint ms of last access
  *   51 <  BURY_ANSWER   0      each: u64 number, u8 1 agreed
  *   52 <> COPY          0      u64 position, one whole session that the other end should have
- *   53 >  SEEN_ASK      0      u16 slot, each
- *   54 <  SEEN          0      each: u16 slot, u8 flags, string vector (empty where not flagged)
+ *   53 >  SEEN_ASK      any    u16 slot, each
+ *   54 <  SEEN          the same number; each: u16 slot, u8 flags, string vector (empty where not flagged)
  *
  *   flags: 1 the slot is level here, 2 a vector follows: its seen is known
  *
@@ -80,6 +80,14 @@ enum {
         3000, /* Without any other owner for so long a slot is served as it is. */
     REPLICATION_BODY_BYTES_MAX = 65 * 1024 * 1024,
 };
+
+/* Who serves says something within each third of the silence for which he would be passed over, so that nobody does it
+ * sooner than two thirds of it after the last of his turns. Where the next turn is later than that he was stopped (SIGSTOP,
+ * a paused machine, a starved thread), and somebody may have stood in for him: replication_paused(). */
+static inline uint64_t replication_pause_us(uint32_t silence_ms)
+{
+    return (uint64_t)(silence_ms == 0 ? REPLICATION_SILENCE_MS : silence_ms) * 2000 / 3;
+}
 
 enum replication_kind {
     REPLICATION_HELLO = 32,
@@ -217,6 +225,11 @@ void replication_heard(struct replication *replication, struct replication_link 
 /* There is room for more, after send() returned false. */
 void replication_writable(struct replication *replication, struct replication_link *link,
                           uint64_t now_ms, uint64_t now_us);
+
+/* Nothing was done here for replication_pause_us() or longer; said before anything else is. That the others were not heard
+ * meanwhile is not their fault. Slots that this node coordinates it takes anew: it asks the later owners what they have
+ * seen, and waits for those that it reached before. */
+void replication_paused(struct replication *replication, uint64_t now_ms, uint64_t now_us);
 
 /* Say what there is to say, and do a little of what is due: at the end of each turn in which anything happened here or
  * in the shard, and at the latest when the last one asked for it. At most about a millisecond.

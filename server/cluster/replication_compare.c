@@ -85,6 +85,7 @@ static struct job *job_make(struct replication *r, struct replication_link *link
         .link = link,
         .slot = (uint16_t)slot,
         .serial = ++r->serial,
+        .asks = r->asks,
         .in_turn = link->peer->in_turn,
         .out_turn = link->peer->out_turn,
         .seen = {.memory = r->memory},
@@ -134,24 +135,26 @@ static void job_fail(struct replication *r, struct job *job, bool tell)
 {
     struct peer *peer = job->link->peer;
     const uint32_t slot = job->slot;
+    const uint64_t asks = job->asks;
 
     if (tell) {
         replication_link_send_bytes(job->link, REPLICATION_COMPARE_FAILED, slot, bytes_of(NULL, 0));
     }
     r->stats.compares_failed++;
     job_free(r, job);
-    replication_taken_compared(r, peer, slot);
+    replication_taken_compared(r, peer, slot, asks);
 }
 
 static void job_done(struct replication *r, struct job *job, uint8_t flags, struct bytes seen)
 {
     struct peer *peer = job->link->peer;
     const uint32_t slot = job->slot;
+    const uint64_t asks = job->asks;
 
     replication_slot_compared(r, peer, job, flags, seen);
     r->stats.compared++;
     job_free(r, job);
-    replication_taken_compared(r, peer, slot);
+    replication_taken_compared(r, peer, slot, asks);
 }
 
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good)

@@ -209,6 +209,7 @@ static int add_slot(struct listing *listing, uint32_t slot)
             rc = add_node(listing, slot, targets->nodes[i], PLACEMENT_REPLICAS_MAX);
         }
     }
+    route->taken = route->rank == 0;
     return rc;
 }
 
@@ -221,8 +222,11 @@ static void keep_taken(const struct replication *r, struct listing *listing, uin
     if (memcmp(&r->table->owners[slot], &listing->table->owners[slot],
                sizeof r->table->owners[slot]) == 0) {
         after->taken = before->taken;
+        after->paused = before->paused;
         after->awaits = before->awaits;
         after->asked_ms = before->asked_ms;
+    } else if (after->rank == 0 && before->rank == 0) {
+        after->taken = before->taken; /* Else those that are owners now are asked. */
     }
 }
 

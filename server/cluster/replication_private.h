@@ -113,6 +113,7 @@ struct job {
     uint8_t flags; /* The other end's. */
     bool failed;
     uint32_t serial;
+    uint64_t asks;              /* The replication's, when it began. */
     uint32_t merges, sends;     /* Not done. */
     uint64_t in_turn, out_turn; /* Of the peer, when it began. */
     uint64_t first, last;       /* The range. */
@@ -216,7 +217,8 @@ struct slot_route {
     uint8_t rank;      /* This node's as owner; PLACEMENT_REPLICAS_MAX: none. */
     bool mine;         /* Owner or target. */
     bool settled;      /* Owners are the targets. */
-    bool taken;        /* This node coordinates it, though an earlier owner is there, and may. */
+    bool taken;        /* This node may coordinate it: the first owner does, but after a pause. */
+    bool paused;       /* After a pause: who is not reached is waited for, too. */
     uint8_t awaits;    /* Ranks that it waits for before it does... */
     uint32_t asked_ms; /* ... since this, of now_us. */
 };
@@ -263,6 +265,7 @@ struct replication {
     uint32_t first_peer;       /* Of the next tick. */
     struct slot_route *routes; /* By slot / shards. */
     struct slot_set level;
+    uint64_t asks; /* The number of SEEN_ASK: another after each pause. */
 
     uint64_t copy_base, copy_next; /* Numbers: the first that is not settled, the next one. */
     struct queue copies;           /* struct copy_state */
@@ -431,10 +434,15 @@ bool replication_check_level(struct replication *r, uint32_t slot);
 /* Whether it can be reached has changed. */
 void replication_reach_changed(struct replication *r, struct peer *peer);
 void replication_take_seen_ask(struct replication *r, struct replication_link *link,
-                               struct bytes body);
-void replication_take_seen(struct replication *r, struct replication_link *link, struct bytes body);
-void replication_taken_compared(struct replication *r, const struct peer *peer, uint32_t slot);
-void replication_send_asks(struct peer *peer);
+                               uint64_t number, struct bytes body);
+void replication_take_seen(struct replication *r, struct replication_link *link, uint64_t number,
+                           struct bytes body);
+/* A comparison that began when r->asks was that is over. */
+void replication_taken_compared(struct replication *r, struct peer *peer, uint32_t slot,
+                                uint64_t asks);
+/* All slots that this node coordinates it takes anew. */
+void replication_take_anew(struct replication *r);
+void replication_send_asks(const struct replication *r, struct peer *peer);
 
 /* ---- replication_burials.c ---- */
 

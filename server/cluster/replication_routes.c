@@ -3,7 +3,10 @@
  * With three copies or more, a node that is to coordinate though it is not the first owner asks the other owners that
  * it reaches what they have seen, and is compared with those who have seen more, before it does (takes the slot): the
  * one that cannot be reached may have told them of writes that it did not tell this node. It begins with that when it
- * notices that the earlier owner is gone, for all of its slots in one message. */
+ * notices that the earlier owner is gone, for all of its slots in one message.
+ *
+ * A node that was stopped does the same for the slots that it coordinates, the first owner too, before it goes on: a later
+ * owner may have stood in for it. Their links may have been given up meanwhile, so it waits for these to be made anew. */
 #include "replication_private.h"
 
 #include <errno.h>
@@ -29,24 +32,45 @@ static bool reach_rank(const struct replication *r, uint32_t slot, uint32_t rank
 
 /* ---- Taking over ---- */
 
+/* Returns whether there was memory for it. */
+static bool ask_for_seen(struct peer *peer, uint32_t slot)
+{
+    uint8_t bytes[2];
+
+    store_u16(bytes, (uint16_t)slot);
+    return buffer_append(&peer->seen_asks, bytes_of(bytes, sizeof bytes)) == 0;
+}
+
 /* Before this node coordinates: ask the later owners. */
 static void take_over(struct replication *r, uint32_t slot)
 {
     struct slot_route *route = route_of(r, slot);
-    uint8_t bytes[2];
 
     route->awaits = 0;
+    route->paused = false;
     route->asked_ms = (uint32_t)(r->now_us / 1000);
-    store_u16(bytes, (uint16_t)slot);
     for (uint32_t i = 0; i < route->owners; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
-        if (route->ranks[i] > route->rank && peer->reachable &&
-            buffer_append(&peer->seen_asks, bytes_of(bytes, sizeof bytes)) == 0) {
+        if (route->ranks[i] > route->rank && peer->reachable && ask_for_seen(peer, slot)) {
             route->awaits |= (uint8_t)(1U << route->ranks[i]);
         }
     }
     route->taken = route->awaits == 0;
     r->stats.takeovers += !route->taken;
+}
+
+void replication_take_anew(struct replication *r)
+{
+    for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
+        struct slot_route *route = route_of(r, slot);
+        const bool coordinates = route->taken || route->awaits != 0;
+        route->taken = false;
+        route->awaits = 0;
+        if (coordinates && slot_set_has(&r->level, slot)) {
+            take_over(r, slot);
+            route->paused = true;
+        }
+    }
 }
 
 static void heard_from(struct slot_route *route, uint32_t rank)
@@ -57,11 +81,11 @@ static void heard_from(struct slot_route *route, uint32_t rank)
     }
 }
 
-void replication_send_asks(struct peer *peer)
+void replication_send_asks(const struct replication *r, struct peer *peer)
 {
     if (peer->out != NULL && peer->begun) {
         if (peer->seen_asks.size > 0) {
-            replication_link_send_bytes(peer->out, REPLICATION_SEEN_ASK, 0,
+            replication_link_send_bytes(peer->out, REPLICATION_SEEN_ASK, r->asks,
                                         buffer_bytes(&peer->seen_asks));
         }
         if (peer->burials.size > 0) {
@@ -80,8 +104,11 @@ void replication_reach_changed(struct replication *r, struct peer *peer)
         if (rank == PLACEMENT_REPLICAS_MAX || !has_slot(r, peer, slot) || !route->mine) {
             continue;
         }
-        if (rank > route->rank && !peer->reachable) {
+        const bool awaited = rank > route->rank && (route->awaits >> rank & 1) != 0;
+        if (awaited && !peer->reachable && !route->paused) {
             heard_from(route, rank); /* Who is gone is not waited for. */
+        } else if (awaited && peer->reachable) {
+            (void)ask_for_seen(peer, slot);
         }
         if (rank < route->rank && route->rank < PLACEMENT_REPLICAS_MAX) {
             route->taken = false;
@@ -115,7 +142,7 @@ static int put_seen(struct replication *r, uint32_t slot, struct buffer *to)
 }
 
 void replication_take_seen_ask(struct replication *r, struct replication_link *link,
-                               struct bytes body)
+                               uint64_t number, struct bytes body)
 {
     struct reader from = reader_of(body);
 
@@ -132,7 +159,7 @@ void replication_take_seen_ask(struct replication *r, struct replication_link *l
             return;
         }
         if (r->answer.size >= RUN_BYTES || reader_left(&from) == 0) {
-            replication_link_send_bytes(link, REPLICATION_SEEN, 0, buffer_bytes(&r->answer));
+            replication_link_send_bytes(link, REPLICATION_SEEN, number, buffer_bytes(&r->answer));
             r->answer.size = 0;
         }
     }
@@ -154,7 +181,8 @@ static void take_one_seen(struct replication *r, struct peer *peer, uint32_t slo
     }
 }
 
-void replication_take_seen(struct replication *r, struct replication_link *link, struct bytes body)
+void replication_take_seen(struct replication *r, struct replication_link *link, uint64_t number,
+                           struct bytes body)
 {
     struct reader from = reader_of(body);
 
@@ -166,13 +194,23 @@ void replication_take_seen(struct replication *r, struct replication_link *link,
             replication_link_bad(link);
             return;
         }
-        take_one_seen(r, link->peer, slot, flags, seen);
+        if (number == r->asks) { /* Else it is from before a pause. */
+            take_one_seen(r, link->peer, slot, flags, seen);
+        }
     }
 }
 
-void replication_taken_compared(struct replication *r, const struct peer *peer, uint32_t slot)
+void replication_taken_compared(struct replication *r, struct peer *peer, uint32_t slot,
+                                uint64_t asks)
 {
-    heard_from(route_of(r, slot), slot_owners_rank(&r->table->owners[slot], peer->node));
+    struct slot_route *route = route_of(r, slot);
+    const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
+
+    if (asks == r->asks) {
+        heard_from(route, rank);
+    } else if (rank < PLACEMENT_REPLICAS_MAX && (route->awaits >> rank & 1) != 0) {
+        replication_want(peer, slot);
+    }
 }
 
 /* ---- Routes ---- */
@@ -188,7 +226,7 @@ static enum route coordinate(struct replication *r, uint32_t slot)
 {
     struct slot_route *route = route_of(r, slot);
 
-    if (route->rank == 0 || route->taken) {
+    if (route->taken) {
         return ROUTE_LOCAL;
     }
     if (route->awaits == 0) {

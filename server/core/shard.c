@@ -6,6 +6,10 @@
 #include "cold.h"
 #include "record.h"
 
+enum { RETRY_STALE_MS = 50 };
+
+static const char stale_text[] = "the write came before this node was stopped for a while";
+
 /* ---- Its life ---- */
 
 static void options_check(const struct shard_options *options)
@@ -335,8 +339,19 @@ static bool begins_session(const struct shard *shard, const struct request *requ
            keeper_find(shard->keeper, request->position, request->key).size == 0;
 }
 
-bool shard_refuse_timeout(struct shard *shard, const struct request *request, uint64_t now_us)
+void shard_refuse_before(struct shard *shard, uint64_t came_us)
 {
+    shard->refused_before_us = came_us;
+}
+
+bool shard_refuse_stale(struct shard *shard, const struct request *request, uint64_t now_us)
+{
+    if (request->op == REQUEST_WRITE && request->received_us < shard->refused_before_us) {
+        struct reply reply = {
+            .status = STATUS_BUSY, .text = stale_text, .retry_after_ms = RETRY_STALE_MS};
+        shard_answer(shard, request, &reply, now_us);
+        return true;
+    }
     if (request->timeout_ms == 0 || waited_us(request, now_us) / 1000 < request->timeout_ms) {
         return false;
     }
@@ -350,7 +365,7 @@ static bool refuse_late(struct shard *shard, const struct request *request, uint
 {
     uint64_t delay_us = waited_us(request, now_us);
 
-    if (shard_refuse_timeout(shard, request, now_us)) {
+    if (shard_refuse_stale(shard, request, now_us)) {
         return true;
     }
     struct overload *overload = &shard->overload;

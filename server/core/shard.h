@@ -257,6 +257,11 @@ void shard_log_failed(struct shard *shard, const char *text);
  * Returns in how many ms to call again: 0 when there is more to do now. */
 uint32_t shard_tick(struct shard *shard, uint64_t now_ms, uint32_t budget_us);
 
+/* The shard was not served for so long that another node may have taken its place: who asked for a write that came
+ * before `came_us`, by the clock of `now_us`, may have had it done there, and gone on. One that is not executed yet
+ * never is: BUSY. */
+void shard_refuse_before(struct shard *shard, uint64_t came_us);
+
 /* A new table of policies, valid until another one is set. */
 void shard_set_policies(struct shard *shard, const struct policies *policies);
 

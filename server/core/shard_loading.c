@@ -97,7 +97,7 @@ static void run(struct shard *shard, struct parked *parked, uint64_t now_us)
 {
     while (parked != NULL) {
         struct parked *next = parked->next;
-        if (!shard_refuse_timeout(shard, &parked->request, now_us)) {
+        if (!shard_refuse_stale(shard, &parked->request, now_us)) {
             shard_run(shard, &parked->request, now_us);
         }
         parking_free(&shard->parking, parked);

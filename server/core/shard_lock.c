@@ -60,7 +60,7 @@ void shard_unlock(struct shard *shard, uint64_t position, uint64_t owner, uint64
     struct parked *parked = parking_take(&locks->waiting, position);
     while (parked != NULL) {
         struct parked *next = parked->next;
-        if (!shard_refuse_timeout(shard, &parked->request, now_us)) {
+        if (!shard_refuse_stale(shard, &parked->request, now_us)) {
             shard_run(shard, &parked->request,
                       now_us); /* It waits again where another has locked. */
         }

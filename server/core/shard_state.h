@@ -124,6 +124,7 @@ struct shard {
     char failed_text[FAILED_TEXT_BYTES_MAX];
 
     struct overload overload;
+    uint64_t refused_before_us; /* Writes that came before it are not executed. */
 
     struct patrol patrol;
     struct wheel wheel;
@@ -226,8 +227,9 @@ void shard_answer_write_error(struct shard *shard, const struct request *request
 /* Slide the idle deadline of the live session in shard->view, where its policy says that reads do. */
 void shard_use(struct shard *shard, const struct request *request, const struct policy *policy);
 
-/* Answer a request that has waited for longer than its client does. Returns whether it has. */
-bool shard_refuse_timeout(struct shard *shard, const struct request *request, uint64_t now_us);
+/* Answer a request that has waited for longer than its client does, or a write that came before
+ * shard_refuse_before() said. Returns whether that was so. */
+bool shard_refuse_stale(struct shard *shard, const struct request *request, uint64_t now_us);
 
 /* Execute a request that nothing holds back. */
 void shard_run(struct shard *shard, const struct request *request, uint64_t now_us);

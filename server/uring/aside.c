@@ -205,8 +205,11 @@ static size_t run_first(struct shard_thread *thread, struct aside_list *list)
     const struct call was = *call; /* The call may be over soon. */
     list->first = kept->next;
     marks_remove(marks_of(thread, call), call);
+    bool spoiled = pause_spoils(thread, request);
     request->received_us = thread->now_us; /* It was the log that kept it waiting. */
-    if (!call->remote || call->far || !turned_back(thread, call, request)) {
+    if (spoiled) {
+        pause_refuse(thread, request->ticket);
+    } else if (!call->remote || call->far || !turned_back(thread, call, request)) {
         batch_execute(thread, request, monotonic_us());
     } else if (turned_is_marked(thread, &was)) {
         turn_back_rest(thread, list, &was);

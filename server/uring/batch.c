@@ -252,13 +252,33 @@ static bool goes_far(struct shard_thread *thread, struct batch_item *item)
     return true;
 }
 
+/* Is it a write from before a pause? Who passed it on for a client asks anew, who asked itself is told. */
+static bool is_spoiled(struct shard_thread *thread, const struct batch_item *item)
+{
+    if (!pause_spoils(thread, &item->request)) {
+        return false;
+    }
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+    if (connection != NULL) {
+        connection->batched--;
+    }
+    pause_refuse(thread, item->request.ticket);
+    return true;
+}
+
 static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         shard_prefetch(thread->shard, &items[i].request);
     }
     uint64_t now_us = monotonic_us();
+    if (thread->clustered) {
+        pause_look_within(thread, now_us);
+    }
     for (uint32_t i = 0; i < count; i++) {
+        if (thread->clustered && is_spoiled(thread, &items[i])) {
+            continue;
+        }
         if (thread->clustered && goes_far(thread, &items[i])) {
             continue;
         }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -74,6 +75,7 @@ struct connection *connection_open(struct shard_thread *thread, int fd)
         .touched_us = thread->now_us,
         .arrived_us = thread->now_us,
     };
+    pause_mark_new(thread, &connection->input_late, fd);
     all->open++;
     connection_mark(thread, connection);
     return connection;
@@ -433,6 +435,28 @@ void connections_check(struct shard_thread *thread)
             connection->state == CONNECTION_DRAINING && connection->cut && age_ms >= CUT_MS;
         if (lingers || dawdles || unread) {
             connection_close(thread, connection);
+        }
+    }
+}
+
+static bool has_hung_up(int fd)
+{
+    struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+
+    return poll(&end, 1, 0) > 0;
+}
+
+void connections_paused(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->connections.size; i++) {
+        struct connection *connection = connection_at(thread, i);
+        if (connection->state != CONNECTION_OPEN && connection->state != CONNECTION_MOVING) {
+            continue;
+        }
+        pause_mark(&connection->input_late, connection->fd, connection->input != NULL,
+                   connection->put_off.first != NULL || connection->backlog.first != NULL);
+        if (has_hung_up(connection->fd)) {
+            connection_drain(thread, connection);
         }
     }
 }

@@ -33,6 +33,7 @@
 #include "bytes.h"
 #include "chunk.h"
 #include "login.h"
+#include "pause.h"
 #include "reply_order.h"
 #include "resp.h"
 #include "status.h"
@@ -135,6 +136,7 @@ struct connection {
     struct measuring measuring;
     uint64_t skip_bytes; /* Of a request that is not taken. */
     struct chunk_list put_off, backlog;
+    struct pause_input input_late; /* What of its input came before a pause. */
     struct turned_list
         turned;         /* Other shards sent them back until there is room for the answers. */
     bool redirects;     /* It came to the cluster port: keys of other nodes are answered MOVED. */
@@ -164,6 +166,9 @@ struct connections {
     uint32_t lingering;
     uint64_t input_bytes; /* Received of large requests that are not whole yet. */
 };
+
+/* The thread was paused: those whose client has hung up take no more requests. */
+void connections_paused(struct shard_thread *thread);
 
 /* Take a socket. Returns NULL where there is no memory; the socket is then the caller's. */
 struct connection *connection_open(struct shard_thread *thread, int fd);

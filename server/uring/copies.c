@@ -351,14 +351,14 @@ void copies_heard_again(struct shard_thread *thread)
     thread->copies.taken_ms = thread->now_ms;
 }
 
-void copies_begin_turn(struct shard_thread *thread)
+void copies_paused(struct shard_thread *thread)
 {
     struct copies *copies = &thread->copies;
 
-    if (thread->now_us - copies->turn_us >= copies_silence_us(thread)) {
-        copies->taken_ms = thread->now_ms;
+    copies->taken_ms = thread->now_ms;
+    if (copies->replication != NULL) {
+        replication_paused(copies->replication, thread->now_ms, thread->now_us);
     }
-    copies->turn_us = thread->now_us;
 }
 
 uint64_t copies_turn(struct shard_thread *thread)

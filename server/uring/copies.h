@@ -31,7 +31,6 @@ struct copies {
      * or heard from one that it had not heard for long. */
     uint64_t taken_ms;
     bool settled;      /* All members serve, and own what they should, by the table. */
-    uint64_t turn_us;  /* Of the last turn. */
     bool whole;        /* What copies_is_whole() found... */
     uint64_t whole_us; /* ... good until then. */
 };
@@ -94,8 +93,8 @@ void copies_writable(struct shard_thread *thread, struct link *link);
 void copies_receive(struct shard_thread *thread, struct link *link, const struct peer_frame *frame);
 void copies_heard(struct shard_thread *thread, struct link *link);
 
-/* A turn begins: where the thread was silent for long others may have taken its place. */
-void copies_begin_turn(struct shard_thread *thread);
+/* The thread was silent for long (pause.h): others may have taken its place. */
+void copies_paused(struct shard_thread *thread);
 
 /* End of a turn. Returns when to come again, in us. */
 uint64_t copies_turn(struct shard_thread *thread);

@@ -143,6 +143,7 @@ void cross_move(struct shard_thread *thread, struct connection *connection)
     head->kind = CROSS_MOVED;
     message->fd = connection->fd;
     message->redirects = connection->redirects;
+    message->late = connection->input_late.kept;
     message->client = connection->client;
     message->request_id = connection->move_request;
     message->protocol = connection->protocol;
@@ -223,6 +224,7 @@ static void take_socket(struct shard_thread *thread, const struct cross_socket_m
     connection->client = message->client;
     connection->protocol = message->protocol;
     connection->user = message->user;
+    connection->input_late.late = message->late;
     native_hello_answer(thread, connection, message->request_id);
     connection_feed(thread, connection, rest);
 }

@@ -50,6 +50,7 @@ struct cross_socket_message {
     struct cross_head head;
     int fd;
     bool redirects;
+    bool late; /* What it sent came before a pause (pause.h). */
     uint64_t client, request_id;
     const struct protocol *protocol;
     const struct user *user;

@@ -326,6 +326,20 @@ static void execute(struct shard_thread *thread, struct call *call, struct far_c
     heap_give(thread->memory, away, away->size);
 }
 
+/* Its client may have gone on since. */
+static void spoil(struct shard_thread *thread, struct call *call, struct far_call *away)
+{
+    const uint64_t ticket = away->ticket;
+
+    if (away->asked) {
+        refuse(thread, call, STATUS_MAYBE_APPLIED,
+               "this node was stopped for a while: the write may have been applied");
+    } else {
+        drop(thread, call);
+        pause_refuse(thread, ticket);
+    }
+}
+
 /* Ask again, or for the first time, whoever coordinates it; it is in no list. */
 static void ask_anew(struct shard_thread *thread, struct far_call *away)
 {
@@ -335,6 +349,10 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away)
     assert(call != NULL && call->away == away);
     if (away->shard != NO_SHARD) {
         refuse(thread, call, STATUS_BUSY, "the node that was asked has gone");
+        return;
+    }
+    if (pause_spoils(thread, &away->request)) {
+        spoil(thread, call, away);
         return;
     }
     copies_find(thread, slot_of(&away->request), call->coordinate, &route);
@@ -392,12 +410,16 @@ static void note_size(struct shard_thread *thread, const struct call *call, size
 /* Whoever was asked knows another one, or nobody: it may be a matter of moments. It is in no list. */
 static void not_there(struct shard_thread *thread, struct call *call, struct far_call *away)
 {
+    /* It waited there, as that node was stopped, not for somebody to be found. */
+    const bool answered_late = thread->now_us - away->asked_us >= copies_silence_us(thread);
+
     if (call->far) {
         drop(thread, call);
         (void)far_pass_back(thread, call); /* Who asked may know better. */
-    } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000) {
+    } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 && !answered_late) {
         refuse(thread, call, STATUS_UNAVAILABLE, nobody_text);
     } else {
+        away->begun_us = answered_late ? thread->now_us : away->begun_us;
         away->asked = false;
         wait_for_route(thread, away);
     }

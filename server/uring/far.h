@@ -12,6 +12,8 @@
  * sequence, which the dedup window tells from new ones. Others end with MAYBE_APPLIED. What nobody can coordinate now, and was
  * not asked, waits at most FAR_WAIT_MS, then it is UNAVAILABLE.
  *
+ * A node that was stopped for a while passes back what lay in its links (pause.h): it is asked anew, as what was not asked.
+ *
  * Order: of one connection what is for one key is asked over one link in order, and executed there so. What must be asked
  * again goes in the order it was asked; what is for a slot of which something waits goes behind it.
  *

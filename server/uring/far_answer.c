@@ -139,6 +139,10 @@ void far_take_request(struct shard_thread *thread, struct link *link,
     } else if ((far.flags & FAR_SCANS) != 0 && far.epoch != copies_epoch(thread)) {
         refuse(thread, link, frame->number,
                STATUS_BUSY); /* One of the two does not know what the other owns. */
+    } else if (link->input_late.late && (far.flags & FAR_SCANS) == 0) {
+        thread->stats.far_returned++;
+        refuse(thread, link, frame->number,
+               STATUS_UNAVAILABLE); /* Who still waits for it asks anew (pause.h). */
     } else if (thread->stopping || far.hops > FAR_HOPS_MAX || far.hops == 0) {
         refuse(thread, link, frame->number, STATUS_UNAVAILABLE);
     } else {

@@ -119,16 +119,28 @@ void link_open(struct shard_thread *thread, const struct plane_link *opened)
         .output = {.memory = thread->memory},
         .heard_us = thread->now_us,
     };
+    pause_mark_new(thread, &link->input_late, link->fd);
     thread->links.open++;
     mark(thread, link);
     copies_link_up(thread, link);
     feed(thread, link, opened->rest);
 }
 
+/* tcp(7): close() resets, and drops what is not sent. */
+static void drop_unsent(const struct link *link)
+{
+    const struct linger none = {.l_onoff = 1};
+
+    (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
 void link_close(struct shard_thread *thread, struct link *link)
 {
     if (link->state == LINK_OPEN) {
         link->state = LINK_CLOSING;
+        if (link->asked.first != NULL) {
+            drop_unsent(link); /* It is asked elsewhere. */
+        }
         /* Ends what the ring has under way with this socket. */
         (void)shutdown(link->fd, SHUT_RDWR);
         mark(thread, link);
@@ -137,11 +149,8 @@ void link_close(struct shard_thread *thread, struct link *link)
 
 void link_abort(struct shard_thread *thread, struct link *link)
 {
-    const struct linger none = {.l_onoff =
-                                    1}; /* tcp(7): close() resets, and drops what is not sent. */
-
     if (link->state != LINK_FREE) {
-        (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+        drop_unsent(link);
         link_close(thread, link);
     }
 }
@@ -169,6 +178,18 @@ static void release(struct shard_thread *thread, struct link *link)
     far_link_lost(thread, link);
     if (!link->replaced && options->link_lost != NULL) {
         options->link_lost(options->context, thread->index, link->node, link->shard, link->dialled);
+    }
+}
+
+void links_paused(struct shard_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->links.size; i++) {
+        struct link *link = thread->links.table[i];
+        if (link->state == LINK_OPEN) {
+            link->heard_us = thread->now_us; /* It was not its other end that was silent. */
+            pause_mark(&link->input_late, link->fd, link->input != NULL,
+                       link->backlog.first != NULL);
+        }
     }
 }
 
@@ -354,6 +375,7 @@ static void look_at_input(struct shard_thread *thread, struct link *link)
         input = link->input;
     }
     if (input->size == link->input_wanted) {
+        pause_completes(&link->input_late);
         link->input = NULL;
         spend(thread, input);
         take_frame(thread, link, bytes_of(input->data, input->size));
@@ -393,6 +415,7 @@ static size_t take_next(struct shard_thread *thread, struct link *link, struct b
         link_close(thread, link);
         return bytes.size;
     }
+    pause_begins(&link->input_late);
     memcpy(link->input->data, bytes.data, bytes.size);
     link->input->size = bytes.size;
     return bytes.size;
@@ -402,6 +425,7 @@ static void feed(struct shard_thread *thread, struct link *link, struct bytes by
 {
     while (bytes.size > 0 && link->state == LINK_OPEN) {
         if (is_stalled(thread, link)) {
+            pause_keeps(&link->input_late);
             if (chunk_list_append(&link->backlog, &thread->chunks, bytes) != 0) {
                 link_close(thread, link);
             }
@@ -419,6 +443,7 @@ static void resume(struct shard_thread *thread, struct link *link)
     struct chunk *chunk = link->backlog.first;
 
     link->stalled = false;
+    pause_resumes(&link->input_late, chunk != NULL);
     link->backlog = (struct chunk_list){0};
     while (chunk != NULL) {
         struct chunk *next = chunk->next;
@@ -476,6 +501,7 @@ static void note_arrival(struct shard_thread *thread, struct link *link, size_t 
         copies_heard_again(thread);
     }
     link->heard_us = thread->now_us;
+    pause_arrived(thread, &link->input_late, size);
     thread->stats.link_bytes_in += size;
 }
 

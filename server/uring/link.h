@@ -27,6 +27,7 @@
 #include "bytes.h"
 #include "chunk.h"
 #include "link_output.h"
+#include "pause.h"
 #include "plane.h"
 
 struct far_call;
@@ -55,6 +56,7 @@ struct link {
     struct link_output output;
     struct replication_link *copies; /* NULL: replication does not know it. */
     uint64_t heard_us;               /* When something last came. */
+    struct pause_input input_late;   /* What of its input came before a pause. */
     struct far_list asked;           /* What was asked over it and is not answered. */
 };
 
@@ -90,6 +92,9 @@ void link_close(struct shard_thread *thread, struct link *link);
 
 /* The same, and what was sent over it and has not come there yet never does. */
 void link_abort(struct shard_thread *thread, struct link *link);
+
+/* The thread was paused. */
+void links_paused(struct shard_thread *thread);
 
 /* Close those to nodes that are no members any more. */
 void links_keep_members(struct shard_thread *thread);

@@ -428,6 +428,12 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
                       "this server has users: say HELLO with one, and its password, first");
         return;
     }
+    if (connection->input_late.late &&
+        (frame->type == FRAME_WRITE || frame->type == FRAME_WRITE_MANY)) {
+        thread->stats.late_refused++;
+        native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, pause_text);
+        return;
+    }
     switch (frame->type) {
     case FRAME_HELLO:
         hello(thread, connection, frame, whole);

@@ -43,6 +43,7 @@ void connection_put_off(struct shard_thread *thread, struct connection *connecti
 {
     connection->stalled = true;
     connection_mark(thread, connection);
+    pause_keeps(&connection->input_late);
     keep(thread, connection, &connection->put_off, request);
 }
 
@@ -126,6 +127,7 @@ static void serve_input(struct shard_thread *thread, struct connection *connecti
     }
     connection->input = NULL;
     connection->input_wanted = 0;
+    pause_completes(&connection->input_late);
     connection->protocol->serve(thread, connection, bytes_of(input->data, size));
     spend(thread, input);
 }
@@ -242,6 +244,7 @@ static size_t take_request(struct shard_thread *thread, struct connection *conne
         connection_close(thread, connection);
         return bytes.size;
     }
+    pause_begins(&connection->input_late);
     memcpy(connection->input->data, bytes.data, bytes.size);
     input_grew(thread, connection, bytes.size);
     return bytes.size;
@@ -273,6 +276,7 @@ void connection_feed(struct shard_thread *thread, struct connection *connection,
         size_t used;
         if (connection->stalled || connection->state == CONNECTION_MOVING ||
             receive_has_request(connection)) {
+            pause_keeps(&connection->input_late);
             keep(thread, connection, &connection->backlog, bytes);
             return;
         }
@@ -317,6 +321,8 @@ void receive_resume(struct shard_thread *thread, struct connection *connection)
 {
     /* It was the client that kept these waiting. */
     connection->arrived_us = thread->now_us;
+    pause_resumes(&connection->input_late,
+                  connection->put_off.first != NULL || connection->backlog.first != NULL);
     if (!connection->stalled && connection->put_off.first != NULL) {
         take_put_off(thread, connection);
     }
@@ -424,6 +430,7 @@ static void note_arrival(struct shard_thread *thread, struct connection *connect
             connection->arrived_us = connection->behind_us;
         }
     }
+    pause_arrived(thread, &connection->input_late, size);
     connection->received += size;
     thread->stats.bytes_in += size;
 }

@@ -473,7 +473,7 @@ static void begin_turn(struct shard_thread *thread)
     thread->again = thread->bulk_over = false;
     arena_reset(&thread->arena);
     if (thread->clustered) {
-        copies_begin_turn(thread);
+        pause_look(thread);
     }
 }
 

@@ -29,6 +29,7 @@
 #include "marks.h"
 #include "native_answer.h"
 #include "native_map.h"
+#include "pause.h"
 #include "plane.h"
 #include "ports.h"
 #include "ring.h"
@@ -80,6 +81,7 @@ struct shard_thread {
     struct links links;
     struct far far;
     struct copies copies;
+    struct pause pause;
     struct plane_table *table; /* NULL: there are no other nodes... */
     bool clustered;    /* ... and this says whether there are any members beside this one. */
     struct owed *owed; /* Answers that found a queue full (cross_answer.c). */

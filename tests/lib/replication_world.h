@@ -102,7 +102,7 @@ struct world_unit {
 };
 
 struct world_node {
-    bool up;
+    bool up, paused; /* Paused: nothing of it happens. What comes waits. */
     uint32_t shards, start;
     struct slot_table *table;
     uint32_t units[WORLD_SHARDS_MAX];
@@ -494,6 +494,7 @@ static inline bool world_passes(const struct world *world, const struct world_li
     const struct world_unit *from = link->ends[0], *to = link->ends[1];
 
     return world->nodes[from->node].up && world->nodes[to->node].up &&
+           !world->nodes[from->node].paused && !world->nodes[to->node].paused &&
            !world->blocked[from->node][to->node] && !world->blocked[to->node][from->node];
 }
 
@@ -521,7 +522,7 @@ static inline void world_deliver(struct world *world, struct world_link *link)
     for (int end = 0; end < 2; end++) {
         struct world_half *half = &link->halves[end];
         struct world_unit *to = link->ends[1 - end];
-        if (world->blocked[link->ends[end]->node][to->node]) {
+        if (world->blocked[link->ends[end]->node][to->node] || world->nodes[to->node].paused) {
             continue; /* It waits, as behind a cable that is out. */
         }
         while (half->first != NULL && half->first->due_us <= world->now_us) {
@@ -568,7 +569,7 @@ static inline void world_step(struct world *world)
     }
     for (uint32_t i = 0; i < world->unit_count; i++) {
         struct world_unit *unit = &world->units[i];
-        if (unit->r != NULL) {
+        if (unit->r != NULL && !world->nodes[unit->node].paused) {
             /* At the end of each turn; something happens in nearly each. */
             unit->walked = 0;
             (void)replication_tick(unit->r, world_now_ms(world), world->now_us);
@@ -803,6 +804,22 @@ static inline void world_restart(struct world *world, uint32_t number, bool wipe
             assert_int_equal(
                 replication_set_table(unit->r, node->table, world_now_ms(world), world->now_us), 0);
         }
+    }
+}
+
+static inline void world_pause(struct world *world, uint32_t number)
+{
+    world->nodes[number].paused = true;
+}
+
+/* It goes on. `knows`: it is told that it was paused. */
+static inline void world_resume(struct world *world, uint32_t number, bool knows)
+{
+    struct world_node *node = &world->nodes[number];
+
+    node->paused = false;
+    for (uint32_t shard = 0; shard < node->shards && knows; shard++) {
+        replication_paused(world->units[node->units[shard]].r, world_now_ms(world), world->now_us);
     }
 }
 

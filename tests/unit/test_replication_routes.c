@@ -233,6 +233,106 @@ static void test_take_over_alone(void **state)
     world_fini(&world);
 }
 
+/* ---- After a pause ---- */
+
+static bool has(uint32_t number, const char *key)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+
+    return world_find(unit, world_position(key), bytes_of_string(key)) != NULL;
+}
+
+/* Node `number` goes on, and finds that its links are broken, or not; it serves key "a" within `ms`, and has it then. */
+static void resumes_with_it(uint32_t number, bool broken, uint32_t ms)
+{
+    struct route_far far;
+
+    assert_false(has(number, "a"));
+    world_resume(&world, number, true);
+    if (broken) {
+        world_break_all(&world, number);
+    }
+    assert_int_equal(route(number, "a", 0, &far), ROUTE_WAIT);
+    assert_int_equal(route(number, "b", 0, &far), ROUTE_WAIT);
+    const uint64_t begin_us = world.now_us;
+    while (route(number, "a", 0, &far) == ROUTE_WAIT) {
+        world_step(&world);
+    }
+    assert_true(world.now_us - begin_us < ms * UINT64_C(1000));
+    assert_int_equal(route(number, "a", 0, &far), ROUTE_LOCAL);
+    assert_true(has(number, "a"));
+    world_until(&world, 20, route(number, "b", 0, &far) == ROUTE_LOCAL);
+}
+
+/* The primary was stopped, and stood in for: before it goes on it has what the next one did. */
+static void test_paused(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_pause(&world, 1);
+    world_until(&world, 700, route(2, "a", 0, &far) == ROUTE_LOCAL);
+    world_put(&world, 2, "a", "x", "while it was stopped");
+    world_run(&world, 700);
+    resumes_with_it(1, false, 50);
+    world_until(&world, 300, route(2, "a", 0, &far) == ROUTE_FAR);
+    /* One that was told nothing is as it was; and for the next pause it asks anew. */
+    world_pause(&world, 1);
+    world_run(&world, 100);
+    world_resume(&world, 1, false);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_LOCAL);
+    world_pause(&world, 1);
+    world_run(&world, 600);
+    world_resume(&world, 1, true);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_WAIT);
+    world_until(&world, 50, route(1, "a", 0, &far) == ROUTE_LOCAL);
+    world_fini(&world);
+}
+
+/* Its links were given up meanwhile: it waits for new ones, but not for ever. */
+static void test_paused_links(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_pause(&world, 1);
+    world_until(&world, 700, route(2, "a", 0, &far) == ROUTE_LOCAL);
+    world_put(&world, 2, "a", "x", "while it was stopped");
+    resumes_with_it(1, true, 100);
+    world_pause(&world, 1);
+    world_run(&world, 600);
+    world_resume(&world, 1, true);
+    world_kill(&world, 2);
+    world_run(&world, REPLICATION_SILENCE_MS - 100);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_WAIT);
+    world_run(&world, 110);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_LOCAL);
+    world_fini(&world);
+}
+
+/* One that is stopped while it takes over: the answers to what it asked before tell nothing of what was done since. */
+static void test_paused_taking_over(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    assert_int_equal(route(2, "a", 0, &far), ROUTE_WAIT);
+    world_until(&world, 10, world.sent[REPLICATION_SEEN_ASK] > 0);
+    world_pause(&world, 2);
+    world_until(&world, 10, world.sent[REPLICATION_SEEN] > 0);
+    world_until(&world, 700, route(3, "a", 0, &far) == ROUTE_LOCAL);
+    world_put(&world, 3, "a", "x", "while it was stopped");
+    resumes_with_it(2, false, 50);
+    world_fini(&world);
+}
+
 /* ---- Burials ---- */
 
 static bool may_bury(uint32_t number, const char *key)
@@ -356,6 +456,9 @@ int main(void)
         cmocka_unit_test(test_both_restarted),
         cmocka_unit_test(test_take_over),
         cmocka_unit_test(test_take_over_alone),
+        cmocka_unit_test(test_paused),
+        cmocka_unit_test(test_paused_links),
+        cmocka_unit_test(test_paused_taking_over),
         cmocka_unit_test(test_burial_agreed),
         cmocka_unit_test(test_burial_refused),
         cmocka_unit_test(test_burial_of_less),

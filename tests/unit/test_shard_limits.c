@@ -107,6 +107,25 @@ static void test_timeout(void **state)
     world_end();
 }
 
+/* Others may have done meanwhile what came before the shard was not served for a while. */
+static void test_refused_before(void **state)
+{
+    (void)state;
+    world_begin();
+    struct request request = world_put_of("a", "1");
+    request.received_us = world.now_us - 1000;
+    shard_refuse_before(world.shard, world.now_us - 999);
+    assert_int_equal(world_run(request), STATUS_BUSY);
+    assert_true(world.answer.reply.retry_after_ms > 0);
+    assert_int_equal(world_get("a"), STATUS_NOT_FOUND);
+    struct request get = {.op = REQUEST_GET, .key = text("a")};
+    get.received_us = world.now_us - 1000;
+    assert_int_equal(world_run(get), STATUS_NOT_FOUND); /* A read harms nobody. */
+    request.received_us = world.now_us - 999;
+    assert_int_equal(world_run(request), STATUS_OK);
+    world_end();
+}
+
 /* ---- Overload ---- */
 
 static void test_busy(void **state)
@@ -235,10 +254,10 @@ static void test_fault_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory_full), cmocka_unit_test(test_session_limits),
-        cmocka_unit_test(test_timeout),     cmocka_unit_test(test_refused_late),
-        cmocka_unit_test(test_busy),        cmocka_unit_test(test_goodput),
-        cmocka_unit_test(test_fault_loop),
+        cmocka_unit_test(test_memory_full),    cmocka_unit_test(test_session_limits),
+        cmocka_unit_test(test_refused_before), cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_refused_late),   cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_goodput),        cmocka_unit_test(test_fault_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

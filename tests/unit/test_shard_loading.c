@@ -301,6 +301,22 @@ static void test_who_waited_too_long_is_told(void **state)
     end();
 }
 
+/* A write that waits for its session while the shard is not served for a while is not done after it. */
+static void test_who_waited_through_a_pause_is_told(void **state)
+{
+    (void)state;
+    begin_after(two_sessions);
+    park(world_put_of("a", "late"));
+    world.now_us += 60 * 1000;
+    shard_refuse_before(world.shard, world.now_us);
+    answer_fetch();
+    assert_int_equal(world.answer.reply.status, STATUS_BUSY);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    assert_string_equal(world.answer.blob, "three");
+    give_all();
+    end();
+}
+
 static void short_lives(void)
 {
     assert_int_equal(world_put_until("a", "one", 5, 0), STATUS_OK);
@@ -417,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_what_was_destroyed_stays_so),
         cmocka_unit_test(test_over_a_burial),
         cmocka_unit_test(test_nothing_is_left_of_a_burial),
+        cmocka_unit_test(test_who_waited_through_a_pause_is_told),
         cmocka_unit_test(test_who_waited_too_long_is_told),
         cmocka_unit_test(test_deadlines_while_loading),
         cmocka_unit_test(test_too_many_wait),
