@@ -129,14 +129,17 @@ struct due {
     int rc;              /* Of making that. */
 };
 
-/* Make the record to log: of a session its tombstone, of a tombstone itself. */
+/* Make the record to log: of a session its tombstone; of a tombstone the same with a later death, so that the log says
+ * what time it was when that was let go. (A node that began again before it, as its clock was set back, would not keep
+ * away what it has to.) */
 static int make_burial(struct due *due, struct bytes record)
 {
     struct shard *shard = due->shard;
 
     shard->scratch.size = 0;
-    if (!due->expired) {
-        return buffer_append(&shard->scratch, record);
+    if (!due->expired && shard->copies != NULL) {
+        return buffer_append(&shard->scratch,
+                             record); /* Another node's birth may be older than now. */
     }
     const struct stamp stamp = {
         .hlc = hlc_next(shard->hlc, shard->now_ms),
