@@ -146,16 +146,17 @@ struct belay_request {
     uint64_t resume_at_ms; /* PAUSED. */
     uint64_t cursor;       /* SCAN. */
     uint64_t sequence;     /* Of this write, or of a WRITE_MANY's first; 0: none yet. */
-    uint64_t hlc_before;   /* Newest hlc seen before the first try. */
-    uint64_t number;       /* Of its sending on its link, ascending. */
-    struct link *link;     /* QUEUED, SENT. */
-    struct link *before;   /* Sent there as well, earlier, and not answered; NULL: not so. */
-    uint16_t before_slot;  /* In before->slots. */
-    uint32_t avoid;        /* Number of the member that has answered "not here"; 0: none. */
-    uint32_t moves;        /* How often that was so. */
-    uint32_t turn;         /* GET_ANY: which of the owners. */
-    struct belay_request *whole;     /* It is a part of that. */
-    struct belay_request *parts;     /* SPLIT: the first of them... */
+    uint64_t
+        hlc_before; /* No try was done before: what its link had told by then, the least over its tries. */
+    uint64_t number;             /* Of its sending on its link, ascending. */
+    struct link *link;           /* QUEUED, SENT. */
+    struct link *before;         /* Sent there as well, earlier, and not answered; NULL: not so. */
+    uint16_t before_slot;        /* In before->slots. */
+    uint32_t avoid;              /* Number of the member that has answered "not here"; 0: none. */
+    uint32_t moves;              /* How often that was so. */
+    uint32_t turn;               /* GET_ANY: which of the owners. */
+    struct belay_request *whole; /* It is a part of that. */
+    struct belay_request *parts; /* SPLIT: the first of them... */
     struct belay_request *part_next; /* ...and the next of the same whole. */
     uint32_t parts_left;             /* SPLIT: those without an answer. */
     uint32_t *places;           /* Of a part: which items of the whole it has. From malloc(). */
@@ -213,7 +214,8 @@ struct link {
     uint32_t tries;                       /* Failed in a row. */
     uint64_t retry_at_ms, give_up_at_ms, heard_at_ms, pinged_at_ms;
     const char *node; /* In client->names. */
-    char peer[80];    /* "127.0.0.1:7400" */
+    uint64_t hlc;  /* Newest that was told here: another connection may lead to an earlier time. */
+    char peer[80]; /* "127.0.0.1:7400" */
     struct list queue, sent;
     struct link_slot *slots;
     uint32_t slot_count, slots_used;

@@ -219,13 +219,6 @@ int frame_put_map(uint64_t id, uint64_t epoch, struct buffer *out)
 
 /* ---- Replies ---- */
 
-static void see_hlc(struct belay_client *client, uint64_t hlc)
-{
-    if (hlc > client->hlc) {
-        client->hlc = hlc;
-    }
-}
-
 /* A terminated copy of the server's words. Room for them has been reserved. */
 static const char *keep_text(struct belay_request *request, uint32_t status, struct bytes text)
 {
@@ -298,7 +291,6 @@ static int take_single(struct belay_request *request, const struct frame *frame,
     request->result.value = frame->value;
     request->result.asked = request_value(request);
     request->result.change_count = request->list_count;
-    see_hlc(request->client, head.hlc);
     return 0;
 }
 
@@ -342,7 +334,6 @@ static int take_item(struct belay_request *request, struct reader *answers, stru
     result->value = value;
     result->asked = list;
     result->change_count = header.list_count;
-    see_hlc(request->client, head.hlc);
     return 0;
 }
 

@@ -271,8 +271,8 @@ int link_send(struct link *link, struct belay_request *request)
     uint64_t id = number << 16 | slot;
 
     assert(link->state == LINK_READY && link_takes(link));
-    if (request->hlc_before == 0) {
-        request->hlc_before = client->hlc;
+    if (request->hlc_before == 0 || link->hlc < request->hlc_before) {
+        request->hlc_before = link->hlc;
     }
     int rc = frame_put_request(request, id, uv_now(client->loop), &link->out);
     if (rc != 0) {

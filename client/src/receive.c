@@ -57,6 +57,20 @@ static void hello_refused(struct link *link, const struct hello_head *head)
     link_lose(link, reason);
 }
 
+static void see_hlc(struct link *link, uint64_t hlc)
+{
+    link->hlc = hlc > link->hlc ? hlc : link->hlc;
+    link->client->hlc = hlc > link->client->hlc ? hlc : link->client->hlc;
+}
+
+static void see_hlcs(struct link *link, const struct belay_request *request)
+{
+    see_hlc(link, request->result.hlc);
+    for (uint32_t i = 0; i < request->items_ready; i++) {
+        see_hlc(link, request->items[i].hlc);
+    }
+}
+
 static void hello_answered(struct link *link, const struct frame *frame)
 {
     struct belay_client *client = link->client;
@@ -94,7 +108,8 @@ static void hello_answered(struct link *link, const struct frame *frame)
     client->servers_failed = 0;
     client->counters[BELAY_COUNT_CONNECTS]++;
     client->id = client->id == 0 ? head.client : client->id;
-    client->hlc = head.hlc > client->hlc ? head.hlc : client->hlc;
+    link->hlc = 0;
+    see_hlc(link, head.hlc);
     bool smaller = head.frame_bytes_max != 0 && head.frame_bytes_max < FRAME_BYTES_MAX;
     client->frame_bytes_max = smaller ? head.frame_bytes_max : FRAME_BYTES_MAX;
     client->shards = head.shards;
@@ -142,6 +157,7 @@ static void request_answered(struct link *link, uint16_t slot, const struct fram
         bad_frame(link, "a reply that makes no sense");
         return;
     }
+    see_hlcs(link, request);
     slot_release(link, slot);
     enum belay_status status = request->result.status;
     bool not_here = status == BELAY_STOPPING || status == BELAY_UNAVAILABLE;

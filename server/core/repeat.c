@@ -34,14 +34,23 @@ static bool began_after(const struct record *record, uint64_t ms)
     return hlc == 0 || hlc_ms(hlc) >= ms;
 }
 
+/* Since when a try may have been here. A client that has seen a time to which this node has not come yet had it from
+ * another life of it, whose end was lost: then it may have been tried at any time. */
+static uint64_t first_try_ms(const struct session_write *write)
+{
+    uint64_t seen_ms = hlc_ms(write->retry_hlc), hlc_here_ms = hlc_ms(write->hlc);
+    uint64_t here_ms = write->now_ms > hlc_here_ms ? write->now_ms : hlc_here_ms;
+
+    return seen_ms < RETRY_LAG_MS || seen_ms > here_ms + RETRY_LAG_MS ? 0 : seen_ms - RETRY_LAG_MS;
+}
+
 /* A repeated write that the window does not know: may its first try have been here? Compared by time, not by
  * stamp, and with some lag: what the client had seen may be of another shard, with another counter, whose turn
  * began later. */
 static bool may_have_left(const struct session_write *write, const struct record *record,
                           const struct dedup *dedup)
 {
-    uint64_t seen_ms = hlc_ms(write->retry_hlc);
-    uint64_t ms = seen_ms > RETRY_LAG_MS ? seen_ms - RETRY_LAG_MS : 0;
+    uint64_t ms = first_try_ms(write);
 
     if (write->retry_hlc == 0) {
         return false;

@@ -1,8 +1,9 @@
 /* Writes that a client repeats because it had no answer: each is done once, or it is said that nobody can tell.
  *
  * The dedup window (dedup.h) knows the newest writes of a session. What left it, or went with all of the session,
- * is known only by how new it was; a client says with a repeated write how new what it had seen before the first
- * try was.
+ * is known only by how new it was; a client says with a repeated write how new what it had seen before any of its
+ * tries was, on the connection of that try. A time of another connection would not do: where a crash takes the end of the
+ * log and the clock is set back, the node goes on at an earlier one.
  *
  * Memory: results lie in the caller's buffers. Threads: any.
  */

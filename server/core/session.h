@@ -55,7 +55,7 @@ struct session_write {
     struct bytes if_version;   /* Token, or empty. */
     struct bytes changes;      /* A list that change_check() has accepted. */
     uint64_t client, sequence; /* Or 0, 0. */
-    uint64_t retry_hlc; /* Nonzero: repeated; what the client had seen before its first try. */
+    uint64_t retry_hlc;        /* Nonzero: repeated; no try was stamped before it (belay.proto). */
     uint64_t
         gone_hlc; /* Writes up to here may have been forgotten with all of their key; 0: none. */
     uint64_t taken_hlc; /* Writes up to here may be at another node, and not here; 0: none. */

@@ -32,7 +32,6 @@
     X(RETRIES, "requests tried again", 200, 0, 0)                                                  \
     X(REPEATS_KNOWN, "repeated writes recognised", 20, 0, 0)                                       \
     X(MAYBES, "answers MAYBE_APPLIED", 5, 0, 0)                                                    \
-    X(DOUBTS, "repeats in doubt as a clock was set back", 0, 0, 0)                                 \
     X(REFUSED, "answers of a full or failed log", 20, 0, 0)                                        \
     X(ACKS_DISK, "acknowledgements at disk", 2000, 0, 2000)                                        \
     X(ACKS_REPLICA, "acknowledgements at replica", 0, 0, 2000)                                     \

@@ -41,8 +41,7 @@ static void draw_operation(struct clients *clients, uint32_t number)
     struct operation operation = {.client = number, .sequence = client->operation.sequence + 1};
 
     operation.key = draw(clients, OPERATION_KEYS);
-    /* The first one learns what time it is there. */
-    operation.kind = client->seen_hlc == 0 ? OPERATION_GET : (uint8_t)draw_kind(clients);
+    operation.kind = (uint8_t)draw_kind(clients);
     operation.no_touch = draw(clients, 3) == 0;
     operation.mode = draw(clients, 4) == 0   ? WRITE_UPDATE
                      : draw(clients, 6) == 0 ? WRITE_CREATE
@@ -61,13 +60,44 @@ static void draw_operation(struct clients *clients, uint32_t number)
         operation.version = client->versions[operation.key];
     }
     client->operation = operation;
-    client->before_hlc = client->seen_hlc;
-    client->tries = 0;
+    client->before_hlc = client->tries = 0;
 }
 
 /* ---- Tries ---- */
 
 static void time_out(struct sim *sim, const struct sim_event *event);
+
+/* Of a new connection nothing is known: not even that it leads to a time later than what was seen before. */
+static void look_at_connection(struct clients *clients, uint32_t number)
+{
+    struct client *client = &clients->all[number];
+    uint64_t connection = sim_net_connection(clients->sim, end_of(number), clients->node);
+
+    if (client->connection != connection) {
+        client->connection = connection;
+        client->seen_hlc = 0;
+    }
+}
+
+static void send(struct clients *clients, uint32_t number)
+{
+    struct client *client = &clients->all[number];
+    struct operation operation = client->operation;
+
+    look_at_connection(clients, number);
+    client->greets = client->seen_hlc == 0;
+    if (client->greets) {
+        operation = (struct operation){.client = number, .kind = OPERATION_GET, .no_touch = true};
+    } else {
+        operation.retry_hlc = client->tries > 0 ? client->before_hlc : 0;
+        if (client->tries == 0 || client->seen_hlc < client->before_hlc) {
+            client->before_hlc = client->seen_hlc;
+        }
+        client->tries++;
+    }
+    sim_net_send(clients->sim, end_of(number), clients->node,
+                 bytes_of(&operation, sizeof operation));
+}
 
 static void try_again(struct sim *sim, const struct sim_event *event)
 {
@@ -77,11 +107,8 @@ static void try_again(struct sim *sim, const struct sim_event *event)
     if (client->attempt != event->b) {
         return;
     }
-    client->operation.retry_hlc = client->tries > 0 ? client->before_hlc : 0;
-    client->tries++;
     client->waits = true;
-    sim_net_send(sim, event->end, clients->node,
-                 bytes_of(&client->operation, sizeof client->operation));
+    send(clients, (uint32_t)event->a);
     client->due_us = sim->now_us + TIMEOUT_US;
     if (!client->timed) {
         client->timed = true;
@@ -146,10 +173,14 @@ void clients_receive(struct clients *clients, uint32_t end, const struct operati
     uint32_t number = end - SIM_NODES_MAX;
     struct client *client = &clients->all[number];
 
-    if (!client->waits || answer->sequence != client->operation.sequence) {
+    if (!client->waits || answer->sequence != (client->greets ? 0 : client->operation.sequence)) {
         return;
     }
     client->seen_hlc = answer->hlc > client->seen_hlc ? answer->hlc : client->seen_hlc;
+    if (client->greets) {
+        send(clients, number);
+        return;
+    }
     switch (answer->status) {
     case STATUS_BUSY:
     case STATUS_DISK_FULL:

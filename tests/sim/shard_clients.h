@@ -1,7 +1,7 @@
 /* Clients of a shard: each has one request in flight, and tries it again until it has an answer.
  *
- * A write keeps its sequence number over its tries; those after the first one say what the client had seen before it,
- * as libbelay does.
+ * A write keeps its sequence number over its tries; those after the first one say what the client had seen before any of
+ * them on its connection, as libbelay does.
  */
 #ifndef SHARD_CLIENTS_H
 #define SHARD_CLIENTS_H
@@ -11,11 +11,13 @@
 
 struct client {
     struct operation operation;
-    bool waits;   /* For an answer. */
-    bool stopped; /* Has finished. */
-    uint64_t seen_hlc;
-    uint64_t before_hlc; /* Seen before the first try. */
+    bool waits;          /* For an answer. */
+    bool stopped;        /* Has finished. */
+    uint64_t connection; /* The last one that was used... */
+    uint64_t seen_hlc;   /* ... and the newest that came on it; 0: it is new. */
+    uint64_t before_hlc; /* Seen before a try, on its connection: the least. */
     uint64_t tries;      /* That may have been executed. */
+    bool greets;         /* It asked a new connection what time it is there, as HELLO tells. */
     uint64_t attempt;    /* Numbers what is to happen: a late event of another is void. */
     uint64_t due_us;     /* Of its answer. */
     bool timed;          /* Somebody looks then. */

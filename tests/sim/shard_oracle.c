@@ -148,7 +148,6 @@ void oracle_executed(struct oracle *oracle, const struct operation *operation, u
                      const struct reply *reply, const struct oracle_logged *logged)
 {
     sim_count(oracle->sim, SIM_REQUESTS);
-    oracle->newest_ms = later_ms(oracle->newest_ms, now_ms);
     oracle->sim->counts[SIM_RETRIES] += operation->retry_hlc != 0;
     if (operation->kind == OPERATION_SCAN) {
         oracle_executed_scan(oracle, now_ms, reply);
@@ -258,11 +257,6 @@ void oracle_wiped(struct oracle *oracle)
  * more than up to now. */
 void oracle_serves(struct oracle *oracle, uint64_t now_ms)
 {
-    if (now_ms < oracle->newest_ms) {
-        bool first = oracle->back_most_ms == 0;
-        oracle->back_least_ms = first ? now_ms : sooner_ms(oracle->back_least_ms, now_ms);
-        oracle->back_most_ms = later_ms(oracle->back_most_ms, oracle->newest_ms);
-    }
     for (int i = 0; i < OPERATION_KEYS; i++) {
         struct oracle_key *key = &oracle->keys[i];
         if (key->count == 0) {

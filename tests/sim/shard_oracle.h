@@ -74,9 +74,7 @@ struct oracle {
     struct oracle_key keys[OPERATION_KEYS];
     struct oracle_done *done[1 + SIM_CLIENTS_MAX]; /* By sequence. */
     uint64_t done_capacity[1 + SIM_CLIENTS_MAX];
-    uint64_t newest_ms;                   /* Of all lives. */
-    uint64_t back_least_ms, back_most_ms; /* Where clocks were set back: to which time, and from. */
-    struct oracle_ack *acks;              /* Of this life of the machine. */
+    struct oracle_ack *acks; /* Of this life of the machine. */
     uint32_t ack_count, ack_capacity;
 };
 

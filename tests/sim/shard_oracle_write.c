@@ -39,16 +39,6 @@ static int64_t first_result(const struct reply *reply)
     return unzigzag(read_varint(&results));
 }
 
-/* Before its first try the client had seen a time of an earlier life that a later life had not reached when it began: a
- * crash took the end of the log, and the clock was set back. Then it cannot be known from stamps whether the
- * window had it: such a write may be done twice. */
-static bool is_in_doubt(const struct oracle *oracle, const struct operation *operation)
-{
-    uint64_t seen_ms = hlc_ms(operation->retry_hlc);
-
-    return seen_ms >= oracle->back_least_ms && seen_ms <= oracle->back_most_ms;
-}
-
 /* A write that was done before, or may have been. Returns whether the answer says so. */
 static bool check_repeat(struct oracle *oracle, const struct operation *operation,
                          const struct oracle_done *done, const struct oracle_state *state,
@@ -72,9 +62,7 @@ static bool check_repeat(struct oracle *oracle, const struct operation *operatio
         sim_count(oracle->sim, SIM_REPEATS_KNOWN);
         return true;
     }
-    if (done->done && is_in_doubt(oracle, operation)) {
-        sim_count(oracle->sim, SIM_DOUBTS);
-    } else if (done->done) {
+    if (done->done) {
         SIM_CHECK("once", !counts(operation),
                   "%s: operation %u of client %u, done before at %" PRIu64 ", gets %s", name,
                   operation->kind, operation->client, done->last.lsn, status_name(reply->status));

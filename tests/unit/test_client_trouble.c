@@ -85,6 +85,38 @@ static void test_lost_connection_repeats_a_write(void **state)
     fake_stop(&fake);
 }
 
+/* An answer; then the connection is lost; then answers. */
+static void handle_crash(struct fake_connection *connection, const struct frame *frame)
+{
+    uint32_t count = atomic_load(&connection->fake->requests);
+
+    note_write(frame, count - 1);
+    if (count == 2) {
+        fake_close(connection);
+        return;
+    }
+    fake_reply(connection, frame, STATUS_OK, text("\2"));
+}
+
+/* After a crash that took the newest writes, and with the clock set back, a server may be at an earlier time than
+ * the one before it had told: a try there may have been stamped with any time since it said HELLO. */
+static void test_time_of_a_lost_life_is_forgotten(void **state)
+{
+    struct fake fake = {.handle = handle_crash};
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    assert_int_equal(belay_put(client, belay_text("k"), belay_text("v"), NULL), BELAY_OK);
+    assert_int_equal(belay_client_hlc(client), 5000);
+    assert_int_equal(belay_field_add(client, belay_text("k"), belay_text("n"), 1, NULL), BELAY_OK);
+    assert_int_equal(atomic_load(&seen_sequence[2]), 2);
+    assert_int_equal(atomic_load(&seen_retry_hlc[2]), 1000);
+    assert_int_equal(belay_client_hlc(client), 5000);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
 static void test_no_retry_ends_disconnected(void **state)
 {
     uint32_t status = STATUS_OK;
@@ -249,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost_connection_repeats_a_read),
         cmocka_unit_test(test_lost_connection_repeats_a_write),
+        cmocka_unit_test(test_time_of_a_lost_life_is_forgotten),
         cmocka_unit_test(test_no_retry_ends_disconnected),
         cmocka_unit_test(test_damaged_replies_end_the_connection),
         cmocka_unit_test(test_timeout_then_late_reply),
