@@ -19,7 +19,7 @@ def check(condition, what):
 
 def plain(ports):
     """Each node is the whole store."""
-    nodes = [redis.Redis(port=port, socket_timeout=30) for port in ports]
+    nodes = [redis.Redis(port=port, socket_timeout=60) for port in ports]
     for number in range(KEYS):
         nodes[number % len(nodes)].set(f"plain:{number}", number)
     wanted = {f"plain:{number}".encode() for number in range(KEYS)}
@@ -38,18 +38,18 @@ def plain(ports):
     listeners = [node.pubsub() for node in nodes]
     for listener in listeners:
         listener.subscribe("news")
-        check(listener.get_message(timeout=30)["type"] == "subscribe", "SUBSCRIBE")
+        check(listener.get_message(timeout=60)["type"] == "subscribe", "SUBSCRIBE")
     for node in nodes:
         check(node.publish("news", "x") >= 1, "PUBLISH")
     for listener in listeners:
         for _ in nodes:
-            message = listener.get_message(timeout=30)
+            message = listener.get_message(timeout=60)
             check(message is not None and message["data"] == b"x", "a message of each node")
 
 
 def aware(ports):
     """The client finds the nodes by one of them, and the node of each key by itself."""
-    cluster = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", ports[0])], socket_timeout=30)
+    cluster = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", ports[0])], socket_timeout=60)
     check(len(cluster.get_primaries()) == len(ports), cluster.get_nodes())
     check({node.port for node in cluster.get_nodes()} == set(ports), "it knows all ports")
     for number in range(KEYS):

@@ -10,15 +10,16 @@ import urllib.request
 
 from both import HERE, on_both
 from cases import run_cases
-from daemon import check, wait_for
-from redis_kit import Client, free_port
+from daemon import check, reserve_port, wait_for
+from redis_kit import Client
 
 
 class Page:
     """A page of PHP's own server, whose sessions are kept by phpredis, with locking."""
 
     def __init__(self, port):
-        self.port = free_port()
+        self.held = reserve_port()
+        self.port = self.held.getsockname()[1]
         settings = {"session.save_handler": "redis", "session.save_path": f"tcp://127.0.0.1:{port}",
                     "redis.session.locking_enabled": "1", "redis.session.lock_wait_time": "2000",
                     "redis.session.lock_retries": "2000", "session.gc_maxlifetime": "3"}
@@ -42,6 +43,7 @@ class Page:
     def __exit__(self, *_):
         os.killpg(self.process.pid, 9)
         self.process.wait()
+        self.held.close()
         self.log.close()
         self.directory.cleanup()
 

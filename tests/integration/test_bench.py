@@ -147,14 +147,18 @@ def test_rate_counts_from_when_a_request_was_due():
                                        0, "--connections", 2, "--json"))
         check(result["operations"] == 600 and result["seconds"] > 0.55, result)
         # The server stands still for half a second: everything due meanwhile waited for it.
+        def sessions():
+            return json.loads(daemon.run("belayctl", "status", "--json"))["sessions"]
+
+        before = sessions()
         load = subprocess.Popen([program("belay-bench"), "run", "--server", daemon.native, "--count",
-                                 "2000", "--rate", "1000", "--reads", "0", "--connections", "2",
-                                 "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        time.sleep(0.5)
+                                 "2000", "--rate", "1000", "--reads", "0", "--connections", "2", "--prefix",
+                                 "stalled:", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        wait_for("it writes", lambda: sessions() > before + 50)
         daemon.send(19)  # SIGSTOP
         time.sleep(0.5)
         daemon.send(18)  # SIGCONT
-        stalled = json.loads(load.communicate(timeout=60)[0])
+        stalled = json.loads(load.communicate(timeout=60 * SLOWNESS)[0])
         slow = stalled["latency"]
         check(slow["max_us"] > 400000, slow)
         # A quarter of two seconds' requests were due in the stall, and waited 250 ms on average.

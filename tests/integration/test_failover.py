@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from cases import run_cases
 from cluster import Cluster
-from daemon import check, wait_for
+from daemon import SLOWNESS, check, wait_for
 from load import Load, audit, written
 
 ROUNDS = int(os.environ.get("BELAY_FAILOVER_ROUNDS", "2"))
@@ -121,7 +121,7 @@ def test_the_audit_sees_a_lost_cluster():
         for node in cluster.nodes[1:]:
             node.kill()
             node.wipe()
-        printed = cluster[0].run("belay-bench", "audit", record, "--timeout-ms", "500", "--json", expect=1)
+        printed = cluster[0].run("belay-bench", "audit", record, "--timeout-ms", int(500 * SLOWNESS), "--json", expect=1)
         audited = json.loads(printed)
         missing = audited["all"]["lost"] + sum(audited["errors"].values())
         check(50 < missing < 150, f"both copies of a third of 300 sessions were on those disks: {printed}")

@@ -28,13 +28,15 @@ def metric(node, name):
 
 
 def metrics(cluster, name):
-    return [metric(node, name) for node in cluster.running()]
+    """Of all that run; None where one of them does not tell."""
+    values = [metric(node, name) for node in cluster.running()]
+    return None if None in values else values
 
 
 def agree(cluster):
-    """The map's epoch and leader that all who run tell; None while they differ."""
-    told = {(row["epoch"], row["leader"]) for row in
-            (node.ask("node", "list") for node in cluster.running())}
+    """The map's epoch and leader that all who run tell; None while they differ, or one does not tell."""
+    told = {row and (row["epoch"], row["leader"]) for row in
+            (node.ask_or_none("node", "list") for node in cluster.running())}
     return told.pop() if len(told) == 1 else None
 
 
@@ -56,8 +58,8 @@ def await_leader(cluster):
 
 
 def await_voters(cluster, voters):
-    wait_for(f"{voters} vote", lambda: sum(metrics(cluster, "belay_raft_votes")) == voters and
-             set(metrics(cluster, 'belay_raft_members{kind="voter"}')) == {voters})
+    wait_for(f"{voters} vote", lambda: sum(metrics(cluster, "belay_raft_votes") or [0]) == voters and
+             set(metrics(cluster, 'belay_raft_members{kind="voter"}') or [0]) == {voters})
 
 
 def test_join_and_agree():
@@ -65,7 +67,7 @@ def test_join_and_agree():
         await_leader(cluster)
         await_voters(cluster, 3)
         for node in cluster:
-            check(metric(node, 'belay_cluster_members{state="active"}') == 3, "not all are active")
+            wait_for("all are active", lambda node=node: metric(node, 'belay_cluster_members{state="active"}') == 3)
             check(metric(node, "belay_control_frames_bad_total") == 0, "bad frames")
         cluster.restart(cluster.add("n4"))
         cluster.restart(cluster.add("n5"))
@@ -99,7 +101,7 @@ def test_two():
         cluster.await_settled()
         leader.kill()
         other.run("belayctl", "session", "put", "key", "value")
-        check(state(cluster, other, leader.name) == "active", "who decided that?")
+        check(wait_for("it tells", lambda: state(cluster, other, leader.name)) == "active", "who decided that?")
         other.run("belayctl", "session", "get", "key")
         cluster.restart(leader)
         cluster.await_active()

@@ -6,8 +6,8 @@
         cluster[0].start()
         cluster.await_settled()
 
-A node keeps the ports of its first start, so that clients and the other nodes find it again. The first node begins
-the cluster, the others enter it with a token of the first one that runs.
+A node keeps the ports of its first start, so that clients and the other nodes find it again; nobody else gets them while
+it is down. The first node begins the cluster, the others enter it with a token of the first one that runs.
 """
 
 import binascii
@@ -17,13 +17,12 @@ import signal
 import tempfile
 from pathlib import Path
 
-from daemon import Daemon, Failed, check, wait_for
+from daemon import Daemon, Failed, check, reserve_port, wait_for
 
 PATIENCE_S = 60
 # Who dies is noticed soon, and serves again soon after it came back.
 SETTINGS = ["cluster.heartbeat=300ms", "cluster.down_after=2s", "cluster.cooldown=1s"]
-PORTS = {"listen.port": "native", "listen.cluster_port": "cluster", "listen.peer_port": "peer",
-         "listen.http_port": "http"}
+PORTS = ("listen.port", "listen.cluster_port", "listen.peer_port", "listen.http_port")
 
 
 class Node(Daemon):
@@ -36,6 +35,7 @@ class Node(Daemon):
         self.name = name
         self.token = None
         self.paused = False
+        self.held = {}  # Setting to the socket that keeps its port.
 
     @property
     def is_empty(self):
@@ -49,10 +49,12 @@ class Node(Daemon):
         joining = ["--join", self.token] if self.token is not None and self.is_empty else []
         return super().command() + joining
 
-    def await_ready(self):
-        super().await_ready()
-        for key, word in PORTS.items():
-            self.set(key, self.ready[word].rsplit(":", 1)[1])
+    def launch(self):
+        for key in PORTS:
+            if f"{key}=0" in self.settings:
+                self.held[key] = reserve_port()
+                self.set(key, self.held[key].getsockname()[1])
+        super().launch()
 
     def set(self, key, value):
         """Change one setting for the next start."""
@@ -69,6 +71,11 @@ class Node(Daemon):
     def kill(self):
         self.paused = False
         return super().kill()
+
+    def close(self):
+        super().close()
+        for held in self.held.values():
+            held.close()
 
     def wipe(self):
         """Its disk is lost. It must not run."""

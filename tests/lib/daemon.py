@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,7 +25,8 @@ BUILD = Path(os.environ.get("BELAY_BUILD", "build"))
 SLOWNESS = float(os.environ.get("BELAY_SLOWNESS", "1"))
 START_TIMEOUT_S = 60 * SLOWNESS
 STOP_TIMEOUT_S = 60 * SLOWNESS
-
+# Of our programs: where among the arguments it is said how long one waits for an answer, and how.
+PATIENCE = {"belayctl": (0, "--timeout", "30s"), "belay-bench": (1, "--timeout-ms", "30000")}
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
@@ -52,6 +54,15 @@ def wait_for(what, condition, timeout_s=30):
             return result
         check(time.monotonic() < end, f"{what}: not within {timeout_s} s")
         time.sleep(0.01)
+
+
+def reserve_port():
+    """A socket with a port that nobody else gets until it is closed: it is bound, but does not listen. What binds it with
+    SO_REUSEADDR, as belayd and redis-server do, may listen there, and end, and come again."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def rss_bytes_of(pid):
@@ -195,12 +206,17 @@ class Daemon:
     busy_seconds = cpu_seconds # It has no children.
 
     def run(self, name, *arguments, expect=0, timeout_s=120, wrapper=()):
-        """Run one of our programs against this node. Returns what it printed on stdout."""
-        done = subprocess.run([*wrapper, program(name), *map(str, arguments)],
+        """Run one of our programs against this node. Returns what it printed on stdout. Where the arguments do not say how
+        long it waits for an answer, it waits longer than it would by itself: the machine may be slow."""
+        words = [str(argument) for argument in arguments]
+        at, *patience = PATIENCE[name]
+        if patience[0] not in words:
+            words[at:at] = patience
+        done = subprocess.run([*wrapper, program(name), *words],
                               env={**os.environ, "BELAY_SERVER": self.native},
                               stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=timeout_s * SLOWNESS, check=False)
         check(expect is None or done.returncode == expect,
-              f"{name} {' '.join(map(str, arguments))}: exit {done.returncode}, not {expect}\n"
+              f"{name} {' '.join(words)}: exit {done.returncode}, not {expect}\n"
               f"{done.stdout}{done.stderr}")
         return done.stdout

@@ -122,7 +122,7 @@ def frame(kind, request_id, fields, value=b"", flags=0):
 class Connection:
     """One blocking connection. `hello` may be left out to test a server with what does not belong there."""
 
-    def __init__(self, address, hello=True, timeout=10):
+    def __init__(self, address, hello=True, timeout=60):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
         self.buffer = b""

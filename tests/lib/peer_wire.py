@@ -55,7 +55,7 @@ class Dialler:
 
     def __init__(self, address, secret, node=0, start=0, shards=1):
         host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout=30)
+        self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout=60)
         self.secret, self.node, self.start, self.shards = secret, node, start, shards
         self.nonce = os.urandom(32)
         self.acceptor = None

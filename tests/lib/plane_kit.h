@@ -24,7 +24,12 @@
 #include "plane.h"
 #include "staging_kit.h"
 
-enum { PLANE_KIT_SHARDS_MAX = 4, PLANE_KIT_SEGMENTS_MAX = 64 };
+enum {
+    PLANE_KIT_SHARDS_MAX = 4,
+    PLANE_KIT_SEGMENTS_MAX = 64,
+    PLANE_KIT_PATIENCE_S = 120, /* The machine may be slow: what takes longer never comes. */
+    PLANE_KIT_TRIES_MAX = PLANE_KIT_PATIENCE_S * 200,
+};
 
 /* ---- Segments ---- */
 
@@ -185,18 +190,37 @@ static inline void plane_kit_stop(struct plane_kit *kit)
     }
 }
 
+/* Counters of a shard. */
+static inline struct plane_shard_stats plane_kit_shard_stats(struct plane_kit *kit, uint32_t shard)
+{
+    struct plane_shard_stats stats;
+    int rc;
+
+    do { /* A sanitizer on a busy machine may make a turn last longer than the second it waits. */
+        rc = plane_stats(kit->plane, shard, &stats);
+    } while (rc == -ETIMEDOUT);
+    assert_int_equal(rc, 0);
+    return stats;
+}
+
+/* Wait until it is so, such as that a counter is as wanted; everything that leads there is under way. */
+#define plane_kit_until(condition)                                                                 \
+    do {                                                                                           \
+        for (int tries_ = 0; !(condition); tries_++) {                                             \
+            if (tries_ == PLANE_KIT_TRIES_MAX) {                                                   \
+                fail_msg("never: %s", #condition);                                                 \
+            }                                                                                      \
+            usleep(5000);                                                                          \
+        }                                                                                          \
+    } while (0)
+
 /* Counters of all shards together. */
 static inline struct plane_shard_stats plane_kit_stats(struct plane_kit *kit)
 {
-    struct plane_shard_stats all = {0}, one;
+    struct plane_shard_stats all = {0};
 
     for (uint32_t i = 0; i < kit->options.shard_count; i++) {
-        /* A sanitizer on a busy machine may make a turn last longer than the second it waits. */
-        int rc = -ETIMEDOUT;
-        for (int tries = 0; tries < 10 && rc == -ETIMEDOUT; tries++) {
-            rc = plane_stats(kit->plane, i, &one);
-        }
-        assert_int_equal(rc, 0);
+        struct plane_shard_stats one = plane_kit_shard_stats(kit, i);
         all.connections += one.connections;
         all.accepted += one.accepted;
         all.refused_connections += one.refused_connections;
@@ -224,7 +248,7 @@ struct plane_client {
 static inline void plane_client_connect_port(struct plane_client *client, uint16_t port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct timeval patience = {.tv_sec = 20};
+    struct timeval patience = {.tv_sec = PLANE_KIT_PATIENCE_S};
 
     *client = (struct plane_client){.fd = socket(AF_INET, SOCK_STREAM, 0), .memory = test_memory()};
     client->in.memory = client->out.memory = &client->memory.memory;
@@ -239,7 +263,7 @@ static inline void plane_client_connect_port(struct plane_client *client, uint16
         int error = -1;
         socklen_t size = sizeof error;
         assert_int_equal(errno, EINTR);
-        while (poll(&ready, 1, 20000) < 0) {
+        while (poll(&ready, 1, -1) < 0) {
             assert_int_equal(errno, EINTR);
         }
         assert_int_equal(getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);

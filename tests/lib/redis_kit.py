@@ -5,13 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from daemon import check, cpu_seconds_of, rss_bytes_of, wait_for
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+from daemon import check, cpu_seconds_of, reserve_port, rss_bytes_of, wait_for
 
 
 class Redis:
@@ -24,7 +18,8 @@ class Redis:
         self.address = address
 
     def __enter__(self):
-        self.port = free_port()
+        self.held = reserve_port()
+        self.port = self.held.getsockname()[1]
         self.directory = tempfile.TemporaryDirectory(prefix="belay-redis-")
         self.launch()
         self.await_ready()
@@ -32,6 +27,7 @@ class Redis:
 
     def __exit__(self, *_):
         self.kill()
+        self.held.close()
         self.directory.cleanup()
 
     def launch(self):
@@ -94,7 +90,7 @@ def command(words):
 class Client:
     """RESP without any cleverness: what was asked, what was answered."""
 
-    def __init__(self, port, timeout_s=30, host="127.0.0.1"):
+    def __init__(self, port, timeout_s=60, host="127.0.0.1"):
         self.socket = socket.create_connection((host, int(port)), timeout=timeout_s)
         self.file = self.socket.makefile("rb")
 

@@ -6,6 +6,7 @@
 
 static uv_loop_t loop;
 static struct kit_node node;
+static int nobody; /* A socket that keeps a port at which nobody listens. */
 
 struct outcome {
     bool over;
@@ -34,12 +35,12 @@ static void on_done(void *context, int rc, const struct peer_frame *answer, cons
 static struct join_token open_member(void)
 {
     struct join_token token = {.cluster = {1}, .secret = {2}, .address_count = 2};
-    int nobody = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof address;
 
+    nobody = socket(AF_INET, SOCK_STREAM, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(nobody, (struct sockaddr *)&address, size), 0); /* It does not listen. */
+    assert_int_equal(bind(nobody, (struct sockaddr *)&address, size), 0);
     assert_int_equal(getsockname(nobody, (struct sockaddr *)&address, &size), 0);
     assert_int_equal(uv_loop_init(&loop), 0);
     kit_prepare(&node, &loop, 4, 2);
@@ -47,12 +48,12 @@ static struct join_token open_member(void)
     snprintf(token.addresses[0], sizeof token.addresses[0], "127.0.0.1:%u",
              ntohs(address.sin_port));
     snprintf(token.addresses[1], sizeof token.addresses[1], "localhost:%u", node.options.port);
-    close(nobody);
     return token;
 }
 
 static void close_member(void)
 {
+    close(nobody);
     kit_close(&node);
     kit_loop_end(&loop);
 }

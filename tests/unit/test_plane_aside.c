@@ -11,15 +11,6 @@ enum { SHARDS = 2, VALUE_BYTES = 8000, FILL = 16, SEGMENT_BYTES = 64 * 1024 };
 static struct plane_kit kit;
 static const uint8_t value[VALUE_BYTES];
 
-/* Wait until what a counter shows is as wanted; everything that leads there is under way. */
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        for (int tries_ = 0; !(condition); tries_++) {                                             \
-            assert_true(tries_ < 2000);                                                            \
-            usleep(5000);                                                                          \
-        }                                                                                          \
-    } while (0)
-
 /* A key of `shard` that no other name or shard has. */
 static struct bytes key_of(char key[32], const char *name, uint32_t shard)
 {
@@ -225,7 +216,7 @@ static bool run_waits(void)
         add_fill(&clients[i]);
         plane_client_flush(&clients[i]);
     }
-    wait_until(both_are_behind());
+    plane_kit_until(both_are_behind());
     uint64_t hops = plane_kit_stats(&kit).hops;
     for (int i = 0; i < OTHERS; i++) { /* The threads in turn, the shards, the last request. */
         uint32_t shard = (uint32_t)i / 2 % SHARDS;
@@ -233,7 +224,7 @@ static bool run_waits(void)
         add_some(&clients[FILLERS + i], key_of(keys[i], name, shard), shard, i / 4 == 1);
         plane_client_flush(&clients[FILLERS + i]);
     }
-    wait_until(plane_kit_stats(&kit).hops >= hops + OTHERS / 2 * HOPS_EACH);
+    plane_kit_until(plane_kit_stats(&kit).hops >= hops + OTHERS / 2 * HOPS_EACH);
     for (int i = 0; i < OTHERS; i++) {
         expect(&clients[FILLERS + i], "+OK\r\n+QUEUED\r\n");
         bool silent = is_silent(&clients[FILLERS + i]);
@@ -285,7 +276,7 @@ static void test_native(void **state)
         }
         plane_client_flush(&clients[i]);
     }
-    wait_until(both_are_behind());
+    plane_kit_until(both_are_behind());
     for (int i = 0; i < 2; i++) { /* Reads of others go on. */
         plane_client_connect(&others[i], &kit);
         for (uint32_t shard = 0; shard < SHARDS; shard++) {
@@ -328,7 +319,7 @@ static bool run_gives_up(void)
         }
         plane_client_flush(&clients[i]);
     }
-    wait_until(atomic_load(&kit.segments[0].refused) > 0);
+    plane_kit_until(atomic_load(&kit.segments[0].refused) > 0);
     for (int i = 0; i < 2; i++) {
         add(&clients[2 + i], "MULTI", none, none);
         add(&clients[2 + i], "SET", key_of(key, "fill", 0), bytes_of(value, sizeof value));
@@ -399,7 +390,7 @@ static bool run_full(void)
         add(&clients[remote], "SET", key_of(key, "large", 0), bytes_of(large, LARGE));
     }
     plane_client_flush(&clients[remote]);
-    wait_until(plane_kit_stats(&kit).hops == hops + KEPT + OVER);
+    plane_kit_until(plane_kit_stats(&kit).hops == hops + KEPT + OVER);
     for (int i = 2; i < 4; i++) {
         add(&clients[i], "SET", key_of(key, "large", 0), bytes_of(large, LARGE));
         plane_client_flush(&clients[i]);
@@ -531,7 +522,7 @@ static void test_stop(void **state)
         add_fill(&clients[i]);
         plane_client_flush(&clients[i]);
     }
-    wait_until(both_are_behind());
+    plane_kit_until(both_are_behind());
     plane_kit_stop(&kit);
     for (int i = 0; i < 2; i++) {
         plane_client_close(&clients[i]);

@@ -335,20 +335,13 @@ static void test_storms(void **state)
             sent += client->out.size - LARGE / 2;
             plane_client_send(client, bytes_of(client->out.data, client->out.size - LARGE / 2));
         }
-        for (int tries = 0; plane_kit_stats(&kit).bytes_in < before + sent; tries++) {
-            assert_true(tries < 2000);
-            usleep(5000);
-        }
+        plane_kit_until(plane_kit_stats(&kit).bytes_in >= before + sent);
         assert_true(atomic_load(&faulty.outstanding_bytes) > (int64_t)CLIENTS * LARGE);
         for (int i = 0; i < CLIENTS; i++) {
             plane_client_close(&clients[i]);
         }
-        for (int tries = 0;
-             plane_kit_stats(&kit).connections > 0 || atomic_load(&faulty.outstanding_bytes) > KEPT;
-             tries++) {
-            assert_true(tries < 2000);
-            usleep(5000);
-        }
+        plane_kit_until(plane_kit_stats(&kit).connections == 0 &&
+                        atomic_load(&faulty.outstanding_bytes) <= KEPT);
         int64_t left = atomic_load(&faulty.outstanding_bytes);
         after_first = storm == 0 ? left : after_first;
         assert_in_range(left, 0, after_first + KEPT / 2);

@@ -12,15 +12,6 @@ static void ping(struct plane_client *client)
     assert_int_equal(plane_client_status(client), STATUS_OK);
 }
 
-/* Wait until what a counter shows is as wanted; everything that leads there is under way. */
-#define wait_until(condition)                                                                      \
-    do {                                                                                           \
-        for (int tries_ = 0; !(condition); tries_++) {                                             \
-            assert_true(tries_ < 2000);                                                            \
-            usleep(5000);                                                                          \
-        }                                                                                          \
-    } while (0)
-
 /* Who asks for much and reads nothing is no longer read from; memory stays bounded, and nothing is lost
  * when it reads at last. */
 static void test_slow_reader(void **state)
@@ -43,6 +34,7 @@ static void test_slow_reader(void **state)
         plane_client_add_get(&slow, text("key"));
     }
     plane_client_flush(&slow);
+    plane_kit_until(plane_kit_stats(&kit).buffer_bytes > 0);
     for (int i = 0; i < 20; i++) {
         ping(&other);
         uint64_t bytes = plane_kit_stats(&kit).buffer_bytes;
@@ -56,7 +48,7 @@ static void test_slow_reader(void **state)
         assert_int_equal(frame.value.size, BYTES);
     }
     ping(&slow);
-    wait_until(plane_kit_stats(&kit).buffer_bytes == 0);
+    plane_kit_until(plane_kit_stats(&kit).buffer_bytes == 0);
     plane_client_close(&slow);
     plane_client_close(&other);
     plane_kit_stop(&kit);
@@ -189,6 +181,7 @@ static void test_slow_reader_across(void **state)
     }
     plane_client_flush(&slow);
     plane_client_flush(&gone);
+    plane_kit_until(plane_kit_stats(&kit).buffer_bytes > BYTES);
     for (int i = 0; i < 40; i++) {
         ping(&other);
         uint64_t bytes = plane_kit_stats(&kit).buffer_bytes;
@@ -207,8 +200,8 @@ static void test_slow_reader_across(void **state)
     ping(&slow);
     assert_int_equal(plane_kit_stats(&kit).output_limited, 0);
     plane_client_close(&slow);
-    wait_until(plane_kit_stats(&kit).connections == 1);
-    wait_until(plane_kit_stats(&kit).buffer_bytes == 0);
+    plane_kit_until(plane_kit_stats(&kit).connections == 1);
+    plane_kit_until(plane_kit_stats(&kit).buffer_bytes == 0);
     plane_client_close(&other);
     plane_kit_stop(&kit);
     free(value);
@@ -304,7 +297,7 @@ static void test_output_limit(void **state)
         plane_client_add(&slow, FRAME_WRITE, &write.base, bytes_of(list, (size_t)(end - list)));
     }
     plane_client_flush(&slow);
-    wait_until(plane_kit_stats(&kit).output_limited == 1);
+    plane_kit_until(plane_kit_stats(&kit).output_limited == 1);
     while (plane_client_receive(&slow, &frame)) {
         Belay__Wire__Reply *reply =
             belay__wire__reply__unpack(NULL, frame.head.size, frame.head.data);
@@ -320,7 +313,7 @@ static void test_output_limit(void **state)
     ping(&other);
     plane_client_close(&slow);
     plane_client_close(&other);
-    wait_until(plane_kit_stats(&kit).buffer_bytes == 0);
+    plane_kit_until(plane_kit_stats(&kit).buffer_bytes == 0);
     plane_kit_stop(&kit);
 }
 

@@ -72,10 +72,7 @@ static uint32_t shard_of(struct plane_client *client, char key)
 
 static uint32_t connections_of(uint32_t shard)
 {
-    struct plane_shard_stats stats;
-
-    assert_int_equal(plane_stats(kit.plane, shard, &stats), 0);
-    return (uint32_t)stats.connections;
+    return (uint32_t)plane_kit_shard_stats(&kit, shard).connections;
 }
 
 static void receive_bytes(struct plane_client *client, size_t size)
@@ -92,7 +89,6 @@ static void receive_bytes(struct plane_client *client, size_t size)
 static void test_full_queue(void **state)
 {
     struct plane_client listener, publisher, holder;
-    struct plane_shard_stats stats;
     char here = 0, there = 0, line[] = "DEL ?";
 
     (void)state;
@@ -132,8 +128,7 @@ static void test_full_queue(void **state)
     line[4] = here;
     ask(&publisher, line);
     expect(&publisher, ":1\r\n");
-    assert_int_equal(plane_stats(kit.plane, 1 - target, &stats), 0);
-    assert_int_equal(stats.events_dropped, 1);
+    assert_int_equal(plane_kit_shard_stats(&kit, 1 - target).events_dropped, 1);
     publish(&publisher); /* It waits. */
     atomic_store(&held, 0);
     expect(&publisher, ":1\r\n");
