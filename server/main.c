@@ -15,7 +15,7 @@
 #include "serve.h"
 #include "streams.h"
 
-enum exit_code { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum exit_code { EXIT_STOPPED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REMOVED = 3 };
 
 struct command_line {
     const char *config_file;
@@ -48,7 +48,8 @@ static const char help[] =
     "  --version                print the version and exit\n"
     "  --help                   print this and exit\n"
     "\n"
-    "Exit status: 0 stopped cleanly, 1 failed, 2 wrong usage or configuration.\n";
+    "Exit status: 0 stopped cleanly, 1 failed, 2 wrong usage or configuration, 3 the node was\n"
+    "removed from its cluster.\n";
 
 static int usage_error(const char *cause)
 {
@@ -174,8 +175,8 @@ static int run(struct command_line *line, struct config *config)
         fprintf(stderr, "belayd: %s\n", message);
         return EXIT_USAGE;
     }
-    return serve(config, &source, token.address_count > 0 ? &token : NULL) == 0 ? EXIT_STOPPED
-                                                                                : EXIT_FAILED;
+    int rc = serve(config, &source, token.address_count > 0 ? &token : NULL);
+    return rc == 0 ? EXIT_STOPPED : rc == -ESHUTDOWN ? EXIT_REMOVED : EXIT_FAILED;
 }
 
 int main(int argument_count, char **arguments)

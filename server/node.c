@@ -97,9 +97,13 @@ static int open_directory(struct node *node, char *message, size_t message_size)
         .enter = node_join_enter,
         .context = node,
     };
-    int rc =
-        directory_open(&node->directory, files_system(), config->storage_dir, node->shard_count,
-                       token != NULL ? &entrance : NULL, message, message_size);
+    int rc = directory_was_removed(files_system(), config->storage_dir, message, message_size);
+
+    if (rc == 0) {
+        rc =
+            directory_open(&node->directory, files_system(), config->storage_dir, node->shard_count,
+                           token != NULL ? &entrance : NULL, message, message_size);
+    }
 
     if (rc != 0) {
         return rc;
@@ -426,6 +430,11 @@ int node_start(struct node *node, char *message, size_t message_size)
     }
     node->started = true;
     return 0;
+}
+
+bool node_was_removed(const struct node *node)
+{
+    return node->removed;
 }
 
 uint16_t node_port(const struct node *node)

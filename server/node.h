@@ -33,7 +33,7 @@ struct node_world {
     const struct join_token *token; /* Of the cluster to join; NULL: none. */
 };
 
-/* Return 0, or negative errno with cause and advice in `message`. After a failure of node_start() the
+/* Return 0, or negative errno with cause and advice in `message`; -ESHUTDOWN: it was removed from its cluster. After a failure of node_start() the
  * node is still to be closed. */
 int node_open(const struct node_world *world, struct node **node, char *message,
               size_t message_size);
@@ -46,6 +46,9 @@ int node_close(struct node *node);
  * Returns 0, having logged what has changed; else negative errno with the reason in `message`, and nothing has. */
 int node_set_users(struct node *node, const struct config *config, char *message,
                    size_t message_size);
+
+/* Is it no member of its cluster any more? The loop has been told to end then. */
+bool node_was_removed(const struct node *node);
 
 uint16_t node_port(const struct node *node);
 

@@ -259,6 +259,11 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
         refuse(node, token, STATUS_NOT_FOUND, "there is no such node; node list shows all");
         return;
     }
+    if (member->number == node->directory.meta.actor.node) {
+        refuse(node, token, STATUS_BUSY,
+               "this node would be gone before it could say that it is: ask another one (-s)");
+        return;
+    }
     command.number = member->number;
     uint32_t alone = slots_alone(map, member->number);
     bool serves = member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
@@ -278,9 +283,11 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
         command.type = MAP_STATE;
         command.state = serves ? MAP_DRAINING : MAP_LEFT;
     }
-    if (command.state == MAP_LEFT && slots_of(map, member->number) > 0) {
+    const struct cluster *cluster = cluster_host_cluster(node->cluster);
+    if (command.state == MAP_LEFT &&
+        (slots_of(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
         const struct admin_change asked = {node, token, member->number};
-        answer_node(&asked, map); /* They are still moving. */
+        answer_node(&asked, map); /* They are still moving, or it still has a vote. */
         return;
     }
     propose(node, token, &command);

@@ -57,6 +57,35 @@ static int give_client_map(struct node *node, const struct map *map)
     return rc;
 }
 
+/* ---- Removed ---- */
+
+bool node_cluster_has(const struct map *map, uint32_t number)
+{
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].number == number) {
+            return map->members[i].state != MAP_LEFT;
+        }
+    }
+    return false;
+}
+
+void node_cluster_removed(struct node *node, uint32_t by)
+{
+    if (node->removed) {
+        return;
+    }
+    node->removed = true;
+    int rc = directory_put_removed(&node->directory);
+    logger_write(node->world.logger, LOG_LEVEL_ERROR, "node-removed",
+                 LOG_NUMBER("number", node->directory.meta.actor.node), LOG_NUMBER("told_by", by),
+                 LOG_TEXT("kept", rc == 0 ? "yes" : strerror(-rc)),
+                 LOG_TEXT("effect", "this node was removed from the cluster, and stops; "
+                                    "the others have its sessions"));
+    control_end(node->world.control);
+}
+
+/* ---- A new map, to all ---- */
+
 /* To all that goes by the map. What could not be given for want of memory is given again at the next tick. */
 static void publish(struct node *node, const struct map *map)
 {
@@ -64,6 +93,10 @@ static void publish(struct node *node, const struct map *map)
 
     node->among_others |= map->member_count > 1;
     if (node->plane == NULL) {
+        return;
+    }
+    if (!node_cluster_has(map, node->directory.meta.actor.node)) {
+        node_cluster_removed(node, 0);
         return;
     }
     rc = node_peers_members(node, map);
@@ -181,6 +214,12 @@ static int open_host(struct node *node, struct buffer *beginning, char *message,
         return rc;
     }
     rc = create_host(node, path, buffer_bytes(beginning), message, message_size);
+    const struct map *map = rc == 0 ? cluster_map(cluster_host_cluster(node->cluster)) : NULL;
+    if (rc == -ENOENT || (rc == 0 && !node_cluster_has(map, node->directory.meta.actor.node))) {
+        (void)directory_put_removed(&node->directory);
+        return directory_was_removed(node->directory.files, node->directory.path, message,
+                                     message_size);
+    }
     if (rc == 0 && !node->directory.meta.begun) {
         rc = directory_begun(&node->directory);
         if (rc != 0) {

@@ -12,6 +12,7 @@
 #include "node.h"
 
 struct cluster;
+struct map;
 struct map_page_link;
 struct metrics_membership;
 struct slot_owners;
@@ -31,6 +32,13 @@ void node_cluster_tick(struct node *node);
 void node_cluster_stop(struct node *node);
 /* ... and what is left of it, after the plane. */
 void node_cluster_close(struct node *node);
+
+/* Is it a member, and not on its way out? */
+bool node_cluster_has(const struct map *map, uint32_t number);
+
+/* This node is a member no more, as its map says (0), or another one: it says so in the log, keeps that in its directory, and
+ * the process ends by itself (control_end()). */
+void node_cluster_removed(struct node *node, uint32_t by);
 
 /* This node's figures, but for what is behind. */
 void node_cluster_figures(const struct node *node, struct metrics_membership *figures);

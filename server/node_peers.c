@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node_cluster.h"
 #include "node_joiners.h"
 #include "node_private.h"
 #include "peers.h"
@@ -33,6 +34,20 @@ static void on_frame(void *context, uint32_t other, const struct peer_frame *fra
 
     (void)cluster_receive(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster),
                           other, frame->kind, frame->number, frame->body);
+}
+
+/* Numbers are never given again. */
+static bool on_was_member(void *context, uint32_t other)
+{
+    struct node *node = context;
+    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+
+    return other <= map->number_last && !node_cluster_has(map, other);
+}
+
+static void on_removed(void *context, uint32_t by)
+{
+    node_cluster_removed(context, by);
 }
 
 static void on_data_link(void *context, const struct peers_data_link *link)
@@ -92,6 +107,8 @@ static int create(struct node *node, char *message, size_t message_size)
         .control_up = on_up,
         .control_down = on_down,
         .control_frame = on_frame,
+        .was_member = on_was_member,
+        .removed = on_removed,
         .data_link = on_data_link,
         .join_frame = on_join_frame,
     };

@@ -55,6 +55,7 @@ struct node {
     struct joiners *joiners;
     bool among_others; /* There are, or were, other members. */
     bool map_pending;  /* The map is to be published again. */
+    bool removed;      /* It is a member no more, and ends. */
 
     /* node_policies.c */
     struct policies *policies;

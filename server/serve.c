@@ -241,7 +241,9 @@ int serve(struct config *config, const struct serve_source *source, const struct
     } else {
         fprintf(stderr, "belayd: cannot start: %s\n", message[0] != '\0' ? message : strerror(-rc));
     }
+    bool removed = rc == 0 && node_was_removed(server.node);
     int stopped = stop(&server);
     logger_fini(&server.logger);
-    return rc != 0 ? rc : stopped;
+    rc = rc != 0 ? rc : stopped;
+    return rc == 0 && removed ? -ESHUTDOWN : rc;
 }

@@ -237,7 +237,7 @@ static enum peer_hello_state take_refused(struct peer_hello *hello, struct bytes
     if (!reader_done(&from) || why == PEER_REFUSED_NONE) {
         return give_up(hello, "a refusal that cannot be read");
     }
-    hello->refusal = why <= PEER_REFUSED_OTHER ? (enum peer_refusal)why : PEER_REFUSED_OTHER;
+    hello->refusal = why <= PEER_REFUSED_REMOVED ? (enum peer_refusal)why : PEER_REFUSED_OTHER;
     hello->refused_there = true;
     say_foreign(hello, text);
     return end(hello, PEER_HELLO_FAILED);
@@ -356,7 +356,7 @@ static enum peer_hello_state take_open(struct peer_hello *hello, struct bytes bo
 void peer_hello_answer(struct peer_hello *hello, enum peer_refusal refusal, const char *text)
 {
     assert(hello->state == PEER_HELLO_ASKS);
-    assert(refusal <= PEER_REFUSED_OTHER);
+    assert(refusal <= PEER_REFUSED_REMOVED);
     if (refusal != PEER_REFUSED_NONE) {
         refuse_for(hello, refusal, text);
         return;

@@ -59,9 +59,10 @@ enum peer_role { PEER_ROLE_CONTROL = 1, PEER_ROLE_DATA = 2, PEER_ROLE_JOIN = 3 }
     X(BUSY, 8, "busy")        /* Too many; later. */                                               \
     X(GARBAGE, 9, "garbage")  /* It does not keep to the protocol. */                              \
     X(OTHER, 10, "other")     /* Something that this release does not know. */                     \
-    X(CLOSED, 11, "closed")   /* The connection ended in the middle. */                            \
-    X(SLOW, 12, "slow")       /* It took too long. */                                              \
-    X(CROWDED, 13, "crowded") /* It had to make room for newer ones. */
+    X(REMOVED, 11, "removed") /* It was a member, and by a newer map than its own it is none. */   \
+    X(CLOSED, 12, "closed")   /* The connection ended in the middle. */                            \
+    X(SLOW, 13, "slow")       /* It took too long. */                                              \
+    X(CROWDED, 14, "crowded") /* It had to make room for newer ones. */
 
 enum peer_refusal {
 #define PEER_REFUSAL_ENUM(name, number, word) PEER_REFUSED_##name = (number),

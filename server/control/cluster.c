@@ -387,6 +387,11 @@ bool cluster_is_alone(const struct cluster *cluster)
     return cluster_map(cluster)->member_count == 1 && cluster->raft.peer_count == 0;
 }
 
+bool cluster_is_voter(const struct cluster *cluster, uint32_t number)
+{
+    return raft_members_vote(&cluster->raft.members, number);
+}
+
 uint32_t cluster_leader(const struct cluster *cluster)
 {
     return cluster_leads(cluster) ? cluster->options.self.node : cluster->raft.leader;

@@ -144,6 +144,9 @@ const struct map *cluster_map(const struct cluster *cluster);
 /* Is this node the only member? */
 bool cluster_is_alone(const struct cluster *cluster);
 
+/* Does the member vote, as far as this node knows? */
+bool cluster_is_voter(const struct cluster *cluster, uint32_t number);
+
 /* Raft's leader as far as this node knows, 0: nobody. */
 uint32_t cluster_leader(const struct cluster *cluster);
 

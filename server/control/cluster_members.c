@@ -103,6 +103,12 @@ static bool is_lost(const struct cluster *cluster, uint32_t number)
 
 /* ---- Who follows, who votes ---- */
 
+/* A node that is to leave decides nothing any more before it goes: else nobody could after it. */
+static bool leaves(const struct map_member *member)
+{
+    return member == NULL || member->state == MAP_LEFT || member->state == MAP_DRAINING;
+}
+
 /* Is it to follow the log? NULL: it is no member of the map. */
 static bool belongs(const struct map_member *member)
 {
@@ -111,8 +117,7 @@ static bool belongs(const struct map_member *member)
 
 static bool may_vote(const struct map_member *member)
 {
-    return member->state == MAP_ACTIVE || member->state == MAP_DEGRADED ||
-           member->state == MAP_DRAINING;
+    return member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
 }
 
 static uint32_t zone_of(const struct map *map, const struct map_member *member)
@@ -133,7 +138,7 @@ static struct voters_member voter_of(struct cluster *cluster, const struct raft_
         .zone = MAP_MEMBERS_MAX,
         .votes = of->voter,
         .leads = of->node == cluster->options.self.node,
-        .gone = !belongs(member),
+        .gone = leaves(member),
     };
 
     if (!voter.gone) {
@@ -200,7 +205,7 @@ static void change_members(struct cluster *cluster)
     if (cluster->raft.members_index > cluster->raft.commit) {
         return;
     }
-    if (!belongs(map_member(cluster->map, cluster->options.self.node)) &&
+    if (leaves(map_member(cluster->map, cluster->options.self.node)) &&
         raft_members_voters(&cluster->raft.members) > 1) {
         (void)raft_transfer(&cluster->raft, 0);
         return;

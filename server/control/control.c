@@ -288,6 +288,11 @@ uv_loop_t *control_loop(struct control *control)
     return &control->loop;
 }
 
+void control_end(struct control *control)
+{
+    uv_stop(&control->loop);
+}
+
 void control_run(struct control *control, const char *status)
 {
     sd_notifyf(0, "READY=1\nSTATUS=%s", status);

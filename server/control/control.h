@@ -47,6 +47,9 @@ uv_loop_t *control_loop(struct control *control);
 /* Tell the service manager that the node serves, and run until SIGTERM or SIGINT. */
 void control_run(struct control *control, const char *status);
 
+/* The same as after a signal: control_run() returns soon, or at once where it does not run yet. */
+void control_end(struct control *control);
+
 /* From a shard's thread; neither blocks. control_post_admin() returns 0; -EMSGSIZE when the command or
  * its argument is too long, -EAGAIN when the queue is full: the request is not taken then. */
 int control_post_admin(struct control *control, uint64_t token, struct bytes command,

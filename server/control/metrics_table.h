@@ -243,8 +243,9 @@
 
 #define METRICS_PEER_TABLE(X)                                                                      \
     X(belay_peer_handshakes_total, COUNTER, NODE,                                                  \
-      "result=ok|version|cluster|secret|node|start|clock|shards|busy|garbage|other|closed|slow|"   \
-      "crowded",                                                                                   \
+      "result=ok|version|cluster|secret|node|start|clock|shards|busy|garbage|other|removed|"       \
+      "closed|"                                                                                    \
+      "slow|crowded",                                                                              \
       "Handshakes with other nodes, of both directions, by how they ended: `ok`, or why not.",     \
       m->peers.handshakes[i])                                                                      \
     X(belay_peer_handshakes_open, GAUGE, NODE, "direction=in|out", "Handshakes under way.",        \

@@ -88,6 +88,11 @@ struct peers_options {
     void (*control_frame)(void *context, uint32_t node, const struct peer_frame *frame);
     /* A data link is up, in either direction. NULL: data links are not dialled, and refused. */
     void (*data_link)(void *context, const struct peers_data_link *link);
+    /* Was this node a member once, and is none any more, by the map of peers_set_members()? It is told so where its own map
+     * is an older one. NULL: nobody was. */
+    bool (*was_member)(void *context, uint32_t node);
+    /* `node`, which has proven that it is of the cluster, says so of this one. May come again. */
+    void (*removed)(void *context, uint32_t node);
     /* A frame from a node that joins, which has no number yet: to be answered with peers_join_answer(), now or later, by
      * the `joiner`'s number, which is never given again. NULL: such nodes are refused. */
     void (*join_frame)(void *context, uint64_t joiner, const struct peer_frame *frame);

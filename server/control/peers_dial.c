@@ -226,6 +226,10 @@ static void on_dialled(void *context, const struct peer_greeting_result *result)
     if (result->fd < 0) {
         report(node, result);
         peers_line_again(line);
+        if (result->refused_there && result->refusal == PEER_REFUSED_REMOVED &&
+            peers->options.removed != NULL) {
+            peers->options.removed(peers->options.context, node->member.node);
+        }
         return;
     }
     if (line->control) {

@@ -43,6 +43,14 @@ static enum peer_refusal may_join(const struct peers *peers, const char **text)
     return PEER_REFUSED_NONE;
 }
 
+static bool was_member(const struct peers *peers, const struct peer_opening *opening)
+{
+    const struct peers_options *options = &peers->options;
+
+    return options->was_member != NULL && opening->epoch < peers->self.epoch &&
+           options->was_member(options->context, opening->from.node);
+}
+
 static enum peer_refusal asks(void *context, const struct peer_opening *opening, const char **text)
 {
     const struct peers_guest *guest = context;
@@ -52,10 +60,13 @@ static enum peer_refusal asks(void *context, const struct peer_opening *opening,
         return may_join(peers, text);
     }
     const struct peers_node *node = peers_node(peers, opening->from.node);
+    if (node == NULL && was_member(peers, opening)) {
+        *text = "the calling node was removed from the cluster";
+        return PEER_REFUSED_REMOVED;
+    }
     if (node == NULL) {
         *text = "the calling node is no member of the cluster: it was removed, or the called one "
-                "has not heard "
-                "of it yet";
+                "has not heard of it yet";
         return PEER_REFUSED_NODE;
     }
     if (opening->from.start < node->member.start) {

@@ -110,6 +110,13 @@ int directory_inspect(struct directory *directory, struct files *files, const ch
  * cluster. Returns 0; -EBADMSG: DIR/JOINED is damaged; another negative errno. */
 int directory_beginning(const struct directory *directory, struct buffer *to);
 
+/* The node was removed from its cluster: DIR/REMOVED says so from here on. Returns 0 or negative errno. */
+int directory_put_removed(const struct directory *directory);
+
+/* Was it? Of any directory, open or not. Returns 0: no; -ESHUTDOWN: yes, and `message` says what to do. */
+int directory_was_removed(struct files *files, const char *path, char *message,
+                          size_t message_size);
+
 /* Note a sum of policies. Returns 0 or negative errno. */
 int directory_set_policies(struct directory *directory, uint32_t sum);
 

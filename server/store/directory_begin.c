@@ -1,6 +1,7 @@
 /* What a node that has joined a cluster was given, kept until its own store of that is there. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -73,6 +74,29 @@ int directory_beginning(const struct directory *directory, struct buffer *to)
     }
     to->size = rc == 0 ? to->size - CRC_BYTES : before;
     return rc;
+}
+
+int directory_put_removed(const struct directory *directory)
+{
+    return files_replace(directory->files, directory->path, DIRECTORY_REMOVED_NAME, "", 0);
+}
+
+int directory_was_removed(struct files *files, const char *path, char *message, size_t message_size)
+{
+    char name[PATH_BYTES_MAX];
+
+    int rc = path_join(name, path, DIRECTORY_REMOVED_NAME);
+    int fd = rc != 0 ? rc : files->open(files, name, O_RDONLY);
+    if (fd < 0) {
+        return 0; /* Whatever else is wrong is found when the directory is opened. */
+    }
+    files->close(files, fd);
+    snprintf(message, message_size,
+             "%s: this node was removed from its cluster, which has its sessions. To let the "
+             "machine in again as a new node, empty this directory and start with --join TOKEN "
+             "(`belayctl join-token` on a member prints one)",
+             path);
+    return -ESHUTDOWN;
 }
 
 int directory_begun(struct directory *directory)

@@ -1,4 +1,6 @@
-/* JOINED: what a new member of a cluster begins with, as another member gave it (cluster_seed()): from before META is there
+/* REMOVED: an empty file that says that the node of this directory was removed from its cluster.
+ *
+ * JOINED: what a new member of a cluster begins with, as another member gave it (cluster_seed()): from before META is there
  * until DIR/raft is. The bytes, and a CRC32C of them, little-endian.
  *
  * Threads: one.
@@ -8,7 +10,8 @@
 
 #include "directory.h"
 
-#define DIRECTORY_JOINED_NAME "JOINED"
+#define DIRECTORY_JOINED_NAME  "JOINED"
+#define DIRECTORY_REMOVED_NAME "REMOVED"
 
 /* Keep it, durably. Returns 0 or negative errno. */
 int directory_put_beginning(const struct directory *directory, struct bytes beginning,

@@ -139,6 +139,58 @@ def test_removed():
         await_voters(cluster, 3)
 
 
+def ends_as_removed(cluster, node):
+    """It has noticed, says so, and does not come back by itself."""
+    check(node.wait() == 3, "its exit code")
+    check("node-removed" in node.log(), node.log())
+    node.launch()
+    check(node.wait() == 3, "it started again")
+    check("was removed from its cluster" in node.log() and "--join TOKEN" in node.log(), node.log())
+    cluster.nodes.remove(node)
+    node.close()
+
+
+def test_removed_notices():
+    """A node that is removed while it runs, while it hangs, or while it is away, ends by itself as soon as it knows."""
+    with Cluster(5, settings=QUICK) as cluster:
+        cluster.start()
+        first, away, hangs, runs = cluster[0], cluster[2], cluster[3], cluster[4]
+        said = runs.run("belayctl", "node", "remove", runs.name, expect=1)
+        check(said == "", "it removes itself")
+        first.run("belayctl", "node", "remove", runs.name)
+        ends_as_removed(cluster, runs)
+        cluster.await_settled()
+
+        hangs.pause()
+        cluster.remove(hangs.name)
+        hangs.resume()
+        ends_as_removed(cluster, hangs)
+        cluster.await_settled()
+
+        away.kill()
+        cluster.remove(away.name)
+        away.launch()  # Its map says that it is a member.
+        ends_as_removed(cluster, away)
+        cluster.await_settled()
+
+
+def test_founder_leaves():
+    """Of two nodes the one that decides is removed: the other decides then, and has all sessions."""
+    with members(2) as cluster:
+        cluster.await_settled()
+        founder, other = cluster.nodes
+        for number in range(50):
+            founder.run("belayctl", "session", "put", f"key{number}", "value")
+        other.run("belayctl", "node", "remove", founder.name)
+        ends_as_removed(cluster, founder)
+        check(await_leader(cluster) is other, "nobody leads")
+        other.run("belayctl", "policy", "set", "web:", "idle_ttl=5m")
+        for number in range(50):
+            other.run("belayctl", "session", "get", f"key{number}")
+        cluster.restart(cluster.add("n3"))
+        cluster.await_settled()
+
+
 def test_lost_map():
     """Raft's store is gone from a directory that was used: a node that voted must not come back as if it had not."""
     with members(3) as cluster:

@@ -260,6 +260,43 @@ static void test_members_come_and_go(void **state)
     close_two(nodes);
 }
 
+static bool was_member(void *context, uint32_t node)
+{
+    (void)context;
+    return node == 1;
+}
+
+static void note_removed(void *context, uint32_t node)
+{
+    *kit_event(context) = (struct kit_event){.what = 'r', .node = node};
+}
+
+/* Who was removed is told so, by a map that is newer than its own, and by none that is not. */
+static void test_removed(void **state)
+{
+    (void)state;
+    static struct kit_node nodes[2];
+    struct peer_member member = {.node = 2, .host = "127.0.0.1", .start = 1};
+
+    assert_int_equal(uv_loop_init(&loop), 0);
+    kit_prepare(&nodes[0], &loop, 1, 1);
+    kit_prepare(&nodes[1], &loop, 2, 1);
+    nodes[0].options.removed = note_removed;
+    nodes[1].options.was_member = was_member;
+    kit_open(&nodes[0]);
+    kit_open(&nodes[1]);
+    member.port = nodes[1].options.port;
+    assert_int_equal(peers_set_members(nodes[1].peers, 7, NULL, 0), 0);
+    assert_int_equal(peers_set_members(nodes[0].peers, 7, &member, 1), 0);
+    KIT_UNTIL(&loop, kit_figures(&nodes[0]).handshakes[PEER_REFUSED_NODE] >= 2);
+    assert_int_equal(kit_count(&nodes[0], 'r'), 0);
+    assert_int_equal(peers_set_members(nodes[1].peers, 8, NULL, 0), 0);
+    KIT_UNTIL(&loop, kit_count(&nodes[0], 'r') > 0);
+    assert_int_equal(nodes[0].events[nodes[0].event_count - 1].node, 2);
+    assert_true(kit_figures(&nodes[1]).handshakes[PEER_REFUSED_REMOVED] > 0);
+    close_two(nodes);
+}
+
 /* A node has moved: it is found at the new address, though the old one still leads somewhere. */
 static void test_another_address(void **state)
 {
@@ -570,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_another_life_while_the_old_link_lasts),
         cmocka_unit_test(test_another_life_of_who_was_dialled),
         cmocka_unit_test(test_members_come_and_go),
+        cmocka_unit_test(test_removed),
         cmocka_unit_test(test_another_address),
         cmocka_unit_test(test_no_answer_at_all),
         cmocka_unit_test(test_wrong_secret_and_clock),
