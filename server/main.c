@@ -24,6 +24,7 @@ struct command_line {
     bool check_config;
     const char *print;
     const char *join;
+    const char *lost;
 };
 
 static const char help[] =
@@ -40,6 +41,13 @@ static const char help[] =
     "                           from FILE, as does the environment's BELAY_JOIN_TOKEN. `belayctl\n"
     "                           join-token` prints one. On a node of that cluster it changes "
     "nothing\n"
+    "  --force-new-cluster LOST go on without the nodes LOST (names, with commas between), which "
+    "are gone\n"
+    "                           for good, where those that are left cannot decide any more: what "
+    "only\n"
+    "                           they had is lost. Once, at one node that is left; none of the lost "
+    "may\n"
+    "                           run (belayd(8))\n"
     "  --check-config           check the configuration and exit\n"
     "  --print WHAT             print and exit: example (a configuration file with every key), "
     "config\n"
@@ -61,10 +69,15 @@ static int usage_error(const char *cause)
 static int parse_arguments(int count, char **arguments, struct command_line *line)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
-        {"check-config", no_argument, NULL, 'C'}, {"print", required_argument, NULL, 'p'},
-        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
-        {"join", required_argument, NULL, 'j'},   {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"set", required_argument, NULL, 's'},
+        {"check-config", no_argument, NULL, 'C'},
+        {"print", required_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"join", required_argument, NULL, 'j'},
+        {"force-new-cluster", required_argument, NULL, 'f'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -90,6 +103,9 @@ static int parse_arguments(int count, char **arguments, struct command_line *lin
             return EXIT_STOPPED;
         case 'j':
             line->join = optarg;
+            break;
+        case 'f':
+            line->lost = optarg;
             break;
         default:
             return usage_error("wrong usage"); /* getopt_long() has said what. */
@@ -175,7 +191,10 @@ static int run(struct command_line *line, struct config *config)
         fprintf(stderr, "belayd: %s\n", message);
         return EXIT_USAGE;
     }
-    int rc = serve(config, &source, token.address_count > 0 ? &token : NULL);
+    if (line->lost != NULL && token.address_count > 0) {
+        return usage_error("--join and --force-new-cluster do not go together");
+    }
+    int rc = serve(config, &source, token.address_count > 0 ? &token : NULL, line->lost);
     return rc == 0 ? EXIT_STOPPED : rc == -ESHUTDOWN ? EXIT_REMOVED : EXIT_FAILED;
 }
 

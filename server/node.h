@@ -31,6 +31,8 @@ struct node_world {
     struct wall_clock *clock;
     struct control *control;
     const struct join_token *token; /* Of the cluster to join; NULL: none. */
+    const char *
+        lost; /* Nodes without which its cluster is founded anew (cluster_refound()); NULL: it is not. */
 };
 
 /* Return 0, or negative errno with cause and advice in `message`; -ESHUTDOWN: it was removed from its cluster. After a failure of node_start() the

@@ -174,6 +174,7 @@ static int create_host(struct node *node, const char *path, struct bytes seed, c
     const struct directory_meta *meta = &node->directory.meta;
     struct cluster_host_options options = {
         .loop = control_loop(node->world.control),
+        .lost = node->world.lost,
         .directory = path,
         .cluster =
             {

@@ -27,6 +27,7 @@ struct server {
     struct config *config;
     const struct serve_source *source;
     const struct join_token *token;
+    const char *lost;
     struct wall_clock clock;
     struct logger logger;
     struct control *control;
@@ -169,8 +170,8 @@ static int start(struct server *server, char *message, size_t message_size)
 {
     const struct config *config = server->config;
     const struct http_source source = {on_ready, on_metrics, server};
-    const struct node_world world = {config, &server->logger, &server->clock, server->control,
-                                     server->token};
+    const struct node_world world = {config,          &server->logger, &server->clock,
+                                     server->control, server->token,   server->lost};
 
     int rc = node_open(&world, &server->node, message, message_size);
     if (rc != 0) {
@@ -215,9 +216,10 @@ static int stop(struct server *server)
     return rc;
 }
 
-int serve(struct config *config, const struct serve_source *source, const struct join_token *token)
+int serve(struct config *config, const struct serve_source *source, const struct join_token *token,
+          const char *lost)
 {
-    struct server server = {.config = config, .source = source, .token = token};
+    struct server server = {.config = config, .source = source, .token = token, .lost = lost};
     char message[NODE_MESSAGE_BYTES] = "";
 
     (void)bus_error_explain(); /* Without, it ends all the same. */

@@ -12,9 +12,12 @@ struct serve_source {
     void *context;
 };
 
-/* Returns 0 after a clean stop; negative errno after a failure, which it has told on stderr. Users that come with a SIGHUP
- * take the place of those in `config`. */
-/* `token`: of the cluster to join; NULL: none. */
-int serve(struct config *config, const struct serve_source *source, const struct join_token *token);
+/* `token`: of the cluster to join; NULL: none. `lost`: nodes without which its cluster is founded anew
+ * (cluster_refound()); NULL: it is not. Users that come with a SIGHUP take the place of those in `config`.
+ *
+ * Returns 0 after a clean stop; -ESHUTDOWN where the node was removed from its cluster, before or meanwhile; another negative
+ * errno after a failure. What is to be said of it stands on stderr. */
+int serve(struct config *config, const struct serve_source *source, const struct join_token *token,
+          const char *lost);
 
 #endif

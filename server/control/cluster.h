@@ -97,6 +97,17 @@ struct cluster_options {
 int cluster_first(const struct cluster_options *options, struct buffer *to,
                   struct raft_saved *saved);
 
+/* What a node goes on with where so many of those that decide are lost for good that nobody can any more: `options->saved`
+ * is what its store has. `lost` are their names or numbers, with commas between. They are members no more; this node alone
+ * decides, until it has chosen others; the rest stay, and follow. Epoch, term and log are far ahead of all that
+ * the lost ones may have decided meanwhile: one that comes back is told that it was removed. For the store to keep in place of
+ * all that it has, before cluster_create(): its snapshot is in `to`.
+ *
+ * Returns 0; -EINVAL: one of the lost is no member, or this node; -EPERM: those that are left can decide; else as
+ * cluster_create(). `message` says what is wrong. */
+int cluster_refound(const struct cluster_options *options, const char *lost, struct buffer *to,
+                    struct raft_saved *saved, char *message, size_t message_size);
+
 /* Returns 0; -ENODATA: the store is empty, and there is nothing to begin with; -EBADMSG: what is stored, or the seed,
  * cannot be read; -ENOENT: this node is no member of the seed's map; -ENOMEM, or the store's error. `message` says
  * what is wrong. */

@@ -187,6 +187,34 @@ static int begin(struct cluster_host *host, const struct cluster_options *option
     return rc;
 }
 
+/* Without those that are lost. */
+static int begin_anew(struct cluster_host *host, const struct cluster_host_options *given,
+                      char *message, size_t message_size)
+{
+    struct cluster_options options = given->cluster;
+    struct buffer bytes = {.memory = host->memory};
+    struct raft_saved saved;
+
+    if (given->lost == NULL) {
+        return 0;
+    }
+    options.saved = raft_storage_saved(host->storage);
+    int rc = cluster_refound(&options, given->lost, &bytes, &saved, message, message_size);
+    if (rc == 0) {
+        rc = raft_storage_replace(host->storage, &saved);
+        snprintf(message, message_size, "cannot write the new map of the cluster: %s",
+                 strerror(-rc));
+    }
+    if (rc == 0) {
+        logger_write(host->logger, LOG_LEVEL_WARN, "cluster-founded-anew",
+                     LOG_TEXT("without", given->lost),
+                     LOG_TEXT("effect", "this node decides alone until others vote; what only the "
+                                        "lost nodes had is lost"));
+    }
+    buffer_fini(&bytes);
+    return rc;
+}
+
 static int start(struct cluster_host *host, const struct cluster_options *given, char *message,
                  size_t message_size)
 {
@@ -240,6 +268,9 @@ int cluster_host_create(const struct cluster_host_options *options, struct clust
     }
     if (rc == 0) {
         rc = begin(made, &options->cluster, message, message_size);
+    }
+    if (rc == 0) {
+        rc = begin_anew(made, options, message, message_size);
     }
     if (rc == 0) {
         rc = start(made, &options->cluster, message, message_size);

@@ -353,7 +353,7 @@ const struct raft_saved *raft_storage_saved(const struct raft_storage *storage)
     return &storage->saved;
 }
 
-int raft_storage_begin(struct raft_storage *storage, const struct raft_saved *saved)
+int raft_storage_replace(struct raft_storage *storage, const struct raft_saved *saved)
 {
     struct raft_call snapshot = {
         .kind = RAFT_CALL_SNAPSHOT,
@@ -369,18 +369,27 @@ int raft_storage_begin(struct raft_storage *storage, const struct raft_saved *sa
         .node = saved->voted_for,
     };
 
-    assert(!storage->thread_runs && storage->saved.term == 0 && saved->entry_count == 0);
-    int rc = buffer_append(&storage->snapshot, saved->snapshot);
+    assert(!storage->thread_runs && saved->entry_count == 0);
+    struct buffer kept = {.memory = storage->options.memory};
+    int rc = buffer_append(&kept, saved->snapshot);
     if (rc == 0) {
         rc = raft_storage_write(storage, &vote, 2);
     }
     if (rc != 0) {
-        storage->snapshot.size = 0;
+        buffer_fini(&kept);
         return rc;
     }
+    raft_storage_forget(storage);
+    storage->snapshot = kept;
     storage->saved = *saved;
     storage->saved.snapshot = buffer_bytes(&storage->snapshot);
     return 0;
+}
+
+int raft_storage_begin(struct raft_storage *storage, const struct raft_saved *saved)
+{
+    assert(storage->saved.term == 0);
+    return raft_storage_replace(storage, saved);
 }
 
 int raft_storage_start(struct raft_storage *storage)

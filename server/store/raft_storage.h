@@ -63,6 +63,9 @@ const struct raft_saved *raft_storage_saved(const struct raft_storage *storage);
  * says, when this returns. Returns 0 or negative errno, and it is empty still. */
 int raft_storage_begin(struct raft_storage *storage, const struct raft_saved *saved);
 
+/* The same of one that has something: in its place. Returns 0 or negative errno, and it has what it had. */
+int raft_storage_replace(struct raft_storage *storage, const struct raft_saved *saved);
+
 /* Calls may come from here. Returns 0 or negative errno. */
 int raft_storage_start(struct raft_storage *storage);
 

@@ -264,6 +264,33 @@ static void test_begins_with(void **state)
     raft_storage_forget(life.storage);
 }
 
+/* What takes the place of all that was there leaves no entry and no vote of it. */
+static void test_replaced(void **state)
+{
+    const struct raft_saved first = {
+        .term = 7, .snapshot_index = 5, .snapshot_term = 7, .snapshot = text("a map")};
+    const struct raft_saved second = {
+        .term = 20, .snapshot_index = 100, .snapshot_term = 20, .snapshot = text("another")};
+    struct raft_entry entry = {.index = 6, .term = 7, .kind = RAFT_COMMAND, .data = text("x")};
+
+    (void)state;
+    assert_int_equal(open_storage(), 0);
+    assert_int_equal(raft_storage_begin(life.storage, &first), 0);
+    assert_int_equal(raft_storage_start(life.storage), 0);
+    struct raft_store *port = raft_storage_port(life.storage);
+    assert_int_equal(port->append(port, 1, &entry, 1), 0);
+    assert_int_equal(port->vote(port, 2, 8, 3), 0);
+    close_storage();
+    assert_int_equal(open_storage(), 0);
+    assert_int_equal(raft_storage_saved(life.storage)->voted_for, 3);
+    assert_int_equal(raft_storage_replace(life.storage, &second), 0);
+    assert_true(saved_equal(raft_storage_saved(life.storage), &second));
+    close_storage();
+    assert_int_equal(open_storage(), 0);
+    assert_true(saved_equal(raft_storage_saved(life.storage), &second));
+    close_storage();
+}
+
 /* ---- Crashes ---- */
 
 /* The n-th operation fails and all after it, as in a process that was killed there: what is found is what was reported,
@@ -557,17 +584,10 @@ static void test_gap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_comes_back),
-        CASE(test_begins_with),
-        CASE(test_killed_at_each_step),
-        CASE(test_killed),
-        CASE(test_disk_full),
-        CASE(test_closed_while_full),
-        CASE(test_failed_for_good),
-        CASE(test_queue_is_bounded),
-        CASE(test_no_memory),
-        CASE(test_damage),
-        CASE(test_gap),
+        CASE(test_comes_back),          CASE(test_begins_with),     CASE(test_replaced),
+        CASE(test_killed_at_each_step), CASE(test_killed),          CASE(test_disk_full),
+        CASE(test_closed_while_full),   CASE(test_failed_for_good), CASE(test_queue_is_bounded),
+        CASE(test_no_memory),           CASE(test_damage),          CASE(test_gap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
