@@ -398,7 +398,7 @@ static void settle(struct shard_thread *thread, struct connection *connection)
     receive_settle(thread, connection);
 }
 
-void connections_turn(struct shard_thread *thread)
+void connections_resume(struct shard_thread *thread)
 {
     struct connections *all = &thread->connections;
 
@@ -411,7 +411,13 @@ void connections_turn(struct shard_thread *thread)
         }
     }
     batch_run(thread);
+}
+
+void connections_settle(struct shard_thread *thread)
+{
+    struct connections *all = &thread->connections;
     uint32_t dirty = all->dirty;
+
     all->dirty = all->dirty_last = 0;
     while (dirty != 0) {
         struct connection *connection = connection_at(thread, dirty - 1);

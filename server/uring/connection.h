@@ -238,8 +238,10 @@ void connection_forget(struct shard_thread *thread, struct connection *connectio
 /* Something changed: look at it at the end of the turn. */
 void connection_mark(struct shard_thread *thread, struct connection *connection);
 
-/* End of a turn: send, receive, stall, resume, close as each dirty connection needs it. */
-void connections_turn(struct shard_thread *thread);
+/* End of a turn: take in what waited for a dirty connection, and execute it; then send, receive, stall, close as each of
+ * them needs it, which executes nothing here any more. */
+void connections_resume(struct shard_thread *thread);
+void connections_settle(struct shard_thread *thread);
 
 /* Close those whose client is a user no more (login_is_over()). */
 void connections_end_logins(struct shard_thread *thread);

@@ -430,10 +430,13 @@ static uint64_t end_of_turn(struct shard_thread *thread)
     resp_monitor_turn(thread);
     wait_us = least(wait_us, native_map_turn(thread));
     wait_us = least(wait_us, far_turn(thread));
-    connections_turn(thread);
+    connections_resume(thread);
     wait_us = least(wait_us, tick(thread, now_us));
+    /* The kernel sends one after the other, in this order: first what other nodes have work to do with, which they do while
+     * the clients are answered. */
     wait_us = least(wait_us, copies_turn(thread));
     links_turn(thread);
+    connections_settle(thread);
     wait_us = least(wait_us, log_writer_turn(&thread->log, now_us));
     wait_us = least(wait_us, check(thread));
     wait_us = least(wait_us, accept_again(thread));
