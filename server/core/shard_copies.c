@@ -221,6 +221,28 @@ bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
 
 /* ---- What is here ---- */
 
+bool shard_may_forget(const struct shard *shard, uint64_t position, struct bytes tombstone)
+{
+    const uint32_t slot = shard_slot(position);
+    struct record opened;
+    struct version_item item;
+
+    if (shard->copies == NULL) {
+        return true;
+    }
+    if (!seen_is_known(&shard->seen, slot) ||
+        record_open_head(&opened, tombstone, record_format(tombstone)) != 0) {
+        return false;
+    }
+    struct version_walk walk = version_walk(&opened.version);
+    while (version_next(&walk, &item)) {
+        if (!seen_covers(&shard->seen, slot, (struct stamp){item.hlc, item.actor})) {
+            return false;
+        }
+    }
+    return true;
+}
+
 struct walking {
     struct shard *shard;
     uint64_t last;
@@ -237,8 +259,9 @@ static bool walk_visit(void *context, uint64_t position, struct bytes record)
         return false;
     }
     struct glance glance = shard_glance(shard, record, shard->now_ms);
-    if ((!glance.counted && glance.due_ms <= shard->now_ms) ||
-        rename_is_journal(session_key(record))) {
+    bool goes = !glance.counted && glance.due_ms <= shard->now_ms &&
+                shard_may_forget(shard, position, record);
+    if (goes || rename_is_journal(session_key(record))) {
         return true;
     }
     uint64_t hash = record_is_cold(record) ? session_cold_hash(record)

@@ -169,12 +169,6 @@ static bool may_bury(const struct due *due, uint64_t position, struct bytes reco
     return false;
 }
 
-/* A tombstone is let go where what comes late is known to have ended without it (shard_copy.c). */
-static bool may_forget(const struct shard *shard, uint64_t position)
-{
-    return shard->copies == NULL || seen_is_known(&shard->seen, shard_slot(position));
-}
-
 static bool due_visit(void *context, uint64_t position, struct bytes record)
 {
     struct due *due = context;
@@ -187,7 +181,7 @@ static bool due_visit(void *context, uint64_t position, struct bytes record)
         return true;
     }
     if (glance.expired ? !may_bury(due, position, record, glance.due_ms)
-                       : !may_forget(due->shard, position)) {
+                       : !shard_may_forget(due->shard, position, record)) {
         return true;
     }
     due->found = true;

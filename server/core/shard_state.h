@@ -227,6 +227,10 @@ void shard_answer_write_error(struct shard *shard, const struct request *request
 /* Slide the idle deadline of the live session in shard->view, where its policy says that reads do. */
 void shard_use(struct shard *shard, const struct request *request, const struct policy *policy);
 
+/* May a tombstone whose time is over be let go? What comes late must be known to have ended without it (shard_copy.c): so
+ * not while less is known to be seen, after a crash or before a comparison, than it tells of. */
+bool shard_may_forget(const struct shard *shard, uint64_t position, struct bytes tombstone);
+
 /* Answer a request that has waited for longer than its client does, or a write that came before
  * shard_refuse_before() said. Returns whether that was so. */
 bool shard_refuse_stale(struct shard *shard, const struct request *request, uint64_t now_us);
