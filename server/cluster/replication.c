@@ -86,7 +86,9 @@ static void look(struct replication *r, struct peer *peer)
         return;
     }
     peer->reachable = reachable;
-    if (!reachable) {
+    if (reachable) {
+        peer->reached_ms = r->now_ms;
+    } else {
         replication_copies_leave(r, peer);
     }
     if (r->table != NULL) {

@@ -97,6 +97,11 @@ static bool may_bury(struct copies_port *copies, uint64_t position, struct bytes
     return replication_may_bury(replication_of(copies), position, key, record);
 }
 
+static uint64_t known_ms(struct copies_port *copies, uint64_t position)
+{
+    return replication_known_ms(replication_of(copies), position);
+}
+
 void replication_core_init(struct replication_core *core, struct shard *shard)
 {
     *core = (struct replication_core){
@@ -119,6 +124,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .whole = give_whole,
                 .whole_done = whole_done,
                 .may_bury = may_bury,
+                .known_ms = known_ms,
             },
         .shard = shard,
     };

@@ -197,7 +197,7 @@ static int add_slot(struct listing *listing, uint32_t slot)
     struct slot_route *route = &listing->routes[slot / listing->r->options.shards];
     int rc = 0;
 
-    *route = (struct slot_route){.rank = PLACEMENT_REPLICAS_MAX};
+    *route = (struct slot_route){.rank = PLACEMENT_REPLICAS_MAX, .first_ms = listing->r->now_ms};
     route->settled = memcmp(owners, targets, sizeof *owners) == 0;
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && rc == 0; rank++) {
         if (owners->nodes[rank] != 0) {
@@ -213,12 +213,15 @@ static int add_slot(struct listing *listing, uint32_t slot)
     return rc;
 }
 
-/* What was taken over stays so where the owners stay. */
+/* What was taken over stays so where the owners stay, and who is the first of them is it since he became it. */
 static void keep_taken(const struct replication *r, struct listing *listing, uint32_t slot)
 {
     const struct slot_route *before = route_of(r, slot);
     struct slot_route *after = &listing->routes[slot / r->options.shards];
 
+    if (before->rank == 0) {
+        after->first_ms = before->first_ms;
+    }
     if (memcmp(&r->table->owners[slot], &listing->table->owners[slot],
                sizeof r->table->owners[slot]) == 0) {
         after->taken = before->taken;

@@ -165,7 +165,8 @@ struct peer {
     bool listed, next_listed; /* In the table; in the one that is being set. */
     uint16_t next;            /* Of the same node, while a table is set. */
     bool reachable;           /* As of the last tick. */
-    uint64_t heard_us;        /* Last time that it was reachable. */
+    uint64_t heard_us;        /* Last time that it was reachable... */
+    uint64_t reached_ms;      /* ... and since when it is, or was; of now_ms. */
     struct replication_link *out, *in;
 
     /* What goes there. */
@@ -221,6 +222,7 @@ struct slot_route {
     bool paused;       /* After a pause: who is not reached is waited for, too. */
     uint8_t awaits;    /* Ranks that it waits for before it does... */
     uint32_t asked_ms; /* ... since this, of now_us. */
+    uint64_t first_ms; /* The first owner since then, of now_ms. */
 };
 
 struct copy_state {

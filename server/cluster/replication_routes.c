@@ -213,6 +213,23 @@ void replication_taken_compared(struct replication *r, struct peer *peer, uint32
     }
 }
 
+/* ---- Uses of sessions ---- */
+
+uint64_t replication_known_ms(const struct replication *r, uint64_t position)
+{
+    if (r->table == NULL) {
+        return UINT64_MAX;
+    }
+    const struct slot_route *route = route_of(r, slot_of_position(position));
+    uint64_t known_ms = route->rank == 0 ? route->first_ms : UINT64_MAX;
+
+    for (uint32_t i = 0; i < route->owners; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        known_ms = peer->reached_ms > known_ms ? peer->reached_ms : known_ms;
+    }
+    return known_ms;
+}
+
 /* ---- Routes ---- */
 
 static enum route far_to(const struct peer *peer, uint8_t flags, struct route_far *far)

@@ -107,6 +107,9 @@ struct copies_port {
      * they are asked, where it is, and the shard will come again, in COPIES_BURY_MS or later. */
     bool (*may_bury)(struct copies_port *copies, uint64_t position, struct bytes key,
                      struct bytes record);
+    /* Since when all requests for the slot of this position come to this node, its primary: it knows of each use of a
+     * session since then. UINT64_MAX: another node is the primary; 0: it has always been so. */
+    uint64_t (*known_ms)(struct copies_port *copies, uint64_t position);
 };
 
 enum { COPIES_BURY_MS = 200 };

@@ -30,7 +30,18 @@ static void take_entry(struct session_view *view, const struct entry *entry)
     }
 }
 
-static void take_deadline(struct session_view *view)
+/* By how much later than is known here it may have been used. */
+static uint64_t unknown_ms(const struct session_view *view, uint64_t known_ms)
+{
+    uint64_t part_ms = session_idle_part_ms(view->idle_ms);
+
+    if (view->last_access_ms >= known_ms) {
+        return 0;
+    }
+    return known_ms - view->last_access_ms < part_ms ? known_ms - view->last_access_ms : part_ms;
+}
+
+static void take_deadline(struct session_view *view, uint64_t known_ms)
 {
     uint64_t idle_end_ms = 0;
 
@@ -38,7 +49,7 @@ static void take_deadline(struct session_view *view)
         view->last_access_ms = view->record_.last_access_ms > view->created_ms
                                    ? view->record_.last_access_ms
                                    : view->created_ms;
-        idle_end_ms = view->last_access_ms + view->idle_ms;
+        idle_end_ms = view->last_access_ms + view->idle_ms + unknown_ms(view, known_ms);
     }
     view->deadline_ms = earlier_ms(view->absolute_ms, idle_end_ms);
     view->next_ms = view->deadline_ms;
@@ -102,11 +113,11 @@ static void hide(struct session_view *view)
 
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms)
 {
-    return session_open_dedup(view, record, now_ms, NULL);
+    return session_open_known(view, record, now_ms, 0, NULL);
 }
 
-int session_open_dedup(struct session_view *view, struct bytes record, uint64_t now_ms,
-                       struct dedup *dedup)
+int session_open_known(struct session_view *view, struct bytes record, uint64_t now_ms,
+                       uint64_t known_ms, struct dedup *dedup)
 {
     struct group_walk *groups = &view->groups_;
     int rc = record_open_dedup(&view->record_, record, record_format(record), dedup);
@@ -132,7 +143,7 @@ int session_open_dedup(struct session_view *view, struct bytes record, uint64_t 
         take_entry(view, &groups->next);
         group_skip_entry(groups);
     }
-    take_deadline(view);
+    take_deadline(view, known_ms);
     view->expired = view->leader_.found && view->deadline_ms != 0 && now_ms >= view->deadline_ms;
     view->live = view->leader_.found && !view->expired;
     view->tombstone = !view->live && !view->expired && view->record_.version.death.hlc != 0;

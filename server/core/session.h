@@ -47,6 +47,8 @@ struct session_write {
     struct bytes record; /* The present copy; empty where there is none. */
     const struct session_rules *rules;
     uint64_t now_ms;
+    uint64_t
+        known_ms; /* As session_open_known(): what is past its idle deadline may have been used since. */
     uint64_t hlc; /* The new stamp is greater than this and than every hlc in the record. */
     struct actor actor;
     enum write_mode mode;
@@ -175,9 +177,19 @@ struct session_view {
 /* Take the view of a whole or a cold record. It has passed session_check() once. Returns 0 or -EBADMSG. */
 int session_open(struct session_view *view, struct bytes record, uint64_t now_ms);
 
-/* The same, and reads the dedup window on the way (NULL: passes over it). */
-int session_open_dedup(struct session_view *view, struct bytes record, uint64_t now_ms,
-                       struct dedup *dedup);
+/* The same where not every use before `known_ms` may have come here (0: each has; UINT64_MAX: nor those until now): a use is
+ * told to other nodes only once the idle deadline has slid by a part of the timeout. So it may have been used by such a
+ * part later than the record says, but not after `known_ms`; and reads the dedup window on the way (NULL: passes over
+ * it). */
+int session_open_known(struct session_view *view, struct bytes record, uint64_t now_ms,
+                       uint64_t known_ms, struct dedup *dedup);
+
+/* Idle deadlines are logged, and told, when they slide into another of these parts of the idle timeout: what a crash
+ * forgets is less than one. */
+static inline uint64_t session_idle_part_ms(uint64_t idle_ms)
+{
+    return idle_ms < 8 ? 1 : idle_ms / 8;
+}
 
 struct session_field {
     struct bytes name;

@@ -147,11 +147,24 @@ static uint64_t tombstone_end_ms(const struct shard *shard, struct bytes record)
     return hlc_ms(session_newest_hlc(record)) + policy->rules.tombstone_keep_ms;
 }
 
+int shard_open(struct shard *shard, struct bytes record, uint64_t now_ms)
+{
+    struct session_view *view = &shard->view;
+    struct copies_port *copies = shard->copies;
+    int rc = session_open(view, record, now_ms);
+
+    if (rc != 0 || !view->expired || copies == NULL) {
+        return rc;
+    }
+    uint64_t position = keeper_position(shard->options.seed, session_key(record));
+    return session_open_known(view, record, now_ms, copies->known_ms(copies, position), NULL);
+}
+
 struct glance shard_glance(struct shard *shard, struct bytes record, uint64_t now_ms)
 {
     struct session_view *view = &shard->view;
 
-    if (record.size == 0 || session_open(view, record, now_ms) != 0) {
+    if (record.size == 0 || shard_open(shard, record, now_ms) != 0) {
         return (struct glance){.there = record.size != 0};
     }
     struct glance glance = {

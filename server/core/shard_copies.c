@@ -250,6 +250,14 @@ struct walking {
     void *context;
 };
 
+/* Uses are told in parts of the idle timeout, so copies of a live session have the same one. */
+static uint64_t access_hash(const struct session_view *view)
+{
+    return view->idle_ms == 0 ? 0
+                              : view->last_access_ms / session_idle_part_ms(view->idle_ms) *
+                                    UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static bool walk_visit(void *context, uint64_t position, struct bytes record)
 {
     const struct walking *walking = context;
@@ -266,6 +274,7 @@ static bool walk_visit(void *context, uint64_t position, struct bytes record)
     }
     uint64_t hash = record_is_cold(record) ? session_cold_hash(record)
                                            : session_hash(record, shard->options.seed);
+    hash ^= glance.counted ? access_hash(&shard->view) : 0;
     return walking->visit(walking->context, position, hash);
 }
 

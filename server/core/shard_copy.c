@@ -29,7 +29,7 @@ static void touch(struct merging *merging, uint64_t access_ms)
         view->last_access_ms >= access_ms) {
         return;
     }
-    uint64_t part_ms = shard_touch_part_ms(view->idle_ms);
+    uint64_t part_ms = session_idle_part_ms(view->idle_ms);
     uint64_t before_ms = view->last_access_ms;
     uint8_t *stored = keeper_find_mutable(shard->keeper, merging->position, merging->key, &size);
     merging->touched = session_touch_in_place(stored, size, access_ms) &&

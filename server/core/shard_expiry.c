@@ -45,7 +45,7 @@ void shard_give_grace(struct shard *shard, uint64_t position, struct bytes recor
         !view->live || view->idle_ms == 0 || view->last_access_ms >= shard->restored_ms) {
         return;
     }
-    uint64_t to_ms = view->last_access_ms + shard_touch_part_ms(view->idle_ms);
+    uint64_t to_ms = view->last_access_ms + session_idle_part_ms(view->idle_ms);
     uint8_t *stored = keeper_find_mutable(shard->keeper, position, session_key(record), &size);
     session_touch_in_place(stored, size, to_ms < shard->restored_ms ? to_ms : shard->restored_ms);
 }

@@ -36,7 +36,7 @@ struct session_view *turn_view(struct turn *turn)
 
     if (!turn->opened) {
         struct bytes record = present(turn);
-        if (record.size == 0 || session_open(&shard->view, record, turn->now_ms) != 0) {
+        if (record.size == 0 || shard_open(shard, record, turn->now_ms) != 0) {
             shard->view = (struct session_view){.live = false};
         }
         turn->opened = true;
@@ -114,14 +114,13 @@ static bool begin(struct shard *shard, const struct request *request, uint64_t n
         }
     } else {
         record = shard_find(shard, request->position, request->key);
-        if (record_is_cold(record) && session_open(&shard->view, record, shard->now_ms) == 0 &&
+        if (record_is_cold(record) && shard_open(shard, record, shard->now_ms) == 0 &&
             shard->view.live) {
             shard_await(shard, request, now_us);
             return false;
         }
     }
-    if (record.size > 0 && !procedure->ends &&
-        session_open(&shard->view, record, shard->now_ms) != 0) {
+    if (record.size > 0 && !procedure->ends && shard_open(shard, record, shard->now_ms) != 0) {
         shard_answer_error(shard, request, STATUS_DAMAGED, NULL, now_us);
         return false;
     }

@@ -40,7 +40,7 @@ static void log_touch(struct shard *shard, const struct request *request)
 static void touch(struct shard *shard, const struct request *request)
 {
     struct session_view *view = &shard->view;
-    uint64_t before_ms = view->last_access_ms, part_ms = shard_touch_part_ms(view->idle_ms);
+    uint64_t before_ms = view->last_access_ms, part_ms = session_idle_part_ms(view->idle_ms);
     size_t size = 0;
     uint8_t *stored = keeper_find_mutable(shard->keeper, request->position, request->key, &size);
 
@@ -154,7 +154,7 @@ void shard_get(struct shard *shard, const struct request *request, uint64_t now_
             status == STATUS_INVALID ? "the version is no version token" : older_text, now_us);
     } else if (record.size == 0) {
         get_miss(shard, request, now_us);
-    } else if (session_open(&shard->view, record, shard->now_ms) != 0) {
+    } else if (shard_open(shard, record, shard->now_ms) != 0) {
         shard_answer_error(shard, request, STATUS_DAMAGED, NULL, now_us);
     } else if (!shard->view.live) {
         get_miss(shard, request, now_us);
@@ -196,7 +196,7 @@ static bool scan_wants(const struct scan *scan, uint64_t position, struct bytes 
         return false;
     }
     shard_give_grace_early(scan->shard, position, record);
-    if (session_open(view, record, scan->shard->now_ms) != 0) {
+    if (shard_open(scan->shard, record, scan->shard->now_ms) != 0) {
         return false;
     }
     return view->live && (scan->request->type == SESSION_NONE || view->type == scan->request->type);
@@ -253,7 +253,7 @@ void shard_inspect(struct shard *shard, const struct request *request, uint64_t 
         shard_answer_error(shard, request, STATUS_NOT_FOUND, NULL, now_us);
         return;
     }
-    if (session_open(&shard->view, record, shard->now_ms) != 0) {
+    if (shard_open(shard, record, shard->now_ms) != 0) {
         shard_answer_error(shard, request, STATUS_DAMAGED, NULL, now_us);
         return;
     }

@@ -267,7 +267,7 @@ static bool is_applied(struct turn *turn, const struct rename_intent *intent)
     struct dedup dedup;
 
     turn->opened = false;
-    return record.size > 0 && session_open_dedup(view, record, turn->now_ms, &dedup) == 0 &&
+    return record.size > 0 && session_open_known(view, record, turn->now_ms, 0, &dedup) == 0 &&
            !view->cold &&
            (dedup_find(&dedup, rename_client, intent->id) != NULL || dedup.floor > intent->hlc);
 }
@@ -284,8 +284,10 @@ static enum status apply_run(struct turn *turn)
     if (is_applied(turn, &intent)) {
         return answer(turn, RENAME_DONE);
     }
+    /* That it lives was seen where it was. */
     if (session_check(intent.record) != 0 ||
-        session_open(&view, intent.record, intent.now_ms) != 0 || !view.live) {
+        session_open_known(&view, intent.record, intent.now_ms, UINT64_MAX, NULL) != 0 ||
+        !view.live) {
         return STATUS_DAMAGED;
     }
     enum status status = copy_session(&view, turn->changes, &copy);

@@ -164,6 +164,10 @@ void shard_advance(struct shard *shard, uint64_t now_ms);
 
 void shard_trace(struct shard *shard, enum trace_event event, uint64_t a, struct bytes text);
 
+/* Open a record in shard->view, as session_open(). What is past its idle deadline lives on for a while where another
+ * node may know of a later use. */
+int shard_open(struct shard *shard, struct bytes record, uint64_t now_ms);
+
 /* Look at a record at `now_ms`, through shard->view. */
 struct glance shard_glance(struct shard *shard, struct bytes record, uint64_t now_ms);
 
@@ -379,13 +383,6 @@ void shard_give_grace_early(struct shard *shard, uint64_t position, struct bytes
 static inline uint32_t shard_slot(uint64_t position)
 {
     return (uint32_t)(position >> (64 - SLOT_BITS));
-}
-
-/* Idle deadlines are logged when they slide into another of these parts of the idle timeout: what a
- * crash forgets is less than one. */
-static inline uint64_t shard_touch_part_ms(uint64_t idle_ms)
-{
-    return idle_ms < 8 ? 1 : idle_ms / 8;
 }
 
 #endif

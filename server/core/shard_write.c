@@ -61,6 +61,8 @@ static enum status apply(struct shard *shard, const struct request *request,
         .record = record,
         .rules = &policy->rules,
         .now_ms = shard->now_ms,
+        .known_ms =
+            shard->copies == NULL ? 0 : shard->copies->known_ms(shard->copies, request->position),
         .hlc = shard->hlc,
         .actor = shard->options.actor,
         .mode = request->mode,

@@ -69,7 +69,7 @@ static enum status open_present(const struct session_write *write, struct edit *
         edit->attributes[kind].touched = false;
     }
     if (write->record.size != 0) {
-        int rc = session_open_dedup(view, write->record, write->now_ms, dedup);
+        int rc = session_open_known(view, write->record, write->now_ms, write->known_ms, dedup);
         bool enough = !view->cold || is_destroy(write->changes);
         bool good = rc == 0 && enough && bytes_equal(view->record_.key, write->key);
         return good ? STATUS_OK : STATUS_DAMAGED;

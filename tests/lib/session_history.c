@@ -40,7 +40,7 @@ static void count_state(const struct history *history, struct bytes state)
     struct dedup dedup;
     bool typeless = false;
 
-    assert_int_equal(session_open_dedup(&view, state, history->now_ms, &dedup), 0);
+    assert_int_equal(session_open_known(&view, state, history->now_ms, 0, &dedup), 0);
     for (uint32_t i = 0; i < view.record_.birth_count; i++) {
         typeless |= record_birth(&view.record_, i).type == 0;
     }

@@ -16,7 +16,7 @@ struct kit {
     struct buffer merged;
     struct bytes key;
     struct actor actor;
-    uint64_t now_ms;
+    uint64_t now_ms, known_ms;
     uint64_t client, sequence, retry_hlc;
     struct bytes if_version;
     enum session_type type;
@@ -79,6 +79,7 @@ static inline enum status kit_write(struct kit *kit)
         .record = buffer_bytes(&kit->record),
         .rules = &kit->rules,
         .now_ms = kit->now_ms,
+        .known_ms = kit->known_ms,
         .actor = kit->actor,
         .mode = kit->mode,
         .type = kit->type,

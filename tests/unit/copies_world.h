@@ -29,6 +29,7 @@ static struct copies_world {
     enum status done_status;
     struct buffer gave; /* The last one. */
     bool agreed;        /* That what has expired is buried. */
+    uint64_t known_ms;
     uint32_t asked;
     uint64_t ticket;
     struct kit kit; /* The other node. */
@@ -85,6 +86,13 @@ static bool copies_may_bury(struct copies_port *port, uint64_t position, struct 
     return copies.agreed;
 }
 
+static uint64_t copies_known_ms(struct copies_port *port, uint64_t position)
+{
+    (void)port;
+    (void)position;
+    return copies.known_ms;
+}
+
 /* A shard that is not alone, with a store behind it. */
 static inline void copies_begin(void)
 {
@@ -95,6 +103,7 @@ static inline void copies_begin(void)
         .whole = copies_whole,
         .whole_done = copies_whole_done,
         .may_bury = copies_may_bury,
+        .known_ms = copies_known_ms,
     };
     copies.agreed = true;
     kit_init(&copies.kit);

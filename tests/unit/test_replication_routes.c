@@ -72,6 +72,44 @@ static void test_primary_gone(void **state)
     }
 }
 
+static uint64_t known_ms(uint32_t number, const char *key)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+
+    return replication_known_ms(unit->r, world_position(key));
+}
+
+/* Who has been told of each use of a session: the primary, since it is that, and since nobody could stand in for it. */
+static void test_known_uses(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    uint64_t begun_ms = known_ms(1, "a");
+    assert_true(begun_ms <= world_now_ms(&world));
+    assert_true(known_ms(2, "a") == UINT64_MAX && known_ms(3, "a") == UINT64_MAX);
+    world_run(&world, 1000);
+    set_owners((struct slot_owners){{1, 2, 3}}); /* It goes on. */
+    world_run(&world, 1000);
+    assert_int_equal(known_ms(1, "a"), begun_ms);
+
+    world_block(&world, 1, 2, true);
+    world_run(&world, 1000);
+    assert_true(known_ms(2, "a") == UINT64_MAX); /* It stands in. */
+    uint64_t healed_ms = world_now_ms(&world);
+    world_block(&world, 1, 2, false);
+    world_until(&world, 1000, replication_reaches(world.units[0].r, 2, 0));
+    assert_in_range(known_ms(1, "a"), healed_ms, world_now_ms(&world));
+
+    world_run(&world, 1000);
+    uint64_t moved_ms = world_now_ms(&world);
+    set_owners((struct slot_owners){{2, 1, 3}});
+    assert_int_equal(known_ms(2, "a"), moved_ms);
+    assert_true(known_ms(1, "a") == UINT64_MAX);
+    world_fini(&world);
+}
+
 /* Links that are idle say that they live. */
 static void test_idle(void **state)
 {
@@ -449,6 +487,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_primary_gone),
+        cmocka_unit_test(test_known_uses),
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_dead_link),
         cmocka_unit_test(test_recovers_first),

@@ -316,13 +316,56 @@ static void test_bury(void **state)
     kit_fini(&kit);
 }
 
+/* What another node may know of a later use. */
+static void test_unknown_uses(void **state)
+{
+    struct session_view view;
+    struct kit kit;
+
+    (void)state;
+    kit_init(&kit);
+    const uint64_t start = kit.now_ms;
+    kit_add(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("v")));
+    kit_add(&kit, KIT_CHANGE(IDLE, .ms = 800));
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    const struct {
+        uint64_t known_ms, deadline_ms;
+    } cases[] = {
+        {0, start + 800},           {start, start + 800},       {start + 30, start + 830},
+        {start + 100, start + 900}, {start + 700, start + 900}, {UINT64_MAX, start + 900},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (uint64_t late_ms = 0; late_ms < 2; late_ms++) {
+            uint64_t now_ms = cases[i].deadline_ms - 1 + late_ms;
+            assert_int_equal(session_open_known(&view, buffer_bytes(&kit.record), now_ms,
+                                                cases[i].known_ms, NULL),
+                             0);
+            assert_int_equal(view.live, late_ms == 0);
+            assert_int_equal(view.expired, late_ms == 1);
+            assert_int_equal(view.deadline_ms, cases[i].deadline_ms);
+        }
+    }
+    kit.mode = WRITE_UPDATE;
+    kit.now_ms = start + 850;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_NOT_FOUND);
+    kit.known_ms = UINT64_MAX;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(SET, .name = text("b"))), STATUS_OK);
+    assert_false(kit.written.created);
+    kit_expect(&kit, "a", "v");
+    /* No use makes an absolute deadline later. */
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TTL, .ms = 50)), STATUS_OK);
+    kit.now_ms += 50;
+    assert_int_equal(kit_do(&kit, KIT_CHANGE(TOUCH)), STATUS_NOT_FOUND);
+    kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deadlines),    cmocka_unit_test(test_field_deadlines),
         cmocka_unit_test(test_fading),       cmocka_unit_test(test_not_fading),
         cmocka_unit_test(test_no_resurrect), cmocka_unit_test(test_dedup),
-        cmocka_unit_test(test_bury),
+        cmocka_unit_test(test_bury),         cmocka_unit_test(test_unknown_uses),
     };
     return cmocka_run_group_tests_name("session_time", tests, NULL, NULL);
 }

@@ -307,6 +307,54 @@ static void test_a_later_life_is_not_mixed_with_an_earlier(void **state)
     copies_end();
 }
 
+static void put_idle(const char *key, uint64_t idle_ms)
+{
+    struct changes changes = {.size = 0};
+
+    changes_add(&changes, (struct change){.operation = CHANGE_SET, .value = text("v")});
+    changes_add(&changes, (struct change){.operation = CHANGE_IDLE, .ms = idle_ms});
+    assert_int_equal(world_run(world_write_of(key, &changes)), STATUS_OK);
+}
+
+static bool scan_finds(void)
+{
+    assert_int_equal(world_run((struct request){.op = REQUEST_SCAN, .count = 10}), STATUS_OK);
+    return world.answer.reply.keys.size > 0;
+}
+
+/* A use is told to other nodes once it slides the deadline by an eighth of the timeout: where another node has taken some, a
+ * session lives on for so long. */
+static void test_uses_that_were_not_told(void **state)
+{
+    const struct request look = {.op = REQUEST_GET, .key = text("k"), .flags = GET_NO_TOUCH};
+
+    (void)state;
+    copies_begin();
+    put_idle("k", 8000);
+    copies.known_ms = UINT64_MAX; /* It stands in for the primary. */
+    world_pass(8900);
+    assert_int_equal(world_run(look), STATUS_OK);
+    assert_true(scan_finds());
+    assert_int_equal(copies.asked, 0); /* Nor does it have to go. */
+    copies.known_ms = 0;
+    assert_int_equal(world_run(look), STATUS_NOT_FOUND);
+    assert_false(scan_finds());
+    copies.known_ms = world.now_ms - 8500; /* It is the new primary since shortly after that. */
+    assert_int_equal(world_run(look), STATUS_NOT_FOUND);
+    copies.known_ms = world.now_ms - 1000;
+    assert_int_equal(world_run(look), STATUS_OK);
+    struct request update = world_one_of("k", (struct change){.operation = CHANGE_TOUCH});
+    update.mode = WRITE_UPDATE;
+    assert_int_equal(world_run(update), STATUS_OK);
+    world_pass(7900);
+    assert_int_equal(world_run(look), STATUS_OK);
+    world_pass(200); /* This use it knew of. */
+    assert_int_equal(world_run(look), STATUS_NOT_FOUND);
+    world_pass(2000);
+    assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 1);
+    copies_end();
+}
+
 /* Who may not bury only hides; and a tombstone goes where what comes late would be found out. */
 static void test_burials_need_the_others(void **state)
 {
@@ -363,10 +411,15 @@ static void test_hashes_of_content(void **state)
     assert_int_equal(copy_full(), STATUS_OK);
     uint64_t hash = hash_here("k");
     assert_true(hash != 0);
-    assert_int_equal(hash, session_hash(buffer_bytes(&copies.kit.record), world.options.seed));
     world_pass(10);
-    assert_int_equal(world_get("k"), STATUS_OK); /* A later access is no other content. */
+    assert_int_equal(world_get("k"),
+                     STATUS_OK); /* An access that is not told is no other content... */
     assert_int_equal(hash_here("k"), hash);
+    world_pass(80000000 / 8);
+    assert_int_equal(world_get("k"),
+                     STATUS_OK); /* ... and one that is told is: who missed it is sent it. */
+    assert_true(hash_here("k") != hash);
+    hash = hash_here("k");
     store_compact();
     store_freeze();
     assert_int_equal(stats()->cold, 1);
@@ -549,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_own_stamps_are_seen),
         cmocka_unit_test(test_what_was_forgotten_does_not_come_back),
         cmocka_unit_test(test_a_later_life_is_not_mixed_with_an_earlier),
+        cmocka_unit_test(test_uses_that_were_not_told),
         cmocka_unit_test(test_burials_need_the_others),
         cmocka_unit_test(test_hashes_of_content),
         cmocka_unit_test(test_a_slot_is_dropped),
