@@ -454,10 +454,10 @@ void copies_node_count(struct copies_node *node)
     node->run++;
 }
 
-void copies_node_wiped(struct copies_node *node)
+void copies_node_wiped(struct copies_node *node, bool lost)
 {
-    if (node->append_count > 0) {
-        copies_oracle_lost(node, 0, node->sim->now_us, true);
+    if (lost && node->append_count > 0) {
+        copies_oracle_lost(node, 0, node->sim->nodes[node->node].stopped_us, true);
     }
     node->append_count = node->epoch_count = 0;
     node->number = node->start = node->run = 0;

@@ -78,14 +78,28 @@ void copies_oracle_begins(struct copies_node *node, uint32_t number)
     struct session_view view;
     struct session_field field;
 
+    for (uint32_t i = 0; i < oracle->write_count && write->destroys; i++) {
+        oracle->writes[i].there = 0;
+    }
     if (!write->destroys || record.size == 0 ||
         session_open(&view, record, copies_node_now_ms(node)) != 0 || !view.live) {
         return;
     }
     while (session_next(&view, false, &field)) {
         uint32_t ended = copies_write_of(field.name);
-        if (ended < COPIES_WRITES_MAX && oracle->writes[ended].doomed == 0) {
-            oracle->writes[ended].doomed = number + 1;
+        if (ended < COPIES_WRITES_MAX) {
+            oracle->writes[ended].there = number + 1;
+        }
+    }
+}
+
+/* What was there when this destroy began is to be gone. */
+static void doom(struct copies_oracle *oracle, uint32_t number)
+{
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        struct copies_write *write = &oracle->writes[i];
+        if (write->there == number + 1 && write->doomed == 0) {
+            write->doomed = number + 1;
         }
     }
 }
@@ -96,6 +110,9 @@ void copies_oracle_executed(struct copies_node *node, uint32_t number, uint64_t 
     struct bytes record = copies_node_record(node, write->key);
     struct record opened;
 
+    if (write->destroys) {
+        doom(oracle_of(node), number);
+    }
     write->executions++;
     write->hlc = hlc > write->hlc ? hlc : write->hlc;
     write->now_ms = copies_node_now_ms(node);

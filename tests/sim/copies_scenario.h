@@ -47,8 +47,8 @@ struct copies_write {
     uint64_t birth_hlc;  /* The oldest of those that the session had then. */
     uint64_t now_ms;     /* By the clock of its node: a deadline counts from here. */
     uint64_t begun_us, acked_us;
-    uint32_t
-        doomed; /* Of a field: 1 + the number of the first acknowledged write that ended it; 0: none did. */
+    uint32_t there;  /* 1 + the number of the destroy that began last, if it found this; else 0. */
+    uint32_t doomed; /* 1 + the number of the first destroy that ended it; 0: none did. */
 };
 
 /* What a node had appended since `since_us` went with it. */
@@ -157,8 +157,8 @@ void copies_node_fini(struct copies_node *node);
 /* A start is counted, then the node opens what it has. */
 void copies_node_count(struct copies_node *node);
 void copies_node_open(struct copies_node *node);
-/* Its data directory is empty. */
-void copies_node_wiped(struct copies_node *node);
+/* Its data directory is empty; what it had is `lost` by that. */
+void copies_node_wiped(struct copies_node *node, bool lost);
 /* node->table is another one. */
 void copies_node_use_table(struct copies_node *node);
 void copies_node_stop(struct copies_node *node, enum sim_stop stop);

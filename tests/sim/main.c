@@ -10,7 +10,7 @@
 #include "scenarios.h"
 
 static const struct sim_scenario *const scenarios[] = {&scenario_shard, &scenario_raft,
-                                                       &scenario_copies};
+                                                       &scenario_copies, &scenario_cluster};
 enum {
     SCENARIOS = sizeof scenarios / sizeof scenarios[0],
     SEEDS_FOR_LEAST = 100,
@@ -24,7 +24,8 @@ static const char usage[] =
     "  --seed N         one seed\n"
     "  --seeds A..B     these seeds (1..100); from 100 on it is also checked that each fault came\n"
     "                   often enough\n"
-    "  --scenario NAME  only this scenario (default: all): shard, raft, copies\n"
+    "  --scenario NAME  only this scenario (default: all): shard, raft, copies,\n"
+    "                   cluster\n"
     "  --nodes N        so many nodes, where the scenario has several (default: the seed says)\n"
     "  --trace          print every event\n"
     "  --twice          run each seed twice, and compare\n"
@@ -125,24 +126,29 @@ static bool parse(int argc, char *argv[], struct arguments *arguments)
 }
 
 static const char *const count_texts[] = {
-#define COUNT_TEXT(name, text, shard, raft, copies) text,
+#define COUNT_TEXT(name, text, shard, raft, copies, cluster) text,
     SIM_COUNT_TABLE(COUNT_TEXT)
 #undef COUNT_TEXT
 };
 
 static const uint64_t leasts[][SIM_COUNTS] = {
     {
-#define COUNT_LEAST(name, text, shard, raft, copies) shard,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster) shard,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },
     {
-#define COUNT_LEAST(name, text, shard, raft, copies) raft,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster) raft,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },
     {
-#define COUNT_LEAST(name, text, shard, raft, copies) copies,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster) copies,
+        SIM_COUNT_TABLE(COUNT_LEAST)
+#undef COUNT_LEAST
+    },
+    {
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster) cluster,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },

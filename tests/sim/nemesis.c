@@ -63,7 +63,8 @@ static void harm_node(struct sim *sim, enum nemesis_fault fault, uint32_t node)
         }
         break;
     case NEMESIS_WIPE:
-        if (draw(sim, WIPE_ONE_OF) == 0) {
+        if (draw(sim, WIPE_ONE_OF) == 0 &&
+            (sim->scenario->may_wipe == NULL || sim->scenario->may_wipe(sim))) {
             stop(sim, node, SIM_STOP_MACHINE);
             sim_disk_wipe(&sim->nodes[node].disk);
             sim_disk_wipe(&sim->nodes[node].other);

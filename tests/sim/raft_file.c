@@ -257,13 +257,17 @@ void raft_file_open(struct raft_file *file, struct sim *sim, struct sim_disk *di
 
 void raft_file_begin(struct raft_file *file, const struct raft_saved *saved)
 {
+    bool full = file->disk->full;
+
+    file->disk->full = false; /* It has room for that, or is not begun. */
     int rc = store_vote(&file->store, 1, saved->term, saved->voted_for);
 
     if (rc == 0) {
         rc = store_snapshot(&file->store, 2, saved->snapshot_index, saved->snapshot_term,
                             saved->snapshot, true);
     }
-    SIM_CHECK("store", rc == 0, "no room to begin with: %d", rc);
+    SIM_CHECK("store", rc == 0, "it cannot be begun: %d", rc);
+    file->disk->full = full;
     sim_disk_settle(file->disk, file->disk->size);
     raft_file_open(file, file->sim, file->disk);
 }

@@ -13,4 +13,7 @@ extern const struct sim_scenario scenario_raft;
 /* Three to five nodes whose shards are copies of each other. */
 extern const struct sim_scenario scenario_copies;
 
+/* Three to five nodes of a cluster, whole, and clients. */
+extern const struct sim_scenario scenario_cluster;
+
 #endif

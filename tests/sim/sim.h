@@ -100,6 +100,8 @@ struct sim_scenario {
     void (*reset)(struct sim *sim, uint32_t end, uint32_t peer);
     /* A device write of a node's, which is up, is over. */
     void (*written)(struct sim *sim, struct sim_disk *disk, bool good);
+    /* May a disk be wiped now? NULL: at any time. */
+    bool (*may_wipe)(struct sim *sim);
     /* After every event, and at the very end. */
     void (*check)(struct sim *sim);
     void (*check_end)(struct sim *sim);

@@ -1,0 +1,147 @@
+/* What must hold of maps and leaders whatever fails, and of what clients read. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cluster_private.h"
+#include "cluster_scenario.h"
+#include "heap.h"
+
+static struct memory heap = {.resize = heap_resize, .map = heap_map, .unmap = heap_unmap};
+
+/* ---- The control plane ---- */
+
+static uint64_t hash_of(const struct map *map)
+{
+    struct buffer encoded = {.memory = &heap};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    SIM_CHECK("map", map_encode(map, &encoded) == 0, "no memory for a map");
+    for (size_t i = 0; i < encoded.size; i++) {
+        hash = (hash ^ encoded.data[i]) * UINT64_C(0x100000001b3);
+    }
+    buffer_fini(&encoded);
+    return hash;
+}
+
+/* An epoch stands for one map: so each slot has the same owners wherever that epoch is known. And a node's only grow. */
+void cluster_check_map(struct cluster_node *node, const struct map *map)
+{
+    struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
+    uint64_t hash = hash_of(map);
+
+    SIM_CHECK("epoch", map->epoch > node->epoch, "node %u goes from epoch %" PRIu64 " to %" PRIu64,
+              node->place, node->epoch, map->epoch);
+    node->epoch = map->epoch;
+    SIM_CHECK("bounds", map->epoch < CLUSTER_SIM_EPOCHS_MAX, "more maps than there is room for");
+    uint64_t *known = &scenario->maps[map->epoch];
+    SIM_CHECK("map", *known == 0 || *known == hash, "node %u has another map of epoch %" PRIu64,
+              node->place, map->epoch);
+    *known = hash;
+    sim_count(node->sim, SIM_MAPS);
+}
+
+/* One leader in a term; what is committed stays so. */
+void cluster_check_node(struct cluster_node *node)
+{
+    struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
+    const struct raft *raft;
+
+    if (node->cluster == NULL) {
+        return;
+    }
+    raft = &node->cluster->raft;
+    SIM_CHECK("order", raft->commit >= node->commit && raft->applied <= raft->commit,
+              "node %u: commit %" PRIu64 ", applied %" PRIu64, node->place, raft->commit,
+              raft->applied);
+    node->commit = raft->commit;
+    if (raft->role != RAFT_LEADER) {
+        return;
+    }
+    SIM_CHECK("bounds", raft->term < CLUSTER_SIM_TERMS_MAX, "more terms than there is room for");
+    uint32_t *leader = &scenario->leaders[raft->term];
+    SIM_CHECK("election", *leader == 0 || *leader == node->copies->number,
+              "nodes %u and %u both lead in term %" PRIu64, *leader, node->copies->number,
+              raft->term);
+    if (*leader == 0) {
+        sim_count(node->sim, SIM_ELECTIONS);
+    }
+    *leader = node->copies->number;
+}
+
+/* ---- What is read ---- */
+
+/* Is the answer to a read that its client does not wait for any more? */
+static bool is_late(const struct cluster_node *node, const struct cluster_request *request)
+{
+    const struct cluster_client *client = &cluster_scenario_of(node->sim)->clients[request->client];
+
+    return !client->waits || client->attempt != request->attempt;
+}
+
+static bool shows(const struct session_view *view, const struct copies_write *write,
+                  uint32_t number)
+{
+    struct session_field field;
+    char name[16];
+
+    if (write->adds) {
+        return copies_was_added(view, write);
+    }
+    snprintf(name, sizeof name, "f%u", number);
+    return session_find(view, bytes_of_string(name), &field);
+}
+
+/* Monotonic reads, and read-your-writes: the copy that answers has seen all that the client's version says. */
+static void check_floor(struct cluster_node *node, const struct cluster_request *request)
+{
+    struct reader reader = reader_of(operation_version_bytes(&request->floor));
+    struct bytes record = copies_node_record(node->copies, request->key);
+    struct version floor;
+    struct record opened;
+
+    if (request->floor.size == 0 || record.size == 0) {
+        return;
+    }
+    SIM_CHECK("floor",
+              version_read(&reader, true, &floor) &&
+                  record_open_head(&opened, record, RECORD_FORMAT) == 0 &&
+                  version_covers_all(&opened.version, &floor),
+              "node %u answers client %u with an older key %u than he has seen", node->place,
+              request->client, request->key);
+}
+
+/* Is what this client was told is written in what is as new as that? */
+static void check_own_writes(struct cluster_node *node, const struct cluster_request *request,
+                             const struct session_view *view)
+{
+    const struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
+    const struct copies_oracle *oracle = &scenario->copies.oracle;
+    uint32_t since = scenario->clients[request->client].since[request->key];
+
+    for (uint32_t i = since; request->floor.size > 0 && i < oracle->write_count; i++) {
+        const struct copies_write *write = &oracle->writes[i];
+        if (write->client == request->client && write->key == request->key && write->level != 0 &&
+            !write->destroys && (view == NULL || !shows(view, write, i))) {
+            SIM_CHECK("own-writes", copies_may_be_ended(oracle, write),
+                      "node %u answers client %u without its write %u of key %u", node->place,
+                      request->client, i, request->key);
+        }
+    }
+}
+
+void cluster_check_get(struct cluster_node *node, const struct cluster_request *request,
+                       const struct reply *reply)
+{
+    if (is_late(node, request)) {
+        return;
+    }
+    if (reply->status == STATUS_OK || reply->status == STATUS_NOT_FOUND) {
+        check_floor(node, request);
+    }
+    if (reply->status == STATUS_OK) {
+        check_own_writes(node, request, reply->view);
+    } else if (reply->status == STATUS_NOT_FOUND) {
+        check_own_writes(node, request, NULL);
+    }
+}

@@ -1,0 +1,204 @@
+#include "cluster_scenario.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nemesis.h"
+#include "scenarios.h"
+
+enum {
+    QUIET_US = 5 * 1000000, /* All join. */
+    TROUBLE_US = 20 * 1000000,
+    SETTLE_US = 60 * 1000000,
+    EPILOGUE_US = 1 * 1000000,
+};
+
+static void begin(struct sim *sim)
+{
+    struct cluster_scenario *scenario = sim_more(NULL, sizeof *scenario);
+
+    memset(scenario, 0, sizeof *scenario);
+    sim->context = scenario;
+    sim->net.streams = true;
+    scenario->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    scenario->copies.replicas = 2 + (uint32_t)sim_between(sim, SIM_RANDOM_NODES, 0, 1);
+    scenario->copies.knows = cluster_knows;
+    scenario->copies.level = cluster_levels;
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        cluster_node_init(&scenario->nodes[i], sim, i);
+        /* Nodes whose clocks are far apart do not talk to each other. */
+        sim->nodes[i].clock.offset_ms -= (int64_t)(sim->nodes[i].clock.boot_us / 1000);
+        sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 50);
+    }
+    scenario->copies.nodes[1].founds = true;
+    scenario->copies.nodes[1].number = 1;
+    cluster_clients_begin(sim);
+    cluster_operate(sim);
+}
+
+static void end(struct sim *sim)
+{
+    struct cluster_scenario *scenario = cluster_scenario_of(sim);
+
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        sim_stop(sim, i, SIM_STOP_CLEAN);
+        cluster_node_fini(&scenario->nodes[i]);
+    }
+    close(scenario->null_fd);
+    free(scenario);
+}
+
+static void start(struct sim *sim, uint32_t place)
+{
+    struct cluster_node *node = cluster_node_at(sim, place);
+
+    if (sim->nodes[place].disk.wiped) {
+        copies_node_wiped(node->copies, !node->removed);
+        node->removed = false;
+    }
+    if (node->copies->number != 0) {
+        cluster_node_run(node, bytes_of(NULL, 0));
+    } else {
+        cluster_join(node);
+    }
+}
+
+static void stop(struct sim *sim, uint32_t place, enum sim_stop how)
+{
+    cluster_node_stop(cluster_node_at(sim, place), how);
+}
+
+static bool is_client(uint32_t end)
+{
+    return end > SIM_NODES_MAX;
+}
+
+static void receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes message)
+{
+    struct cluster_request request;
+    struct cluster_answer answer;
+
+    if (is_client(to)) {
+        cluster_clients_receive(sim, to, message);
+        return;
+    }
+    struct cluster_node *node = cluster_node_at(sim, to);
+    if (node->cluster == NULL) {
+        return; /* It has no links and no door yet. */
+    }
+    switch (message.data[0]) {
+    case CLUSTER_CONTROL:
+        cluster_node_receive(node, from, message);
+        break;
+    case CLUSTER_REQUEST:
+        memcpy(&request, message.data, sizeof request);
+        cluster_requests_receive(node, &request);
+        break;
+    case CLUSTER_ANSWER:
+        memcpy(&answer, message.data, sizeof answer);
+        cluster_requests_answered(node, &answer);
+        break;
+    default:
+        copies_links_receive(node->copies, from, message);
+        break;
+    }
+}
+
+static void reset(struct sim *sim, uint32_t lost, uint32_t peer)
+{
+    if (!is_client(lost) && !is_client(peer) && cluster_node_at(sim, lost)->cluster != NULL) {
+        cluster_node_lost(cluster_node_at(sim, lost), peer);
+    }
+}
+
+static void written(struct sim *sim, struct sim_disk *disk, bool good)
+{
+    struct cluster_node *node = cluster_node_at(sim, disk->node);
+
+    if (node->cluster == NULL) {
+        return;
+    }
+    if (disk->other) {
+        cluster_node_stored(node, good);
+    } else {
+        copies_node_written(node->copies, good);
+    }
+}
+
+static void check(struct sim *sim)
+{
+    (void)sim; /* Maps are looked at when they come, versions with each tick. */
+}
+
+/* Is everybody up and in, do all have the same map, and does each slot belong to whom it should? */
+static bool maps_are_settled(struct sim *sim)
+{
+    struct cluster_scenario *scenario = cluster_scenario_of(sim);
+    struct cluster_figures figures;
+    uint64_t epoch = 0;
+
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        if (!cluster_node_serves(&scenario->nodes[i])) {
+            return false;
+        }
+        if (i > 1 && cluster_map(scenario->nodes[i].cluster)->epoch != epoch) {
+            return false;
+        }
+        epoch = cluster_map(scenario->nodes[i].cluster)->epoch;
+    }
+    cluster_figures(scenario->nodes[1].cluster, &figures);
+    return figures.members[MAP_ACTIVE] == sim->node_count && figures.unsettled == 0 &&
+           scenario->nodes[1].epoch == epoch && scenario->leaving == 0;
+}
+
+static bool settled(struct sim *sim)
+{
+    struct cluster_scenario *scenario = cluster_scenario_of(sim);
+
+    if (!cluster_clients_are_done(scenario) || !maps_are_settled(sim)) {
+        return false;
+    }
+    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+        if (!copies_are_level(&scenario->copies, key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_end(struct sim *sim)
+{
+    SIM_CHECK("end", settled(sim), "the copies differ again");
+    copies_oracle_check(sim);
+}
+
+const struct sim_scenario scenario_cluster = {
+    .name = "cluster",
+    .nodes_min = 3,
+    .nodes_max = 5,
+    .client_count = CLUSTER_SIM_CLIENTS,
+    .two_disks = true,
+    .faults = 1U << NEMESIS_CLEAN_STOP | 1U << NEMESIS_KILL | 1U << NEMESIS_MACHINE |
+              1U << NEMESIS_ALL_MACHINES | 1U << NEMESIS_WIPE | 1U << NEMESIS_PAUSE |
+              1U << NEMESIS_CUT | 1U << NEMESIS_ONE_WAY | 1U << NEMESIS_ISOLATE |
+              1U << NEMESIS_PARTITION | 1U << NEMESIS_BRIDGE | 1U << NEMESIS_BAD_NET |
+              1U << NEMESIS_DRIFT | 1U << NEMESIS_FULL | 1U << NEMESIS_FAILED_WRITE |
+              1U << NEMESIS_SLOW_DISK,
+    .quiet_us = QUIET_US,
+    .trouble_us = TROUBLE_US,
+    .settle_us = SETTLE_US,
+    .epilogue_us = EPILOGUE_US,
+    .begin = begin,
+    .end = end,
+    .start = start,
+    .stop = stop,
+    .receive = receive,
+    .reset = reset,
+    .written = written,
+    .may_wipe = cluster_may_lose,
+    .check = check,
+    .check_end = check_end,
+    .settled = settled,
+};

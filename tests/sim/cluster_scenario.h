@@ -1,0 +1,191 @@
+/* Scenario `cluster`: whole nodes but for their threads and sockets. Each has a shard with its log and replication
+ * (copies_scenario.h) and the control plane of server/control/cluster.h with its store; the slot table is made of the
+ * node's own map. Nodes join, die, are taken out, come back with what they had or as new ones, are removed, and slots
+ * move between them; clients go by the map that they were told of last.
+ *
+ *   cluster_node.c      one node: its control plane, its map, start and stop
+ *   cluster_join.c      how a new node comes in, and what operators do
+ *   cluster_requests.c  requests at a node: routes, execution, answers
+ *   cluster_clients.c   clients: where they ask, when they ask again, what versions they know
+ *   cluster_checks.c    what must hold of maps and leaders, and of what clients are answered
+ *   cluster_scenario.c  that all settles
+ */
+#ifndef CLUSTER_SCENARIO_H
+#define CLUSTER_SCENARIO_H
+
+#include "client_map.h"
+#include "cluster.h"
+#include "copies_scenario.h"
+#include "raft_file.h"
+#include "shard_operation.h"
+
+enum {
+    CLUSTER_SIM_CLIENTS = 3,
+    CLUSTER_SIM_PORT = 7400, /* Of place n: 10 * n above it. */
+    CLUSTER_SIM_MEMBERS_MAX = 64,
+    CLUSTER_SIM_TERMS_MAX = 4096,
+    CLUSTER_SIM_EPOCHS_MAX = 32768,
+    CLUSTER_SIM_CALLS_MAX = 256,
+    CLUSTER_SIM_HEARTBEAT_MS = 200,
+    CLUSTER_SIM_DOWN_AFTER_MS = 600,
+    CLUSTER_SIM_COOLDOWN_MS = 1000,
+    CLUSTER_SIM_COOLDOWN_MS_MAX = 4000,
+    CLUSTER_SIM_SKEW_MS = 100, /* More than all the drift of a run comes to. */
+};
+
+/* Beside enum copies_message. */
+enum cluster_message {
+    CLUSTER_CONTROL = COPIES_MESSAGES_END, /* u8 kind, u64 number, body */
+    CLUSTER_REQUEST,                       /* struct cluster_request */
+    CLUSTER_ANSWER,                        /* struct cluster_answer */
+    CLUSTER_MAP,                           /* struct cluster_told */
+};
+
+enum cluster_operation { CLUSTER_WRITE, CLUSTER_GET };
+
+/* Messages are their structs, byte for byte, set from zeros. */
+struct cluster_request {
+    uint8_t what;
+    uint8_t operation;
+    bool any;                 /* GET: any copy may answer. */
+    uint8_t flags, hops;      /* Between nodes. */
+    uint32_t client, attempt; /* Who asks, which try of his: its number of all that he made. */
+    uint32_t door;            /* The place that he is connected to. */
+    uint32_t key, write;      /* The second is the oracle's number. */
+    uint64_t sequence, retry_hlc;
+    struct operation_version floor; /* GET. */
+};
+
+struct cluster_answer {
+    uint8_t what;
+    uint8_t status, ack;
+    uint32_t client, attempt;
+    uint64_t hlc;
+    struct operation_version version;
+};
+
+/* A map, as clients are told of it. */
+struct cluster_told {
+    uint8_t what;
+    uint64_t epoch;
+    uint32_t places[COPIES_KEYS][PLACEMENT_REPLICAS_MAX]; /* Of each key's owners; 0: no more. */
+};
+
+struct cluster_node {
+    struct sim *sim;
+    uint32_t place;
+    struct copies_node *copies; /* The rest of it. */
+    struct logger logger;
+    struct raft_file file;
+    struct cluster *cluster; /* NULL: it is down, or no member yet. */
+    struct slot_table *tables[2];
+    uint32_t table; /* Which one is in use. */
+    struct cluster_told told;
+    uint64_t due_us, timer; /* When the next tick is, and its number. */
+    uint64_t epoch, commit; /* Of this life, the newest. */
+    uint64_t level_epoch;   /* Slots that nobody uses were looked at in this map. */
+    bool copies_settled;    /* As in server/uring/copies.c. */
+    bool removed;           /* By an operator: its machine is used anew. */
+    uint32_t member_count;
+    struct {
+        uint32_t number, place;
+    } members[CLUSTER_SIM_MEMBERS_MAX];
+    struct cluster_call {
+        uint64_t ticket; /* 0: free. */
+        bool held, executes;
+        struct cluster_request request;
+        struct cluster_answer answer;
+    } calls[CLUSTER_SIM_CALLS_MAX];
+};
+
+struct cluster_client {
+    uint64_t sequence, seen_hlc, before_hlc;
+    uint32_t attempt, tries;
+    uint64_t due_us;
+    bool waits, stopped;
+    struct cluster_request request;
+    struct cluster_told told;
+    /* The version of the last result of each key, and what of his writes it has for certain: from this number on. */
+    struct operation_version floors[COPIES_KEYS];
+    uint32_t since[COPIES_KEYS];
+};
+
+struct cluster_scenario {
+    struct copies_scenario copies; /* The first member: copies_scenario_of() finds it. */
+    struct cluster_node nodes[1 + SIM_NODES_MAX];
+    struct cluster_client clients[1 + CLUSTER_SIM_CLIENTS];
+    uint32_t additions[COPIES_KEYS];
+    uint64_t accesses[COPIES_KEYS]; /* Of each key, the latest by its node's clock. */
+    uint32_t leaving;               /* The place of a node that is being removed; 0: none. */
+    int null_fd;
+    /* What is known of all lives. */
+    uint32_t leaders[CLUSTER_SIM_TERMS_MAX];
+    uint64_t maps[CLUSTER_SIM_EPOCHS_MAX]; /* Hashes by epoch. */
+};
+
+static inline struct cluster_scenario *cluster_scenario_of(struct sim *sim)
+{
+    return sim->context;
+}
+
+static inline struct cluster_node *cluster_node_at(struct sim *sim, uint32_t place)
+{
+    return &cluster_scenario_of(sim)->nodes[place];
+}
+
+/* ---- cluster_node.c ---- */
+
+void cluster_node_init(struct cluster_node *node, struct sim *sim, uint32_t place);
+void cluster_node_fini(struct cluster_node *node);
+/* Run, as the member that copies->number says; with `seed` where its store is empty and it founds nothing. */
+void cluster_node_run(struct cluster_node *node, struct bytes seed);
+void cluster_node_stop(struct cluster_node *node, enum sim_stop stop);
+void cluster_node_stored(struct cluster_node *node, bool good);
+/* A message of CLUSTER_CONTROL. */
+void cluster_node_receive(struct cluster_node *node, uint32_t from, struct bytes message);
+/* A connection to that place is lost. */
+void cluster_node_lost(struct cluster_node *node, uint32_t place);
+/* As struct copies_scenario asks. */
+bool cluster_knows(const struct copies_node *copies, uint32_t place, uint32_t number);
+void cluster_levels(struct copies_node *copies, uint32_t slot, const struct slot_owners *targets);
+uint64_t cluster_node_now_ms(const struct cluster_node *node);
+/* Where a member is found, as far as this node knows; 0: it is none. */
+uint32_t cluster_node_place_of(const struct cluster_node *node, uint32_t number);
+struct map_command cluster_node_add(const struct cluster_node *node);
+bool cluster_node_serves(const struct cluster_node *node);
+
+/* ---- cluster_join.c ---- */
+
+/* It has no number: it asks a member for one, again and again. */
+void cluster_join(struct cluster_node *node);
+/* Somebody sees to nodes that are to be removed, and changes weights. */
+void cluster_operate(struct sim *sim);
+/* Is all well, so that one node can be lost for good? */
+bool cluster_may_lose(struct sim *sim);
+
+/* ---- cluster_requests.c ---- */
+
+void cluster_requests_init(struct cluster_node *node);
+void cluster_requests_receive(struct cluster_node *node, const struct cluster_request *request);
+void cluster_requests_answered(struct cluster_node *node, const struct cluster_answer *answer);
+void cluster_requests_table(struct cluster_node *node, const struct slot_table *before,
+                            const struct slot_table *after);
+
+/* ---- cluster_clients.c ---- */
+
+void cluster_clients_begin(struct sim *sim);
+void cluster_clients_receive(struct sim *sim, uint32_t end, struct bytes message);
+void cluster_clients_reset(struct sim *sim, uint32_t end);
+bool cluster_clients_are_done(const struct cluster_scenario *scenario);
+
+/* ---- cluster_checks.c ---- */
+
+/* A node goes by this map from here. */
+void cluster_check_map(struct cluster_node *node, const struct map *map);
+/* After each event of a node's control plane. */
+void cluster_check_node(struct cluster_node *node);
+/* A GET is answered so at a node. */
+void cluster_check_get(struct cluster_node *node, const struct cluster_request *request,
+                       const struct reply *reply);
+
+#endif
