@@ -157,6 +157,20 @@ static void job_done(struct replication *r, struct job *job, uint8_t flags, stru
     replication_taken_compared(r, peer, slot, asks);
 }
 
+void replication_jobs_fail(struct replication *r, uint32_t slot)
+{
+    for (uint32_t i = 0; i < r->peer_capacity; i++) {
+        struct replication_link *links[] = {r->peers[i] == NULL ? NULL : r->peers[i]->out,
+                                            r->peers[i] == NULL ? NULL : r->peers[i]->in};
+        for (int j = 0; j < 2; j++) {
+            struct job *job = links[j] == NULL ? NULL : replication_job(links[j], slot);
+            if (job != NULL) {
+                job_fail(r, job, true);
+            }
+        }
+    }
+}
+
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good)
 {
     struct job *job = replication_job(link, (uint32_t)number);

@@ -150,6 +150,8 @@ static bool go_on_with(struct replication *r, struct stray *stray)
     uint8_t owners = 0;
 
     if (stray->drops) {
+        /* What was said of it in a comparison under way holds no more. */
+        replication_jobs_fail(r, stray->slot);
         int rc = r->core->drop(r->core, stray->slot, r->now_ms);
         r->work -= WORK_OF_SEND * 16;
         if (rc == 0) {

@@ -415,6 +415,8 @@ void replication_want(struct peer *peer, uint32_t slot);
 struct job *replication_job(const struct replication_link *link, uint32_t slot);
 bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot);
 void replication_jobs_drop(struct replication *r, struct replication_link *link);
+/* What is here of the slot goes: who compares it is told that it is no use. */
+void replication_jobs_fail(struct replication *r, uint32_t slot);
 /* Look at messages that wait, and finish what can be. Returns whether more could be done now. */
 bool replication_compare_work(struct replication *r, struct replication_link *link);
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good);

@@ -86,7 +86,7 @@ static bool shows(const struct session_view *view, const struct copies_write *wr
     char name[16];
 
     if (write->adds) {
-        return copies_was_added(view, write);
+        return copies_was_added(view, write, number);
     }
     snprintf(name, sizeof name, "f%u", number);
     return session_find(view, bytes_of_string(name), &field);

@@ -36,7 +36,8 @@ uint32_t copies_write_of(struct bytes name)
     return number;
 }
 
-bool copies_was_added(const struct session_view *view, const struct copies_write *write)
+bool copies_was_added(const struct session_view *view, const struct copies_write *write,
+                      uint32_t write_number)
 {
     struct session_field field;
     char name[16];
@@ -50,7 +51,7 @@ bool copies_was_added(const struct session_view *view, const struct copies_write
         number = number * 10 + (uint64_t)(field.value.data[i] - '0');
     }
     uint64_t digit = number >> 2 * (write->place % COPIES_DIGITS) & 3;
-    SIM_CHECK("twice", digit <= 1, "addition %u of key %u was done %u times", write->place,
+    SIM_CHECK("twice", digit <= 1, "addition %u of key %u was done %u times", write_number,
               write->key, (unsigned)digit);
     return digit == 1;
 }
@@ -66,7 +67,7 @@ static bool has_field(struct bytes record, uint64_t now_ms, const struct copies_
         return false;
     }
     snprintf(name, sizeof name, "f%u", number);
-    return write->adds ? copies_was_added(&view, write)
+    return write->adds ? copies_was_added(&view, write, number)
                        : session_find(&view, bytes_of_string(name), &field);
 }
 

@@ -191,7 +191,8 @@ void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t un
 /* The number of the write that set a field; COPIES_WRITES_MAX: none did. */
 uint32_t copies_write_of(struct bytes name);
 /* Was an addition done in this record, which is in view? More than once fails. */
-bool copies_was_added(const struct session_view *view, const struct copies_write *write);
+bool copies_was_added(const struct session_view *view, const struct copies_write *write,
+                      uint32_t number);
 /* May what a write made have ended, by a destroy or its deadline? */
 bool copies_may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write);
 /* Versions only grow. */

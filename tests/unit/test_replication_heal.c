@@ -507,6 +507,39 @@ static void test_comes_again(void **state)
     world_fini(&world);
 }
 
+/* A node that drops a slot while it compares it with a new target does not tell it that it has seen what it had. */
+static void test_dropped_while_compared(void **state)
+{
+    const struct slot_owners one_three = {{1, 3}}, two_three = {{2, 3}}, three = {{3}},
+                             three_two = {{3, 2}};
+    char key[32] = "";
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners(one_three, one_three);
+    world_until(&world, 3000, world_calm(&world));
+    for (uint32_t i = 0; i == 0 || world_slot(key) >= 16; i++) { /* Among the first compared. */
+        snprintf(key, sizeof key, "session-%u", i);
+    }
+    world_put(&world, 1, key, "x", "1");
+    world_until(&world, 100, world_calm(&world));
+    world.blocked[2][1] = true; /* What node 2 answers is on its way. */
+    world_block(&world, 2, 3, true);
+    set_owners(one_three, two_three);
+    world_run(&world, 200);
+    set_owners(three, three);
+    world_until(&world, 3000, world.units[0].count == 0);
+    set_owners(three, three_two);
+    world.blocked[2][1] = false;
+    world_run(&world, 1000);
+    world_check_seen(&world);
+    world_block(&world, 2, 3, false);
+    world_until(&world, 20000, world_not_level(&world, 2) == 0);
+    assert_true(world_equal(&world, 2, 3));
+    assert_int_equal(world.units[1].count, 1);
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_target_alone),
         cmocka_unit_test(test_stray),
         cmocka_unit_test(test_comes_again),
+        cmocka_unit_test(test_dropped_while_compared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
