@@ -198,7 +198,7 @@ static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct
         item->request.elsewhere = copies_may_miss(thread, slot, route->stands_in);
     }
     if (request->retry_hlc != 0) {
-        item->request.taken_hlc = copies_taken_hlc(thread, route->stands_in);
+        item->request.taken_hlc = copies_taken_hlc(thread, slot, route->stands_in);
     }
     return route->kind == ROUTE_LOCAL;
 }

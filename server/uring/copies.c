@@ -323,9 +323,28 @@ void copies_heard(struct shard_thread *thread, struct link *link)
     }
 }
 
-uint64_t copies_taken_hlc(const struct shard_thread *thread, bool stands_in)
+/* Does this thread hear all other members' shards of the slot, and they it? Who does not may coordinate it, whatever this
+ * node's table says: by an older one. */
+static bool hears_all(const struct shard_thread *thread, uint32_t slot)
 {
-    return hlc_of_ms(stands_in ? thread->now_ms : thread->copies.taken_ms);
+    const struct slot_table *table = table_of(thread);
+
+    for (uint32_t i = 0; i < table->member_count; i++) {
+        const struct slot_table_member *member = &table->members[i];
+        if (member->number != table->self && member->shards != 0 &&
+            !replication_reaches(thread->copies.replication, member->number,
+                                 slot % member->shards)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t copies_taken_hlc(const struct shard_thread *thread, uint32_t slot, bool stands_in)
+{
+    const bool may_be_now = stands_in || !hears_all(thread, slot);
+
+    return hlc_of_ms(may_be_now ? thread->now_ms : thread->copies.taken_ms);
 }
 
 bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stands_in)

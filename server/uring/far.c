@@ -314,7 +314,7 @@ static void execute(struct shard_thread *thread, struct call *call, struct far_c
         request.elsewhere = copies_may_miss(thread, slot_of(&request), stands_in);
     }
     if (request.retry_hlc != 0) {
-        request.taken_hlc = copies_taken_hlc(thread, stands_in);
+        request.taken_hlc = copies_taken_hlc(thread, slot_of(&request), stands_in);
     }
     request.received_us = thread->now_us;
     call->stand_in = stands_in;

@@ -149,6 +149,19 @@ static bool may_miss(const struct cluster_node *node, uint32_t slot, bool stands
     return false;
 }
 
+static uint64_t taken_hlc(const struct cluster_node *node, bool stands_in)
+{
+    const struct copies_node *copies = node->copies;
+    bool may_be_now = stands_in;
+
+    for (uint32_t i = 0; i < copies->table->member_count; i++) {
+        uint32_t member = copies->table->members[i].number;
+        may_be_now |=
+            member != copies->number && !replication_reaches(copies->replication, member, 0);
+    }
+    return hlc_of_ms(may_be_now ? copies_node_now_ms(copies) : copies->taken_ms);
+}
+
 /* ---- Execution ---- */
 
 static void execute(struct cluster_node *node, const struct cluster_request *from)
@@ -176,8 +189,7 @@ static void execute(struct cluster_node *node, const struct cluster_request *fro
         request.sequence = from->sequence;
         request.retry_hlc = from->retry_hlc;
         request.elsewhere = may_miss(node, slot, stands_in);
-        request.taken_hlc =
-            from->retry_hlc == 0 ? 0 : hlc_of_ms(stands_in ? now_ms : copies->taken_ms);
+        request.taken_hlc = from->retry_hlc == 0 ? 0 : taken_hlc(node, stands_in);
         request.body = copies_changes(&oracle->writes[from->write], from->write, changes);
         copies_oracle_begins(copies, from->write);
     } else {
