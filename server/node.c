@@ -218,6 +218,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
         .cluster =
             {
                 .silence_ms = (uint32_t)config->cluster_link_silent,
+                .skew_ms = (uint32_t)config->cluster_max_clock_skew,
                 .level = on_level,
             },
         .users = node->roster,

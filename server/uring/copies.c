@@ -342,9 +342,10 @@ static bool hears_all(const struct shard_thread *thread, uint32_t slot)
 
 uint64_t copies_taken_hlc(const struct shard_thread *thread, uint32_t slot, bool stands_in)
 {
-    const bool may_be_now = stands_in || !hears_all(thread, slot);
+    /* What a client has seen may be of a node whose clock is ahead. */
+    const uint64_t taken_ms = thread->copies.taken_ms + thread->plane->options.cluster.skew_ms;
 
-    return hlc_of_ms(may_be_now ? thread->now_ms : thread->copies.taken_ms);
+    return stands_in || !hears_all(thread, slot) ? UINT64_MAX : hlc_of_ms(taken_ms);
 }
 
 bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stands_in)

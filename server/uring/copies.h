@@ -53,8 +53,8 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot);
 /* Who was not heard for so long is passed over (options.cluster.silence_ms). */
 uint64_t copies_silence_us(const struct shard_thread *thread);
 
-/* For a repeated write that is executed here: up to when others may have taken it. That is now while this node stands in,
- * or does not hear a member, which may do so too. */
+/* For a repeated write that is executed here: up to when others may have taken it. While this node stands in, or does not
+ * hear a member, which may do so too, that is at any time. */
 uint64_t copies_taken_hlc(const struct shard_thread *thread, uint32_t slot, bool stands_in);
 
 /* For a write that is executed here: may a session of the slot live at another node of which nothing is here? So it may while

@@ -152,14 +152,14 @@ static bool may_miss(const struct cluster_node *node, uint32_t slot, bool stands
 static uint64_t taken_hlc(const struct cluster_node *node, bool stands_in)
 {
     const struct copies_node *copies = node->copies;
-    bool may_be_now = stands_in;
+    bool any_time = stands_in;
 
     for (uint32_t i = 0; i < copies->table->member_count; i++) {
         uint32_t member = copies->table->members[i].number;
-        may_be_now |=
+        any_time |=
             member != copies->number && !replication_reaches(copies->replication, member, 0);
     }
-    return hlc_of_ms(may_be_now ? copies_node_now_ms(copies) : copies->taken_ms);
+    return any_time ? UINT64_MAX : hlc_of_ms(copies->taken_ms + CLUSTER_SIM_SKEW_MS);
 }
 
 /* ---- Execution ---- */

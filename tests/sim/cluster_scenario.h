@@ -30,7 +30,7 @@ enum {
     CLUSTER_SIM_DOWN_AFTER_MS = 600,
     CLUSTER_SIM_COOLDOWN_MS = 1000,
     CLUSTER_SIM_COOLDOWN_MS_MAX = 4000,
-    CLUSTER_SIM_SKEW_MS = 100, /* More than all the drift of a run comes to. */
+    CLUSTER_SIM_SKEW_MS = 2 * SIM_CLOCK_SKEW_MS_MAX + 100, /* With what clocks drift in a run. */
 };
 
 /* Beside enum copies_message. */
