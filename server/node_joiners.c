@@ -76,7 +76,7 @@ static bool give_beginning(struct joiner *joiner)
 {
     struct node *node = joiner->home->node;
     struct buffer beginning = {.memory = heap_memory()};
-    int rc = cluster_seed(cluster_host_cluster(node->cluster), &beginning);
+    int rc = cluster_seed(cluster_host_cluster(node->cluster), joiner->number, &beginning);
 
     if (rc == -EAGAIN && ++joiner->tries < SEED_TRIES_MAX) {
         return false;

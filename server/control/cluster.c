@@ -103,11 +103,14 @@ int cluster_first(const struct cluster_options *options, struct buffer *to,
     return rc;
 }
 
-int cluster_seed(struct cluster *cluster, struct buffer *to)
+int cluster_seed(struct cluster *cluster, uint32_t number, struct buffer *to)
 {
     struct raft_place place;
     size_t begin = to->size;
 
+    if (map_member(cluster->map, number) == NULL) {
+        return -EAGAIN; /* What another node gave may be newer than what is applied here. */
+    }
     int rc = buffer_reserve(to, CLUSTER_SEED_HEAD_BYTES);
     if (rc != 0) {
         return rc;

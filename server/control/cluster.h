@@ -181,9 +181,10 @@ int cluster_propose(struct cluster *cluster, uint64_t now_ms, const struct map_c
 
 /* ---- New members. ---- */
 
-/* Append what a new member begins with, once an ADD for it is applied here (cluster_propose()): its `seed`. Returns 0;
- * -EAGAIN: not now, as Raft's members change just then: again a little later; -ENOMEM. */
-int cluster_seed(struct cluster *cluster, struct buffer *to);
+/* Append what a new member of this number begins with: its `seed`. Returns 0; -EAGAIN: not now, as its ADD is not applied
+ * here yet, though the map that another node gave has it, or as Raft's members change just then: again a little later;
+ * -ENOMEM. */
+int cluster_seed(struct cluster *cluster, uint32_t number, struct buffer *to);
 
 /* ---- Figures. ---- */
 

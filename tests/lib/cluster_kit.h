@@ -485,7 +485,7 @@ static inline void kit_join(uint32_t number, uint32_t via)
 
     assert_int_equal(kit_decide(via, &add), 0);
     assert_non_null(kit_member(via, number));
-    KIT_UNTIL(cluster_seed(kit_cluster(via), &seed) == 0);
+    KIT_UNTIL(cluster_seed(kit_cluster(via), number, &seed) == 0);
     kit_start(number, buffer_bytes(&seed));
     buffer_fini(&seed);
 }

@@ -59,7 +59,7 @@ static void ask_later(struct cluster_node *node)
 static bool take(struct cluster_node *node, struct cluster_node *from, uint32_t number)
 {
     struct buffer seed = {.memory = &heap};
-    bool given = cluster_seed(from->cluster, &seed) == 0;
+    bool given = cluster_seed(from->cluster, number, &seed) == 0;
 
     if (given) {
         node->copies->number = number;

@@ -245,6 +245,12 @@ void cluster_requests_receive(struct cluster_node *node, const struct cluster_re
     struct copies_node *copies = node->copies;
     uint32_t slot = slot_of_key(copies_key(request->key));
     struct route_far far = {0};
+    copies_node_wakes(copies);
+    if (copies->late_us == node->sim->now_us) { /* It lay in a socket while the node was stopped. */
+        struct cluster_answer late = answer_to(request, STATUS_BUSY);
+        answer(node, request, &late);
+        return;
+    }
     bool here = request->operation == CLUSTER_GET && request->any &&
                 slot_owners_has(&copies->table->owners[slot], copies->number);
     enum route route =

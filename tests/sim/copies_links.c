@@ -230,6 +230,7 @@ void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes 
     if (connection != connection_to(node, from)) {
         return;
     }
+    copies_node_wakes(node);
     struct copies_link *link = &node->links[from][dialled == 0];
     sim_note(node->sim, what == COPIES_FRAME ? "frame" : "message", node->node,
              what == COPIES_FRAME ? kind : what, number);
@@ -253,6 +254,9 @@ void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes 
         }
         break;
     default:
+        if (node->late_us == node->sim->now_us) {
+            break; /* It is passed back, and nobody asks again. */
+        }
         copies_node_route(node, (uint32_t)number, kind, load_u32(body.data));
         break;
     }

@@ -173,6 +173,7 @@ void copies_node_written(struct copies_node *node, bool good)
 {
     struct sim_disk *disk = disk_of(node);
 
+    copies_node_wakes(node);
     if (!good) {
         shard_log_failed(node->shard, "the simulator's device failed");
         return;
@@ -372,14 +373,20 @@ void copies_node_route(struct copies_node *node, uint32_t write, uint8_t flags, 
     }
 }
 
-void copies_node_turn(struct copies_node *node)
+void copies_node_wakes(struct copies_node *node)
 {
     uint64_t now_us = copies_node_now_us(node);
 
-    if (now_us - node->turn_us >= (uint64_t)REPLICATION_SILENCE_MS * 1000) {
+    if (now_us - node->turn_us >= replication_pause_us(0)) {
         node->taken_ms = copies_node_now_ms(node);
+        node->late_us = node->sim->now_us;
+        replication_paused(node->replication, node->taken_ms, now_us);
     }
     node->turn_us = now_us;
+}
+
+void copies_node_turn(struct copies_node *node)
+{
     (void)replication_tick(node->replication, copies_node_now_ms(node), copies_node_now_us(node));
 }
 
@@ -389,6 +396,7 @@ static void tick(struct sim *sim, const struct sim_event *event)
 {
     struct copies_node *node = &copies_scenario_of(sim)->nodes[event->end];
 
+    copies_node_wakes(node);
     (void)shard_tick(node->shard, copies_node_now_ms(node), TICK_BUDGET_US);
     copies_node_turn(node);
     copies_oracle_look(node);
@@ -431,6 +439,7 @@ static void start_replication(struct copies_node *node)
 
     node->taken_ms = now_ms;
     node->turn_us = now_us;
+    node->late_us = UINT64_MAX;
     replication_core_init(&node->core, node->shard);
     int rc = replication_create(&options, now_ms, now_us, &node->replication);
     assert(rc == 0);

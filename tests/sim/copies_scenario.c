@@ -36,6 +36,7 @@ static void write_one(struct sim *sim, const struct sim_event *event)
         return;
     }
     oracle->writes[oracle->write_count] = (struct copies_write){.key = key, .destroys = destroys};
+    copies_node_wakes(&scenario->nodes[node]);
     copies_node_route(&scenario->nodes[node], oracle->write_count++, 0, 0);
     copies_node_turn(&scenario->nodes[node]);
 }

@@ -107,7 +107,8 @@ struct copies_node {
     struct replication_core core;
     struct replication *replication;
     struct copies_link links[1 + SIM_NODES_MAX][2]; /* By peer; [1]: it was dialled here. */
-    uint64_t taken_ms, turn_us;                     /* As in server/uring/copies.h. */
+    uint64_t taken_ms, turn_us;                     /* As in server/uring/copies.h... */
+    uint64_t late_us; /* ... and pause.h: what comes at this time was sent while it was stopped. */
     bool timed;
     size_t marked;
     uint64_t tickets;
@@ -165,6 +166,8 @@ void copies_node_stop(struct copies_node *node, enum sim_stop stop);
 void copies_node_written(struct copies_node *node, bool good);
 uint64_t copies_node_now_ms(const struct copies_node *node);
 uint64_t copies_node_now_us(const struct copies_node *node);
+/* Something happens at it: was it stopped until now? */
+void copies_node_wakes(struct copies_node *node);
 /* The end of a turn. */
 void copies_node_turn(struct copies_node *node);
 /* Execute a write, or send it to whom it belongs. */

@@ -147,6 +147,20 @@ static void test_snapshots(void **state)
     kit_check_equal();
 }
 
+/* A new member that is not in the log here yet, though another node's map may have it, is given nothing to begin with. */
+static void test_seed_of_the_unknown(void **state)
+{
+    struct buffer seed = {.memory = &kit.memory.memory};
+
+    (void)state;
+    kit_form(2);
+    assert_int_equal(cluster_seed(kit_cluster(1), 3, &seed), -EAGAIN);
+    assert_int_equal(seed.size, 0);
+    kit_join(3, 1);
+    KIT_UNTIL(kit_all_are(3, MAP_ACTIVE) && kit_agree());
+    buffer_fini(&seed);
+}
+
 /* ---- Failures ---- */
 
 /* The leader dies: another one is there, takes it out, and lets it in again after its cooldown; each time it dies again
@@ -491,16 +505,27 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_alone),       CASE(test_nothing_to_begin_with),
-        CASE(test_forms_2),     CASE(test_forms_3),
-        CASE(test_forms_5),     CASE(test_forms_16),
-        CASE(test_lossy),       CASE(test_snapshots),
-        CASE(test_leader_dies), CASE(test_minority),
-        CASE(test_two),         CASE(test_panic),
-        CASE(test_all_restart), CASE(test_voters),
-        CASE(test_shrinks),     CASE(test_condition),
-        CASE(test_pulled),      CASE(test_settle),
-        CASE(test_bad_frames),  CASE(test_too_many_proposals),
+        CASE(test_alone),
+        CASE(test_nothing_to_begin_with),
+        CASE(test_forms_2),
+        CASE(test_forms_3),
+        CASE(test_forms_5),
+        CASE(test_forms_16),
+        CASE(test_lossy),
+        CASE(test_snapshots),
+        CASE(test_seed_of_the_unknown),
+        CASE(test_leader_dies),
+        CASE(test_minority),
+        CASE(test_two),
+        CASE(test_panic),
+        CASE(test_all_restart),
+        CASE(test_voters),
+        CASE(test_shrinks),
+        CASE(test_condition),
+        CASE(test_pulled),
+        CASE(test_settle),
+        CASE(test_bad_frames),
+        CASE(test_too_many_proposals),
         CASE(test_no_memory),
     };
 

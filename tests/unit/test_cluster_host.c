@@ -310,7 +310,7 @@ static void test_three(void **state)
         struct map_command add = {
             .type = MAP_ADD, .weight = 800, .name = name_of(i), .place = place_of(i)};
         assert_int_equal(decide(i - 1, &add), 0);
-        while (cluster_seed(cluster_host_cluster(world.nodes[i - 1].host), &seed) != 0) {
+        while (cluster_seed(cluster_host_cluster(world.nodes[i - 1].host), i, &seed) != 0) {
             run_once();
         }
         (void)start(i, false, buffer_bytes(&seed));

@@ -232,7 +232,7 @@ static void join(uint32_t number, uint32_t via)
         run_once();
     }
     assert_int_equal(world.rc, 0);
-    while (cluster_seed(cluster_of(via), &seed) != 0) {
+    while (cluster_seed(cluster_of(via), number, &seed) != 0) {
         run_once();
     }
     start_host(number, buffer_bytes(&seed));
