@@ -47,7 +47,9 @@ enum {
     X(JOINED, 24)                                                                                  \
     X(FAR_REQUEST, 64)                                                                             \
     X(FAR_ANSWER, 65)                                                                              \
-    X(PUBLISH, 80)
+    X(PUBLISH, 80)                                                                                 \
+    X(NEWS_ASK, 81)                                                                                \
+    X(NEWS_ANSWER, 82)
 
 enum peer_kind {
 #define PEER_KIND_ENUM(name, number) PEER_##name = (number),

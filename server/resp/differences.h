@@ -45,9 +45,10 @@
       "`SUBSCRIBE`, `PSUBSCRIBE`", \
       "at most 65,536 channels and 1,024 patterns of one connection, their names 8 MiB; one that does not read is closed " \
       "as with replies, at twice `limits.output_buffer`") \
-    X("publish", "publish", "test_pubsub.py:test_order_within_a_connection", \
+    X("publish", "publish pubsub", "test_pubsub.py:test_order_within_a_connection", \
       "`PUBLISH`", \
-      "sent once all that its connection asked for before is answered") \
+      "sent once all that its connection asked for before is answered; in a cluster the reply counts the subscribers of all " \
+      "nodes, as `PUBSUB` does: of those that answer within 500 ms, and in a transaction of the node that is asked") \
     X("events", "config", "test_pubsub.py:test_which_events", \
       "keyspace events (`CONFIG SET notify-keyspace-events`, `resp.notify_keyspace_events`)", \
       "only `expired` (`x`) and `del` (`g`), whatever other letters are set: one for each end of a session, by whatever " \

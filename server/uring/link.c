@@ -176,6 +176,7 @@ static void release(struct shard_thread *thread, struct link *link)
     thread->links.open--;
     copies_link_down(thread, link);
     far_link_lost(thread, link);
+    news_link_lost(thread, link);
     if (!link->replaced && options->link_lost != NULL) {
         options->link_lost(options->context, thread->index, link->node, link->shard, link->dialled);
     }
@@ -321,7 +322,11 @@ static void take_frame(struct shard_thread *thread, struct link *link, struct by
     } else if (frame.kind == PEER_FAR_ANSWER && link->dialled) {
         far_take_answer(thread, link, &frame);
     } else if (frame.kind == PEER_PUBLISH && !link->dialled) {
-        news_take(thread, &frame);
+        news_take(thread, link, &frame);
+    } else if (frame.kind == PEER_NEWS_ASK && !link->dialled) {
+        news_take_ask(thread, link, &frame);
+    } else if (frame.kind == PEER_NEWS_ANSWER && link->dialled) {
+        news_take_answer(thread, link, &frame);
     } else {
         thread->stats.frames_bad++;
         link_close(thread, link);

@@ -347,6 +347,33 @@ int pubsub_put_channels(struct pubsub *pubsub, struct bytes pattern, struct buff
     return rc;
 }
 
+static int put_name(struct buffer *out, struct bytes name)
+{
+    uint8_t size[VARINT_BYTES_MAX];
+
+    int rc = buffer_append(out, bytes_of(size, (size_t)(varint_put(size, name.size) - size)));
+    return rc != 0 ? rc : buffer_append(out, name);
+}
+
+int pubsub_put_names(struct pubsub *pubsub, enum pubsub_kind kind, struct bytes pattern,
+                     size_t bytes_max, struct buffer *out)
+{
+    const size_t most = out->size + bytes_max;
+    const struct pubsub_topic *topic = NULL;
+    uint32_t bucket = 0;
+    int rc = 0;
+
+    pthread_mutex_lock(&pubsub->lock);
+    while (rc == 0 && (topic = topic_next(pubsub, topic, &bucket)) != NULL) {
+        const struct bytes name = topic_name(topic);
+        if (topic->kind == kind && glob_matches(pattern, name)) {
+            rc = out->size + VARINT_BYTES_MAX + name.size > most ? -EMSGSIZE : put_name(out, name);
+        }
+    }
+    pthread_mutex_unlock(&pubsub->lock);
+    return rc;
+}
+
 uint64_t pubsub_subscribers(struct pubsub *pubsub, struct bytes channel)
 {
     uint64_t count = 0;

@@ -129,6 +129,10 @@ struct subscription_share *pubsub_share(struct pubsub *pubsub, uint32_t shard,
 /* Channels whose names match; an empty pattern (data NULL) matches all. Appends each as a bulk string behind the head of
  * an array. Returns 0 or -ENOMEM. */
 int pubsub_put_channels(struct pubsub *pubsub, struct bytes pattern, struct buffer *out);
+/* The names of channels that match, or of all patterns, each as varint size and bytes. Returns 0, -ENOMEM, or -EMSGSIZE with
+ * more than `bytes_max` of them. */
+int pubsub_put_names(struct pubsub *pubsub, enum pubsub_kind kind, struct bytes pattern,
+                     size_t bytes_max, struct buffer *out);
 uint64_t pubsub_subscribers(struct pubsub *pubsub, struct bytes channel);
 uint32_t pubsub_pattern_count(struct pubsub *pubsub);
 

@@ -151,6 +151,9 @@ static void perform(struct shard_thread *thread, struct connection *connection, 
     } else if (command->local == LOCAL_CLUSTER &&
                resp_walk_slot(thread, connection, number, array, whole)) {
         return;
+    } else if (command->local == LOCAL_PUBSUB && thread->clustered &&
+               resp_pubsub_far(thread, connection, number, array, whole)) {
+        return;
     } else if (is_walk(command)) {
         resp_walk(thread, connection, number, command, array, whole);
     } else if (command->join == JOIN_MOVE) {

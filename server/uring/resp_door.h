@@ -186,6 +186,13 @@ void resp_pubsub_turn(struct shard_thread *thread);
 void resp_pubsub_fini(struct shard_thread *thread);
 /* PUBLISH: returns as pubsub_publish(). */
 int64_t resp_publish(struct shard_thread *thread, struct resp_arguments arguments);
+/* A message that this node's subscribers have, `count` of them, goes to the other nodes. Returns whether the reply waits for
+ * their count; else there is nobody to wait for (resp_news.c). */
+bool resp_publish_far(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                      struct bytes channel, struct bytes payload, int64_t count);
+/* PUBSUB over all nodes. Returns false, with nothing done, where it is not as it should be. */
+bool resp_pubsub_far(struct shard_thread *thread, struct connection *connection, uint64_t number,
+                     struct bytes array, struct bytes whole);
 /* MONITOR (resp_monitor.c). */
 void resp_monitor(struct shard_thread *thread, struct connection *connection, uint64_t number,
                   struct bytes whole);

@@ -280,16 +280,22 @@ static int unsubscribe(struct pubsub *pubsub, struct subscriber *subscriber,
     return rc;
 }
 
-int64_t resp_publish(struct shard_thread *thread, struct resp_arguments arguments)
+static int64_t publish_here(struct shard_thread *thread, struct resp_arguments arguments,
+                            struct bytes *channel, struct bytes *payload)
 {
-    struct bytes channel, payload;
-
-    (void)resp_next(&arguments, &channel);
-    (void)resp_next(&arguments, &payload);
+    (void)resp_next(&arguments, channel);
+    (void)resp_next(&arguments, payload);
     if (thread->clustered && !news_has_room(thread)) {
         return -EAGAIN;
     }
-    int64_t count = pubsub_publish(&thread->plane->pubsub, channel, payload);
+    return pubsub_publish(&thread->plane->pubsub, *channel, *payload);
+}
+
+int64_t resp_publish(struct shard_thread *thread, struct resp_arguments arguments)
+{
+    struct bytes channel, payload;
+    int64_t count = publish_here(thread, arguments, &channel, &payload);
+
     if (count >= 0 && thread->clustered) {
         news_send(thread, channel, payload);
     }
@@ -299,8 +305,13 @@ int64_t resp_publish(struct shard_thread *thread, struct resp_arguments argument
 static void publish(struct shard_thread *thread, struct connection *connection, uint64_t number,
                     struct resp_arguments arguments, struct bytes whole)
 {
-    int64_t count = resp_publish(thread, arguments);
+    struct bytes channel, message;
+    int64_t count = publish_here(thread, arguments, &channel, &message);
 
+    if (count >= 0 && thread->clustered &&
+        resp_publish_far(thread, connection, number, channel, message, count)) {
+        return; /* The reply waits for the other nodes. */
+    }
     if (count == -EAGAIN) {
         resp_put_off(thread, connection, number, whole);
         thread->again = true;

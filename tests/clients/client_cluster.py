@@ -40,7 +40,9 @@ def plain(ports):
         listener.subscribe("news")
         check(listener.get_message(timeout=60)["type"] == "subscribe", "SUBSCRIBE")
     for node in nodes:
-        check(node.publish("news", "x") >= 1, "PUBLISH")
+        check(node.publish("news", "x") == len(nodes), "PUBLISH counts all")
+        check(node.pubsub_numsub("news", "none") == [(b"news", len(nodes)), (b"none", 0)], "PUBSUB NUMSUB counts all")
+        check(node.pubsub_channels() == [b"news"] and node.pubsub_numpat() == 0, "PUBSUB tells of all")
     for listener in listeners:
         for _ in nodes:
             message = listener.get_message(timeout=60)

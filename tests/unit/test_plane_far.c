@@ -530,7 +530,7 @@ static void test_nobody(void **state)
 /* What is no frame, or not to be said on this link, ends it; the node goes on. */
 static void test_bad_frames(void **state)
 {
-    static const uint8_t kinds[] = {PEER_FAR_REQUEST, PEER_PUBLISH, 95, 70, 60};
+    static const uint8_t kinds[] = {PEER_FAR_REQUEST, PEER_PUBLISH, PEER_NEWS_ASK, 95, 70, 60};
     struct plane_client client;
     struct played node;
     uint8_t garbage[64];
@@ -897,7 +897,8 @@ static void test_publish(void **state)
     for (uint32_t i = 0; i < 3; i++) {
         connect_to(&client, i);
         ask(&client, "PUBLISH news one\r\nMULTI\r\nPUBLISH news two\r\nEXEC");
-        expect(&client, ":1\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+        /* In a transaction the reply counts this node's. */
+        expect(&client, ":3\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
         for (uint32_t j = 0; j < 3; j++) {
             expect(&listeners[j], "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\none\r\n"
                                   "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\ntwo\r\n");
@@ -908,6 +909,26 @@ static void test_publish(void **state)
         plane_client_close(&listeners[i]);
     }
     planes_kit_stop(&kit);
+}
+
+/* A node that is there and does not answer is not waited for long. */
+static void test_publish_unanswered(void **state)
+{
+    struct plane_client client, listener;
+    struct played node;
+
+    (void)state;
+    play(&node);
+    link_up(&node);
+    connect_to(&listener, 0);
+    ask(&listener, "SUBSCRIBE news");
+    expect(&listener, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    connect_to(&client, 0);
+    ask(&client, "PUBLISH news x\r\nPUBSUB NUMSUB news\r\nPING");
+    expect(&client, ":1\r\n*2\r\n$4\r\nnews\r\n:1\r\n+PONG\r\n");
+    plane_client_close(&client);
+    plane_client_close(&listener);
+    stop_playing(&node);
 }
 
 /* The end of a session is told once to everybody, by the node that ends it. */
@@ -948,14 +969,23 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_node),       cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_large),          cmocka_unit_test(test_lost_link),
-        cmocka_unit_test(test_numbered_write), cmocka_unit_test(test_silent_link),
-        cmocka_unit_test(test_nobody),         cmocka_unit_test(test_bad_frames),
-        cmocka_unit_test(test_disagreement),   cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_scan),           cmocka_unit_test(test_native_scan),
-        cmocka_unit_test(test_cluster_port),   cmocka_unit_test(test_moved_in_multi),
-        cmocka_unit_test(test_cluster_of_one), cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_any_node),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_lost_link),
+        cmocka_unit_test(test_numbered_write),
+        cmocka_unit_test(test_silent_link),
+        cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_disagreement),
+        cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_native_scan),
+        cmocka_unit_test(test_cluster_port),
+        cmocka_unit_test(test_moved_in_multi),
+        cmocka_unit_test(test_cluster_of_one),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_publish_unanswered),
         cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,128 @@
+/* Messages and what is asked about their subscribers, over several nodes. */
+#include "check.h"
+
+#include <pthread.h>
+
+#include "planes_kit.h"
+
+enum { NODES = 3 };
+
+static struct planes_kit kit;
+
+static void ask(struct plane_client *client, const char *lines)
+{
+    char whole[512];
+
+    int size = snprintf(whole, sizeof whole, "%s\r\n", lines);
+    assert_true(size > 0 && (size_t)size < sizeof whole);
+    plane_client_send(client, bytes_of(whole, (size_t)size));
+}
+
+static void expect(struct plane_client *client, const char *reply)
+{
+    char got[512] = "";
+    size_t size = strlen(reply);
+
+    for (size_t at = 0; at < size;) {
+        ssize_t more = plane_client_recv(client, got + at, size - at);
+        if (more <= 0) {
+            fail_msg("the connection ended after \"%s\"", got);
+        }
+        at += (size_t)more;
+    }
+    assert_string_equal(got, reply);
+}
+
+static void connect_to(struct plane_client *client, uint32_t node)
+{
+    plane_client_connect(client, &kit.nodes[node]);
+}
+
+static void listen_to(struct plane_client *client, uint32_t node, const char *command,
+                      const char *name)
+{
+    char line[64], reply[128];
+
+    connect_to(client, node);
+    snprintf(line, sizeof line, "%s %s", command, name);
+    ask(client, line);
+    snprintf(reply, sizeof reply, "*3\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n:1\r\n", strlen(command),
+             command, strlen(name), name);
+    expect(client, reply);
+}
+
+static void start(void)
+{
+    static const uint32_t shards[NODES] = {2, 1, 2};
+
+    planes_kit_init(&kit, NODES, shards);
+    planes_kit_start(&kit, 1);
+}
+
+/* Whoever is asked counts the subscribers of all nodes. */
+static void test_all_are_counted(void **state)
+{
+    enum { LISTENERS = 7 };
+    static const struct {
+        uint32_t node;
+        const char *command, *name;
+    } rows[LISTENERS] = {
+        {0, "subscribe", "a"},   {0, "subscribe", "a"},   {1, "subscribe", "a"},
+        {1, "psubscribe", "a*"}, {2, "psubscribe", "a*"}, {2, "psubscribe", "x*"},
+        {2, "subscribe", "bb"},
+    };
+    struct plane_client listeners[LISTENERS], client;
+
+    (void)state;
+    start();
+    for (uint32_t i = 0; i < LISTENERS; i++) {
+        listen_to(&listeners[i], rows[i].node, rows[i].command, rows[i].name);
+    }
+    for (uint32_t node = 0; node < NODES; node++) {
+        connect_to(&client, node);
+        ask(&client, "PUBLISH a 1\r\nPUBLISH bb 2\r\nPUBLISH none 3\r\nPUBLISH ab 4");
+        expect(&client, ":5\r\n:1\r\n:0\r\n:2\r\n");
+        ask(&client, "PUBSUB NUMSUB a bb none a\r\nPUBSUB NUMSUB\r\nPUBSUB NUMPAT");
+        expect(&client,
+               "*8\r\n$1\r\na\r\n:3\r\n$2\r\nbb\r\n:1\r\n$4\r\nnone\r\n:0\r\n$1\r\na\r\n:3\r\n"
+               "*0\r\n:2\r\n");
+        ask(&client, "PUBSUB CHANNELS\r\nPUBSUB CHANNELS b?\r\nPUBSUB CHANNELS n*\r\nPING");
+        expect(&client, "*2\r\n$1\r\na\r\n$2\r\nbb\r\n*1\r\n$2\r\nbb\r\n*0\r\n+PONG\r\n");
+        plane_client_close(&client);
+    }
+    for (uint32_t i = 0; i < LISTENERS; i++) {
+        plane_client_close(&listeners[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
+/* A node that ends while it is asked is not waited for, and the others are counted. */
+static void test_one_is_gone(void **state)
+{
+    struct plane_client listener, client;
+
+    (void)state;
+    start();
+    listen_to(&listener, 1, "subscribe", "a");
+    connect_to(&client, 0);
+    ask(&client, "PUBLISH a 1");
+    expect(&client, ":1\r\n");
+    plane_kit_stop(&kit.nodes[2]);
+    kit.nodes[2].plane = NULL;
+    for (uint32_t i = 0; i < 20; i++) {
+        ask(&client, "PUBLISH a 2\r\nPUBSUB NUMSUB a");
+        expect(&client, ":1\r\n*2\r\n$1\r\na\r\n:1\r\n");
+    }
+    plane_client_close(&client);
+    plane_client_close(&listener);
+    planes_kit_stop(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_are_counted),
+        cmocka_unit_test(test_one_is_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
