@@ -107,7 +107,7 @@ static struct link *pick_link(struct belay_client *client, const struct belay_re
     if (client->map == NULL) {
         return member_link(client->servers, request);
     }
-    if (request->frame_type == FRAME_ADMIN) {
+    if (request->frame_type == FRAME_ADMIN || request->frame_type == FRAME_INSPECT) {
         return listed_link(client, request);
     }
     if (!has_key(request)) {

@@ -2,11 +2,13 @@
 
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from cases import run_cases
 from cluster import Cluster
 from daemon import SLOWNESS, Daemon, Failed, check, wait_for
+from redis_kit import Client, port_of
 
 
 def put(node, key, value, *more):
@@ -184,6 +186,47 @@ def test_policies():
         cluster[1].kill()
         cluster[1].start()
         wait_for("after a restart", lambda: agreed("web:", "idle_ttl", "30m"))
+
+
+def test_inspect():
+    """Whoever is asked, each owner's copy is shown, and in what they differ; one that does not answer is named."""
+    with Cluster(3) as cluster:
+        cluster.start()
+        put(cluster[0], "k", "1", "n=1", "--type", "map")
+        primary, copy = (node["name"] for node in cluster[0].ask("session", "where", "k")["owners"])
+        writes = threading.Event()
+
+        def write():
+            with Client(port_of(cluster[0])) as client:
+                while not writes.is_set():
+                    client.ask("HINCRBY", "k", "n", 1)
+
+        def differences(node):
+            shown = node.ask("session", "inspect", "k")
+            check([(row["node"], row["rank"], row["state"]) for row in shown["copies"]] ==
+                  [(primary, 0, "there"), (copy, 1, "there")], shown)
+            check(shown["copies"][0]["differences"] == [], shown)
+            return shown["copies"][1]["differences"]
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for node in cluster:
+                wait_for("they differ while it is written", lambda node=node: differences(node) == ["version", "field n"])
+        finally:
+            writes.set()
+            writer.join()
+        for node in cluster:
+            wait_for("they are the same", lambda node=node: node.ask("session", "inspect", "k")["differs"] is False)
+        check(f"copy     {copy}: version " in cluster[0].run("belayctl", "session", "inspect", "k"), "for people")
+        lost = next(node for node in cluster if node.name == copy)
+        asked = next(node for node in cluster if node.name != copy)
+        lost.kill()
+        shown = asked.ask("session", "inspect", "k")
+        check(shown["copies"][-1]["state"] in ("CANNOT_CONNECT", "there"), shown)  # It may have another owner by now.
+        text = (Path(__file__).resolve().parents[2] / "tools/man/belayctl.1.scd").read_text()
+        for key in [*shown, *shown["copies"][0]]:
+            check(f"*{key}*" in text, f"{key} is not in the manual")
 
 
 def test_manual():

@@ -77,6 +77,23 @@ static void test_each_key_goes_to_its_primary(void **state)
     stop();
 }
 
+/* What a server stores is asked of that server, whosever the key is. */
+static void test_inspect_asks_the_list(void **state)
+{
+    int next = 0;
+
+    (void)state;
+    start(1);
+    for (uint32_t number = 1; number <= 3; number++) {
+        const char *key = fake_key(number, &next);
+        uint32_t before[] = {requests_of(1), requests_of(2), requests_of(3)};
+        assert_int_equal(belay_run(belay_inspect_begin(client, belay_text(key)), NULL), BELAY_OK);
+        assert_true(requests_of(1) > before[0]);
+        assert_true(requests_of(2) == before[1] && requests_of(3) == before[2]);
+    }
+    stop();
+}
+
 /* One node of a list is dead, the next is asked at once. */
 static void test_next_server_of_the_list(void **state)
 {
@@ -690,6 +707,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_key_goes_to_its_primary),
+        cmocka_unit_test(test_inspect_asks_the_list),
         cmocka_unit_test(test_next_server_of_the_list),
         cmocka_unit_test(test_killed_primary),
         cmocka_unit_test(test_silent_primary),

@@ -7,32 +7,37 @@
 
 #include "credentials.h"
 
-struct belay_client *ctl_client(struct ctl *ctl)
+struct belay_client *ctl_connect(const struct ctl *ctl, const char *server)
 {
-    struct belay_options *options;
+    struct belay_options *options = belay_options_create();
+    struct belay_client *client = NULL;
 
-    if (ctl->client != NULL) {
-        return ctl->client;
-    }
-    options = belay_options_create();
     if (options == NULL) {
         fprintf(stderr, "belayctl: out of memory\n");
         return NULL;
     }
-    if (belay_options_servers(options, ctl->server) != BELAY_OK) {
+    if (belay_options_servers(options, server) != BELAY_OK) {
         fprintf(stderr, "belayctl: %s is no server; it is HOST:PORT, several separated by commas\n",
-                ctl->server);
+                server);
     } else if (credentials_set(options, "belayctl") == 0) {
         belay_options_name(options, "belayctl");
         belay_options_connections(options, 1, ctl->wide ? 0 : 1);
         belay_options_fail_fast(options, 1);
         belay_options_timeout_ms(options, ctl->timeout_ms < UINT32_MAX ? (uint32_t)ctl->timeout_ms
                                                                        : UINT32_MAX);
-        if (belay_client_create(options, &ctl->client) != BELAY_OK) {
+        if (belay_client_create(options, &client) != BELAY_OK) {
             fprintf(stderr, "belayctl: out of memory\n");
         }
     }
     belay_options_destroy(options);
+    return client;
+}
+
+struct belay_client *ctl_client(struct ctl *ctl)
+{
+    if (ctl->client == NULL) {
+        ctl->client = ctl_connect(ctl, ctl->server);
+    }
     return ctl->client;
 }
 

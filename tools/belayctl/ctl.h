@@ -103,6 +103,9 @@ int ctl_usage(const struct ctl *ctl, const char *format, ...) __attribute__((for
 /* The connection, made on the first call. NULL with a message printed. */
 struct belay_client *ctl_client(struct ctl *ctl);
 
+/* Another one, of the caller, to this server. NULL with a message printed. */
+struct belay_client *ctl_connect(const struct ctl *ctl, const char *server);
+
 /* Print what went wrong with `what` (a key, or NULL), destroy the result. Returns the exit code. */
 int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
                struct belay_result *result);

@@ -1,4 +1,4 @@
-/* belayctl session get|del|touch|inspect|list */
+/* belayctl session get|del|touch|list */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -301,45 +301,6 @@ int session_del_run(struct ctl *ctl, int argc, char **argv)
 int session_touch_run(struct ctl *ctl, int argc, char **argv)
 {
     return each_key(ctl, argc, argv, belay_touch, "touched");
-}
-
-/* ---- inspect ---- */
-
-int session_inspect_run(struct ctl *ctl, int argc, char **argv)
-{
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
-    struct belay_result *result;
-    json_error_t error;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
-
-    if (rc != CTL_OK) {
-        return rc < 0 ? CTL_OK : rc;
-    }
-    struct belay_client *client = ctl_client(ctl);
-    if (client == NULL) {
-        return CTL_USAGE;
-    }
-    const char *key = operands.items[0];
-    enum belay_status status = belay_run(belay_inspect_begin(client, belay_text(key)), &result);
-    if (status != BELAY_OK) {
-        return ctl_failed(ctl, key, status, result);
-    }
-    struct belay_bytes text = belay_result_value(result);
-    json_t *document = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
-    belay_result_destroy(result);
-    if (document == NULL) {
-        fprintf(stderr, "belayctl: session inspect: the server's answer is no JSON: %s\n",
-                error.text);
-        return CTL_REFUSED;
-    }
-    if (ctl->json) {
-        return ctl_print_json(document);
-    }
-    json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    putchar('\n');
-    json_decref(document);
-    return CTL_OK;
 }
 
 /* ---- list ---- */

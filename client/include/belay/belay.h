@@ -370,8 +370,8 @@ struct belay_request *belay_scan_begin(struct belay_client *client, uint64_t cur
                                        struct belay_bytes prefix, enum belay_type type,
                                        uint32_t count);
 
-/* The stored record of a key as JSON for people: belay_result_value(). Ends in OK; NOT_FOUND; DAMAGED;
- * MEMORY_FULL. */
+/* What a server of the list stores of a key, its own copy, as JSON for people: belay_result_value(). Ends in OK;
+ * NOT_FOUND; DAMAGED; MEMORY_FULL. */
 struct belay_request *belay_inspect_begin(struct belay_client *client, struct belay_bytes key);
 
 /* Ask a server of the list about itself: `command` is "status" or "config"; `argument` may be NULL. The answer is
