@@ -36,9 +36,9 @@ def written(record):
         return any(file.read(32))
 
 
-def audit(daemon, record):
+def audit(daemon, record, *arguments):
     """Returns how many acknowledged writes were held against what is there."""
-    printed = daemon.run("belay-bench", "audit", record, "--json", expect=None)
+    printed = daemon.run("belay-bench", "audit", record, "--json", *arguments, expect=None)
     audited = json.loads(printed)
     for level, row in {**audited["levels"], "all": audited["all"]}.items():
         faults = {name: count for name, count in row.items() if name != "acked" and count}
