@@ -243,6 +243,13 @@ bool shard_may_forget(const struct shard *shard, uint64_t position, struct bytes
     return true;
 }
 
+bool shard_is_compared(const struct shard *shard, uint64_t position, struct bytes record,
+                       struct glance glance)
+{
+    return glance.there && (glance.counted || glance.due_ms > shard->now_ms ||
+                            !shard_may_forget(shard, position, record));
+}
+
 struct walking {
     struct shard *shard;
     uint64_t last;
@@ -267,9 +274,8 @@ static bool walk_visit(void *context, uint64_t position, struct bytes record)
         return false;
     }
     struct glance glance = shard_glance(shard, record, shard->now_ms);
-    bool goes = !glance.counted && glance.due_ms <= shard->now_ms &&
-                shard_may_forget(shard, position, record);
-    if (goes || rename_is_journal(session_key(record))) {
+    if (!shard_is_compared(shard, position, record, glance) ||
+        rename_is_journal(session_key(record))) {
         return true;
     }
     uint64_t hash = record_is_cold(record) ? session_cold_hash(record)

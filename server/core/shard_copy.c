@@ -289,6 +289,20 @@ static enum status store(struct merging *merging, bool whole, struct bytes recor
     return STATUS_OK;
 }
 
+/* Is what came told of by a comparison, and not what is here now, a tombstone that may be let go? Then the other end would
+ * never hear of that death. */
+static bool ended_unheard(const struct merging *merging, struct bytes came)
+{
+    struct shard *shard = merging->shard;
+    const uint64_t position = merging->position;
+    struct bytes now = keeper_find(shard->keeper, position, merging->key);
+    struct glance glance = shard_glance(shard, now, shard->now_ms);
+
+    return glance.due_ms != 0 && !glance.counted &&
+           !shard_is_compared(shard, position, now, glance) &&
+           shard_is_compared(shard, position, came, shard_glance(shard, came, shard->now_ms));
+}
+
 static enum status merge_record(struct shard *shard, const struct request *request, bool *waits)
 {
     struct merging merging = {
@@ -307,7 +321,8 @@ static enum status merge_record(struct shard *shard, const struct request *reque
     } else if (merging.touched) {
         status = shard_log_touched(&merging);
     }
-    return status == STATUS_OK && merging.ended ? STATUS_DESTROYED : status;
+    bool ended = merging.ended || (whole && ended_unheard(&merging, request->body));
+    return status == STATUS_OK && ended ? STATUS_DESTROYED : status;
 }
 
 /* Of a session that is not here, or not any more, it is no news. */

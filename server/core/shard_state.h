@@ -235,6 +235,10 @@ void shard_use(struct shard *shard, const struct request *request, const struct 
  * not while less is known to be seen, after a crash or before a comparison, than it tells of. */
 bool shard_may_forget(const struct shard *shard, uint64_t position, struct bytes tombstone);
 
+/* Does a comparison with another node tell of it? Not of a tombstone that may be let go. */
+bool shard_is_compared(const struct shard *shard, uint64_t position, struct bytes record,
+                       struct glance glance);
+
 /* Answer a request that has waited for longer than its client does, or a write that came before
  * shard_refuse_before() said. Returns whether that was so. */
 bool shard_refuse_stale(struct shard *shard, const struct request *request, uint64_t now_us);
