@@ -75,7 +75,8 @@ def build_mutant(patch, text, compiles, link, scratch):
         made = str(scratch / Path(before).name)
         words[words.index("-o") + 1] = made
         words[words.index("-c") + 1] = str(scratch / source)
-        words.insert(1, f"-I{(TOP / source).parent}")
+        first = next(index for index, word in enumerate(words) if word.startswith("-"))
+        words.insert(first, f"-I{(TOP / source).parent}") # Behind the compiler, and what caches for it.
         # Dependencies of the real object are none of our business.
         for option in ("-MF", "-MQ"):
             words[words.index(option) + 1] = f"{made}.d"
