@@ -16,6 +16,7 @@ void config_policy_make(const struct config *config, const struct config_policy 
     to->ack = (enum ack_level)(ACK_MEMORY + from->ack); /* The choices are in the same order. */
     to->touch_on_read = from->touch_on_read != 0;
     to->conflict_view = (enum conflict_view)from->conflict_view;
+    to->on_no_replica = (enum no_replica)from->on_no_replica;
     to->rules.idle_ttl_ms = from->idle_ttl;
     to->rules.absolute_ttl_ms = from->absolute_ttl;
     to->rules.session_bytes_max = (uint32_t)from->session_max_bytes;
@@ -55,6 +56,7 @@ void config_policy_show(const struct policy *from, struct config_policy *to)
     to->ack = (uint64_t)(from->ack - ACK_MEMORY);
     to->touch_on_read = from->touch_on_read;
     to->conflict_view = (uint64_t)from->conflict_view;
+    to->on_no_replica = (uint64_t)from->on_no_replica;
     to->idle_ttl = from->rules.idle_ttl_ms;
     to->absolute_ttl = from->rules.absolute_ttl_ms;
     to->session_max_bytes = from->rules.session_bytes_max;

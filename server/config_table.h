@@ -170,7 +170,11 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "`available` is what a single node offers; `strict` comes with the cluster.")                \
     X(policy, archive, ARCHIVE, "off", 0, 0, "Only `off`: the archive comes later.")               \
     X(policy, on_no_replica, NO_REPLICA, "degrade", 0, 0,                                          \
-      "Only `degrade`: there is no replica to wait for before the cluster comes.")
+      "What becomes of a write of level `replica` in a cluster where no other owner of its "       \
+      "session "                                                                                   \
+      "can be reached: `degrade`, it waits for the disk, and the reply says so; `refuse`, it is "  \
+      "answered UNAVAILABLE and not done, or MAYBE_APPLIED where the last one went while it "      \
+      "waited.")
 
 /* [user "NAME"]. Lists of prefixes are checked, and become grants, in config_users.c. */
 #define CONFIG_USER_TABLE(X)                                                                       \

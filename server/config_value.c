@@ -45,7 +45,7 @@ static const char *choices_of(enum config_kind kind)
     case CONFIG_ARCHIVE:
         return "off";
     case CONFIG_NO_REPLICA:
-        return "degrade";
+        return "degrade|refuse";
     default:
         return NULL;
     }

@@ -158,8 +158,8 @@ bool map_policy_good(const struct policy *policy)
 
     return policy->prefix_size <= POLICY_PREFIX_BYTES_MAX && policy->ack >= ACK_MEMORY &&
            policy->ack <= ACK_ARCHIVE && policy->conflict_view <= CONFLICT_SIBLINGS &&
-           rules->session_bytes_max > 0 && rules->session_bytes_max <= SESSION_BYTES_MAX &&
-           rules->fields_max > 0 && rules->fields_max <= SESSION_FIELDS_MAX &&
-           rules->idle_ttl_ms <= ttl_max && rules->absolute_ttl_ms <= ttl_max &&
-           rules->tombstone_keep_ms <= ttl_max;
+           policy->on_no_replica <= NO_REPLICA_REFUSE && rules->session_bytes_max > 0 &&
+           rules->session_bytes_max <= SESSION_BYTES_MAX && rules->fields_max > 0 &&
+           rules->fields_max <= SESSION_FIELDS_MAX && rules->idle_ttl_ms <= ttl_max &&
+           rules->absolute_ttl_ms <= ttl_max && rules->tombstone_keep_ms <= ttl_max;
 }

@@ -24,7 +24,7 @@
  *   varint  policies; for each, in order of prefix:
  *     string  prefix
  *     1       ack level
- *     1       1 touch_on_read, 2 no_resurrect, 4 conflict view siblings
+ *     1       1 touch_on_read, 2 no_resurrect, 4 conflict view siblings, 8 on_no_replica refuse
  *     varint  session_bytes_max, fields_max, idle_ttl_ms, absolute_ttl_ms, tombstone_keep_ms
  *   homes   runs of slots with equal lists, as long as can be, up to SLOT_COUNT: varint slots, 1 nodes, and for each
  *           node 1: its place among the members

@@ -272,7 +272,7 @@ static uint32_t policy_place(const struct map *map, struct bytes prefix, bool *f
 static bool policy_equal(const struct policy *a, const struct policy *b)
 {
     return a->ack == b->ack && a->touch_on_read == b->touch_on_read &&
-           a->conflict_view == b->conflict_view &&
+           a->conflict_view == b->conflict_view && a->on_no_replica == b->on_no_replica &&
            a->rules.session_bytes_max == b->rules.session_bytes_max &&
            a->rules.fields_max == b->rules.fields_max &&
            a->rules.idle_ttl_ms == b->rules.idle_ttl_ms &&

@@ -6,7 +6,8 @@ enum policy_flag {
     POLICY_TOUCH = 1,
     POLICY_NO_RESURRECT = 2,
     POLICY_SIBLINGS = 4,
-    POLICY_FLAGS = 7
+    POLICY_REFUSE = 8,
+    POLICY_FLAGS = 15
 };
 
 void map_put_u8(struct buffer *to, uint8_t value)
@@ -47,7 +48,8 @@ void map_put_policy(struct buffer *to, const struct policy *policy)
     map_put_u8(to, (uint8_t)policy->ack);
     map_put_u8(to, (uint8_t)((policy->touch_on_read ? POLICY_TOUCH : 0) |
                              (rules->no_resurrect ? POLICY_NO_RESURRECT : 0) |
-                             (policy->conflict_view == CONFLICT_SIBLINGS ? POLICY_SIBLINGS : 0)));
+                             (policy->conflict_view == CONFLICT_SIBLINGS ? POLICY_SIBLINGS : 0) |
+                             (policy->on_no_replica == NO_REPLICA_REFUSE ? POLICY_REFUSE : 0)));
     map_put_varint(to, rules->session_bytes_max);
     map_put_varint(to, rules->fields_max);
     map_put_varint(to, rules->idle_ttl_ms);
@@ -124,6 +126,7 @@ void map_read_policy(struct reader *from, struct policy *policy)
     policy->ack = (enum ack_level)ack;
     policy->touch_on_read = (flags & POLICY_TOUCH) != 0;
     policy->conflict_view = (flags & POLICY_SIBLINGS) != 0 ? CONFLICT_SIBLINGS : CONFLICT_NEWEST;
+    policy->on_no_replica = (flags & POLICY_REFUSE) != 0 ? NO_REPLICA_REFUSE : NO_REPLICA_DEGRADE;
     rules->no_resurrect = (flags & POLICY_NO_RESURRECT) != 0;
     rules->session_bytes_max = map_read_number(from, UINT32_MAX);
     rules->fields_max = map_read_number(from, UINT32_MAX);

@@ -251,6 +251,8 @@ void replication_whole_done(struct replication *replication, uint64_t ticket, en
 /* May this session, which is past its deadline, be buried? False: not now, ask again in a while (100 ms or more). */
 bool replication_may_bury(struct replication *replication, uint64_t position, struct bytes key,
                           struct bytes record);
+/* Is there another owner of this position's slot to whom replication_append() would send now? */
+bool replication_reaches_owner(const struct replication *replication, uint64_t position);
 /* Since when this node has been told of each use of the sessions of this position's slot: it is the primary since then, and
  * no other owner came back since, who may have stood in for it. UINT64_MAX: it is not the primary. */
 uint64_t replication_known_ms(const struct replication *replication, uint64_t position);

@@ -97,6 +97,11 @@ static bool may_bury(struct copies_port *copies, uint64_t position, struct bytes
     return replication_may_bury(replication_of(copies), position, key, record);
 }
 
+static bool reaches(struct copies_port *copies, uint64_t position)
+{
+    return replication_reaches_owner(replication_of(copies), position);
+}
+
 static uint64_t known_ms(struct copies_port *copies, uint64_t position)
 {
     return replication_known_ms(replication_of(copies), position);
@@ -124,6 +129,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .whole = give_whole,
                 .whole_done = whole_done,
                 .may_bury = may_bury,
+                .reaches = reaches,
                 .known_ms = known_ms,
             },
         .shard = shard,

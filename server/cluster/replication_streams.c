@@ -75,6 +75,21 @@ static uint64_t append_to_all(struct replication *r, const struct stream_record 
     return r->copy_next - 1;
 }
 
+bool replication_reaches_owner(const struct replication *r, uint64_t position)
+{
+    if (r->table == NULL) {
+        return false;
+    }
+    const struct slot_route *route = route_of(r, slot_of_position(position));
+    bool reaches = false;
+
+    for (uint32_t i = 0; i < route->owners && !reaches; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        reaches = peer->reachable && peer->stream.open;
+    }
+    return reaches;
+}
+
 struct item {
     uint8_t kind;
     uint64_t position;

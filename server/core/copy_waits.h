@@ -16,7 +16,7 @@ enum { COPY_WAITS_MAX = 1 << 20 };
 
 struct copy_wait {
     uint64_t number; /* Of the copy. */
-    uint64_t lsn;    /* Of the same in the log. */
+    uint64_t lsn;    /* Of the same in the log; 0: it does not matter whether that is durable. */
     uint64_t ticket; /* 0: it was taken. */
     uint64_t received_us;
 };

@@ -62,6 +62,7 @@ void policy_defaults(struct policy *policy)
         .ack = ACK_REPLICA,
         .touch_on_read = false,
         .conflict_view = CONFLICT_NEWEST,
+        .on_no_replica = NO_REPLICA_DEGRADE,
         .rules =
             {
                 .session_bytes_max = SESSION_BYTES_DEFAULT,

@@ -18,12 +18,16 @@ enum { POLICIES_MAX = 256, POLICY_PREFIX_BYTES_MAX = 128 };
 
 enum conflict_view { CONFLICT_NEWEST = 0, CONFLICT_SIBLINGS = 1 };
 
+/* A write of level `replica` where no other owner of its slot can be reached: it waits for the disk, or is refused. */
+enum no_replica { NO_REPLICA_DEGRADE = 0, NO_REPLICA_REFUSE = 1 };
+
 struct policy {
     char prefix[POLICY_PREFIX_BYTES_MAX + 1];
     uint32_t prefix_size;
     enum ack_level ack;
     bool touch_on_read;
     enum conflict_view conflict_view;
+    enum no_replica on_no_replica;
     struct session_rules rules;
 };
 

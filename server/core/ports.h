@@ -107,6 +107,8 @@ struct copies_port {
      * they are asked, where it is, and the shard will come again, in COPIES_BURY_MS or later. */
     bool (*may_bury)(struct copies_port *copies, uint64_t position, struct bytes key,
                      struct bytes record);
+    /* Can another owner be reached now, so that append() would return a number? */
+    bool (*reaches)(struct copies_port *copies, uint64_t position);
     /* Since when all requests for the slot of this position come to this node, its primary: it knows of each use of a
      * session since then. UINT64_MAX: another node is the primary; 0: it has always been so. */
     uint64_t (*known_ms)(struct copies_port *copies, uint64_t position);

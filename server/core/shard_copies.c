@@ -12,6 +12,9 @@
 
 #include <assert.h>
 
+static const char only_here_text[] =
+    "the write is on this node, and no other owner of the session is known to have it";
+
 /* What this node stamped is here, all of it. */
 static void note_stamped(struct shard *shard, uint64_t position, uint64_t hlc)
 {
@@ -155,6 +158,10 @@ void shard_answer_copied(struct shard *shard, const struct request *request, str
         /* What it found may be what nobody else came to have. */
         replicas->missed = replicas->missed || replicas->missed_lsn > shard->durable_lsn;
     }
+    if (replicas->missed && replicas->refuses) {
+        shard_answer_error(shard, request, STATUS_MAYBE_APPLIED, only_here_text, now_us);
+        return;
+    }
     if (replicas->missed) {
         shard_answer_write(shard, request, ACK_DISK, reply, now_us);
         return;
@@ -167,7 +174,7 @@ void shard_answer_copied(struct shard *shard, const struct request *request, str
     shard->options.door->reply(shard->options.door, request->ticket, reply, true);
     copy_waits_push(&replicas->waits, (struct copy_wait){
                                           .number = replicas->number,
-                                          .lsn = shard->appended_lsn,
+                                          .lsn = replicas->refuses ? 0 : shard->appended_lsn,
                                           .ticket = request->ticket,
                                           .received_us = request->received_us,
                                       });
@@ -188,11 +195,15 @@ void shard_release_uncopied(struct shard *shard, uint64_t now_us)
     struct copy_wait wait;
 
     while (copy_waits_pop(&replicas->waits, replicas->uncopied, shard->durable_lsn, &wait)) {
-        shard_release(shard, wait.ticket, ACK_DISK, wait.received_us, now_us);
+        if (wait.lsn == 0) {
+            shard_release_failed(shard, wait.ticket, STATUS_MAYBE_APPLIED, only_here_text);
+        } else {
+            shard_release(shard, wait.ticket, ACK_DISK, wait.received_us, now_us);
+        }
     }
     while (shard->log_failed &&
            copy_waits_pop(&replicas->waits, replicas->uncopied, UINT64_MAX, &wait)) {
-        shard_release_failed(shard, wait.ticket);
+        shard_release_failed(shard, wait.ticket, STATUS_LOG_FAILED, shard_failed_text(shard));
     }
 }
 

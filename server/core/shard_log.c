@@ -108,12 +108,12 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us)
     }
 }
 
-void shard_release_failed(struct shard *shard, uint64_t ticket)
+void shard_release_failed(struct shard *shard, uint64_t ticket, enum status status,
+                          const char *text)
 {
     shard->stats.refused++;
-    shard->stats.answers[REQUEST_WRITE][STATUS_LOG_FAILED]++;
-    shard->options.door->release(shard->options.door, ticket, STATUS_LOG_FAILED, ACK_DEFAULT,
-                                 shard_failed_text(shard));
+    shard->stats.answers[REQUEST_WRITE][status]++;
+    shard->options.door->release(shard->options.door, ticket, status, ACK_DEFAULT, text);
 }
 
 void shard_log_failed(struct shard *shard, const char *text)
@@ -128,7 +128,7 @@ void shard_log_failed(struct shard *shard, const char *text)
         shard_trace(shard, TRACE_LOG_FAILED, 0, bytes_of_string(shard_failed_text(shard)));
     }
     while (acks_pop(&shard->acks, UINT64_MAX, &ack)) {
-        shard_release_failed(shard, ack.ticket);
+        shard_release_failed(shard, ack.ticket, STATUS_LOG_FAILED, shard_failed_text(shard));
     }
     shard_release_uncopied(shard, 0);
 }

@@ -103,13 +103,14 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
 }
 
 /* The record that it begins with can be shown. Returns false having answered, or waiting. */
-static bool begin(struct shard *shard, const struct request *request, uint64_t now_us)
+static bool begin(struct shard *shard, const struct request *request, const struct policy *policy,
+                  uint64_t now_us)
 {
     const struct procedure *procedure = request->procedure;
     struct bytes record;
 
     if (request->op == REQUEST_WRITE) {
-        if (!shard_begin_write(shard, request, procedure->ends, &record, now_us)) {
+        if (!shard_begin_write(shard, request, policy, procedure->ends, &record, now_us)) {
             return false;
         }
     } else {
@@ -134,6 +135,7 @@ static bool begin_all(struct shard *shard, const struct request *request, enum a
 {
     struct reader keys = reader_of(request->body);
     uint64_t count = read_varint(&keys);
+    bool refuses = false;
 
     for (uint64_t i = 0; i < count; i++) {
         struct request one = *request;
@@ -151,13 +153,15 @@ static bool begin_all(struct shard *shard, const struct request *request, enum a
             shard_park(shard, &one, now_us);
             return false;
         }
-        if (!begin(shard, &one, now_us)) {
+        const struct policy *policy = policy_of_key(shard->policies, one.key);
+        if (!begin(shard, &one, policy, now_us)) {
             return false;
         }
-        enum ack_level asked =
-            shard_ack_level(shard, &one, policy_of_key(shard->policies, one.key));
+        enum ack_level asked = shard_ack_level(shard, &one, policy);
         *level = asked > *level ? asked : *level;
+        refuses = refuses || shard->replicas.refuses;
     }
+    shard->replicas.refuses = refuses;
     return true;
 }
 
@@ -215,7 +219,7 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
     enum ack_level level = shard_ack_level(shard, request, policy);
 
     if (!(procedure->many ? begin_all(shard, request, &level, now_us)
-                          : begin(shard, request, now_us))) {
+                          : begin(shard, request, policy, now_us))) {
         return;
     }
     struct turn turn = {

@@ -80,7 +80,8 @@ struct copies_state {
     struct copy_waits waits;
     uint64_t number;     /* Of the last copy; 0: it went to nobody. */
     bool appended;       /* The request that is executed has appended something... */
-    bool missed;         /* ... and some of it went to nobody. */
+    bool missed;         /* ... and some of it went to nobody... */
+    bool refuses;        /* ... which is not to be acknowledged, by its policy. */
     uint64_t missed_lsn; /* Up to here something went to nobody, or nobody will say that it came. */
     uint64_t uncopied;   /* Copies up to this number nobody will tell of. */
 };
@@ -211,8 +212,9 @@ void shard_account(struct shard *shard, uint64_t position, struct bytes key, str
 
 /* May it begin? Where not, it was answered, or waits for the cold session. `ends`: it can only end the session.
  * What may begin has a place among the replies that wait. */
-bool shard_begin_write(struct shard *shard, const struct request *request, bool ends,
-                       struct bytes *record, uint64_t now_us);
+bool shard_begin_write(struct shard *shard, const struct request *request,
+                       const struct policy *policy, bool ends, struct bytes *record,
+                       uint64_t now_us);
 /* Apply alone: into shard->written. */
 enum status shard_make(struct shard *shard, const struct request *request,
                        const struct policy *policy, struct bytes record);
@@ -324,7 +326,8 @@ const char *shard_failed_text(const struct shard *shard);
 /* A held answer goes out: with the level reached, or with LOG_FAILED. */
 void shard_release(struct shard *shard, uint64_t ticket, enum ack_level level, uint64_t received_us,
                    uint64_t now_us);
-void shard_release_failed(struct shard *shard, uint64_t ticket);
+void shard_release_failed(struct shard *shard, uint64_t ticket, enum status status,
+                          const char *text);
 
 /* ---- Other nodes (there are some) ---- */
 

@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <errno.h>
 
+static const char no_replica_text[] =
+    "no other owner of the session can be reached, and its policy says on_no_replica = refuse";
 static const char no_archive_text[] = "no archive is configured";
 
 /* What is wrong with the request as it stands; OK where nothing is. */
@@ -266,8 +268,17 @@ static bool has_memory(const struct shard *shard, const struct request *request,
     return record.size > 0 || request->mode == WRITE_UPDATE || !shard_memory_is_full(shard, true);
 }
 
-bool shard_begin_write(struct shard *shard, const struct request *request, bool ends,
-                       struct bytes *record, uint64_t now_us)
+/* Is it to be answered once another owner has it, and never else? */
+static bool needs_replica(const struct shard *shard, const struct request *request,
+                          const struct policy *policy)
+{
+    return policy->on_no_replica == NO_REPLICA_REFUSE &&
+           shard_ack_level(shard, request, policy) == ACK_REPLICA;
+}
+
+bool shard_begin_write(struct shard *shard, const struct request *request,
+                       const struct policy *policy, bool ends, struct bytes *record,
+                       uint64_t now_us)
 {
     const char *text = NULL;
     enum status status = STATUS_OK;
@@ -278,9 +289,15 @@ bool shard_begin_write(struct shard *shard, const struct request *request, bool 
         int rc = acks_reserve(&shard->acks);
         if (rc == 0 && shard->copies != NULL) {
             shard->replicas.appended = shard->replicas.missed = false;
+            shard->replicas.refuses = needs_replica(shard, request, policy);
             rc = copy_waits_reserve(&shard->replicas.waits);
         }
         status = rc == 0 ? STATUS_OK : rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL;
+    }
+    if (status == STATUS_OK && shard->copies != NULL && shard->replicas.refuses &&
+        !shard->copies->reaches(shard->copies, request->position)) {
+        status = STATUS_UNAVAILABLE;
+        text = no_replica_text;
     }
     if (status == STATUS_OK) {
         *record = shard_find(shard, request->position, request->key);
@@ -312,7 +329,7 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
                            status != STATUS_OK ? text : no_archive_text, now_us);
         return;
     }
-    if (!shard_begin_write(shard, request, is_destroy(request), &record, now_us)) {
+    if (!shard_begin_write(shard, request, policy, is_destroy(request), &record, now_us)) {
         return;
     }
     status = shard_apply(shard, request, policy, record, &text);

@@ -229,6 +229,37 @@ def test_inspect():
             check(f"*{key}*" in text, f"{key} is not in the manual")
 
 
+def test_no_replica():
+    """Where a policy says `refuse`, a write that asks for a replica is not taken by a node that is left alone."""
+    with Cluster(2) as cluster:
+        cluster[0].settings.append('policy "sure:".on_no_replica=refuse')
+        cluster.start()
+        left = cluster[0]
+        values = {f"sure:{number}": str(number) for number in range(12)}
+        for key, value in values.items(): # Its threads may hear of the other owner a little later.
+            wait_for(f"{key} has a copy",
+                     lambda key=key, value=value: left.ask_or_none("session", "put", key, f"v={value}"))
+        cluster[1].kill()
+
+        def refused(*words):
+            done = subprocess.run([program("belayctl"), "-s", left.native, *words], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            return done.returncode == 1 and "on_no_replica" in done.stderr
+
+        wait_for("a write is refused", lambda: refused("session", "put", "sure:0", "v=other"))
+        check(refused("session", "put", "sure:new", "v=1"), "a new session")
+        check(refused("session", "del", "sure:1"), "an end")
+        await_read([left], values)
+        check(get(left, "sure:new") is None, "it was not begun")
+        put(left, "other:1", "degraded")
+        check(get(left, "other:1") == "degraded", "another policy")
+        put(left, "sure:2", "at disk", "--ack", "disk")
+        cluster[1].start()
+        cluster.await_settled()
+        put(left, "sure:0", "again")
+        await_read(cluster, values | {"sure:0": "again", "sure:2": "at disk"})
+
+
 def test_manual():
     """Keys of documents that one node alone does not have."""
     text = (Path(__file__).resolve().parents[2] / "tools/man/belayctl.1.scd").read_text()

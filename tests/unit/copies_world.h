@@ -16,7 +16,8 @@ struct sent {
 
 static struct copies_world {
     struct copies_port port;
-    bool nobody; /* No other owner can be reached. */
+    bool nobody;      /* No other owner can be reached... */
+    bool unreachable; /* ... and it is known before. */
     struct sent sent[SENT_MAX];
     uint32_t sent_count;
     uint64_t number; /* Of the last copy. */
@@ -86,6 +87,13 @@ static bool copies_may_bury(struct copies_port *port, uint64_t position, struct 
     return copies.agreed;
 }
 
+static bool copies_reaches(struct copies_port *port, uint64_t position)
+{
+    (void)port;
+    (void)position;
+    return !copies.unreachable;
+}
+
 static uint64_t copies_known_ms(struct copies_port *port, uint64_t position)
 {
     (void)port;
@@ -103,6 +111,7 @@ static inline void copies_begin(void)
         .whole = copies_whole,
         .whole_done = copies_whole_done,
         .may_bury = copies_may_bury,
+        .reaches = copies_reaches,
         .known_ms = copies_known_ms,
     };
     copies.agreed = true;

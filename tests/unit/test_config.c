@@ -109,6 +109,7 @@ static void test_policies(void **state)
     assert_int_equal(read_lines("[policy \"web:\"]\nidle_ttl = 30m\ntouch_on_read = yes\n"
                                 "no_resurrect = yes\nsession_max_bytes = 2MiB\n"
                                 "[policy \"\"]\nack = disk\nconflict_view = siblings\n"
+                                "on_no_replica = refuse\n"
                                 "[policy \"odd]\"];[x\" # a comment\nabsolute_ttl = 4h\n"
                                 "[cluster]\ntombstone_keep = 2h\n[limits]\nfields = 10\n"),
                      0);
@@ -126,6 +127,8 @@ static void test_policies(void **state)
     const struct policy *rest = policy_of_key(&policies, text("other"));
     assert_int_equal(rest->ack, ACK_DISK);
     assert_int_equal(rest->conflict_view, CONFLICT_SIBLINGS);
+    assert_int_equal(rest->on_no_replica, NO_REPLICA_REFUSE);
+    assert_int_equal(web->on_no_replica, NO_REPLICA_DEGRADE);
     assert_int_equal(policy_of_key(&policies, text("odd]1"))->rules.absolute_ttl_ms, 4 * 3600000);
 }
 
@@ -145,6 +148,7 @@ static void test_policy_defaults(void **state)
     assert_int_equal(own->ack, standard.ack);
     assert_int_equal(own->touch_on_read, standard.touch_on_read);
     assert_int_equal(own->conflict_view, standard.conflict_view);
+    assert_int_equal(own->on_no_replica, standard.on_no_replica);
     assert_int_equal(own->rules.session_bytes_max, standard.rules.session_bytes_max);
     assert_int_equal(own->rules.fields_max, standard.rules.fields_max);
     assert_int_equal(own->rules.idle_ttl_ms, standard.rules.idle_ttl_ms);
@@ -229,7 +233,7 @@ static void test_refused(void **state)
     assert_refused("[policy \"a\"]\nmode = strict\n",
                    "a.conf:2: policy.mode: 'strict' is not valid: one of available");
     assert_refused("[policy \"a\"]\narchive = on\n", "a.conf:2:");
-    assert_refused("[policy \"a\"]\non_no_replica = refuse\n", "a.conf:2:");
+    assert_refused("[policy \"a\"]\non_no_replica = no\n", "a.conf:2:");
     assert_refused("[policy \"a\"]\nport = 1\n", "a.conf:2: unknown key 'port' in [policy]");
     char line[400];
     memset(line, 'x', sizeof line - 1);

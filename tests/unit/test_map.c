@@ -677,9 +677,9 @@ static void test_other_encodings(void **state)
     assert_int_equal(decode_edited(runs, "808001 01 00 818002 00"), -EBADMSG);
     const char *rest = " 808040 808004 05 00 80dddb01 808001 01 00 818002";
     char hex[128];
-    snprintf(hex, sizeof hex, "01 0170 02 07%s", rest);
+    snprintf(hex, sizeof hex, "01 0170 02 0F%s", rest);
     assert_int_equal(decode_edited(policies, hex), 0);
-    snprintf(hex, sizeof hex, "01 0170 02 08%s", rest); /* A flag that is none. */
+    snprintf(hex, sizeof hex, "01 0170 02 10%s", rest); /* A flag that is none. */
     assert_int_equal(decode_edited(policies, hex), -EBADMSG);
     snprintf(hex, sizeof hex, "01 0170 00 00%s", rest); /* No ack level. */
     assert_int_equal(decode_edited(policies, hex), -EBADMSG);

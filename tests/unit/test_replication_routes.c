@@ -72,6 +72,31 @@ static void test_primary_gone(void **state)
     }
 }
 
+static bool reaches_owner(uint32_t number, const char *key)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+
+    return replication_reaches_owner(unit->r, world_position(key));
+}
+
+/* Whether a write has anybody to go to is known before. */
+static void test_reaches_owner(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    assert_true(reaches_owner(1, "a") && reaches_owner(2, "a"));
+    world_kill(&world, 2);
+    world_step(&world);
+    assert_false(reaches_owner(1, "a")); /* The third owns nothing of it. */
+    world_restart(&world, 2, false);
+    world_until(&world, 3000, reaches_owner(1, "a"));
+    set_owners((struct slot_owners){{1}});
+    assert_false(reaches_owner(1, "a"));
+    world_fini(&world);
+}
+
 static uint64_t known_ms(uint32_t number, const char *key)
 {
     struct world_unit *unit = world_unit(&world, number, world_slot(key));
@@ -487,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_primary_gone),
+        cmocka_unit_test(test_reaches_owner),
         cmocka_unit_test(test_known_uses),
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_dead_link),

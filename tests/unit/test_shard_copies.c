@@ -114,6 +114,50 @@ static void test_without_copies_the_disk_has_to_do(void **state)
     copies_end();
 }
 
+/* Where the policy says so, nobody is told OK of what one node has. */
+static void test_without_copies_it_is_refused(void **state)
+{
+    (void)state;
+    copies_begin();
+    struct policy policy = world.policy;
+    policy.on_no_replica = NO_REPLICA_REFUSE;
+    struct policies policies;
+    assert_int_equal(policies_init(&policies, &policy, 1), 0);
+    shard_set_policies(world.shard, &policies);
+
+    copies.unreachable = true; /* Known before: nothing is done. */
+    size_t logged = world.record_count;
+    assert_int_equal(world_put("a", "1"), STATUS_UNAVAILABLE);
+    assert_non_null(strstr(world.answer.reply.text, "on_no_replica"));
+    assert_int_equal(world_destroy("a"), STATUS_UNAVAILABLE);
+    assert_int_equal(world.record_count, logged);
+    assert_int_equal(copies.sent_count, 0);
+    struct request disk = world_put_of("a", "1"); /* Who asks for another level gets it. */
+    disk.ack = ACK_DISK;
+    assert_int_equal(world_run(disk), STATUS_OK);
+    disk.ack = ACK_MEMORY;
+    assert_int_equal(world_run(disk), STATUS_OK);
+
+    copies.unreachable = false; /* It went while the write was done. */
+    copies.nobody = true;
+    assert_int_equal(world_put("a", "2"), STATUS_MAYBE_APPLIED);
+    assert_false(world.answer.held);
+    copies.nobody = false;
+
+    uint64_t releases = world.releases; /* It went while the write waited: the disk will not do. */
+    uint64_t b = put_held("b", "1", ACK_DEFAULT), c = put_held("c", "1", ACK_REPLICA);
+    shard_uncopied(world.shard, copies.number - 1, world.now_us);
+    assert_int_equal(world.releases, releases + 1);
+    assert_int_equal(world.released_ticket, b);
+    assert_int_equal(world.released_status, STATUS_MAYBE_APPLIED);
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    shard_copied(world.shard, copies.number, world.now_us);
+    assert_int_equal(world.released_ticket, c);
+    assert_int_equal(world.released_status, STATUS_OK);
+    assert_int_equal(world.released_level, ACK_REPLICA);
+    copies_end();
+}
+
 static void test_a_failed_log_ends_the_waiting(void **state)
 {
     (void)state;
@@ -622,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_what_is_stamped_goes_out),
         cmocka_unit_test(test_replica_waits_for_a_copy),
         cmocka_unit_test(test_without_copies_the_disk_has_to_do),
+        cmocka_unit_test(test_without_copies_it_is_refused),
         cmocka_unit_test(test_a_failed_log_ends_the_waiting),
         cmocka_unit_test(test_a_write_that_changed_nothing_waits_too),
         cmocka_unit_test(test_waits),
