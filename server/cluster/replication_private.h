@@ -222,7 +222,7 @@ struct slot_route {
     bool paused;       /* After a pause: who is not reached is waited for, too. */
     uint8_t awaits;    /* Ranks that it waits for before it does... */
     uint32_t asked_ms; /* ... since this, of now_us. */
-    uint64_t first_ms; /* The first owner since then, of now_ms. */
+    uint64_t first_ms; /* The first owner since then, and not paused, of now_ms. */
 };
 
 struct copy_state {

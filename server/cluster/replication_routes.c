@@ -66,6 +66,7 @@ void replication_take_anew(struct replication *r)
         const bool coordinates = route->taken || route->awaits != 0;
         route->taken = false;
         route->awaits = 0;
+        route->first_ms = r->now_ms;
         if (coordinates && slot_set_has(&r->level, slot)) {
             take_over(r, slot);
             route->paused = true;

@@ -128,6 +128,11 @@ static void test_known_uses(void **state)
     assert_in_range(known_ms(1, "a"), healed_ms, world_now_ms(&world));
 
     world_run(&world, 1000);
+    replication_paused(world.units[0].r, world_now_ms(&world), world.now_us);
+    assert_int_equal(known_ms(1, "a"),
+                     world_now_ms(&world)); /* Somebody may have stood in for it. */
+
+    world_run(&world, 1000);
     uint64_t moved_ms = world_now_ms(&world);
     set_owners((struct slot_owners){{2, 1, 3}});
     assert_int_equal(known_ms(2, "a"), moved_ms);
