@@ -127,6 +127,7 @@ static void copy_plane(const struct plane_shard_stats *from, struct metrics_shar
     to->output_limited = from->output_limited;
     to->events_dropped = from->events_dropped;
     to->cpu_us = from->cpu_us;
+    to->link_waits = from->link_waits;
     to->copies = from->copies;
     to->records_behind = from->records_behind;
     to->bytes_behind = from->bytes_behind;

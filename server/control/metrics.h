@@ -43,6 +43,7 @@ struct metrics_shard {
     struct metrics_store store;
     uint64_t connections, accepted, refused_connections;
     uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
+    uint64_t link_waits;
     struct replication_stats copies;
     uint64_t records_behind, bytes_behind, behind_us; /* Of copies on other nodes. */
     uint64_t cpu_us;

@@ -197,6 +197,10 @@
     X(belay_copies_healed_sessions_total, COUNTER, SHARD, "direction=in|out",                      \
       "Sessions that a comparison brought, or sent.",                                              \
       i == 0 ? s->copies.healed_in : s->copies.healed_out)                                         \
+    X(belay_copies_waits_total, COUNTER, SHARD, "for=log|shard",                                   \
+      "Times that copies from another node waited for room in the log, and that their stream was " \
+      "held, to be sent again, as the shard could not take them.",                                 \
+      i == 0 ? s->link_waits : s->copies.held)                                                     \
     X(belay_copies_bad_messages_total, COUNTER, SHARD, "",                                         \
       "Connections with shards of other nodes that were cut for what came on them.",               \
       s->copies.bad_messages)

@@ -9,7 +9,10 @@
 #include "plane_private.h"
 #include "shard_thread.h"
 
-enum { MISS_MS = 10 * 1000 }; /* So long copies may take to come after their node did. */
+enum {
+    MISS_MS = 10 * 1000, /* So long copies may take to come after their node did. */
+    LOG_HEADS_BYTES_MAX = 64 * 1024,
+};
 
 static const struct slot_table *table_of(const struct shard_thread *thread)
 {
@@ -321,6 +324,17 @@ void copies_heard(struct shard_thread *thread, struct link *link)
     if (link->copies != NULL) {
         replication_heard(thread->copies.replication, link->copies, thread->now_us);
     }
+}
+
+bool copies_must_wait(struct shard_thread *thread, uint8_t kind, size_t bytes)
+{
+    const uint64_t most_us = (uint64_t)thread->plane->options.limits.queue_delay_ms * 1000;
+    /* What the log adds to small records. */
+    const size_t heads = bytes < LOG_HEADS_BYTES_MAX ? bytes : LOG_HEADS_BYTES_MAX;
+
+    return (kind == REPLICATION_RUN || kind == REPLICATION_WHOLE || kind == REPLICATION_COPY ||
+            kind == REPLICATION_COMPARE_RECORD) &&
+           log_writer_is_behind(&thread->log, bytes + heads, most_us);
 }
 
 /* Does this thread hear all other members' shards of the slot, and they it? Who does not may coordinate it, whatever this

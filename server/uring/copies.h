@@ -94,6 +94,10 @@ void copies_writable(struct shard_thread *thread, struct link *link);
 void copies_receive(struct shard_thread *thread, struct link *link, const struct peer_frame *frame);
 void copies_heard(struct shard_thread *thread, struct link *link);
 
+/* A message that has copies in it, while the log has no room for them: it is to be given to copies_receive() later. What a
+ * write would not wait for longer than `limits.queue_delay` is not waited for here either. */
+bool copies_must_wait(struct shard_thread *thread, uint8_t kind, size_t bytes);
+
 /* The thread was silent for long (pause.h): others may have taken its place. */
 void copies_paused(struct shard_thread *thread);
 

@@ -303,18 +303,27 @@ static void spend(struct shard_thread *thread, struct chunk *chunk)
     thread->spent = chunk;
 }
 
-static void take_frame(struct shard_thread *thread, struct link *link, struct bytes whole)
+/* Returns false where it cannot be taken now, nor what comes behind it. */
+static bool take_frame(struct shard_thread *thread, struct link *link, struct bytes whole)
 {
     struct peer_frame frame;
 
     if (peer_frame_parse(whole, &frame) != 0) {
         thread->stats.frames_bad++;
         link_close(thread, link);
-        return;
+        return true;
+    }
+    if (copies_must_wait(thread, frame.kind, frame.body.size)) {
+        thread->stats.link_waits++;
+        thread->links.behind = true;
+        link->behind = link->stalled = true;
+        link->behind_kind = frame.kind;
+        link->behind_bytes = frame.body.size;
+        return false;
     }
     if (frame.kind >= PEER_REPLICATION_FIRST && frame.kind < REPLICATION_KINDS_END) {
         copies_receive(thread, link, &frame);
-        return;
+        return true;
     }
     copies_heard(thread, link);
     if (frame.kind == PEER_FAR_REQUEST && !link->dialled) {
@@ -331,15 +340,16 @@ static void take_frame(struct shard_thread *thread, struct link *link, struct by
         thread->stats.frames_bad++;
         link_close(thread, link);
     }
+    return true;
 }
 
-/* It has been asked for more than its other end takes. */
+/* It has been asked for more than its other end takes, or has brought more copies than the log does. */
 static bool is_stalled(struct shard_thread *thread, struct link *link)
 {
     if (!link->dialled && thread->batch.count >= PREFETCH_MAX) {
         batch_run(thread); /* The answers count. */
     }
-    link->stalled = !link->dialled && link->output.size >= LINK_OUTPUT_BYTES_MAX;
+    link->stalled = link->behind || (!link->dialled && link->output.size >= LINK_OUTPUT_BYTES_MAX);
     return link->stalled;
 }
 
@@ -379,11 +389,13 @@ static void look_at_input(struct shard_thread *thread, struct link *link)
         }
         input = link->input;
     }
-    if (input->size == link->input_wanted) {
-        pause_completes(&link->input_late);
+    if (input->size < link->input_wanted) {
+        return;
+    }
+    pause_completes(&link->input_late);
+    if (take_frame(thread, link, bytes_of(input->data, input->size))) {
         link->input = NULL;
         spend(thread, input);
-        take_frame(thread, link, bytes_of(input->data, input->size));
     }
 }
 
@@ -411,8 +423,7 @@ static size_t take_next(struct shard_thread *thread, struct link *link, struct b
         return bytes.size;
     }
     if (size > 0 && (size_t)size <= bytes.size) {
-        take_frame(thread, link, bytes_of(bytes.data, (size_t)size));
-        return (size_t)size;
+        return take_frame(thread, link, bytes_of(bytes.data, (size_t)size)) ? (size_t)size : 0;
     }
     link->input_wanted = size == 0 ? PEER_HEAD_BYTES : (size_t)size;
     link->input = chunk_take(&thread->chunks, link->input_wanted);
@@ -442,14 +453,17 @@ static void feed(struct shard_thread *thread, struct link *link, struct bytes by
     }
 }
 
-/* Half of what it waited for is gone. */
+/* There is room for what it waited with. */
 static void resume(struct shard_thread *thread, struct link *link)
 {
     struct chunk *chunk = link->backlog.first;
 
-    link->stalled = false;
+    link->stalled = link->behind = false;
     pause_resumes(&link->input_late, chunk != NULL);
     link->backlog = (struct chunk_list){0};
+    if (link->input != NULL) {
+        look_at_input(thread, link);
+    }
     while (chunk != NULL) {
         struct chunk *next = chunk->next;
         feed(thread, link, bytes_of(chunk->data, chunk->size));
@@ -569,19 +583,33 @@ static void settle(struct shard_thread *thread, struct link *link)
     }
 }
 
+/* Half of the answers are gone, and the log has room. */
+static bool may_resume(struct shard_thread *thread, struct link *link)
+{
+    if (link->behind) {
+        /* It is this end that does not listen. */
+        link->heard_us = thread->now_us;
+        copies_heard(thread, link);
+    }
+    return (link->dialled || link->output.size <= LINK_OUTPUT_BYTES_MAX / 2) &&
+           !(link->behind && copies_must_wait(thread, link->behind_kind, link->behind_bytes));
+}
+
 void links_turn(struct shard_thread *thread)
 {
     struct links *links = &thread->links;
 
-    if (!links->dirty) {
+    if (!links->dirty && !links->behind) {
         return;
     }
+    links->behind = false;
     for (uint32_t i = 0; i < links->size; i++) {
         struct link *link = links->table[i];
-        if (link->state == LINK_OPEN && link->stalled &&
-            link->output.size <= LINK_OUTPUT_BYTES_MAX / 2) {
+        if (link->state == LINK_OPEN && link->stalled && may_resume(thread, link)) {
+            mark(thread, link);
             resume(thread, link);
         }
+        links->behind = links->behind || (link->state == LINK_OPEN && link->behind);
     }
     batch_run(thread);
     links->dirty = false;

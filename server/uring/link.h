@@ -10,7 +10,8 @@
  *
  * Bounds: with LINK_OUTPUT_BYTES_MAX waiting to be sent a link takes no more frames (link_send() says LINK_FULL), but
  * for answers. An accepted one with so much waiting reads nothing more until half of it is gone: whoever asks must take
- * the answers. A dialled one always reads, so that two nodes never wait for each other.
+ * the answers. Any link whose next frame has copies for which the log has no room reads nothing more until it has, as
+ * clients' writes wait for that; a dialled one always reads but for that, so that two nodes never wait for each other.
  *
  * A link that errs, or brings what is no frame, is closed; once the ring has let go of it those who used it are told, and
  * the control thread.
@@ -49,6 +50,9 @@ struct link {
     bool dialled;
     bool sending, dirty, full, stalled;
     bool replaced;                       /* A newer one to the same shard took its place. */
+    bool behind;                         /* Stalled by a frame that waits for the log... */
+    uint8_t behind_kind;                 /* ... of this kind... */
+    size_t behind_bytes;                 /* ... and size. */
     uint32_t node, start, shard, shards; /* Whom it leads to. */
     struct chunk *input;
     size_t input_wanted;       /* When so much is in `input`, it is whole, or its size is known. */
@@ -64,7 +68,7 @@ struct links {
     struct link **table; /* Each stays where it is; used again for others. */
     uint32_t size;
     uint32_t open;
-    bool dirty; /* One of them is. */
+    bool dirty, behind; /* One of them is. */
 };
 
 enum link_sent { LINK_SENT, LINK_FULL, LINK_GONE };

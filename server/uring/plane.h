@@ -108,6 +108,7 @@ struct plane_shard_stats {
     uint64_t links, link_bytes_in, link_bytes_out, far_asked, far_executed;
     uint64_t pauses;                     /* Of the thread (pause.h)... */
     uint64_t far_returned, late_refused; /* ... and what came before: passed back, refused. */
+    uint64_t link_waits; /* Times that a link was not read on, as the log had no room for copies. */
     struct replication_stats copies;
     uint64_t records_behind, bytes_behind; /* Streamed to other nodes, and not acknowledged... */
     uint64_t behind_us;                    /* ... and the age of the oldest of them... */

@@ -194,6 +194,54 @@ static void test_large_copies(void **state)
     planes_kit_stop(&kit);
 }
 
+/* Copies for which the log has no room wait for it, as writes do: they are not given up, to be sent again later. */
+static void test_copies_wait_for_log(void **state)
+{
+    enum { BYTES = 900 * 1000, KEYS = 12 };
+    static const uint32_t shards[] = {1, 1};
+    static char value[BYTES + 1];
+    struct plane_client client;
+    struct plane_shard_stats stats;
+    char key[16];
+    uint32_t sent = 0;
+
+    (void)state;
+    memset(value, 'a', BYTES);
+    planes_kit_init(&kit, 2, shards);
+    kit.nodes[1].segments[0].segment_bytes = 4 * 1024 * 1024;
+    planes_kit_start(&kit, 2);
+    wait_level();
+    plane_client_connect(&client, &kit.nodes[0]);
+    (void)put(&client, "a", "a"); /* There is a segment. */
+    (void)put(&client, "b", "b");
+    atomic_store(&kit.nodes[1].segments[0].error, -EAGAIN);
+    for (uint32_t i = 0; sent < KEYS; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        if (planes_kit_owner(&kit, key) == 0) {
+            plane_client_add_put(&client, bytes_of_string(key), bytes_of(value, BYTES),
+                                 ACK_REPLICA);
+            plane_client_flush(&client);
+            sent++;
+        }
+    }
+    while (atomic_load(&kit.nodes[1].segments[0].refused) < 2) {
+        usleep(1000);
+    }
+    atomic_store(&kit.nodes[1].segments[0].error, 0);
+    for (; sent > 0; sent--) {
+        struct frame frame;
+        Belay__Wire__Reply *reply = plane_client_reply(&client, &frame);
+        assert_int_equal(reply->status, STATUS_OK);
+        assert_int_equal(reply->ack, ACK_REPLICA);
+        belay__wire__reply__free_unpacked(reply, NULL);
+    }
+    assert_int_equal(plane_stats(kit.nodes[1].plane, 0, &stats), 0);
+    assert_int_equal(stats.copies.held, 0);
+    assert_true(stats.link_waits > 0);
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 /* What a node ends in the place of one that is lost it remembers, though it has nothing of it. */
 static void test_delete_while_standing_in(void **state)
 {
@@ -230,7 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_copies),   cmocka_unit_test(test_lost_node),
         cmocka_unit_test(test_repeated_add), cmocka_unit_test(test_delete_while_standing_in),
-        cmocka_unit_test(test_large_copies),
+        cmocka_unit_test(test_large_copies), cmocka_unit_test(test_copies_wait_for_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
