@@ -14,6 +14,7 @@
  *   replication_whole.c     whole sessions to other nodes, as the shard gives them
  *   replication_heal.c      comparisons: which, when, at what pace
  *   replication_compare.c   comparisons: their messages
+ *   replication_ranges.c    ranges of a slot: where they end, all of one
  *   replication_levels.c    what is level, reports, slots that are not this node's any more
  *   replication_routes.c    who serves a slot now
  *   replication_burials.c   sessions past their deadline: do all owners agree?
@@ -37,7 +38,9 @@
  *   39 >  WHOLE_DONE    the same number; nothing: these were all
  *   40 >  COMPARE_OPEN  slot   u8 flags, u64 first, u64 last, then the seen vector if flagged (seen.h); a range of
  *                              the slot's positions, at most as many sessions as one comparison may have
- *   41 <  COMPARE_OPENED slot  u8 flags, u64 last, perhaps less than asked for, vector
+ *   41 <  COMPARE_OPENED slot  u8 flags, u64 last, perhaps less than asked for, vector. Where it says `given` all of
+ *                              the range is sent, and where it says `nothing` the asking end may send all that it
+ *                              has: then no items follow
  *   42 >  COMPARE_RANGE slot   u64 first, u64 last: the next range of the slot
  *   43 <  COMPARE_RANGED slot  u64 last
  *   44 >  COMPARE_ITEMS slot   as in compare.h
@@ -52,7 +55,8 @@
  *   53 >  SEEN_ASK      any    u16 slot, each
  *   54 <  SEEN          the same number; each: u16 slot, u8 flags, string vector (empty where not flagged)
  *
- *   flags: 1 the slot is level here, 2 a vector follows: its seen is known
+ *   flags: 1 the slot is level here, 2 a vector follows: its seen is known, 4 (COMPARE_OPEN and OPENED) nothing of the
+ *   range is here, 8 (OPENED) given
  *
  * What cannot be read, or is not to be said then, cuts the link. Who adds a message or changes one raises the version
  * in the handshake of links.
@@ -155,8 +159,8 @@ struct replication_shard {
     /* Nobody will say so any more of those up to this number of which it was not said. */
     void (*uncopied)(struct replication_shard *shard, uint64_t number, uint64_t now_us);
     /* Visit what is there, tombstones that are kept included, by ascending position, until `visit` returns false;
-     * `hash` is that of a session's key and all of its content. */
-    void (*walk)(struct replication_shard *shard, uint64_t first, uint64_t last,
+     * `hash` is that of a session's key and all of its content, or 0 where `hashes` are not asked for. */
+    void (*walk)(struct replication_shard *shard, uint64_t first, uint64_t last, bool hashes,
                  bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context);
     /* Give all whole sessions of a position: replication_whole() for each, then replication_whole_done(), from within
      * or later. Returns 0, or negative errno: nothing will be given. */

@@ -45,7 +45,7 @@ static void walk(struct compare_source *source, uint64_t first, uint64_t last,
     struct counting counting = {r, visit, context};
 
     r->work -= WORK_OF_WALK;
-    r->core->walk(r->core, first, last, visit_one, &counting);
+    r->core->walk(r->core, first, last, true, visit_one, &counting);
 }
 
 static int send_position(struct compare_source *source, uint64_t position)
@@ -196,40 +196,12 @@ uint8_t replication_flags(const struct replication *r, uint32_t slot)
                      (seen_is_known(r->core->seen, slot) ? FLAG_SEEN : 0));
 }
 
-/* Where a range that begins at `first` is to end, so that there are not too many sessions in it. */
-struct cutting {
-    uint64_t count, position, last;
-};
-
-static bool cut_after(void *context, uint64_t position, uint64_t hash)
-{
-    struct cutting *cutting = context;
-
-    (void)hash;
-    if (cutting->count >= RANGE_SESSIONS && position != cutting->position) {
-        cutting->last = position - 1;
-        return false;
-    }
-    cutting->count++;
-    cutting->position = position;
-    return true;
-}
-
-static uint64_t cut_range(struct replication *r, uint64_t first, uint64_t last)
-{
-    struct cutting cutting = {.last = last};
-
-    r->core->walk(r->core, first, last, cut_after, &cutting);
-    r->work -= (int32_t)cutting.count + WORK_OF_WALK;
-    return cutting.last;
-}
-
 /* Send flags, `count` positions and, where it is known, the slot's vector. */
 static void say(struct replication *r, struct replication_link *link, uint8_t kind, uint32_t slot,
-                const uint64_t positions[], uint32_t count)
+                uint8_t more_flags, const uint64_t positions[], uint32_t count)
 {
     const uint8_t flags = replication_flags(r, slot);
-    uint8_t head[1 + 2 * 8] = {flags};
+    uint8_t head[1 + 2 * 8] = {flags | more_flags};
 
     for (uint32_t i = 0; i < count; i++) {
         store_u64(head + 1 + 8 * (size_t)i, positions[i]);
@@ -248,7 +220,8 @@ static int take_seen(struct job *job, uint8_t flags, struct reader *from)
 {
     const struct bytes seen = read_bytes(from, reader_left(from));
 
-    if (from->bad || (flags & ~FLAGS) != 0 || ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
+    if (from->bad || (flags & ~(FLAGS | FLAG_NOTHING | FLAG_GIVEN)) != 0 ||
+        ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
         return -EBADMSG;
     }
     job->flags = flags;
@@ -267,9 +240,9 @@ bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slo
     }
     job->state = JOB_OPENING;
     job->first = slot_first(slot);
-    job->last = cut_range(r, job->first, slot_last(slot));
+    job->last = replication_cut_range(r, job->first, slot_last(slot), &job->nothing);
     const uint64_t range[] = {job->first, job->last};
-    say(r, peer->out, REPLICATION_COMPARE_OPEN, slot, range, 2);
+    say(r, peer->out, REPLICATION_COMPARE_OPEN, slot, job->nothing ? FLAG_NOTHING : 0, range, 2);
     return true;
 }
 
@@ -286,6 +259,19 @@ static int ask(struct replication *r, struct job *job, struct buffer *items)
     return rc;
 }
 
+static void next_range(struct replication *r, struct job *job);
+
+/* Is it compared twice now, as both ends have asked, and this is the one that the later node asked? Then it is the other one
+ * that gives all. */
+static bool crosses(const struct replication *r, const struct replication_link *link, uint32_t slot)
+{
+    const struct peer *peer = link->peer;
+    const struct replication_link *other = link->dialled ? peer->in : peer->out;
+
+    return link->dialled == (r->options.self.node > peer->node) && other != NULL &&
+           replication_job(other, slot) != NULL;
+}
+
 /* The other end takes the range up to `last`. */
 static int begin_range(struct replication *r, struct job *job, uint64_t last)
 {
@@ -293,6 +279,15 @@ static int begin_range(struct replication *r, struct job *job, uint64_t last)
         return -EBADMSG;
     }
     job->last = last;
+    const bool nothing = (job->flags & FLAG_NOTHING) != 0, given = (job->flags & FLAG_GIVEN) != 0;
+    const bool empty = job->nothing && nothing;
+    job->nothing = false;
+    job->flags &= FLAGS;
+    if (empty || given || (nothing && !crosses(r, job->link, job->slot))) {
+        int rc = empty || given ? 0 : replication_give_range(r, job, job->first, last);
+        next_range(r, job);
+        return rc;
+    }
     int rc = compare_begin(&job->compare, r->memory, &job->source, job->first, last);
     if (rc != 0) {
         return rc;
@@ -313,7 +308,8 @@ static void next_range(struct replication *r, struct job *job)
     }
     job->state = JOB_OPENING;
     job->first = job->last + 1;
-    job->last = cut_range(r, job->first, slot_last(job->slot));
+    bool nothing; /* Not worth saying. */
+    job->last = replication_cut_range(r, job->first, slot_last(job->slot), &nothing);
     store_u64(range, job->first);
     store_u64(range + 8, job->last);
     replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGE, job->slot,
@@ -407,8 +403,12 @@ static int open_answer(struct replication *r, struct replication_link *link, uin
         job_free(r, job);
         return rc;
     }
-    job->last = cut_range(r, first, last);
-    say(r, link, REPLICATION_COMPARE_OPENED, slot, &job->last, 1);
+    bool nothing;
+    job->last = replication_cut_range(r, first, last, &nothing);
+    const bool gives = (flags & FLAG_NOTHING) != 0 && !crosses(r, link, slot);
+    say(r, link, REPLICATION_COMPARE_OPENED, slot,
+        (uint8_t)((nothing ? FLAG_NOTHING : 0) | (gives ? FLAG_GIVEN : 0)), &job->last, 1);
+    job->failed = gives && replication_give_range(r, job, first, job->last) != 0;
     return 0;
 }
 
@@ -422,7 +422,8 @@ static int answer_range(struct replication *r, struct job *job, struct bytes bod
         slot_of_position(last) != job->slot) {
         return -EBADMSG;
     }
-    store_u64(answer, cut_range(r, first, last));
+    bool nothing;
+    store_u64(answer, replication_cut_range(r, first, last, &nothing));
     replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGED, job->slot,
                                 bytes_of(answer, sizeof answer));
     return 0;
@@ -513,7 +514,7 @@ static void move_on(struct replication *r, struct job *job)
     } else if (!link->dialled && job->state == JOB_CLOSING && job->sends + job->merges == 0) {
         const uint32_t slot = job->slot;
         job_done(r, job, job->flags, bytes_of(NULL, 0));
-        say(r, link, REPLICATION_COMPARE_CLOSED, slot, NULL, 0);
+        say(r, link, REPLICATION_COMPARE_CLOSED, slot, 0, NULL, 0);
     }
 }
 
@@ -528,7 +529,7 @@ bool replication_compare_work(struct replication *r, struct replication_link *li
         take(r, link, kind, number, body);
     }
     for (uint32_t i = 0; link->job_count > 0 && !link->cut && i < JOBS_MAX; i++) {
-        if (link->jobs[i].state != JOB_FREE) {
+        if (link->job_slots[i] != NOBODY) {
             move_on(r, &link->jobs[i]);
         }
     }

@@ -32,10 +32,10 @@ static void uncopied(struct replication_shard *port, uint64_t number, uint64_t n
     shard_uncopied(shard_of(port), number, now_us);
 }
 
-static void walk(struct replication_shard *port, uint64_t first, uint64_t last,
+static void walk(struct replication_shard *port, uint64_t first, uint64_t last, bool hashes,
                  bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context)
 {
-    shard_walk(shard_of(port), first, last, visit, context);
+    shard_walk(shard_of(port), first, last, hashes, visit, context);
 }
 
 static int whole(struct replication_shard *port, uint64_t position, uint64_t ticket,

@@ -135,7 +135,7 @@ static void look_for_strays(struct replication *r)
             continue;
         }
         bool found = false;
-        r->core->walk(r->core, slot_first(slot), slot_last(slot), any, &found);
+        r->core->walk(r->core, slot_first(slot), slot_last(slot), false, any, &found);
         r->work -= WORK_OF_WALK;
         if (found) {
             r->strays[free] = (struct stray){.slot = slot, .used = true};

@@ -18,7 +18,7 @@ enum {
     SENDS_MAX = 1 << 20,   /* Positions to be sent on a link. */
     SENDS_QUEUED = 256,    /* With more than so many no message of a comparison is looked at. */
     WHOLES_MAX = 64,       /* Positions that the shard was asked for. */
-    JOBS_MAX = 32,         /* Slots compared at a time on a link. */
+    JOBS_MAX = 128,        /* Slots compared at a time on a link. */
     RANGE_SESSIONS = 1024, /* One comparison has at most so many. */
     INBOX_BYTES_MAX = 8 * 1024 * 1024,
     WORK_OF_TICK = 4096, /* Sessions looked at; sending one counts as WORK_OF_SEND. */
@@ -32,7 +32,13 @@ enum {
     NOBODY = UINT16_MAX,
 };
 
-enum flag { FLAG_LEVEL = 1, FLAG_SEEN = 2, FLAGS = FLAG_LEVEL | FLAG_SEEN };
+enum flag {
+    FLAG_LEVEL = 1,
+    FLAG_SEEN = 2,
+    FLAGS = FLAG_LEVEL | FLAG_SEEN,
+    FLAG_NOTHING = 4, /* Of COMPARE_OPEN and OPENED... */
+    FLAG_GIVEN = 8,   /* ... and of OPENED. */
+};
 
 struct slot_set {
     uint64_t words[SLOT_WORDS];
@@ -112,6 +118,7 @@ struct job {
     uint16_t slot;
     uint8_t flags; /* The other end's. */
     bool failed;
+    bool nothing; /* The asking end: it said so when it opened. */
     uint32_t serial;
     uint64_t asks;              /* The replication's, when it began. */
     uint32_t merges, sends;     /* Not done. */
@@ -422,6 +429,14 @@ bool replication_compare_work(struct replication *r, struct replication_link *li
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good);
 void replication_job_merged(struct replication *r, struct job *job, bool good);
 uint8_t replication_flags(const struct replication *r, uint32_t slot);
+
+/* ---- replication_ranges.c ---- */
+
+/* Where a range that begins at `first` is to end, so that there are not too many sessions in it. `nothing`: there are none
+ * up to `last`. */
+uint64_t replication_cut_range(struct replication *r, uint64_t first, uint64_t last, bool *nothing);
+/* The other end has nothing of a range: send all of it. Returns 0, -ENOMEM. */
+int replication_give_range(struct replication *r, struct job *job, uint64_t first, uint64_t last);
 
 /* ---- replication_levels.c ---- */
 

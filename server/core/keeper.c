@@ -19,13 +19,23 @@ enum {
     PREFETCH_BYTES_MAX = 1024,
 };
 
+/* What keeper_scan() found in one span. */
+struct scanned {
+    uint64_t changes; /* The keeper's, then. */
+    uint64_t first, last;
+    uint32_t count;
+    struct scan_item items[SEGMENT_SLOTS_MAX];
+};
+
 struct keeper {
     struct memory *memory;
     uint64_t seed;
     struct bytes (*key_of)(struct bytes record);
     uint64_t moved;
+    uint64_t changes; /* Of which records there are, and where. */
     struct index index;
     struct slab slab;
+    struct scanned scanned;
 };
 
 uint64_t keeper_position(uint64_t seed, struct bytes key)
@@ -55,7 +65,7 @@ int keeper_create(struct memory *memory, uint64_t seed, struct bytes (*key_of)(s
     if (created == NULL) {
         return -ENOMEM;
     }
-    *created = (struct keeper){.memory = memory, .seed = seed, .key_of = key_of};
+    *created = (struct keeper){.memory = memory, .seed = seed, .key_of = key_of, .changes = 1};
     slab_init(&created->slab, memory);
     int rc = index_init(&created->index, memory, &created->slab, position_of, created);
     if (rc != 0) {
@@ -161,6 +171,7 @@ int keeper_set(struct keeper *keeper, uint64_t position, struct bytes record)
         memcpy(slab_data(slab, *probe_ref(&probe)), record.data, record.size);
         return 0;
     }
+    keeper->changes++;
     int rc = slab_alloc(slab, record.size, &ref);
     if (rc != 0) {
         return rc;
@@ -185,6 +196,7 @@ int keeper_stage(struct keeper *keeper, uint64_t position, struct bytes record, 
     struct probe probe;
     uint32_t cell;
 
+    keeper->changes++;
     int rc = slab_alloc(slab, record.size, &cell);
     if (rc != 0) {
         return rc;
@@ -208,6 +220,7 @@ void keeper_commit(struct keeper *keeper, uint64_t position, struct bytes key, u
 
     bool found = find(keeper, position, key, &probe);
     assert(found);
+    keeper->changes++;
     if (found && *probe_ref(&probe) != ref) {
         slab_mark(slab, ref, slab_is_marked(slab, *probe_ref(&probe)));
         slab_free(slab, *probe_ref(&probe));
@@ -219,6 +232,7 @@ void keeper_abandon(struct keeper *keeper, uint64_t position, struct bytes key, 
 {
     struct probe probe;
 
+    keeper->changes++;
     if (find(keeper, position, key, &probe) && *probe_ref(&probe) == ref) {
         index_erase(&keeper->index, &probe);
     }
@@ -232,6 +246,7 @@ bool keeper_remove(struct keeper *keeper, uint64_t position, struct bytes key)
     if (!find(keeper, position, key, &probe)) {
         return false;
     }
+    keeper->changes++;
     slab_free(&keeper->slab, *probe_ref(&probe));
     index_erase(&keeper->index, &probe);
     return true;
@@ -252,46 +267,76 @@ void keeper_visit(struct keeper *keeper, uint64_t position,
     }
 }
 
-/* Collect what is in the span from `cursor` on, in order of position. Returns the number. */
-static uint32_t collect(struct keeper *keeper, const struct span *span, uint64_t cursor,
-                        struct scan_item items[])
+/* Collect what is in the span, in order of position. Returns the number. */
+static uint32_t collect(struct keeper *keeper, const struct span *span, struct scan_item items[])
 {
     const struct slab *slab = &keeper->slab;
     uint32_t refs[SEGMENT_SLOTS_MAX];
     uint32_t count = segment_entries(span->segment, span->width, NULL, refs);
-    uint32_t kept = 0;
 
     for (uint32_t i = 0; i < count + PREFETCH_AHEAD; i++) {
         if (i < count) {
             slab_prefetch(slab, refs[i]);
         }
-        if (i < PREFETCH_AHEAD) {
-            continue;
+        if (i >= PREFETCH_AHEAD) {
+            uint32_t ref = refs[i - PREFETCH_AHEAD];
+            items[i - PREFETCH_AHEAD] =
+                (struct scan_item){.position = position_of(keeper, ref), .ref = ref};
         }
-        uint32_t ref = refs[i - PREFETCH_AHEAD];
-        items[kept] = (struct scan_item){.position = position_of(keeper, ref), .ref = ref};
-        kept += items[kept].position >= cursor;
     }
-    scan_order(items, kept);
-    return kept;
+    scan_order(items, count);
+    return count;
+}
+
+/* The same, of the last span again as long as nothing changes: ranges that are walked one after the other lie in one. */
+static const struct scanned *scan_span(struct keeper *keeper, const struct span *span)
+{
+    struct scanned *scanned = &keeper->scanned;
+
+    if (scanned->changes != keeper->changes || scanned->first != span->first ||
+        scanned->last != span->last) {
+        scanned->changes = keeper->changes;
+        scanned->first = span->first;
+        scanned->last = span->last;
+        scanned->count = span->segment == NULL ? 0 : collect(keeper, span, scanned->items);
+    }
+    return scanned;
+}
+
+/* The first that is not before `cursor`. */
+static uint32_t place_of(const struct scanned *scanned, uint64_t cursor)
+{
+    uint32_t first = 0, end = scanned->count;
+
+    while (first < end) {
+        uint32_t middle = first + (end - first) / 2;
+        if (scanned->items[middle].position < cursor) {
+            first = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    return first;
 }
 
 uint64_t keeper_scan(struct keeper *keeper, uint64_t cursor,
                      bool (*visit)(void *context, uint64_t position, struct bytes record),
                      void *context)
 {
-    struct scan_item items[SEGMENT_SLOTS_MAX];
-
     for (;;) {
         struct span span = index_span(&keeper->index, cursor);
-        uint32_t count = span.segment == NULL ? 0 : collect(keeper, &span, cursor, items);
+        const struct scanned *scanned = scan_span(keeper, &span);
+        const struct scan_item *items = scanned->items;
+        const uint64_t changes = keeper->changes;
+        const uint32_t begin = place_of(scanned, cursor);
         bool more = true;
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = begin; i < scanned->count; i++) {
             uint64_t position = items[i].position;
             if (!more && position != items[i - 1].position) {
                 return items[i - 1].position + 1;
             }
             more = visit(context, position, slab_at(&keeper->slab, items[i].ref)) && more;
+            assert(keeper->changes == changes && scanned->last == span.last);
         }
         cursor = span.last + 1;
         if (!more || cursor == 0) {
@@ -320,10 +365,14 @@ uint64_t keeper_sweep(struct keeper *keeper, uint64_t cursor, uint32_t max,
 
     for (uint32_t seen = 0;;) {
         struct span span = index_span(&keeper->index, cursor);
-        uint32_t count = span.segment == NULL ? 0 : collect(keeper, &span, cursor, items);
-        for (uint32_t i = 0; i < count; i++, seen++) {
+        uint32_t count = span.segment == NULL ? 0 : collect(keeper, &span, items);
+        uint32_t first = 0;
+        while (first < count && items[first].position < cursor) {
+            first++;
+        }
+        for (uint32_t i = first; i < count; i++, seen++) {
             uint32_t ref = items[i].ref;
-            if (seen >= max && i > 0 && items[i].position != items[i - 1].position) {
+            if (seen >= max && i > first && items[i].position != items[i - 1].position) {
                 return items[i].position;
             }
             if (slab_is_marked(slab, ref)) {
@@ -380,6 +429,7 @@ bool keeper_evacuate(struct keeper *keeper, uint32_t bytes)
         uint32_t count = slab_next_victims(&keeper->slab, refs, MOVE_BATCH);
         step = count == 0 ? slab_compact(&keeper->slab) : move_records(keeper, refs, count);
         moved += step;
+        keeper->changes += step > 0;
     } while (step > 0 && moved < bytes);
     return step > 0 || index_tidy(&keeper->index, TIDY_SEGMENTS);
 }

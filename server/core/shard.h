@@ -234,8 +234,8 @@ bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,
 
 /* Visit what is there from position `first` to `last`, in ascending order, until `visit` returns false: all sessions, and
  * the tombstones that are still kept for their policy's time. `hash` is session_hash(), with the last access as far as
- * other nodes are told of it. `visit` must not change anything. */
-void shard_walk(struct shard *shard, uint64_t first, uint64_t last,
+ * other nodes are told of it, or 0 where `hashes` are not asked for. `visit` must not change anything. */
+void shard_walk(struct shard *shard, uint64_t first, uint64_t last, bool hashes,
                 bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context);
 
 /* This node has nothing to do with the slot any more: some of what is there leaves memory, log and checkpoint; on other

@@ -264,6 +264,7 @@ bool shard_is_compared(const struct shard *shard, uint64_t position, struct byte
 struct walking {
     struct shard *shard;
     uint64_t last;
+    bool hashes;
     bool (*visit)(void *context, uint64_t position, uint64_t hash);
     void *context;
 };
@@ -289,16 +290,20 @@ static bool walk_visit(void *context, uint64_t position, struct bytes record)
         rename_is_journal(session_key(record))) {
         return true;
     }
-    uint64_t hash = record_is_cold(record) ? session_cold_hash(record)
-                                           : session_hash(record, shard->options.seed);
-    hash ^= glance.counted ? access_hash(&shard->view) : 0;
+    uint64_t hash = 0;
+    if (walking->hashes) {
+        hash = record_is_cold(record) ? session_cold_hash(record)
+                                      : session_hash(record, shard->options.seed);
+        hash ^= glance.counted ? access_hash(&shard->view) : 0;
+    }
     return walking->visit(walking->context, position, hash);
 }
 
-void shard_walk(struct shard *shard, uint64_t first, uint64_t last,
+void shard_walk(struct shard *shard, uint64_t first, uint64_t last, bool hashes,
                 bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context)
 {
-    struct walking walking = {.shard = shard, .last = last, .visit = visit, .context = context};
+    struct walking walking = {
+        .shard = shard, .last = last, .hashes = hashes, .visit = visit, .context = context};
 
     (void)keeper_scan(shard->keeper, first, walk_visit, &walking);
 }

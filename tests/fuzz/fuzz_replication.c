@@ -86,14 +86,15 @@ static uint64_t position_of(uint32_t session)
     return (uint64_t)(session / 4 * SHARDS) << (64 - SLOT_BITS) | session % 4;
 }
 
-static void walk(struct replication_shard *core, uint64_t first, uint64_t last,
+static void walk(struct replication_shard *core, uint64_t first, uint64_t last, bool hashes,
                  bool (*visit)(void *context, uint64_t position, uint64_t hash), void *context)
 {
     (void)core;
     assert(first <= last);
     for (uint32_t i = 0; i < SESSIONS; i++) {
         uint64_t position = position_of(i);
-        if (position >= first && position <= last && !visit(context, position, position * 31)) {
+        if (position >= first && position <= last &&
+            !visit(context, position, hashes ? position * 31 : 0)) {
             return;
         }
     }

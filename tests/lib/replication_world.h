@@ -327,6 +327,7 @@ static inline void world_uncopied(struct replication_shard *core, uint64_t numbe
 }
 
 static inline void world_walk(struct replication_shard *core, uint64_t first, uint64_t last,
+                              bool hashes,
                               bool (*visit)(void *context, uint64_t position, uint64_t hash),
                               void *context)
 {
@@ -335,7 +336,7 @@ static inline void world_walk(struct replication_shard *core, uint64_t first, ui
     for (uint32_t i = world_place(unit, first, bytes_of(NULL, 0)); i < unit->count; i++) {
         unit->walked++;
         if (unit->sessions[i].position > last ||
-            !visit(context, unit->sessions[i].position, unit->sessions[i].hash)) {
+            !visit(context, unit->sessions[i].position, hashes ? unit->sessions[i].hash : 0)) {
             return;
         }
     }

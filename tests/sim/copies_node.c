@@ -59,7 +59,7 @@ uint64_t copies_node_hash(struct copies_node *node, uint32_t key)
 {
     uint64_t hash = 0, position = copies_position(key);
 
-    shard_walk(node->shard, position, position, hash_visit, &hash);
+    shard_walk(node->shard, position, position, true, hash_visit, &hash);
     return hash;
 }
 

@@ -243,6 +243,44 @@ static void random_work(uint32_t steps)
     }
 }
 
+static bool is_as_found(void *context, uint64_t position, struct bytes record)
+{
+    uint32_t *left = context;
+
+    assert_ptr_equal(keeper_find(keeper, position, key_of(record)).data, record.data);
+    return --*left > 0;
+}
+
+/* A scan shows what is there now, where it is now, whatever came between it and the one before. */
+static void test_scan_after_change(void **state)
+{
+    enum { FIRST = 50 }; /* They lie in one segment. */
+    bool more = true;
+
+    (void)state;
+    start(9, "session:%u");
+    for (uint32_t i = 0; i < KEYS; i++) {
+        assert_int_equal(set(i, 2000, 1), 0);
+    }
+    for (uint32_t i = 0; i < KEYS; i++) {
+        uint32_t left = FIRST;
+        if (i % 4 == 0) {
+            assert_int_equal(set(i, 1500, 1), 0); /* In another place. */
+        } else {
+            take(i);
+        }
+        keeper_scan(keeper, 0, is_as_found, &left);
+        assert_int_equal(left, 0);
+    }
+    while (more) {
+        uint32_t left = FIRST;
+        more = keeper_evacuate(keeper, 1);
+        keeper_scan(keeper, 0, is_as_found, &left);
+        assert_int_equal(left, 0);
+    }
+    finish();
+}
+
 /* Against the model: records, scans that miss nothing, evacuation, the counters. */
 static void test_random_work(void **state)
 {
@@ -518,7 +556,7 @@ int main(void)
         cmocka_unit_test(test_position),        cmocka_unit_test(test_random_work),
         cmocka_unit_test(test_faults),          cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_equal_positions), cmocka_unit_test(test_memory_goes_back),
-        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_clock),           cmocka_unit_test(test_scan_after_change),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,29 +26,34 @@ static void set_owners(struct slot_owners owners, struct slot_owners targets)
 
 /* ---- What is exchanged ---- */
 
-/* An empty node gets everything, and not by a round trip for each session. */
+/* An empty node gets everything, and not by a round trip for each session: whoever asks, all of a slot is sent once the
+ * one end has said that it has nothing of it. */
 static void test_empty_node(void **state)
 {
     enum { SESSIONS = 20000 };
 
     (void)state;
-    world_begin(&world, 2, 1);
-    world_kill(&world, 2);
-    world_run(&world, 3100);
-    fill(1, 0, SESSIONS);
-    world.delay_us = 1000;
-    world_restart(&world, 2, true);
-    uint64_t begin_us = world.now_us;
-    memset(world.sent, 0, sizeof world.sent);
-    world_until(&world, 5000, world_calm(&world));
-    assert_true(world_equal(&world, 1, 2));
-    assert_int_equal(world.units[1].count, SESSIONS);
-    /* One by one that would be 40 s. */
-    assert_true(world.now_us - begin_us < 5000000);
-    assert_true(world.sent[REPLICATION_COMPARE_ITEMS] < 4 * SLOT_COUNT);
-    assert_int_equal(world.sent[REPLICATION_COMPARE_RECORD], SESSIONS);
-    assert_int_equal(world_stats(&world, 2)->healed_in, SESSIONS);
-    world_fini(&world);
+    for (uint32_t empty = 1; empty <= 2; empty++) {
+        world_begin(&world, 2, 1);
+        world_kill(&world, empty);
+        world_run(&world, 3100);
+        fill(3 - empty, 0, SESSIONS);
+        world.delay_us = 1000;
+        world_restart(&world, empty, true);
+        uint64_t begin_us = world.now_us;
+        memset(world.sent, 0, sizeof world.sent);
+        world_until(&world, 5000, world_calm(&world));
+        assert_true(world_equal(&world, 1, 2));
+        assert_int_equal(world.units[empty - 1].count, SESSIONS);
+        /* One by one that would be 40 s. */
+        assert_true(world.now_us - begin_us < 5000000);
+        assert_true(world.sent[REPLICATION_COMPARE_ITEMS] < SLOT_COUNT / 8);
+        /* Where both ask for a slot at the same time, and the later one is not empty, it may come twice. */
+        const uint64_t most = empty == 2 ? SESSIONS : SESSIONS + SESSIONS / 100;
+        assert_in_range(world.sent[REPLICATION_COMPARE_RECORD], SESSIONS, most);
+        assert_in_range(world_stats(&world, empty)->healed_in, SESSIONS, most);
+        world_fini(&world);
+    }
 }
 
 /* Who is empty takes nothing away: neither as the one who asks nor as the other. */
@@ -288,8 +293,8 @@ static void test_gap_while_compared(void **state)
     table.owners[slot] = table.targets[slot] = (struct slot_owners){{1, 2}};
     world_tables(&world, &table);
     world.delay_us = 10000;
-    /* Both ends ask; what there is was summed up for both. */
-    world_until(&world, 2000, world.sent[REPLICATION_COMPARE_ANSWERS] == 2);
+    /* Both ends ask; that there is nothing was said to both. */
+    world_until(&world, 2000, world.sent[REPLICATION_COMPARE_OPENED] == 2);
     table.owners[slot] = table.targets[slot] = (struct slot_owners){{1}};
     world_table(&world, 1, &table);
     world_put(&world, 1, "a", "x", "not streamed");

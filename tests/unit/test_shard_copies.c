@@ -443,7 +443,7 @@ static uint64_t hash_here(const char *key)
     uint64_t position = keeper_position(world.options.seed, text(key));
 
     hash_count = 0;
-    shard_walk(world.shard, position, position, hash_visit, NULL);
+    shard_walk(world.shard, position, position, true, hash_visit, NULL);
     return hash_count == 1 ? hashes[0] : 0;
 }
 
@@ -511,7 +511,7 @@ static void test_hashes_of_content(void **state)
     assert_int_equal(world_put("a", "v"), STATUS_OK);
     assert_int_equal(world_put("b", "v"), STATUS_OK);
     hash_count = 0;
-    shard_walk(world.shard, 0, UINT64_MAX, hash_visit, NULL);
+    shard_walk(world.shard, 0, UINT64_MAX, true, hash_visit, NULL);
     assert_int_equal(hash_count, 2);
     assert_true(hashes[0] != hashes[1]);
     copies_end();
