@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cases import run_cases
 from cluster import Cluster
-from daemon import SLOWNESS, Daemon, Failed, check, wait_for
+from daemon import SLOWNESS, Daemon, Failed, check, program, wait_for
 from redis_kit import Client, port_of
 
 
