@@ -2,14 +2,17 @@
 not."""
 
 import os
+import random
 import subprocess
 import tempfile
 import threading
+from types import SimpleNamespace
 
 import tree
 from cases import run_cases
 from daemon import check
 from rig import edn, history
+from rig.nemesis import Partition
 
 RUN = tree.TOP / "jepsen/run"
 
@@ -92,6 +95,17 @@ def test_many_threads_write_one_history():
             thread.join()
         made.close()
         check(len(history.read(path)) == 8 * 200 * 2 and made.acked == 1600, "all of them, in a good order")
+
+
+def test_a_partition_cuts_something():
+    for count in (2, 3, 4, 5):
+        names = [f"n{number}" for number in range(count)]
+        for seed in range(50):
+            cuts = []
+            nemesis = Partition([SimpleNamespace(name=name) for name in names], SimpleNamespace(cut=cuts.append),
+                                random.Random(seed))
+            what, pairs = nemesis.begin()
+            check(cuts and cuts[0] and len(pairs) == len(cuts[0]), (count, seed, what))
 
 
 def test_usage():

@@ -49,8 +49,8 @@ def test_one_node():
 def test_cluster():
     good_round("set", "kill,partition", 5)
     good_round("fields", "partition", 5)
-    good_round("counter", "kill", 3)
-    good_round("delete", "partition", 3)
+    good_round("counter", "kill,pause", 3)
+    good_round("delete", "pause,partition", 3)
     good_round("set", "wipe", 3)
 
 
