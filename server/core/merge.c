@@ -4,8 +4,9 @@
  * entry in both states stays. One that only one state has stays unless the other's version covers its
  * stamp: the other has seen it then, and replaced or removed it. What the joined death ends is dropped:
  * all entries of a birth at or below its hlc (delete wins over what was written concurrently to that
- * incarnation), and those of a blind birth at or below its `until`. Births that nothing refers to leave
- * with their last entry. The entry of a birth's type lies in the birth and joins the same way.
+ * incarnation), and those of a blind birth at or below its `until`; but an alias (alias.h), which no death ends.
+ * Births that nothing refers to leave with their last entry. The entry of a birth's type lies in the birth and joins
+ * the same way.
  *
  * This is the optimized observed-remove set (Bieniusa et al., "An Optimized Conflict-free Replicated
  * Set", 2012) with one more way to die, by a threshold that only grows. It needs each state's version
@@ -28,7 +29,8 @@
 
 struct join {
     const struct record *a, *b;
-    bool delta; /* b is one. */
+    bool delta;        /* b is one. */
+    bool ends_aliases; /* The death does end them. */
     struct death death;
     struct entry_walk walk_a, walk_b;
     struct entry next_a, next_b;
@@ -88,6 +90,12 @@ static bool stays_from_a(const struct join *join, const struct entry *entry)
     return !version_covers(&join->b->version, entry->stamp) || (join->delta && !told(join, entry));
 }
 
+static bool is_ended(const struct join *join, const struct entry *entry)
+{
+    return (entry->kind != ENTRY_ALIAS || join->ends_aliases) &&
+           death_ends(join->death, entry->birth.stamp.hlc, entry->birth.blind);
+}
+
 /* The next entry of the joined state. */
 static bool join_next(struct join *join, struct entry *entry, bool *from_b)
 {
@@ -110,7 +118,7 @@ static bool join_next(struct join *join, struct entry *entry, bool *from_b)
         if (order >= 0) {
             advance_b(join);
         }
-        if (stays && !death_ends(join->death, entry->birth.stamp.hlc, entry->birth.blind)) {
+        if (stays && !is_ended(join, entry)) {
             return true;
         }
     }
@@ -214,9 +222,9 @@ static int births_next(struct join *join, struct births *births, struct birth *b
             return -EBADMSG;
         }
         *birth = in_a ? a : b;
-        birth->type = join_type(join, in_a ? &a : NULL, in_b ? &b : NULL);
-        if (!death_ends(join->death, birth->stamp.hlc, birth->blind) &&
-            (birth->type != 0 || birth_used(join, births, birth, in_a, in_b))) {
+        bool ended = death_ends(join->death, birth->stamp.hlc, birth->blind);
+        birth->type = ended ? 0 : join_type(join, in_a ? &a : NULL, in_b ? &b : NULL);
+        if (birth->type != 0 || birth_used(join, births, birth, in_a, in_b)) {
             return 1;
         }
     }
@@ -252,13 +260,15 @@ static int write_join(struct join *join, struct record_head *head, struct buffer
     return rc == 0 && (join->walk_a.in.bad || join->walk_b.in.bad) ? -EBADMSG : rc;
 }
 
-static int join_records(const struct record *a, const struct record *b, struct buffer *out)
+static int join_records(const struct record *a, const struct record *b, bool ends_aliases,
+                        struct buffer *out)
 {
     struct dedup dedup_a, dedup_b, dedup;
     struct join join = {
         .a = a,
         .b = b,
         .delta = b->format == RECORD_DELTA,
+        .ends_aliases = ends_aliases,
         .death = death_join(a->version.death, b->version.death),
     };
     struct record_head head = {
@@ -289,7 +299,7 @@ int session_merge(struct bytes a, struct bytes b, struct buffer *out)
         record_open(&record_b, b, RECORD_FORMAT) != 0) {
         return -EBADMSG;
     }
-    return join_records(&record_a, &record_b, out);
+    return join_records(&record_a, &record_b, false, out);
 }
 
 int session_end(struct bytes record, uint64_t hlc, struct buffer *out)
@@ -301,7 +311,7 @@ int session_end(struct bytes record, uint64_t hlc, struct buffer *out)
     }
     record_init(&end, opened.key);
     end.version.death = (struct death){hlc, hlc};
-    return join_records(&opened, &end, out);
+    return join_records(&opened, &end, true, out);
 }
 
 int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *out)
@@ -319,7 +329,7 @@ int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *
     if (covered != 1) {
         return covered == 0 ? -ESTALE : covered;
     }
-    return join_records(&local, &news, out);
+    return join_records(&local, &news, false, out);
 }
 
 int session_bury(struct bytes record, struct stamp stamp, struct buffer *out)

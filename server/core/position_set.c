@@ -82,3 +82,19 @@ bool position_set_has(const struct position_set *set, uint64_t position)
     return set->capacity != 0 &&
            set->table[place_of(set->table, set->capacity, position)] == position;
 }
+
+bool position_set_next(const struct position_set *set, size_t *at, uint64_t *position)
+{
+    for (; *at < set->capacity; (*at)++) {
+        if (set->table[*at] != 0) {
+            *position = set->table[(*at)++];
+            return true;
+        }
+    }
+    if (*at == set->capacity && set->has_zero) {
+        *position = 0;
+        (*at)++;
+        return true;
+    }
+    return false;
+}

@@ -26,4 +26,7 @@ void position_set_fini(struct position_set *set);
 int position_set_add(struct position_set *set, uint64_t position);
 bool position_set_has(const struct position_set *set, uint64_t position);
 
+/* Go through all of them, in any order; `at` is 0 at first. Returns false at the end. */
+bool position_set_next(const struct position_set *set, size_t *at, uint64_t *position);
+
 #endif

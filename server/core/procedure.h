@@ -58,6 +58,7 @@ struct procedure {
     enum status (*run)(struct turn *turn);
     bool ends;  /* All it can write is an end: allowed in a full memory. */
     bool inner; /* The server's own: not counted as a client's request. */
+    bool safe;  /* Answered once another node has it, where there is one, at the least. */
     bool locks; /* Looks at locks itself, where others wait for them. */
     bool
         many; /* A transaction. The request's body begins with its keys: varint number, and each as varint size and

@@ -6,7 +6,7 @@
  * window (dedup.h). A birth is a stamp, whether it was blind (an upsert) or explicit (a create), and
  * the type of value that it began. An entry is (kind, name, value, stamp, birth): a user's field; a
  * partial sum, that is what one actor has added to a number; or what is not a user's field: owner,
- * absolute deadline, idle timeout, alias target. The type is an entry too (its stamp is the birth's):
+ * absolute deadline, idle timeout, alias (alias.h). The type is an entry too (its stamp is the birth's):
  * it lies in the birth. Several entries of one kind and name are siblings, written concurrently.
  * How states join is in merge.c, what of them is shown in shown.h.
  *
@@ -41,7 +41,7 @@
  *     stamp    if given
  *     base     of a sum: varint 0, or 1 + index of actor, then back: stamp of the field it adds to
  *     varint   zigzag (the field's own deadline - the milliseconds of its stamp), if flagged
- *     value    owner, alias, field: a string, without its size in the last entry (a sorted set's field: its
+ *     value    owner, alias (alias.h), field: a string, without its size in the last entry (a sorted set's field: its
  *              score, 8 bytes, as in change.h); absolute deadline: zigzag (ms - the milliseconds of the birth);
  *              idle timeout: varint ms; sum: zigzag
  *

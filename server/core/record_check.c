@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "alias.h"
 #include "limits.h"
 #include "record.h"
 
@@ -63,7 +64,7 @@ static bool check_head(const struct record *record, struct bytes bytes)
            reader_done(&from);
 }
 
-/* Births are in order, live, and written in the shortest way. */
+/* Births are in order, live (but for what has only aliases), and written in the shortest way. */
 static bool check_births(const struct record *record)
 {
     const struct version *version = &record->version;
@@ -76,7 +77,7 @@ static bool check_births(const struct record *record)
         if (from.bad || !stamp_valid(record, birth.stamp) ||
             stamp_compare(birth.stamp, before) <= 0 || birth.type > SESSION_ZSET ||
             said_newest != (stamp_compare(birth.stamp, newest) == 0) ||
-            death_ends(version->death, birth.stamp.hlc, birth.blind)) {
+            (birth.type != 0 && death_ends(version->death, birth.stamp.hlc, birth.blind))) {
             return false;
         }
         before = birth.stamp;
@@ -140,11 +141,13 @@ static bool check_score(const struct entry *entry)
 
 static bool check_value(const struct entry *entry)
 {
+    struct alias alias;
+
     switch (entry->kind) {
     case ENTRY_OWNER:
         return entry->value.size > 0 && entry->value.size <= OWNER_BYTES_MAX;
     case ENTRY_ALIAS:
-        return entry->value.size > 0 && entry->value.size <= KEY_BYTES_MAX;
+        return alias_read(entry->value, &alias);
     case ENTRY_ABSOLUTE:
     case ENTRY_IDLE:
         return entry->ms != 0 && entry->ms >> 48 == 0;
@@ -175,6 +178,10 @@ static bool check_entry(struct check *check, uint8_t head, const struct entry *e
         return false;
     }
     if (entry->base.hlc != 0 && !stamp_valid(record, entry->base)) {
+        return false;
+    }
+    if (entry->kind != ENTRY_ALIAS &&
+        death_ends(record->version.death, entry->birth.stamp.hlc, entry->birth.blind)) {
         return false;
     }
     return stamp_valid(record, entry->stamp) && check_stamp_form(record, head, entry) &&

@@ -21,7 +21,7 @@
  * later gives up its lock and begins again (wait-die: Rosenkrantz, Stearns, Lewis, "System level concurrency control for
  * distributed database systems", 1978).
  *
- * Between two nodes of a cluster it is take, place and end (server/uring/moves.h).
+ * Between two slots of a cluster it is another way (move.h).
  *
  * What moves: type, owner, shown fields with their deadlines, both deadlines. The idle clock begins anew, as does the
  * version. Limits of the new key's policy, which the session passed under its old one, do not stop it.
@@ -32,6 +32,7 @@
 #define RENAME_H
 
 #include "procedure.h"
+#include "slot.h"
 
 enum {
     RENAMES_MAX = 4,
@@ -47,6 +48,7 @@ enum rename_answer {
     RENAME_EXISTS = 'E', /* lock: the new key has a session, and RENAMENX was asked for. */
     RENAME_LOCKED = 'L', /* commit: the source is locked; its owner's id follows (8 bytes). */
     RENAME_WAIT = 'W',   /* lock: another has it. lock, commit: too many are under way. */
+    RENAME_MOVED = 'M',  /* Of move.h. */
 };
 
 /* What each is asked, and with which body. The operation is WRITE; of find, unlock and look it is GET. */
@@ -66,20 +68,11 @@ extern const struct procedure rename_unlock;
 /* At the journal's key: one byte where the journal is one of the shard's present number. */
 extern const struct procedure rename_look;
 
-/* Between two nodes of a cluster, which have no journal together: the session is copied, then destroyed. */
-
-/* At the old key, GET: id, 1 for RENAMENX, new key. DONE: its version token (varint size, bytes) and an intent follow; NONE. */
-extern const struct procedure rename_take;
-/* At the new key: the intent. DONE, also where that was done before; EXISTS. */
-extern const struct procedure rename_place;
-/* At the old key: the token. DONE: it is destroyed; NONE; WAIT: it was changed since. */
-extern const struct procedure rename_end;
-
 struct rename_intent {
     uint64_t id;
-    uint64_t now_ms;     /* When it was committed. */
-    uint64_t hlc;        /* Newest that the target may have seen before it. */
-    uint8_t number;      /* Of the journal. */
+    uint64_t now_ms; /* When it was committed. */
+    uint64_t hlc;    /* Newest that the target may have seen before it; of move.h: of the commit. */
+    uint8_t number;  /* Of the journal. Of move.h: 1 for RENAMENX. */
     struct bytes key;    /* The new one. */
     struct bytes record; /* The session. */
 };
@@ -87,9 +80,9 @@ struct rename_intent {
 /* Returns whether it is one. It points into the bytes. */
 bool rename_intent_read(struct bytes bytes, struct rename_intent *intent);
 
-/* The key of a shard's journal. `tag` is of its number, from rename_tags(). */
+/* The key of a shard's journal. `tag` is of its number, from rename_tags(): for each slot two bytes that lie in it. */
 struct bytes rename_journal_key(uint16_t tag, uint32_t number, uint8_t key[RENAME_KEY_BYTES]);
-void rename_tags(uint16_t tags[RENAME_JOURNALS]);
+void rename_tags(uint16_t tags[SLOT_COUNT]);
 bool rename_is_journal(struct bytes key);
 
 /* In a transaction that is turned to the old key: the same within a shard. `target` must be of it. Sets `answer` to DONE,

@@ -136,10 +136,12 @@ int session_open_known(struct session_view *view, struct bytes record, uint64_t 
     view->death_ms = hlc_ms(view->record_.version.death.hlc);
     view->field_count = view->siblings_hidden = 0;
     view->fields_past_ms = 0;
+    view->renamed = false;
 
     groups->entries = entry_walk(&view->record_);
     group_skip_entry(groups);
     while (groups->next_set && groups->next.kind < ENTRY_FIELD) {
+        view->renamed = view->renamed || groups->next.kind == ENTRY_ALIAS;
         take_entry(view, &groups->next);
         group_skip_entry(groups);
     }

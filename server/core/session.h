@@ -105,8 +105,8 @@ int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
  * -ENOMEM. */
 int session_empty(struct bytes record, struct buffer *out);
 
-/* The same record, where everything that began at or below `hlc` has ended (hlc: of one of its births): what remains of
- * it has that death. Returns 0 with `out` set; -EBADMSG; -ENOMEM. */
+/* The same record, where everything that began at or below `hlc` has ended, with its aliases (hlc: of one of its births):
+ * what remains of it has that death. Returns 0 with `out` set; -EBADMSG; -ENOMEM. */
 int session_end(struct bytes record, uint64_t hlc, struct buffer *out);
 
 /* The join of two full records of one key, neither of them in `out`, which is set in canonical form: equal states,
@@ -148,6 +148,7 @@ struct session_view {
     bool expired;   /* Not live only because its deadline has passed... */
     bool faded;     /* ... which is that of the last of its fields (shown.h). */
     bool cold;      /* The fields are not here (cold.h): what is told of them is nothing. */
+    bool renamed;   /* There are aliases (alias.h). */
     enum session_type type;
     uint64_t created_ms;
     uint64_t absolute_ms;    /* 0: none. */

@@ -44,6 +44,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     position_set_init(&made->cold.damaged, memory);
     uncovered_init(&made->cold.uncovered, memory);
     position_set_init(&made->graced, memory);
+    position_set_init(&made->moved, memory);
     parking_init(&made->parking, memory);
     parking_init(&made->locks.waiting, memory);
     session_written_init(&made->written, memory);
@@ -82,6 +83,7 @@ void shard_destroy(struct shard *shard)
     position_set_fini(&shard->cold.damaged);
     uncovered_fini(&shard->cold.uncovered);
     position_set_fini(&shard->graced);
+    position_set_fini(&shard->moved);
     parking_fini(&shard->parking);
     parking_fini(&shard->locks.waiting);
     buffer_fini(&shard->scratch);

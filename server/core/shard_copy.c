@@ -218,6 +218,7 @@ enum status shard_merge(struct merging *merging, bool whole, struct bytes record
     }
     merging->glance_before = shard_glance(shard, merging->before, shard->now_ms);
     merging->glance_after = shard_glance(shard, buffer_bytes(merging->after), shard->now_ms);
+    merging->moved = shard_is_moved(shard, buffer_bytes(merging->after));
     status = check_memory(merging);
     raise_hlc(shard, session_newest_hlc(buffer_bytes(merging->after)));
     return status;
@@ -230,6 +231,9 @@ void shard_account_merged(const struct merging *merging)
     shard->stats.live += merging->glance_after.counted;
     shard->stats.live -= merging->glance_before.counted;
     shard->cold.shrinks = true;
+    if (merging->moved) {
+        shard_note_moved(shard, merging->position);
+    }
     if (merging->glance_after.due_ms != 0) {
         shard_arm(shard, merging->position, merging->glance_after.due_ms);
     }

@@ -76,6 +76,9 @@ static bool patrol_visit(void *context, uint64_t position, struct bytes record)
         shard_give_grace(shard, position, record);
     }
     struct glance glance = shard_glance(shard, record, shard->now_ms);
+    if (glance.there && shard_is_moved(shard, record)) {
+        shard_note_moved(shard, position);
+    }
     /* Its visit of this round is this one: what counts is the next round's, and the turn after it. */
     if (glance.due_ms != 0 && glance.due_ms < patrol_after_visit_ms(&shard->patrol, position)) {
         add_entry(shard, glance.due_ms, position, !patrol_turn(&shard->patrol, position));

@@ -218,6 +218,9 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
     const struct policy *policy = policy_of_key(shard->policies, request->key);
     enum ack_level level = shard_ack_level(shard, request, policy);
 
+    if (procedure->safe && shard->copies != NULL && level < ACK_REPLICA) {
+        level = ACK_REPLICA;
+    }
     if (!(procedure->many ? begin_all(shard, request, &level, now_us)
                           : begin(shard, request, policy, now_us))) {
         return;

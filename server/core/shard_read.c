@@ -1,3 +1,4 @@
+#include "move.h"
 #include "shard_state.h"
 #include "version.h"
 
@@ -192,7 +193,8 @@ static bool scan_wants(const struct scan *scan, uint64_t position, struct bytes 
 {
     struct session_view *view = &scan->shard->view;
 
-    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key)) {
+    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key) ||
+        move_is_letter(key)) {
         return false;
     }
     shard_give_grace_early(scan->shard, position, record);

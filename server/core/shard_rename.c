@@ -1,9 +1,8 @@
 /* The steps of RENAME at its two shards. */
-#include "rename.h"
+#include "rename_parts.h"
 
 #include <string.h>
 
-#include "shard_state.h"
 #include "slot.h"
 
 /* Who has renamed, to the dedup window; ids of clients are below. */
@@ -29,42 +28,32 @@ bool rename_is_journal(struct bytes key)
 }
 
 /* CRC16 of two bytes takes each value once, so that each slot has four tags. */
-void rename_tags(uint16_t tags[RENAME_JOURNALS])
+void rename_tags(uint16_t tags[SLOT_COUNT])
 {
     uint8_t bytes[RENAME_KEY_BYTES];
 
     for (uint32_t tag = 0; tag <= UINT16_MAX; tag++) {
         struct bytes key = rename_journal_key((uint16_t)tag, 0, bytes);
-        uint16_t slot = slot_of_key(key);
-        if (bytes[3] != '}' && bytes[4] != '}' && slot < RENAME_JOURNALS) {
-            tags[slot] = (uint16_t)tag;
+        if (bytes[3] != '}' && bytes[4] != '}') {
+            tags[slot_of_key(key)] = (uint16_t)tag;
         }
     }
 }
 
 /* ---- What moves ---- */
 
-/* A session as what begins it elsewhere. */
-struct copy {
-    enum session_type type;
-    uint32_t fields;
-    struct buffer *changes; /* Of the fields. */
-    size_t head_size;
-    uint8_t head[64 + OWNER_BYTES_MAX]; /* Changes of all else. */
-};
-
-static void put_head(struct copy *copy, const struct change *change)
+static void put_head(struct session_copy *copy, const struct change *change)
 {
     copy->head_size = (size_t)(change_put(copy->head + copy->head_size, change) - copy->head);
 }
 
-static void copy_field(const struct copy *copy, const struct session_field *field,
-                       struct change *change)
+void rename_field_change(enum session_type type, const struct session_field *field,
+                         struct change *change)
 {
     *change = (struct change){.operation = CHANGE_SET, .name = field->name, .value = field->value};
-    if (copy->type == SESSION_SET) {
+    if (type == SESSION_SET) {
         change->operation = CHANGE_ADD_MEMBER;
-    } else if (copy->type == SESSION_ZSET) {
+    } else if (type == SESSION_ZSET) {
         uint64_t bits = load_u64(field->value.data);
         change->operation = CHANGE_SET_SCORE;
         memcpy(&change->score, &bits, sizeof bits);
@@ -76,19 +65,19 @@ static void copy_field(const struct copy *copy, const struct session_field *fiel
 
 /* Returns OK or NO_MEMORY. */
 static enum status copy_session(struct session_view *view, struct buffer *changes,
-                                struct copy *copy)
+                                struct session_copy *copy)
 {
     struct session_field field;
     struct change change;
 
-    *copy = (struct copy){.type = view->type, .changes = changes};
+    *copy = (struct session_copy){.type = view->type, .changes = changes};
     put_head(copy, &(struct change){.operation = CHANGE_ABSOLUTE, .ms = view->absolute_ms});
     put_head(copy, &(struct change){.operation = CHANGE_IDLE, .ms = view->idle_ms});
     put_head(copy, &(struct change){.operation = CHANGE_OWNER, .value = view->owner});
     changes->size = 0;
     session_rewind(view);
     while (session_next(view, false, &field)) {
-        copy_field(copy, &field, &change);
+        rename_field_change(copy->type, &field, &change);
         if (buffer_reserve(changes, change_size(&change)) != 0) {
             return STATUS_NO_MEMORY;
         }
@@ -99,7 +88,7 @@ static enum status copy_session(struct session_view *view, struct buffer *change
     return STATUS_OK;
 }
 
-static enum status destroy(struct turn *turn)
+enum status rename_destroy(struct turn *turn)
 {
     static const uint8_t change = CHANGE_DESTROY;
 
@@ -108,12 +97,12 @@ static enum status destroy(struct turn *turn)
 
 /* Begin the copy at the key turned to, in place of what is there. What was allowed under one key is under another;
  * `id` (0: none) is what the dedup window remembers. */
-static enum status paste(struct turn *turn, const struct copy *copy, uint64_t id)
+static enum status paste(struct turn *turn, const struct session_copy *copy, uint64_t id)
 {
     struct policy policy = *turn->policy;
     struct request request = *turn->request;
 
-    enum status status = turn_view(turn) != NULL ? destroy(turn) : STATUS_OK;
+    enum status status = turn_view(turn) != NULL ? rename_destroy(turn) : STATUS_OK;
     if (status != STATUS_OK) {
         return status;
     }
@@ -138,7 +127,7 @@ enum status turn_rename(struct turn *turn, struct bytes target, bool only_new,
 {
     const struct request *old = turn->request;
     struct request new = *old;
-    struct copy copy;
+    struct session_copy copy;
 
     struct session_view *view = turn_use(turn);
     *answer = view == NULL ? RENAME_NONE : RENAME_DONE;
@@ -162,7 +151,7 @@ enum status turn_rename(struct turn *turn, struct bytes target, bool only_new,
     turn_to(turn, &again);
     if (status == STATUS_OK && *answer == RENAME_DONE) {
         turn->moves = true;
-        status = destroy(turn);
+        status = rename_destroy(turn);
         turn->moves = false;
     }
     turn->request = old;
@@ -171,7 +160,7 @@ enum status turn_rename(struct turn *turn, struct bytes target, bool only_new,
 
 /* ---- Answers ---- */
 
-static enum status answer(struct turn *turn, enum rename_answer answer)
+enum status rename_say(struct turn *turn, enum rename_answer answer)
 {
     const uint8_t byte = (uint8_t)answer;
 
@@ -179,9 +168,9 @@ static enum status answer(struct turn *turn, enum rename_answer answer)
     return buffer_append(turn->answer, bytes_of(&byte, 1)) == 0 ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
-static enum status answer_with(struct turn *turn, enum rename_answer what, struct bytes bytes)
+enum status rename_say_with(struct turn *turn, enum rename_answer what, struct bytes bytes)
 {
-    enum status status = answer(turn, what);
+    enum status status = rename_say(turn, what);
 
     if (status == STATUS_OK && buffer_append(turn->answer, bytes) != 0) {
         status = STATUS_NO_MEMORY;
@@ -194,7 +183,7 @@ static enum status answer_number(struct turn *turn, enum rename_answer what, uin
     uint8_t bytes[8];
 
     store_u64(bytes, number);
-    return answer_with(turn, what, bytes_of(bytes, sizeof bytes));
+    return rename_say_with(turn, what, bytes_of(bytes, sizeof bytes));
 }
 
 /* ---- The intent ---- */
@@ -217,7 +206,7 @@ bool rename_intent_read(struct bytes bytes, struct rename_intent *intent)
            intent->number < RENAMES_MAX;
 }
 
-static int put_intent(struct buffer *to, const struct rename_intent *intent)
+int rename_put_intent(struct buffer *to, const struct rename_intent *intent)
 {
     uint8_t head[INTENT_HEAD_BYTES + VARINT_BYTES_MAX];
 
@@ -242,10 +231,10 @@ static enum status lock_run(struct turn *turn)
     bool only_new = read_u8(&body) != 0;
 
     if (only_new && turn_view(turn) != NULL) {
-        return answer(turn, RENAME_EXISTS);
+        return rename_say(turn, RENAME_EXISTS);
     }
     if (!shard_lock(turn->shard, request->position, id)) {
-        return answer(turn, RENAME_WAIT);
+        return rename_say(turn, RENAME_WAIT);
     }
     return answer_number(turn, RENAME_DONE, turn->shard->hlc);
 }
@@ -255,11 +244,10 @@ static enum status unlock_run(struct turn *turn)
     struct reader body = reader_of(turn->request->body);
 
     turn->unlocks = read_u64(&body);
-    return answer(turn, RENAME_DONE);
+    return rename_say(turn, RENAME_DONE);
 }
 
-/* Was it applied before? What has left the window since came after it. */
-static bool is_applied(struct turn *turn, const struct rename_intent *intent)
+bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, struct stamp *birth)
 {
     const struct request *request = turn->request;
     struct bytes record = shard_find(turn->shard, request->position, request->key);
@@ -267,26 +255,26 @@ static bool is_applied(struct turn *turn, const struct rename_intent *intent)
     struct dedup dedup;
 
     turn->opened = false;
-    return record.size > 0 && session_open_known(view, record, turn->now_ms, 0, &dedup) == 0 &&
-           !view->cold &&
-           (dedup_find(&dedup, rename_client, intent->id) != NULL || dedup.floor > intent->hlc);
+    *birth = (struct stamp){.hlc = 0};
+    if (record.size == 0 || session_open_known(view, record, turn->now_ms, 0, &dedup) != 0 ||
+        view->cold) {
+        return false;
+    }
+    const struct dedup_item *item = dedup_find(&dedup, rename_client, intent->id);
+    if (item != NULL) {
+        *birth = item->stamp;
+    }
+    return item != NULL || dedup.floor > intent->hlc;
 }
 
-static enum status apply_run(struct turn *turn)
+enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t id)
 {
-    struct rename_intent intent;
     struct session_view view;
-    struct copy copy;
+    struct session_copy copy;
 
-    if (!rename_intent_read(turn->request->body, &intent)) {
-        return STATUS_INVALID;
-    }
-    if (is_applied(turn, &intent)) {
-        return answer(turn, RENAME_DONE);
-    }
     /* That it lives was seen where it was. */
-    if (session_check(intent.record) != 0 ||
-        session_open_known(&view, intent.record, intent.now_ms, UINT64_MAX, NULL) != 0 ||
+    if (session_check(intent->record) != 0 ||
+        session_open_known(&view, intent->record, intent->now_ms, UINT64_MAX, NULL) != 0 ||
         !view.live) {
         return STATUS_DAMAGED;
     }
@@ -294,8 +282,21 @@ static enum status apply_run(struct turn *turn)
     if (status == STATUS_OK && turn_stage(turn) != 0) {
         status = STATUS_NO_MEMORY;
     }
-    status = status == STATUS_OK ? paste(turn, &copy, intent.id) : status;
-    return status == STATUS_OK ? answer(turn, RENAME_DONE) : status;
+    return status == STATUS_OK ? paste(turn, &copy, id) : status;
+}
+
+static enum status apply_run(struct turn *turn)
+{
+    struct rename_intent intent;
+    struct stamp birth;
+
+    if (!rename_intent_read(turn->request->body, &intent)) {
+        return STATUS_INVALID;
+    }
+    enum status status = rename_is_applied(turn, &intent, &birth)
+                             ? STATUS_OK
+                             : rename_paste(turn, &intent, intent.id);
+    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
 }
 
 /* ---- At the source ---- */
@@ -305,7 +306,7 @@ static const struct policy journal_policy = {
     .rules = {.session_bytes_max = SESSION_BYTES_MAX, .fields_max = 1},
 };
 
-static void turn_to_journal(struct turn *turn, struct request *request, struct bytes key)
+void rename_to_own(struct turn *turn, struct request *request, struct bytes key)
 {
     request->key = key;
     turn_to(turn, request);
@@ -326,8 +327,7 @@ static uint32_t find_journal(const struct shard *shard, uint64_t id)
     return free;
 }
 
-/* Its value, in a live view. */
-static struct bytes journal_value(struct session_view *view)
+struct bytes rename_own_value(struct session_view *view)
 {
     struct session_field field;
 
@@ -336,13 +336,13 @@ static struct bytes journal_value(struct session_view *view)
                : bytes_of(NULL, 0);
 }
 
-static enum status write_journal(struct turn *turn, struct request *request, struct bytes key,
-                                 struct bytes intent)
+enum status rename_write_own(struct turn *turn, struct request *request, struct bytes key,
+                             struct bytes value)
 {
     const struct change change = {
         .operation = CHANGE_SET,
         .name = bytes_of((const uint8_t *)"", 0),
-        .value = intent,
+        .value = value,
     };
     struct buffer *list = turn->changes;
 
@@ -351,13 +351,13 @@ static enum status write_journal(struct turn *turn, struct request *request, str
         return STATUS_NO_MEMORY;
     }
     list->size = (size_t)(change_put(list->data, &change) - list->data);
-    turn_to_journal(turn, request, key);
+    rename_to_own(turn, request, key);
     return turn_write(turn, WRITE_CREATE, SESSION_BLOB, buffer_bytes(list), NULL);
 }
 
 static enum status find_run(struct turn *turn)
 {
-    return answer(turn, turn_view(turn) != NULL ? RENAME_DONE : RENAME_NONE);
+    return rename_say(turn, turn_view(turn) != NULL ? RENAME_DONE : RENAME_NONE);
 }
 
 static enum status commit(struct turn *turn, struct rename_intent *intent, uint16_t tag)
@@ -369,24 +369,24 @@ static enum status commit(struct turn *turn, struct rename_intent *intent, uint1
 
     struct session_view *view = turn_view(turn);
     if (view == NULL) {
-        return answer(turn, RENAME_NONE);
+        return rename_say(turn, RENAME_NONE);
     }
     intent->record = view->record;
     intent->now_ms = turn->now_ms;
-    if (put_intent(&shard->scratch, intent) != 0) {
+    if (rename_put_intent(&shard->scratch, intent) != 0) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = answer_with(turn, RENAME_DONE, buffer_bytes(&shard->scratch));
+    enum status status = rename_say_with(turn, RENAME_DONE, buffer_bytes(&shard->scratch));
     if (status == STATUS_OK && turn_stage(turn) != 0) {
         status = STATUS_NO_MEMORY;
     }
     turn->moves = true;
-    status = status == STATUS_OK ? destroy(turn) : status;
+    status = status == STATUS_OK ? rename_destroy(turn) : status;
     turn->moves = false;
     if (status == STATUS_OK) {
         struct bytes bytes = bytes_of(turn->answer->data + 1, turn->answer->size - 1);
-        status =
-            write_journal(turn, &request, rename_journal_key(tag, intent->number, journal), bytes);
+        status = rename_write_own(turn, &request, rename_journal_key(tag, intent->number, journal),
+                                  bytes);
     }
     turn->request = whole;
     if (status == STATUS_OK) {
@@ -403,9 +403,9 @@ static bool commit_again(struct turn *turn, uint32_t number, uint16_t tag, enum 
     struct request request = *whole, again = *whole;
     uint8_t journal[RENAME_KEY_BYTES];
 
-    turn_to_journal(turn, &request, rename_journal_key(tag, number, journal));
-    struct bytes intent = journal_value(turn_view(turn));
-    *status = intent.size == 0 ? STATUS_OK : answer_with(turn, RENAME_DONE, intent);
+    rename_to_own(turn, &request, rename_journal_key(tag, number, journal));
+    struct bytes intent = rename_own_value(turn_view(turn));
+    *status = intent.size == 0 ? STATUS_OK : rename_say_with(turn, RENAME_DONE, intent);
     turn_to(turn, &again);
     turn->request = whole;
     return intent.size > 0;
@@ -424,7 +424,7 @@ static enum status commit_run(struct turn *turn)
     uint32_t number = find_journal(shard, intent.id);
     enum status status;
     if (number == RENAMES_MAX) {
-        return answer(turn, RENAME_WAIT);
+        return rename_say(turn, RENAME_WAIT);
     }
     if (shard->renames[number] == intent.id && commit_again(turn, number, tag, &status)) {
         return status;
@@ -434,77 +434,6 @@ static enum status commit_run(struct turn *turn)
     }
     intent.number = (uint8_t)number;
     return commit(turn, &intent, tag);
-}
-
-/* ---- Between nodes ---- */
-
-/* Of an intent without a journal: RENAMENX. */
-enum { INTENT_ONLY_NEW = 1 };
-
-static enum status take_run(struct turn *turn)
-{
-    struct reader body = reader_of(turn->request->body);
-    struct rename_intent intent = {
-        .id = read_u64(&body), .hlc = UINT64_MAX, .now_ms = turn->now_ms};
-    uint8_t size[VARINT_BYTES_MAX];
-    struct bytes token;
-
-    intent.number = read_u8(&body) != 0 ? INTENT_ONLY_NEW : 0;
-    intent.key = read_bytes(&body, reader_left(&body));
-    struct session_view *view = turn_view(turn);
-    if (view == NULL) {
-        return answer(turn, RENAME_NONE);
-    }
-    if (turn_token(turn, &token) != 0) {
-        return STATUS_NO_MEMORY;
-    }
-    enum status status = answer_with(turn, RENAME_DONE,
-                                     bytes_of(size, (size_t)(varint_put(size, token.size) - size)));
-    if (status != STATUS_OK || buffer_append(turn->answer, token) != 0) {
-        return STATUS_NO_MEMORY;
-    }
-    intent.record = view->record;
-    if (put_intent(&turn->shard->scratch, &intent) != 0 ||
-        buffer_append(turn->answer, buffer_bytes(&turn->shard->scratch)) != 0) {
-        return STATUS_NO_MEMORY;
-    }
-    return STATUS_OK;
-}
-
-static enum status place_run(struct turn *turn)
-{
-    struct rename_intent intent;
-
-    if (!rename_intent_read(turn->request->body, &intent)) {
-        return STATUS_INVALID;
-    }
-    if (is_applied(turn, &intent)) {
-        return answer(turn, RENAME_DONE);
-    }
-    turn->opened = false;
-    if (intent.number == INTENT_ONLY_NEW && turn_view(turn) != NULL) {
-        return answer(turn, RENAME_EXISTS);
-    }
-    return apply_run(turn);
-}
-
-static enum status end_run(struct turn *turn)
-{
-    struct bytes token;
-
-    if (turn_view(turn) == NULL) {
-        return answer(turn, RENAME_NONE);
-    }
-    if (turn_token(turn, &token) != 0) {
-        return STATUS_NO_MEMORY;
-    }
-    if (!bytes_equal(token, turn->request->body)) {
-        return answer(turn, RENAME_WAIT);
-    }
-    turn->moves = true;
-    enum status status = destroy(turn);
-    turn->moves = false;
-    return status == STATUS_OK ? answer(turn, RENAME_DONE) : status;
 }
 
 static enum status forget_run(struct turn *turn)
@@ -517,25 +446,25 @@ static enum status forget_run(struct turn *turn)
         return STATUS_NO_MEMORY;
     }
     turn->moves = true;
-    enum status status = destroy(turn);
+    enum status status = rename_destroy(turn);
     for (uint32_t i = 0; status == STATUS_OK && i < RENAMES_MAX; i++) {
         shard->renames[i] = shard->renames[i] == id ? 0 : shard->renames[i];
     }
-    return status == STATUS_OK ? answer(turn, RENAME_DONE) : status;
+    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
 }
 
 static enum status look_run(struct turn *turn)
 {
-    struct bytes value = journal_value(turn_view(turn));
+    struct bytes value = rename_own_value(turn_view(turn));
     struct rename_intent intent;
 
     if (value.size == 0 || !rename_intent_read(value, &intent)) {
-        return answer(turn, RENAME_NONE);
+        return rename_say(turn, RENAME_NONE);
     }
     if (turn->request->body.size > 0) {
         turn->shard->renames[intent.number] = intent.id;
     }
-    return answer_with(turn, RENAME_DONE, value);
+    return rename_say_with(turn, RENAME_DONE, value);
 }
 
 const struct procedure rename_find = {.name = "rename-find", .inner = true, .run = find_run};
@@ -565,9 +494,3 @@ const struct procedure rename_look = {.name = "rename-look",
                                       .inner = true,
                                       .run = look_run,
                                       .locks = true};
-const struct procedure rename_take = {.name = "rename-take", .inner = true, .run = take_run};
-const struct procedure rename_place = {.name = "rename-place", .inner = true, .run = place_run};
-const struct procedure rename_end = {.name = "rename-end",
-                                     .inner = true,
-                                     .run = end_run,
-                                     .ends = true};

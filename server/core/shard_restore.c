@@ -41,9 +41,13 @@ static int set(struct shard *shard, uint64_t position, struct bytes before, stru
     shard->stats.live -= was_counted;
     shard->stats.cold -= was_cold;
     shard->stats.cold += record_is_cold(after);
-    if (shard_glance(shard, after, 0).counted) {
+    bool is_counted = shard_glance(shard, after, 0).counted;
+    if (is_counted) {
         shard->stats.live++;
         shard->idle_restored = shard->idle_restored || shard->view.idle_ms > 0;
+    }
+    if (shard_is_moved(shard, after)) {
+        shard_note_moved(shard, position);
     }
     return 0;
 }

@@ -11,6 +11,8 @@
  *   shard_loading.c  serving while it still gives
  *   shard_lock.c     keys for which requests wait
  *   shard_rename.c   sessions that go on under another key
+ *   shard_move.c     the same between slots of a cluster
+ *   shard_settle.c   what is left to do of that
  *   shard_cold.c     sessions whose fields leave memory and come back
  *   shard_copies.c   other nodes: what goes to them, and writes that wait for them
  *   shard_copy.c     what comes from them: one session
@@ -149,6 +151,7 @@ struct shard {
 
     struct shard_locks locks;
     uint64_t renames[RENAMES_MAX]; /* Who has each journal (rename.h); 0: nobody. */
+    struct position_set moved;     /* Where something may be left to do (move.h). */
 };
 
 /* A key's record and what it says at a time. */
@@ -273,6 +276,13 @@ static inline bool shard_is_locked(const struct shard *shard, uint64_t position)
     return shard->locks.count != 0 && shard_lock_owner(shard, position) != 0;
 }
 
+/* ---- Renames in a cluster ---- */
+
+/* There may be something left to do at this position. */
+void shard_note_moved(struct shard *shard, uint64_t position);
+/* Is there, in this record, which was opened into shard->view? */
+bool shard_is_moved(const struct shard *shard, struct bytes record);
+
 /* ---- Sessions whose fields leave memory and come back ---- */
 
 /* Is there a store that could give them back? */
@@ -364,6 +374,7 @@ struct merging {
     bool ended;               /* Some of what came had ended here: `after` says so. */
     bool waits;               /* The session is cold, and needed: nothing was done. */
     bool was_cold;
+    bool moved; /* There may be something left to do (move.h). */
     struct glance glance_before, glance_after;
 };
 

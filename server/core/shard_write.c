@@ -4,6 +4,7 @@
  * wait is reserved, then room in the keeper; the log takes the record, or refuses it and nothing has
  * changed; after that nothing can fail. A write that changed nothing and is to be answered at `disk`
  * still waits for all that was appended before it: what it found may not be durable yet. */
+#include "move.h"
 #include "record.h"
 #include "shard_state.h"
 
@@ -24,7 +25,7 @@ static enum status check_request(const struct request *request, const char **tex
         *text = "the session type is unknown";
     } else if (request->ack > ACK_ARCHIVE) {
         *text = "the ack level is unknown";
-    } else if (rename_is_journal(request->key)) {
+    } else if (rename_is_journal(request->key) || move_is_letter(request->key)) {
         *text = "the key is one of the server's own";
     } else if (change_check(request->body) < 0) {
         *text = "the list of changes is malformed";

@@ -33,8 +33,13 @@
       "each key by itself, at most 1,024") \
     X("rename", "rename renamenx", "test_rename.py:test_everything_moves", \
       "`RENAME`", \
-      "keys of any slots, and a session is under one of the two at any moment, also over a crash; between shards it takes " \
-      "two device writes; the idle clock begins anew") \
+      "keys of any slots, and a session is under one of the two at any moment, also over a crash; between slots of a cluster for a moment " \
+      "under neither; between shards it takes two device writes, in a cluster two writes that another node has; the idle clock begins anew") \
+    X("moves", "", "test_moves.py:test_killed_nodes", \
+      "`RENAME` in a cluster, where a node dies or is cut off meanwhile", \
+      "an error that says so where nobody can tell; the session is under the new key within seconds of another node's taking over, " \
+      "or was not renamed. While the new key's nodes cannot be reached it is under neither. Of two renames on two sides of a cut the " \
+      "later one counts; a delete of the old key on the other side ends the session, and a field set there goes along") \
     X("walks", "dbsize keys", "test_keys.py:test_too_many_names", \
       "`KEYS`, `DBSIZE`", \
       "walk over all keys while others are served; `KEYS` gives at most what fits into twice `limits.output_buffer`") \

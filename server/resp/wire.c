@@ -5,6 +5,7 @@
 
 #include "exec.h"
 #include "limits.h"
+#include "move.h"
 #include "rename.h"
 #include "resp.h"
 #include "scripts.h"
@@ -49,11 +50,25 @@ static const struct procedure *special_at(uint32_t number)
     case 10:
         return &rename_look;
     case 11:
-        return &rename_take;
+        return &move_probe;
     case 12:
-        return &rename_place;
+        return &move_commit;
     case 13:
-        return &rename_end;
+        return &move_take;
+    case 14:
+        return &move_deliver;
+    case 15:
+        return &move_arrive;
+    case 16:
+        return &move_back;
+    case 17:
+        return &move_look;
+    case 18:
+        return &move_end;
+    case 19:
+        return &move_late;
+    case 20:
+        return &move_settle;
     default:
         return NULL;
     }

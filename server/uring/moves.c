@@ -7,26 +7,37 @@
 #include "connection.h"
 #include "container.h"
 #include "heap.h"
+#include "move.h"
 #include "plane_private.h"
-#include "rename.h"
+#include "settles.h"
 #include "shard_thread.h"
+#include "slot.h"
 #include "tasks.h"
 
-enum { MOVE_TRIES_MAX = 100, MOVE_RETRY_US = 5000 };
+enum { MOVE_RETRY_US = 5000, STAMP_BYTES = 16 };
 
-enum step { STEP_TAKE, STEP_PLACE, STEP_END, STEP_UNDO };
+enum step {
+    STEP_FIND,
+    STEP_PROBE,
+    STEP_COMMIT,
+    STEP_TAKE,
+    STEP_DELIVER,
+    STEP_ARRIVE,
+    STEP_BACK,
+};
 
 struct move {
     struct task task;
-    uint64_t id; /* Of this copy. */
+    uint64_t id;
+    uint16_t tag; /* Of the old key's slot. */
     uint8_t step;
-    bool renamenx;      /* What was asked... */
-    bool only_new;      /* ... and whether the new key is still to be looked at. */
-    bool ended;         /* The old key may have been destroyed by us: that was not answered. */
-    enum status status; /* Why it is undone; NOT_FOUND: there is no session any more. */
+    bool only_new;
+    bool found;  /* As a letter: nobody waits for it. */
+    bool unsure; /* A commit was asked for, and not answered. */
     uint32_t from_size, to_size, tries;
     uint8_t keys[2 * KEY_BYTES_MAX];
-    struct buffer token, intent;
+    uint8_t birth[STAMP_BYTES];
+    struct buffer intent;
 };
 
 static struct move *move_of(struct task *task)
@@ -34,21 +45,32 @@ static struct move *move_of(struct task *task)
     return container_of(task, struct move, task);
 }
 
+static struct bytes from_key(const struct move *move)
+{
+    return bytes_of(move->keys, move->from_size);
+}
+
+static struct bytes to_key(const struct move *move)
+{
+    return bytes_of(move->keys + move->from_size, move->to_size);
+}
+
+/* ---- Its life ---- */
+
 static void free_move(struct shard_thread *thread, struct task *task)
 {
     struct move *move = move_of(task);
 
-    buffer_fini(&move->token);
     buffer_fini(&move->intent);
     heap_give(thread->memory, move, sizeof *move);
 }
 
-static void end(struct shard_thread *thread, struct move *move, enum status status, bool moved)
+/* The client gets the reply, where one still waits. */
+static void reply(struct shard_thread *thread, struct move *move, enum status status, bool moved)
 {
     const uint64_t number = move->task.number;
     struct connection *connection = task_client(thread, &move->task);
 
-    task_over(thread, &move->task);
     if (connection == NULL) {
         return;
     }
@@ -56,11 +78,18 @@ static void end(struct shard_thread *thread, struct move *move, enum status stat
         resp_reply_error(thread, connection, number, "ERR no such key");
     } else if (status != STATUS_OK) {
         resp_reply_status(thread, connection, number, status);
-    } else if (move->renamenx) {
+    } else if (move->only_new) {
         resp_reply_number(thread, connection, number, moved);
     } else {
         resp_reply_ok(thread, connection, number, "OK");
     }
+}
+
+static void end(struct shard_thread *thread, struct move *move, enum status status, bool moved)
+{
+    reply(thread, move, status, moved);
+    thread->moves.count -= move->found;
+    task_over(thread, &move->task);
 }
 
 static void go_on(struct shard_thread *thread, struct move *move, enum step step, uint64_t delay_us)
@@ -81,117 +110,199 @@ static uint64_t next_id(struct shard_thread *thread)
 
 /* ---- A step ---- */
 
-static void begin_step(struct shard_thread *thread, struct task *task)
+static uint8_t *put_id(const struct move *move, uint8_t *to)
 {
-    static const uint8_t destroy = CHANGE_DESTROY;
-    struct move *move = move_of(task);
-    struct bytes from = bytes_of(move->keys, move->from_size);
-    struct bytes to = bytes_of(move->keys + move->from_size, move->to_size);
-    uint8_t *body = arena_take(&thread->arena, 9 + KEY_BYTES_MAX);
-    struct request request = {
-        .op = REQUEST_WRITE, .mode = WRITE_UPDATE, .ack = ACK_DEFAULT, .key = from};
+    store_u64(to, move->id);
+    to[8] = (uint8_t)(move->tag >> 8);
+    to[9] = (uint8_t)move->tag;
+    return to + 10;
+}
+
+/* What it asks; the body lies in the arena. Returns false where there is no memory. */
+static bool make_request(struct shard_thread *thread, struct move *move, struct request *request)
+{
+    static const struct procedure *const procedures[] = {
+        [STEP_FIND] = &rename_find, [STEP_PROBE] = &move_probe,     [STEP_COMMIT] = &move_commit,
+        [STEP_TAKE] = &move_take,   [STEP_DELIVER] = &move_deliver, [STEP_ARRIVE] = &move_arrive,
+        [STEP_BACK] = &move_back,
+    };
+    size_t room = 11 + KEY_BYTES_MAX + STAMP_BYTES + MOVE_KEY_BYTES;
+    room += move->step == STEP_BACK ? move->intent.size : 0;
+    uint8_t *body = arena_take(&thread->arena, room), *at = body;
 
     if (body == NULL) {
-        task_go_on(thread, task, TASK_RETRY_US);
-        return;
+        return false;
     }
+    *request = (struct request){
+        .op = REQUEST_WRITE,
+        .mode = WRITE_UPDATE,
+        .ack = ACK_DEFAULT,
+        .key = from_key(move),
+        .procedure = procedures[move->step],
+    };
     switch ((enum step)move->step) {
+    case STEP_FIND:
+        request->op = REQUEST_GET;
+        break;
+    case STEP_PROBE:
+        request->key = to_key(move);
+        request->mode = WRITE_UPSERT;
+        *at++ = move->only_new;
+        break;
+    case STEP_COMMIT:
+        at = put_id(move, at);
+        *at++ = move->only_new;
+        memcpy(at, to_key(move).data, move->to_size);
+        at += move->to_size;
+        break;
     case STEP_TAKE:
-        store_u64(body, move->id);
-        body[8] = move->only_new;
-        memcpy(body + 9, to.data, to.size);
-        request.op = REQUEST_GET;
-        request.body = bytes_of(body, 9 + to.size);
-        request.procedure = &rename_take;
+        request->key = move_letter_key(move->tag, move->id, body);
         break;
-    case STEP_PLACE:
-        request.key = to;
-        request.mode = WRITE_UPSERT;
-        request.body = buffer_bytes(&move->intent);
-        request.procedure = &rename_place;
+    case STEP_DELIVER:
+        request->key = to_key(move);
+        request->mode = WRITE_UPSERT;
+        request->body = buffer_bytes(&move->intent);
+        return true;
+    case STEP_ARRIVE:
+        at = put_id(move, at);
+        memcpy(at, move->birth, STAMP_BYTES);
+        at += STAMP_BYTES;
         break;
-    case STEP_END:
-        request.body = buffer_bytes(&move->token);
-        request.procedure = &rename_end;
-        break;
-    case STEP_UNDO:
-        request.key = to;
-        request.mode = WRITE_UPSERT;
-        request.body = bytes_of(&destroy, 1);
+    case STEP_BACK:
+        request->mode = WRITE_UPSERT;
+        *at++ = (uint8_t)(move->tag >> 8);
+        *at++ = (uint8_t)move->tag;
+        memcpy(at, move->intent.data, move->intent.size);
+        at += move->intent.size;
         break;
     }
-    task_ask(thread, task, &request, 0);
+    request->body = bytes_of(body, (size_t)(at - body));
+    return true;
+}
+
+static void begin_step(struct shard_thread *thread, struct task *task)
+{
+    struct move *move = move_of(task);
+    struct request request;
+
+    if (make_request(thread, move, &request)) {
+        task_ask(thread, task, &request, 0);
+    } else {
+        task_go_on(thread, task, TASK_RETRY_US);
+    }
 }
 
 /* ---- Answers ---- */
 
-static void took(struct shard_thread *thread, struct move *move, enum rename_answer what,
-                 struct bytes rest)
+/* It is committed: what is to be delivered, or nothing, where it has arrived. */
+static void committed(struct shard_thread *thread, struct move *move, struct bytes bytes)
 {
-    struct reader reader = reader_of(rest);
-    struct bytes token = read_string(&reader);
-    struct bytes intent = read_bytes(&reader, reader_left(&reader));
-
-    if (what != RENAME_DONE) {
-        end(thread, move, STATUS_NOT_FOUND, false);
-        return;
-    }
-    move->token.size = move->intent.size = 0;
-    if (buffer_append(&move->token, token) != 0 || buffer_append(&move->intent, intent) != 0) {
-        end(thread, move, STATUS_MEMORY_FULL, false);
-        return;
-    }
-    go_on(thread, move, STEP_PLACE, 0);
-}
-
-static void undo(struct shard_thread *thread, struct move *move, enum status status)
-{
-    move->status = status;
-    go_on(thread, move, STEP_UNDO, 0);
-}
-
-static void old_ended(struct shard_thread *thread, struct move *move, enum rename_answer what)
-{
-    if (what == RENAME_DONE || (what == RENAME_NONE && move->ended)) {
+    move->intent.size = 0;
+    if (bytes.size == 0) {
         end(thread, move, STATUS_OK, true);
-    } else if (what == RENAME_NONE) {
-        undo(thread, move, STATUS_NOT_FOUND);
+    } else if (buffer_append(&move->intent, bytes) != 0) {
+        go_on(thread, move, (enum step)move->step, TASK_RETRY_US);
     } else {
-        move->id = next_id(thread); /* It was changed meanwhile: what is there now is copied. */
-        go_on(thread, move, STEP_TAKE, TASK_RETRY_US);
+        go_on(thread, move, STEP_DELIVER, 0);
     }
+}
+
+/* A letter that was found says what it is about. */
+static bool set_keys(struct move *move, struct bytes bytes)
+{
+    struct rename_intent intent;
+
+    if (!rename_intent_read(bytes, &intent)) {
+        return false;
+    }
+    struct bytes from = session_key(intent.record);
+    if (from.size == 0 || from.size > KEY_BYTES_MAX) {
+        return false;
+    }
+    move->only_new = intent.number != 0;
+    move->from_size = (uint32_t)from.size;
+    move->to_size = (uint32_t)intent.key.size;
+    memcpy(move->keys, from.data, from.size);
+    memcpy(move->keys + from.size, intent.key.data, intent.key.size);
+    return true;
+}
+
+static void delivered(struct shard_thread *thread, struct move *move, enum rename_answer what,
+                      struct bytes rest)
+{
+    if (what == RENAME_EXISTS) {
+        go_on(thread, move, STEP_BACK, 0);
+        return;
+    }
+    memset(move->birth, 0, sizeof move->birth);
+    if (rest.size == sizeof move->birth) {
+        memcpy(move->birth, rest.data, sizeof move->birth);
+    }
+    reply(thread, move, STATUS_OK, true);
+    go_on(thread, move, STEP_ARRIVE, 0);
 }
 
 static void step_done(struct shard_thread *thread, struct move *move, enum rename_answer what,
                       struct bytes rest)
 {
     switch ((enum step)move->step) {
-    case STEP_TAKE:
-        took(thread, move, what, rest);
-        break;
-    case STEP_PLACE:
-        if (what == RENAME_EXISTS) {
-            end(thread, move, STATUS_OK, false);
+    case STEP_FIND:
+        if (what == RENAME_DONE) {
+            go_on(thread, move, STEP_PROBE, 0);
         } else {
-            move->only_new = false; /* What is there is ours. */
-            go_on(thread, move, STEP_END, 0);
+            end(thread, move, STATUS_NOT_FOUND, false);
         }
         break;
-    case STEP_END:
-        old_ended(thread, move, what);
+    case STEP_PROBE:
+        if (what == RENAME_DONE) {
+            go_on(thread, move, STEP_COMMIT, 0);
+        } else {
+            end(thread, move, STATUS_OK, false);
+        }
         break;
-    case STEP_UNDO:
-        end(thread, move, move->status, false);
+    case STEP_COMMIT:
+        if (what == RENAME_DONE) {
+            committed(thread, move, rest);
+        } else {
+            end(thread, move, move->unsure ? STATUS_MAYBE_APPLIED : STATUS_NOT_FOUND, false);
+        }
+        break;
+    case STEP_TAKE:
+        if (what == RENAME_DONE && set_keys(move, rest)) {
+            committed(thread, move, rest);
+        } else {
+            end(thread, move, STATUS_OK, false);
+        }
+        break;
+    case STEP_DELIVER:
+        delivered(thread, move, what, rest);
+        break;
+    case STEP_ARRIVE:
+        end(thread, move, STATUS_OK, true);
+        break;
+    case STEP_BACK:
+        end(thread, move, STATUS_OK, false);
         break;
     }
 }
 
+/* Will it help to ask once more? Before the commit nobody loses anything by an error. */
 static bool may_repeat(struct move *move, enum status status)
 {
-    bool passes =
-        status == STATUS_BUSY || status == STATUS_MAYBE_APPLIED || status == STATUS_UNAVAILABLE;
+    bool is_committed = move->step > STEP_TAKE || move->unsure;
+    bool passes = status == STATUS_BUSY || status == STATUS_MAYBE_APPLIED ||
+                  (is_committed && (status == STATUS_UNAVAILABLE || status == STATUS_MEMORY_FULL ||
+                                    status == STATUS_DISK_FULL));
 
-    return passes && ++move->tries < MOVE_TRIES_MAX;
+    return passes && !move->found && ++move->tries < MOVE_TRIES_MAX;
+}
+
+/* It will not. What was committed is left to whoever finds it. */
+static void fail(struct shard_thread *thread, struct move *move, enum status status)
+{
+    bool is_committed = move->step > STEP_TAKE || move->unsure;
+
+    end(thread, move, is_committed ? STATUS_MAYBE_APPLIED : status, false);
 }
 
 static void answered(struct shard_thread *thread, struct task *task,
@@ -200,17 +311,17 @@ static void answered(struct shard_thread *thread, struct task *task,
     struct move *move = move_of(task);
     struct reader reader = reader_of(answer->bytes);
 
-    move->ended = move->ended || (move->step == STEP_END && answer->status != STATUS_OK &&
-                                  answer->status != STATUS_BUSY);
-    if (may_repeat(move, answer->status)) {
-        go_on(thread, move, (enum step)move->step, MOVE_RETRY_US);
-    } else if (answer->status == STATUS_OK) {
+    move->unsure =
+        move->unsure || (move->step == STEP_COMMIT && answer->status == STATUS_MAYBE_APPLIED);
+    if (answer->status == STATUS_OK) {
         enum rename_answer what = (enum rename_answer)read_u8(&reader);
         step_done(thread, move, what, read_bytes(&reader, reader_left(&reader)));
-    } else if (move->step == STEP_END && !move->ended) {
-        undo(thread, move, answer->status);
+    } else if (answer->status == STATUS_NOT_FOUND && move->step == STEP_COMMIT) {
+        step_done(thread, move, RENAME_NONE, answer->bytes);
+    } else if (may_repeat(move, answer->status)) {
+        go_on(thread, move, (enum step)move->step, MOVE_RETRY_US);
     } else {
-        end(thread, move, move->step == STEP_UNDO ? move->status : answer->status, false);
+        fail(thread, move, answer->status);
     }
 }
 
@@ -220,26 +331,94 @@ static const struct task_kind move_kind = {
     .free = free_move,
 };
 
+static struct move *make(struct shard_thread *thread)
+{
+    struct move *move = heap_take(thread->memory, sizeof *move);
+
+    if (move != NULL) {
+        memset(move, 0, sizeof *move);
+        move->intent.memory = thread->memory;
+    }
+    return move;
+}
+
 int moves_begin(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 struct bytes from, struct bytes to, bool only_new)
 {
-    struct move *move = heap_take(thread->memory, sizeof *move);
+    struct move *move = make(thread);
 
     assert(from.size <= KEY_BYTES_MAX && to.size <= KEY_BYTES_MAX);
     if (move == NULL) {
         return -ENOMEM;
     }
-    *move = (struct move){
-        .id = next_id(thread),
-        .only_new = only_new,
-        .renamenx = only_new,
-        .from_size = (uint32_t)from.size,
-        .to_size = (uint32_t)to.size,
-        .token = {.memory = thread->memory},
-        .intent = {.memory = thread->memory},
-    };
+    move->id = next_id(thread);
+    move->tag = thread->plane->rename_tags[slot_of_key(from)];
+    move->only_new = only_new;
+    move->step = only_new ? STEP_FIND : STEP_PROBE; /* Redis misses the old key first. */
+    move->from_size = (uint32_t)from.size;
+    move->to_size = (uint32_t)to.size;
     memcpy(move->keys, from.data, from.size);
     memcpy(move->keys + from.size, to.data, to.size);
     task_add_for(thread, &move->task, &move_kind, connection, number);
     return 0;
+}
+
+/* ---- What was found ---- */
+
+static bool has(const struct shard_thread *thread, uint64_t id)
+{
+    for (struct task *task = thread->tasks; task != NULL; task = task->next) {
+        if (task->kind == &move_kind && !task->over && move_of(task)->id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void begin_found(struct shard_thread *thread, struct bytes letter_key)
+{
+    uint64_t id = load_u64(letter_key.data + MOVE_KEY_BYTES - 8);
+    struct move *move = has(thread, id) ? NULL : make(thread);
+
+    if (move != NULL) {
+        move->id = id;
+        move->tag = move_tag(letter_key);
+        move->found = true;
+        move->step = STEP_TAKE;
+        thread->moves.count++;
+        task_add(thread, &move->task, &move_kind);
+    }
+}
+
+static void found(void *context, struct bytes key, bool letter)
+{
+    struct shard_thread *thread = context;
+    struct copies_route route;
+
+    if (thread->moves.count >= MOVES_FOUND_MAX) {
+        return;
+    }
+    copies_find(thread, slot_of_key(key), false, &route);
+    if (route.kind != ROUTE_LOCAL) {
+        return;
+    }
+    if (letter) {
+        begin_found(thread, key);
+    } else if (!settles_has(thread, key)) {
+        settles_begin(thread, key);
+    }
+}
+
+uint64_t moves_turn(struct shard_thread *thread)
+{
+    struct moves_found *moves = &thread->moves;
+
+    if (!thread->clustered || thread->stopping || !shard_has_moved(thread->shard)) {
+        return UINT64_MAX;
+    }
+    if (thread->now_us >= moves->due_us) {
+        moves->due_us = thread->now_us + MOVES_LOOK_MS * 1000;
+        shard_visit_moved(thread->shard, found, thread);
+    }
+    return moves->due_us - thread->now_us;
 }

@@ -1,10 +1,14 @@
-/* RENAME between two slots of a cluster, which two nodes may coordinate: who goes from step to step (server/core/rename.h).
+/* RENAME between two slots of a cluster, which two nodes may coordinate: who goes from step to step
+ * (server/core/move.h).
  *
- * Nodes have no journal together, so the session is copied first and destroyed under its old key then: for a moment it is
- * under both, and a node that dies in between leaves it so, but it is never under none, nor half. What is answered BUSY,
- * or by a node that was lost, is asked once more; each step may be.
+ * One is a task of the shard thread whose client asked. It goes on when the client has left. What is answered BUSY, or
+ * by a node that was lost, is asked once more; each step may be. Once it is committed it is tried MOVE_TRIES_MAX times;
+ * then the client is told MAYBE_APPLIED, and it is left to whoever finds the letter.
  *
- * Threads: the shard's whose client asked.
+ * A letter is found, and what is to be settled (settles.h), by the shard (shard_visit_moved()), at which each thread
+ * looks every MOVES_LOOK_MS; what it coordinates becomes a task, MOVES_FOUND_MAX of them at a time.
+ *
+ * Threads: the shard's.
  */
 #ifndef MOVES_H
 #define MOVES_H
@@ -14,11 +18,22 @@
 
 #include "bytes.h"
 
+enum { MOVES_FOUND_MAX = 16, MOVES_LOOK_MS = 250, MOVE_TRIES_MAX = 100 };
+
 struct connection;
 struct shard_thread;
+
+/* What a thread has found. */
+struct moves_found {
+    uint32_t count;  /* Tasks... */
+    uint64_t due_us; /* ... and when it looks again. */
+};
 
 /* Begin one whose end is the reply to request `number` of the connection. Returns 0 or -ENOMEM. */
 int moves_begin(struct shard_thread *thread, struct connection *connection, uint64_t number,
                 struct bytes from, struct bytes to, bool only_new);
+
+/* Begin what was found. Returns when to come again, in us. */
+uint64_t moves_turn(struct shard_thread *thread);
 
 #endif

@@ -27,7 +27,7 @@ struct plane {
     struct pubsub pubsub;
     struct monitor monitor;
     struct slowlog slowlog;
-    uint16_t rename_tags[RENAME_JOURNALS];
+    uint16_t rename_tags[SLOT_COUNT]; /* The first RENAME_JOURNALS are of journals. */
     _Atomic uint32_t
         recovering; /* Threads that have not yet ended what a crash left half done: nothing is accepted. */
     _Atomic uint32_t draining; /* Threads that have nothing left to answer. */

@@ -423,6 +423,7 @@ static void wind_up(struct shard_thread *thread)
 static uint64_t end_of_turn(struct shard_thread *thread)
 {
     uint64_t wait_us = least(IDLE_WAIT_MS * 1000, loading_turn(thread));
+    wait_us = least(wait_us, moves_turn(thread));
     wait_us = least(wait_us, tasks_turn(thread));
     uint64_t now_us = monotonic_us();
 

@@ -27,6 +27,7 @@
 #include "log_writer.h"
 #include "mailbox.h"
 #include "marks.h"
+#include "moves.h"
 #include "native_answer.h"
 #include "native_map.h"
 #include "pause.h"
@@ -99,6 +100,7 @@ struct shard_thread {
     uint32_t cross_first;       /* The shard whose requests come first. */
     struct task *tasks;
     uint64_t news_number;           /* Of the last question to other nodes (news.h). */
+    struct moves_found moves;
     bool messages_came;             /* There are some in its queue (pubsub.h), perhaps... */
     struct pubsub_queued *messages; /* ... and these were taken from it. */
     struct resp_session *monitors;  /* Connections that watch (monitor.h). */

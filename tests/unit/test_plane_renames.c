@@ -40,7 +40,7 @@ static uint32_t target;
 static void restore(struct plane_kit *begun)
 {
     struct buffer record = {.memory = heap_memory()};
-    uint16_t tags[RENAME_JOURNALS];
+    uint16_t tags[SLOT_COUNT];
     uint8_t intent[4096] = {0}, key[RENAME_KEY_BYTES];
 
     make_record(text("old"), text("treasure"), &record);

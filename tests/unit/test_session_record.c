@@ -252,9 +252,17 @@ static void test_check_rules(void **state)
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 20"},
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 27"},
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 22 00"},
-        /* An alias, which no change makes yet. */
-        {0, "10 016b 00 0368e5cf8b01 0101 15 23 6b6579"},
-        {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 15 23"},
+        /* An alias, and one without a key. */
+        {0, "10 016b 00 0368e5cf8b01 0101 15 23 0700000000000000 0000000000000000 00000000 "
+            "00000000 6b6579"},
+        {-EBADMSG,
+         "10 016b 00 0368e5cf8b01 0101 15 23 0700000000000000 0000000000000000 00000000 00000000"},
+        /* One of an incarnation that is dead, which has neither type nor fields then. */
+        {0, "10 016b 04 0368e5cf8b01 0101 00 11 23 0700000000000000 0000000000000000 00000000 "
+            "00000000 6b6579"},
+        {-EBADMSG, "10 016b 04 0368e5cf8b01 0101 00 15 23 0700000000000000 0000000000000000 "
+                   "00000000 00000000 6b6579"},
+        {-EBADMSG, "10 016b 04 0368e5cf8b01 0101 00 11 24 0161 78"},
         /* A score; one that is cut short, or no number; a sum in a sorted set. */
         {0, "10 016b 00 0368e5cf8b01 0101 19 24 0161 000000000000f03f"},
         {-EBADMSG, "10 016b 00 0368e5cf8b01 0101 19 24 0161 0000f03f"},

@@ -6,7 +6,7 @@
 
 enum { ID = 77, OTHER_ID = 78 };
 
-static uint16_t tags[RENAME_JOURNALS];
+static uint16_t tags[SLOT_COUNT];
 
 static void test_journals(void **state)
 {

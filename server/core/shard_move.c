@@ -1,0 +1,372 @@
+/* The steps of move.h. */
+#include "move_parts.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "slot.h"
+
+/* ---- Keys ---- */
+
+static const uint8_t letter_head[] = {1, 'm', '{'};
+
+struct bytes move_letter_key(uint16_t tag, uint64_t id, uint8_t key[MOVE_KEY_BYTES])
+{
+    memcpy(key, letter_head, sizeof letter_head);
+    key[3] = (uint8_t)(tag >> 8);
+    key[4] = (uint8_t)tag;
+    key[5] = '}';
+    store_u64(key + 6, id);
+    return bytes_of(key, MOVE_KEY_BYTES);
+}
+
+bool move_is_letter(struct bytes key)
+{
+    return key.size == MOVE_KEY_BYTES && memcmp(key.data, letter_head, sizeof letter_head) == 0 &&
+           key.data[5] == '}';
+}
+
+uint16_t move_tag(struct bytes letter_key)
+{
+    return (uint16_t)(letter_key.data[3] << 8 | letter_key.data[4]);
+}
+
+uint16_t moved_read_tag(struct reader *from)
+{
+    uint16_t high = read_u8(from);
+
+    return (uint16_t)(high << 8 | read_u8(from));
+}
+
+/* ---- What they have in common ---- */
+
+struct bytes moved_record(const struct turn *turn)
+{
+    return shard_find(turn->shard, turn->request->position, turn->request->key);
+}
+
+struct stamp moved_stamp(const struct turn *turn, struct bytes record)
+{
+    const struct shard *shard = turn->shard;
+    uint64_t newest = session_newest_hlc(record);
+
+    return (struct stamp){
+        .hlc = hlc_next(newest > shard->hlc ? newest : shard->hlc, turn->now_ms),
+        .actor = shard->options.actor,
+    };
+}
+
+/* Stage what was made in shard->written.record. */
+enum status moved_stage(struct turn *turn, struct stamp stamp, bool renamed)
+{
+    struct session_written *written = &turn->shard->written;
+
+    written->changed = true;
+    written->created = written->repeated = false;
+    written->destroyed = renamed;
+    written->next_ms = 0;
+    written->stamp = stamp;
+    turn->opened = false;
+    if (turn_stage(turn) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    turn->moves = renamed;
+    enum status status = shard_stage(turn, turn->request);
+    turn->moves = false;
+    return status;
+}
+
+enum status moved_status(int rc)
+{
+    return rc == 0 ? STATUS_OK : rc == -ENOMEM ? STATUS_NO_MEMORY : STATUS_DAMAGED;
+}
+
+enum status moved_say(struct turn *turn, enum rename_answer what, struct stamp stamp)
+{
+    uint8_t bytes[16];
+
+    alias_store_stamp(bytes, stamp);
+    return rename_say_with(turn, what, bytes_of(bytes, sizeof bytes));
+}
+
+/* Is the letter of a rename here still? */
+bool moved_has_letter(struct turn *turn, uint16_t tag, uint64_t id)
+{
+    struct shard *shard = turn->shard;
+    uint8_t room[MOVE_KEY_BYTES];
+    struct bytes key = move_letter_key(tag, id, room);
+    uint64_t position = keeper_position(shard->options.seed, key);
+    struct bytes record = keeper_find(shard->keeper, position, key);
+    struct session_view view;
+
+    return record.size > 0 && session_open(&view, record, turn->now_ms) == 0 && view.live;
+}
+
+/* The newest alias of this id; or, with id 0, of what was born so. */
+bool moved_find_alias(struct bytes record, uint64_t id, struct stamp origin, struct alias *alias)
+{
+    struct record opened;
+    struct entry entry;
+    bool found = false;
+
+    if (record.size == 0 || record_open(&opened, record, record_format(record)) != 0) {
+        return false;
+    }
+    struct entry_walk walk = entry_walk(&opened);
+    while (entry_next(&walk, &entry)) {
+        struct alias one;
+        if (entry.kind == ENTRY_ALIAS && alias_read(entry.value, &one) &&
+            (id != 0 ? one.id == id : stamp_compare(entry.birth.stamp, origin) == 0)) {
+            *alias = one;
+            found = true;
+        }
+    }
+    return found;
+}
+
+/* ---- The way of a session ---- */
+
+static enum status probe_run(struct turn *turn)
+{
+    struct reader body = reader_of(turn->request->body);
+    bool only_new = read_u8(&body) != 0;
+
+    return rename_say(turn, only_new && turn_view(turn) != NULL ? RENAME_EXISTS : RENAME_DONE);
+}
+
+struct commit {
+    uint64_t id;
+    uint16_t tag;
+    uint8_t only_new;
+    struct bytes target;
+    uint8_t room[MOVE_KEY_BYTES];
+    struct bytes letter;
+};
+
+static bool commit_read(const struct turn *turn, struct commit *commit)
+{
+    struct reader body = reader_of(turn->request->body);
+
+    commit->id = read_u64(&body);
+    commit->tag = moved_read_tag(&body);
+    commit->only_new = read_u8(&body) != 0;
+    commit->target = read_bytes(&body, reader_left(&body));
+    commit->letter = move_letter_key(commit->tag, commit->id, commit->room);
+    return !body.bad && commit->id != 0 && commit->target.size > 0 &&
+           commit->target.size <= KEY_BYTES_MAX &&
+           slot_of_key(commit->letter) == shard_slot(turn->request->position);
+}
+
+/* What is under a letter's key: its intent, or nothing. The turn is where it was then. */
+static struct bytes find_letter(struct turn *turn, struct bytes key)
+{
+    const struct request *whole = turn->request;
+    const struct policy *policy = turn->policy;
+    struct request request = *whole;
+
+    rename_to_own(turn, &request, key);
+    struct bytes intent = rename_own_value(turn_view(turn));
+    turn->request = whole;
+    turn->policy = policy;
+    turn->opened = false;
+    return intent;
+}
+
+/* Alias and letter, of the session in view. */
+static enum status commit_both(struct turn *turn, const struct commit *commit,
+                               const struct session_view *view)
+{
+    struct shard *shard = turn->shard;
+    const struct request *whole = turn->request;
+    const struct session_rules *rules = &turn->policy->rules;
+    struct bytes record = view->record;
+    struct stamp stamp = moved_stamp(turn, record);
+    struct request request = *whole;
+    const struct rename_intent intent = {
+        .id = commit->id,
+        .now_ms = turn->now_ms,
+        .hlc = stamp.hlc,
+        .number = commit->only_new,
+        .key = commit->target,
+        .record = record,
+    };
+    const struct alias alias = {.id = commit->id, .key = commit->target};
+    uint64_t until =
+        rules->no_resurrect ? hlc_of_ms(hlc_ms(stamp.hlc) + rules->tombstone_keep_ms) : 0;
+
+    if (rename_put_intent(&shard->scratch, &intent) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status status = rename_say_with(turn, RENAME_DONE, buffer_bytes(&shard->scratch));
+    if (status == STATUS_OK) {
+        status = moved_status(alias_begin(record, stamp, &alias, until, &shard->written.record));
+    }
+    status = status == STATUS_OK ? moved_stage(turn, stamp, true) : status;
+    if (status == STATUS_OK) {
+        turn->moved = true;
+        status = rename_write_own(turn, &request, commit->letter,
+                                  bytes_of(turn->answer->data + 1, turn->answer->size - 1));
+    }
+    turn->request = whole;
+    return status;
+}
+
+static enum status commit_run(struct turn *turn)
+{
+    struct commit commit;
+    struct alias alias;
+
+    if (!commit_read(turn, &commit)) {
+        return STATUS_INVALID;
+    }
+    struct bytes intent = find_letter(turn, commit.letter);
+    if (intent.size > 0) {
+        return rename_say_with(turn, RENAME_DONE, intent);
+    }
+    if (moved_find_alias(moved_record(turn), commit.id, (struct stamp){0, {0, 0}}, &alias)) {
+        return rename_say(turn, RENAME_DONE);
+    }
+    struct session_view *view = turn_view(turn);
+    if (view == NULL) {
+        return rename_say(turn, RENAME_NONE);
+    }
+    enum status status = commit_both(turn, &commit, view);
+    if (status == STATUS_OK) {
+        shard_note_moved(turn->shard, keeper_position(turn->shard->options.seed, commit.letter));
+    }
+    return status;
+}
+
+static enum status take_run(struct turn *turn)
+{
+    struct bytes intent = rename_own_value(turn_view(turn));
+
+    return intent.size > 0 ? rename_say_with(turn, RENAME_DONE, intent)
+                           : rename_say(turn, RENAME_NONE);
+}
+
+/* The birth of what was just staged at the key of this request. */
+static struct stamp staged_birth(struct turn *turn, const struct request *whole)
+{
+    struct request again = *whole;
+
+    turn_to(turn, &again);
+    struct session_view *view = turn_view(turn);
+    turn->request = whole;
+    return view != NULL ? view->leader_.birth.stamp : (struct stamp){0, {0, 0}};
+}
+
+static enum status deliver_run(struct turn *turn)
+{
+    const struct request *whole = turn->request;
+    struct shard *shard = turn->shard;
+    struct rename_intent intent;
+    struct stamp birth;
+
+    if (!rename_intent_read(whole->body, &intent) || !bytes_equal(intent.key, whole->key)) {
+        return STATUS_INVALID;
+    }
+    if (rename_is_applied(turn, &intent, &birth)) {
+        return moved_say(turn, RENAME_DONE, birth);
+    }
+    turn->opened = false;
+    if (intent.number != 0 && turn_view(turn) != NULL) {
+        return rename_say(turn, RENAME_EXISTS);
+    }
+    if (intent.hlc > shard->hlc) {
+        shard->hlc = intent.hlc; /* It comes after the commit. */
+    }
+    enum status status = rename_paste(turn, &intent, intent.id);
+    return status == STATUS_OK ? moved_say(turn, RENAME_DONE, staged_birth(turn, whole)) : status;
+}
+
+/* The letter goes. The turn is where it was then. */
+static enum status drop_letter(struct turn *turn, struct bytes key)
+{
+    const struct request *whole = turn->request;
+    const struct policy *policy = turn->policy;
+    struct request request = *whole;
+
+    if (turn_stage(turn) != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    rename_to_own(turn, &request, key);
+    turn->moves = true;
+    enum status status = rename_destroy(turn);
+    turn->moves = false;
+    turn->request = whole;
+    turn->policy = policy;
+    turn->opened = false;
+    return status;
+}
+
+static enum status arrive_run(struct turn *turn)
+{
+    struct reader body = reader_of(turn->request->body);
+    uint64_t id = read_u64(&body);
+    uint16_t tag = moved_read_tag(&body);
+    struct stamp birth = alias_read_stamp(&body);
+    uint8_t room[MOVE_KEY_BYTES];
+
+    if (body.bad || id == 0) {
+        return STATUS_INVALID;
+    }
+    enum status status = drop_letter(turn, move_letter_key(tag, id, room));
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct bytes record = moved_record(turn);
+    struct stamp stamp = moved_stamp(turn, record);
+    int rc = record.size == 0 || record_is_cold(record)
+                 ? -ENOENT
+                 : alias_arrive(record, stamp, id, birth, &turn->shard->written.record);
+    if (rc != -ENOENT) {
+        status = rc == 0 ? moved_stage(turn, stamp, false) : moved_status(rc);
+    }
+    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
+}
+
+static enum status back_run(struct turn *turn)
+{
+    const struct request *whole = turn->request;
+    const struct policy *policy = turn->policy;
+    struct reader body = reader_of(whole->body);
+    uint16_t tag = moved_read_tag(&body);
+    uint8_t room[MOVE_KEY_BYTES];
+    struct rename_intent intent;
+    struct stamp birth;
+
+    if (!rename_intent_read(read_bytes(&body, reader_left(&body)), &intent) || intent.id == 0) {
+        return STATUS_INVALID;
+    }
+    enum status status = drop_letter(turn, move_letter_key(tag, intent.id, room));
+    if (status == STATUS_OK && !rename_is_applied(turn, &intent, &birth) &&
+        turn_view(turn) == NULL) {
+        status = rename_paste(turn, &intent, intent.id);
+        turn->request = whole;
+        turn->policy = policy;
+    }
+    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
+}
+
+const struct procedure move_probe = {.name = "move-probe", .inner = true, .run = probe_run};
+const struct procedure move_commit = {.name = "move-commit",
+                                      .inner = true,
+                                      .run = commit_run,
+                                      .safe = true};
+const struct procedure move_take = {.name = "move-take",
+                                    .inner = true,
+                                    .run = take_run,
+                                    .safe = true};
+const struct procedure move_deliver = {.name = "move-deliver",
+                                       .inner = true,
+                                       .run = deliver_run,
+                                       .safe = true};
+const struct procedure move_arrive = {.name = "move-arrive",
+                                      .inner = true,
+                                      .run = arrive_run,
+                                      .ends = true};
+const struct procedure move_back = {.name = "move-back",
+                                    .inner = true,
+                                    .run = back_run,
+                                    .safe = true};

@@ -1,0 +1,305 @@
+/* Renames between nodes, over links between real planes: what was left half done is ended, and what both sides of a partition
+ * did is settled. */
+#include "alias.h"
+#include "check.h"
+#include "heap.h"
+#include "move.h"
+#include "planes_kit.h"
+
+static struct planes_kit kit;
+static uint16_t tags[SLOT_COUNT];
+
+static uint64_t then_ms; /* Not long ago. */
+
+/* ---- Records, as a node has them when it starts ---- */
+
+static struct shard *shard_of(struct plane_kit *node, struct bytes key)
+{
+    return node->shards[slot_of_key(key) % node->options.shard_count];
+}
+
+static bool owns(const struct plane_kit *node, struct bytes key)
+{
+    uint32_t first = slot_of_key(key) % kit.count, number = node->options.actor.node - 1;
+
+    return number == first || number == (first + 1) % kit.count;
+}
+
+static bool is_first(const struct plane_kit *node, struct bytes key)
+{
+    return node->options.actor.node - 1 == slot_of_key(key) % kit.count;
+}
+
+static void give(struct plane_kit *node, struct bytes key, const struct buffer *record)
+{
+    assert_int_equal(shard_restore_record(shard_of(node, key), buffer_bytes(record)), 0);
+}
+
+/* What a write makes of a record, by a node of that number. */
+static void write_to(struct buffer *record, struct bytes key, uint32_t node, uint64_t now_ms,
+                     const struct change *change)
+{
+    const struct session_rules rules = {.session_bytes_max = 65536, .fields_max = 16};
+    struct session_written written;
+    uint8_t list[2048];
+
+    assert_true(change_size(change) <= sizeof list);
+    const uint8_t *end = change_put(list, change);
+    const struct session_write write = {
+        .key = key,
+        .record = buffer_bytes(record),
+        .rules = &rules,
+        .now_ms = now_ms,
+        .actor = {node, 1},
+        .mode = WRITE_UPSERT,
+        .type = SESSION_MAP,
+        .changes = bytes_of(list, (size_t)(end - list)),
+    };
+    session_written_init(&written, heap_memory());
+    assert_int_equal(session_write(&write, &written), STATUS_OK);
+    record->size = 0;
+    assert_int_equal(buffer_append(record, buffer_bytes(&written.record)), 0);
+    session_written_fini(&written);
+}
+
+static void set_field(struct buffer *record, struct bytes key, uint32_t node, uint64_t now_ms,
+                      const char *name, const char *value)
+{
+    const struct change change = {
+        .operation = CHANGE_SET, .name = text(name), .value = text(value)};
+
+    write_to(record, key, node, now_ms, &change);
+}
+
+static struct stamp birth_of(const struct buffer *record)
+{
+    struct session_view view;
+
+    assert_int_equal(session_open(&view, buffer_bytes(record), then_ms), 0);
+    return view.leader_.birth.stamp;
+}
+
+static void rename_to(struct buffer *record, uint32_t node, uint64_t now_ms, uint64_t id,
+                      struct bytes to, struct stamp birth)
+{
+    const struct alias alias = {.id = id, .birth = birth, .key = to};
+    const struct stamp stamp = {hlc_of_ms(now_ms), {node, 1}};
+    struct buffer out = {.memory = heap_memory()};
+
+    assert_int_equal(alias_begin(buffer_bytes(record), stamp, &alias, 0, &out), 0);
+    record->size = 0;
+    assert_int_equal(buffer_append(record, buffer_bytes(&out)), 0);
+    buffer_fini(&out);
+}
+
+/* One session under `new`, at all of its owners. Returns its birth. */
+static struct stamp give_target(struct plane_kit *node, struct bytes new, uint64_t now_ms)
+{
+    struct buffer record = {.memory = heap_memory()};
+
+    set_field(&record, new, 1, now_ms, "f", "treasure");
+    if (owns(node, new)) {
+        give(node, new, &record);
+    }
+    struct stamp birth = birth_of(&record);
+    buffer_fini(&record);
+    return birth;
+}
+
+/* The letter of a rename, with the old session. */
+static void make_letter(struct buffer *letter, struct bytes key, const struct buffer *old,
+                        struct bytes to, uint64_t id)
+{
+    uint8_t intent[2048] = {0};
+
+    store_u64(intent, id);
+    store_u64(intent + 8, then_ms);
+    store_u64(intent + 16, hlc_of_ms(then_ms));
+    uint8_t *at = varint_put(intent + 25, to.size);
+    memcpy(at, to.data, to.size);
+    memcpy(at + to.size, old->data, old->size);
+    const struct change change = {
+        .operation = CHANGE_SET,
+        .name = bytes_of((const uint8_t *)"", 0),
+        .value = bytes_of(intent, (size_t)(at - intent) + to.size + old->size)};
+    struct rename_intent read;
+    assert_true(rename_intent_read(change.value, &read));
+    write_to(letter, key, 1, then_ms, &change);
+}
+
+/* ---- Stories: what the two owners of an old key have ---- */
+
+enum { STORIES = 12 };
+
+static char name_room[64];
+
+static struct bytes name_of(const char *what, uint32_t number)
+{
+    int size = snprintf(name_room, sizeof name_room, "%s%u", what, number);
+
+    return bytes_of(name_room, (size_t)size);
+}
+
+/* One of them has a letter that was not delivered. */
+static void restore_letter(struct plane_kit *node, uint32_t number)
+{
+    struct buffer old = {.memory = heap_memory()}, letter = old;
+    char name[32], to[32];
+    uint8_t room[MOVE_KEY_BYTES];
+
+    snprintf(name, sizeof name, "letter%u", number);
+    snprintf(to, sizeof to, "letter-new%u", number);
+    struct bytes key = move_letter_key(tags[slot_of_key(text(name))], 100 + number, room);
+    set_field(&old, text(name), 1, then_ms, "f", "treasure");
+    make_letter(&letter, key, &old, text(to), 100 + number);
+    if (owns(node, text(name)) && is_first(node, text(name)) == (number % 2 == 0)) {
+        rename_to(&old, 1, then_ms + 1, 100 + number, text(to), (struct stamp){0, {0, 0}});
+        give(node, text(name), &old);
+        give(node, key, &letter);
+    }
+    buffer_fini(&old);
+    buffer_fini(&letter);
+}
+
+/* Both renamed it. */
+static void restore_two(struct plane_kit *node, uint32_t number)
+{
+    struct buffer old = {.memory = heap_memory()};
+    char name[32], left[32], right[32];
+
+    snprintf(name, sizeof name, "two%u", number);
+    snprintf(left, sizeof left, "two-left%u", number);
+    snprintf(right, sizeof right, "two-right%u", number);
+    struct stamp first = give_target(node, text(left), then_ms + 10);
+    struct stamp second = give_target(node, text(right), then_ms + 20);
+    set_field(&old, text(name), 1, then_ms, "f", "treasure");
+    if (owns(node, text(name)) && is_first(node, text(name)) == (number % 2 == 0)) {
+        rename_to(&old, 1, then_ms + 1, 1000 + number, text(left), first);
+        give(node, text(name), &old);
+    } else if (owns(node, text(name))) {
+        rename_to(&old, 2, then_ms + 2, 2000 + number, text(right), second);
+        give(node, text(name), &old);
+    }
+    buffer_fini(&old);
+}
+
+/* One renamed it; the other wrote to it, or ended it. */
+static void restore_late(struct plane_kit *node, uint32_t number, bool ends)
+{
+    static const struct change destroy = {.operation = CHANGE_DESTROY};
+    struct buffer old = {.memory = heap_memory()};
+    char name[32], to[32];
+
+    snprintf(name, sizeof name, ends ? "end%u" : "late%u", number);
+    snprintf(to, sizeof to, ends ? "end-new%u" : "late-new%u", number);
+    struct stamp birth = give_target(node, text(to), then_ms + 10);
+    set_field(&old, text(name), 1, then_ms, "f", "treasure");
+    if (owns(node, text(name)) && is_first(node, text(name)) == (number % 2 == 0)) {
+        rename_to(&old, 1, then_ms + 1, 3000 + number, text(to), birth);
+        give(node, text(name), &old);
+    } else if (owns(node, text(name)) && ends) {
+        write_to(&old, text(name), 2, then_ms + 5, &destroy);
+        give(node, text(name), &old);
+    } else if (owns(node, text(name))) {
+        set_field(&old, text(name), 2, then_ms + 5, "g", "late");
+        give(node, text(name), &old);
+    }
+    buffer_fini(&old);
+}
+
+static void restore(struct plane_kit *node)
+{
+    for (uint32_t number = 0; number < STORIES; number++) {
+        restore_letter(node, number);
+        restore_two(node, number);
+        restore_late(node, number, false);
+        restore_late(node, number, true);
+    }
+}
+
+/* ---- Clients ---- */
+
+static void read_line(struct plane_client *client, char line[128])
+{
+    size_t size = 0;
+
+    do {
+        assert_true(size < 127);
+        assert_int_equal(plane_client_recv(client, line + size++, 1), 1);
+    } while (line[size - 1] != '\n');
+    line[size - 2] = '\0';
+}
+
+/* Ask again until the field has that value; NULL: it has none. */
+static void await(struct plane_client *client, struct bytes key, const char *field,
+                  const char *value)
+{
+    char line[128] = "", ask[128];
+    bool is = false;
+
+    int size =
+        snprintf(ask, sizeof ask, "HGET %.*s %s\r\n", (int)key.size, (const char *)key.data, field);
+    for (int tries = 0; !is; tries++) {
+        if (tries == 60000) {
+            fail_msg("%s: %s", ask, line);
+        }
+        usleep(tries > 0 ? 1000 : 0);
+        plane_client_send(client, bytes_of(ask, (size_t)size));
+        read_line(client, line);
+        bool none = strcmp(line, "$-1") == 0;
+        if (line[0] == '$' && !none) {
+            read_line(client, line);
+            is = value != NULL && strcmp(line, value) == 0;
+        } else {
+            is = none && value == NULL;
+        }
+    }
+}
+
+static void test_all_is_settled(void **state)
+{
+    static const uint32_t shards[] = {2, 1, 2};
+    struct plane_client clients[3];
+
+    (void)state;
+    rename_tags(tags);
+    planes_kit_init(&kit, 3, shards);
+    then_ms = plane_kit_now_ms(&kit.nodes[0]) - 5000;
+    for (uint32_t i = 0; i < 3; i++) {
+        kit.nodes[i].restore = restore;
+    }
+    planes_kit_start(&kit, 2);
+    for (uint32_t i = 0; i < 3; i++) {
+        plane_client_connect(&clients[i], &kit.nodes[i]);
+    }
+    for (uint32_t number = 0; number < STORIES; number++) {
+        struct plane_client *client = &clients[number % 3];
+        await(client, name_of("letter-new", number), "f", "treasure");
+        await(client, name_of("two-left", number), "f", NULL);
+        await(client, name_of("late-new", number), "g", "late");
+        await(client, name_of("end-new", number), "f", NULL);
+    }
+    for (uint32_t number = 0; number < STORIES; number++) {
+        struct plane_client *client = &clients[(number + 1) % 3];
+        await(client, name_of("letter", number), "f", NULL);
+        await(client, name_of("letter-new", number), "f", "treasure");
+        await(client, name_of("two", number), "f", NULL);
+        await(client, name_of("two-right", number), "f", "treasure");
+        await(client, name_of("late", number), "g", NULL);
+        await(client, name_of("late-new", number), "f", "treasure");
+        await(client, name_of("end", number), "f", NULL);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        plane_client_close(&clients[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_is_settled),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
