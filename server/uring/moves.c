@@ -34,7 +34,8 @@ struct move {
     bool only_new;
     bool found;  /* As a letter: nobody waits for it. */
     bool unsure; /* A commit was asked for, and not answered. */
-    uint32_t from_size, to_size, tries;
+    uint64_t begun_us;
+    uint32_t from_size, to_size;
     uint8_t keys[2 * KEY_BYTES_MAX];
     uint8_t birth[STAMP_BYTES];
     struct buffer intent;
@@ -287,14 +288,15 @@ static void step_done(struct shard_thread *thread, struct move *move, enum renam
 }
 
 /* Will it help to ask once more? Before the commit nobody loses anything by an error. */
-static bool may_repeat(struct move *move, enum status status)
+static bool may_repeat(const struct shard_thread *thread, const struct move *move,
+                       enum status status)
 {
     bool is_committed = move->step > STEP_TAKE || move->unsure;
     bool passes = status == STATUS_BUSY || status == STATUS_MAYBE_APPLIED ||
                   (is_committed && (status == STATUS_UNAVAILABLE || status == STATUS_MEMORY_FULL ||
                                     status == STATUS_DISK_FULL));
 
-    return passes && !move->found && ++move->tries < MOVE_TRIES_MAX;
+    return passes && !move->found && thread->now_us - move->begun_us < MOVE_PATIENCE_MS * 1000;
 }
 
 /* It will not. What was committed is left to whoever finds it. */
@@ -318,7 +320,7 @@ static void answered(struct shard_thread *thread, struct task *task,
         step_done(thread, move, what, read_bytes(&reader, reader_left(&reader)));
     } else if (answer->status == STATUS_NOT_FOUND && move->step == STEP_COMMIT) {
         step_done(thread, move, RENAME_NONE, answer->bytes);
-    } else if (may_repeat(move, answer->status)) {
+    } else if (may_repeat(thread, move, answer->status)) {
         go_on(thread, move, (enum step)move->step, MOVE_RETRY_US);
     } else {
         fail(thread, move, answer->status);
@@ -352,6 +354,7 @@ int moves_begin(struct shard_thread *thread, struct connection *connection, uint
         return -ENOMEM;
     }
     move->id = next_id(thread);
+    move->begun_us = thread->now_us;
     move->tag = thread->plane->rename_tags[slot_of_key(from)];
     move->only_new = only_new;
     move->step = only_new ? STEP_FIND : STEP_PROBE; /* Redis misses the old key first. */
@@ -393,11 +396,13 @@ static void begin_found(struct shard_thread *thread, struct bytes letter_key)
 static void found(void *context, struct bytes key, bool letter)
 {
     struct shard_thread *thread = context;
+    struct moves_found *moves = &thread->moves;
     struct copies_route route;
 
-    if (thread->moves.count >= MOVES_FOUND_MAX) {
+    if (moves->seen++ < moves->hand || moves->count >= MOVES_FOUND_MAX) {
         return;
     }
+    moves->hand = moves->seen;
     copies_find(thread, slot_of_key(key), false, &route);
     if (route.kind != ROUTE_LOCAL) {
         return;
@@ -418,7 +423,9 @@ uint64_t moves_turn(struct shard_thread *thread)
     }
     if (thread->now_us >= moves->due_us) {
         moves->due_us = thread->now_us + MOVES_LOOK_MS * 1000;
+        moves->seen = 0;
         shard_visit_moved(thread->shard, found, thread);
+        moves->hand = moves->hand >= moves->seen ? 0 : moves->hand;
     }
     return moves->due_us - thread->now_us;
 }

@@ -2,11 +2,11 @@
  * (server/core/move.h).
  *
  * One is a task of the shard thread whose client asked. It goes on when the client has left. What is answered BUSY, or
- * by a node that was lost, is asked once more; each step may be. Once it is committed it is tried MOVE_TRIES_MAX times;
- * then the client is told MAYBE_APPLIED, and it is left to whoever finds the letter.
+ * by a node that was lost, is asked once more; each step may be. After MOVE_PATIENCE_MS it is not; then the client is
+ * told, of what was committed MAYBE_APPLIED, and that is left to whoever finds the letter.
  *
  * A letter is found, and what is to be settled (settles.h), by the shard (shard_visit_moved()), at which each thread
- * looks every MOVES_LOOK_MS; what it coordinates becomes a task, MOVES_FOUND_MAX of them at a time.
+ * looks every MOVES_LOOK_MS; what it coordinates becomes a task, MOVES_FOUND_MAX of them at a time, each in its turn.
  *
  * Threads: the shard's.
  */
@@ -18,7 +18,7 @@
 
 #include "bytes.h"
 
-enum { MOVES_FOUND_MAX = 16, MOVES_LOOK_MS = 250, MOVE_TRIES_MAX = 100 };
+enum { MOVES_FOUND_MAX = 16, MOVES_LOOK_MS = 250, MOVE_PATIENCE_MS = 10000 };
 
 struct connection;
 struct shard_thread;
@@ -27,6 +27,8 @@ struct shard_thread;
 struct moves_found {
     uint32_t count;  /* Tasks... */
     uint64_t due_us; /* ... and when it looks again. */
+    uint32_t seen;   /* Of what it comes by now so many were passed... */
+    uint32_t hand;   /* ... of which those had their turn before. */
 };
 
 /* Begin one whose end is the reply to request `number` of the connection. Returns 0 or -ENOMEM. */

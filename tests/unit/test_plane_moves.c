@@ -295,10 +295,48 @@ static void test_all_is_settled(void **state)
     planes_kit_stop(&kit);
 }
 
+/* A key that nobody can have now: nothing is renamed. */
+static void test_nobody_is_there(void **state)
+{
+    static const uint32_t shards[] = {1, 2, 1};
+    struct plane_client client;
+    char line[128], command[128];
+    uint32_t refused = 0;
+
+    (void)state;
+    planes_kit_init(&kit, 3, shards);
+    planes_kit_start(&kit, 1);
+    plane_client_connect(&client, &kit.nodes[0]);
+    plane_kit_stop(&kit.nodes[2]);
+    kit.nodes[2].plane = NULL;
+    for (uint32_t number = 0; refused < 2; number++) {
+        char old[16], new[16];
+        snprintf(old, sizeof old, "old%u", number);
+        snprintf(new, sizeof new, "new%u", number);
+        if (planes_kit_owner(&kit, new) != 2 || planes_kit_owner(&kit, old) == 2) {
+            continue;
+        }
+        refused++;
+        int size = snprintf(command, sizeof command, "HSET %s f v\r\n", old);
+        plane_client_send(&client, bytes_of(command, (size_t)size));
+        read_line(&client, line);
+        assert_string_equal(line, ":1");
+        size = snprintf(command, sizeof command, "RENAME%s %s %s\r\n", refused == 1 ? "" : "NX",
+                        old, new);
+        plane_client_send(&client, bytes_of(command, (size_t)size));
+        read_line(&client, line);
+        assert_memory_equal(line, "-NOREPLICAS", 11);
+        await(&client, text(old), "f", "v");
+    }
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_is_settled),
+        cmocka_unit_test(test_nobody_is_there),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
