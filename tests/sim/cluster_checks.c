@@ -111,6 +111,62 @@ static void check_floor(struct cluster_node *node, const struct cluster_request 
               request->client, request->key);
 }
 
+/* ---- Deadlines ---- */
+
+void cluster_check_access(struct cluster_node *node, uint32_t key)
+{
+    uint64_t *latest = &cluster_scenario_of(node->sim)->accesses[key];
+    uint64_t now_ms = copies_node_now_ms(node->copies);
+
+    *latest = now_ms > *latest ? now_ms : *latest;
+}
+
+/* May the deadline of what this write made have passed: its own, or one that was set later? */
+static bool is_over(struct cluster_node *node, const struct copies_write *write, uint32_t number)
+{
+    const struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
+    const struct copies_oracle *oracle = &scenario->copies.oracle;
+    uint64_t now_ms = copies_node_now_ms(node->copies) + scenario->skew_ms;
+    bool over = now_ms >= write->now_ms + copies_ttl_ms(number);
+
+    for (uint32_t i = 0; i < oracle->write_count && !over; i++) {
+        const struct copies_write *later = &oracle->writes[i];
+        over = later->key == write->key && !later->destroys && later->executions > 0 &&
+               later->hlc >= write->hlc && now_ms >= later->now_ms + copies_ttl_ms(i);
+    }
+    return write->key < COPIES_TIMED_KEYS && over;
+}
+
+/* No session is shown past the deadline that the newest of what is shown has set. After a restart an idle one may be an
+ * eighth later, and so may one be that a copy shows; its clock goes by the newest time that was heard of. */
+static void check_deadline(struct cluster_node *node, uint32_t key, const struct session_view *view)
+{
+    const struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
+    const struct copies_oracle *oracle = &scenario->copies.oracle;
+    const struct copies_write *newest = NULL;
+    uint64_t now_ms = copies_node_now_ms(node->copies), ttl_ms = 0;
+
+    for (uint32_t i = 0; key < COPIES_TIMED_KEYS && i < oracle->write_count; i++) {
+        const struct copies_write *write = &oracle->writes[i];
+        if (write->key == key && write->executions > 0 && !write->destroys &&
+            (newest == NULL || write->hlc > newest->hlc) && shows(view, write, i)) {
+            newest = write;
+            ttl_ms = copies_ttl_ms(i);
+        }
+    }
+    if (newest == NULL || newest->executions > 1) {
+        return; /* Which time counts is not known. */
+    }
+    uint64_t until_ms = newest->idles
+                            ? scenario->accesses[key] + ttl_ms + ttl_ms / 8 + scenario->skew_ms
+                            : newest->now_ms + ttl_ms;
+    SIM_CHECK("deadline", now_ms < until_ms,
+              "node %u shows key %u %" PRIu64 " ms after its deadline", node->place, key,
+              now_ms - until_ms);
+}
+
+/* ---- What a client knows ---- */
+
 /* Is what this client was told is written in what is as new as that? */
 static void check_own_writes(struct cluster_node *node, const struct cluster_request *request,
                              const struct session_view *view)
@@ -123,7 +179,8 @@ static void check_own_writes(struct cluster_node *node, const struct cluster_req
         const struct copies_write *write = &oracle->writes[i];
         if (write->client == request->client && write->key == request->key && write->level != 0 &&
             !write->destroys && (view == NULL || !shows(view, write, i))) {
-            SIM_CHECK("own-writes", copies_may_be_ended(oracle, write),
+            SIM_CHECK("own-writes",
+                      copies_may_be_destroyed(oracle, write) || is_over(node, write, i),
                       "node %u answers client %u without its write %u of key %u", node->place,
                       request->client, i, request->key);
         }
@@ -140,6 +197,7 @@ void cluster_check_get(struct cluster_node *node, const struct cluster_request *
         check_floor(node, request);
     }
     if (reply->status == STATUS_OK) {
+        check_deadline(node, request->key, reply->view);
         check_own_writes(node, request, reply->view);
     } else if (reply->status == STATUS_NOT_FOUND) {
         check_own_writes(node, request, NULL);

@@ -36,6 +36,7 @@ static uint32_t draw_write(struct sim *sim, uint32_t client, uint32_t key)
 
     *write = (struct copies_write){.key = key, .client = client};
     write->destroys = key < COPIES_DESTROYED_KEYS && draw(sim, 100) < DESTROY_PERCENT;
+    write->idles = key == 1;
     write->adds = key >= COPIES_KEYS - ADDED_KEYS && draw(sim, 2) == 0;
     if (write->adds) {
         write->place = scenario->additions[key]++;

@@ -72,6 +72,9 @@ static void note_reply(struct cluster_node *node, struct cluster_call *call,
     } else if (reply->status == STATUS_OK && !reply->repeated) {
         copies_oracle_executed(node->copies, request->write, reply->hlc);
     }
+    if (reply->status == STATUS_OK && !request->any) {
+        cluster_check_access(node, request->key);
+    }
     node->sim->counts[SIM_REPEATS_KNOWN] += reply->repeated;
 }
 

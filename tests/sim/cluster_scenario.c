@@ -11,6 +11,7 @@
 enum {
     QUIET_US = 5 * 1000000, /* All join. */
     TROUBLE_US = 20 * 1000000,
+    TOMBSTONE_MS = 120 * 1000, /* Longer than anybody is away. */
     SETTLE_US = 60 * 1000000,
     EPILOGUE_US = 1 * 1000000,
 };
@@ -23,15 +24,19 @@ static void begin(struct sim *sim)
     sim->context = scenario;
     sim->net.streams = true;
     scenario->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    scenario->copies.tombstone_ms = TOMBSTONE_MS;
     scenario->copies.replicas = 2 + (uint32_t)sim_between(sim, SIM_RANDOM_NODES, 0, 1);
     scenario->copies.knows = cluster_knows;
     scenario->copies.level = cluster_levels;
+    bool skewed = sim_chance(sim, SIM_RANDOM_NODES, 50);
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         cluster_node_init(&scenario->nodes[i], sim, i);
         /* Nodes whose clocks are far apart do not talk to each other. */
+        sim->nodes[i].clock.offset_ms = skewed ? sim->nodes[i].clock.offset_ms : 0;
         sim->nodes[i].clock.offset_ms -= (int64_t)(sim->nodes[i].clock.boot_us / 1000);
         sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 50);
     }
+    scenario->skew_ms = (skewed ? 2 * SIM_CLOCK_SKEW_MS_MAX : 0) + CLUSTER_SIM_DRIFT_MS;
     scenario->copies.nodes[1].founds = true;
     scenario->copies.nodes[1].number = 1;
     cluster_clients_begin(sim);

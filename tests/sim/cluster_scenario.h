@@ -30,7 +30,8 @@ enum {
     CLUSTER_SIM_DOWN_AFTER_MS = 600,
     CLUSTER_SIM_COOLDOWN_MS = 1000,
     CLUSTER_SIM_COOLDOWN_MS_MAX = 4000,
-    CLUSTER_SIM_SKEW_MS = 2 * SIM_CLOCK_SKEW_MS_MAX + 100, /* With what clocks drift in a run. */
+    CLUSTER_SIM_DRIFT_MS = 100, /* More than clocks drift in a run. */
+    CLUSTER_SIM_SKEW_MS = 2 * SIM_CLOCK_SKEW_MS_MAX + CLUSTER_SIM_DRIFT_MS,
 };
 
 /* Beside enum copies_message. */
@@ -115,7 +116,8 @@ struct cluster_scenario {
     struct cluster_node nodes[1 + SIM_NODES_MAX];
     struct cluster_client clients[1 + CLUSTER_SIM_CLIENTS];
     uint32_t additions[COPIES_KEYS];
-    uint64_t accesses[COPIES_KEYS]; /* Of each key, the latest by its node's clock. */
+    uint64_t accesses[COPIES_KEYS]; /* Of each key, the latest, by the clock of its node. */
+    uint64_t skew_ms;               /* How far apart clocks are, at most. */
     uint32_t leaving;               /* The place of a node that is being removed; 0: none. */
     int null_fd;
     /* What is known of all lives. */
@@ -184,7 +186,8 @@ bool cluster_clients_are_done(const struct cluster_scenario *scenario);
 void cluster_check_map(struct cluster_node *node, const struct map *map);
 /* After each event of a node's control plane. */
 void cluster_check_node(struct cluster_node *node);
-/* A GET is answered so at a node. */
+/* A key is used, or read: a GET is answered so at a node. */
+void cluster_check_access(struct cluster_node *node, uint32_t key);
 void cluster_check_get(struct cluster_node *node, const struct cluster_request *request,
                        const struct reply *reply);
 

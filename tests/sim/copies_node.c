@@ -325,7 +325,8 @@ struct bytes copies_changes(const struct copies_write *write, uint32_t number, u
                                   .name = bytes_of_string("same"),
                                   .value = bytes_of_string(name)});
         if (write->key < COPIES_TIMED_KEYS) {
-            add(&end, (struct change){.operation = CHANGE_TTL, .ms = copies_ttl_ms(number)});
+            add(&end, (struct change){.operation = write->idles ? CHANGE_IDLE : CHANGE_TTL,
+                                      .ms = copies_ttl_ms(number)});
         }
     }
     return bytes_of(to, (size_t)(end - to));
@@ -483,7 +484,7 @@ void copies_node_open(struct copies_node *node)
     bool created = node->epoch_count == 0;
 
     policy_defaults(&row);
-    row.rules.tombstone_keep_ms = COPIES_TOMBSTONE_MS;
+    row.rules.tombstone_keep_ms = copies_scenario_of(node->sim)->tombstone_ms;
     int rc = policies_init(&node->policies, &row, 1);
     assert(rc == 0);
     wall_clock_init(&node->clock, sim_clock_system_ms, &node->sim->nodes[node->node].clock);

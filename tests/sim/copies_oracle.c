@@ -196,9 +196,11 @@ static bool may_be_lost(const struct copies_oracle *oracle, const struct copies_
 
 bool copies_may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write)
 {
-    if (write->key < COPIES_TIMED_KEYS) {
-        return true;
-    }
+    return write->key < COPIES_TIMED_KEYS || copies_may_be_destroyed(oracle, write);
+}
+
+bool copies_may_be_destroyed(const struct copies_oracle *oracle, const struct copies_write *write)
+{
     for (uint32_t i = 0; i < oracle->write_count; i++) {
         const struct copies_write *other = &oracle->writes[i];
         if (other->destroys && other->key == write->key && other->executions > 0 &&

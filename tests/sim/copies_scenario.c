@@ -8,6 +8,7 @@
 
 enum {
     TROUBLE_US = 15 * 1000000,
+    TOMBSTONE_MS = 1000,
     SETTLE_US = 30 * 1000000,
     EPILOGUE_US = 1 * 1000000,
     WRITE_US_MAX = 40000,
@@ -75,6 +76,7 @@ static void begin(struct sim *sim)
     memset(scenario, 0, sizeof *scenario);
     sim->context = scenario;
     sim->net.streams = true;
+    scenario->tombstone_ms = TOMBSTONE_MS;
     scenario->replicas = 2 + draw(sim, 2);
     make_tables(sim, scenario);
     for (uint32_t i = 1; i <= sim->node_count; i++) {

@@ -31,7 +31,6 @@ enum {
     COPIES_WAITING_BYTES_MAX = 65536,
     COPIES_ROUND_MS =
         5000, /* The background finds what nothing else tells of: well within the time to settle. */
-    COPIES_TOMBSTONE_MS = 1000,
     COPIES_VERSION_BYTES_MAX = 1024,
 };
 
@@ -39,6 +38,7 @@ enum {
 struct copies_write {
     uint32_t key;
     bool destroys, adds;
+    bool idles;          /* The deadline it sets is an idle one. */
     uint32_t place;      /* Of an addition: its number among those of its key. */
     uint32_t client;     /* Who asks for it; 0: nobody in particular. */
     uint32_t executions; /* So often was it executed as if for the first time. */
@@ -126,6 +126,7 @@ struct copies_scenario {
     struct slot_table *tables; /* One for each node, from 0. */
     struct copies_oracle oracle;
     uint32_t replicas;
+    uint64_t tombstone_ms; /* So long tombstones are kept. */
     /* Does this node have anything to do with that place? NULL: with every one. */
     bool (*knows)(const struct copies_node *node, uint32_t place, uint32_t number);
     /* As replication's port says it. NULL: it is nobody's business. */
@@ -196,7 +197,9 @@ uint32_t copies_write_of(struct bytes name);
 /* Was an addition done in this record, which is in view? More than once fails. */
 bool copies_was_added(const struct session_view *view, const struct copies_write *write,
                       uint32_t number);
-/* May what a write made have ended, by a destroy or its deadline? */
+/* May what a write made have been destroyed? */
+bool copies_may_be_destroyed(const struct copies_oracle *oracle, const struct copies_write *write);
+/* Or have ended by that, or by its deadline? */
 bool copies_may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write);
 /* Versions only grow. */
 void copies_oracle_look(struct copies_node *node);
