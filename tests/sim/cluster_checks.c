@@ -179,7 +179,7 @@ static void check_own_writes(struct cluster_node *node, const struct cluster_req
         const struct copies_write *write = &oracle->writes[i];
         if (write->client == request->client && write->key == request->key && write->level != 0 &&
             !write->destroys && (view == NULL || !shows(view, write, i))) {
-            SIM_CHECK("own-writes",
+            SIM_CHECK("own_writes",
                       copies_may_be_destroyed(oracle, write) || is_over(node, write, i),
                       "node %u answers client %u without its write %u of key %u", node->place,
                       request->client, i, request->key);

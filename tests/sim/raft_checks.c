@@ -129,6 +129,12 @@ static void check_node(struct raft_node *node)
               !leads || node->role != RAFT_LEADER || node->term != raft->term ||
                   (last >= node->last && (node->file.dirty == 0 || node->file.dirty > node->last)),
               "node %u leads, and changes its log", node->node);
+    /* Only entries of its own term are committed by counting (5.4.2, figure 8). */
+    SIM_CHECK("own_term",
+              !leads || raft->commit <= node->commit ||
+                  raft_log_term(&raft->log, raft->commit) == raft->term,
+              "node %u leads in term %" PRIu64 ", and commits an entry of an earlier one",
+              node->node, raft->term);
     for (uint64_t i = node->file.dirty; i != 0 && i <= last; i++) {
         if (raft_log_at(&raft->log, i) != NULL) {
             check_entry(node, i);
