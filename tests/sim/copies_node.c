@@ -151,6 +151,8 @@ static int append(struct log_port *log, uint8_t kind, struct log_subject subject
         LOG_DROP) { /* Then nothing of its slot counts as seen (server/core/shard_seen.c). */
         node->seen.size = 0;
         node->next_seen_lsn = 0;
+        memset(node->version_bytes, 0,
+               sizeof node->version_bytes); /* It may come again as it was. */
     }
     int rc = disk->size - disk->durable > COPIES_WAITING_BYTES_MAX
                  ? -EAGAIN
