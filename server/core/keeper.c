@@ -17,6 +17,7 @@ enum {
     TIDY_SEGMENTS = 16, /* A call of index_tidy(): 5 to 20 us. */
     LINE_BYTES = 64,
     PREFETCH_BYTES_MAX = 1024,
+    SCANNED = 4, /* Spans kept: walks go on at a few places at a time. */
 };
 
 /* What keeper_scan() found in one span. */
@@ -35,7 +36,8 @@ struct keeper {
     uint64_t changes; /* Of which records there are, and where. */
     struct index index;
     struct slab slab;
-    struct scanned scanned;
+    struct scanned scanned[SCANNED];
+    uint32_t scanned_next; /* The one that goes next. */
 };
 
 uint64_t keeper_position(uint64_t seed, struct bytes key)
@@ -288,18 +290,23 @@ static uint32_t collect(struct keeper *keeper, const struct span *span, struct s
     return count;
 }
 
-/* The same, of the last span again as long as nothing changes: ranges that are walked one after the other lie in one. */
+/* The same, of a span that was scanned lately again as long as nothing changes: ranges that are walked one after the other lie
+ * in one. */
 static const struct scanned *scan_span(struct keeper *keeper, const struct span *span)
 {
-    struct scanned *scanned = &keeper->scanned;
-
-    if (scanned->changes != keeper->changes || scanned->first != span->first ||
-        scanned->last != span->last) {
-        scanned->changes = keeper->changes;
-        scanned->first = span->first;
-        scanned->last = span->last;
-        scanned->count = span->segment == NULL ? 0 : collect(keeper, span, scanned->items);
+    for (uint32_t i = 0; i < SCANNED; i++) {
+        const struct scanned *scanned = &keeper->scanned[i];
+        if (scanned->changes == keeper->changes && scanned->first == span->first &&
+            scanned->last == span->last) {
+            return scanned;
+        }
     }
+    struct scanned *scanned = &keeper->scanned[keeper->scanned_next];
+    keeper->scanned_next = (keeper->scanned_next + 1) % SCANNED;
+    scanned->changes = keeper->changes;
+    scanned->first = span->first;
+    scanned->last = span->last;
+    scanned->count = span->segment == NULL ? 0 : collect(keeper, span, scanned->items);
     return scanned;
 }
 

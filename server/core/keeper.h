@@ -98,8 +98,8 @@ void keeper_visit(struct keeper *keeper, uint64_t position,
  * `visit` must not change the keeper. Returns where to go on (a position after the last visited
  * record's; all records of one position are visited together), 0 at the end. A record that is
  * there from the first call to the last is visited, whatever else changes between the calls, and `visit` must not scan.
- * Calls for a few records each are dear: every call reads and sorts up to 576, but for one that begins where the last one
- * ended, with no change in between (keeper_set() of a record that fits where it was is none). */
+ * Calls for a few records each are dear: every call reads and sorts up to 576, but for one near where one of
+ * the last few began or ended, with no change in between (keeper_set() of a record that fits where it was is none). */
 uint64_t keeper_scan(struct keeper *keeper, uint64_t cursor,
                      bool (*visit)(void *context, uint64_t position, struct bytes record),
                      void *context);
