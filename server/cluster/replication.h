@@ -175,6 +175,9 @@ struct replication_shard {
     /* Is all that was stored here known, be it cold? Until then nothing is compared. */
     bool (*ready)(struct replication_shard *shard);
     struct seen *seen; /* Of all slots. Own writes are the shard's to note in it. */
+    /* A copy for this position is given soon: what is needed to find it may be fetched from memory, and, once that is
+     * there, `found`, what is there. NULL: nothing is done. */
+    void (*prefetch)(struct replication_shard *shard, uint64_t position, bool found);
 };
 
 struct replication_options {

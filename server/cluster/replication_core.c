@@ -61,6 +61,11 @@ static bool ready(struct replication_shard *port)
     return shard_stats(shard_of(port))->loading == 0;
 }
 
+static void prefetch(struct replication_shard *port, uint64_t position, bool found)
+{
+    shard_prefetch_copy(shard_of(port), position, found);
+}
+
 /* ---- What the shard asks of replication ---- */
 
 static struct replication *replication_of(struct copies_port *copies)
@@ -121,6 +126,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .find = find,
                 .ready = ready,
                 .seen = shard_seen(shard),
+                .prefetch = prefetch,
             },
         .copies =
             {

@@ -50,6 +50,16 @@ struct seen {
 int seen_init(struct seen *seen, struct memory *memory, uint32_t slot_count);
 void seen_fini(struct seen *seen);
 
+/* Fetch from memory the slot, or, `found`, once that is there, its vector. */
+static inline void seen_prefetch(const struct seen *seen, uint32_t slot, bool found)
+{
+    if (found) {
+        __builtin_prefetch(seen->slots[slot].items);
+    } else {
+        __builtin_prefetch(&seen->slots[slot]);
+    }
+}
+
 /* A slot that is known to have nothing: a new one, of which no other copy has anything. */
 void seen_begin(struct seen *seen, uint32_t slot);
 

@@ -219,6 +219,10 @@ struct shard_copy {
 void shard_copy(struct shard *shard, const struct shard_copy *copy, uint64_t now_ms,
                 uint64_t now_us);
 
+/* A copy for this position comes soon: fetch from memory what finds it, or, `found`, once that is there, what is there and
+ * what of `seen` it is noted in. */
+void shard_prefetch_copy(struct shard *shard, uint64_t position, bool found);
+
 /* Another node has merged the copy of this number: releases the write that waits for it. Each at most once, in any
  * order. */
 void shard_copied(struct shard *shard, uint64_t number, uint64_t now_us);

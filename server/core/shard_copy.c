@@ -372,6 +372,16 @@ void shard_merge_copy(struct shard *shard, const struct request *request, uint64
     }
 }
 
+void shard_prefetch_copy(struct shard *shard, uint64_t position, bool found)
+{
+    seen_prefetch(&shard->seen, shard_slot(position), found);
+    if (found) {
+        keeper_prefetch_record(shard->keeper, position);
+    } else {
+        keeper_prefetch_bucket(shard->keeper, position);
+    }
+}
+
 void shard_copy(struct shard *shard, const struct shard_copy *copy, uint64_t now_ms,
                 uint64_t now_us)
 {
