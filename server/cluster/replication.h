@@ -17,6 +17,7 @@
  *   replication_ranges.c    ranges of a slot: where they end, all of one
  *   replication_levels.c    what is level, reports, slots that are not this node's any more
  *   replication_routes.c    who serves a slot now
+ *   replication_degraded.c  nodes whose disk is full
  *   replication_burials.c   sessions past their deadline: do all owners agree?
  *
  * Links: a node dials every other one, so that two shards have two links. On the one that it dialled a node is the

@@ -43,6 +43,9 @@ bool replication_check_level(struct replication *r, uint32_t slot)
 {
     const struct slot_route *route = route_of(r, slot);
 
+    if (r->degraded && replication_stands_back(r, slot)) {
+        return false;
+    }
     if (slot_set_has(&r->level, slot)) {
         return true;
     }
@@ -299,5 +302,5 @@ void replication_levels_reset(struct replication *r)
 
 bool replication_is_level(const struct replication *r, uint32_t slot)
 {
-    return slot_set_has(&r->level, slot);
+    return slot_set_has(&r->level, slot) && !(r->degraded && replication_stands_back(r, slot));
 }

@@ -260,6 +260,7 @@ static void apply_listing(struct replication *r, struct listing *listing)
         }
     }
     replication_levels_reset(r);
+    replication_follow_degraded(r);
 }
 
 int replication_set_table(struct replication *r, const struct slot_table *table, uint64_t now_ms,

@@ -172,6 +172,7 @@ struct peer {
     bool listed, next_listed; /* In the table; in the one that is being set. */
     uint16_t next;            /* Of the same node, while a table is set. */
     bool reachable;           /* As of the last tick. */
+    bool degraded;            /* By the table: it stores nothing now. */
     uint64_t heard_us;        /* Last time that it was reachable... */
     uint64_t reached_ms;      /* ... and since when it is, or was; of now_ms. */
     struct replication_link *out, *in;
@@ -273,6 +274,7 @@ struct replication {
     uint32_t peer_capacity;
     uint32_t first_peer;       /* Of the next tick. */
     struct slot_route *routes; /* By slot / shards. */
+    bool degraded;             /* This node is, by the table. */
     struct slot_set level;
     uint64_t asks; /* The number of SEEN_ASK: another after each pause. */
 
@@ -354,6 +356,11 @@ bool replication_peer_reaches(const struct replication *r, const struct peer *pe
 static inline struct peer *peer_at(const struct replication *r, uint32_t index)
 {
     return r->peers[index];
+}
+/* Does it store what is sent to it, as far as can be known? */
+static inline bool peer_takes(const struct peer *peer)
+{
+    return peer->reachable && !peer->degraded;
 }
 /* The peer that is the owner of that rank, NULL: it is this node, nobody or unknown. */
 struct peer *replication_owner(const struct replication *r, uint32_t slot, uint32_t rank);
@@ -447,6 +454,13 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
 bool replication_levels(struct replication *r);
 void replication_levels_reset(struct replication *r);
 bool replication_check_level(struct replication *r, uint32_t slot);
+
+/* ---- replication_degraded.c ---- */
+
+/* A new table: who is degraded by it? */
+void replication_follow_degraded(struct replication *r);
+/* This node is, and another owner of the slot is there that is not. */
+bool replication_stands_back(const struct replication *r, uint32_t slot);
 
 /* ---- replication_routes.c ---- */
 

@@ -1,4 +1,5 @@
-/* Who serves a slot now: the first of its owners that can be reached, unless it is not level yet and asks a later one.
+/* Who serves a slot now: the first of its owners that can be reached, and stores what comes (replication_degraded.c), unless
+ * it is not level yet and asks a later one.
  *
  * With three copies or more, a node that is to coordinate though it is not the first owner asks the other owners that
  * it reaches what they have seen, and is compared with those who have seen more, before it does (takes the slot): the
@@ -27,7 +28,7 @@ static bool reach_rank(const struct replication *r, uint32_t slot, uint32_t rank
 {
     const struct peer *peer = replication_owner(r, slot, rank);
 
-    return peer != NULL && peer->reachable;
+    return peer != NULL && peer_takes(peer);
 }
 
 /* ---- Taking over ---- */
@@ -269,7 +270,7 @@ enum route replication_route(struct replication *r, uint32_t slot, uint8_t flags
 
     for (uint32_t i = 0; i < route->owners && (flags & ROUTE_COORDINATE) == 0; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
-        if (route->ranks[i] < before && peer->reachable) {
+        if (route->ranks[i] < before && (peer_takes(peer) || (r->degraded && peer->reachable))) {
             return far_to(peer, 0, far);
         }
     }
@@ -278,8 +279,15 @@ enum route replication_route(struct replication *r, uint32_t slot, uint8_t flags
     }
     for (uint32_t i = 0; i < route->owners && owns; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
-        if (route->ranks[i] > before && peer->reachable) {
+        if (route->ranks[i] > before && peer_takes(peer)) {
             return far_to(peer, ROUTE_COORDINATE, far);
+        }
+    }
+    for (uint32_t i = 0; i < route->owners && (flags & ROUTE_COORDINATE) == 0; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (peer->reachable && peer->degraded) {
+            /* It is better than nobody. */
+            return far_to(peer, route->ranks[i] > before ? ROUTE_COORDINATE : 0, far);
         }
     }
     return ROUTE_NOWHERE;

@@ -62,7 +62,7 @@ static uint64_t append_to_all(struct replication *r, const struct stream_record 
 
     for (uint32_t i = 0; i < route->count; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
-        bool waits = counts && i < route->owners && peer->reachable && peer->stream.open;
+        bool waits = counts && i < route->owners && peer_takes(peer) && peer->stream.open;
         if (peer->stream.open &&
             append(r, peer, record, parts, part_count, waits ? r->copy_next : 0)) {
             waiting += waits;

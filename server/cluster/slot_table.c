@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "liveness.h"
+
 static bool serves(enum map_state state)
 {
     return state == MAP_ACTIVE || state == MAP_DEGRADED || state == MAP_DRAINING;
@@ -22,6 +24,8 @@ void slot_table_make(struct slot_table *table, const struct map *map, uint32_t s
                 .start = member->place.start,
                 .shards = member->place.shards,
                 .serves = serves(member->state),
+                .degraded =
+                    member->state == MAP_DEGRADED && (member->condition & CONDITION_OWN) != 0,
             };
             memcpy(to->ports, member->place.ports, sizeof to->ports);
             memcpy(to->host, member->place.host.bytes,

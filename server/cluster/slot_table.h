@@ -19,6 +19,8 @@
 struct slot_table_member {
     uint32_t number, start, shards; /* As in the map: start 0 is not known. */
     bool serves;                    /* Active, degraded or draining. */
+    bool
+        degraded; /* It cannot store what comes: others coordinate for it, and do not wait for its copies. */
     uint16_t ports[MAP_PORTS];
     char host[HOST_BYTES_MAX + 1];
 };

@@ -62,7 +62,15 @@ uint64_t copies_silence_us(const struct shard_thread *thread)
     return (uint64_t)(silence_ms != 0 ? silence_ms : REPLICATION_SILENCE_MS) * 1000;
 }
 
-uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
+static bool is_degraded(const struct shard_thread *thread, uint32_t node)
+{
+    const struct slot_table_member *member = member_of(thread, node);
+
+    return member != NULL && member->degraded;
+}
+
+/* The first owner that was heard lately; 0: none was. */
+static uint32_t first_heard(struct shard_thread *thread, uint32_t slot, bool degraded)
 {
     const struct slot_table *table = table_of(thread);
     const struct slot_owners *owners = &table->owners[slot];
@@ -70,12 +78,21 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
         uint32_t node = owners->nodes[rank];
         const struct link *link = node == table->self ? NULL : link_to_node(thread, node);
-        if (node == table->self ||
-            (link != NULL && thread->now_us - link->heard_us < copies_silence_us(thread))) {
+        if ((degraded || !is_degraded(thread, node)) &&
+            (node == table->self ||
+             (link != NULL && thread->now_us - link->heard_us < copies_silence_us(thread)))) {
             return node;
         }
     }
-    return owners->nodes[0];
+    return 0;
+}
+
+uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
+{
+    uint32_t node = first_heard(thread, slot, false);
+
+    node = node != 0 ? node : first_heard(thread, slot, true);
+    return node != 0 ? node : table_of(thread)->owners[slot].nodes[0];
 }
 
 /* ---- Routes ---- */

@@ -60,17 +60,25 @@ static bool is_avoided(const struct sweep *sweep, uint32_t node)
     return false;
 }
 
-/* 0: nobody is left. */
+/* 0: nobody is left. One whose disk is full is the last choice. */
 static uint32_t coordinator(const struct sweep *sweep, uint32_t slot)
 {
-    const struct slot_owners *owners = &sweep->table->table->owners[slot];
+    const struct slot_table *table = sweep->table->table;
+    const struct slot_owners *owners = &table->owners[slot];
+    uint32_t last = 0;
 
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
-        if (!is_avoided(sweep, owners->nodes[rank])) {
-            return owners->nodes[rank];
+        const uint32_t node = owners->nodes[rank];
+        const struct slot_table_member *member = slot_table_member(table, node);
+        if (is_avoided(sweep, node)) {
+            continue;
         }
+        if (member == NULL || !member->degraded) {
+            return node;
+        }
+        last = last == 0 ? node : last;
     }
-    return 0;
+    return last;
 }
 
 static uint32_t slot_at(uint64_t position)

@@ -1,6 +1,7 @@
 /* The slot table says of each slot what the map does. */
 #include "check.h"
 
+#include "liveness.h"
 #include "map_command.h"
 #include "slot_table.h"
 
@@ -77,6 +78,28 @@ static void test_left(void **state)
     assert_int_equal(slot_table_member(&table, 3)->start, 3);
 }
 
+/* What a node finds wrong with itself keeps it from storing; an operator's word does not. */
+static void test_degraded(void **state)
+{
+    struct map_command command = {
+        .type = MAP_CONDITION, .number = 2, .condition = CONDITION_DISK_FULL};
+
+    (void)state;
+    map_init(&map, 1, 2);
+    add("a", 5, 4);
+    add("b", 6, 2);
+    set_state(1, MAP_DEGRADED);
+    apply(&command);
+    slot_table_make(&table, &map, 2);
+    assert_true(slot_table_member(&table, 1)->serves && slot_table_member(&table, 2)->serves);
+    assert_false(slot_table_member(&table, 1)->degraded);
+    assert_true(slot_table_member(&table, 2)->degraded);
+    command.condition = 0;
+    apply(&command);
+    slot_table_make(&table, &map, 2);
+    assert_false(slot_table_member(&table, 2)->degraded);
+}
+
 static void test_ranks(void **state)
 {
     const struct slot_owners owners = {{7, 3}};
@@ -93,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_the_map),
         cmocka_unit_test(test_left),
+        cmocka_unit_test(test_degraded),
         cmocka_unit_test(test_ranks),
     };
 

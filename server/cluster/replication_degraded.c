@@ -1,0 +1,74 @@
+/* Nodes that cannot store what comes, because their disk is full or fails (degraded, by the table).
+ *
+ * Such a node's log takes nothing, so neither writes of clients nor copies can be done there, and what it has falls behind.
+ * The next owner coordinates its slots meanwhile, as if it could not be reached, and writes do not wait for its
+ * copies; where there is no other owner it serves what it has. It goes on to be sent what it misses. Once it is well again it
+ * is compared with another owner before it serves, as after a start; but for one that could not store anything either. */
+#include "replication_private.h"
+
+bool replication_stands_back(const struct replication *r, uint32_t slot)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    for (uint32_t i = 0; i < route->owners && r->degraded; i++) {
+        if (peer_takes(peer_at(r, route->peers[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is there one that may have taken its place? */
+static bool has_better(const struct replication *r, const struct slot_route *route)
+{
+    for (uint32_t i = 0; i < route->owners; i++) {
+        if (!peer_at(r, route->peers[i])->degraded) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What it has is to be compared before it counts. */
+static void doubt(struct replication *r)
+{
+    for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
+        const struct slot_route *route = route_of(r, slot);
+        if (!has_better(r, route)) {
+            continue;
+        }
+        slot_set_put(&r->level, slot, false);
+        for (uint32_t i = 0; i < route->count; i++) {
+            slot_set_put(&peer_at(r, route->peers[i])->compared, slot, false);
+        }
+    }
+}
+
+static bool is_degraded(const struct replication *r, uint32_t node)
+{
+    const struct slot_table_member *member = slot_table_member(r->table, node);
+
+    return member != NULL && member->degraded;
+}
+
+void replication_follow_degraded(struct replication *r)
+{
+    const bool was = r->degraded;
+
+    r->degraded = is_degraded(r, r->options.self.node);
+    if (was && !r->degraded) {
+        doubt(r);
+    }
+    for (uint32_t i = 0; i < r->peer_capacity; i++) {
+        struct peer *peer = r->peers[i];
+        const bool degraded = peer != NULL && is_degraded(r, peer->node);
+        if (peer == NULL || degraded == peer->degraded) {
+            continue;
+        }
+        peer->degraded = degraded;
+        if (degraded) {
+            replication_copies_leave(r, peer);
+        }
+        replication_reach_changed(r, peer);
+    }
+}
