@@ -65,7 +65,6 @@ void config_liveness(const struct config *config, struct liveness_settings *sett
     *settings = (struct liveness_settings)LIVENESS_SETTINGS_DEFAULT;
     settings->heartbeat_ms = (uint32_t)config->cluster_heartbeat;
     settings->down_after_ms = (uint32_t)config->cluster_down_after;
-    settings->link_silent_ms = (uint32_t)config->cluster_link_silent;
     settings->cooldown_ms = (uint32_t)config->cluster_cooldown;
 }
 

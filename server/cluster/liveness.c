@@ -15,7 +15,7 @@ int liveness_settings_check(const struct liveness_settings *settings)
 {
     bool fine = within(settings->heartbeat_ms, 100, 10 * 1000) &&
                 within(settings->down_after_ms, 3 * settings->heartbeat_ms, 120 * 1000) &&
-                within(settings->link_silent_ms, 100, 10 * 1000) && settings->probe_members <= 16 &&
+                settings->probe_members <= 16 &&
                 settings->cooldown_ms <= settings->cooldown_max_ms &&
                 settings->cooldown_max_ms <= 24 * 60 * 60 * 1000;
 
@@ -24,11 +24,9 @@ int liveness_settings_check(const struct liveness_settings *settings)
 
 uint32_t liveness_tick_ms(const struct liveness_settings *settings)
 {
-    uint32_t shorter_ms = settings->heartbeat_ms < settings->link_silent_ms
-                              ? settings->heartbeat_ms
-                              : settings->link_silent_ms;
+    uint32_t quarter_ms = settings->heartbeat_ms / 4;
 
-    return shorter_ms / 4;
+    return quarter_ms < LIVENESS_TICK_MS_MAX ? quarter_ms : LIVENESS_TICK_MS_MAX;
 }
 
 /* ---- Members ---- */
@@ -237,31 +235,10 @@ static void silence(struct liveness *liveness, struct liveness_peer *peer)
     liveness->counters.silent++;
 }
 
-static void link_set(struct liveness *liveness, struct liveness_peer *peer)
-{
-    uint64_t quiet_ms = liveness->awake.time_ms - peer->heard_ms;
-    uint64_t limit_ms = suspect_after_ms(liveness);
-    enum liveness_link link = LINK_UP;
-
-    if (peer->watched && liveness->settings.link_silent_ms < limit_ms) {
-        limit_ms = liveness->settings.link_silent_ms;
-    }
-    if (peer->broken) {
-        link = LINK_BROKEN;
-    } else if (quiet_ms >= limit_ms) {
-        link = LINK_SILENT;
-    }
-    if (link != peer->link) {
-        peer->link = link;
-        liveness->port->link(liveness->port, peer->node, link);
-    }
-}
-
 static void hear(struct liveness *liveness, struct liveness_peer *peer)
 {
     peer->heard_ms = liveness->awake.time_ms;
     peer->broken = false;
-    link_set(liveness, peer);
 }
 
 static void hear_mutual(struct liveness *liveness, struct liveness_peer *peer)
@@ -283,17 +260,13 @@ static bool hears_us(const struct liveness *liveness, const struct liveness_mess
 
 /* ---- Time ---- */
 
-/* While failover depends on it, or while it is suspected, a silent member is pinged. */
+/* While it is suspected, a silent member is pinged. */
 static void peer_ping(struct liveness *liveness, struct liveness_peer *peer)
 {
     uint64_t now_ms = liveness->awake.time_ms;
-    uint64_t link_ms = liveness->settings.link_silent_ms / 4;
     uint64_t suspect_ms = liveness_probe_ms(liveness) / 8; /* Some may be lost, and answers too. */
-    bool watched = peer->watched && peer->belief != BELIEF_SILENT &&
-                   now_ms - peer->heard_ms >= link_ms && now_ms - peer->pinged_ms >= link_ms;
-    bool suspected = peer->belief == BELIEF_SUSPECT && now_ms - peer->pinged_ms >= suspect_ms;
 
-    if (watched || suspected) {
+    if (peer->belief == BELIEF_SUSPECT && now_ms - peer->pinged_ms >= suspect_ms) {
         liveness_ping(liveness, peer);
     }
 }
@@ -317,7 +290,6 @@ static void peer_tick(struct liveness *liveness, struct liveness_peer *peer)
         silence(liveness, peer);
     }
     peer_ping(liveness, peer);
-    link_set(liveness, peer);
 }
 
 /* ---- Events ---- */
@@ -388,7 +360,6 @@ void liveness_receive(struct liveness *liveness, uint64_t now_ms,
     if (peer == NULL) {
         return;
     }
-    peer->condition = message->condition & CONDITION_OWN;
     hear(liveness, peer);
     if (hears_us(liveness, message)) {
         hear_mutual(liveness, peer);
@@ -416,15 +387,6 @@ void liveness_receive(struct liveness *liveness, uint64_t now_ms,
     }
 }
 
-void liveness_heard(struct liveness *liveness, uint64_t now_ms, uint32_t node)
-{
-    advance(liveness, now_ms);
-    struct liveness_peer *peer = liveness_find(liveness, node);
-    if (peer != NULL) {
-        hear(liveness, peer);
-    }
-}
-
 void liveness_reset(struct liveness *liveness, uint64_t now_ms, uint32_t node)
 {
     advance(liveness, now_ms);
@@ -434,19 +396,9 @@ void liveness_reset(struct liveness *liveness, uint64_t now_ms, uint32_t node)
     }
     liveness->counters.resets++;
     peer->broken = true;
-    link_set(liveness, peer);
     if (peer->belief == BELIEF_HEARD) {
         suspect(liveness, peer);
         report(liveness);
-    }
-}
-
-void liveness_watch(struct liveness *liveness, uint64_t now_ms, uint32_t node, bool watched)
-{
-    advance(liveness, now_ms);
-    struct liveness_peer *peer = liveness_find(liveness, node);
-    if (peer != NULL) {
-        peer->watched = watched;
     }
 }
 
@@ -473,18 +425,4 @@ enum liveness_belief liveness_belief(const struct liveness *liveness, uint32_t n
     uint32_t place = place_of(liveness, node);
 
     return place == LIVENESS_MEMBERS_MAX ? BELIEF_UNKNOWN : liveness->peers[place].belief;
-}
-
-enum liveness_link liveness_link(const struct liveness *liveness, uint32_t node)
-{
-    uint32_t place = place_of(liveness, node);
-
-    return place == LIVENESS_MEMBERS_MAX ? LINK_BROKEN : liveness->peers[place].link;
-}
-
-uint8_t liveness_condition_of(const struct liveness *liveness, uint32_t node)
-{
-    uint32_t place = place_of(liveness, node);
-
-    return place == LIVENESS_MEMBERS_MAX ? 0 : liveness->peers[place].condition;
 }

@@ -26,9 +26,7 @@
  * of its connection at least once in a round of probes (a heartbeat, at most a second; suspects are pinged eight times
  * in it, by those who are asked too).
  *
- * Failover needs to know sooner that its own link to a primary is dead. A link that is *watched* is pinged whenever it
- * was quiet for a quarter of `link_silent`; it is SILENT after `link_silent`, and BROKEN from a reset until something
- * is heard on it again.
+ * Failover needs to know sooner that its own link to a primary is dead: that is replication's to see (replication.h).
  *
  * Time is the caller's, monotonic, in milliseconds, and never goes back; it comes with each event. Memory: all in the
  * struct (about 26 KiB: keep it off the stack). Threads: the caller's. Ports are called from within events.
@@ -48,13 +46,13 @@ enum {
         256,               /* Questions of others under way; one more is answered UNSURE at once. */
     LIVENESS_SLOW_MAX = 3, /* Heartbeats that a node in trouble waits longer. */
     LIVENESS_PROBE_MS_MAX = 1000,
+    LIVENESS_TICK_MS_MAX = LIVENESS_PROBE_MS_MAX / 8, /* So often suspects are pinged. */
 };
 
 /* All in milliseconds, where nothing else is said. */
 struct liveness_settings {
     uint32_t heartbeat_ms;    /* `cluster.heartbeat`: 100 to 10,000. */
     uint32_t down_after_ms;   /* `cluster.down_after`: 3 heartbeats to 120,000. */
-    uint32_t link_silent_ms;  /* 100 to 10,000. */
     uint32_t probe_members;   /* How many are asked about a suspect: 0 to 16. */
     uint32_t cooldown_ms;     /* `cluster.cooldown`: 0 to cooldown_max_ms. */
     uint32_t cooldown_max_ms; /* Up to 86,400,000. */
@@ -62,15 +60,15 @@ struct liveness_settings {
 
 #define LIVENESS_SETTINGS_DEFAULT                                                                  \
     {                                                                                              \
-        .heartbeat_ms = 1000, .down_after_ms = 3000, .link_silent_ms = 500, .probe_members = 3,    \
-        .cooldown_ms = 30 * 1000, .cooldown_max_ms = 10 * 60 * 1000                                \
+        .heartbeat_ms = 1000, .down_after_ms = 3000, .probe_members = 3, .cooldown_ms = 30 * 1000, \
+        .cooldown_max_ms = 10 * 60 * 1000                                                          \
     }
 
 /* Returns 0, or -ERANGE: one of them is outside what its comment allows. */
 int liveness_settings_check(const struct liveness_settings *settings);
 
-/* How often liveness_tick() and verdict_tick() are to be called: 4 times in the shorter of a heartbeat and
- * `link_silent`. */
+/* How often liveness_tick() and verdict_tick() are to be called: 4 times in a heartbeat, and at least each
+ * LIVENESS_TICK_MS_MAX. */
 uint32_t liveness_tick_ms(const struct liveness_settings *settings);
 
 /* What is wrong with a member that lives on as `degraded`: bits. The node finds out about the others itself. */
@@ -120,15 +118,11 @@ struct liveness_report {
     } members[LIVENESS_MEMBERS_MAX]; /* All others that it knows. */
 };
 
-enum liveness_link { LINK_UP, LINK_SILENT, LINK_BROKEN };
-
 struct liveness_port {
     /* Send, or drop where there is no connection; a try to connect may follow from it. */
     void (*send)(struct liveness_port *port, uint32_t node, const struct liveness_message *message);
     /* At each heartbeat, and at once where a belief or the condition changed. Valid during the call. */
     void (*report)(struct liveness_port *port, const struct liveness_report *report);
-    /* This node's own link to `node` changed. */
-    void (*link)(struct liveness_port *port, uint32_t node, enum liveness_link link);
 };
 
 struct liveness_counters {
@@ -157,9 +151,6 @@ struct liveness_peer {
     uint64_t mutual_ms; /* Last heard and being heard. */
     uint64_t pinged_ms;
     enum liveness_belief belief;
-    enum liveness_link link;
-    uint8_t condition;
-    bool watched;
     bool broken; /* Reset, and nothing heard since. */
     /* The round of probes while suspected. */
     uint32_t number;
@@ -212,14 +203,8 @@ void liveness_tick(struct liveness *liveness, uint64_t now_ms);
 void liveness_receive(struct liveness *liveness, uint64_t now_ms,
                       const struct liveness_message *message);
 
-/* Other bytes came from `node`, such as its streams': the link is good. */
-void liveness_heard(struct liveness *liveness, uint64_t now_ms, uint32_t node);
-
 /* The connection with `node` was reset, refused or closed by it. */
 void liveness_reset(struct liveness *liveness, uint64_t now_ms, uint32_t node);
-
-/* The link to `node` is, or is not any more, one that failover depends on. */
-void liveness_watch(struct liveness *liveness, uint64_t now_ms, uint32_t node, bool watched);
 
 /* Somebody else leads now: it is told at once. */
 void liveness_new_leader(struct liveness *liveness, uint64_t now_ms);
@@ -227,10 +212,8 @@ void liveness_new_leader(struct liveness *liveness, uint64_t now_ms);
 /* What this node finds wrong with itself: CONDITION_OWN bits, 0 where nothing is. All are told at once. */
 void liveness_condition(struct liveness *liveness, uint64_t now_ms, uint8_t condition);
 
-/* What is known of a member as of the last event. UNKNOWN and BROKEN for a node that is none; the condition is 0. */
+/* What is known of a member as of the last event; UNKNOWN of a node that is none. */
 enum liveness_belief liveness_belief(const struct liveness *liveness, uint32_t node);
-enum liveness_link liveness_link(const struct liveness *liveness, uint32_t node);
-uint8_t liveness_condition_of(const struct liveness *liveness, uint32_t node);
 
 /* The present length of silence that makes a member SILENT, longer than `down_after` while this node is in trouble. */
 uint64_t liveness_patience_ms(const struct liveness *liveness);

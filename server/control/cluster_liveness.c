@@ -39,13 +39,6 @@ static void port_report(struct liveness_port *port, const struct liveness_report
     }
 }
 
-static void port_link(struct liveness_port *port, uint32_t node, enum liveness_link link)
-{
-    (void)port; /* Replication judges its own links. */
-    (void)node;
-    (void)link;
-}
-
 static void port_propose(struct verdict_port *port, const struct verdict_change *change)
 {
     struct cluster *cluster =
@@ -81,7 +74,7 @@ void cluster_liveness_init(struct cluster *cluster)
     const struct cluster_options *options = &cluster->options;
     const struct actor life = {.node = options->self.node, .start = options->run};
 
-    cluster->liveness_port = (struct liveness_port){port_send, port_report, port_link};
+    cluster->liveness_port = (struct liveness_port){port_send, port_report};
     cluster->verdict_port.propose = port_propose;
     liveness_init(&cluster->liveness, &options->liveness, &cluster->liveness_port, life,
                   options->random, cluster->now_ms);

@@ -230,19 +230,3 @@ int seen_put(const struct seen *seen, uint32_t slot, struct buffer *to)
     to->size = (size_t)(at - to->data);
     return 0;
 }
-
-/* ---- Actors that go ---- */
-
-void seen_retire(struct seen *seen, struct actor actor)
-{
-    for (uint32_t i = 0; i < seen->slot_count; i++) {
-        struct seen_slot *slot = &seen->slots[i];
-        bool found;
-        uint32_t place = place_of(slot, actor, &found);
-        if (found) {
-            slot->count--;
-            memmove(&slot->items[place], &slot->items[place + 1],
-                    (slot->count - place) * sizeof *slot->items);
-        }
-    }
-}

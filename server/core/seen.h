@@ -29,7 +29,7 @@
 #include "version.h"
 
 enum {
-    SEEN_ACTORS_MAX = 4096, /* Of a slot. Actors that have retired leave it long before. */
+    SEEN_ACTORS_MAX = 4096, /* Of a slot: lives of nodes that stamped in it. */
     SEEN_ITEM_BYTES_MAX = 18,
 };
 
@@ -92,9 +92,6 @@ int seen_join(struct seen *seen, uint32_t slot, struct bytes vector);
 
 /* Has this slot seen all that the vector has? False where it is not known, or `vector` is none. */
 bool seen_covers_all(const struct seen *seen, uint32_t slot, struct bytes vector);
-
-/* An actor that has retired: every replica has seen all of it, and nobody has anything of it to send. */
-void seen_retire(struct seen *seen, struct actor actor);
 
 /* Append the vector of a known slot. Returns 0; -ENOENT: it is not known; -ENOMEM. */
 int seen_put(const struct seen *seen, uint32_t slot, struct buffer *to);

@@ -141,11 +141,6 @@ static void on_report(struct liveness_port *port, const struct liveness_report *
     }
 }
 
-static void on_link(struct liveness_port *port, uint32_t node, enum liveness_link link)
-{
-    assert_int_equal(liveness_link(&((struct node *)port)->liveness, node), link);
-}
-
 static void arrive(struct flight *flight)
 {
     struct node *to = &world.nodes[flight->to];
@@ -342,7 +337,7 @@ static void start(struct node *node)
 
     settings.cooldown_ms = COOLDOWN_MS;
     settings.cooldown_max_ms = COOLDOWN_MAX_MS;
-    node->port = (struct liveness_port){.send = on_send, .report = on_report, .link = on_link};
+    node->port = (struct liveness_port){.send = on_send, .report = on_report};
     node->alive = true;
     node->paused_until_ms = 0;
     node->started_ms = world.now_ms;

@@ -149,7 +149,6 @@ static int try_start(uint32_t number, bool found, struct bytes seed, char messag
                 .place = place_of(number),
                 .liveness = {.heartbeat_ms = 100,
                              .down_after_ms = 300,
-                             .link_silent_ms = 100,
                              .probe_members = 3,
                              .cooldown_ms = 100,
                              .cooldown_max_ms = 1000},

@@ -174,7 +174,6 @@ static void start_host(uint32_t number, struct bytes seed)
                 .place = place_of(number),
                 .liveness = {.heartbeat_ms = 100,
                              .down_after_ms = 500,
-                             .link_silent_ms = 100,
                              .probe_members = 3,
                              .cooldown_ms = 100,
                              .cooldown_max_ms = 1000},

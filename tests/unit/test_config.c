@@ -375,7 +375,7 @@ static void test_cluster(void **state)
     config_liveness(&config, &settings);
     assert_int_equal(settings.heartbeat_ms, 100);
     assert_int_equal(settings.down_after_ms, 300);
-    assert_int_equal(settings.link_silent_ms, 100);
+    assert_int_equal(config.cluster_link_silent, 100);
     assert_int_equal(settings.cooldown_ms, 600000);
     assert_string_equal(config.listen_announce, "host1"); /* Others do not reach 0.0.0.0. */
     assert_int_equal(read_lines("[listen]\nannounce = b.site\naddress = ::\ninsecure = yes\n"), 0);

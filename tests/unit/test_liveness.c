@@ -19,7 +19,6 @@ struct world {
     uint32_t sent_count;
     uint32_t reports;
     struct liveness_report report;
-    uint32_t link_changes;
     uint32_t members;
     uint32_t mute; /* From this one no heartbeat comes; 0: from all. */
 };
@@ -43,19 +42,12 @@ static void on_report(struct liveness_port *port, const struct liveness_report *
     world.reports++;
 }
 
-static void on_link(struct liveness_port *port, uint32_t node, enum liveness_link link)
-{
-    assert_ptr_equal(port, &world.port);
-    assert_int_equal(liveness_link(&world.liveness, node), link);
-    world.link_changes++;
-}
-
 static void begin_with(const struct liveness_settings *settings, uint32_t members)
 {
     uint32_t nodes[LIVENESS_MEMBERS_MAX];
 
     memset(&world, 0, sizeof world);
-    world.port = (struct liveness_port){.send = on_send, .report = on_report, .link = on_link};
+    world.port = (struct liveness_port){.send = on_send, .report = on_report};
     world.now_ms = 5000000;
     world.members = members;
     liveness_init(&world.liveness, settings, &world.port, (struct actor){SELF, 7}, 42,
@@ -172,8 +164,6 @@ static void test_settings(void **state)
     assert_int_equal(liveness_settings_check(&settings), -ERANGE);
     settings.down_after_ms = 300;
     assert_int_equal(liveness_settings_check(&settings), 0);
-    settings.link_silent_ms = 99;
-    assert_int_equal(liveness_settings_check(&settings), -ERANGE);
     settings = fine;
     settings.probe_members = 17;
     assert_int_equal(liveness_settings_check(&settings), -ERANGE);
@@ -283,7 +273,6 @@ static void test_unknown(void **state)
     run(TICK_MS);
     assert_int_equal(belief(2), BELIEF_SILENT);
     assert_int_equal(belief(9), BELIEF_UNKNOWN);
-    assert_int_equal(liveness_link(&world.liveness, 9), LINK_BROKEN);
 }
 
 /* Whoever does not hear us is silent to us. */
@@ -350,7 +339,6 @@ static void test_reset_confirmed(void **state)
     uint32_t reports = world.reports;
     liveness_reset(&world.liveness, world.now_ms, 2);
     assert_int_equal(belief(2), BELIEF_SUSPECT);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_BROKEN);
     assert_int_equal(world.reports, reports + 1);
     assert_int_equal(sent_to(2, LIVENESS_PING), 1);
     assert_int_equal(sent_to(2, LIVENESS_PROBE), 0);
@@ -367,7 +355,6 @@ static void test_reset_confirmed(void **state)
     assert_int_equal(world.liveness.counters.resets, 1);
     assert_int_equal(world.liveness.counters.probes_sent, 3);
     heartbeat_from(2);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_UP);
 }
 
 /* One YES among them: suspected on, and asked again, until `down_after`. */
@@ -558,7 +545,6 @@ static void test_pause(void **state)
     liveness_tick(&world.liveness, world.now_ms);
     for (uint32_t node = 2; node <= 4; node++) {
         assert_int_equal(belief(node), BELIEF_HEARD);
-        assert_int_equal(liveness_link(&world.liveness, node), LINK_UP);
         assert_int_equal(sent_to(node, LIVENESS_HEARTBEAT), 1); /* At once: we are here. */
         assert_true(last_sent(node, LIVENESS_HEARTBEAT)->unheard_ms <= 3 * TICK_MS);
     }
@@ -634,65 +620,6 @@ static void test_answered(void **state)
     assert_int_equal(liveness_patience_ms(&world.liveness), DOWN_MS);
 }
 
-/* A link that failover depends on is pinged when quiet, and silent after 500 ms. */
-static void test_link(void **state)
-{
-    (void)state;
-
-    begin(3);
-    run(5000);
-    liveness_watch(&world.liveness, world.now_ms, 2, true);
-    world.mute = 2;
-    run(500 - 2 * TICK_MS);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_UP);
-    assert_int_equal(sent_to(2, LIVENESS_PING), 2);
-    run(TICK_MS);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_SILENT);
-    assert_int_equal(belief(2), BELIEF_HEARD); /* That takes longer. */
-    assert_int_equal(world.link_changes, 1);
-    liveness_heard(&world.liveness, world.now_ms, 2);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_UP);
-    assert_int_equal(world.link_changes, 2);
-    liveness_reset(&world.liveness, world.now_ms, 2);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_BROKEN);
-    run(500);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_BROKEN);
-    heartbeat_from(2);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_UP);
-    liveness_watch(&world.liveness, world.now_ms, 2, false);
-    run(1000);
-    assert_int_equal(liveness_link(&world.liveness, 2),
-                     LINK_UP); /* As heartbeats come each second. */
-    run(500);
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_SILENT);
-    assert_int_equal(liveness_link(&world.liveness, 3), LINK_UP);
-    run(2 * DOWN_MS); /* Who is silent gets heartbeats only. */
-    liveness_watch(&world.liveness, world.now_ms, 2, true);
-    uint32_t pings = sent_to(2, LIVENESS_PING);
-    run(DOWN_MS);
-    assert_int_equal(sent_to(2, LIVENESS_PING), pings);
-}
-
-/* A link with traffic of its own is not pinged; but that alone does not show that we are heard. */
-static void test_link_traffic(void **state)
-{
-    (void)state;
-
-    begin(3);
-    run(5000);
-    liveness_watch(&world.liveness, world.now_ms, 2, true);
-    world.mute = 2;
-    for (uint32_t past = 0; past < 3 * DOWN_MS; past += TICK_MS) {
-        liveness_heard(&world.liveness, world.now_ms + TICK_MS - 1, 2);
-        run(TICK_MS);
-        if (past < 1000) {
-            assert_int_equal(sent_to(2, LIVENESS_PING), 0);
-        }
-    }
-    assert_int_equal(liveness_link(&world.liveness, 2), LINK_UP);
-    assert_int_equal(belief(2), BELIEF_SILENT);
-}
-
 /* A new life counts, messages of an earlier one do not, nor those of strangers. */
 static void test_lives(void **state)
 {
@@ -751,7 +678,6 @@ static void test_members(void **state)
 static void test_condition(void **state)
 {
     (void)state;
-    struct liveness_message full = message_of(2, LIVENESS_HEARTBEAT);
 
     begin(3);
     run(5000);
@@ -766,11 +692,6 @@ static void test_condition(void **state)
     assert_int_equal(world.reports, reports + 1);
     liveness_new_leader(&world.liveness, world.now_ms);
     assert_int_equal(world.reports, reports + 2);
-    full.condition = CONDITION_LOG_FAILED | CONDITION_OPERATOR;
-    receive(full);
-    assert_int_equal(liveness_condition_of(&world.liveness, 2), CONDITION_LOG_FAILED);
-    heartbeat_from(2);
-    assert_int_equal(liveness_condition_of(&world.liveness, 2), 0);
 }
 
 int main(void)
@@ -796,8 +717,6 @@ int main(void)
         cmocka_unit_test(test_pause_and_deaf),
         cmocka_unit_test(test_unanswered),
         cmocka_unit_test(test_answered),
-        cmocka_unit_test(test_link),
-        cmocka_unit_test(test_link_traffic),
         cmocka_unit_test(test_lives),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_condition),

@@ -64,8 +64,6 @@ static void test_advance(void **state)
     assert_false(seen_covers(&seen, 0, stamp_of((struct actor){2, 8}, 1))); /* Its next life. */
     assert_false(seen_covers(&seen, 1, stamp_of(bob, 1)));                  /* Another slot. */
     assert_false(seen_covers(&seen, 0, (struct stamp){0, bob}));            /* No stamp at all. */
-    seen_retire(&seen, bob);
-    assert_int_equal(seen_of(&seen, 0, bob), 0);
     assert_int_equal(seen_of(&seen, 0, ann), 30);
     assert_int_equal(seen_of(&seen, 0, carl), 5);
     seen_forget(&seen, 0);
