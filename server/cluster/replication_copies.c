@@ -43,7 +43,7 @@ void replication_copy_done(struct replication *r, uint64_t number)
     r->core->copied(r->core, number, r->now_us);
 }
 
-void replication_copy_left(struct replication *r, uint64_t number)
+static void copy_left(struct replication *r, uint64_t number)
 {
     struct copy_state *state = state_of(r, number);
 
@@ -81,7 +81,7 @@ void replication_copies_leave(struct replication *r, struct peer *peer)
     for (uint32_t i = 0; i < peer->flights.count; i++) {
         struct flight *flight = queue_at(&peer->flights, i);
         if (flight->copy != 0) {
-            replication_copy_left(r, flight->copy);
+            copy_left(r, flight->copy);
             flight->copy = 0;
         }
     }

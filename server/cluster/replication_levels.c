@@ -19,7 +19,7 @@ enum {
     STRAY_RETRY_US = 1000 * 1000,
 };
 
-void replication_set_level(struct replication *r, uint32_t slot)
+static void set_level(struct replication *r, uint32_t slot)
 {
     if (!slot_set_has(&r->level, slot)) {
         slot_set_put(&r->level, slot, true);
@@ -59,7 +59,7 @@ bool replication_check_level(struct replication *r, uint32_t slot)
             return false;
         }
     }
-    replication_set_level(r, slot);
+    set_level(r, slot);
     return true;
 }
 
@@ -209,7 +209,7 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
         slot_set_put(&peer->covered, slot, true);
     }
     if ((flags & FLAG_LEVEL) != 0) {
-        replication_set_level(r, slot);
+        set_level(r, slot);
     }
 }
 

@@ -362,8 +362,6 @@ static inline bool peer_takes(const struct peer *peer)
 {
     return peer->reachable && !peer->degraded;
 }
-/* The peer that is the owner of that rank, NULL: it is this node, nobody or unknown. */
-struct peer *replication_owner(const struct replication *r, uint32_t slot, uint32_t rank);
 
 /* ---- replication_streams.c ---- */
 
@@ -384,7 +382,6 @@ void replication_tell_covers(struct replication *r, struct peer *peer,
 bool replication_copies_reserve(struct replication *r);
 void replication_copies_add(struct replication *r, uint32_t waiting);
 void replication_copy_done(struct replication *r, uint64_t number);
-void replication_copy_left(struct replication *r, uint64_t number);
 void replication_copies_settle(struct replication *r);
 /* None of what is in flight to this peer will be waited for. */
 void replication_copies_leave(struct replication *r, struct peer *peer);
@@ -447,7 +444,6 @@ int replication_give_range(struct replication *r, struct job *job, uint64_t firs
 
 /* ---- replication_levels.c ---- */
 
-void replication_set_level(struct replication *r, uint32_t slot);
 /* A comparison has ended: `flags` and `seen` are the other end's at the end, if it said so. */
 void replication_slot_compared(struct replication *r, struct peer *peer, const struct job *job,
                                uint8_t flags, struct bytes seen);

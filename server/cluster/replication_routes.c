@@ -12,7 +12,8 @@
 
 #include <errno.h>
 
-struct peer *replication_owner(const struct replication *r, uint32_t slot, uint32_t rank)
+/* The peer that is the owner of that rank, NULL: it is this node, nobody or unknown. */
+static struct peer *owner_of(const struct replication *r, uint32_t slot, uint32_t rank)
 {
     const struct slot_route *route = route_of(r, slot);
 
@@ -26,7 +27,7 @@ struct peer *replication_owner(const struct replication *r, uint32_t slot, uint3
 
 static bool reach_rank(const struct replication *r, uint32_t slot, uint32_t rank)
 {
-    const struct peer *peer = replication_owner(r, slot, rank);
+    const struct peer *peer = owner_of(r, slot, rank);
 
     return peer != NULL && peer_takes(peer);
 }

@@ -243,21 +243,3 @@ void join_client_cancel(struct join_client *client)
     }
     forget(client);
 }
-
-int join_client_run(const struct join_client_options *options)
-{
-    struct join_client_options own = *options;
-    struct join_client *client;
-    uv_loop_t loop;
-    int rc = uv_loop_init(&loop);
-
-    if (rc != 0) {
-        return rc;
-    }
-    own.loop = &loop;
-    rc = join_client_start(&own, &client);
-    uv_run(&loop, UV_RUN_DEFAULT); /* Until all is closed. */
-    int closed = uv_loop_close(&loop);
-    assert(closed == 0);
-    return rc;
-}

@@ -20,7 +20,7 @@ enum {
 struct join_client; /* private to join_client.c */
 
 struct join_client_options {
-    uv_loop_t *loop;                /* join_client_run() makes its own. */
+    uv_loop_t *loop;
     const struct join_token *token; /* Copied. */
     uint32_t shards;                /* That this node will have. */
     uint32_t clock_skew_max_ms;
@@ -39,8 +39,5 @@ int join_client_start(const struct join_client_options *options, struct join_cli
 
 /* End it; `done` is not called any more. Not from within `done`. */
 void join_client_cancel(struct join_client *client);
-
-/* The same on a loop of its own: returns once `done` was called. Returns 0 or negative errno: there was no loop. */
-int join_client_run(const struct join_client_options *options);
 
 #endif

@@ -208,21 +208,6 @@ static void test_gone_and_too_many(void **state)
     close_member();
 }
 
-/* The one that waits, where nobody is. */
-static void test_run(void **state)
-{
-    (void)state;
-    struct join_token token = open_member();
-    struct outcome outcome = {.over = false};
-
-    token.address_count = 1;
-    const struct join_client_options options = options_of(&token, &outcome);
-    assert_int_equal(join_client_run(&options), 0);
-    assert_true(outcome.over);
-    assert_int_equal(outcome.rc, -ECONNREFUSED);
-    close_member();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,7 +215,6 @@ int main(void)
         cmocka_unit_test(test_refused_and_unreachable),
         cmocka_unit_test(test_no_answer),
         cmocka_unit_test(test_gone_and_too_many),
-        cmocka_unit_test(test_run),
     };
 
     signal(SIGPIPE, SIG_IGN); /* As the daemon does. */
