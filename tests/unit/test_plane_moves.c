@@ -140,25 +140,32 @@ static struct bytes name_of(const char *what, uint32_t number)
     return bytes_of(name_room, (size_t)size);
 }
 
+/* A letter, and the alias beside it. */
+static void give_letter(struct plane_kit *node, uint64_t id, struct bytes name, struct bytes to)
+{
+    struct buffer old = {.memory = heap_memory()}, letter = old;
+    uint8_t room[MOVE_KEY_BYTES];
+
+    struct bytes key = move_letter_key(tags[slot_of_key(name)], id, room);
+    set_field(&old, name, 1, then_ms, "f", "treasure");
+    make_letter(&letter, key, &old, to, id);
+    rename_to(&old, 1, then_ms + 1, id, to, (struct stamp){0, {0, 0}});
+    give(node, name, &old);
+    give(node, key, &letter);
+    buffer_fini(&old);
+    buffer_fini(&letter);
+}
+
 /* One of them has a letter that was not delivered. */
 static void restore_letter(struct plane_kit *node, uint32_t number)
 {
-    struct buffer old = {.memory = heap_memory()}, letter = old;
     char name[32], to[32];
-    uint8_t room[MOVE_KEY_BYTES];
 
     snprintf(name, sizeof name, "letter%u", number);
     snprintf(to, sizeof to, "letter-new%u", number);
-    struct bytes key = move_letter_key(tags[slot_of_key(text(name))], 100 + number, room);
-    set_field(&old, text(name), 1, then_ms, "f", "treasure");
-    make_letter(&letter, key, &old, text(to), 100 + number);
     if (owns(node, text(name)) && is_first(node, text(name)) == (number % 2 == 0)) {
-        rename_to(&old, 1, then_ms + 1, 100 + number, text(to), (struct stamp){0, {0, 0}});
-        give(node, text(name), &old);
-        give(node, key, &letter);
+        give_letter(node, 100 + number, text(name), text(to));
     }
-    buffer_fini(&old);
-    buffer_fini(&letter);
 }
 
 /* Both renamed it. */
@@ -332,11 +339,66 @@ static void test_nobody_is_there(void **state)
     planes_kit_stop(&kit);
 }
 
+/* More letters than are delivered at a time, most of them to nobody. */
+enum { PILE = 90, PILE_DELIVERED = 25 };
+
+/* The next one from node 0, to node 1 or 2. Returns which. */
+static uint32_t next_in_pile(uint32_t *number, char name[32], char to[32])
+{
+    for (;;) {
+        ++*number;
+        snprintf(name, 32, "pile%u", *number);
+        snprintf(to, 32, "pile-new%u", *number);
+        if (planes_kit_owner(&kit, name) == 0 && planes_kit_owner(&kit, to) != 0) {
+            return planes_kit_owner(&kit, to);
+        }
+    }
+}
+
+static void restore_pile(struct plane_kit *node)
+{
+    char name[32], to[32];
+    uint32_t number = 0;
+
+    for (uint32_t i = 0, near = 0; i < PILE; i++) {
+        uint32_t target = next_in_pile(&number, name, to);
+        if (target == 2 || near++ < PILE_DELIVERED) {
+            give_letter(node, 100 + number, text(name), text(to));
+        }
+    }
+}
+
+static void test_a_pile_of_letters(void **state)
+{
+    static const uint32_t shards[] = {1, 1, 1};
+    struct plane_client client;
+    char name[32], to[32];
+    uint32_t number = 0;
+
+    (void)state;
+    rename_tags(tags);
+    planes_kit_init(&kit, 3, shards);
+    then_ms = plane_kit_now_ms(&kit.nodes[0]) + 2000; /* They are not looked at before. */
+    kit.nodes[0].restore = restore_pile;
+    planes_kit_start(&kit, 1);
+    plane_kit_stop(&kit.nodes[2]);
+    kit.nodes[2].plane = NULL;
+    plane_client_connect(&client, &kit.nodes[0]);
+    for (uint32_t i = 0, near = 0; i < PILE; i++) {
+        if (next_in_pile(&number, name, to) == 1 && near++ < PILE_DELIVERED) {
+            await(&client, text(to), "f", "treasure");
+        }
+    }
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_is_settled),
         cmocka_unit_test(test_nobody_is_there),
+        cmocka_unit_test(test_a_pile_of_letters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
