@@ -109,13 +109,14 @@ static int put_facts(struct session_view *view, struct buffer *out)
 
     snprintf(facts, sizeof facts,
              ",\"type\":\"%s\",\"live\":%s,\"tombstone\":%s,\"expired\":%s,"
-             "\"created_ms\":%" PRIu64 ",\"absolute_ms\":%" PRIu64 ",\"idle_ms\":%" PRIu64
-             ",\"deadline_ms\":%" PRIu64 ",\"last_access_ms\":%" PRIu64
+             "\"renamed\":%s,\"created_ms\":%" PRIu64 ",\"absolute_ms\":%" PRIu64
+             ",\"idle_ms\":%" PRIu64 ",\"deadline_ms\":%" PRIu64 ",\"last_access_ms\":%" PRIu64
              ",\"record_bytes\":%zu,\"field_count\":%" PRIu32 ",\"siblings_hidden\":%" PRIu32 ",",
              type_name(view->type), view->live ? "true" : "false",
-             view->tombstone ? "true" : "false", view->expired ? "true" : "false", view->created_ms,
-             view->absolute_ms, view->idle_ms, view->deadline_ms, view->last_access_ms,
-             view->record.size, view->field_count, view->siblings_hidden);
+             view->tombstone ? "true" : "false", view->expired ? "true" : "false",
+             view->renamed ? "true" : "false", view->created_ms, view->absolute_ms, view->idle_ms,
+             view->deadline_ms, view->last_access_ms, view->record.size, view->field_count,
+             view->siblings_hidden);
     return put_text(out, facts);
 }
 

@@ -46,6 +46,8 @@ def test_what_redis_promises():
                     check(client.ask("EXISTS", old) == 0, "only one")
                     check(client.ask("HGETALL", new) == [b"a", b"1", b"b", b"2"], "all of it")
                     check(client.ask("PEXPIRETIME", new) == deadline, "its deadline")
+                    shown = node.ask("session", "inspect", old)
+                    check((shown["live"], shown["renamed"]) == (False, True), shown)
                     check(client.ask("DEL", old) == 0 and client.ask("EXISTS", new) == 1, "nothing is there")
                     client.ask("SET", old, "again")
                     check(client.ask("DEL", old) == 1 and client.ask("EXISTS", new) == 1, "another session")
