@@ -5,7 +5,15 @@
 
 #include "replication_private.h"
 
-enum { TICK_MS = 10, IDLE_TICK_MS = 50 };
+enum {
+    TICK_MS = 10,
+    IDLE_TICK_MS = 50,
+    DOUBT_US =
+        30 * 1000,   /* A copy is not acknowledged, and nothing else is heard, for so long... */
+    DOUBT_PINGS = 2, /* ... then so many PINGs are sent, as packets get lost... */
+    DOUBT_PING_US = 20 * 1000, /* ... with so much between them... */
+    UNHEEDED_US = 50 * 1000,   /* ... and if none of them has come there by then, none will. */
+};
 
 #define LINK_DEAD_US (UINT64_C(10) * REPLICATION_SILENCE_MS * 1000)
 
@@ -326,6 +334,39 @@ static void ping(struct replication *r, struct replication_link *link)
     }
 }
 
+/* Do copies still come there? Where the way is gone, writes need not wait until the silence has lasted for so long that others
+ * may take a node's place: they have no copy, and their answers say so. A process that is slow, or stopped, is not that.
+ * Returns whether to look again soon. */
+static bool doubt(struct replication *r, struct peer *peer)
+{
+    const struct flight *oldest = peer->flights.count == 0 ? NULL : queue_at(&peer->flights, 0);
+    struct replication_link *link = peer->out;
+
+    if (link == NULL || !peer->reachable || link->heard_us >= peer->doubt_us) {
+        peer->unheeded = false;
+        peer->doubt_us = peer->doubts = 0;
+    }
+    if (r->port->unheeded == NULL || link == NULL || !peer->reachable || peer->unheeded ||
+        oldest == NULL) {
+        return false;
+    }
+    if (r->now_us - oldest->us < DOUBT_US || r->now_us - link->heard_us < DOUBT_US) {
+        return true;
+    }
+    if (peer->doubt_us == 0) {
+        peer->doubt_us = r->now_us;
+    }
+    const uint64_t passed_us = r->now_us - peer->doubt_us;
+    if (peer->doubts < DOUBT_PINGS && passed_us >= (uint64_t)peer->doubts * DOUBT_PING_US) {
+        peer->doubts++;
+        (void)replication_link_try(link, REPLICATION_PING, 0, bytes_of(NULL, 0));
+    } else if (passed_us >= UNHEEDED_US && r->port->unheeded(r->port, link->link, passed_us)) {
+        peer->unheeded = true;
+        replication_copies_leave(r, peer);
+    }
+    return true;
+}
+
 /* Returns whether there is more to do now. */
 static bool work_with(struct replication *r, struct peer *peer)
 {
@@ -377,6 +418,7 @@ uint32_t replication_tick(struct replication *r, uint64_t now_ms, uint64_t now_u
         struct peer *peer = r->peers[i];
         if (peer != NULL) {
             replication_send_asks(r, peer);
+            busy |= doubt(r, peer);
             ping(r, peer->out);
             ping(r, peer->in);
         }

@@ -140,6 +140,9 @@ struct replication_port {
     /* This node is the slot's primary, and all `targets` have what its owners have: they may own it. Said about once a
      * second until the table says something else. */
     void (*level)(struct replication_port *port, uint32_t slot, const struct slot_owners *targets);
+    /* Of what was sent on the link the other end's machine has said of nothing for so many us that it came there, as TCP
+     * does whatever the process does (RFC 9293, 3.8.6): the machine is gone, or the way to it. NULL: that is not known. */
+    bool (*unheeded)(struct replication_port *port, void *link, uint64_t us);
 };
 
 /* What another node stamped or has, for the shard to merge. `kind` as in log_kind.h. */

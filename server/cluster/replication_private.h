@@ -173,8 +173,11 @@ struct peer {
     uint16_t next;            /* Of the same node, while a table is set. */
     bool reachable;           /* As of the last tick. */
     bool degraded;            /* By the table: it stores nothing now. */
-    uint64_t heard_us;        /* Last time that it was reachable... */
-    uint64_t reached_ms;      /* ... and since when it is, or was; of now_ms. */
+    bool unheeded;       /* What goes there does not come there: its copies are not waited for. */
+    uint8_t doubts;      /* PINGs sent to find out... */
+    uint64_t doubt_us;   /* ... since this. */
+    uint64_t heard_us;   /* Last time that it was reachable... */
+    uint64_t reached_ms; /* ... and since when it is, or was; of now_ms. */
     struct replication_link *out, *in;
 
     /* What goes there. */

@@ -62,7 +62,8 @@ static uint64_t append_to_all(struct replication *r, const struct stream_record 
 
     for (uint32_t i = 0; i < route->count; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
-        bool waits = counts && i < route->owners && peer_takes(peer) && peer->stream.open;
+        bool waits =
+            counts && i < route->owners && peer_takes(peer) && !peer->unheeded && peer->stream.open;
         if (peer->stream.open &&
             append(r, peer, record, parts, part_count, waits ? r->copy_next : 0)) {
             waiting += waits;
@@ -85,7 +86,7 @@ bool replication_reaches_owner(const struct replication *r, uint64_t position)
 
     for (uint32_t i = 0; i < route->owners && !reaches; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
-        reaches = peer->reachable && peer->stream.open;
+        reaches = peer->reachable && !peer->unheeded && peer->stream.open;
     }
     return reaches;
 }

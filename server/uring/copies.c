@@ -158,6 +158,12 @@ static void port_cut(struct replication_port *port, void *link)
     link_close(thread_of(port), link);
 }
 
+static bool port_unheeded(struct replication_port *port, void *link, uint64_t us)
+{
+    (void)port;
+    return link_is_unheeded(link, us);
+}
+
 static void port_level(struct replication_port *port, uint32_t slot,
                        const struct slot_owners *targets)
 {
@@ -177,8 +183,8 @@ static int begin(struct shard_thread *thread)
     const struct plane_options *plane = &thread->plane->options;
     struct copies *copies = &thread->copies;
 
-    copies->port =
-        (struct replication_port){.send = port_send, .cut = port_cut, .level = port_level};
+    copies->port = (struct replication_port){
+        .send = port_send, .cut = port_cut, .unheeded = port_unheeded, .level = port_level};
     if (thread->table != NULL) { /* It was alone until now, and founds the cluster. */
         shard_begin_seen(thread->shard);
     }

@@ -18,6 +18,8 @@
 #include "plane_private.h"
 #include "shard_thread.h"
 
+enum { DELAYED_ACK_US = 40 * 1000 }; /* Linux's TCP_DELACK_MIN: the longest on a short way. */
+
 struct link *link_at(struct shard_thread *thread, uint32_t index)
 {
     assert(index < thread->links.size);
@@ -250,6 +252,20 @@ enum link_sent link_send(struct shard_thread *thread, struct link *link, uint8_t
     }
     mark(thread, link);
     return LINK_SENT;
+}
+
+bool link_is_unheeded(const struct link *link, uint64_t us)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+
+    if (link->state != LINK_OPEN ||
+        getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+        return false;
+    }
+    const uint64_t heeded_us = (uint64_t)info.tcpi_last_ack_recv * 1000;
+    return info.tcpi_unacked > 0 && heeded_us >= us &&
+           heeded_us >= DELAYED_ACK_US + 4 * (uint64_t)info.tcpi_rtt;
 }
 
 static void send_output(struct shard_thread *thread, struct link *link)

@@ -91,6 +91,10 @@ enum link_sent link_send(struct shard_thread *thread, struct link *link, uint8_t
                          uint64_t number, const struct bytes parts[], uint32_t count, bool lends,
                          bool must);
 
+/* Has the other end's machine not said for so many us of anything that was sent that it came there? By the kernel's account:
+ * it says so within 40 ms (and the time that a packet takes), whatever the process there does. */
+bool link_is_unheeded(const struct link *link, uint64_t us);
+
 /* It is of no more use. Who used it is told later. */
 void link_close(struct shard_thread *thread, struct link *link);
 

@@ -443,6 +443,17 @@ static inline bool world_send(struct replication_port *port, void *context, uint
     return true;
 }
 
+/* For a port's `unheeded`: nothing passes between the two machines. (A process that is paused is another matter.) */
+static inline bool world_unheeded(struct replication_port *port, void *context, uint64_t us)
+{
+    const struct world *world = unit_of_port(port)->world;
+    const struct world_link *link = context;
+    const uint32_t a = link->ends[0]->node, b = link->ends[1]->node;
+
+    (void)us;
+    return world->blocked[a][b] || world->blocked[b][a];
+}
+
 static inline void world_cut(struct replication_port *port, void *context)
 {
     struct world_link *link = context;

@@ -135,6 +135,37 @@ static void test_unreachable(void **state)
     world_fini(&world);
 }
 
+/* Where nothing comes to the other machine any more a write does not wait until the silence is one in which others take over,
+ * and nobody does before; where only its process does nothing, it does wait. */
+static void test_unheeded(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    struct world_unit *unit = &world.units[0];
+    unit->port.unheeded = world_unheeded;
+    world_until(&world, 3000, world_calm(&world));
+    world.nodes[2].paused = true;
+    assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
+    world_run(&world, REPLICATION_SILENCE_MS - REPLICATION_PING_MS - 50);
+    assert_int_equal(unit->uncopied, 0);
+    world.nodes[2].paused = false;
+    world_until(&world, 100, unit->copied == 1);
+    world_block(&world, 1, 2, true);
+    assert_int_equal(world_put(&world, 1, "a", "x", "2"), 2);
+    world_run(&world, 60);
+    assert_int_equal(unit->uncopied, 0); /* A packet may have been lost. */
+    world_until(&world, 100, unit->uncopied == 2);
+    assert_true(replication_reaches(unit->r, 2, 0));
+    assert_int_equal(world_put(&world, 1, "a", "x", "3"), 0);
+    assert_false(replication_reaches_owner(unit->r, world_position("a")));
+    world_block(&world, 1, 2, false);
+    world_until(&world, 100, replication_reaches_owner(unit->r, world_position("a")));
+    assert_int_equal(world_put(&world, 1, "a", "x", "4"), 3);
+    world_until(&world, 10, unit->copied == 3);
+    world_until(&world, 1000, world_equal(&world, 1, 2));
+    world_fini(&world);
+}
+
 /* A broken link is known at once, whatever the silence. */
 static void test_broken_at_once(void **state)
 {
@@ -610,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_dead_there),
         cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_unheeded),
         cmocka_unit_test(test_broken_at_once),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_window),

@@ -268,6 +268,9 @@ static void play(uint64_t seed)
         world_node(&world, number, 1 + below(2));
     }
     world_wire(&world);
+    for (uint32_t i = 0; i < world.unit_count; i++) {
+        world.units[i].port.unheeded = world_unheeded;
+    }
     world_owners(&world, &table, (struct slot_owners){{1, 2, 3}}, (struct slot_owners){{1, 2, 3}});
     world_tables(&world, &table);
     for (int round = 0; round < 2; round++) {
