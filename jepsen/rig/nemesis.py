@@ -10,6 +10,7 @@ import shutil
 from .net import both_ways
 
 PARTITIONS = ("one", "halves", "ring", "one-way")
+RING_NODES_MIN = 4  # Of fewer each one hears all others.
 
 
 class Kill:
@@ -94,7 +95,7 @@ class Partition:
                 if i != j and min((i - j) % count, (j - i) % count) > reach}
 
     def begin(self):
-        kind = self.chance.choice(PARTITIONS)
+        kind = self.chance.choice([each for each in PARTITIONS if each != "ring" or len(self.names) >= RING_NODES_MIN])
         pairs = self.pairs(kind)
         if not pairs: # Of three nodes each hears the two others: no ring.
             kind = "one"

@@ -1,9 +1,11 @@
-"""Short rounds of jepsen/run on real nodes. Longer ones by command: BELAY_JEPSEN_SECONDS, or jepsen/run itself."""
+"""Short rounds of jepsen/run on real nodes, some at a time, as they wait most of theirs. Longer ones by command:
+BELAY_JEPSEN_SECONDS, or jepsen/run itself."""
 
 import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import tree
 from cases import run_cases
@@ -12,7 +14,8 @@ from rig import edn, history, net
 from rig.checkers import CHECKERS
 
 SECONDS = float(os.environ.get("BELAY_JEPSEN_SECONDS", "6"))
-SEED = int(os.environ.get("BELAY_SEED", "549296"))  # Of some others a cut of three nodes takes no packet in 6 s.
+AT_A_TIME = 2 * (os.cpu_count() or 1)
+SEED = int(os.environ.get("BELAY_SEED", "549296"))
 
 
 def play(workload, nemesis, nodes, seconds=SECONDS, *words):
@@ -41,24 +44,30 @@ def good_round(workload, nemesis, nodes):
     return counts
 
 
+def bad_round(workload, nemesis, nodes):
+    code, results, _, printed = play(workload, nemesis, nodes, 4)
+    check(code == 1 and results["valid?"] is False and results["counts"]["problems"] > 0, printed)
+
+
+def all_of(play_one, rounds):
+    """Of several that fail the first is told; all come to their end."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for played in [pool.submit(play_one, *each) for each in rounds]:
+            played.result()
+
+
 def test_one_node():
-    for workload in CHECKERS:
-        good_round(workload, "kill,pause", 1)
+    all_of(good_round, [(workload, "kill,pause", 1) for workload in CHECKERS])
 
 
 def test_cluster():
-    good_round("set", "kill,partition", 5)
-    good_round("fields", "partition", 5)
-    good_round("counter", "kill,pause", 3)
-    good_round("delete", "pause,partition", 3)
-    good_round("set", "wipe", 3)
+    all_of(good_round, [("set", "kill,partition", 5), ("fields", "partition", 5), ("counter", "kill,pause", 3),
+                        ("delete", "pause,partition", 3), ("set", "wipe", 3)])
 
 
 def test_a_disk_put_back_is_seen():
     """A real loss in a real history: no checker lets it pass."""
-    for workload in CHECKERS:
-        code, results, _, printed = play(workload, "rollback", 1, 4)
-        check(code == 1 and results["valid?"] is False and results["counts"]["problems"] > 0, printed)
+    all_of(bad_round, [(workload, "rollback", 1) for workload in CHECKERS])
 
 
 if __name__ == "__main__":
