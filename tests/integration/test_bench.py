@@ -217,7 +217,7 @@ def test_compare_measures_both():
         return  # A node with a sanitizer may be too slow for redis-benchmark, and it is the script that is shown here.
     done = subprocess.run([tree.TOP / "tools/bench/compare", "--sessions", "2000", "--seconds", "0.1",
                            "--rounds", "1"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=100, check=False)
+                          timeout=200, check=False)
     check(done.returncode in (0, 1) and not done.stderr, done)
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()
              if line.startswith("| ")]
