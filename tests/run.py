@@ -1,8 +1,9 @@
 """Build Belay and run its test suites: what tools/test calls.
 
-A suite is one build of the tree and some of meson's suites in it. Each meson test counts as one, and so
-does a build that fails. Beside the tests it is checked that they leave nothing behind: no process, no
-temporary file, nothing new in `git status`.
+A suite is one build of the tree and some of meson's suites in it. Each meson test counts as one, and so does a build that
+fails. Tests wait much of their time: one more than there are cores run at a time, and while those of the first build run
+the other builds are made with what they leave of the cores. Beside the tests it is checked that they leave nothing
+behind: no process, no temporary file, nothing new in `git status`.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,9 @@ SANITIZER_ENVIRONMENT = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
+
+
+LINES = "-Dc_args=-g1"  # What a report of a sanitizer names, and no more: it is written much faster.
 
 
 class Build:
@@ -38,10 +43,10 @@ class Build:
 
 BUILDS = {
     "release": Build("build", ["-Dbuildtype=release", "-Dwerror=false"]),
-    "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined"]),
-    "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread"],
+    "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", LINES, "-Db_sanitize=address,undefined"]),
+    "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", LINES, "-Db_sanitize=thread"],
                   ["threads-targets"]),
-    "fuzz": Build("build-fuzz", ["-Dbuildtype=debugoptimized", "-Dfuzz=true", "-Dwerror=false"],
+    "fuzz": Build("build-fuzz", ["-Dbuildtype=debugoptimized", LINES, "-Dfuzz=true", "-Dwerror=false"],
                   ["fuzz-targets"], {"CC": "clang-14"}),
 }
 
@@ -94,23 +99,67 @@ def run_quietly(command, environment):
     return done.returncode, done.stdout
 
 
-def build(name, environment, report):
-    """Configure where needed, and build. Returns whether that worked."""
-    plan = BUILDS[name]
-    environment = {**environment, **plan.environment}
-    directory = TOP / plan.directory
-    start = time.monotonic()
-    configured = (directory / "meson-private" / "coredata.dat").exists()
-    command = ["meson", "configure"] if configured else ["meson", "setup"]
-    code, log = run_quietly(command + [str(directory)] + plan.options, environment)
-    if code == 0:
-        code, log = run_quietly(["ninja", "-C", str(directory)] + plan.targets, environment)
-    seconds = time.monotonic() - start
-    if code != 0:
-        report.fail(f"build {plan.directory}", log, seconds)
-        return False
-    report.line("built", plan.directory, seconds)
-    return True
+class Builder:
+    """Makes builds one after the other on a thread of its own, all but the first with what tests leave of the cores."""
+
+    def __init__(self, names, environment):
+        self.environment = environment
+        self.made = {name: threading.Event() for name in names}
+        self.results = {}  # Name: exit code, what was said, seconds.
+        self.told = {}
+        self.process = None
+        self.over = False
+        self.lock = threading.Lock()
+        self.thread = threading.Thread(target=self.make_all, daemon=True)
+        self.thread.start()
+
+    def make_all(self):
+        for index, name in enumerate(self.made):
+            start = time.monotonic()
+            code, log = self.make(BUILDS[name], [] if index == 0 else ["nice", "-n", "19"])
+            self.results[name] = code, log, time.monotonic() - start
+            self.made[name].set()
+
+    def make(self, plan, wrapper):
+        """Configure where needed, and build."""
+        directory = TOP / plan.directory
+        configured = (directory / "meson-private" / "coredata.dat").exists()
+        code, log = 0, ""
+        for command in (["meson", "configure" if configured else "setup", str(directory), *plan.options],
+                        ["ninja", "-C", str(directory), *plan.targets]):
+            if code == 0:
+                code, log = self.run([*wrapper, *command], {**self.environment, **plan.environment})
+        return code, log
+
+    def run(self, command, environment):
+        with self.lock:
+            if self.over:
+                return 1, "ended"
+            self.process = subprocess.Popen(command, cwd=TOP, env=environment, stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                            errors="replace")
+        log = self.process.communicate()[0]
+        return self.process.returncode, log
+
+    def is_good(self, name, report):
+        """Wait for a build, tell of it once, and return whether it worked."""
+        self.made[name].wait()
+        code, log, seconds = self.results[name]
+        if name not in self.told:
+            self.told[name] = code == 0
+            if code == 0:
+                report.line("built", BUILDS[name].directory, seconds)
+            else:
+                report.fail(f"build {BUILDS[name].directory}", log, seconds)
+        return self.told[name]
+
+    def end(self):
+        """Nothing more is built, and what is under way ends."""
+        with self.lock:
+            self.over = True
+            if self.process is not None:
+                self.process.terminate()
+        self.thread.join()
 
 
 def run_meson(name, only, environment, report):
@@ -119,7 +168,7 @@ def run_meson(name, only, environment, report):
     directory = TOP / BUILDS[build_name].directory
     log_file = directory / "meson-logs" / f"{name}.json"
     command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--no-stdsplit",
-               "-t", str(multiplier), "--logbase", name, "--num-processes", str(os.cpu_count() or 1)]
+               "-t", str(multiplier), "--logbase", name, "--num-processes", str((os.cpu_count() or 1) + 1)]
     for suite in meson_suites:
         command += ["--suite", suite]
     log_file.unlink(missing_ok=True)
@@ -228,18 +277,16 @@ def main():
     temporary = tempfile.mkdtemp(prefix="belay-tests.")
     environment = {**os.environ, **SANITIZER_ENVIRONMENT, "TMPDIR": temporary,
                    "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
-    built = {}
+    builder = Builder(dict.fromkeys(SUITES[name][0] for name in wanted), environment)
     try:
         for name, only in wanted.items():
-            build_name = SUITES[name][0]
-            if build_name not in built:
-                built[build_name] = build(build_name, environment, report)
-            if built[build_name]:
+            if builder.is_good(SUITES[name][0], report):
                 began = time.monotonic()
                 run_meson(name, only, environment, report)
                 report.line("ran", name, time.monotonic() - began)
         check_leftovers(running_before, status_before, temporary, report)
     finally:
+        builder.end()
         shutil.rmtree(temporary, ignore_errors=True)
     print(f"in {time.monotonic() - start:.0f} s")
     skipped = f", {report.skipped} skipped" if report.skipped else ""

@@ -1,6 +1,6 @@
 """Fuzz one target for a while, from the kept corpus: run_fuzzer.py PROGRAM CORPUS.
 
-BELAY_FUZZ_SECONDS says how long (10). New inputs go to BELAY_FUZZ_KEEP/NAME if that is set, else they are
+BELAY_FUZZ_SECONDS says how long (5). New inputs go to BELAY_FUZZ_KEEP/NAME if that is set, else they are
 dropped. An input that fails is printed.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 def main():
     program, corpus = Path(sys.argv[1]), Path(sys.argv[2])
-    seconds = os.environ.get("BELAY_FUZZ_SECONDS", "10")
+    seconds = os.environ.get("BELAY_FUZZ_SECONDS", "5")
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch) / "found"
         found.mkdir()

@@ -1,5 +1,5 @@
 /* The machine goes down: the staging's pages are of any age. What was durable is there, and what comes after
- * it, if anything, is what came then. */
+ * it, if anything, is what came then. BELAY_LIVES says how often. */
 #include "crc32c.h"
 #include "staging_life.h"
 
@@ -81,7 +81,8 @@ static void power_step(bool touch)
 
 static void test_power_fails(void **state)
 {
-    enum { LIVES = 60 };
+    const char *given = getenv("BELAY_LIVES");
+    const uint32_t lives = given == NULL ? 60 : (uint32_t)strtoul(given, NULL, 10);
 
     (void)state;
     for (uint32_t i = 0; i < SNAPSHOTS; i++) {
@@ -90,7 +91,7 @@ static void test_power_fails(void **state)
     }
     begin(SEGMENT);
     kit.random = 4711;
-    for (uint32_t life = 0; life < LIVES; life++) {
+    for (uint32_t life = 0; life < lives; life++) {
         history_count = 0;
         history[history_count++] = sum_of(kit.present);
         history_durable = 1;
@@ -112,8 +113,8 @@ static void test_power_fails(void **state)
         check_crash();
         attach();
     }
-    print_message("%lu of %d restarts took something up\n",
-                  (unsigned long)kit.reports[STORE_STAGING_TAKEN], LIVES);
+    print_message("%lu of %u restarts took something up\n",
+                  (unsigned long)kit.reports[STORE_STAGING_TAKEN], lives);
     assert_true(kit.reports[STORE_STAGING_TAKEN] > 0);
     end();
     for (uint32_t i = 0; i < SNAPSHOTS; i++) {
