@@ -215,10 +215,13 @@ static json_t *list_of(const struct map_page *page, const struct slot_owners *ow
     for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX && owners->nodes[i] != 0; i++) {
         uint32_t index = index_of(page->map, owners->nodes[i]);
         const struct map_member *member = &page->map->members[index];
+        const struct map_page_link *link = &page->links[index];
         rc |= json_array_append_new(
-            list, json_pack("{s:i, s:o, s:i, s:s, s:s}", "number", (int)member->number, "name",
-                            text(&member->name), "rank", (int)i, "state",
-                            map_page_state(member->state), "link", link_text(page, index)));
+            list,
+            json_pack("{s:i, s:o, s:i, s:s, s:s, s:I, s:I}", "number", (int)member->number, "name",
+                      text(&member->name), "rank", (int)i, "state", map_page_state(member->state),
+                      "link", link_text(page, index), "records_behind",
+                      (json_int_t)link->records_behind, "behind_ms", (json_int_t)link->behind_ms));
     }
     if (rc != 0) {
         json_decref(list);

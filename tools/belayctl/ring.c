@@ -111,14 +111,20 @@ int ring_run(struct ctl *ctl, int argc, char **argv)
 static void print_list(const json_t *list, const char *first, const char *others)
 {
     const json_t *node;
+    char since[32];
     size_t index;
 
     json_array_foreach(list, index, node)
     {
         printf("  %-8s ", index == 0 ? first : others);
         show_bytes(stdout, belay_text(text_of(node, "name")));
-        printf(" (#%" PRIu64 ", %s, link %s)\n", number_of(node, "number"), text_of(node, "state"),
+        printf(" (#%" PRIu64 ", %s, link %s", number_of(node, "number"), text_of(node, "state"),
                text_of(node, "link"));
+        if (number_of(node, "records_behind") > 0) {
+            printf(", %" PRIu64 " records, %s behind", number_of(node, "records_behind"),
+                   show_duration(number_of(node, "behind_ms"), since, sizeof since));
+        }
+        puts(")");
     }
 }
 
