@@ -66,6 +66,9 @@ void config_liveness(const struct config *config, struct liveness_settings *sett
     settings->heartbeat_ms = (uint32_t)config->cluster_heartbeat;
     settings->down_after_ms = (uint32_t)config->cluster_down_after;
     settings->cooldown_ms = (uint32_t)config->cluster_cooldown;
+    settings->cooldown_max_ms = (uint32_t)config->cluster_cooldown_max;
+    settings->probe_members = (uint32_t)config->cluster_probes;
+    settings->panic_percent = (uint32_t)config->cluster_panic;
 }
 
 static int check_cluster(const struct config *config, struct finding *finding)
@@ -85,6 +88,12 @@ static int check_cluster(const struct config *config, struct finding *finding)
             "cluster.down_after is %.30s: at least three times cluster.heartbeat (%.30s) is "
             "needed, so that one lost message is not taken for a dead node",
             after, beat);
+    }
+    if (config->cluster_cooldown > config->cluster_cooldown_max) {
+        uint32_t a = config->lines[CONFIG_KEY_cluster_cooldown],
+                 b = config->lines[CONFIG_KEY_cluster_cooldown_max];
+        return found(finding, a > b ? a : b,
+                     "cluster.cooldown is longer than cluster.cooldown_max");
     }
     config_liveness(config, &settings);
     int rc = liveness_settings_check(&settings);

@@ -91,7 +91,14 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "its requests, without the map being changed.")                                              \
     X(cluster, cooldown, DURATION, "30s", 0, 600000,                                               \
       "A node that went down owns slots again after so long; while it comes and goes, after "      \
-      "twice as long each time, up to 10 minutes.")                                                \
+      "twice as long each time, up to `cooldown_max`.")                                            \
+    X(cluster, cooldown_max, DURATION, "10m", 0, 86400000,                                         \
+      "The longest cooldown; a node that stayed up for so long begins with the shortest again.")   \
+    X(cluster, probes, NUMBER, "3", 0, 16,                                                         \
+      "So many other nodes are asked whether they hear one that is silent, before it is down.")    \
+    X(cluster, panic, NUMBER, "50", 10, 50,                                                        \
+      "While more than so many percent of the nodes look down no slot gets another owner: the "    \
+      "fault is then more likely in the network between them.")                                    \
     X(cluster, max_clock_skew, DURATION, "2s", 10, 3600000,                                        \
       "A node whose clock differs by more from ours is refused: deadlines and the order of "       \
       "writes go by clocks.")                                                                      \

@@ -53,15 +53,16 @@ enum {
 struct liveness_settings {
     uint32_t heartbeat_ms;    /* `cluster.heartbeat`: 100 to 10,000. */
     uint32_t down_after_ms;   /* `cluster.down_after`: 3 heartbeats to 120,000. */
-    uint32_t probe_members;   /* How many are asked about a suspect: 0 to 16. */
+    uint32_t probe_members;   /* `cluster.probes`: how many are asked about a suspect: 0 to 16. */
     uint32_t cooldown_ms;     /* `cluster.cooldown`: 0 to cooldown_max_ms. */
-    uint32_t cooldown_max_ms; /* Up to 86,400,000. */
+    uint32_t cooldown_max_ms; /* `cluster.cooldown_max`: up to 86,400,000. */
+    uint32_t panic_percent;   /* `cluster.panic`: 10 to 50. */
 };
 
 #define LIVENESS_SETTINGS_DEFAULT                                                                  \
     {                                                                                              \
         .heartbeat_ms = 1000, .down_after_ms = 3000, .probe_members = 3, .cooldown_ms = 30 * 1000, \
-        .cooldown_max_ms = 10 * 60 * 1000                                                          \
+        .cooldown_max_ms = 10 * 60 * 1000, .panic_percent = 50                                     \
     }
 
 /* Returns 0, or -ERANGE: one of them is outside what its comment allows. */

@@ -208,6 +208,12 @@ static void judge(struct verdict *verdict, uint32_t of)
     place->fit_since_ms = held_since(verdict, place->fit_since_ms, fit);
 }
 
+/* Are so many more than may be? */
+static bool is_panic(const struct verdict *verdict, uint32_t count)
+{
+    return 100 * count > verdict->settings.panic_percent * verdict->member_count;
+}
+
 static void judge_all(struct verdict *verdict)
 {
     bool panicked = verdict->panic;
@@ -221,12 +227,12 @@ static void judge_all(struct verdict *verdict)
             verdict->looking_down_count += verdict->places[i].looks_down;
         }
     }
-    verdict->panic = 2 * verdict->looking_down_count > verdict->member_count;
+    verdict->panic = is_panic(verdict, verdict->looking_down_count);
     verdict->calm_since_ms = held_since(verdict, verdict->calm_since_ms, !verdict->panic);
     verdict->counters.panics += verdict->panic && !panicked;
 }
 
-/* Would more than half be out, if all that look down were taken out? */
+/* Would more be out than may be, if all that look down were taken out? */
 static bool too_many_out(const struct verdict *verdict)
 {
     uint32_t out = 0;
@@ -235,7 +241,7 @@ static bool too_many_out(const struct verdict *verdict)
         const struct verdict_place *place = &verdict->places[i];
         out += is_member(place) && (place->member.down || place->looks_down);
     }
-    return 2 * out > verdict->member_count;
+    return is_panic(verdict, out);
 }
 
 /* ---- What follows ---- */

@@ -11,7 +11,7 @@
  * one heartbeat without a break is proposed: so those that die together are seen together.
  *
  * Panic. A member *looks* down where more of the fresh reports say silent than heard (a suspect is heard until it is
- * silent). While more than half of the members look down, ownership freezes: nobody is taken out and nobody comes
+ * silent). While more than half of the members (`panic_percent`) look down, ownership freezes: nobody is taken out and nobody comes
  * back. The fault is then more likely in what lies between them, and moving everything onto a few would end these too.
  * It goes on for a heartbeat after fewer do. For the same reason nobody is taken out while more than half would be out
  * if all that look down were: such members are *held*.

@@ -148,6 +148,7 @@ static int try_start(uint32_t number, bool found, struct bytes seed, char messag
                 .name = name_of(number),
                 .place = place_of(number),
                 .liveness = {.heartbeat_ms = 100,
+                             .panic_percent = 50,
                              .down_after_ms = 300,
                              .probe_members = 3,
                              .cooldown_ms = 100,

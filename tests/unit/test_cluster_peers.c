@@ -173,6 +173,7 @@ static void start_host(uint32_t number, struct bytes seed)
                 .name = name_of(number),
                 .place = place_of(number),
                 .liveness = {.heartbeat_ms = 100,
+                             .panic_percent = 50,
                              .down_after_ms = 500,
                              .probe_members = 3,
                              .cooldown_ms = 100,

@@ -368,7 +368,8 @@ static void test_cluster(void **state)
     assert_non_null(strstr(message, ":3: cluster.down_after is 5s: at least three times "
                                     "cluster.heartbeat (2s)"));
     assert_int_equal(read_lines("[cluster]\nheartbeat = 100ms\ndown_after = 300ms\n"
-                                "link_silent = 100ms\ncooldown = 10m\n"
+                                "link_silent = 100ms\ncooldown = 10m\ncooldown_max = 20m\n"
+                                "probes = 5\npanic = 30\n"
                                 "[listen]\naddress = 0.0.0.0\ninsecure = yes\n"),
                      0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
@@ -377,11 +378,18 @@ static void test_cluster(void **state)
     assert_int_equal(settings.down_after_ms, 300);
     assert_int_equal(config.cluster_link_silent, 100);
     assert_int_equal(settings.cooldown_ms, 600000);
+    assert_int_equal(settings.cooldown_max_ms, 1200000);
+    assert_int_equal(settings.probe_members, 5);
+    assert_int_equal(settings.panic_percent, 30);
     assert_string_equal(config.listen_announce, "host1"); /* Others do not reach 0.0.0.0. */
     assert_int_equal(read_lines("[listen]\nannounce = b.site\naddress = ::\ninsecure = yes\n"), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
     assert_string_equal(config.listen_announce, "b.site");
     assert_refused("[cluster]\nreplicas = 6\n", "a.conf:2: ");
+    assert_refused("[cluster]\npanic = 51\n", "a.conf:2: ");
+    assert_int_equal(read_lines("[cluster]\ncooldown = 2m\ncooldown_max = 1m\n"), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_non_null(strstr(message, ":3: cluster.cooldown is longer than cluster.cooldown_max"));
 }
 
 /* Three segments for each shard, whatever they are raised to. */

@@ -173,6 +173,11 @@ static void test_settings(void **state)
     settings.cooldown_max_ms = 24 * 60 * 60 * 1000 + 1;
     assert_int_equal(liveness_settings_check(&settings), -ERANGE);
     settings = fine;
+    settings.panic_percent = 51;
+    assert_int_equal(liveness_settings_check(&settings), -ERANGE);
+    settings.panic_percent = 9;
+    assert_int_equal(liveness_settings_check(&settings), -ERANGE);
+    settings = fine;
     settings.heartbeat_ms = 10001;
     settings.down_after_ms = 120000;
     assert_int_equal(liveness_settings_check(&settings), -ERANGE);

@@ -13,6 +13,7 @@ enum {
 
 /* The test plays Raft, and all members: what each says of the others. Node i + 1 has index i. */
 struct world {
+    uint32_t panic_percent; /* 0: the default. */
     struct verdict_port port;
     struct verdict verdict;
     uint64_t now_ms;
@@ -39,8 +40,9 @@ static void on_propose(struct verdict_port *port, const struct verdict_change *c
 
 static void lead(void)
 {
-    const struct liveness_settings settings = LIVENESS_SETTINGS_DEFAULT;
+    struct liveness_settings settings = LIVENESS_SETTINGS_DEFAULT;
 
+    settings.panic_percent = world.panic_percent != 0 ? world.panic_percent : 50;
     verdict_init(&world.verdict, &settings, &world.port, world.now_ms);
     verdict_members(&world.verdict, world.now_ms, world.map, world.members);
 }
@@ -474,6 +476,27 @@ static void test_panic(void **state)
     check_change(2, VERDICT_DOWN, 2);
 }
 
+/* With a smaller part it comes sooner: of ten three may go, and no fourth. */
+static void test_panic_of_less(void **state)
+{
+    (void)state;
+
+    begin(10);
+    world.panic_percent = 30;
+    lead();
+    run(10 * HEARTBEAT_MS);
+    for (uint32_t of = 9; of > 6; of--) {
+        dies(of);
+    }
+    run(5 * HEARTBEAT_MS);
+    assert_int_equal(world.change_count, 3);
+    assert_false(world.verdict.panic);
+    dies(6);
+    run(2 * COOLDOWN_MS);
+    assert_int_equal(world.change_count, 3);
+    assert_int_equal(world.verdict.counters.held, 1);
+}
+
 /* No more than half are taken out, the ones in cooldown counted. */
 static void test_held(void **state)
 {
@@ -660,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_flapping),
         cmocka_unit_test(test_flapping_and_leaders),
         cmocka_unit_test(test_panic),
+        cmocka_unit_test(test_panic_of_less),
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_new_leader),
         cmocka_unit_test(test_pause),
