@@ -132,7 +132,7 @@ static void make_circle(struct placement_work *work)
         }
         for (uint32_t i = 0; i < work->node_count; i++) {
             uint16_t node = (uint16_t)order[i];
-            at += work->nodes[node].ideal;
+            at += work->nodes[node].primaries;
             uint64_t end = at / PLACEMENT_ROUNDS >> 20;
             while (slot < end && slot < SLOT_COUNT) {
                 work->slot_arcs[slot++] = (uint16_t)work->arc_count;
@@ -147,17 +147,17 @@ static void make_circle(struct placement_work *work)
 
 /* ---- All of it. ---- */
 
-static void settle_rank(struct placement_work *work)
+/* What can stay as it is. */
+static void keep(struct placement_work *work)
 {
-    placement_count_wanted(work);
-    placement_shares(work);
-    if (work->rank == 0) {
-        make_circle(work);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        for (uint32_t rank = 0; rank < work->replicas; rank++) {
+            uint16_t node = work->before[slot][rank];
+            if (node != NOBODY && placement_fits(work, slot, rank, node)) {
+                placement_put(work, slot, rank, node);
+            }
+        }
     }
-    placement_count_rooms(work);
-    placement_keep(work);
-    placement_find_owners(work);
-    placement_move_less(work);
 }
 
 int placement_make(struct placement_work *work, const struct placement_member members[],
@@ -172,8 +172,14 @@ int placement_make(struct placement_work *work, const struct placement_member me
     take_members(work, members, count);
     take_before(work, before);
     work->replicas = replicas < work->node_count ? replicas : work->node_count;
-    for (work->rank = 0; work->rank < work->replicas; work->rank++) {
-        settle_rank(work);
+    if (work->node_count > 0) {
+        work->steps = PLACEMENT_STEPS_MAX;
+        placement_shares(work);
+        make_circle(work);
+        keep(work);
+        placement_first(work);
+        placement_rest(work);
+        placement_order(work);
     }
     memset(after, 0, SLOT_COUNT * sizeof after[0]);
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {

@@ -2,8 +2,9 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <string.h>
 
-enum { FRACTION_BITS = 20, SLACK_PART = 16 };
+enum { FRACTION_BITS = 20, ROUNDING = 64, TOLERANCE = 100, RANK_TOLERANCE = 12 };
 
 static const uint64_t all_slots = (uint64_t)SLOT_COUNT << FRACTION_BITS;
 
@@ -82,84 +83,52 @@ static void set_ideals_by_node(struct placement_work *work)
     }
 }
 
-static uint32_t whole_of(uint64_t ideal)
+/* The whole numbers next to it; what is one but for the rounding above has only one. */
+static void set_bounds(struct placement_bounds *bounds, uint64_t ideal)
 {
-    return (uint32_t)(ideal >> FRACTION_BITS);
+    const uint64_t one = UINT64_C(1) << FRACTION_BITS;
+
+    bounds->low = (uint32_t)((ideal + ROUNDING) >> FRACTION_BITS);
+    bounds->high =
+        (uint32_t)((ideal + one - 1 - (ideal % one < ROUNDING ? ideal % one : 0)) >> FRACTION_BITS);
+    bounds->high = bounds->high < bounds->low ? bounds->low : bounds->high;
 }
 
-static bool has_fraction(uint64_t ideal)
+/* Somewhat more or less, so that less moves; but not above one copy of each slot. */
+static void loosen(struct placement_bounds *bounds, uint64_t ideal, uint64_t by)
 {
-    return (ideal & ((1U << FRACTION_BITS) - 1)) != 0;
-}
+    const uint64_t one = UINT64_C(1) << FRACTION_BITS;
+    const uint32_t least = (uint32_t)((ideal > by ? ideal - by + one - 1 : 0) >> FRACTION_BITS);
+    const uint32_t most = (uint32_t)((ideal + by) >> FRACTION_BITS);
 
-/* Round shares down; a group of this total may raise as many as are missing then. */
-static void round_group(struct placement_work *work, uint32_t group, uint32_t total)
-{
-    uint32_t sum = 0;
-
-    for (uint32_t i = 0; i < work->node_count; i++) {
-        struct placement_node *node = &work->nodes[i];
-        if (node->group == group) {
-            node->share = whole_of(node->ideal);
-            node->slack = work->rank > 0 ? node->share / SLACK_PART + 2 : 0;
-            node->fraction = has_fraction(node->ideal);
-            sum += node->share;
-        }
-    }
-    assert(sum <= total);
-    work->raises[group] = total - sum;
-}
-
-/* One group for each zone, so that none has more than one copy of each slot. Zones are rounded first: up where most
- * is left of what there was. */
-static void round_zones(struct placement_work *work)
-{
-    uint64_t ideals[PLACEMENT_MEMBERS_MAX] = {0};
-    int64_t kept[PLACEMENT_MEMBERS_MAX] = {0};
-    uint32_t totals[PLACEMENT_MEMBERS_MAX];
-    uint32_t left = (work->rank + 1) * SLOT_COUNT;
-
-    for (uint32_t i = 0; i < work->node_count; i++) {
-        struct placement_node *node = &work->nodes[i];
-        node->group = node->zone;
-        ideals[node->zone] += node->ideal;
-        kept[node->zone] += node->load + node->wanted;
-    }
-    for (uint32_t i = 0; i < work->zone_count; i++) {
-        totals[i] = whole_of(ideals[i]);
-        left -= totals[i];
-    }
-    while (left-- > 0) {
-        uint32_t best = work->zone_count;
-        for (uint32_t i = 0; i < work->zone_count; i++) {
-            if (totals[i] == whole_of(ideals[i]) && has_fraction(ideals[i]) &&
-                (best == work->zone_count || kept[i] - totals[i] > kept[best] - totals[best])) {
-                best = i;
-            }
-        }
-        assert(best < work->zone_count);
-        totals[best]++;
-    }
-    for (uint32_t i = 0; i < work->zone_count; i++) {
-        assert(totals[i] <= SLOT_COUNT);
-        round_group(work, i, totals[i]);
-    }
+    bounds->low = least < bounds->low ? least : bounds->low;
+    bounds->high = most > bounds->high && most <= SLOT_COUNT ? most : bounds->high;
 }
 
 void placement_shares(struct placement_work *work)
 {
-    assert(work->rank < work->node_count);
-    if (work->rank < work->zone_count) {
-        set_ideals_by_zone(work);
-    } else {
-        set_ideals_by_node(work);
-    }
-    if (work->rank > 0 && work->rank < work->zone_count) {
-        round_zones(work);
-    } else {
-        for (uint32_t i = 0; i < work->node_count; i++) {
-            work->nodes[i].group = 0;
+    uint64_t below[PLACEMENT_MEMBERS_MAX] = {0};
+
+    assert(work->replicas <= work->node_count);
+    for (work->rank = 0; work->rank < work->replicas; work->rank++) {
+        if (work->rank < work->zone_count) {
+            set_ideals_by_zone(work);
+        } else {
+            set_ideals_by_node(work);
         }
-        round_group(work, 0, (work->rank + 1) * SLOT_COUNT);
+        for (uint32_t i = 0; i < work->node_count; i++) {
+            struct placement_node *node = &work->nodes[i];
+            set_bounds(&node->ranks[work->rank],
+                       node->ideal > below[i] ? node->ideal - below[i] : 0);
+            if (work->rank > 0) {
+                const uint64_t ideal = node->ideal > below[i] ? node->ideal - below[i] : 0;
+                loosen(&node->ranks[work->rank], ideal,
+                       ideal / RANK_TOLERANCE + (UINT64_C(2) << FRACTION_BITS));
+            }
+            set_bounds(&node->all, node->ideal);
+            loosen(&node->all, node->ideal, node->ideal / TOLERANCE);
+            node->primaries = work->rank == 0 ? node->ideal : node->primaries;
+            below[i] = node->ideal;
+        }
     }
 }

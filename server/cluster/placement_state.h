@@ -1,5 +1,5 @@
-/* What the parts of placement.h's work share. In the order in which each rank goes through them: shares, rooms, keep,
- * find, less.
+/* What the parts of placement.h's work share. They come in this order: shares, first, rest, order; chains are what the
+ * last two do where nothing simple is left.
  */
 #ifndef PLACEMENT_STATE_H
 #define PLACEMENT_STATE_H
@@ -11,9 +11,7 @@
 
 enum {
     NOBODY = UINT16_MAX,
-    NO_SLOT = UINT16_MAX,
-    PLACEMENT_STEPS_MAX =
-        64 * SLOT_COUNT, /* Looks at slots in a rank, for exchanges and for moving less. */
+    PLACEMENT_STEPS_MAX = 1 << 25, /* Looks at places and nodes in all searches of a placement. */
 };
 
 /* Spread near inputs far apart: the 64-bit finalizer of MurmurHash3. */
@@ -24,42 +22,77 @@ static inline uint64_t mix64(uint64_t x)
     return x ^ (x >> 33);
 }
 
-/* Set the `share` of every node for the ranks up to work->rank; to be asked rank by rank from 0. Shares are rounded
- * down, and work->raises says how many nodes of each group may still be raised by one: (rank + 1) * SLOT_COUNT in all.
- * Needs `load` and `wanted`. */
+/* How pressing: who is above his upper bound must give one up, who is above the lower one may. Taking is the same the
+ * other way. */
+enum placement_need { PLACEMENT_MUST, PLACEMENT_MAY };
+
+static inline bool placement_gives(const struct placement_bounds *bounds, enum placement_need need)
+{
+    return bounds->load > (need == PLACEMENT_MUST ? bounds->high : bounds->low);
+}
+
+static inline bool placement_takes(const struct placement_bounds *bounds, enum placement_need need)
+{
+    return bounds->load < (need == PLACEMENT_MUST ? bounds->low : bounds->high);
+}
+
+/* ---- placement_shares.c ---- */
+
+/* Set the bounds of each node, and the ideal number of primaries. */
 void placement_shares(struct placement_work *work);
 
-/* Start the rank's books, once there are shares. */
-void placement_count_rooms(struct placement_work *work);
+/* ---- placement_cells.c ---- */
 
-/* May the node have the slot in this rank? Distinct nodes; another zone, as long as there are zones without a copy; and
- * a needed zone or node if the slot lacks one. */
-bool placement_fits(const struct placement_work *work, uint32_t slot, uint16_t node);
+/* May the node have the slot in this rank, whoever has it there now? Nodes are distinct, and zones in the ranks below
+ * the number of zones. */
+bool placement_fits(const struct placement_work *work, uint32_t slot, uint32_t rank, uint16_t node);
 
-/* Slots that the node may take without a raise of its share; whether it may take one; and with its slack. */
-uint32_t placement_firm_room(const struct placement_node *node);
-bool placement_has_room(const struct placement_work *work, uint16_t index);
-bool placement_has_slack(const struct placement_work *work, uint16_t index);
+/* Let it have the slot in this rank, NOBODY: nobody. */
+void placement_put(struct placement_work *work, uint32_t slot, uint32_t rank, uint16_t node);
 
-/* Let the node have the slot in this rank, or nobody again. */
-void placement_give(struct placement_work *work, uint32_t slot, uint16_t node);
-void placement_take_back(struct placement_work *work, uint32_t slot);
+/* The rank in which it has the slot; PLACEMENT_REPLICAS_MAX: in none. */
+uint32_t placement_rank(const struct placement_work *work, uint32_t slot, uint16_t node);
 
-/* Had the slot this node in the ranks up to the one at hand? */
-bool placement_had(const struct placement_work *work, uint32_t slot, uint16_t node);
+/* Had it the slot before, in one of the first ranks, so many? */
+bool placement_had(const struct placement_work *work, uint32_t slot, uint32_t ranks, uint16_t node);
 
-/* Those that a slot may keep in this rank. Returns how many. */
-uint32_t placement_keepable(const struct placement_work *work, uint32_t slot,
-                            uint16_t nodes[PLACEMENT_REPLICAS_MAX]);
+/* The circle: the next arc from this one on, clockwise, whose node is marked in work->wanted; arc_count: none is. */
+void placement_mark(struct placement_work *work);
+static inline uint32_t placement_next_arc(const struct placement_work *work, uint32_t arc)
+{
+    return work->arc_nexts[arc];
+}
 
-/* Would the node, of a slot that lost one of its owners, drive out another one because of its zone? */
-bool placement_drives_out(const struct placement_work *work, uint32_t slot, uint16_t node);
+/* Put all slots into work->order, those first that are the nearest before arcs of marked nodes. */
+void placement_order_slots(struct placement_work *work);
 
-/* Count for each node the slots that could keep it. */
-void placement_count_wanted(struct placement_work *work);
+/* May the two change places? */
+bool placement_may_swap(const struct placement_work *work, uint32_t slot, uint32_t rank,
+                        uint32_t later);
+void placement_swap(struct placement_work *work, uint32_t slot, uint32_t rank, uint32_t later);
 
-void placement_keep(struct placement_work *work);
-void placement_find_owners(struct placement_work *work);
-void placement_move_less(struct placement_work *work);
+/* ---- placement_chain.c ---- */
+
+/* From somebody who gives, over others who take one and give another, to somebody who takes. */
+struct placement_chain {
+    bool
+        order; /* The one in `rank` changes places with a later one; else copies behind the primary move. */
+    uint32_t rank;
+    bool holes; /* From places without a node; else from nodes. */
+    enum placement_need gives, takes;
+    int change_max; /* Of `order`: those that add more changes than so many are left. */
+};
+
+/* As many as there are, the cheapest first. */
+void placement_follow_chains(struct placement_work *work, const struct placement_chain *chain);
+
+/* Where slots were changed in vain: two changes, or a chain of them, that undo each other's loads. */
+void placement_undo(struct placement_work *work, const struct placement_chain *chain);
+
+/* ---- The rest ---- */
+
+void placement_first(struct placement_work *work);
+void placement_rest(struct placement_work *work);
+void placement_order(struct placement_work *work);
 
 #endif

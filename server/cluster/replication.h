@@ -137,8 +137,8 @@ struct replication_port {
     /* The link is of no more use: close it, call replication_link_down() later, not from here, and dial anew if it was
      * dialled here. */
     void (*cut)(struct replication_port *port, void *link);
-    /* This node is the slot's primary, and all `targets` have what its owners have: they may own it. Said about once a
-     * second until the table says something else. */
+    /* This node is the slot's primary, and all `targets` have what its owners have: they may own it. Said as soon
+     * as it is so, and about once a second until the table says something else. */
     void (*level)(struct replication_port *port, uint32_t slot, const struct slot_owners *targets);
     /* Of what was sent on the link the other end's machine has said of nothing for so many us that it came there, as TCP
      * does whatever the process does (RFC 9293, 3.8.6): the machine is gone, or the way to it. NULL: that is not known. */

@@ -34,7 +34,7 @@ struct slot_table {
     struct slot_owners owners[SLOT_COUNT], targets[SLOT_COUNT];
 };
 
-/* Make the table of a map, for the node of this number. About 5 ms. */
+/* Make the table of a map, for the node of this number. 0.2 ms for 5 nodes, 2 ms for 256. */
 void slot_table_make(struct slot_table *table, const struct map *map, uint32_t self);
 
 /* By number; NULL where there is none. */
