@@ -13,12 +13,11 @@ static bool within(uint32_t value, uint32_t least, uint32_t greatest)
 
 int liveness_settings_check(const struct liveness_settings *settings)
 {
-    bool fine = within(settings->heartbeat_ms, 100, 10 * 1000) &&
-                within(settings->down_after_ms, 3 * settings->heartbeat_ms, 120 * 1000) &&
-                settings->probe_members <= 16 &&
-                settings->cooldown_ms <= settings->cooldown_max_ms &&
-                settings->cooldown_max_ms <= 24 * 60 * 60 * 1000 &&
-                within(settings->panic_percent, 10, 50);
+    bool fine =
+        within(settings->heartbeat_ms, 100, 10 * 1000) &&
+        within(settings->down_after_ms, 3 * settings->heartbeat_ms, 120 * 1000) &&
+        settings->probe_members <= 16 && settings->cooldown_ms <= settings->cooldown_max_ms &&
+        settings->cooldown_max_ms <= 24 * 60 * 60 * 1000 && within(settings->panic_percent, 10, 50);
 
     return fine ? 0 : -ERANGE;
 }

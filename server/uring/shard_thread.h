@@ -99,7 +99,7 @@ struct shard_thread {
     uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
     uint32_t cross_first;       /* The shard whose requests come first. */
     struct task *tasks;
-    uint64_t news_number;           /* Of the last question to other nodes (news.h). */
+    uint64_t news_number; /* Of the last question to other nodes (news.h). */
     struct moves_found moves;
     bool messages_came;             /* There are some in its queue (pubsub.h), perhaps... */
     struct pubsub_queued *messages; /* ... and these were taken from it. */
