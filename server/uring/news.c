@@ -127,6 +127,10 @@ static int take_names(struct news_question *question, struct reader *from)
     while (reader_left(&check) > 0) {
         (void)read_string(&check);
     }
+    if (question->names.size + reader_left(from) > NEWS_NAMES_BYTES_MAX) {
+        question->too_many = true;
+        return check.bad ? -EBADMSG : 0;
+    }
     return check.bad ? -EBADMSG
                      : buffer_append(&question->names, bytes_of(from->at, reader_left(from)));
 }

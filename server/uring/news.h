@@ -54,7 +54,7 @@ struct news_question {
     enum news_what what;
     uint64_t number;
     uint64_t count; /* RECEIVERS: of all nodes. */
-    bool too_many;  /* One has more names than it can tell. */
+    bool too_many;  /* There are more names than NEWS_NAMES_BYTES_MAX, of one or together. */
     struct buffer
         names; /* CHANNELS, PATTERNS: strings, perhaps several times; of this node at first. */
     struct buffer numbers; /* SUBSCRIBERS: a u64 for each channel; of this node at first. */

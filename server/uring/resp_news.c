@@ -87,7 +87,7 @@ static int put_reply(struct shard_thread *thread, const struct resp_question *as
     const struct news_question *question = &asked->question;
 
     if (question->too_many) {
-        return resp_error(out, "ERR the names do not fit into 16 MiB of a node");
+        return resp_error(out, "ERR the names of all nodes do not fit into 16 MiB");
     }
     if (question->what == NEWS_RECEIVERS) {
         return resp_number(out, (int64_t)question->count);

@@ -96,6 +96,44 @@ static void test_all_are_counted(void **state)
     planes_kit_stop(&kit);
 }
 
+/* Names that do not fit, together, are told as such. */
+static void test_too_many_names(void **state)
+{
+    enum { NAME = 1024 * 1024, NAMES = 6 };
+    struct plane_client listeners[NODES], client;
+    char *name = malloc(NAME), *got = malloc(NAME + 64), head[64];
+
+    (void)state;
+    start();
+    for (uint32_t node = 0; node < NODES; node++) {
+        connect_to(&listeners[node], node);
+        for (uint32_t i = 0; i < NAMES; i++) {
+            memset(name, 'a' + (int)(node * NAMES + i), NAME);
+            int size = snprintf(head, sizeof head, "*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n", NAME);
+            plane_client_send(&listeners[node], bytes_of(head, (size_t)size));
+            plane_client_send(&listeners[node], bytes_of(name, NAME));
+            plane_client_send(&listeners[node], bytes_of("\r\n", 2));
+            size = snprintf(head, sizeof head, "*3\r\n$9\r\nsubscribe\r\n$%d\r\n\r\n:%u\r\n", NAME,
+                            i + 1);
+            for (size_t left = NAME + (size_t)size; left > 0;) {
+                ssize_t more = plane_client_recv(&listeners[node], got, left < NAME ? left : NAME);
+                assert_true(more > 0);
+                left -= (size_t)more;
+            }
+        }
+    }
+    connect_to(&client, 0);
+    ask(&client, "PUBSUB CHANNELS\r\nPUBSUB CHANNELS x*\r\nPUBSUB NUMPAT");
+    expect(&client, "-ERR the names of all nodes do not fit into 16 MiB\r\n*0\r\n:0\r\n");
+    plane_client_close(&client);
+    for (uint32_t node = 0; node < NODES; node++) {
+        plane_client_close(&listeners[node]);
+    }
+    free(name);
+    free(got);
+    planes_kit_stop(&kit);
+}
+
 /* A node that ends while it is asked is not waited for, and the others are counted. */
 static void test_one_is_gone(void **state)
 {
@@ -122,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_are_counted),
+        cmocka_unit_test(test_too_many_names),
         cmocka_unit_test(test_one_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
