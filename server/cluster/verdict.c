@@ -53,6 +53,7 @@ static void place_remove(struct verdict *verdict, uint32_t gone)
     for (uint32_t i = 0; i < LIVENESS_MEMBERS_MAX; i++) {
         set_put(verdict->places[i].heard, gone, false);
         set_put(verdict->places[i].silent, gone, false);
+        set_put(verdict->places[i].suspected, gone, false);
     }
 }
 
@@ -157,12 +158,14 @@ void verdict_report(struct verdict *verdict, uint64_t now_ms, const struct liven
     place->condition = report->condition & CONDITION_OWN;
     memset(place->heard, 0, sizeof place->heard);
     memset(place->silent, 0, sizeof place->silent);
+    memset(place->suspected, 0, sizeof place->suspected);
     for (uint32_t i = 0; i < report->count && i < LIVENESS_MEMBERS_MAX; i++) {
         uint32_t of = place_of(verdict, report->members[i].node);
         if (of != LIVENESS_MEMBERS_MAX && of != from && is_member(&verdict->places[of])) {
             enum liveness_belief belief = report->members[i].belief;
             set_put(place->heard, of, belief == BELIEF_HEARD || belief == BELIEF_SUSPECT);
             set_put(place->silent, of, belief == BELIEF_SILENT);
+            set_put(place->suspected, of, belief == BELIEF_SUSPECT);
         }
     }
 }
@@ -206,6 +209,25 @@ static void judge(struct verdict *verdict, uint32_t of)
     place->looks_down = silent > heard;
     place->confirmed_since_ms = held_since(verdict, place->confirmed_since_ms, confirmed);
     place->fit_since_ms = held_since(verdict, place->fit_since_ms, fit);
+}
+
+/* May more members be dead than those that are confirmed? */
+static bool doubts_others(const struct verdict *verdict)
+{
+    for (uint32_t of = 0; of < LIVENESS_MEMBERS_MAX; of++) {
+        const struct verdict_place *place = &verdict->places[of];
+        if (!is_member(place) || place->member.down || place->confirmed_since_ms != 0) {
+            continue;
+        }
+        for (uint32_t i = 0; i < LIVENESS_MEMBERS_MAX; i++) {
+            const struct verdict_place *by = &verdict->places[i];
+            if (is_fresh(verdict, by) && by->confirmed_since_ms == 0 &&
+                (set_has(by->silent, of) || set_has(by->suspected, of))) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* Are so many more than may be? */
@@ -273,14 +295,15 @@ static uint32_t next_cooldown_ms(const struct verdict *verdict, const struct ver
                           : verdict->settings.cooldown_max_ms);
 }
 
-static void take_out(struct verdict *verdict, struct verdict_place *place, bool may)
+static void take_out(struct verdict *verdict, struct verdict_place *place, bool may, bool doubts)
 {
     struct verdict_change change = {
         .kind = VERDICT_DOWN,
         .node = place->member.node,
         .cooldown_ms = next_cooldown_ms(verdict, place),
     };
-    bool due = held_for(verdict, place->confirmed_since_ms, verdict->settings.heartbeat_ms);
+    bool due =
+        held_for(verdict, place->confirmed_since_ms, doubts ? verdict->settings.heartbeat_ms : 0);
 
     verdict->counters.held += due && !may && !place->held;
     place->held = due && !may;
@@ -333,6 +356,7 @@ void verdict_tick(struct verdict *verdict, uint64_t now_ms)
         2 * verdict->fresh_count >= verdict->member_count;
     bool calm = held_for(verdict, verdict->calm_since_ms, verdict->settings.heartbeat_ms);
     bool may_take_out = calm && !too_many_out(verdict);
+    bool doubts = doubts_others(verdict);
 
     for (uint32_t i = 0; i < LIVENESS_MEMBERS_MAX; i++) {
         struct verdict_place *place = &verdict->places[i];
@@ -341,7 +365,7 @@ void verdict_tick(struct verdict *verdict, uint64_t now_ms)
         }
         set_condition(verdict, place);
         if (knows && !place->member.down) {
-            take_out(verdict, place, may_take_out);
+            take_out(verdict, place, may_take_out, doubts);
         } else if (knows && calm) {
             bring_back(verdict, place);
         }

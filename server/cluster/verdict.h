@@ -7,8 +7,9 @@
  *   needed   1  2  2  3   8  128
  *
  * With two members nobody is there to confirm: the leader's own word counts, after the whole of `down_after`. While at
- * most half of the members are dead, those that live are enough in a cluster of any size. What has been confirmed for
- * one heartbeat without a break is proposed: so those that die together are seen together.
+ * most half of the members are dead, those that live are enough in a cluster of any size. Who is confirmed is
+ * proposed at once where nobody else is so much as suspected, else after one heartbeat without a break: so those that
+ * die together are seen together.
  *
  * Panic. A member *looks* down where more of the fresh reports say silent than heard (a suspect is heard until it is
  * silent). While more than half of the members (`panic_percent`) look down, ownership freezes: nobody is taken out and nobody comes
@@ -27,10 +28,12 @@
  * A leader that is new, or was paused, knows nothing. It acts when two heartbeats have gone by, in which each member
  * can report twice, and while at least half of the members have fresh reports (not older than `down_after`).
  *
- * So a member that dies is proposed, without loss of messages, at most `down_after` + (LIVENESS_SLOW_MAX + 1)
- * heartbeats and a few ticks later; by default between 4 and 7 s, and 4 s where nobody is in trouble himself.
+ * So a member that dies alone is proposed, without loss of messages, at most `down_after` and LIVENESS_SLOW_MAX heartbeats
+ * and a few ticks after it was last heard: by default 3 s, and up to 6 where those who live are in trouble themselves;
+ * where others die with it or are suspected, a heartbeat later. After a reset of its connection, when its process has
+ * ended, others are asked first, which takes a heartbeat or a second, whichever is shorter.
  *
- * Time and threads as in liveness.h. Memory: all in the struct (about 37 KiB: keep it off the stack).
+ * Time and threads as in liveness.h. Memory: all in the struct (about 45 KiB: keep it off the stack).
  */
 #ifndef VERDICT_H
 #define VERDICT_H
@@ -85,7 +88,8 @@ struct verdict_place {
     uint64_t report_number;
     uint64_t report_ms;
     uint8_t condition;
-    uint64_t heard[LIVENESS_MEMBERS_MAX / 64], silent[LIVENESS_MEMBERS_MAX / 64]; /* By place. */
+    uint64_t heard[LIVENESS_MEMBERS_MAX / 64], silent[LIVENESS_MEMBERS_MAX / 64],
+        suspected[LIVENESS_MEMBERS_MAX / 64]; /* By place. */
     /* What the others' say. */
     bool looks_down;
     bool held;

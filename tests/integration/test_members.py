@@ -3,6 +3,7 @@ one is removed. What their sessions do meanwhile is test_failover.py's business.
 
 import re
 import shutil
+import time
 from contextlib import contextmanager
 
 from cases import run_cases
@@ -88,6 +89,26 @@ def test_leader_dies():
         cluster.await_active()
         await_leader(cluster)
         await_voters(cluster, 3)
+
+
+def test_reset():
+    """A process that ends resets its connections, which the others ask each other about: it is out long before
+    `down_after`. How long that takes is printed."""
+    with Cluster(5, settings=["cluster.heartbeat=1s", "cluster.down_after=120s"]) as cluster:
+        cluster.start(settle=False)
+        cluster.await_active()
+        leader = await_leader(cluster)
+        victim = next(node for node in cluster if node is not leader)
+        before = metric(leader, "belay_cluster_epoch")
+        begin = time.monotonic()
+        victim.kill()
+        wait_for("the map says that it is down", lambda: metric(leader, 'belay_cluster_members{state="down"}') == 1)
+        print(f"kill -9: down {1000 * (time.monotonic() - begin):.0f} ms later, at a heartbeat of 1 s and down_after of 120 s")
+        wait_for("its slots have other owners", lambda: metric(leader, "belay_cluster_unsettled_slots") == 0)
+        print(f"all slots settled {1000 * (time.monotonic() - begin):.0f} ms after the kill, "
+              f"{metric(leader, 'belay_cluster_epoch') - before:.0f} epochs")
+        check(metric(leader, 'belay_suspicions_total{result="confirmed"}') >= 1, "nobody was asked")
+        check(metric(leader, 'belay_verdicts_total{verdict="down"}') == 1, "the leader did not say so")
 
 
 def test_two():

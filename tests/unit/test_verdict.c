@@ -186,7 +186,7 @@ static void test_needed(void **state)
         assert_true(run_to_change(30 * HEARTBEAT_MS) == UINT64_MAX);
         assert_int_equal(world.verdict.counters.confirmed, 0);
         say(of, needed[i], BELIEF_SILENT);
-        assert_int_equal(run_to_change(30 * HEARTBEAT_MS), HEARTBEAT_MS + TICK_MS);
+        assert_int_equal(run_to_change(30 * HEARTBEAT_MS), TICK_MS);
         check_change(0, VERDICT_DOWN, of);
         assert_int_equal(world.changes[0].cooldown_ms, COOLDOWN_MS);
         assert_int_equal(world.verdict.counters.confirmed, 1);
@@ -231,13 +231,46 @@ static void test_half(void **state)
     }
 }
 
-/* What is confirmed for less than a heartbeat moves nothing. */
+/* One that dies alone is out at once; where another one is suspected, after a heartbeat, and with it. What one says who
+ * is dead himself does not count. */
+static void test_at_once(void **state)
+{
+    (void)state;
+
+    begin(5);
+    run(10 * HEARTBEAT_MS);
+    world.says[4][3] = BELIEF_SUSPECT;
+    tick();
+    dies(4);
+    assert_int_equal(run_to_change(30 * HEARTBEAT_MS), TICK_MS);
+    check_change(0, VERDICT_DOWN, 4);
+
+    begin(5);
+    run(10 * HEARTBEAT_MS);
+    dies(4);
+    world.says[0][3] = BELIEF_SUSPECT;
+    run(HEARTBEAT_MS / 2);
+    assert_int_equal(world.change_count, 0);
+    dies(3);
+    assert_int_equal(run_to_change(30 * HEARTBEAT_MS), TICK_MS);
+    assert_int_equal(world.change_count, 2);
+
+    begin(5);
+    run(10 * HEARTBEAT_MS);
+    dies(4);
+    world.says[0][3] = BELIEF_SILENT; /* Its own link only. */
+    assert_int_equal(run_to_change(30 * HEARTBEAT_MS), HEARTBEAT_MS + TICK_MS);
+    check_change(0, VERDICT_DOWN, 4);
+}
+
+/* Where others are suspected, what is confirmed for less than a heartbeat moves nothing. */
 static void test_without_a_break(void **state)
 {
     (void)state;
 
     begin(5);
     run(10 * HEARTBEAT_MS);
+    world.says[0][1] = BELIEF_SUSPECT;
     for (int i = 0; i < 20; i++) {
         say(4, 3, BELIEF_SILENT);
         run(HEARTBEAT_MS);
@@ -278,6 +311,7 @@ static void test_fresh(void **state)
 
     begin(4);
     run(10 * HEARTBEAT_MS);
+    world.says[0][1] = BELIEF_SUSPECT;
     world.reports[2] = false; /* And nobody has anything to say against it. */
     run(DOWN_MS - TICK_MS);
     say(3, 1, BELIEF_SILENT);
@@ -551,6 +585,7 @@ static void test_pause(void **state)
 
     begin(5);
     run(10 * HEARTBEAT_MS);
+    world.says[0][1] = BELIEF_SUSPECT; /* So it takes a heartbeat. */
     say(4, 3, BELIEF_SILENT);
     run(HEARTBEAT_MS);
     assert_int_equal(world.change_count, 0);
@@ -578,7 +613,7 @@ static void test_lost_proposals(void **state)
     run(10 * HEARTBEAT_MS);
     world.raft_is_stuck = true;
     dies(2);
-    run(HEARTBEAT_MS + TICK_MS);
+    run(TICK_MS);
     assert_int_equal(world.change_count, 1);
     assert_int_equal(run_to_change(60 * HEARTBEAT_MS), DOWN_MS);
     check_change(1, VERDICT_DOWN, 2);
@@ -653,6 +688,7 @@ static void test_members(void **state)
 
     begin(5);
     run(10 * HEARTBEAT_MS);
+    world.says[0][1] = BELIEF_SUSPECT; /* So it takes a heartbeat. */
     say(2, 4, BELIEF_SILENT);
     tick();
     world.map[2].node = 77;
@@ -674,6 +710,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_needed),
         cmocka_unit_test(test_half),
+        cmocka_unit_test(test_at_once),
         cmocka_unit_test(test_without_a_break),
         cmocka_unit_test(test_suspects),
         cmocka_unit_test(test_fresh),
