@@ -362,6 +362,7 @@ static bool doubt(struct replication *r, struct peer *peer)
         (void)replication_link_try(link, REPLICATION_PING, 0, bytes_of(NULL, 0));
     } else if (passed_us >= UNHEEDED_US && r->port->unheeded(r->port, link->link, passed_us)) {
         peer->unheeded = true;
+        r->stats.unheeded++;
         replication_copies_leave(r, peer);
     }
     return true;

@@ -299,11 +299,13 @@ bool replication_reaches(const struct replication *replication, uint32_t node, u
 /* ---- Figures ---- */
 
 struct replication_stats {
-    uint64_t records_out, bytes_out;    /* Appended to streams. */
-    uint64_t records_in;                /* Merged from streams. */
-    uint64_t copied, uncopied;          /* Writes. */
-    uint64_t lives, resumes, lapses;    /* Of streams out. */
-    uint64_t held;                      /* Times that a stream in had to wait for the shard. */
+    uint64_t records_out, bytes_out; /* Appended to streams. */
+    uint64_t records_in;             /* Merged from streams. */
+    uint64_t copied, uncopied;       /* Writes. */
+    uint64_t lives, resumes, lapses; /* Of streams out. */
+    uint64_t held;                   /* Times that a stream in had to wait for the shard. */
+    uint64_t
+        unheeded; /* Times that copies to a shard were not waited for, as its machine took nothing. */
     uint64_t wholes_asked, wholes_sent; /* Deltas without base; sessions sent for them. */
     uint64_t compared, compares_failed; /* Slots. */
     uint64_t healed_in, healed_out;     /* Sessions that a comparison brought, or sent. */

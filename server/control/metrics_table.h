@@ -201,6 +201,10 @@
       "Times that copies from another node waited for room in the log, and that their stream was " \
       "held, to be sent again, as the shard could not take them.",                                 \
       i == 0 ? s->link_waits : s->copies.held)                                                     \
+    X(belay_copies_unheeded_total, COUNTER, SHARD, "",                                             \
+      "Times that copies to a shard of another node were not waited for any more, as its machine " \
+      "did not say that anything came there.",                                                     \
+      s->copies.unheeded)                                                                          \
     X(belay_copies_bad_messages_total, COUNTER, SHARD, "",                                         \
       "Connections with shards of other nodes that were cut for what came on them.",               \
       s->copies.bad_messages)
