@@ -213,8 +213,8 @@ struct shard_copy {
  * for it; copies->merged() says what became of it:
  * OK: it is in memory, and on its way to the log, or was there before. DESTROYED: the same, but some of it had ended
  * here: by what was seen, it began before, and is not here any more; or a tombstone ends it that no comparison tells of
- * any more. What is here now says so, and the sender should have that (shard_whole()). VERSION_MISMATCH: a delta without its base.
- * BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED: nothing has changed, it is to be given again later. DAMAGED: the
+ * any more. What is here now says so, and the sender should have that (shard_whole()). VERSION_MISMATCH: a delta without
+ * its base. BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED: nothing has changed, it is to be given again later. DAMAGED: the
  * session here cannot be read. INVALID: it is no such record. */
 void shard_copy(struct shard *shard, const struct shard_copy *copy, uint64_t now_ms,
                 uint64_t now_us);

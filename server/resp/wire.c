@@ -229,12 +229,13 @@ static bool is_array(struct bytes bytes, const struct command *command)
     return count > (uint32_t)command->first_key && command_takes(command, count);
 }
 
-/* A transaction's keys, and behind them a request. */
+/* The keys that the command takes, and behind them a request. */
 static bool is_many(struct bytes argument, const struct command *command)
 {
     struct reader reader = reader_of(argument);
     uint64_t keys = read_varint(&reader);
-    bool good = keys > 0 && keys <= TURN_KEYS_MAX;
+    bool good =
+        command != NULL && keys == (uint32_t)command->last_key - (uint32_t)command->first_key + 1;
 
     for (uint64_t i = 0; good && i < keys; i++) {
         struct bytes key = read_string(&reader);
