@@ -137,8 +137,9 @@ static bool is_over(struct cluster_node *node, const struct copies_write *write,
     return write->key < COPIES_TIMED_KEYS && over;
 }
 
-/* No session is shown past the deadline that the newest of what is shown has set. After a restart an idle one may be an
- * eighth later, and so may one be that a copy shows; its clock goes by the newest time that was heard of. */
+/* No session is shown past the deadline that the newest of what is shown has set. An idle one may be an eighth later
+ * after a restart, and another one where its node is not the primary that has seen each use. Its clock goes by the
+ * newest time that its node has heard of. */
 static void check_deadline(struct cluster_node *node, uint32_t key, const struct session_view *view)
 {
     const struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
@@ -158,7 +159,7 @@ static void check_deadline(struct cluster_node *node, uint32_t key, const struct
         return; /* Which time counts is not known. */
     }
     uint64_t until_ms = newest->idles
-                            ? scenario->accesses[key] + ttl_ms + ttl_ms / 8 + scenario->skew_ms
+                            ? scenario->accesses[key] + ttl_ms + ttl_ms / 4 + scenario->skew_ms
                             : newest->now_ms + ttl_ms;
     SIM_CHECK("deadline", now_ms < until_ms,
               "node %u shows key %u %" PRIu64 " ms after its deadline", node->place, key,

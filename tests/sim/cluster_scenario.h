@@ -118,6 +118,7 @@ struct cluster_scenario {
     uint32_t additions[COPIES_KEYS];
     uint64_t accesses[COPIES_KEYS]; /* Of each key, the latest, by the clock of its node. */
     uint64_t skew_ms;               /* How far apart clocks are, at most. */
+    uint64_t calm_since_us;         /* All has settled since then; 0: it has not. */
     uint32_t leaving;               /* The place of a node that is being removed; 0: none. */
     int null_fd;
     /* What is known of all lives. */

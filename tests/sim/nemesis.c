@@ -8,7 +8,7 @@ enum {
     LASTS_US_MIN = 20000,
     LASTS_US_MAX = 3000000,
     HASTE = 6,
-    WIPE_ONE_OF = 4, /* It is the end of a history. */
+    WIPE_ONE_OF = 4, /* Of one node it is the end of a history. */
     BAD_DROP_PERCENT = 8,
     BAD_REPEAT_PERCENT = 10,
 };
@@ -63,8 +63,8 @@ static void harm_node(struct sim *sim, enum nemesis_fault fault, uint32_t node)
         }
         break;
     case NEMESIS_WIPE:
-        if (draw(sim, WIPE_ONE_OF) == 0 &&
-            (sim->scenario->may_wipe == NULL || sim->scenario->may_wipe(sim))) {
+        if (sim->scenario->may_wipe != NULL ? sim->scenario->may_wipe(sim)
+                                            : draw(sim, WIPE_ONE_OF) == 0) {
             stop(sim, node, SIM_STOP_MACHINE);
             sim_disk_wipe(&sim->nodes[node].disk);
             sim_disk_wipe(&sim->nodes[node].other);
