@@ -7,6 +7,8 @@
 #include "cluster_scenario.h"
 #include "heap.h"
 
+enum { ON_THE_WAY_US = 100 * 1000 };
+
 static struct memory heap = {.resize = heap_resize, .map = heap_map, .unmap = heap_unmap};
 
 /* ---- The control plane ---- */
@@ -186,6 +188,18 @@ static void check_own_writes(struct cluster_node *node, const struct cluster_req
                       request->client, i, request->key);
         }
     }
+}
+
+/* A node that was stopped does not do late what was sent to it meanwhile: who asked has gone on. On the way a request is
+ * for a moment, it may lie there for as long as what is no pause yet, and wait while its slot is taken over. */
+void cluster_check_write(const struct cluster_node *node, const struct cluster_request *request)
+{
+    const uint64_t most_us =
+        replication_pause_us(0) + (uint64_t)REPLICATION_SILENCE_MS * 1000 + ON_THE_WAY_US;
+    const uint64_t since_us = node->sim->now_us - request->sent_us;
+
+    SIM_CHECK("late", since_us <= most_us, "node %u does write %u, which was sent %.3f s ago",
+              node->place, request->write, (double)since_us / 1e6);
 }
 
 void cluster_check_get(struct cluster_node *node, const struct cluster_request *request,

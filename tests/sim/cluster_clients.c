@@ -115,6 +115,7 @@ static void try_now(struct sim *sim, const struct sim_event *event)
     request->door = place_of(sim, client);
     client->tries++;
     client->waits = true;
+    request->sent_us = sim->now_us;
     sim_net_send(sim, event->end, request->door, bytes_of(request, sizeof *request));
     sim_after(sim, TIMEOUT_US, event->end, "timer", time_out, 0, client->attempt);
 }

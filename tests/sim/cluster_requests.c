@@ -70,6 +70,7 @@ static void note_reply(struct cluster_node *node, struct cluster_call *call,
     if (request->operation == CLUSTER_GET) {
         cluster_check_get(node, request, reply);
     } else if (reply->status == STATUS_OK && !reply->repeated) {
+        cluster_check_write(node, request);
         copies_oracle_executed(node->copies, request->write, reply->hlc);
     }
     if (reply->status == STATUS_OK && !request->any) {
@@ -167,6 +168,12 @@ static uint64_t taken_hlc(const struct cluster_node *node, bool stands_in)
 
 /* ---- Execution ---- */
 
+/* What comes now lay in a socket while the node was stopped. */
+static bool is_late(const struct cluster_node *node)
+{
+    return node->copies->late_us == node->sim->now_us;
+}
+
 static void execute(struct cluster_node *node, const struct cluster_request *from)
 {
     struct copies_node *copies = node->copies;
@@ -180,7 +187,7 @@ static void execute(struct cluster_node *node, const struct cluster_request *fro
     struct request request = {
         .ticket = ++copies->tickets,
         .op = REQUEST_GET,
-        .received_us = copies_node_now_us(copies),
+        .received_us = is_late(node) ? copies->before_us : copies_node_now_us(copies),
         .key = key,
     };
 
@@ -194,7 +201,9 @@ static void execute(struct cluster_node *node, const struct cluster_request *fro
         request.elsewhere = may_miss(node, slot, stands_in);
         request.taken_hlc = from->retry_hlc == 0 ? 0 : taken_hlc(node, stands_in);
         request.body = copies_changes(&oracle->writes[from->write], from->write, changes);
-        copies_oracle_begins(copies, from->write);
+        if (!is_late(node)) {
+            copies_oracle_begins(copies, from->write);
+        }
     } else {
         request.flags = GET_META | (from->any ? GET_ANY | GET_NO_TOUCH : 0U);
         request.version = operation_version_bytes(&from->floor);
@@ -206,6 +215,17 @@ static void execute(struct cluster_node *node, const struct cluster_request *fro
 }
 
 /* ---- Routes ---- */
+
+/* Of a write the shard says that it is not done any more. */
+static void take_late(struct cluster_node *node, const struct cluster_request *request)
+{
+    if (request->operation == CLUSTER_WRITE) {
+        execute(node, request);
+    } else {
+        struct cluster_answer late = answer_to(request, STATUS_BUSY);
+        answer(node, request, &late);
+    }
+}
 
 static void ask_again(struct sim *sim, const struct sim_event *event)
 {
@@ -239,6 +259,7 @@ static bool pass_on(struct cluster_node *node, const struct cluster_request *req
     }
     passed.hops++;
     passed.flags = far->flags;
+    passed.sent_us = node->sim->now_us;
     sim_net_send(node->sim, node->place, place, bytes_of(&passed, sizeof passed));
     return true;
 }
@@ -249,9 +270,8 @@ void cluster_requests_receive(struct cluster_node *node, const struct cluster_re
     uint32_t slot = slot_of_key(copies_key(request->key));
     struct route_far far = {0};
     copies_node_wakes(copies);
-    if (copies->late_us == node->sim->now_us) { /* It lay in a socket while the node was stopped. */
-        struct cluster_answer late = answer_to(request, STATUS_BUSY);
-        answer(node, request, &late);
+    if (is_late(node)) {
+        take_late(node, request);
         return;
     }
     bool here = request->operation == CLUSTER_GET && request->any &&

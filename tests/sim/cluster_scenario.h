@@ -54,6 +54,7 @@ struct cluster_request {
     uint32_t door;            /* The place that he is connected to. */
     uint32_t key, write;      /* The second is the oracle's number. */
     uint64_t sequence, retry_hlc;
+    uint64_t sent_us;               /* World time, by whoever sent it last. */
     struct operation_version floor; /* GET. */
 };
 
@@ -187,6 +188,8 @@ bool cluster_clients_are_done(const struct cluster_scenario *scenario);
 void cluster_check_map(struct cluster_node *node, const struct map *map);
 /* After each event of a node's control plane. */
 void cluster_check_node(struct cluster_node *node);
+/* A write was done at a node, not as a repeated one. */
+void cluster_check_write(const struct cluster_node *node, const struct cluster_request *request);
 /* A key is used, or read: a GET is answered so at a node. */
 void cluster_check_access(struct cluster_node *node, uint32_t key);
 void cluster_check_get(struct cluster_node *node, const struct cluster_request *request,

@@ -383,6 +383,8 @@ void copies_node_wakes(struct copies_node *node)
     if (now_us - node->turn_us >= replication_pause_us(0)) {
         node->taken_ms = copies_node_now_ms(node);
         node->late_us = node->sim->now_us;
+        node->before_us = node->turn_us;
+        shard_refuse_before(node->shard, now_us - replication_pause_us(0));
         replication_paused(node->replication, node->taken_ms, now_us);
     }
     node->turn_us = now_us;
