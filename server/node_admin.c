@@ -263,11 +263,11 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
     uint32_t alone = slots_alone(map, member->number);
     bool serves = member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
     if (serves && !others_serve(map, member->number)) {
-        refuse(node, token, STATUS_BUSY, "no other node could take its sessions");
+        refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
         return;
     }
     if (member->number == node->directory.meta.actor.node) {
-        refuse(node, token, STATUS_BUSY,
+        refuse(node, token, STATUS_INVALID,
                "this node would be gone before it could say that it is: ask another one (-s)");
         return;
     }
