@@ -22,8 +22,9 @@ void rename_field_change(enum session_type type, const struct session_field *fie
  * window remembers. Returns OK or an error. */
 enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t id);
 
-/* Was that done before at the key turned to? What has left the window since came after it. `birth` is set to that of the
- * session; hlc 0: nobody knows. */
+/* Was that done before at the key turned to? So it is taken to be, too, where the window had to let go of newer writes than
+ * the intent, and a session has begun or ended here since. `birth`
+ * is set to that of the session; hlc 0: nobody knows. */
 bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, struct stamp *birth);
 
 /* Destroy what is at the key turned to. */

@@ -247,6 +247,17 @@ static enum status unlock_run(struct turn *turn)
     return rename_say(turn, RENAME_DONE);
 }
 
+/* Did something begin or end here since then? */
+static bool has_changed(const struct record *record, uint64_t hlc)
+{
+    bool changed = record->version.death.hlc > hlc;
+
+    for (uint32_t i = 0; i < record->birth_count && !changed; i++) {
+        changed = record_birth(record, i).stamp.hlc > hlc;
+    }
+    return changed;
+}
+
 bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, struct stamp *birth)
 {
     const struct request *request = turn->request;
@@ -264,7 +275,8 @@ bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, st
     if (item != NULL) {
         *birth = item->stamp;
     }
-    return item != NULL || dedup.floor > intent->hlc;
+    /* The session that it begins is newer: what was only written to does not hide that. */
+    return item != NULL || (dedup.floor > intent->hlc && has_changed(&view->record_, intent->hlc));
 }
 
 enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t id)

@@ -250,6 +250,38 @@ static void test_only_new(void **state)
     copies_end();
 }
 
+/* So many that the dedup window has nothing else. */
+static void write_often(const char *key, const char *value, uint64_t sequence)
+{
+    for (uint32_t i = 0; i <= DEDUP_ITEMS_MAX; i++) {
+        struct request put = world_put_of(key, value);
+        put.client = 7;
+        put.sequence = sequence + i;
+        assert_int_equal(world_run(put), STATUS_OK);
+    }
+}
+
+/* What others write at the new key before it is delivered does not make it look as if it had been. */
+static void test_target_that_is_written(void **state)
+{
+    (void)state;
+    begin_moves();
+    assert_int_equal(world_put("new", "what was there"), STATUS_OK);
+    world_pass(10);
+    assert_int_equal(commit(1, "old", "new", false), RENAME_DONE);
+    world_pass(10);
+    write_often("new", "written meanwhile", 1);
+    assert_int_equal(deliver("new"), RENAME_DONE);
+    expect("new", "treasure");
+    write_often("new", "written since", 100);
+    assert_int_equal(deliver("new"), RENAME_DONE);
+    expect("new", "written since");
+    assert_int_equal(world_destroy("new"), STATUS_OK);
+    assert_int_equal(deliver("new"), RENAME_DONE);
+    expect("new", NULL);
+    copies_end();
+}
+
 /* Who begins a session under the old key while the other is on its way takes nothing from that. */
 static void test_begun_meanwhile(void **state)
 {
@@ -494,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_steps_that_are_repeated),
         cmocka_unit_test(test_only_new),
+        cmocka_unit_test(test_target_that_is_written),
         cmocka_unit_test(test_begun_meanwhile),
         cmocka_unit_test(test_found),
         cmocka_unit_test(test_deleted_elsewhere),
