@@ -86,7 +86,7 @@ bool replication_reaches_owner(const struct replication *r, uint64_t position)
 
     for (uint32_t i = 0; i < route->owners && !reaches; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
-        reaches = peer->reachable && !peer->unheeded && peer->stream.open;
+        reaches = peer_takes(peer) && !peer->unheeded && peer->stream.open;
     }
     return reaches;
 }

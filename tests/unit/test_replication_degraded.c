@@ -95,6 +95,7 @@ static void test_its_copies_are_not_waited_for(void **state)
     set_degraded(2, true);
     world_step(&world);
     assert_int_equal(world.units[0].uncopied, number);
+    assert_false(replication_reaches_owner(world.units[0].r, world_position("a")));
     assert_int_equal(world_put(&world, 1, "a", "x", "after that"), 0);
     set_degraded(2, false);
     world_until(&world, 5000, world_equal(&world, 1, 2));
