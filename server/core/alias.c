@@ -235,6 +235,9 @@ int alias_begin(struct bytes record, struct stamp stamp, const struct alias *ali
         .name = bytes_of(redo.old.end, 0),
         .value = bytes_of(value, (size_t)(end - value)),
     };
+    const struct dedup_item item = {
+        .client = ALIAS_CLIENT, .sequence = alias->id, .stamp = stamp, .results = entry.name};
+    dedup_add(&redo.dedup, &item, 0);
     write_head(&redo, &writer, 1, out);
     record_write_birth(&writer, &birth);
     record_write_dedup(&writer, &redo.dedup);

@@ -26,6 +26,9 @@
 
 enum { ALIAS_HEAD_BYTES = 8 + 8 + 4 + 4 };
 
+/* Who puts one, to the dedup window, with its id as sequence: so that it is known when something has replaced it. */
+#define ALIAS_CLIENT (UINT64_MAX - 1)
+
 struct alias {
     uint64_t id;        /* Of the rename. */
     struct stamp birth; /* Of the session under its new key; hlc 0: it has not come there yet. */

@@ -62,7 +62,7 @@ enum { MOVE_KEY_BYTES = 6 + 8, MOVE_SETTLE_MS = 1000 };
 /* At the new key, UPSERT: 1 for RENAMENX. DONE; EXISTS. */
 extern const struct procedure move_probe;
 /* At the old key, UPDATE: id (8 bytes), tag of its slot (2), 1 for RENAMENX, new key. DONE: the intent follows, or
- * nothing where it has arrived; NONE: there is no session. */
+ * nothing where it has arrived; NONE: there is no session; EXISTS: it was brought back. */
 extern const struct procedure move_commit;
 /* At the letter's key, UPDATE: the same of one that was committed before. DONE, NONE. */
 extern const struct procedure move_take;

@@ -211,6 +211,27 @@ static enum status commit_both(struct turn *turn, const struct commit *commit,
     return status;
 }
 
+/* Was it committed, and has a session begun under the old key since? */
+static bool is_past(struct turn *turn, uint64_t id)
+{
+    struct session_view *view = &turn->shard->view;
+    struct bytes record = moved_record(turn);
+    struct dedup dedup;
+
+    turn->opened = false;
+    return record.size > 0 && session_open_known(view, record, turn->now_ms, 0, &dedup) == 0 &&
+           !view->cold && dedup_find(&dedup, ALIAS_CLIENT, id) != NULL;
+}
+
+/* Then that session has nothing to do with it, unless it is the one that was brought back. */
+static enum status say_past(struct turn *turn, uint64_t id)
+{
+    const struct rename_intent intent = {.id = id, .hlc = UINT64_MAX};
+    struct stamp birth;
+
+    return rename_say(turn, rename_is_applied(turn, &intent, &birth) ? RENAME_EXISTS : RENAME_DONE);
+}
+
 static enum status commit_run(struct turn *turn)
 {
     struct commit commit;
@@ -225,6 +246,9 @@ static enum status commit_run(struct turn *turn)
     }
     if (moved_find_alias(moved_record(turn), commit.id, (struct stamp){0, {0, 0}}, &alias)) {
         return rename_say(turn, RENAME_DONE);
+    }
+    if (is_past(turn, commit.id)) {
+        return say_past(turn, commit.id);
     }
     struct session_view *view = turn_view(turn);
     if (view == NULL) {

@@ -264,6 +264,8 @@ static void step_done(struct shard_thread *thread, struct move *move, enum renam
     case STEP_COMMIT:
         if (what == RENAME_DONE) {
             committed(thread, move, rest);
+        } else if (what == RENAME_EXISTS) {
+            end(thread, move, STATUS_OK, false);
         } else {
             end(thread, move, move->unsure ? STATUS_MAYBE_APPLIED : STATUS_NOT_FOUND, false);
         }

@@ -282,6 +282,30 @@ static void test_target_that_is_written(void **state)
     copies_end();
 }
 
+/* A commit that is repeated once all is over does not take what began under the old key since. */
+static void test_commit_that_is_late(void **state)
+{
+    uint8_t body[sizeof intent + 2];
+
+    (void)state;
+    begin_moves();
+    move(1, "old", "new");
+    assert_int_equal(world_put("old", "another"), STATUS_OK);
+    assert_int_equal(commit(1, "old", "new", false), RENAME_DONE);
+    assert_int_equal(intent_size, 0);
+    expect("old", "another");
+    expect("new", "treasure");
+
+    assert_int_equal(commit(2, "old", "new", true), RENAME_DONE);
+    assert_int_equal(deliver("new"), RENAME_EXISTS);
+    memcpy(body, letter(2, "old").data + 3, 2);
+    memcpy(body + 2, intent, intent_size);
+    assert_int_equal(ask(&move_back, text("old"), bytes_of(body, intent_size + 2)), RENAME_DONE);
+    assert_int_equal(commit(2, "old", "new", true), RENAME_EXISTS);
+    expect("old", "another");
+    copies_end();
+}
+
 /* Who begins a session under the old key while the other is on its way takes nothing from that. */
 static void test_begun_meanwhile(void **state)
 {
@@ -527,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_steps_that_are_repeated),
         cmocka_unit_test(test_only_new),
         cmocka_unit_test(test_target_that_is_written),
+        cmocka_unit_test(test_commit_that_is_late),
         cmocka_unit_test(test_begun_meanwhile),
         cmocka_unit_test(test_found),
         cmocka_unit_test(test_deleted_elsewhere),
