@@ -27,7 +27,8 @@ struct far_call {
     uint64_t ticket;
     uint32_t link;        /* Its index; NO_LINK: it waits. */
     uint32_t node, shard; /* Of a scan: whom to ask. */
-    bool asked;           /* Once or more. */
+    bool asked;           /* Once or more, but for who has said that it was not done there... */
+    bool maybe;           /* ... and there was no answer, so that it may have been done. */
     uint64_t begun_us, asked_us;
     uint64_t begun_ms;      /* Wall time. */
     size_t size;            /* Of the block. */
@@ -385,6 +386,7 @@ static void lost(struct shard_thread *thread, struct far_call *away)
 
     assert(call != NULL && call->away == away);
     if (is_repeatable(away)) {
+        away->maybe = away->maybe || away->request.op == REQUEST_WRITE;
         away->begun_us = thread->now_us;
         ask_anew(thread, away);
     } else {
@@ -413,14 +415,14 @@ static void not_there(struct shard_thread *thread, struct call *call, struct far
     /* It waited there, as that node was stopped, not for somebody to be found. */
     const bool answered_late = thread->now_us - away->asked_us >= copies_silence_us(thread);
 
-    if (call->far) {
+    if (call->far && !away->maybe) {
         drop(thread, call);
         (void)far_pass_back(thread, call); /* Who asked may know better. */
     } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 && !answered_late) {
         refuse(thread, call, STATUS_UNAVAILABLE, nobody_text);
     } else {
         away->begun_us = answered_late ? thread->now_us : away->begun_us;
-        away->asked = false;
+        away->asked = away->maybe;
         wait_for_route(thread, away);
     }
 }

@@ -427,9 +427,11 @@ static uint64_t add_numbered_put(struct plane_client *client, const char *key, u
     return plane_client_add(client, FRAME_WRITE, &write.base, bytes_of(list, (size_t)(end - list)));
 }
 
-/* A write with client and sequence is asked anew as one that may have been done. */
+/* A write with client and sequence is asked anew as one that may have been done, also once somebody has said that he has not
+ * done it. */
 static void test_numbered_write(void **state)
 {
+    static const uint8_t elsewhere[] = {FAR_REFUSED, STATUS_UNAVAILABLE};
     struct plane_client client;
     struct played node;
     struct far_request far;
@@ -449,6 +451,9 @@ static void test_numbered_write(void **state)
     uint64_t number = receive_request(&node, &far);
     assert_int_equal(far.request.client, 77);
     assert_int_equal(far.request.sequence, 5);
+    assert_true(far.request.retry_hlc != 0);
+    say_there(&node, PEER_FAR_ANSWER, number, bytes_of(elsewhere, sizeof elsewhere));
+    assert_int_equal(receive_request(&node, &far), number);
     assert_true(far.request.retry_hlc != 0);
     answer(&node, number, "as it is");
     uint8_t got[8];
