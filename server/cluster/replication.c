@@ -97,6 +97,7 @@ static void look(struct replication *r, struct peer *peer)
     if (reachable) {
         peer->reached_ms = r->now_ms;
     } else {
+        r->away++;
         replication_copies_leave(r, peer);
     }
     if (r->table != NULL) {
@@ -311,6 +312,7 @@ void replication_paused(struct replication *r, uint64_t now_ms, uint64_t now_us)
             hear(r, peer->in);
         }
     }
+    r->away++;
     r->asks++; /* What was asked before is answered with what was so before. */
     if (r->table != NULL) {
         replication_take_anew(r);

@@ -1,7 +1,8 @@
 /* Burials: a session past its deadline goes only when all of its owners agree that it is. The primary asks the others,
  * in batches, with what it knows of the session: its version and its last access. Who has a copy that is alive, or that
  * has seen more, or was used later, says no and sends that copy. Who has nothing, or no more, agrees. What is agreed on
- * is this state of the session, for a few seconds; if it changes meanwhile, it is asked about anew. */
+ * is this state of the session, for a few seconds; if it changes meanwhile, or another node may have taken this one's place
+ * and begun it anew, it is asked about anew. */
 #include "replication_private.h"
 
 enum { STATE_FREE, STATE_ASKED, STATE_AGREED };
@@ -24,9 +25,11 @@ static uint64_t digest_bytes(uint64_t digest, struct bytes bytes)
     return mix(digest);
 }
 
-static uint64_t digest_of(struct bytes key, struct bytes version, uint64_t access_ms)
+/* The other end gives it back: so what was answered before this node was away is none to what is asked since. */
+static uint64_t digest_of(const struct replication *r, struct bytes key, struct bytes version,
+                          uint64_t access_ms)
 {
-    uint64_t digest = digest_bytes(mix(access_ms), key);
+    uint64_t digest = digest_bytes(mix(mix(r->away) ^ access_ms), key);
 
     digest = digest_bytes(digest, version);
     return digest == 0 ? 1 : digest;
@@ -109,7 +112,7 @@ bool replication_may_bury(struct replication *r, uint64_t position, struct bytes
             return false;
         }
     }
-    const uint64_t digest = digest_of(key, version, r->view.last_access_ms);
+    const uint64_t digest = digest_of(r, key, version, r->view.last_access_ms);
     struct burial *burial = place_of(r, digest, true);
     if (burial == NULL) {
         return false;

@@ -280,6 +280,8 @@ struct replication {
     bool degraded;             /* This node is, by the table. */
     struct slot_set level;
     uint64_t asks; /* The number of SEEN_ASK: another after each pause. */
+    uint64_t
+        away; /* How often another node may have taken this one's place: by pauses, and nodes that were lost. */
 
     uint64_t copy_base, copy_next; /* Numbers: the first that is not settled, the next one. */
     struct queue copies;           /* struct copy_state */

@@ -442,6 +442,31 @@ static void test_burial_agreed(void **state)
     world_fini(&world);
 }
 
+/* What was agreed on does not outlast a time in which another node may have stood in, and begun the session anew. */
+static void test_burial_agreed_before(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    put_with_ttl(1, "a", 100);
+    world_run(&world, 150);
+    assert_false(may_bury(1, "a"));
+    replication_paused(world.units[0].r, world_now_ms(&world), world.now_us);
+    world_run(&world, 5);
+    assert_false(may_bury(1, "a")); /* That answer is from before the pause. */
+    world_run(&world, 5);
+    replication_paused(world.units[0].r, world_now_ms(&world), world.now_us);
+    assert_false(may_bury(1, "a"));
+    world_run(&world, 5);
+    world_block(&world, 1, 2, true);
+    world_run(&world, 1000);
+    world_block(&world, 1, 2, false);
+    world_until(&world, 1000, replication_reaches(world.units[0].r, 2, 0));
+    assert_false(may_bury(1, "a"));
+    world_until(&world, 1000, may_bury(1, "a"));
+    world_fini(&world);
+}
+
 /* Who has it alive says no, and sends it. */
 static void test_burial_refused(void **state)
 {
@@ -530,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_paused_links),
         cmocka_unit_test(test_paused_taking_over),
         cmocka_unit_test(test_burial_agreed),
+        cmocka_unit_test(test_burial_agreed_before),
         cmocka_unit_test(test_burial_refused),
         cmocka_unit_test(test_burial_of_less),
         cmocka_unit_test(test_burial_of_nothing),
