@@ -30,7 +30,7 @@ static uint64_t clock_us(clockid_t clock)
 
 uint64_t monotonic_us(void)
 {
-    return clock_us(CLOCK_MONOTONIC);
+    return clock_us(CLOCK_BOOTTIME); /* Others go on while this machine is suspended (pause.h). */
 }
 
 /* ---- Its life ---- */

@@ -1,12 +1,18 @@
 /* A thread that was stopped: what lay in its sockets meanwhile, or had been taken in, is not done late (pause.h). */
 #include "check.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "far_frame.h"
 #include "peer_frame.h"
 #include "planes_kit.h"
 #include "replication.h"
+#include "shard_thread.h"
 
 enum { SILENCE_MS = 900 };
 
@@ -413,12 +419,68 @@ static void test_link(void **state)
     end();
 }
 
+/* ---- A machine that was suspended ---- */
+
+/* In a child of it CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, as after a suspend. Returns whether it can be so. */
+static bool suspend_machine(void)
+{
+    static const char ahead[] = "boottime 100000 0\n";
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWTIME) != 0) {
+        return false;
+    }
+    int fd = open("/proc/self/timens_offsets", O_WRONLY);
+    bool done = fd >= 0 && write(fd, ahead, sizeof ahead - 1) == (ssize_t)sizeof ahead - 1;
+    close(fd);
+    return done;
+}
+
+static bool counts_suspends(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    int64_t behind_s = (int64_t)now.tv_sec - (int64_t)(monotonic_us() / 1000000);
+    return behind_s >= -1 && behind_s <= 1;
+}
+
+static int wait_for(pid_t child)
+{
+    int status = 0;
+
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The clock by which a thread sees that it did nothing for a while goes on meanwhile. */
+static void test_suspended_machine(void **state)
+{
+    enum { COUNTS, DOES_NOT, CANNOT };
+
+    (void)state;
+    pid_t parent = fork();
+    assert_true(parent >= 0);
+    if (parent == 0) {
+        pid_t child = suspend_machine() ? fork() : -1;
+        if (child == 0) {
+            _exit(counts_suspends() ? COUNTS : DOES_NOT);
+        }
+        _exit(child < 0 ? CANNOT : wait_for(child));
+    }
+    int found = wait_for(parent);
+    if (found == CANNOT) {
+        skip();
+    }
+    assert_int_equal(found, COUNTS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_native),  cmocka_unit_test(test_redis),
         cmocka_unit_test(test_waiting), cmocka_unit_test(test_within_a_turn),
-        cmocka_unit_test(test_link),
+        cmocka_unit_test(test_link),    cmocka_unit_test(test_suspended_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
