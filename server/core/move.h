@@ -70,7 +70,7 @@ extern const struct procedure move_take;
 extern const struct procedure move_deliver;
 /* At the old key, UPDATE: id, tag, birth. DONE. */
 extern const struct procedure move_arrive;
-/* At the old key, UPSERT: tag (2 bytes), the intent. DONE. */
+/* At the old key, UPSERT: tag (2 bytes), the intent. DONE; NONE: it has arrived, by who else is at it. */
 extern const struct procedure move_back;
 
 /* At the old key, GET: its tag. What is to be settled. DONE: the version token (varint size, bytes) and jobs follow, each

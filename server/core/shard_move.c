@@ -363,9 +363,12 @@ static enum status back_run(struct turn *turn)
     if (!rename_intent_read(read_bytes(&body, reader_left(&body)), &intent) || intent.id == 0) {
         return STATUS_INVALID;
     }
+    bool applied = rename_is_applied(turn, &intent, &birth);
+    if (!moved_has_letter(turn, tag, intent.id)) {
+        return rename_say(turn, applied ? RENAME_DONE : RENAME_NONE);
+    }
     enum status status = drop_letter(turn, move_letter_key(tag, intent.id, room));
-    if (status == STATUS_OK && !rename_is_applied(turn, &intent, &birth) &&
-        turn_view(turn) == NULL) {
+    if (status == STATUS_OK && !applied && turn_view(turn) == NULL) {
         status = rename_paste(turn, &intent, intent.id);
         turn->request = whole;
         turn->policy = policy;

@@ -284,7 +284,7 @@ static void step_done(struct shard_thread *thread, struct move *move, enum renam
         end(thread, move, STATUS_OK, true);
         break;
     case STEP_BACK:
-        end(thread, move, STATUS_OK, false);
+        end(thread, move, STATUS_OK, what == RENAME_NONE);
         break;
     }
 }

@@ -250,6 +250,27 @@ static void test_only_new(void **state)
     copies_end();
 }
 
+/* Two are at one rename, as one was thought to be gone: what the other has delivered is not brought back, too. */
+static void test_back_that_is_late(void **state)
+{
+    uint8_t body[sizeof intent + 2];
+
+    (void)state;
+    begin_moves();
+    assert_int_equal(commit(1, "old", "new", true), RENAME_DONE);
+    memcpy(body, letter(1, "old").data + 3, 2);
+    memcpy(body + 2, intent, intent_size);
+    assert_int_equal(world_put("new", "quicker"), STATUS_OK);
+    assert_int_equal(deliver("new"), RENAME_EXISTS);
+    assert_int_equal(world_destroy("new"), STATUS_OK);
+    assert_int_equal(deliver("new"), RENAME_DONE);
+    assert_int_equal(arrive(1, "old"), RENAME_DONE);
+    assert_int_equal(ask(&move_back, text("old"), bytes_of(body, intent_size + 2)), RENAME_NONE);
+    expect("old", NULL);
+    expect("new", "treasure");
+    copies_end();
+}
+
 /* So many that the dedup window has nothing else. */
 static void write_often(const char *key, const char *value, uint64_t sequence)
 {
@@ -550,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_steps_that_are_repeated),
         cmocka_unit_test(test_only_new),
+        cmocka_unit_test(test_back_that_is_late),
         cmocka_unit_test(test_target_that_is_written),
         cmocka_unit_test(test_commit_that_is_late),
         cmocka_unit_test(test_begun_meanwhile),
