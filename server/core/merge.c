@@ -332,13 +332,12 @@ int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *
     return join_records(&local, &news, false, out);
 }
 
-int session_bury(struct bytes record, struct stamp stamp, struct buffer *out)
+int session_bury(struct bytes record, struct stamp stamp, bool seen_only, struct buffer *out)
 {
     struct record_writer writer;
     struct version stamped;
     struct record opened;
     struct dedup dedup;
-    struct death death = {stamp.hlc, stamp.hlc};
 
     if (record_open(&opened, record, record_format(record)) != 0) {
         return -EBADMSG;
@@ -346,6 +345,7 @@ int session_bury(struct bytes record, struct stamp stamp, struct buffer *out)
     if (stamp.hlc <= record_newest(&opened)) {
         return -EINVAL;
     }
+    uint64_t death_hlc = seen_only ? record_newest(&opened) : stamp.hlc;
     version_init_stamp(&stamped, stamp);
     record_dedup(&opened, &dedup);
     struct record_head head = {
@@ -353,7 +353,7 @@ int session_bury(struct bytes record, struct stamp stamp, struct buffer *out)
         .key = opened.key,
         .a = &opened.version,
         .b = &stamped,
-        .death = death_join(opened.version.death, death),
+        .death = death_join(opened.version.death, (struct death){death_hlc, death_hlc}),
         .last_access_ms = opened.last_access_ms,
         .dedup = &dedup,
     };

@@ -95,11 +95,12 @@ void session_written_fini(struct session_written *written);
  * says no_resurrect: it then leaves a tombstone all the same. */
 enum status session_write(const struct session_write *write, struct session_written *written);
 
-/* Bury an expired session, whole or cold: a tombstone with its death at the stamp's hlc, which covers all that
- * the record has seen. Whether it is expired is the caller's to know.
+/* Bury an expired session, whole or cold: a tombstone with its death at the stamp's hlc; or, where others may have begun
+ * a session meanwhile, which is to live on (`seen_only`), at the newest hlc that the record has seen. Whether it is
+ * expired is the caller's to know.
  * Returns 0 with `out` set; -EINVAL when the stamp is not newer than all that the record knows; -ENOMEM;
  * -EBADMSG. */
-int session_bury(struct bytes record, struct stamp stamp, struct buffer *out);
+int session_bury(struct bytes record, struct stamp stamp, bool seen_only, struct buffer *out);
 
 /* What a record, whole or cold, has without its content: key, version and death. Returns 0 with `out` set; -EBADMSG;
  * -ENOMEM. */

@@ -148,7 +148,7 @@ static int make_burial(struct due *due, struct bytes record)
         .hlc = hlc_next(shard->hlc, shard->now_ms),
         .actor = shard->options.actor,
     };
-    int rc = session_bury(record, stamp, &shard->scratch);
+    int rc = session_bury(record, stamp, shard->copies != NULL, &shard->scratch);
     if (rc == 0) {
         shard->hlc = stamp.hlc;
     }

@@ -408,9 +408,10 @@ static void step_bury(struct history *history, struct replica *replica)
         return;
     }
     const struct stamp stamp = {hlc_next(session_newest_hlc(copy), now_ms), replica->actor};
+    const bool seen_only = history_pick(history, 2) == 0;
     model_read(&model, copy);
-    model_bury(&model, stamp);
-    assert_int_equal(session_bury(copy, stamp, &history->out), 0);
+    model_bury(&model, stamp, seen_only ? session_newest_hlc(copy) : stamp.hlc);
+    assert_int_equal(session_bury(copy, stamp, seen_only, &history->out), 0);
     model_read(&after, buffer_bytes(&history->out));
     assert_true(model_equal(&model, &after));
     log_deaths(history, copy, stamp);

@@ -77,7 +77,7 @@ bool model_find(const struct model *model, uint64_t now_ms, struct bytes name,
 enum status model_write(struct model *model, const struct session_write *write, bool *changed,
                         bool *repeated, struct buffer *results);
 
-/* session_bury(). */
-void model_bury(struct model *model, struct stamp stamp);
+/* session_bury(), with that death. */
+void model_bury(struct model *model, struct stamp stamp, uint64_t death_hlc);
 
 #endif

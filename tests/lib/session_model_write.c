@@ -528,10 +528,10 @@ enum status model_write(struct model *model, const struct session_write *write, 
     return status;
 }
 
-void model_bury(struct model *model, struct stamp stamp)
+void model_bury(struct model *model, struct stamp stamp, uint64_t death_hlc)
 {
     model_see(model, stamp.actor, stamp.hlc);
-    model->death = death_join(model->death, (struct death){stamp.hlc, stamp.hlc});
+    model->death = death_join(model->death, (struct death){death_hlc, death_hlc});
     model->entry_count = 0;
     model_settle(model);
 }

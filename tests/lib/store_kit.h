@@ -493,7 +493,7 @@ static inline int kit_bury(struct store_kit *kit, uint32_t number)
         .hlc = hlc_next(session_newest_hlc(buffer_bytes(present)), kit->now_ms++),
         .actor = kit_actor, /* A touch may have been in this very millisecond. */
     };
-    assert_int_equal(session_bury(buffer_bytes(present), stamp, &kit->scratch), 0);
+    assert_int_equal(session_bury(buffer_bytes(present), stamp, false, &kit->scratch), 0);
     int rc = kit_append(kit, LOG_BURY, keeper_position(kit->seed, kit_key(number, text)),
                         buffer_bytes(&kit->scratch));
     if (rc == 0) {

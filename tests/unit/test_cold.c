@@ -209,9 +209,9 @@ static void compare_burials(struct bytes record)
     const struct stamp stamp = {session_newest_hlc(record) + 1000, {9, 9}};
     struct record a, b;
 
-    assert_int_equal(session_bury(buffer_bytes(&cold), stamp, &other), 0);
+    assert_int_equal(session_bury(buffer_bytes(&cold), stamp, false, &other), 0);
     assert_int_equal(session_check(buffer_bytes(&other)), 0);
-    assert_int_equal(session_bury(record, stamp, &whole), 0);
+    assert_int_equal(session_bury(record, stamp, false, &whole), 0);
     assert_int_equal(record_open(&a, buffer_bytes(&other), RECORD_FORMAT), 0);
     assert_int_equal(record_open(&b, buffer_bytes(&whole), RECORD_FORMAT), 0);
     assert_true(bytes_equal(a.token, b.token));
@@ -227,7 +227,7 @@ static bool thaw_buried(struct bytes record)
     const struct stamp stamp = {session_newest_hlc(record) + 1000, {9, 9}};
     struct session_written written;
 
-    assert_int_equal(session_bury(record, stamp, &other), 0);
+    assert_int_equal(session_bury(record, stamp, false, &other), 0);
     const struct session_write write = {
         .key = session_key(record),
         .record = bytes_of(NULL, 0),

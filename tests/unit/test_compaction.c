@@ -464,7 +464,7 @@ static void test_twins(void **state)
         append_twin(i * 7);
     }
     const struct stamp stamp = {.hlc = hlc_of_ms(kit.now_ms + 5), .actor = kit_actor};
-    assert_int_equal(session_bury(buffer_bytes(&kit.present[9]), stamp, &kit.scratch), 0);
+    assert_int_equal(session_bury(buffer_bytes(&kit.present[9]), stamp, false, &kit.scratch), 0);
     assert_int_equal(kit_append(&kit, LOG_BURY, TWIN_POSITION, buffer_bytes(&kit.scratch)), 0);
     kit.present[9].size = 0;
     seal();

@@ -482,9 +482,10 @@ static void test_no_memory(void **state)
             struct test_memory memory = test_memory();
             struct buffer out = {.memory = &memory.memory};
             memory.fail_at = (uint64_t)failures + 1;
-            rc = kind == 0   ? session_merge(mine, theirs, &out)
-                 : kind == 1 ? session_apply_delta(theirs, delta, &out)
-                             : session_bury(theirs, (struct stamp){UINT64_MAX >> 1, {1, 1}}, &out);
+            rc = kind == 0 ? session_merge(mine, theirs, &out)
+                 : kind == 1
+                     ? session_apply_delta(theirs, delta, &out)
+                     : session_bury(theirs, (struct stamp){UINT64_MAX >> 1, {1, 1}}, false, &out);
             assert_true(rc == 0 || rc == -ENOMEM);
             buffer_fini(&out);
             assert_int_equal(memory.outstanding_bytes, 0);

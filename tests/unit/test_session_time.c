@@ -302,9 +302,9 @@ static void test_bury(void **state)
     kit_do(&kit, KIT_CHANGE(SET, .name = text("a"), .value = text("1")));
     struct bytes record = buffer_bytes(&kit.record);
     struct stamp stamp = {session_newest_hlc(record), {3, 1}};
-    assert_int_equal(session_bury(record, stamp, &kit.merged), -EINVAL);
+    assert_int_equal(session_bury(record, stamp, false, &kit.merged), -EINVAL);
     stamp.hlc++;
-    assert_int_equal(session_bury(record, stamp, &kit.merged), 0);
+    assert_int_equal(session_bury(record, stamp, false, &kit.merged), 0);
     struct bytes tombstone = buffer_bytes(&kit.merged);
     assert_int_equal(session_check(tombstone), 0);
     assert_int_equal(session_open(&view, tombstone, kit.now_ms), 0);
@@ -314,6 +314,48 @@ static void test_bury(void **state)
     assert_int_equal(session_merge(record, tombstone, &kit.written.record), 0);
     assert_bytes_equal(buffer_bytes(&kit.written.record), tombstone);
     kit_fini(&kit);
+}
+
+/* Another node has begun the session anew, before it was buried here, and before this node heard of that. */
+static void test_bury_what_was_seen(void **state)
+{
+    struct kit here, there;
+    struct session_view view;
+
+    (void)state;
+    kit_init(&here);
+    kit_do(&here, KIT_CHANGE(SET, .name = text("a"), .value = text("old")));
+    struct bytes record = buffer_bytes(&here.record);
+    const uint64_t newest_hlc = session_newest_hlc(record);
+    kit_init(&there);
+    there.now_ms = here.now_ms + 5000;
+    kit_do(&there, KIT_CHANGE(SET, .name = text("a"), .value = text("new")));
+    const uint64_t birth_hlc = session_newest_hlc(buffer_bytes(&there.record));
+    assert_true(birth_hlc > newest_hlc);
+    const struct stamp stamp = {birth_hlc + 1000, {3, 1}};
+    struct buffer tombstone = {.memory = here.merged.memory}, both = {.memory = here.merged.memory};
+
+    assert_int_equal(session_bury(record, stamp, true, &tombstone), 0);
+    assert_int_equal(session_newest_hlc(buffer_bytes(&tombstone)), stamp.hlc);
+    assert_int_equal(session_merge(buffer_bytes(&tombstone), record, &both), 0);
+    assert_int_equal(session_open(&view, buffer_bytes(&both), there.now_ms), 0);
+    assert_true(view.tombstone);
+    both.size = 0;
+    assert_int_equal(session_merge(buffer_bytes(&tombstone), buffer_bytes(&there.record), &both),
+                     0);
+    assert_int_equal(session_open(&view, buffer_bytes(&both), there.now_ms), 0);
+    assert_false(view.tombstone);
+
+    tombstone.size = both.size = 0;
+    assert_int_equal(session_bury(record, stamp, false, &tombstone), 0);
+    assert_int_equal(session_merge(buffer_bytes(&tombstone), buffer_bytes(&there.record), &both),
+                     0);
+    assert_int_equal(session_open(&view, buffer_bytes(&both), there.now_ms), 0);
+    assert_true(view.tombstone);
+    buffer_fini(&tombstone);
+    buffer_fini(&both);
+    kit_fini(&there);
+    kit_fini(&here);
 }
 
 /* What another node may know of a later use. */
@@ -365,7 +407,8 @@ int main(void)
         cmocka_unit_test(test_deadlines),    cmocka_unit_test(test_field_deadlines),
         cmocka_unit_test(test_fading),       cmocka_unit_test(test_not_fading),
         cmocka_unit_test(test_no_resurrect), cmocka_unit_test(test_dedup),
-        cmocka_unit_test(test_bury),         cmocka_unit_test(test_unknown_uses),
+        cmocka_unit_test(test_bury),         cmocka_unit_test(test_bury_what_was_seen),
+        cmocka_unit_test(test_unknown_uses),
     };
     return cmocka_run_group_tests_name("session_time", tests, NULL, NULL);
 }

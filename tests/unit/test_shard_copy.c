@@ -111,7 +111,7 @@ static void test_a_death_comes(void **state)
     other_put("k", "v");
     assert_int_equal(copy_full(), STATUS_OK);
     const struct stamp stamp = {hlc_of_ms(world.now_ms + 1), copies.kit.actor};
-    assert_int_equal(session_bury(buffer_bytes(&copies.kit.record), stamp, &tombstone), 0);
+    assert_int_equal(session_bury(buffer_bytes(&copies.kit.record), stamp, false, &tombstone), 0);
     assert_int_equal(copy_now(LOG_BURY, "k", buffer_bytes(&tombstone)), STATUS_OK);
     assert_int_equal(stats()->live, 0);
     assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 0); /* Who buries tells. */
