@@ -94,7 +94,8 @@ static void on_policies(struct node *node, uint64_t token, const char *argument)
 struct admin_change {
     struct node *node;
     uint64_t token;
-    uint32_t number; /* Of a node; 0: it is about a policy. */
+    uint32_t number;      /* Of a node; 0: it is about a policy. */
+    struct map_text name; /* Of that node, which the map may not have any more. */
 };
 
 static enum status status_of(int rc)
@@ -127,7 +128,7 @@ static void answer_node(const struct admin_change *change, const struct map *map
         member = map->members[i].number == change->number ? &map->members[i] : member;
     }
     answer(change->node, change->token,
-           map_page_step(map, change->number, member,
+           map_page_step(map, change->number, &change->name, member,
                          member != NULL ? slots_of(map, change->number) : 0));
 }
 
@@ -149,13 +150,19 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
     free(change);
 }
 
-static void propose(struct node *node, uint64_t token, const struct map_command *command)
+/* `member`: of the node that it is about; NULL: it is about a policy. */
+static void propose(struct node *node, uint64_t token, const struct map_command *command,
+                    const struct map_member *member)
 {
     struct admin_change *change = malloc(sizeof *change);
     int rc = -ENOMEM;
 
     if (change != NULL) {
-        *change = (struct admin_change){node, token, command->number};
+        *change = (struct admin_change){.node = node, .token = token};
+        if (member != NULL) {
+            change->number = member->number;
+            change->name = member->name;
+        }
         rc = cluster_propose(cluster_host_cluster(node->cluster),
                              cluster_host_now_ms(node->cluster), command, on_decided, change);
     }
@@ -184,7 +191,7 @@ static void on_policy_set(struct node *node, uint64_t token, const char *argumen
                "section of each node's "
                "configuration have it, and restart them");
     } else {
-        propose(node, token, command);
+        propose(node, token, command, NULL);
     }
     free(command);
 }
@@ -204,7 +211,7 @@ static void on_policy_rm(struct node *node, uint64_t token, const char *argument
     snprintf(standard.prefix, sizeof standard.prefix, "%s", argument);
     command->type = argument[0] == '\0' ? MAP_POLICY_SET : MAP_POLICY_REMOVE;
     config_policy_make(node->world.config, &standard, &command->policy);
-    propose(node, token, command);
+    propose(node, token, command, NULL);
     free(command);
 }
 
@@ -286,11 +293,11 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
     const struct cluster *cluster = cluster_host_cluster(node->cluster);
     if (command.state == MAP_LEFT &&
         (slots_of(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
-        const struct admin_change asked = {node, token, member->number};
+        const struct admin_change asked = {node, token, member->number, member->name};
         answer_node(&asked, map); /* They are still moving, or it still has a vote. */
         return;
     }
-    propose(node, token, &command);
+    propose(node, token, &command, member);
 }
 
 static void on_remove(struct node *node, uint64_t token, const char *argument)

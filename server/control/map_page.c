@@ -243,12 +243,12 @@ char *map_page_slot(const struct map_page *page, uint32_t slot)
                 0);
 }
 
-char *map_page_step(const struct map *map, uint32_t number, const struct map_member *member,
-                    uint32_t slots)
+char *map_page_step(const struct map *map, uint32_t number, const struct map_text *name,
+                    const struct map_member *member, uint32_t slots)
 {
     return dump(json_pack("{s:i, s:o, s:s, s:i, s:b, s:I}", "number", (int)number, "name",
-                          member != NULL ? text(&member->name) : json_string(""), "state",
-                          member != NULL ? map_page_state(member->state) : "", "slots", (int)slots,
-                          "removed", member == NULL, "epoch", (json_int_t)map->epoch),
+                          text(name), "state", member != NULL ? map_page_state(member->state) : "",
+                          "slots", (int)slots, "removed", member == NULL, "epoch",
+                          (json_int_t)map->epoch),
                 0);
 }

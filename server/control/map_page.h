@@ -49,8 +49,8 @@ const char *map_page_state(enum map_state state);
 char *map_page_nodes(const struct map_page *page);
 char *map_page_ring(const struct map_page *page);
 /* `member` NULL: it is out. */
-char *map_page_step(const struct map *map, uint32_t number, const struct map_member *member,
-                    uint32_t slots);
+char *map_page_step(const struct map *map, uint32_t number, const struct map_text *name,
+                    const struct map_member *member, uint32_t slots);
 char *map_page_slot(const struct map_page *page, uint32_t slot);
 
 #endif
