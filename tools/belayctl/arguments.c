@@ -16,7 +16,7 @@ static const char global_help[] =
     "  -s, --server HOST:PORT  server, or several separated by commas (BELAY_SERVER;\n"
     "                          127.0.0.1:7400)\n"
     "  --json                  print one JSON document\n"
-    "  --timeout DURATION      give up after so long (5s)\n"
+    "  --timeout DURATION      give up after so long (5s, or 15s where nodes decide)\n"
     "  --help                  this help\n";
 
 static void print_help(const struct command *command)

@@ -31,13 +31,16 @@ const struct command commands[] = {
      "  --idle DURATION     it ends after so long without access\n"
      "  --persist           remove both deadlines\n"
      "  --owner NAME        whose it is; empty: nobody's\n"
-     "  --ack LEVEL         how safe before it is answered: memory, replica, disk, archive\n",
+     "  --ack LEVEL         how safe before it is answered: memory, replica or disk\n",
      session_put_run},
     {"session del", "KEY...", "End sessions", "", session_del_run},
     {"session touch", "KEY...", "Count as an access: the idle deadline slides", "",
      session_touch_run},
     {"session inspect", "KEY", "Show everything that the server stores of a session, as JSON",
-     "Its own copy, also where other nodes own the session: two nodes can be compared.\n",
+     "Of the first owner that has it; then each owner's copy, and in what it differs from the "
+     "first. "
+     "Users\n"
+     "without admin = \"\": the copy of the server that is asked.\n",
      session_inspect_run},
     {"session where", "KEY", "Show which nodes have a session", "", session_where_run},
     {"session list", "", "List keys, in no order",
@@ -196,7 +199,7 @@ static int run(int argc, char **argv)
     const char *server = getenv("BELAY_SERVER");
     struct ctl ctl = {
         .server = server == NULL || server[0] == '\0' ? "127.0.0.1:7400" : server,
-        .timeout_ms = 5000,
+        .timeout_ms = CTL_TIMEOUT_MS,
     };
     bool help = false;
 

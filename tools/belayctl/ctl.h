@@ -26,6 +26,10 @@ struct command {
     int (*run)(struct ctl *ctl, int argc, char **argv);
 };
 
+/* The default of --timeout, and that of commands which a majority of the nodes decides on: they try for ten seconds, and it
+ * is their answer that says why it came to nothing. */
+enum { CTL_TIMEOUT_MS = 5000, CTL_DECIDE_TIMEOUT_MS = 15000 };
+
 struct ctl {
     const struct command *command; /* The one that runs. */
     const char *server;

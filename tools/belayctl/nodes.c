@@ -104,7 +104,9 @@ static void print_nodes(const json_t *document)
         print_behind(node);
     }
     puts(number_of(document, "leader") == 0
-             ? "\nNobody leads: while that is so the map does not change."
+             ? "\nNobody leads: while that is so the map does not change. Start the nodes that are "
+               "down; where too\n"
+               "many of them are lost for good, see --force-new-cluster in belayd(8)."
              : "\n* leads: it decides changes of the map.");
 }
 
@@ -170,8 +172,9 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
     const struct option options[] = {{"force", OPTION_FLAG, &force}, {NULL, OPTION_FLAG, NULL}};
     struct text_list operands;
     json_t *document;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
 
+    ctl->timeout_ms = CTL_DECIDE_TIMEOUT_MS;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }

@@ -85,8 +85,9 @@ int policy_set_run(struct ctl *ctl, int argc, char **argv)
 {
     const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
     struct text_list operands;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 2, TEXT_LIST_MAX);
 
+    ctl->timeout_ms = CTL_DECIDE_TIMEOUT_MS;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 2, TEXT_LIST_MAX);
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }
@@ -110,8 +111,9 @@ int policy_rm_run(struct ctl *ctl, int argc, char **argv)
 {
     const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
     struct text_list operands;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
 
+    ctl->timeout_ms = CTL_DECIDE_TIMEOUT_MS;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }
