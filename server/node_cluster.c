@@ -79,8 +79,10 @@ void node_cluster_removed(struct node *node, uint32_t by)
     logger_write(node->world.logger, LOG_LEVEL_ERROR, "node-removed",
                  LOG_NUMBER("number", node->directory.meta.actor.node), LOG_NUMBER("told_by", by),
                  LOG_TEXT("kept", rc == 0 ? "yes" : strerror(-rc)),
-                 LOG_TEXT("effect", "this node was removed from the cluster, and stops; "
-                                    "the others have its sessions"));
+                 LOG_TEXT("effect",
+                          "this node was removed from the cluster, and stops; "
+                          "the others have its sessions, but for those given up with --force "
+                          "or --force-new-cluster, which only its disk has"));
     control_end(node->world.control);
 }
 

@@ -91,11 +91,14 @@ int directory_was_removed(struct files *files, const char *path, char *message, 
         return 0; /* Whatever else is wrong is found when the directory is opened. */
     }
     files->close(files, fd);
-    snprintf(message, message_size,
-             "%s: this node was removed from its cluster, which has its sessions. To let the "
-             "machine in again as a new node, empty this directory and start with --join TOKEN "
-             "(`belayctl join-token` on a member prints one)",
-             path);
+    snprintf(
+        message, message_size,
+        "%s: this node was removed from its cluster, which has its sessions, but for those that "
+        "were "
+        "given up with --force or --force-new-cluster: only this directory has these. To let the "
+        "machine in again as a new node, empty this directory and start with --join TOKEN "
+        "(`belayctl join-token` on a member prints one)",
+        path);
     return -ESHUTDOWN;
 }
 
