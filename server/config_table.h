@@ -41,7 +41,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Port of the native protocol and of Redis clients. 0: the system picks one, shown when "     \
       "belayd is ready.")                                                                          \
     X(listen, cluster_port, NUMBER, "7401", 0, 65535,                                              \
-      "Port for cluster-aware Redis clients. 0: the system picks one. Not opened yet.")            \
+      "Port for cluster-aware Redis clients. 0: the system picks one.")                            \
     X(listen, peer_port, NUMBER, "7402", 0, 65535,                                                 \
       "Port for other nodes, which prove that they have the secret of the cluster. 0: the system " \
       "picks one. Where another program has it, a node that is alone goes on without.")            \
@@ -173,8 +173,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(policy, conflict_view, VIEW, "newest", 0, 0,                                                 \
       "What a reader sees of a field that was written concurrently: the `newest` value (what it "  \
       "hides is counted) or all `siblings`.")                                                      \
-    X(policy, mode, MODE, "available", 0, 0,                                                       \
-      "`available` is what a single node offers; `strict` comes with the cluster.")                \
+    X(policy, mode, MODE, "available", 0, 0, "Only `available`: `strict` comes later.")            \
     X(policy, archive, ARCHIVE, "off", 0, 0, "Only `off`: the archive comes later.")               \
     X(policy, on_no_replica, NO_REPLICA, "degrade", 0, 0,                                          \
       "What becomes of a write of level `replica` in a cluster where no other owner of its "       \

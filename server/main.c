@@ -29,6 +29,8 @@ struct command_line {
 
 static const char help[] =
     "Usage: belayd [--config FILE] [--set SECTION.KEY=VALUE]... [--join TOKEN]\n"
+    "       belayd [--config FILE] [--set SECTION.KEY=VALUE]... --force-new-cluster LOST\n"
+    "       belayd --check-config [--config FILE] | --print WHAT | --version | --help\n"
     "\n"
     "Runs one node of Belay, a store of live sessions, until SIGTERM or SIGINT. SIGHUP makes it\n"
     "read the [user] sections of its configuration anew.\n"
