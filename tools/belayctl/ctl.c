@@ -87,12 +87,9 @@ static void print_failure_json(const char *what, enum belay_status status, const
     ctl_print_json(json_pack("{s:o}", "error", error));
 }
 
-int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
-               struct belay_result *result)
+int ctl_failed_for(struct ctl *ctl, const char *what, enum belay_status status, const char *text,
+                   const char *node)
 {
-    const char *text = result == NULL ? belay_status_text(status) : belay_result_text(result);
-    const char *node = result == NULL ? "" : belay_result_node(result);
-
     if (ctl->json) {
         print_failure_json(what, status, text, node);
     } else {
@@ -110,8 +107,18 @@ int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
         }
         fprintf(stderr, "%s\n", advice_of(status));
     }
-    belay_result_destroy(result);
     return exit_code_of(status);
+}
+
+int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
+               struct belay_result *result)
+{
+    int code = result == NULL ? ctl_failed_for(ctl, what, status, belay_status_text(status), "")
+                              : ctl_failed_for(ctl, what, status, belay_result_text(result),
+                                               belay_result_node(result));
+
+    belay_result_destroy(result);
+    return code;
 }
 
 int ctl_print_json(json_t *document)

@@ -113,6 +113,9 @@ struct belay_client *ctl_connect(const struct ctl *ctl, const char *server);
 /* Print what went wrong with `what` (a key, or NULL), destroy the result. Returns the exit code. */
 int ctl_failed(struct ctl *ctl, const char *what, enum belay_status status,
                struct belay_result *result);
+/* As that, of no result: in other words, and `node` said them; empty: belayctl. */
+int ctl_failed_for(struct ctl *ctl, const char *what, enum belay_status status, const char *text,
+                   const char *node);
 
 /* Print one JSON document and give it back. Returns CTL_OK, or CTL_REFUSED where it cannot be written. */
 int ctl_print_json(json_t *document);

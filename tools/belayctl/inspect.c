@@ -140,6 +140,11 @@ static json_t *differences_of(const json_t *first, const json_t *other)
     return differences;
 }
 
+static bool is_absent(const json_t *copy)
+{
+    return strcmp(json_string_value(json_object_get(copy, "state")), "absent") == 0;
+}
+
 /* Its figures, and what differs, into the copy's row. Returns whether anything does. */
 static bool compare(json_t *copy, const json_t *first, const json_t *document)
 {
@@ -151,8 +156,7 @@ static bool compare(json_t *copy, const json_t *first, const json_t *document)
     }
     json_t *differences = document == NULL ? json_array() : differences_of(first, document);
     json_object_set_new(copy, "differences", differences);
-    return json_array_size(differences) > 0 ||
-           strcmp(json_string_value(json_object_get(copy, "state")), "absent") == 0;
+    return json_array_size(differences) > 0 || is_absent(copy);
 }
 
 /* ---- Showing ---- */
@@ -214,8 +218,10 @@ static int print(struct ctl *ctl, json_t *document)
 
 /* ---- The command ---- */
 
-/* All copies. Returns the document of the first that is there, with what is told of all; NULL: there is none. */
-static json_t *inspect_all(const struct ctl *ctl, const json_t *owners, const char *key)
+/* All copies. Returns the document of the first that is there, with what is told of all; NULL: there is none, or none among
+ * those that were reached: `unknown`. */
+static json_t *inspect_all(const struct ctl *ctl, const json_t *owners, const char *key,
+                           bool *unknown)
 {
     json_t *documents = json_array(), *copies = json_array(), *first = NULL, *document;
     const json_t *owner;
@@ -224,7 +230,9 @@ static json_t *inspect_all(const struct ctl *ctl, const json_t *owners, const ch
 
     json_array_foreach(owners, i, owner)
     {
-        json_array_append_new(copies, ask_copy(ctl, owner, key, &document));
+        json_t *copy = ask_copy(ctl, owner, key, &document);
+        *unknown |= document == NULL && !is_absent(copy);
+        json_array_append_new(copies, copy);
         first = first == NULL ? document : first;
         json_array_append_new(documents, document != NULL ? document : json_null());
     }
@@ -261,13 +269,22 @@ int session_inspect_run(struct ctl *ctl, int argc, char **argv)
     }
     const char *key = operands.items[0];
     json_t *owners = ask_owners(client, key);
-    json_t *document = json_array_size(owners) > 1 ? inspect_all(ctl, owners, key) : NULL;
+    bool unknown = false;
+    json_t *document = json_array_size(owners) > 1 ? inspect_all(ctl, owners, key, &unknown) : NULL;
     json_decref(owners);
     if (document != NULL) {
         return print(ctl, document);
     }
     /* There is but one, or none, or none that may be known of: what this server has to say. */
     enum belay_status status = belay_run(belay_inspect_begin(client, belay_text(key)), &result);
+    if (status == BELAY_NOT_FOUND && unknown) { /* An owner that is away may have it. */
+        belay_result_destroy(result);
+        return ctl_failed_for(
+            ctl, key, BELAY_UNAVAILABLE,
+            "not all nodes that may have it answer, and no other has such a session; "
+            "session where names them",
+            "");
+    }
     if (status != BELAY_OK) {
         return ctl_failed(ctl, key, status, result);
     }
