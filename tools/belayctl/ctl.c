@@ -141,7 +141,11 @@ int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t
     if (client == NULL) {
         return CTL_USAGE;
     }
-    enum belay_status status = belay_run(belay_admin_begin(client, command, argument), &result);
+    struct belay_request *request = belay_admin_begin(client, command, argument);
+    if (ctl->once) {
+        belay_request_no_retry(request);
+    }
+    enum belay_status status = belay_run(request, &result);
     if (status != BELAY_OK) {
         return ctl_failed(ctl, NULL, status, result);
     }

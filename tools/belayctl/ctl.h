@@ -35,6 +35,7 @@ struct ctl {
     const char *server;
     bool json;
     uint64_t timeout_ms;
+    bool once;                   /* ctl_admin() takes BUSY for an answer. */
     bool wide;                   /* For much work: a connection to each shard, in place of one. */
     struct belay_client *client; /* ctl_client() */
 };

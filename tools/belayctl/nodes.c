@@ -141,13 +141,15 @@ static void sleep_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* The server takes one step at a time: a node that serves gives its slots to others first. */
+/* The server takes one step at a time: a node that serves gives its slots to others first. A refusal of the first is meant;
+ * later it may be about what is still on its way. */
 static int remove_it(struct ctl *ctl, const char *command, const char *node, json_t **document)
 {
     struct progress progress;
     bool begun = false;
 
     for (;;) {
+        ctl->once = !begun;
         int rc = ctl_admin(ctl, command, node, document);
         if (rc != CTL_OK || json_is_true(json_object_get(*document, "removed"))) {
             if (begun) {
