@@ -14,7 +14,8 @@
  * So what is still to be done about a rename follows from the record alone, on any node and after any crash, as the
  * copies of a key always come to the same record: see alias_find().
  *
- * The value of the entry: 8 bytes id, 8 + 4 + 4 bytes stamp (hlc, node, start; 0: none), the new key.
+ * The value of the entry: 8 bytes id, 8 + 4 + 4 bytes stamp (hlc, node, start; 0: none; hlc 0, start 1: not yet, may come
+ * back), the new key.
  *
  * Memory: results point into what they were read from. Threads: any.
  */
@@ -31,7 +32,8 @@ enum { ALIAS_HEAD_BYTES = 8 + 8 + 4 + 4 };
 
 struct alias {
     uint64_t id;        /* Of the rename. */
-    struct stamp birth; /* Of the session under its new key; hlc 0: it has not come there yet. */
+    struct stamp birth; /* Of the session under its new key; hlc 0: it has not come there yet, and
+                           with start 1 may come back (RENAMENX). */
     struct bytes key;   /* The new one. */
 };
 

@@ -16,7 +16,8 @@
  *            that it is done once. Answered as commit is, and then the client is.
  *   arrive   at the old key: the letter goes, and the alias learns which birth the session has now.
  *   back     at the old key, for a RENAMENX that finds a session when it is delivered: the session begins again under
- *            the old key, unless there is one again.
+ *            the old key, unless there is one again. Until it has arrived the old key is taken, for other RENAMENX, so
+ *            that of several none takes another's way back; so its client is answered once it has, if that can be had.
  *
  * Why the letter lies at the old key, and nothing at the new one before the commit: so there is never a copy of which
  * it has to be asked whether it counts. What is at the new key counts; what is not committed is nowhere; what is

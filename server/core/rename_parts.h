@@ -27,6 +27,10 @@ enum status rename_paste(struct turn *turn, const struct rename_intent *intent, 
  * is set to that of the session; hlc 0: nobody knows. */
 bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, struct stamp *birth);
 
+/* Is nothing to begin at the key turned to by a RENAMENX? There is a session, or one is on its way from there by a RENAMENX
+ * and comes back where its new key is taken (move.h). */
+bool rename_is_taken(struct turn *turn);
+
 /* Destroy what is at the key turned to. */
 enum status rename_destroy(struct turn *turn);
 

@@ -124,6 +124,19 @@ bool moved_find_alias(struct bytes record, uint64_t id, struct stamp origin, str
     return found;
 }
 
+bool rename_is_taken(struct turn *turn)
+{
+    struct bytes record = moved_record(turn);
+    struct aliases aliases;
+
+    if (turn_view(turn) != NULL) {
+        return true;
+    }
+    return record.size > 0 && !record_is_cold(record) && alias_find(record, &aliases) == 0 &&
+           aliases.count > 0 && !aliases.ended && aliases.newest.birth.hlc == 0 &&
+           aliases.newest.birth.actor.start != 0;
+}
+
 /* ---- The way of a session ---- */
 
 static enum status probe_run(struct turn *turn)
@@ -131,7 +144,7 @@ static enum status probe_run(struct turn *turn)
     struct reader body = reader_of(turn->request->body);
     bool only_new = read_u8(&body) != 0;
 
-    return rename_say(turn, only_new && turn_view(turn) != NULL ? RENAME_EXISTS : RENAME_DONE);
+    return rename_say(turn, only_new && rename_is_taken(turn) ? RENAME_EXISTS : RENAME_DONE);
 }
 
 struct commit {
@@ -190,7 +203,11 @@ static enum status commit_both(struct turn *turn, const struct commit *commit,
         .key = commit->target,
         .record = record,
     };
-    const struct alias alias = {.id = commit->id, .key = commit->target};
+    const struct alias alias = {
+        .id = commit->id,
+        .birth = {.hlc = 0, .actor = {.start = commit->only_new}},
+        .key = commit->target,
+    };
     uint64_t until =
         rules->no_resurrect ? hlc_of_ms(hlc_ms(stamp.hlc) + rules->tombstone_keep_ms) : 0;
 
@@ -294,7 +311,7 @@ static enum status deliver_run(struct turn *turn)
         return moved_say(turn, RENAME_DONE, birth);
     }
     turn->opened = false;
-    if (intent.number != 0 && turn_view(turn) != NULL) {
+    if (intent.number != 0 && rename_is_taken(turn)) {
         return rename_say(turn, RENAME_EXISTS);
     }
     if (intent.hlc > shard->hlc) {

@@ -142,7 +142,7 @@ enum status turn_rename(struct turn *turn, struct bytes target, bool only_new,
     }
     new.key = target;
     turn_to(turn, &new);
-    if (only_new && turn_view(turn) != NULL) {
+    if (only_new && rename_is_taken(turn)) {
         *answer = RENAME_EXISTS;
     } else {
         status = paste(turn, &copy, 0);
@@ -230,7 +230,7 @@ static enum status lock_run(struct turn *turn)
     uint64_t id = read_u64(&body);
     bool only_new = read_u8(&body) != 0;
 
-    if (only_new && turn_view(turn) != NULL) {
+    if (only_new && rename_is_taken(turn)) {
         return rename_say(turn, RENAME_EXISTS);
     }
     if (!shard_lock(turn->shard, request->position, id)) {

@@ -239,7 +239,9 @@ static void delivered(struct shard_thread *thread, struct move *move, enum renam
     if (rest.size == sizeof move->birth) {
         memcpy(move->birth, rest.data, sizeof move->birth);
     }
-    reply(thread, move, STATUS_OK, true);
+    if (!move->only_new) {
+        reply(thread, move, STATUS_OK, true);
+    }
     go_on(thread, move, STEP_ARRIVE, 0);
 }
 
@@ -306,7 +308,11 @@ static void fail(struct shard_thread *thread, struct move *move, enum status sta
 {
     bool is_committed = move->step > STEP_TAKE || move->unsure;
 
-    end(thread, move, is_committed ? STATUS_MAYBE_APPLIED : status, false);
+    if (move->step == STEP_ARRIVE) {
+        end(thread, move, STATUS_OK, true); /* It was delivered. */
+    } else {
+        end(thread, move, is_committed ? STATUS_MAYBE_APPLIED : status, false);
+    }
 }
 
 static void answered(struct shard_thread *thread, struct task *task,

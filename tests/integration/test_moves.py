@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import threading
 import time
 
@@ -55,6 +56,32 @@ def test_what_redis_promises():
                     check(client.ask("HINCRBY", old, "a", 41) == 42, "it goes on")
                     client.ask("DEL", old)
                 check(client.ask("DBSIZE") == 0, "no trace of it")
+
+
+def test_many_that_displace_nothing():
+    """RENAMENX of the same few keys by several clients at once: no session takes another's place."""
+    keys = [f"n{number}" for number in range(12)]
+    values = {f"v{number}".encode() for number in range(8)}
+    with Cluster(3, settings=SETTINGS) as cluster:
+        cluster.start()
+        with Client(port_of(cluster[0])) as client:
+            for key, value in zip(keys, sorted(values)):
+                client.ask("SET", key, value)
+
+        def rename_all(seed):
+            chance = random.Random(seed)
+            with Client(port_of(cluster[seed % 3])) as client:
+                for _ in range(1500):
+                    client.ask("RENAMENX", *chance.sample(keys, 2))
+
+        threads = [threading.Thread(target=rename_all, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with Client(port_of(cluster[0])) as client:
+            found = [value for value in (client.ask("GET", key) for key in keys) if value is not None]
+            check(sorted(found) == sorted(values), found)
 
 
 class Mover(threading.Thread):

@@ -327,6 +327,35 @@ static void test_commit_that_is_late(void **state)
     copies_end();
 }
 
+/* Until a RENAMENX has arrived its old key is taken, for others of the kind: the session may come back. */
+static void test_way_back(void **state)
+{
+    const uint8_t yes = 1, no = 0;
+    uint8_t first[sizeof intent];
+
+    (void)state;
+    begin_moves();
+    assert_int_equal(world_put("other", "another"), STATUS_OK);
+    assert_int_equal(commit(1, "other", "old", true), RENAME_DONE);
+    size_t first_size = intent_size;
+    memcpy(first, intent, first_size);
+    assert_int_equal(commit(2, "old", "new", true), RENAME_DONE);
+    assert_int_equal(ask(&move_probe, text("old"), bytes_of(&yes, 1)), RENAME_EXISTS);
+    assert_int_equal(ask(&move_probe, text("old"), bytes_of(&no, 1)), RENAME_DONE);
+    assert_int_equal(ask(&move_deliver, text("old"), bytes_of(first, first_size)), RENAME_EXISTS);
+    assert_int_equal(deliver("new"), RENAME_DONE);
+    assert_int_equal(arrive(2, "old"), RENAME_DONE);
+    assert_int_equal(ask(&move_probe, text("old"), bytes_of(&yes, 1)), RENAME_DONE);
+    assert_int_equal(ask(&move_deliver, text("old"), bytes_of(first, first_size)), RENAME_DONE);
+    expect("old", "another");
+    expect("new", "treasure");
+
+    /* One that takes what is there comes nowhere back. */
+    assert_int_equal(commit(3, "new", "far", false), RENAME_DONE);
+    assert_int_equal(ask(&move_probe, text("new"), bytes_of(&yes, 1)), RENAME_DONE);
+    copies_end();
+}
+
 /* Who begins a session under the old key while the other is on its way takes nothing from that. */
 static void test_begun_meanwhile(void **state)
 {
@@ -574,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_back_that_is_late),
         cmocka_unit_test(test_target_that_is_written),
         cmocka_unit_test(test_commit_that_is_late),
+        cmocka_unit_test(test_way_back),
         cmocka_unit_test(test_begun_meanwhile),
         cmocka_unit_test(test_found),
         cmocka_unit_test(test_deleted_elsewhere),
