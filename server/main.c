@@ -59,7 +59,7 @@ static const char help[] =
     "  --help                   print this and exit\n"
     "\n"
     "Exit status: 0 stopped cleanly, 1 failed, 2 wrong usage or configuration, 3 the node was\n"
-    "removed from its cluster.\n";
+    "removed from its cluster, or a copy of its directory runs in its place.\n";
 
 static int usage_error(const char *cause)
 {

@@ -86,6 +86,21 @@ void node_cluster_removed(struct node *node, uint32_t by)
     control_end(node->world.control);
 }
 
+void node_cluster_outlived(struct node *node, uint32_t by)
+{
+    if (node->removed) {
+        return;
+    }
+    node->removed = true;
+    logger_write(node->world.logger, LOG_LEVEL_ERROR, "node-outlived",
+                 LOG_NUMBER("number", node->directory.meta.actor.node), LOG_NUMBER("told_by", by),
+                 LOG_TEXT("effect",
+                          "the others know a later life of this node, from a copy of this "
+                          "data directory or a later one, and this one stops: what it "
+                          "acknowledged would be lost"));
+    control_end(node->world.control);
+}
+
 /* ---- A new map, to all ---- */
 
 /* To all that goes by the map. What could not be given for want of memory is given again at the next tick. */

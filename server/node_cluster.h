@@ -39,6 +39,8 @@ bool node_cluster_has(const struct map *map, uint32_t number);
 /* This node is a member no more, as its map says (0), or another one: it says so in the log, keeps that in its directory, and
  * the process ends by itself (control_end()). */
 void node_cluster_removed(struct node *node, uint32_t by);
+/* The same of a later life of this node. */
+void node_cluster_outlived(struct node *node, uint32_t by);
 
 /* This node's figures, but for what is behind. */
 void node_cluster_figures(const struct node *node, struct metrics_membership *figures);

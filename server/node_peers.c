@@ -50,6 +50,11 @@ static void on_removed(void *context, uint32_t by)
     node_cluster_removed(context, by);
 }
 
+static void on_outlived(void *context, uint32_t by)
+{
+    node_cluster_outlived(context, by);
+}
+
 static void on_data_link(void *context, const struct peers_data_link *link)
 {
     struct node *node = context;
@@ -109,6 +114,7 @@ static int create(struct node *node, char *message, size_t message_size)
         .control_frame = on_frame,
         .was_member = on_was_member,
         .removed = on_removed,
+        .outlived = on_outlived,
         .data_link = on_data_link,
         .join_frame = on_join_frame,
     };

@@ -93,6 +93,8 @@ struct peers_options {
     bool (*was_member)(void *context, uint32_t node);
     /* `node`, which has proven that it is of the cluster, says so of this one. May come again. */
     void (*removed)(void *context, uint32_t node);
+    /* The same of a later life of this node: its data directory was copied, or an old copy of it was put back. */
+    void (*outlived)(void *context, uint32_t node);
     /* A frame from a node that joins, which has no number yet: to be answered with peers_join_answer(), now or later, by
      * the `joiner`'s number, which is never given again. NULL: such nodes are refused. */
     void (*join_frame)(void *context, uint64_t joiner, const struct peer_frame *frame);

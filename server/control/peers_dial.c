@@ -230,6 +230,10 @@ static void on_dialled(void *context, const struct peer_greeting_result *result)
             peers->options.removed != NULL) {
             peers->options.removed(peers->options.context, node->member.node);
         }
+        if (result->refused_there && result->refusal == PEER_REFUSED_START &&
+            peers->options.outlived != NULL) {
+            peers->options.outlived(peers->options.context, node->member.node);
+        }
         return;
     }
     if (line->control) {

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 
 from cases import run_cases
-from cluster import Cluster
+from cluster import Cluster, Node
 from daemon import check, wait_for
 
 QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms"]
@@ -192,6 +192,23 @@ def test_removed_notices():
         cluster.remove(away.name)
         away.launch()  # Its map says that it is a member.
         ends_as_removed(cluster, away)
+        cluster.await_settled()
+
+
+def test_copied_directory():
+    """A second node is started from a copy of a data directory: the first one ends, rather than to acknowledge what nobody
+    else will ever see."""
+    with Cluster(3, settings=QUICK) as cluster:
+        cluster.start()
+        first = cluster[2]
+        second = Node(first.name, cluster.directory / "copy", settings=QUICK)
+        shutil.copytree(first.data, second.data)
+        cluster.nodes.append(second)
+        second.start()
+        check(first.wait() == 3, "its exit code")
+        check("node-outlived" in first.log(), first.log())
+        cluster.nodes.remove(first)
+        first.close()
         cluster.await_settled()
 
 
