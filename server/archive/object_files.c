@@ -44,9 +44,9 @@ struct files_call {
     char name[OBJECT_NAME_BYTES_MAX + 1], after[OBJECT_NAME_BYTES_MAX + 1];
 };
 
-static struct object_files *files_of(const struct object_store *port)
+static struct object_files *files_of(struct object_store *port)
 {
-    return (struct object_files *)(uintptr_t)port; /* Its first member. */
+    return (struct object_files *)(void *)port; /* Its first member. */
 }
 
 /* ---- Paths ---- */
@@ -407,7 +407,7 @@ static int port_begin(struct object_store *port, const struct object_call *given
     return 0;
 }
 
-static void port_stats(const struct object_store *port, struct object_store_stats *stats)
+static void port_stats(struct object_store *port, struct object_store_stats *stats)
 {
     *stats = files_of(port)->stats;
 }

@@ -31,7 +31,7 @@ static int by_name(const void *a, const void *b)
 static void cut(struct object_list *list, uint32_t most)
 {
     while (list->count > most) {
-        free((void *)(uintptr_t)list->listed[--list->count].name);
+        free(list->listed[--list->count].name);
     }
 }
 

@@ -29,7 +29,7 @@ enum object_op {
 };
 
 struct object_listed {
-    const char *name; /* Below the store's prefix. */
+    char *name; /* Below the store's prefix. */
     uint64_t size;
 };
 
@@ -83,7 +83,7 @@ struct object_store_stats {
 struct object_store {
     /* Returns 0: done() will be called; -EINVAL: a name that cannot be; -ENOMEM. */
     int (*begin)(struct object_store *store, const struct object_call *call);
-    void (*stats)(const struct object_store *store, struct object_store_stats *stats);
+    void (*stats)(struct object_store *store, struct object_store_stats *stats);
     /* Calls that are under way end with -ECANCELED, from within or as the loop turns on, which it has to until nothing
      * of the store is left on it. */
     void (*destroy)(struct object_store *store);

@@ -28,7 +28,7 @@ struct s3_options {
     uv_loop_t *loop;
     const char *bucket;
     const char *prefix;   /* Put before each name as it is; "": nothing. */
-    const char *endpoint; /* "https://HOST[:PORT]"; NULL: Amazon's of the region. */
+    const char *endpoint; /* scheme, host and perhaps port; NULL: Amazon's of the region. */
     const char *region;   /* NULL: us-east-1. */
     bool path_style;      /* The bucket in the path; else in the host's name. */
     const char *ca_file;  /* NULL: the system's. */

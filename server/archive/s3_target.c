@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char endpoint_text[] =
+    "an endpoint is http:// or https://, a host, and perhaps : and a port";
+
 static int refuse(char *message, size_t message_size, const char *what, const char *text)
 {
     snprintf(message, message_size, "%s: %s", what, text);
@@ -38,15 +41,13 @@ static int take_endpoint(struct s3_target *target, const struct s3_options *opti
     if (strncmp(endpoint, "http://", 7) == 0) {
         scheme = "http://";
     } else if (strncmp(endpoint, "https://", 8) != 0) {
-        return refuse(message, message_size, endpoint,
-                      "an endpoint is http://HOST[:PORT] or https://HOST[:PORT]");
+        return refuse(message, message_size, endpoint, endpoint_text);
     }
     const char *host = endpoint + strlen(scheme);
     size_t size = strcspn(host, "/");
     bool rest = host[size] != '\0' && strcmp(host + size, "/") != 0;
     if (size == 0 || size > S3_HOST_BYTES_MAX || rest || strcspn(host, "@?# ") < size) {
-        return refuse(message, message_size, endpoint,
-                      "an endpoint is http://HOST[:PORT] or https://HOST[:PORT]");
+        return refuse(message, message_size, endpoint, endpoint_text);
     }
     if (options->path_style) {
         snprintf(target->host, sizeof target->host, "%.*s", (int)size, host);

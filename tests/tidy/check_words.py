@@ -8,7 +8,7 @@ import tree
 PATHS = re.compile(r"(?<![\w.$}-])/(?:work|home|root|Users)/[\w.-]+")
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+]*://([^\s/:\"'<>)`]+)")
 HOSTS = re.compile(
-    r"(?:localhost|127\.0\.0\.1|\[::1\]|[\w.-]*example\.(?:com|org|net)|(?:www\.)?apache\.org|"
+    r"(?:localhost|127\.0\.0\.1|\[::1\]|[\w.-]*example\.(?:com|org|net)|(?:www\.)?apache\.org|[\w.%-]*amazonaws\.com|"
     r"(?:www\.)?w3\.org|(?:www\.)?rfc-editor\.org|prometheus\.io|bucket|[A-Z][A-Z_]*|\W.*)")
 REGISTRIES = re.compile(r"\b(?:deb\.debian\.org|registry\.npmjs\.org|pypi\.org|proxy\.golang\.org|"
                         r"crates\.io|docker\.io)\b")
