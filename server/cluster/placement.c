@@ -174,6 +174,7 @@ int placement_make(struct placement_work *work, const struct placement_member me
     work->replicas = replicas < work->node_count ? replicas : work->node_count;
     if (work->node_count > 0) {
         work->steps = PLACEMENT_STEPS_MAX;
+        work->cheap = false;
         placement_shares(work);
         make_circle(work);
         keep(work);

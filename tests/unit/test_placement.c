@@ -207,6 +207,27 @@ static void test_same_again(void **state)
 }
 
 /* Nodes of different versions must come to the same owners: another placement is another version of the map. */
+/* Every node computes it, in memory of its own: what that held before does not matter. */
+static void test_memory_does_not_matter(void **state)
+{
+    static struct slot_owners clean[SLOT_COUNT], dirty[SLOT_COUNT];
+    static struct world world;
+
+    (void)state;
+    make_world(&world, 7, 3, MIXED, 5);
+    for (uint32_t i = 0; i < 30; i++) {
+        const struct slot_owners *given = i == 0 ? NULL : clean;
+        memset(&work, 0xff, sizeof work);
+        assert_int_equal(placement_make(&work, world.members, world.count, 1 + i % 3, given, dirty),
+                         0);
+        memset(&work, 0, sizeof work);
+        assert_int_equal(placement_make(&work, world.members, world.count, 1 + i % 3, given, clean),
+                         0);
+        assert_memory_equal(clean, dirty, sizeof clean);
+        change(&world, 3, MIXED, i % 3);
+    }
+}
+
 static void test_placement_is_pinned(void **state)
 {
     struct world world;
@@ -306,10 +327,15 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_figures),    cmocka_unit_test(test_join_and_leave),
-        cmocka_unit_test(test_same_again), cmocka_unit_test(test_placement_is_pinned),
-        cmocka_unit_test(test_few_nodes),  cmocka_unit_test(test_arcs),
-        cmocka_unit_test(test_replicas),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_join_and_leave),
+        cmocka_unit_test(test_same_again),
+        cmocka_unit_test(test_memory_does_not_matter),
+        cmocka_unit_test(test_placement_is_pinned),
+        cmocka_unit_test(test_few_nodes),
+        cmocka_unit_test(test_arcs),
+        cmocka_unit_test(test_replicas),
+        cmocka_unit_test(test_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
