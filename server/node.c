@@ -269,6 +269,17 @@ static int open_store(struct node *node, struct node_shard *shard, char *message
     return store_open(&options, &shard->store, message, message_size);
 }
 
+/* A life that went on has none before it. */
+static struct actor actor_before(const struct directory *directory)
+{
+    const struct actor actor = directory->meta.actor;
+
+    if (directory->created || directory->copied || directory->resumed || actor.start < 2) {
+        return (struct actor){0};
+    }
+    return (struct actor){.node = actor.node, .start = actor.start - 1};
+}
+
 static int open_shard(struct node *node, struct node_shard *shard, char *message,
                       size_t message_size)
 {
@@ -282,6 +293,7 @@ static int open_shard(struct node *node, struct node_shard *shard, char *message
         .index = shard->index,
         .seed = node->directory.meta.seed,
         .actor = node->directory.meta.actor,
+        .before = actor_before(&node->directory),
         .hlc = node->directory.meta.clean_hlc,
         .gone_hlc = node->directory.created ? 0 : hlc_of_ms(wall_clock_now_ms(node->world.clock)),
         .memory_max = config->memory_limit / node->shard_count,

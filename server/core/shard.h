@@ -109,6 +109,9 @@ struct shard_options {
     uint32_t index;
     uint64_t seed; /* Of positions. */
     struct actor actor;
+    struct actor
+        before; /* The life of this node before this one, where it ended without a clean stop: of what it stamped the
+                            store has all up to some time, and perhaps not the rest. Node 0: there was none. */
     uint64_t hlc;      /* Newest that the store has seen. */
     uint64_t gone_hlc; /* What was written up to here may have been forgotten since, with all of its
                             key; 0: there was nothing before. */
@@ -199,6 +202,10 @@ struct seen *shard_seen(struct shard *shard);
 /* All slots are known: nobody else ever had anything of what they have. Of a node alone, before others come. What was
  * seen is kept over a restart by itself (loader_port). */
 void shard_begin_seen(struct shard *shard);
+
+/* After a crash: what the life before stamped is seen as far as the store has it, as that has all up to some time. Once
+ * what was kept is known; the shard does it itself where a loader_port gives that. */
+void shard_see_before(struct shard *shard);
 
 /* What another node stamped, or has. */
 struct shard_copy {

@@ -24,9 +24,23 @@ static void raise_hlc(struct shard *shard, uint64_t hlc)
     }
 }
 
+/* What the life before has stamped, and others gave back, was logged here before that, when it was stamped. */
+static void take_before(struct shard *shard, struct bytes part)
+{
+    struct record opened;
+
+    if (shard->options.before.node == 0 ||
+        record_open_head(&opened, part, record_format(part)) != 0) {
+        return;
+    }
+    uint64_t hlc = version_seen(&opened.version, shard->options.before);
+    shard->before_hlc = hlc > shard->before_hlc ? hlc : shard->before_hlc;
+}
+
 static void take_hlc(struct shard *shard, struct bytes part)
 {
     raise_hlc(shard, session_newest_hlc(part));
+    take_before(shard, part);
 }
 
 /* Nothing has expired before it is known what time it is. */

@@ -1,7 +1,8 @@
 /* What a shard has seen of other nodes, kept over a restart.
  *
  * It is put together slot by slot, a few in each tick, and handed to the store once the log is durable up to where it
- * was when the last slot was done: so it never says more than what a restart finds. What is dropped is not found, though
+ * was when the last slot was done: so it never says more than what a restart finds. After a crash it says less: what
+ * this node itself stamped since then is taken from the log. What is dropped is not found, though
  * it was seen: before that is logged, all that was kept is given up, and the store writes that before it compacts the
  * log; where a crash comes in between, the log still says what was dropped. */
 #include "seen_saved.h"
@@ -60,6 +61,15 @@ void shard_unsee(struct shard *shard, uint32_t slot)
     }
 }
 
+void shard_see_before(struct shard *shard)
+{
+    const struct stamp stamp = {shard->before_hlc, shard->options.before};
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT && stamp.hlc != 0; slot++) {
+        (void)seen_advance(&shard->seen, slot, stamp);
+    }
+}
+
 void shard_take_seen(struct shard *shard)
 {
     struct loader_port *loader = shard->loader;
@@ -74,6 +84,7 @@ void shard_take_seen(struct shard *shard)
             seen_forget(&shard->seen, slot);
         }
     }
+    shard_see_before(shard);
     if (shard->copies != NULL) {
         shard_note_own(shard);
     }

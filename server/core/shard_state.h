@@ -133,6 +133,7 @@ struct shard {
     struct wheel wheel;
 
     struct buffer buried; /* While restoring: struct buried, packed. */
+    uint64_t before_hlc;  /* While restoring: the newest stamp of options.before that came. */
     bool idle_restored; /* Sessions with idle timeouts came; they get idle/8 in the first round. */
     struct position_set graced; /* Who got them before the patrol came by. */
     bool revived;               /* A key that was buried came back: see shard_restore_done(). */

@@ -11,7 +11,7 @@
 enum {
     QUIET_US = 5 * 1000000, /* All join. */
     TROUBLE_US = 20 * 1000000,
-    TOMBSTONE_MS = 120 * 1000, /* Longer than anybody is away. */
+    TOMBSTONE_MS = 1000,
     SETTLE_US = 60 * 1000000,
     CALM_US = 2 * 1000000,
     EPILOGUE_US = 1 * 1000000,

@@ -495,6 +495,9 @@ void copies_node_open(struct copies_node *node)
     const struct shard_options options = {
         .seed = SEED,
         .actor = {.node = node->number, .start = node->start},
+        .before = node->clean || node->start < 2
+                      ? (struct actor){0}
+                      : (struct actor){.node = node->number, .start = node->start - 1},
         .hlc = node->clean_hlc,
         .gone_hlc = created ? 0 : hlc_of_ms(copies_node_now_ms(node)),
         .policies = &node->policies,
@@ -516,6 +519,7 @@ void copies_node_open(struct copies_node *node)
     } else {
         rc = seen_restore(shard_seen(node->shard), buffer_bytes(&node->seen));
         assert(rc == 0);
+        shard_see_before(node->shard);
     }
     start_replication(node);
     sim_after(node->sim, 0, node->node, "tick", tick, 0, 0);

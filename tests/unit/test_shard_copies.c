@@ -665,6 +665,40 @@ static void test_what_was_seen_is_kept(void **state)
     copies_end();
 }
 
+/* What the life before stamped since `seen` was kept is there, too, after a crash: as far as the log goes, and of this node
+ * alone. */
+static void test_the_life_before_was_seen(void **state)
+{
+    (void)state;
+    for (int crashed = 0; crashed < 2; crashed++) {
+        copies_begin();
+        shard_begin_seen(world.shard);
+        assert_int_equal(world_put("a", "1"), STATUS_OK);
+        uint64_t kept = seen_here("a", world.options.actor);
+        world_pass(20000);
+        shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+        world_pass(300);
+        assert_int_equal(store.kept_seen, 1);
+        assert_int_equal(world_put("b", "2"), STATUS_OK);
+        const struct actor before = world.options.actor;
+        uint64_t newest = shard_hlc(world.shard);
+        uint8_t record[512];
+        size_t size = here("b").size;
+        memcpy(record, here("b").data, size);
+
+        shard_destroy(world.shard);
+        world.options.actor.start++;
+        world.options.before = crashed != 0 ? before : (struct actor){0};
+        assert_int_equal(shard_create(&world.options, &world.shard), 0);
+        assert_int_equal(shard_restore_record(world.shard, bytes_of(record, size)), 0);
+        shard_restore_done(world.shard, world.now_ms);
+        assert_int_equal(seen_here("a", before), crashed != 0 ? newest : kept);
+        world.options.actor.start = 1;
+        world.options.before = (struct actor){0};
+        copies_end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,6 +719,7 @@ int main(void)
         cmocka_unit_test(test_a_slot_is_dropped),
         cmocka_unit_test(test_what_was_dropped_may_come_again),
         cmocka_unit_test(test_what_was_seen_is_kept),
+        cmocka_unit_test(test_the_life_before_was_seen),
         cmocka_unit_test(test_what_was_dropped_is_not_kept_as_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
