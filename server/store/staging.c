@@ -13,7 +13,7 @@ enum {
     NOTE_BYTES = 64,
     NOTE_SUMMED_BYTES = 20,
     NOTE_STATE_OFFSET = 24,
-    DURABLE_AT = 256,
+    DURABLE_AT = 512,
     ZEROS_BYTES = 1024 * 1024,
 };
 

@@ -9,8 +9,8 @@
  *       16    4  CRC-32C of the bytes 0 to 15
  *       20       zeros
  *       64   64  the note of the first area, then one for each other
- *      256    8  LSN that the log was durable up to at the last device write, 0: not known
- *      264    8  its complement: without, it is not believed; then zeros
+ *      512    8  LSN that the log was durable up to at the last device write, 0: not known
+ *      520    8  its complement: without, it is not believed; then zeros
  *     4096       STAGING_AREAS areas of STAGING_AREA_BYTES
  *
  * An area holds the bytes of one device write, as log_format.h has them. Its note says which:
@@ -52,9 +52,9 @@
 #define STAGING_NAME "staging"
 
 enum {
-    STAGING_VERSION = 1,
+    STAGING_VERSION = 2,
     STAGING_HEADER_BYTES = 4096,
-    STAGING_AREAS = 3,
+    STAGING_AREAS = 7,
     STAGING_AREA_BYTES = 2 * 1024 * 1024,
     STAGING_FILE_BYTES = STAGING_HEADER_BYTES + STAGING_AREAS * STAGING_AREA_BYTES,
 };

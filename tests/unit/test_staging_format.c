@@ -9,7 +9,7 @@ static const struct log_epoch epoch = {.number = 3, .salt = 0x11223344};
 static void test_bytes_are_pinned(void **state)
 {
     static const uint8_t expected_header[20] = {
-        'B', 'E', 'L', 'A', 'Y', 'S', 'T', 'G', 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+        'B', 'E', 'L', 'A', 'Y', 'S', 'T', 'G', 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
     };
     static uint8_t map[STAGING_HEADER_BYTES + 256] __attribute__((aligned(8)));
     struct staging_area area = {.data = map + STAGING_HEADER_BYTES, .note = map + 64};
@@ -17,7 +17,7 @@ static void test_bytes_are_pinned(void **state)
 
     (void)state;
     memcpy(header, expected_header, sizeof header);
-    store_u32(header + 16, 0x3c932a99);
+    store_u32(header + 16, 0xe7d7adf0);
     staging_header_put(map, 2);
     assert_memory_equal(map, header, sizeof header);
     static const uint8_t expected_note[32] = {
@@ -25,6 +25,9 @@ static void test_bytes_are_pinned(void **state)
         0,    0,    0,    0,    0,    0x10, 0x00, 0x00, 0x00, 0xe3, 0x1c,
         0xeb, 0xf5, 0x38, 0x00, 0x00, 0x00, 0x2b, 0xc7, 0x4a, 0xef,
     };
+    staging_set_durable(&(struct staging){.map = map}, 5);
+    assert_int_equal(load_u64(map + 512), 5);
+    assert_int_equal(load_u64(map + 520), ~(uint64_t)5);
     staging_begin(&area, epoch, 4096, 16);
     log_mark_put(area.data + 16, epoch, 4096);
     staging_extend(&area, area.data + 16, LOG_RECORD_HEADER_BYTES);
@@ -110,7 +113,7 @@ static void test_header_refuses(void **state)
         assert_int_equal(staging_header_parse(bytes_of(header, sizeof header), &shard), -EBADMSG);
         header[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
-    store_u32(header + 8, 2);
+    store_u32(header + 8, 1); /* It had fewer areas. */
     store_u32(header + 16, crc32c(0, bytes_of(header, 16)));
     assert_int_equal(staging_header_parse(bytes_of(header, sizeof header), &shard),
                      -EPROTONOSUPPORT);
