@@ -150,6 +150,25 @@ static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, 
     }
 }
 
+/* All threads have been given their links; what they are asked for before that may wait for one for too long. */
+static inline void planes_kit_wait_links(struct planes_kit *kit)
+{
+    for (uint32_t i = 0; i < kit->count; i++) {
+        const uint32_t here = kit->nodes[i].options.shard_count;
+        uint64_t wanted = 0, links = 0;
+        for (uint32_t j = 0; j < kit->count; j++) {
+            const uint32_t there = kit->nodes[j].options.shard_count;
+            wanted += j == i ? 0 : 2 * here * (there / planes_kit_gcd(here, there));
+        }
+        while (links < wanted) {
+            links = 0;
+            for (uint32_t shard = 0; shard < here; shard++) {
+                links += plane_kit_shard_stats(&kit->nodes[i], shard).links;
+            }
+        }
+    }
+}
+
 static inline void planes_kit_start(struct planes_kit *kit, uint32_t replicas)
 {
     for (uint32_t i = 0; i < kit->count; i++) {
@@ -163,6 +182,7 @@ static inline void planes_kit_start(struct planes_kit *kit, uint32_t replicas)
             }
         }
     }
+    planes_kit_wait_links(kit);
 }
 
 static inline void planes_kit_stop(struct planes_kit *kit)
@@ -174,6 +194,21 @@ static inline void planes_kit_stop(struct planes_kit *kit)
         }
     }
     assert_int_equal(atomic_load(&kit->tables), 0);
+}
+
+/* All slots are level, so that whoever owns one serves it. */
+static inline void planes_kit_wait_level(struct planes_kit *kit)
+{
+    for (uint32_t i = 0; i < kit->count; i++) {
+        for (uint32_t shard = 0; shard < kit->nodes[i].options.shard_count; shard++) {
+            struct plane_shard_stats stats = {.copies.slots_not_level = 1};
+            while (kit->nodes[i].plane != NULL &&
+                   (stats.copies.slots_owned == 0 || stats.copies.slots_not_level > 0)) {
+                stats = plane_kit_shard_stats(&kit->nodes[i], shard);
+                usleep(1000);
+            }
+        }
+    }
 }
 
 /* The node that owns a key first, by planes_kit_tables() without a shift. */

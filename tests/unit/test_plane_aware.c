@@ -66,27 +66,12 @@ static const char *get(struct plane_client *client, const char *key)
 
 /* ---- The nodes ---- */
 
-static void wait_level(void)
-{
-    for (uint32_t node = 0; node < kit.count; node++) {
-        for (uint32_t shard = 0; shard < kit.nodes[node].options.shard_count; shard++) {
-            struct plane_shard_stats stats = {.copies.slots_not_level = 1};
-            while (plane_stats(kit.nodes[node].plane, shard, &stats) == 0 &&
-                   (stats.copies.slots_owned == 0 || stats.copies.slots_not_level > 0)) {
-                usleep(1000);
-            }
-        }
-    }
-}
-
 static uint64_t far_asked(uint32_t node)
 {
-    struct plane_shard_stats stats;
     uint64_t sum = 0;
 
     for (uint32_t i = 0; i < kit.nodes[node].options.shard_count; i++) {
-        assert_int_equal(plane_stats(kit.nodes[node].plane, i, &stats), 0);
-        sum += stats.far_asked;
+        sum += plane_kit_shard_stats(&kit.nodes[node], i).far_asked;
     }
     return sum;
 }
@@ -134,7 +119,7 @@ static void test_copies_are_read(void **state)
     (void)state;
     init();
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     open_client(&primary, 0);
     open_client(&copy, 1);
     for (uint32_t i = 0; i < 20; i++) {
@@ -187,7 +172,7 @@ static void test_what_is_not_there_yet(void **state)
         kit.nodes[i].options.cluster.heal_bytes_per_s = 20000; /* So it takes its time. */
     }
     planes_kit_start(&kit, 1);
-    wait_level();
+    planes_kit_wait_level(&kit);
     memset(value, 'v', FILL);
     value[FILL] = '\0';
     open_client(&primary, 0);
@@ -206,7 +191,7 @@ static void test_what_is_not_there_yet(void **state)
             assert_string_equal(got, value);
         }
     }
-    wait_level();
+    planes_kit_wait_level(&kit);
     plane_client_close(&primary);
     plane_client_close(&copy);
     planes_kit_stop(&kit);
@@ -253,7 +238,7 @@ static void test_slots_tell_of_copies(void **state)
     (void)state;
     init();
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     open_client(&client, 0);
     ask(&client, "CLUSTER SLOTS");
     uint32_t count = number_of(line_of(&client));
@@ -307,7 +292,7 @@ static void test_keys_of_a_slot(void **state)
     (void)state;
     init();
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     for (uint32_t i = 0; i < NODES; i++) {
         open_client(&clients[i], i);
     }

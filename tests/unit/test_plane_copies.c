@@ -37,21 +37,6 @@ static uint32_t put(struct plane_client *client, const char *key, const char *va
     return ack;
 }
 
-/* All slots are level, so that whoever owns one serves it. */
-static void wait_level(void)
-{
-    for (uint32_t i = 0; i < kit.count; i++) {
-        for (uint32_t shard = 0; shard < kit.nodes[i].options.shard_count; shard++) {
-            struct plane_shard_stats stats = {.copies.slots_not_level = 1};
-            while (kit.nodes[i].plane != NULL &&
-                   (stats.copies.slots_owned == 0 || stats.copies.slots_not_level > 0)) {
-                stats = plane_kit_shard_stats(&kit.nodes[i], shard);
-                usleep(1000);
-            }
-        }
-    }
-}
-
 /* With two copies of all, a write is acknowledged once the other node has it, whichever was asked. */
 static void test_two_copies(void **state)
 {
@@ -63,7 +48,7 @@ static void test_two_copies(void **state)
     (void)state;
     planes_kit_init(&kit, 2, shards);
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     for (uint32_t i = 0; i < 2; i++) {
         plane_client_connect(&clients[i], &kit.nodes[i]);
     }
@@ -90,7 +75,7 @@ static void test_lost_node(void **state)
     (void)state;
     planes_kit_init(&kit, 3, shards);
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     for (uint32_t i = 0; i < 2; i++) {
         plane_client_connect(&clients[i], &kit.nodes[i]);
     }
@@ -146,7 +131,7 @@ static void test_repeated_add(void **state)
     (void)state;
     planes_kit_init(&kit, 3, shards);
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     plane_client_connect(&client, &kit.nodes[0]);
     /* Once it is a little while ago that they met. */
     while (repeat(&client, key, &add, sequence++) == STATUS_MAYBE_APPLIED) {
@@ -177,7 +162,7 @@ static void test_large_copies(void **state)
     (void)state;
     planes_kit_init(&kit, 2, shards);
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     plane_client_connect(&client, &kit.nodes[0]);
     for (uint32_t i = 0; i < KEYS; i++) {
         memset(value, 'a' + (int)i, BYTES);
@@ -201,7 +186,6 @@ static void test_copies_wait_for_log(void **state)
     static const uint32_t shards[] = {1, 1};
     static char value[BYTES + 1];
     struct plane_client client;
-    struct plane_shard_stats stats;
     char key[16];
     uint32_t sent = 0;
 
@@ -210,7 +194,7 @@ static void test_copies_wait_for_log(void **state)
     planes_kit_init(&kit, 2, shards);
     kit.nodes[1].segments[0].segment_bytes = 4 * 1024 * 1024;
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     plane_client_connect(&client, &kit.nodes[0]);
     (void)put(&client, "a", "a"); /* There is a segment. */
     (void)put(&client, "b", "b");
@@ -235,7 +219,7 @@ static void test_copies_wait_for_log(void **state)
         assert_int_equal(reply->ack, ACK_REPLICA);
         belay__wire__reply__free_unpacked(reply, NULL);
     }
-    assert_int_equal(plane_stats(kit.nodes[1].plane, 0, &stats), 0);
+    const struct plane_shard_stats stats = plane_kit_shard_stats(&kit.nodes[1], 0);
     assert_int_equal(stats.copies.held, 0);
     assert_true(stats.link_waits > 0);
     plane_client_close(&client);
@@ -254,7 +238,7 @@ static void test_delete_while_standing_in(void **state)
     (void)state;
     planes_kit_init(&kit, 3, shards);
     planes_kit_start(&kit, 2);
-    wait_level();
+    planes_kit_wait_level(&kit);
     plane_client_connect(&client, &kit.nodes[0]);
     plane_kit_stop(&kit.nodes[2]);
     kit.nodes[2].plane = NULL;

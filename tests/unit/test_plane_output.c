@@ -34,13 +34,13 @@ static void test_slow_reader(void **state)
         plane_client_add_get(&slow, text("key"));
     }
     plane_client_flush(&slow);
-    plane_kit_until(plane_kit_stats(&kit).buffer_bytes > 0);
+    plane_kit_until((most = plane_kit_stats(&kit).buffer_bytes) > 0);
     for (int i = 0; i < 20; i++) {
         ping(&other);
         uint64_t bytes = plane_kit_stats(&kit).buffer_bytes;
         most = bytes > most ? bytes : most;
     }
-    assert_true(most > 0 && most < 2 * 1024 * 1024);
+    assert_true(most < 2 * 1024 * 1024);
     for (int i = 0; i < COUNT; i++) {
         assert_true(plane_client_receive(&slow, &frame));
         assert_int_equal(frame.type, FRAME_GET);
@@ -181,14 +181,14 @@ static void test_slow_reader_across(void **state)
     }
     plane_client_flush(&slow);
     plane_client_flush(&gone);
-    plane_kit_until(plane_kit_stats(&kit).buffer_bytes > BYTES);
+    plane_kit_until((most = plane_kit_stats(&kit).buffer_bytes) > BYTES);
     for (int i = 0; i < 40; i++) {
         ping(&other);
         uint64_t bytes = plane_kit_stats(&kit).buffer_bytes;
         most = bytes > most ? bytes : most;
         usleep(2000);
     }
-    assert_true(most > BYTES && most < 2 * (2 * LIMIT + 2 * BYTES));
+    assert_true(most < 2 * (2 * LIMIT + 2 * BYTES));
     plane_client_close(&gone);
     for (int i = 0; i < COUNT; i++) {
         assert_true(plane_client_receive(&slow, &frame));

@@ -116,10 +116,7 @@ static void end(void)
 
 static uint64_t pauses(void)
 {
-    struct plane_shard_stats stats;
-
-    assert_int_equal(plane_stats(kit.nodes[0].plane, 0, &stats), 0);
-    return stats.pauses;
+    return plane_kit_shard_stats(&kit.nodes[0], 0).pauses;
 }
 
 /* ---- Keys and clients ---- */
@@ -257,10 +254,7 @@ static void test_redis(void **state)
     plane_client_close(&gone);
     go_on();
     expect(&waits, "+OK");
-    struct plane_shard_stats stats = {.connections = 2};
-    while (stats.connections > 1) {
-        assert_int_equal(plane_stats(kit.nodes[0].plane, 0, &stats), 0);
-    }
+    plane_kit_until(plane_kit_shard_stats(&kit.nodes[0], 0).connections == 1);
     ask(&waits, "GET", key_of(1, 1), "");
     expect(&waits, "$-1");
     plane_client_close(&waits);
@@ -385,34 +379,41 @@ static enum far_answer_kind next_answer(int fd, uint64_t number, uint8_t *status
     return (enum far_answer_kind)parsed.body.data[0];
 }
 
+/* As next_answer(), asked until it is done: a starved thread is a pause as well. */
+static void ask_until_done(int fd, uint64_t *number, enum request_op op, const char *key)
+{
+    enum far_answer_kind kind;
+    uint8_t status;
+
+    do {
+        ask_far(fd, ++*number, op, key);
+        kind = next_answer(fd, *number, &status);
+    } while (kind == FAR_REFUSED);
+    assert_int_equal(kind, FAR_DONE);
+}
+
 /* Another node's requests that lay there: who still waits for them is told to ask anew. */
 static void test_link(void **state)
 {
     struct plane_client client;
-    enum far_answer_kind kind;
-    uint64_t number = 10;
+    uint64_t number = 0;
     uint8_t status;
 
     (void)state;
     begin();
     plane_client_connect(&client, &kit.nodes[0]);
     int fd = make_link(false);
-    ask_far(fd, 1, REQUEST_GET, key_of(1, 0));
-    assert_int_equal(next_answer(fd, 1, &status), FAR_DONE);
+    ask_until_done(fd, &number, REQUEST_GET, key_of(1, 0));
     stop_thread(true);
-    ask_far(fd, 2, REQUEST_WRITE, key_of(1, 0));
-    ask_far(fd, 3, REQUEST_GET, key_of(1, 0));
+    ask_far(fd, number + 1, REQUEST_WRITE, key_of(1, 0));
+    ask_far(fd, number + 2, REQUEST_GET, key_of(1, 0));
     go_on();
-    for (uint64_t i = 2; i <= 3; i++) {
-        assert_int_equal(next_answer(fd, i, &status), FAR_REFUSED);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(next_answer(fd, ++number, &status), FAR_REFUSED);
         assert_int_equal(status, STATUS_UNAVAILABLE);
     }
     assert_false(is_there(&client, key_of(1, 0)));
-    do { /* A starved thread is a pause as well. */
-        ask_far(fd, ++number, REQUEST_WRITE, key_of(1, 0));
-        kind = next_answer(fd, number, &status);
-    } while (kind == FAR_REFUSED);
-    assert_int_equal(kind, FAR_DONE);
+    ask_until_done(fd, &number, REQUEST_WRITE, key_of(1, 0));
     assert_true(is_there(&client, key_of(1, 0)));
     close(fd);
     plane_client_close(&client);
