@@ -6,7 +6,7 @@
 #include "checkpoint.h"
 #include "store_kit.h"
 
-enum { KEYS = 1500, SEGMENT = 256 * 1024, ROUNDS = 40 };
+enum { KEYS = 1500, SEGMENT = 256 * 1024, ROUNDS = 40, FOUND_EACH = 26 };
 
 static struct store_kit kit;
 
@@ -14,9 +14,9 @@ struct fetcher {
     pthread_t thread;
     atomic_bool stopping;
     uint64_t random;
-    uint64_t fetches, found;
+    _Atomic uint64_t fetches, found;
     uint64_t newest[KEYS]; /* Of what was fetched of each key. */
-    int rc;
+    _Atomic int rc;
 };
 
 static struct fetcher fetcher;
@@ -67,6 +67,15 @@ static void begin_fetching(void)
     assert_int_equal(pthread_create(&fetcher.thread, NULL, fetch_main, NULL), 0);
 }
 
+/* However late its thread comes to run. */
+static void await_found(uint64_t found)
+{
+    while (atomic_load(&fetcher.found) < found) {
+        assert_int_equal(atomic_load(&fetcher.rc), 0);
+        usleep(100);
+    }
+}
+
 static void end_fetching(void)
 {
     atomic_store(&fetcher.stopping, true);
@@ -109,6 +118,7 @@ static void test_beside_everything(void **state)
         kit_live(&kit, round % 3 == 0 ? 3000 : 40);   /* Afresh; in place. */
         assert_int_equal(kit_take_segment(&kit), 0);
         assert_int_equal(store_compact(kit.store), 0);
+        await_found((uint64_t)(round + 1) * FOUND_EACH);
     }
     end_fetching();
     print_message("%lu fetches, %lu found\n", (unsigned long)fetcher.fetches,
