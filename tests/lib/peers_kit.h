@@ -37,6 +37,7 @@ struct kit_node {
     uint32_t link_count;
     struct peers_data_link links[KIT_LINKS_MAX]; /* `rest` as text below. */
     char rests[KIT_LINKS_MAX][32];
+    int held; /* A socket that keeps its port while it is down, so that nobody else gets it. */
 };
 
 static inline struct kit_event *kit_event(struct kit_node *node)
@@ -97,17 +98,34 @@ static inline uint64_t kit_log_ms(void *clock)
     return 0;
 }
 
-/* A node of the cluster of the tests; its options may be changed before kit_open(). */
-static inline void kit_prepare(struct kit_node *node, uv_loop_t *loop, uint32_t number,
-                               uint32_t shards)
+/* A socket bound to a port of its own. Nobody listens there, unless he binds it with SO_REUSEADDR, as libuv does. */
+static inline int kit_hold(uint16_t *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static inline void kit_prepare_held(struct kit_node *node, uv_loop_t *loop, uint32_t number,
+                                    uint32_t shards, int held, uint16_t port)
 {
     memset(node, 0, sizeof *node);
+    node->held = held;
     node->clock_ms = 1000000;
     logger_init(&node->logger, STDERR_FILENO, LOG_FORM_TEXT, LOG_LEVEL_ERROR, kit_log_ms, NULL);
     node->options = (struct peers_options){
         .loop = loop,
         .logger = &node->logger,
         .address = "127.0.0.1",
+        .port = port,
         .self = {.cluster = {1},
                  .secret = {2},
                  .name = {number, 1},
@@ -123,6 +141,16 @@ static inline void kit_prepare(struct kit_node *node, uv_loop_t *loop, uint32_t 
     };
 }
 
+/* A node of the cluster of the tests; its options may be changed before kit_open(). */
+static inline void kit_prepare(struct kit_node *node, uv_loop_t *loop, uint32_t number,
+                               uint32_t shards)
+{
+    uint16_t port;
+    int held = kit_hold(&port);
+
+    kit_prepare_held(node, loop, number, shards, held, port);
+}
+
 static inline void kit_open(struct kit_node *node)
 {
     char message[200] = "";
@@ -130,7 +158,7 @@ static inline void kit_open(struct kit_node *node)
     if (peers_create(&node->options, &node->peers, message, sizeof message) != 0) {
         fail_msg("%s", message);
     }
-    node->options.port = peers_port(node->peers); /* It comes again at the same. */
+    assert_int_equal(peers_port(node->peers), node->options.port);
 }
 
 /* Tell `node` that these are the members; each with its port, or 0 where it is not to be dialled. */
@@ -151,7 +179,7 @@ static inline void kit_set_members(struct kit_node *node, struct kit_node *const
     assert_int_equal(peers_set_members(node->peers, 9, list, count), 0);
 }
 
-static inline void kit_close(struct kit_node *node)
+static inline void kit_end_life(struct kit_node *node)
 {
     peers_destroy(node->peers);
     node->peers = NULL;
@@ -160,6 +188,21 @@ static inline void kit_close(struct kit_node *node)
     }
     node->link_count = 0;
     logger_fini(&node->logger);
+}
+
+/* It ends, and is to come again at the same port: kit_open() follows. */
+static inline void kit_end_and_prepare(struct kit_node *node, uint32_t shards)
+{
+    const struct peers_options options = node->options;
+
+    kit_end_life(node);
+    kit_prepare_held(node, options.loop, options.self.name.node, shards, node->held, options.port);
+}
+
+static inline void kit_close(struct kit_node *node)
+{
+    kit_end_life(node);
+    close(node->held);
 }
 
 static inline void kit_loop_end(uv_loop_t *loop)

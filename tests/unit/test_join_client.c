@@ -35,18 +35,13 @@ static void on_done(void *context, int rc, const struct peer_frame *answer, cons
 static struct join_token open_member(void)
 {
     struct join_token token = {.cluster = {1}, .secret = {2}, .address_count = 2};
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t size = sizeof address;
+    uint16_t port;
 
-    nobody = socket(AF_INET, SOCK_STREAM, 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(nobody, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(nobody, (struct sockaddr *)&address, &size), 0);
+    nobody = kit_hold(&port);
     assert_int_equal(uv_loop_init(&loop), 0);
     kit_prepare(&node, &loop, 4, 2);
     kit_open(&node);
-    snprintf(token.addresses[0], sizeof token.addresses[0], "127.0.0.1:%u",
-             ntohs(address.sin_port));
+    snprintf(token.addresses[0], sizeof token.addresses[0], "127.0.0.1:%u", port);
     snprintf(token.addresses[1], sizeof token.addresses[1], "localhost:%u", node.options.port);
     return token;
 }
@@ -156,13 +151,10 @@ static void test_no_answer(void **state)
 
     start(&token, &outcome);
     KIT_UNTIL(&loop, kit_count(&node, 'j') == 1);
-    kit_close(&node);
+    kit_end_and_prepare(&node, 2);
     KIT_UNTIL(&loop, outcome.over);
     assert_int_equal(outcome.rc, -EPIPE);
 
-    uint16_t port = node.options.port;
-    kit_prepare(&node, &loop, 4, 2);
-    node.options.port = port;
     node.options.join_frame = NULL;
     kit_open(&node);
     start(&token, &outcome);

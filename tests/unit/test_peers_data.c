@@ -101,7 +101,7 @@ static void test_rest_goes_along(void **state)
         .node = 1, .role = PEER_ROLE_DATA, .shard = 1, .to_shard = 1, .to_shards = 2};
     int fd = kit_greet(&loop, &nodes[0], &self, wish, "and so on", &hello);
     assert_true(fd >= 0);
-    assert_int_equal(nodes[0].link_count, 1);
+    KIT_UNTIL(&loop, nodes[0].link_count == 1);
     assert_false(nodes[0].links[0].dialled);
     assert_int_equal(nodes[0].links[0].local, 1);
     assert_int_equal(nodes[0].links[0].shards, 2);
@@ -179,11 +179,8 @@ static void test_other_number_of_shards(void **state)
 
     open_two(1, 1);
     KIT_UNTIL(&loop, nodes[0].link_count == 2 && nodes[1].link_count == 2);
-    uint16_t port = nodes[1].options.port;
-    kit_close(&nodes[1]);
-    kit_prepare(&nodes[1], &loop, 2, 3);
+    kit_end_and_prepare(&nodes[1], 3);
     nodes[1].options.data_link = kit_data;
-    nodes[1].options.port = port;
     kit_open(&nodes[1]);
     kit_set_members(&nodes[1], members, 2);
     /* The link from 0 to 0 still stands, as far as anybody has said: two are dialled here, three there. */
