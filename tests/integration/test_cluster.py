@@ -244,7 +244,7 @@ def test_no_replica():
 
         def refused(*words):
             done = subprocess.run([program("belayctl"), "-s", left.native, *words], capture_output=True, text=True,
-                                  timeout=60, check=False)
+                                  timeout=60 * SLOWNESS, check=False)
             return done.returncode == 1 and "on_no_replica" in done.stderr
 
         wait_for("a write is refused", lambda: refused("session", "put", "sure:0", "v=other"))
@@ -257,7 +257,7 @@ def test_no_replica():
         put(left, "sure:2", "at disk", "--ack", "disk")
         cluster[1].start()
         cluster.await_settled()
-        put(left, "sure:0", "again")
+        wait_for("a write is taken again", lambda: left.ask_or_none("session", "put", "sure:0", "v=again"))
         await_read(cluster, values | {"sure:0": "again", "sure:2": "at disk"})
 
 

@@ -107,8 +107,9 @@ def test_reset():
         wait_for("its slots have other owners", lambda: metric(leader, "belay_cluster_unsettled_slots") == 0)
         print(f"all slots settled {1000 * (time.monotonic() - begin):.0f} ms after the kill, "
               f"{metric(leader, 'belay_cluster_epoch') - before:.0f} epochs")
-        check(metric(leader, 'belay_suspicions_total{result="confirmed"}') >= 1, "nobody was asked")
-        check(metric(leader, 'belay_verdicts_total{verdict="down"}') == 1, "the leader did not say so")
+        # Of all: another one may have come to lead.
+        check(sum(metrics(cluster, 'belay_suspicions_total{result="confirmed"}')) >= 1, "nobody was asked")
+        check(sum(metrics(cluster, 'belay_verdicts_total{verdict="down"}')) == 1, "the leader did not say so")
 
 
 def test_two():
