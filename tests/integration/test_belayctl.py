@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cases import run_cases
-from daemon import SLOWNESS, Daemon, check, program, wait_for
+from daemon import SLOWNESS, Daemon, check, program, reserve_port, wait_for
 
 TREE = Path(__file__).resolve().parents[2]
 
@@ -160,7 +160,7 @@ def test_usage():
 
 
 def test_unreachable():
-    with Daemon() as daemon:
+    with reserve_port() as held, Daemon(settings=[f"listen.port={held.getsockname()[1]}"]) as daemon:
         daemon.start()
         address = daemon.native
         daemon.stop()
@@ -169,6 +169,7 @@ def test_unreachable():
         check(f"cannot connect to {address}: " in err, err)
         check("BELAY_SERVER" in err, err)
         check(asked(address, "status", expect=3)["error"]["status"] == "CANNOT_CONNECT", "JSON")
+        daemon.settings.append("listen.port=0")
         daemon.start()
         belayctl(f"{address},{daemon.native}", "status")
 

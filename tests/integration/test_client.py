@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 from cases import run_cases
-from daemon import BUILD, SLOWNESS, Daemon, check
+from daemon import BUILD, SLOWNESS, Daemon, check, reserve_port
 from proxy import Cutter
 
 PROGRAMS = BUILD / "tests" / "integration"
@@ -60,9 +60,8 @@ def test_example_without_a_server():
 def test_every_add_counts_once():
     """kill -9 at every tenth of the way, with adds in flight: the library repeats them, the server
     recognises them."""
-    with Daemon() as daemon:
+    with reserve_port() as held, Daemon(settings=[f"listen.port={held.getsockname()[1]}"]) as daemon:
         daemon.start()
-        daemon.settings.append(f"listen.port={daemon.native.rsplit(':', 1)[1]}")
         counter = subprocess.Popen([PROGRAMS / "client_count", daemon.native, "30000"],
                                    stdout=subprocess.PIPE, text=True)
         try:

@@ -8,7 +8,7 @@ import threading
 import time
 
 from cases import run_cases
-from daemon import Daemon, check, program
+from daemon import SLOWNESS, Daemon, check, program
 from redis_kit import Client, Redis, port_of
 from test_belayctl import asked, belayctl, keys_of, manual_keys
 
@@ -266,7 +266,7 @@ def test_writes_meanwhile():
         client.ask_all([("DEL", f"s:{i}") for i in range(1, 20000, 50)])
         client.ask_all([("SET", f"t:{i}", "no set") for i in range(100)])
         gate.open.set()
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=60 * SLOWNESS)
         check(running.returncode == 0, (out, err))
         with Client(port_of(daemon)) as belay: # They were copied before; ended sessions stay until told so.
             belay.ask_all([("DEL", f"s:{i}") for i in range(1, 20000, 50)])
@@ -285,7 +285,7 @@ def test_what_changed_is_copied_again():
             with Client(redis.port if side == "source" else port_of(daemon)) as changing:
                 changing.ask("HSET", "h", "a", "c")
             gate.open.set()
-            out, err = running.communicate(timeout=60)
+            out, err = running.communicate(timeout=60 * SLOWNESS)
             if side == "source":
                 check(running.returncode == 0 and b'"changed":1' in out, (out, err))
                 check_same(redis, daemon)
@@ -319,7 +319,7 @@ def test_the_source_goes():
                 gate.wait()
                 if document: # Else it only falls silent.
                     gate.cut()
-                out, err = running.communicate(timeout=60)
+                out, err = running.communicate(timeout=60 * SLOWNESS)
             said = b"the connection to 127.0.0.1:" if document else b"gives no answer within 1s"
             check(running.returncode == 3 and said in out and b'"status":"FAILED"' in out, (out, err))
         with Gate(redis.port, b"\r\nSCAN\r\n", 5) as gate:
@@ -327,7 +327,7 @@ def test_the_source_goes():
                                        stderr=subprocess.PIPE, stdout=subprocess.PIPE)
             gate.wait()
             gate.cut()
-            out, err = running.communicate(timeout=60)
+            out, err = running.communicate(timeout=60 * SLOWNESS)
         check(running.returncode == 3 and b"import: the connection to" in err and b"Run it again" in err, (out, err))
         asked(daemon, "import", url(redis))
         check_same(redis, daemon)
@@ -342,7 +342,7 @@ def test_the_target_goes():
         gate.wait()
         daemon.kill()
         gate.open.set()
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=60 * SLOWNESS)
         check(running.returncode == 3 and b'"status":"' in out, (out, err))
         _, err = belayctl("127.0.0.1:1", "import", url(redis), expect=3)
         check("cannot connect to" in err, err)
