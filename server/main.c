@@ -194,7 +194,8 @@ static int run(struct command_line *line, struct config *config)
         return EXIT_USAGE;
     }
     if (line->lost != NULL && token.address_count > 0) {
-        return usage_error("--join and --force-new-cluster do not go together");
+        return usage_error(
+            "--join (or BELAY_JOIN_TOKEN) and --force-new-cluster do not go together");
     }
     int rc = serve(config, &source, token.address_count > 0 ? &token : NULL, line->lost);
     return rc == 0 ? EXIT_STOPPED : rc == -ESHUTDOWN ? EXIT_REMOVED : EXIT_FAILED;

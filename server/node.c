@@ -99,6 +99,9 @@ static int open_directory(struct node *node, char *message, size_t message_size)
     };
     int rc = directory_was_removed(files_system(), config->storage_dir, message, message_size);
 
+    if (rc == 0 && node->world.lost != NULL) {
+        rc = directory_check_used(files_system(), config->storage_dir, message, message_size);
+    }
     if (rc == 0) {
         rc =
             directory_open(&node->directory, files_system(), config->storage_dir, node->shard_count,

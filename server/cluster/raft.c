@@ -15,14 +15,18 @@ static uint64_t random_next(struct raft *raft)
     return x ^ (x >> 31);
 }
 
+void raft_await_leader(struct raft *raft)
+{
+    raft->election_due_ms =
+        raft->now_ms + raft->options.election_ms + random_next(raft) % raft->options.election_ms;
+}
+
 void raft_reset_election(struct raft *raft)
 {
-    bool only = raft_is_voter(raft) && raft_members_voters(&raft->members) == 1;
-
-    raft->election_due_ms = raft->now_ms;
-    if (!only) { /* The only voter disturbs nobody. */
-        raft->election_due_ms +=
-            raft->options.election_ms + random_next(raft) % raft->options.election_ms;
+    if (raft_is_voter(raft) && raft_members_voters(&raft->members) == 1) {
+        raft->election_due_ms = raft->now_ms; /* The only voter disturbs nobody. */
+    } else {
+        raft_await_leader(raft);
     }
 }
 
@@ -336,6 +340,8 @@ int raft_receive(struct raft *raft, uint32_t from, struct bytes bytes)
             return rc;
         }
         raft_follow(raft, 0);
+        raft_await_leader(
+            raft); /* The only voter, too: another one may lead, of a list that it does not know. */
     }
     if (message.type == RAFT_PRE_VOTE_REPLY) {
         return raft_vote_answered(raft, from, &message); /* Its term may well be older. */

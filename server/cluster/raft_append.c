@@ -11,7 +11,7 @@ bool raft_hear_leader(struct raft *raft, uint32_t from)
         raft_follow(raft, from);
     }
     raft->contact_ms = raft->now_ms;
-    raft_reset_election(raft);
+    raft_await_leader(raft);
     return true;
 }
 

@@ -47,6 +47,8 @@ void raft_follow(struct raft *raft, uint32_t leader);
 
 /* The next time this node asks to be elected, by lot. */
 void raft_reset_election(struct raft *raft);
+/* As where it is not the only voter. */
+void raft_await_leader(struct raft *raft);
 
 /* Is there a leader as far as this node knows? */
 bool raft_leader_alive(const struct raft *raft);

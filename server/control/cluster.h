@@ -102,10 +102,12 @@ int cluster_first(const struct cluster_options *options, struct buffer *to,
  * is what its store has. `lost` are their names or numbers, with commas between. They are members no more; this node alone
  * decides, until it has chosen others; the rest stay, and follow. Epoch, term and log are far ahead of all that
  * the lost ones may have decided meanwhile: one that comes back is told that it was removed. For the store to keep in place of
- * all that it has, before cluster_create(): its snapshot is in `to`.
+ * all that it has, before cluster_create(): its snapshot is in `to`. What is in the log, and not known to be committed,
+ * counts, but for this node's own removal. Where two nodes are told so the one with the greater number is ahead, and the
+ * other follows it once they meet: what it decided meanwhile is gone.
  *
- * Returns 0; -EINVAL: one of the lost is no member, or this node; -EPERM: those that are left can decide; else as
- * cluster_create(). `message` says what is wrong. */
+ * Returns 0; -EINVAL: one of the lost is no member, or this node; -EPERM: those that are left can decide; -ENOENT: this node
+ * was removed, as it knows for sure; else as cluster_create(). `message` says what is wrong. */
 int cluster_refound(const struct cluster_options *options, const char *lost, struct buffer *to,
                     struct raft_saved *saved, char *message, size_t message_size);
 

@@ -6,7 +6,8 @@
 #include "cluster_private.h"
 
 /* Above all that the lost ones may have decided after this node last heard of them: a newer map, a longer log, a later term,
- * numbers given to nodes that joined. */
+ * numbers given to nodes that joined. The first three times the node's number, so that where two nodes that are left are
+ * started so, against all advice, the one with the greater number is ahead in everything, and the other follows it. */
 enum {
     EPOCHS_AHEAD = 1 << 20,
     INDEXES_AHEAD = 1 << 20,
@@ -85,6 +86,17 @@ static int store_snapshot(struct raft_store *store, uint64_t sequence, uint64_t 
     return 0;
 }
 
+/* Does it take this node out? Nobody who is left says so. */
+static bool ends_self(const struct refounding *work, struct bytes entry)
+{
+    struct cluster_proposer by;
+    struct map_command command;
+
+    return cluster_entry_read(entry, &by, &command) == 0 &&
+           command.number == work->old->options.self.node &&
+           (command.type == MAP_REMOVE || (command.type == MAP_STATE && command.state == MAP_LEFT));
+}
+
 static int open_old(struct refounding *work, const struct cluster_options *options)
 {
     struct raft_store nowhere = {store_vote, store_entries, store_snapshot};
@@ -96,11 +108,16 @@ static int open_old(struct refounding *work, const struct cluster_options *optio
     if (rc != 0) {
         return rc;
     }
+    if (map_member(work->old->map, options->self.node)->state == MAP_LEFT) {
+        snprintf(work->message, work->message_size, "this node was removed from its cluster");
+        return -ENOENT;
+    }
     /* What is not known to be committed may have been, by those that are lost. */
     const struct raft_saved *saved = options->saved;
     for (uint32_t i = 0; i < saved->entry_count; i++) {
         const struct raft_entry *entry = &saved->entries[i];
-        if (entry->kind == RAFT_COMMAND && entry->index > work->old->raft.applied) {
+        if (entry->kind == RAFT_COMMAND && entry->index > work->old->raft.applied &&
+            !ends_self(work, entry->data)) {
             (void)cluster_entry_apply(entry->data, work->old->map, work->old->work,
                                       &work->old->outcomes);
         }
@@ -238,6 +255,7 @@ static int put_snapshot(const struct refounding *work, struct buffer *to)
 static int make(struct refounding *work, struct buffer *to, struct raft_saved *saved)
 {
     const struct raft_saved *before = saved;
+    const uint64_t times = work->old->options.self.node;
     struct map *map = work->old->map;
 
     int rc = serve_again(work);
@@ -246,13 +264,13 @@ static int make(struct refounding *work, struct buffer *to, struct raft_saved *s
         snprintf(work->message, work->message_size, "the cluster's map: %s", strerror(-rc));
         return rc;
     }
-    map->epoch += EPOCHS_AHEAD;
+    map->epoch += times * EPOCHS_AHEAD;
     map->number_last = map->number_last < MAP_NUMBER_MAX - NUMBERS_AHEAD
                            ? map->number_last + NUMBERS_AHEAD
                            : MAP_NUMBER_MAX;
     struct raft_saved made = {
-        .term = before->term + TERMS_AHEAD,
-        .snapshot_index = before->snapshot_index + before->entry_count + INDEXES_AHEAD,
+        .term = before->term + times * TERMS_AHEAD,
+        .snapshot_index = before->snapshot_index + before->entry_count + times * INDEXES_AHEAD,
     };
     made.snapshot_term = made.term;
     rc = put_snapshot(work, to);

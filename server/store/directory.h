@@ -117,6 +117,10 @@ int directory_put_removed(const struct directory *directory);
 int directory_was_removed(struct files *files, const char *path, char *message,
                           size_t message_size);
 
+/* Is there a node in it? Of any directory, for who must not make a new one. Returns 0: yes, or that is not known; -ENOENT: no,
+ * and `message` says so. */
+int directory_check_used(struct files *files, const char *path, char *message, size_t message_size);
+
 /* Note a sum of policies. Returns 0 or negative errno. */
 int directory_set_policies(struct directory *directory, uint32_t sum);
 

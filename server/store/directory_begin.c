@@ -102,6 +102,24 @@ int directory_was_removed(struct files *files, const char *path, char *message, 
     return -ESHUTDOWN;
 }
 
+int directory_check_used(struct files *files, const char *path, char *message, size_t message_size)
+{
+    char name[PATH_BYTES_MAX];
+
+    int rc = path_join(name, path, DIRECTORY_META_NAME);
+    int fd = rc != 0 ? rc : files->open(files, name, O_RDONLY);
+    if (fd == -ENOENT || fd == -ENOTDIR) {
+        snprintf(message, message_size,
+                 "%s holds no node, so there is no cluster to go on with: is storage.dir right?",
+                 path);
+        return -ENOENT;
+    }
+    if (fd >= 0) {
+        files->close(files, fd);
+    }
+    return 0; /* What is wrong with it is found when the directory is opened. */
+}
+
 int directory_begun(struct directory *directory)
 {
     char path[PATH_BYTES_MAX];

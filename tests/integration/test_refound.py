@@ -1,5 +1,8 @@
 """Nodes that decide are lost for good: one that is left founds the cluster anew, with what it has, and the rest follow."""
 
+import os
+import subprocess
+
 from cases import run_cases
 from cluster import Cluster
 from daemon import check, wait_for
@@ -109,6 +112,102 @@ def test_refused():
             check(chosen.wait() == 1 and text in chosen.log(), chosen.log())
         chosen.start()
         cluster.await_settled()
+
+
+def refused(node, lost, code, text, **environment):
+    """It ends with that code and says why. `environment` is set for this start."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        found_anew(node, lost)
+        check(node.wait() == code and text in node.log(), node.log())
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def test_misuse():
+    """Where it makes no sense it is refused, says why, and changes nothing."""
+    with Cluster(2, settings=QUICK) as cluster:
+        cluster.start()
+        keys = put_all(cluster)
+        founder, other = cluster.nodes
+        token = founder.ask("join-token")["token"]
+        founder.kill()
+        # Another process has the directory.
+        twin = subprocess.run([*map(str, other.command()), "--force-new-cluster", "n1"], capture_output=True, text=True,
+                              timeout=120, check=False)
+        check(twin.returncode == 1 and "is in use by process" in twin.stderr, twin.stderr)
+        has_all(other, keys)
+        other.kill()
+        refused(other, "n1", 2, "do not go together", BELAY_JOIN_TOKEN=token)
+        # A directory with nothing in it, as where storage.dir is mistyped, stays so.
+        stranger = cluster.add("n3")
+        refused(stranger, "n1", 1, "holds no node")
+        check(stranger.is_empty, list(stranger.data.iterdir()) if stranger.data.exists() else "")
+        # A node that was always alone.
+        stranger.start()
+        stranger.run("belayctl", "session", "put", "of-its-own", "value")
+        stranger.stop()
+        for lost, text in (("n1", "n1 is no member"), ("n3", "n3 is this node"), ("", "which is enough")):
+            refused(stranger, lost, 1, text)
+        stranger.start()
+        has_all(stranger, ["of-its-own"])
+        stranger.stop()
+        # Twice: the second time there is nobody to be lost.
+        found_anew(other, "n1").await_ready()
+        other.stop()
+        refused(other, "n1", 1, "founded anew already")
+        other.start()
+        has_all(other, keys)
+        decides(other, "web:")
+        # A node that was removed.
+        founder.launch()
+        check(founder.wait() == 3, founder.log())
+        refused(founder, "n2", 3, "was removed from its cluster")
+
+
+def test_two_found_anew():
+    """Told to two of those that are left, against the advice: once they meet they are one cluster again, with all sessions."""
+    with Cluster(5, settings=QUICK) as cluster:
+        cluster.start()
+        await_voters(cluster, 5)
+        numbers = {row["name"]: row["number"] for row in cluster[0].ask("node", "list")["nodes"]}
+        less, more = left = sorted(cluster.nodes[3:], key=lambda node: numbers[node.name])
+
+        def leads(node, leader):
+            return node.ask("node", "list")["leader"] == numbers[leader.name]
+
+        def put(node):
+            """A session of which it is an owner."""
+            key = next(key for key in (f"of-{node.name}-{number}" for number in range(1000))
+                       if node.name in [owner["name"] for owner in node.ask("session", "where", key)["owners"]])
+            wait_for("it serves it", lambda: node.ask_or_none("session", "put", key, "value"))
+            return key
+
+        for node in cluster:
+            node.kill()
+        found_anew(less, "n1,n2,n3").await_ready()
+        wait_for("the one leads", lambda: leads(less, less))
+        decides(less, "less:")
+        keys = [put(less)]
+        less.stop()
+        found_anew(more, "n1,n2,n3").await_ready()
+        wait_for("the other leads", lambda: leads(more, more))
+        decides(more, "more:")
+        keys.append(put(more))
+        less.start()
+        wait_for("both follow the greater", lambda: leads(less, more) and leads(more, more))
+        cluster.await_settled()
+        for node in left:
+            check(cluster.states(node) == {"n4": "active", "n5": "active"}, cluster.states(node))
+            has_all(node, keys)
+            policies = node.ask("policy", "list")["policies"]
+            check("more:" in policies and "less:" not in policies, policies)
+            decides(node, f"{node.name}:")
 
 
 if __name__ == "__main__":

@@ -202,16 +202,14 @@ static inline void kit_links(uint32_t of, bool up)
     }
 }
 
-/* Begin, with what its disk has, or `seed`, or as a cluster of one. Returns what cluster_create() does. */
-static inline int kit_try_start(uint32_t number, struct bytes seed, char message[256])
+static inline struct cluster_options kit_options(uint32_t number, struct bytes seed)
 {
     struct kit_node *node = kit_node(number);
     const struct map_command add = kit_add(number);
-    struct buffer first = {.memory = &kit.memory.memory};
-    struct raft_saved saved;
-    struct cluster_options options = {
+
+    return (struct cluster_options){
         .self = {.node = number, .start = node->start},
-        .run = ++node->run,
+        .run = node->run,
         .weight = add.weight,
         .name = add.name,
         .zone = add.zone,
@@ -223,14 +221,25 @@ static inline int kit_try_start(uint32_t number, struct bytes seed, char message
         .replicas = 2,
         .seed = seed,
         .store = &node->disk.store,
+        .saved = &node->disk.saved,
         .memory = &kit.memory.memory,
         .logger = &kit.logger,
         .port = {kit_send, kit_map, kit_committed, kit_wake_in, node},
     };
+}
 
+/* Begin, with what its disk has, or `seed`, or as a cluster of one. Returns what cluster_create() does. */
+static inline int kit_try_start(uint32_t number, struct bytes seed, char message[256])
+{
+    struct kit_node *node = kit_node(number);
+    struct buffer first = {.memory = &kit.memory.memory};
+    struct raft_saved saved;
+
+    node->run++;
     node->epoch = 0;
     node->commit = 0;
     node->tick_at_ms = kit.now_ms;
+    const struct cluster_options options = kit_options(number, seed);
     int rc = 0;
     if (node->disk.saved.snapshot_index == 0) {
         rc = cluster_first(&options, &first, &saved);
@@ -240,7 +249,6 @@ static inline int kit_try_start(uint32_t number, struct bytes seed, char message
         }
     }
     buffer_fini(&first);
-    options.saved = &node->disk.saved;
     return rc != 0
                ? rc
                : cluster_create(&options, kit.now_ms, &node->cluster, message, sizeof(char[256]));
