@@ -98,13 +98,20 @@ struct admin_change {
     struct map_text name; /* Of that node, which the map may not have any more. */
 };
 
+/* Never BUSY, after which clients ask again: all of these are final. */
 static enum status status_of(int rc)
 {
     return rc == -ENOENT                       ? STATUS_NOT_FOUND
            : rc == -EINVAL || rc == -E2BIG     ? STATUS_INVALID
            : rc == -ETIMEDOUT || rc == -EAGAIN ? STATUS_UNAVAILABLE
            : rc == -ECANCELED || rc == -ENOMEM ? STATUS_UNAVAILABLE
-                                               : STATUS_BUSY;
+                                               : STATUS_UNSUPPORTED;
+}
+
+/* The map had changed since the step was chosen: another one is next. */
+static bool was_overtaken(const struct admin_change *change, int rc)
+{
+    return change->number != 0 && (rc == -EPERM || rc == -EBUSY);
 }
 
 static uint32_t slots_of(const struct map *map, uint32_t number)
@@ -138,7 +145,7 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
     struct node *node = change->node;
     char json[64];
 
-    if (outcome->rc != 0 && outcome->rc != -EALREADY) {
+    if (outcome->rc != 0 && outcome->rc != -EALREADY && !was_overtaken(change, outcome->rc)) {
         refuse(node, change->token, status_of(outcome->rc), outcome->text);
     } else if (change->number != 0) {
         answer_node(change, outcome->map);
@@ -269,7 +276,8 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
     command.number = member->number;
     uint32_t alone = slots_alone(map, member->number);
     bool serves = member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
-    if (serves && !others_serve(map, member->number)) {
+    bool gives = member->state == MAP_DRAINING && slots_of(map, member->number) > 0;
+    if ((serves || gives) && !others_serve(map, member->number)) {
         refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
         return;
     }
@@ -283,7 +291,7 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
                  "nobody else has %u of its slots: bring the node back, or give their sessions up "
                  "with --force",
                  alone);
-        refuse(node, token, STATUS_BUSY, text);
+        refuse(node, token, STATUS_UNSUPPORTED, text);
         return;
     }
     if (serves || member->state == MAP_DRAINING) {
@@ -311,6 +319,21 @@ static void on_remove_force(struct node *node, uint64_t token, const char *argum
 }
 
 /* ---- Who may come in ---- */
+
+/* Can only this machine reach them? */
+static bool is_local(const struct join_token *made)
+{
+    struct address address;
+
+    for (uint32_t i = 0; i < made->address_count; i++) {
+        const char *text = made->addresses[i];
+        if (!address_parse(text, text + strlen(text), 0, &address) ||
+            (!config_is_loopback(address.host) && strcmp(address.host, "localhost") != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static void put_address(struct join_token *made, const struct map_place *place)
 {
@@ -342,7 +365,7 @@ static char *token_json(const struct join_token *made)
          i++) { /* No quotes in them: the map has names and addresses. */
         fprintf(to, "%s\"%s\"", i > 0 ? "," : "", made->addresses[i]);
     }
-    fputs("]}", to);
+    fprintf(to, "],\"local\":%s}", is_local(made) ? "true" : "false");
     return fclose(to) == 0 ? json : NULL;
 }
 

@@ -309,8 +309,12 @@ void node_cluster_figures(const struct node *node, struct metrics_membership *fi
     };
     map_page_count(map, slots);
     for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == figures->node) {
+        const uint32_t number = map->members[i].number;
+        if (number == figures->node) {
             figures->slots_owned = slots[i].primary + slots[i].copy;
+        }
+        if (cluster_is_voter(cluster, number) && figures->voter_count < METRICS_VOTERS_MAX) {
+            figures->voters[figures->voter_count++] = number;
         }
     }
 }
@@ -342,8 +346,10 @@ void node_cluster_links(const struct node *node, struct map_page_link *links)
     const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
 
     memset(links, 0, map->member_count * sizeof links[0]);
-    for (uint32_t i = 0; i < map->member_count && node->peers != NULL; i++) {
-        links[i].up = peers_reaches(node->peers, map->members[i].number);
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        const uint32_t number = map->members[i].number;
+        links[i].up = node->peers != NULL && peers_reaches(node->peers, number);
+        links[i].votes = cluster_is_voter(cluster_host_cluster(node->cluster), number);
     }
     struct plane_shard_stats *stats = malloc(sizeof *stats);
     for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {

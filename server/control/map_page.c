@@ -102,11 +102,12 @@ static json_t *node_object(const struct map_page *page, uint32_t index,
         "host", text(&place->host), "native", place_text(place, MAP_PORT_NATIVE), "cluster",
         place_text(place, MAP_PORT_CLUSTER), "peer", place_text(place, MAP_PORT_PEER), "http",
         place_text(place, MAP_PORT_HTTP), "start", (int)place->start, "shards", (int)place->shards);
-    json_t *more = json_pack(
-        "{s:i, s:i, s:i, s:s, s:I, s:I, s:I}", "slots_primary", (int)slots->primary, "slots_copy",
-        (int)slots->copy, "slots_coming", (int)slots->coming, "link", link_text(page, index),
-        "records_behind", (json_int_t)link->records_behind, "bytes_behind",
-        (json_int_t)link->bytes_behind, "behind_ms", (json_int_t)link->behind_ms);
+    json_t *more =
+        json_pack("{s:i, s:i, s:i, s:s, s:b, s:I, s:I, s:I}", "slots_primary", (int)slots->primary,
+                  "slots_copy", (int)slots->copy, "slots_coming", (int)slots->coming, "link",
+                  link_text(page, index), "votes", (int)link->votes, "records_behind",
+                  (json_int_t)link->records_behind, "bytes_behind", (json_int_t)link->bytes_behind,
+                  "behind_ms", (json_int_t)link->behind_ms);
     int rc = json_object_update(node, more);
 
     json_decref(more);

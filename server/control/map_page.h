@@ -25,6 +25,7 @@
 /* How another node is to this one. */
 struct map_page_link {
     bool up;
+    bool votes; /* It is one of those that decide changes of the map, this node included. */
     uint64_t records_behind, bytes_behind, behind_ms;
 };
 

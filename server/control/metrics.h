@@ -49,9 +49,15 @@ struct metrics_shard {
     uint64_t cpu_us;
 };
 
+enum {
+    METRICS_VOTERS_MAX = 8
+}; /* More than ever vote (voters.h), also while one replaces another. */
+
 /* This node's part of the cluster. */
 struct metrics_membership {
     uint32_t node, leader; /* Numbers; leader 0: nobody. */
+    uint32_t voters[METRICS_VOTERS_MAX],
+        voter_count; /* Of those who decide, the leader included. */
     uint32_t members;
     uint64_t epoch;
     uint32_t slots_owned; /* As the primary or as a copy. */

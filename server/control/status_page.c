@@ -133,14 +133,25 @@ static json_t *storage_part(const struct metrics_shard *sum)
         "errors", number(store->checkpoint_errors), "damaged", number(store->damaged));
 }
 
+static json_t *voters(const struct metrics_membership *cluster)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < cluster->voter_count; i++) {
+        json_array_append_new(list, number(cluster->voters[i]));
+    }
+    return list;
+}
+
 static json_t *cluster_part(const struct metrics_membership *cluster)
 {
-    return json_pack(
-        "{s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "cluster", "node", number(cluster->node),
-        "epoch", number(cluster->epoch), "leader", number(cluster->leader), "members",
-        number(cluster->members), "slots_owned", number(cluster->slots_owned), "slots_not_level",
-        number(cluster->slots_not_level), "records_behind", number(cluster->records_behind),
-        "bytes_behind", number(cluster->bytes_behind));
+    return json_pack("{s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "cluster", "node",
+                     number(cluster->node), "epoch", number(cluster->epoch), "leader",
+                     number(cluster->leader), "voters", voters(cluster), "members",
+                     number(cluster->members), "slots_owned", number(cluster->slots_owned),
+                     "slots_not_level", number(cluster->slots_not_level), "records_behind",
+                     number(cluster->records_behind), "bytes_behind",
+                     number(cluster->bytes_behind));
 }
 
 static json_t *shard_part(const struct metrics *metrics)

@@ -201,6 +201,27 @@ def test_audit_sees_lost_and_wrong():
                         re.MULTILINE), printed)
 
 
+def test_audit_names_some():
+    """Of many keys with which something is wrong ten are named, and the others counted."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
+        record = Path(scratch) / "record"
+        daemon.start()
+        daemon.run("belay-bench", "run", "--record", record, "--keys", 50, "--reads", 0, "--count", 2000,
+                   "--ack", "disk", "--prefix", "a:")
+
+        def named(lost):
+            for number in range(lost):
+                daemon.run("belayctl", "session", "del", key_of("a:", number).decode(), expect=None)
+            done = subprocess.run([program("belay-bench"), "audit", record, "--server", daemon.native],
+                                  capture_output=True, text=True, timeout=120, check=False)
+            check(done.returncode == 1 and f" lost={lost} " in done.stdout, done.stdout)
+            lines = done.stderr.splitlines()
+            return len([line for line in lines if re.search(r"key \d+ is lost", line)]), [line for line in lines if "more keys" in line]
+
+        check(named(10) == (10, []), "ten")
+        check(named(13) == (10, ["belay-bench: and 3 more keys"]), "more")
+
+
 def test_values_of_others_are_told_once():
     with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
         daemon.start()

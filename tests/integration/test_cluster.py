@@ -1,5 +1,6 @@
 """Several real nodes that are one cluster: forming, joining, leaving, and what goes on when some of them are gone."""
 
+import json
 import subprocess
 import tempfile
 import threading
@@ -259,6 +260,48 @@ def test_no_replica():
         cluster.await_settled()
         wait_for("a write is taken again", lambda: left.ask_or_none("session", "put", "sure:0", "v=again"))
         await_read(cluster, values | {"sure:0": "again", "sure:2": "at disk"})
+
+
+def test_token_of_loopback():
+    """A token that leads to 127.0.0.1 is of use on this machine only: whoever copies it elsewhere is told before."""
+
+    def said(node):
+        done = subprocess.run([program("belayctl"), "-s", node.native, "join-token"], capture_output=True, text=True,
+                              timeout=120, check=True)
+        check(done.stdout.startswith("belay-join-1.") and done.stdout.count("\n") == 1, done.stdout)
+        return done.stderr, node.ask("join-token")["local"]
+
+    with Cluster(1) as cluster:
+        node = cluster.start()[0]
+        text, local = said(node)
+        check("only this machine can use it" in text and local is True, text)
+        node.stop()
+        for announced, local in (("localhost", True), ("::1", True), ("node1.example", False)):
+            node.set("listen.announce", announced)
+            node.start()
+            text, is_local = said(node)
+            check(("only this machine" in text) == local and is_local is local, (announced, text))
+            node.stop()
+
+
+def test_remove_says_why():
+    """What cannot come right by waiting is said at once, also where it turns up in the middle."""
+    with Cluster(2, settings=["cluster.replicas=1"]) as cluster:
+        cluster.start()
+        asked, other = cluster.nodes
+
+        def remove():
+            done = subprocess.run([program("belayctl"), "-s", asked.native, "--json", "--timeout", "60s", "node", "remove", "n2"],
+                                  capture_output=True, text=True, timeout=300, check=False)
+            check(done.returncode == 1, done.stdout + done.stderr)
+            return json.loads(done.stdout)["error"]
+
+        other.pause() # It is to give its sessions to others, and does not.
+        error = remove()
+        check(error["status"] == "UNSUPPORTED" and "nobody else has" in error["text"], error)
+        error = remove()
+        check(error["status"] == "UNSUPPORTED" and "nobody else has" in error["text"], error)
+        other.resume()
 
 
 def test_manual():

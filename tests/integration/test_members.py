@@ -76,6 +76,32 @@ def test_join_and_agree():
         await_voters(cluster, 5)
 
 
+def test_voters_are_shown():
+    """Who decides, and how many of them have to be there."""
+    with members(4) as cluster:
+        await_voters(cluster, 3)
+        await_leader(cluster)
+
+        def shown(node):
+            listed, status = node.ask("node", "list"), node.ask("status")["cluster"]
+            voters = [each["number"] for each in listed["nodes"] if each["votes"]]
+            return listed["leader"], voters, status["leader"], status["voters"]
+
+        def is_the_same():
+            told = {str(shown(node)) for node in cluster}
+            return len(told) == 1
+
+        wait_for("all say the same", is_the_same)
+        leader, voters, leader_too, voters_too = shown(cluster[0])
+        check(leader == leader_too and leader in voters and voters == voters_too and len(voters) == 3, (leader, voters))
+        lines = cluster[3].run("belayctl", "node", "list").splitlines()
+        marks = {int(line[1:4]): line[0] for line in lines if re.match(r"[ *+]  \d  n\d ", line)}
+        check(marks == {number: "*" if number == leader else "+" if number in voters else " " for number in range(1, 5)}, lines)
+        check("* leads, + votes too" in lines[-1], lines)
+        one, other, third = voters
+        check(f"; nodes {one}, {other} and {third} vote, node {leader} leads\n" in cluster[3].run("belayctl", "status"), "status")
+
+
 def test_leader_dies():
     with members(3) as cluster:
         await_voters(cluster, 3)

@@ -11,7 +11,7 @@
 
 static struct map map;
 static struct placement_work work;
-static struct map_page_link links[3] = {{.up = false}, {true, 3, 400, 20}, {.up = false}};
+static struct map_page_link links[3] = {{.up = false}, {true, true, 3, 400, 20}, {.up = false}};
 static const struct map_page page = {.map = &map, .self = 1, .leader = 2, .links = links};
 
 static struct map_text text_of(const char *from)
@@ -101,6 +101,8 @@ static void test_nodes(void **state)
     assert_int_equal(number_of(second, "records_behind"), 3);
     assert_int_equal(number_of(second, "bytes_behind"), 400);
     assert_int_equal(number_of(second, "behind_ms"), 20);
+    assert_true(json_is_true(json_object_get(second, "votes")));
+    assert_true(json_is_false(json_object_get(first, "votes")));
     assert_text(json_array_get(nodes, 2), "state", "joining");
     assert_text(json_array_get(nodes, 2), "link", "down");
     json_decref(document);

@@ -39,6 +39,13 @@ int join_token_run(struct ctl *ctl, int argc, char **argv)
         return ctl_print_json(document);
     }
     puts(text_of(document, "token"));
+    if (json_is_true(json_object_get(document, "local"))) {
+        fprintf(stderr,
+                "belayctl: join-token: warning: only this machine can use it, as it leads to "
+                "an address of loopback; for\n"
+                "others set listen.address or listen.announce of the nodes to one that they "
+                "can reach\n");
+    }
     json_decref(document);
     return CTL_OK;
 }
@@ -79,10 +86,17 @@ static void print_behind(const json_t *node)
            show_duration(number_of(node, "behind_ms"), since, sizeof since));
 }
 
+static char mark_of(const json_t *document, const json_t *node)
+{
+    bool leads = number_of(node, "number") == number_of(document, "leader");
+
+    return leads ? '*' : json_is_true(json_object_get(node, "votes")) ? '+' : ' ';
+}
+
 static void print_nodes(const json_t *document)
 {
     const json_t *nodes = json_object_get(document, "nodes"), *node;
-    size_t index, name = widest(nodes, "name", 4), zone = widest(nodes, "zone", 4);
+    size_t index, voters = 0, name = widest(nodes, "name", 4), zone = widest(nodes, "zone", 4);
     size_t native = widest(nodes, "native", 7);
 
     printf("cluster %s, epoch %" PRIu64 ", replicas: %" PRIu64 "\n\n", text_of(document, "cluster"),
@@ -91,8 +105,8 @@ static void print_nodes(const json_t *document)
            (int)name, "name", "state", (int)zone, "zone", (int)native, "clients");
     json_array_foreach(nodes, index, node)
     {
-        bool leads = number_of(node, "number") == number_of(document, "leader");
-        printf("%c%3" PRIu64 "  ", leads ? '*' : ' ', number_of(node, "number"));
+        voters += json_is_true(json_object_get(node, "votes"));
+        printf("%c%3" PRIu64 "  ", mark_of(document, node), number_of(node, "number"));
         print_text(node, "name", name);
         printf("%-8s  ", text_of(node, "state"));
         print_text(node, "zone", zone);
@@ -103,11 +117,16 @@ static void print_nodes(const json_t *document)
                text_of(node, "link"));
         print_behind(node);
     }
-    puts(number_of(document, "leader") == 0
-             ? "\nNobody leads: while that is so the map does not change. Start the nodes that are "
-               "down; where too\n"
-               "many of them are lost for good, see --force-new-cluster in belayd(8)."
-             : "\n* leads: it decides changes of the map.");
+    if (number_of(document, "leader") != 0) {
+        puts(voters > 1 ? "\n* leads, + votes too: the map changes while most of these reach each "
+                          "other."
+                        : "\n* leads, and votes alone: the map changes while it is up.");
+        return;
+    }
+    puts("\nNobody leads: while that is so the map does not change. Start the nodes that are down, "
+         "those that\n"
+         "vote (+) first; where too many of these are lost for good, see --force-new-cluster in "
+         "belayd(8).");
 }
 
 int node_list_run(struct ctl *ctl, int argc, char **argv)

@@ -150,6 +150,30 @@ static void print_storage(const json_t *page)
     }
 }
 
+/* "nodes 1 and 3 vote", and who of them leads. */
+static void print_voters(const json_t *cluster)
+{
+    const json_t *voters = json_object_get(cluster, "voters"), *voter;
+    size_t count = json_array_size(voters), index;
+
+    json_array_foreach(voters, index, voter)
+    {
+        printf("%s%" PRIu64,
+               index == 0          ? count > 1 ? "; nodes " : "; node "
+               : index + 1 < count ? ", "
+                                   : " and ",
+               (uint64_t)json_integer_value(voter));
+    }
+    if (count > 0) {
+        fputs(count > 1 ? " vote" : " votes", stdout);
+    }
+    if (number_of(cluster, NULL, "leader") == 0) {
+        puts("; NOBODY leads");
+    } else {
+        printf(", node %" PRIu64 " leads\n", number_of(cluster, NULL, "leader"));
+    }
+}
+
 /* Of a node alone there is nothing to say. */
 static void print_cluster(const json_t *page)
 {
@@ -172,7 +196,7 @@ static void print_cluster(const json_t *page)
         printf("; others are %" PRIu64 " writes (%s) behind", behind,
                show_size(number_of(cluster, NULL, "bytes_behind"), size, sizeof size));
     }
-    puts(number_of(cluster, NULL, "leader") == 0 ? "; NOBODY leads" : "");
+    print_voters(cluster);
 }
 
 static void print_shards(const json_t *page)

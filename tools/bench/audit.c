@@ -13,7 +13,11 @@
 #include "report.h"
 #include "verdict.h"
 
-enum { LEVELS = BELAY_ACK_ARCHIVE + 1, ALL_LEVELS = 0 };
+enum {
+    LEVELS = BELAY_ACK_ARCHIVE + 1,
+    ALL_LEVELS = 0,
+    TOLD_MAX = 10, /* Keys that are named; of the others there is a count. */
+};
 
 /* What the record says about one key. Index 0 of the arrays stands for all levels together. */
 struct audit_key {
@@ -29,6 +33,7 @@ struct audit {
     struct record record;
     struct audit_key *keys;
     uint64_t next, done, ignored;
+    uint64_t found; /* Keys with which something is wrong. */
     uint64_t acked[LEVELS];
     uint64_t verdicts[LEVELS][VERDICT_COUNT];
     struct report_errors errors;
@@ -141,7 +146,7 @@ static void judge(struct audit *audit, struct evidence *evidence)
         evidence->expired = may_have_expired(audit, key->acked_us[level]);
         enum verdict verdict = verdict_of(evidence);
         audit->verdicts[level][verdict]++;
-        if (level == ALL_LEVELS && verdict != VERDICT_GOOD) {
+        if (level == ALL_LEVELS && verdict != VERDICT_GOOD && audit->found++ < TOLD_MAX) {
             char text[VERDICT_TEXT_BYTES];
             verdict_describe(evidence, verdict, text);
             fprintf(stderr, "belay-bench: %s\n", text);
@@ -258,6 +263,9 @@ static enum bench_exit run_audit(struct audit *audit, const struct server *serve
     pump_run(audit->pump);
     report_progress_end();
     pump_destroy(audit->pump);
+    if (audit->found > TOLD_MAX) {
+        fprintf(stderr, "belay-bench: and %" PRIu64 " more keys\n", audit->found - TOLD_MAX);
+    }
     if (audit->options->json) {
         print_json(audit);
     } else {
