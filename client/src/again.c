@@ -136,13 +136,25 @@ bool again_pause(struct belay_request *request)
     return resume_after(request, asked_ms + client_random(client) % (asked_ms / 2 + 2));
 }
 
+/* Nodes have waited for one that has the session, and in vain: is another one to be asked? It gets to know how long (Get.waited_ms),
+ * and does not begin anew. Not where it could hardly answer in time: then this is the answer. */
+static bool is_worth_it(struct belay_request *request)
+{
+    struct belay_client *client = request->client;
+    uint64_t now_ms = uv_now(client->loop);
+
+    request->waited_ms += now_ms - request->sent_at_ms;
+    return request->waited_ms < client->waited_ms_max &&
+           request->deadline_ms - now_ms > request->waited_ms / 16;
+}
+
 bool again_move(struct belay_request *request, const struct link *link)
 {
     struct belay_client *client = request->client;
     bool stale = (request->flags & GET_ANY) != 0 && request->frame_type == FRAME_GET;
 
     if (request->no_retry || client->closing || request->moves >= MOVES_MAX ||
-        !route_has_others(link)) {
+        !route_has_others(link) || !is_worth_it(request)) {
         return false;
     }
     uint32_t delay_ms = request->moves == 0 ? 0 : (uint32_t)MOVE_PAUSE_MS << (request->moves - 1);

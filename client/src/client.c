@@ -165,6 +165,7 @@ static void client_init_fields(struct belay_client *client, const struct belay_o
     client->requests_at_ms = UINT64_MAX;
     client->silence_ms = SILENCE_MS_MAX;
     client->probe_ms = PROBE_MS;
+    client->waited_ms_max = WAITED_MS_MAX;
     client->silent_ms = SILENT_MS;
     if (uv_random(NULL, NULL, &client->random, sizeof client->random, 0, NULL) != 0 ||
         client->random == 0) {

@@ -63,8 +63,10 @@ enum {
     PATIENCE_MS = 10000,   /* ...and so long. */
     MOVES_MAX = 6,         /* So often a request goes on to another node that answers "not here". */
     MOVE_PAUSE_MS = 10,    /* Before the second time, doubled each time. */
-    MAP_SOURCES_MAX = 3,   /* Nodes that are to tell of changes of the map. */
-    SLOTS_MAX = 4096,      /* In flight on one link, whatever the server allows. */
+    WAITED_MS_MAX =
+        2400, /* Nor does it once such nodes have waited so long for one that has the session. */
+    MAP_SOURCES_MAX = 3,        /* Nodes that are to tell of changes of the map. */
+    SLOTS_MAX = 4096,           /* In flight on one link, whatever the server allows. */
     SCRATCH_BYTES = 128 * 1024, /* Read at once. */
     OUTPUT_BYTES_MAX =
         512 * 1024, /* Above it requests wait in link->queue, but for one of any size. */
@@ -148,15 +150,17 @@ struct belay_request {
     uint64_t sequence;     /* Of this write, or of a WRITE_MANY's first; 0: none yet. */
     uint64_t
         hlc_before; /* No try was done before: what its link had told by then, the least over its tries. */
-    uint64_t number;             /* Of its sending on its link, ascending. */
-    struct link *link;           /* QUEUED, SENT. */
-    struct link *before;         /* Sent there as well, earlier, and not answered; NULL: not so. */
-    uint16_t before_slot;        /* In before->slots. */
-    uint32_t avoid;              /* Number of the member that has answered "not here"; 0: none. */
-    uint32_t moves;              /* How often that was so. */
-    uint32_t turn;               /* GET_ANY: which of the owners. */
-    struct belay_request *whole; /* It is a part of that. */
-    struct belay_request *parts; /* SPLIT: the first of them... */
+    uint64_t number;      /* Of its sending on its link, ascending. */
+    struct link *link;    /* QUEUED, SENT. */
+    struct link *before;  /* Sent there as well, earlier, and not answered; NULL: not so. */
+    uint16_t before_slot; /* In before->slots. */
+    uint32_t avoid;       /* Number of the member that has answered "not here"; 0: none. */
+    uint32_t moves;       /* How often that was so, ... */
+    uint64_t waited_ms;   /* ... and how long those that said so had taken. */
+    uint64_t sent_at_ms;
+    uint32_t turn;                   /* GET_ANY: which of the owners. */
+    struct belay_request *whole;     /* It is a part of that. */
+    struct belay_request *parts;     /* SPLIT: the first of them... */
     struct belay_request *part_next; /* ...and the next of the same whole. */
     uint32_t parts_left;             /* SPLIT: those without an answer. */
     uint32_t *places;           /* Of a part: which items of the whole it has. From malloc(). */
@@ -278,6 +282,7 @@ struct belay_client {
     uint64_t id, sequence, hlc;
     uint64_t random;
     uint32_t silence_ms;          /* SILENCE_MS_MAX; tests have less patience. */
+    uint64_t waited_ms_max;       /* WAITED_MS_MAX; as well. */
     uint32_t probe_ms, silent_ms; /* PROBE_MS and SILENT_MS, likewise. */
     struct list pool;
     uint32_t pool_count;

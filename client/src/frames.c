@@ -39,7 +39,8 @@ static uint8_t *put_get(uint8_t *to, const struct belay_request *request, uint64
     to = head_put_bytes(to, 1, request_key(request));
     to = head_put_number(to, 2, request->flags);
     to = head_put_bytes(to, 3, buffer_bytes(&request->version));
-    return head_put_number(to, 4, time_left_ms(request, now_ms));
+    to = head_put_number(to, 4, time_left_ms(request, now_ms));
+    return head_put_number(to, 5, request->waited_ms);
 }
 
 static uint8_t *put_write(uint8_t *to, const struct belay_request *request, uint64_t now_ms)
@@ -54,7 +55,8 @@ static uint8_t *put_write(uint8_t *to, const struct belay_request *request, uint
         to = head_put_number(to, 7, request->sequence);
         to = head_put_number(to, 8, retry_hlc(request));
     }
-    return head_put_number(to, 9, time_left_ms(request, now_ms));
+    to = head_put_number(to, 9, time_left_ms(request, now_ms));
+    return head_put_number(to, 10, request->waited_ms);
 }
 
 static uint8_t *put_many(uint8_t *to, const struct belay_request *request, uint64_t now_ms)
@@ -67,7 +69,8 @@ static uint8_t *put_many(uint8_t *to, const struct belay_request *request, uint6
         to = head_put_number(to, 5, request->client->id);
         to = head_put_number(to, 6, retry_hlc(request));
     }
-    return head_put_number(to, 7, time_left_ms(request, now_ms));
+    to = head_put_number(to, 7, time_left_ms(request, now_ms));
+    return head_put_number(to, 8, request->waited_ms);
 }
 
 static uint8_t *put_scan(uint8_t *to, const struct belay_request *request)

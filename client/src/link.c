@@ -274,7 +274,8 @@ int link_send(struct link *link, struct belay_request *request)
     if (request->hlc_before == 0 || link->hlc < request->hlc_before) {
         request->hlc_before = link->hlc;
     }
-    int rc = frame_put_request(request, id, uv_now(client->loop), &link->out);
+    request->sent_at_ms = uv_now(client->loop);
+    int rc = frame_put_request(request, id, request->sent_at_ms, &link->out);
     if (rc != 0) {
         return rc;
     }

@@ -46,6 +46,7 @@ struct request {
     uint8_t ack;          /* WRITE: enum ack_level. */
     uint32_t flags;       /* GET: enum get_flag. */
     uint32_t timeout_ms;  /* 0: none. */
+    uint32_t waited_ms;   /* Before it came here, for a node that could serve it. */
     uint64_t received_us; /* When it arrived, by the clock of `now_us`: for timeout, queue delay and
                              latency. */
     uint64_t position;    /* shard_prepare() sets it. */

@@ -87,7 +87,8 @@ enum {
     /* Requests that other nodes coordinate (far.h): BUSY above. */
     FAR_BYTES_MAX = 256 * 1024 * 1024,
     FAR_CHECK_MS = 5,
-    FAR_WAIT_MS = 2000,       /* So long somebody is looked for. */
+    FAR_WAIT_MS = 2000,       /* So long somebody is looked for, ... */
+    FAR_AGAIN_MS = 250,       /* ... and so long where other nodes have done so already. */
     FAR_ANSWER_MS = 30000,    /* So long an answer may take. */
     FAR_RETRY_MS = 2000,      /* A client's first try counts as so much older than it came here. */
     FAR_CONNECTION_BITS = 12, /* Of what tells another node's connections apart. */

@@ -18,7 +18,7 @@
 #include "slot.h"
 #include "tasks.h"
 
-enum { NO_LINK = UINT32_MAX, NO_SHARD = UINT32_MAX };
+enum { NO_LINK = UINT32_MAX, NO_SHARD = UINT32_MAX, DUE_MS_MAX = 250 };
 
 static const char nobody_text[] = "no node that has this session can be reached now";
 
@@ -76,6 +76,15 @@ static struct far_list *list_of(struct shard_thread *thread, const struct far_ca
 
 /* ---- Its life ---- */
 
+/* Since when somebody is looked for: what other nodes did counts, but for a last look. */
+static uint64_t begun_us(const struct shard_thread *thread, const struct request *request)
+{
+    const uint32_t most_ms = FAR_WAIT_MS - FAR_AGAIN_MS;
+    const uint64_t waited_ms = request->waited_ms < most_ms ? request->waited_ms : most_ms;
+
+    return thread->now_us - waited_ms * 1000;
+}
+
 static struct far_call *make(struct shard_thread *thread, struct call *call,
                              const struct request *request)
 {
@@ -89,7 +98,7 @@ static struct far_call *make(struct shard_thread *thread, struct call *call,
         .ticket = request->ticket,
         .link = NO_LINK,
         .shard = NO_SHARD,
-        .begun_us = thread->now_us,
+        .begun_us = begun_us(thread, request),
         .begun_ms = thread->now_ms,
         .size = size,
     };
@@ -294,6 +303,16 @@ static void refuse(struct shard_thread *thread, struct call *call, enum status s
     door_refuse(thread, ticket, status, text);
 }
 
+/* Nobody is reached, and who asked would hear nothing else before its deadline: an eighth of its time is for the answer. */
+static bool is_due(const struct shard_thread *thread, const struct request *request,
+                   const struct copies_route *route)
+{
+    const uint32_t answer_ms = request->timeout_ms / 8;
+
+    return route->kind == ROUTE_NOWHERE && request->timeout_ms != 0 &&
+           left_ms(thread, request) <= (answer_ms < DUE_MS_MAX ? answer_ms : DUE_MS_MAX);
+}
+
 /* May it be done twice? */
 static bool is_repeatable(const struct far_call *away)
 {
@@ -370,7 +389,8 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away)
     }
     if (rc != -ENOTCONN && rc != -EAGAIN) {
         refuse(thread, call, STATUS_BUSY, "no memory for the request");
-    } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000) {
+    } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 ||
+               is_due(thread, &away->request, &route)) {
         refuse(thread, call,
                away->asked && !is_repeatable(away) ? STATUS_MAYBE_APPLIED : STATUS_UNAVAILABLE,
                nobody_text);

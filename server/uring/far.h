@@ -10,7 +10,8 @@
  * (copies_silence_us(); the link is ended then, so that nothing is done late that was done elsewhere), or gives no answer for
  * FAR_ANSWER_MS, what may be asked twice is asked again, wherever it belongs by then: reads, and writes with client and
  * sequence, which the dedup window tells from new ones. Others end with MAYBE_APPLIED. What nobody can coordinate now, and was
- * not asked, waits at most FAR_WAIT_MS, then it is UNAVAILABLE.
+ * not asked, waits at most FAR_WAIT_MS, then it is UNAVAILABLE; FAR_AGAIN_MS where the client says that other nodes have
+ * waited so long before (Get.waited_ms), and a little less than its deadline where that is sooner and nobody is reached.
  *
  * A node that was stopped for a while passes back what lay in its links (pause.h): it is asked anew, as what was not asked.
  *

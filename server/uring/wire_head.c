@@ -99,6 +99,9 @@ int wire_get(struct bytes head, struct request *request)
         case 4:
             take_number_32(&reader, &field, &request->timeout_ms);
             break;
+        case 5:
+            take_number_32(&reader, &field, &request->waited_ms);
+            break;
         default:
             break;
         }
@@ -136,6 +139,9 @@ static void write_field(struct reader *reader, const struct wire_field *field,
         break;
     case 9:
         take_number_32(reader, field, &write->timeout_ms);
+        break;
+    case 10:
+        take_number_32(reader, field, &write->waited_ms);
         break;
     default:
         break;

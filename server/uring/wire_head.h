@@ -21,7 +21,7 @@ int wire_get(struct bytes head, struct request *request);
 
 struct wire_write {
     struct bytes key, if_version;
-    uint32_t mode, type, ack, timeout_ms;
+    uint32_t mode, type, ack, timeout_ms, waited_ms;
     uint64_t client, sequence, retry_hlc;
 };
 

@@ -304,6 +304,25 @@ def test_remove_says_why():
         other.resume()
 
 
+def test_nobody_left():
+    """All owners of a session are away: a client hears so, and does not try until its deadline."""
+    with Cluster(3) as cluster:
+        cluster.start()
+        key = next(key for key in (f"k{number}" for number in range(1000))
+                   if cluster[2] not in cluster.owners(key.encode()))
+        put(cluster[0], key, "value")
+        for node in cluster.nodes[:2]:
+            node.kill()
+        for words in (("get", key), ("put", key, "other")):
+            done = subprocess.run([program("belayctl"), "-s", cluster[2].native, "--json", "--timeout", "11s", "session", *words],
+                                  capture_output=True, text=True, timeout=120, check=False)
+            check(json.loads(done.stdout)["error"]["status"] == "UNAVAILABLE", done.stdout)
+        cluster.restart(cluster[0])
+        cluster.restart(cluster[1])
+        cluster.await_settled()
+        await_read(cluster, {key: get(cluster[0], key)})
+
+
 def test_manual():
     """Keys of documents that one node alone does not have."""
     text = (Path(__file__).resolve().parents[2] / "tools/man/belayctl.1.scd").read_text()

@@ -14,9 +14,11 @@ enum { FAKE_NODES = 3, FAKE_NOTES = 8 };
 
 struct fake_node {
     struct fake fake;
-    atomic_uint status;   /* Not 0: the answer to everything, without doing it. */
-    atomic_uint statuses; /* So often, then OK; 0: always. */
-    atomic_uint mute;     /* Requests are read and not answered. */
+    atomic_uint status;    /* Not 0: the answer to everything, without doing it. */
+    atomic_uint statuses;  /* So often, then OK; 0: always. */
+    atomic_uint delay_ms;  /* Before such an answer. */
+    atomic_uint waited_ms; /* Of the last GET or write. */
+    atomic_uint mute;      /* Requests are read and not answered. */
     atomic_uint stands_in;
     atomic_uint keys; /* Of requests of many keys. */
     atomic_uint wrong_shard;
@@ -43,6 +45,7 @@ static inline void fake_note_write(struct fake_node *node, const struct frame *f
     atomic_store(&node->sequence[index], write->sequence);
     atomic_store(&node->retry_hlc[index], write->retry_hlc);
     atomic_store(&node->client[index], write->client);
+    atomic_store(&node->waited_ms, write->waited_ms);
     atomic_fetch_add(&node->writes, 1);
     belay__wire__write__free_unpacked(write, NULL);
 }
@@ -54,6 +57,7 @@ static inline void fake_note_get(struct fake_connection *connection, struct fake
 
     assert(get != NULL);
     atomic_store(&node->flags, get->flags);
+    atomic_store(&node->waited_ms, get->waited_ms);
     uint16_t slot = slot_of_key(bytes_of(get->key.data, get->key.len));
     if (slot % connection->fake->shards != connection->shard) {
         atomic_fetch_add(&node->wrong_shard, 1);
@@ -131,6 +135,7 @@ static inline void fake_node_handle(struct fake_connection *connection, const st
         if (atomic_load(&node->statuses) > 0 && atomic_fetch_sub(&node->statuses, 1) == 1) {
             atomic_store(&node->status, STATUS_OK);
         }
+        poll(NULL, 0, (int)atomic_load(&node->delay_ms));
         fake_reply(connection, frame, status, text(""));
     } else if (frame->type == FRAME_GET_MANY) {
         fake_answer_many(connection, node, frame);

@@ -422,11 +422,45 @@ static void test_nobody_can(void **state)
     for (int i = 0; i < FAKE_NODES; i++) {
         atomic_store(&cluster.nodes[i].status, STATUS_UNAVAILABLE);
     }
+    client->waited_ms_max = UINT64_MAX;
     assert_int_equal(belay_get(client, belay_text(fake_key(1, &next)), &result), BELAY_UNAVAILABLE);
     assert_string_equal(belay_result_text(result), belay_status_text(BELAY_UNAVAILABLE));
     belay_result_destroy(result);
     assert_int_equal(belay_client_counter(client, BELAY_COUNT_MOVES), MOVES_MAX);
     stop();
+}
+
+/* They have waited before they say so: the next one is told for how long, and when it is enough that is the answer. */
+static void test_nobody_can_for_long(void **state)
+{
+    int next = 0;
+
+    (void)state;
+    for (int writes = 0; writes < 2; writes++) {
+        start(1);
+        for (int i = 0; i < FAKE_NODES; i++) {
+            atomic_store(&cluster.nodes[i].status, STATUS_UNAVAILABLE);
+            atomic_store(&cluster.nodes[i].delay_ms, 20);
+        }
+        client->probe_ms = 60 * 1000; /* Nobody is taken for silent. */
+        client->waited_ms_max = 30;
+        const struct belay_bytes key = belay_text(fake_key(1, &next));
+        assert_int_equal(writes ? belay_put(client, key, belay_text("v"), NULL)
+                                : belay_get(client, key, NULL),
+                         BELAY_UNAVAILABLE);
+        assert_true(belay_client_counter(client, BELAY_COUNT_MOVES) <= 1);
+        client->waited_ms_max = UINT64_MAX;
+        assert_int_equal(writes ? belay_put(client, key, belay_text("v"), NULL)
+                                : belay_get(client, key, NULL),
+                         BELAY_UNAVAILABLE);
+        uint32_t most_ms = 0;
+        for (int i = 0; i < FAKE_NODES; i++) {
+            uint32_t waited_ms = atomic_load(&cluster.nodes[i].waited_ms);
+            most_ms = waited_ms > most_ms ? waited_ms : most_ms;
+        }
+        assert_true(most_ms >= 20 * MOVES_MAX / 2);
+        stop();
+    }
 }
 
 static struct belay_request *get_keys(int count)
@@ -736,6 +770,7 @@ int main(void)
         cmocka_unit_test(test_bad_map),
         cmocka_unit_test(test_not_here),
         cmocka_unit_test(test_nobody_can),
+        cmocka_unit_test(test_nobody_can_for_long),
         cmocka_unit_test(test_many_keys),
         cmocka_unit_test(test_many_keys_in_trouble),
         cmocka_unit_test(test_read_from_any_copy),

@@ -532,6 +532,58 @@ static void test_nobody(void **state)
     stop_playing(&node);
 }
 
+/* Read a key for which there is nobody. */
+static uint64_t add_waiting_get(struct plane_client *client, const char *key, uint32_t timeout_ms,
+                                uint32_t waited_ms)
+{
+    Belay__Wire__Get get;
+
+    belay__wire__get__init(&get);
+    get.key = wire_bytes(bytes_of_string(key));
+    get.timeout_ms = timeout_ms;
+    get.waited_ms = waited_ms;
+    return plane_client_add(client, FRAME_GET, &get.base, bytes_of(NULL, 0));
+}
+
+/* Are the answers to these, none of which can be served, in this order? */
+static bool are_refused_so(struct plane_client *client, const uint64_t ids[], uint32_t count)
+{
+    bool so = true;
+
+    plane_client_flush(client);
+    for (uint32_t i = 0; i < count; i++) {
+        struct frame frame;
+        Belay__Wire__Reply *reply = plane_client_reply(client, &frame);
+        assert_int_equal(reply->status, STATUS_UNAVAILABLE);
+        so = so && frame.request_id == ids[i];
+        belay__wire__reply__free_unpacked(reply, NULL);
+    }
+    return so;
+}
+
+/* Whose client has waited at other nodes, and who cannot wait for as long, is told sooner that there is nobody. */
+static void test_nobody_again(void **state)
+{
+    struct plane_client client;
+    struct played node;
+    bool so = false;
+
+    (void)state;
+    play(&node);
+    connect_to(&client, 0);
+    for (int tries = 0; tries < 20 && !so;
+         tries++) { /* A thread that gets no time tells all at once. */
+        const uint64_t first = add_waiting_get(&client, far_key(0), 0, 0);
+        const uint64_t hurried = add_waiting_get(&client, far_key(1), 1000, 0);
+        const uint64_t waited = add_waiting_get(&client, far_key(2), 0, 60000);
+        const uint64_t ids[] = {waited, hurried, first};
+        so = are_refused_so(&client, ids, 3);
+    }
+    assert_true(so);
+    plane_client_close(&client);
+    stop_playing(&node);
+}
+
 /* What is no frame, or not to be said on this link, ends it; the node goes on. */
 static void test_bad_frames(void **state)
 {
@@ -983,23 +1035,15 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_node),
-        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_lost_link),
-        cmocka_unit_test(test_numbered_write),
-        cmocka_unit_test(test_silent_link),
-        cmocka_unit_test(test_nobody),
-        cmocka_unit_test(test_bad_frames),
-        cmocka_unit_test(test_disagreement),
-        cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_native_scan),
-        cmocka_unit_test(test_cluster_port),
-        cmocka_unit_test(test_moved_in_multi),
-        cmocka_unit_test(test_cluster_of_one),
-        cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_publish_unanswered),
+        cmocka_unit_test(test_any_node),       cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_large),          cmocka_unit_test(test_lost_link),
+        cmocka_unit_test(test_numbered_write), cmocka_unit_test(test_silent_link),
+        cmocka_unit_test(test_nobody),         cmocka_unit_test(test_nobody_again),
+        cmocka_unit_test(test_bad_frames),     cmocka_unit_test(test_disagreement),
+        cmocka_unit_test(test_rename),         cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_native_scan),    cmocka_unit_test(test_cluster_port),
+        cmocka_unit_test(test_moved_in_multi), cmocka_unit_test(test_cluster_of_one),
+        cmocka_unit_test(test_publish),        cmocka_unit_test(test_publish_unanswered),
         cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
