@@ -183,6 +183,12 @@ void replication_link_down(struct replication *r, struct replication_link *link,
 
 /* ---- Messages ---- */
 
+static void hear(struct replication_link *link, uint64_t now_us)
+{
+    link->heard_us = now_us;
+    link->spared = false;
+}
+
 static bool is_compare(uint8_t kind)
 {
     return kind >= REPLICATION_COMPARE_OPEN && kind <= REPLICATION_COMPARE_FAILED &&
@@ -267,7 +273,7 @@ void replication_receive(struct replication *r, struct replication_link *link, u
                          uint64_t number, struct bytes body, uint64_t now_ms, uint64_t now_us)
 {
     take_time(r, now_ms, now_us);
-    link->heard_us = now_us;
+    hear(link, now_us);
     if (link->cut || r->table == NULL) {
         /* Without a table nobody knows what is right. A HELLO that is not heard is said again with the next link. */
         if (!link->cut) {
@@ -283,7 +289,7 @@ void replication_receive(struct replication *r, struct replication_link *link, u
 void replication_heard(struct replication *r, struct replication_link *link, uint64_t now_us)
 {
     (void)r;
-    link->heard_us = now_us;
+    hear(link, now_us);
 }
 
 void replication_writable(struct replication *r, struct replication_link *link, uint64_t now_ms,
@@ -295,21 +301,28 @@ void replication_writable(struct replication *r, struct replication_link *link, 
 
 /* ---- The tick ---- */
 
-static void hear(struct replication *r, struct replication_link *link)
+static void spare(struct replication *r, struct replication_link *link, uint64_t before_us)
 {
+    const uint64_t silence_us = (uint64_t)r->options.silence_ms * 1000;
+
     if (link != NULL) {
-        link->heard_us = r->now_us;
+        link->heard_us = replication_heard_before_pause(link->heard_us, before_us, r->now_us,
+                                                        silence_us, &link->spared);
     }
 }
 
 void replication_paused(struct replication *r, uint64_t now_ms, uint64_t now_us)
 {
+    const uint64_t before_us = r->now_us, paused_us = now_us - before_us;
+
     take_time(r, now_ms, now_us);
+    r->start_us += paused_us; /* Nobody was sought meanwhile. */
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
         struct peer *peer = r->peers[i];
         if (peer != NULL) {
-            hear(r, peer->out);
-            hear(r, peer->in);
+            peer->heard_us += peer->heard_us == 0 ? 0 : paused_us;
+            spare(r, peer->out, before_us);
+            spare(r, peer->in, before_us);
         }
     }
     r->away++;

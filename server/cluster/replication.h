@@ -94,6 +94,23 @@ static inline uint64_t replication_pause_us(uint32_t silence_ms)
     return (uint64_t)(silence_ms == 0 ? REPLICATION_SILENCE_MS : silence_ms) * 2000 / 3;
 }
 
+/* When a link counts as last heard after such a pause, which began at `before_us`. What came meanwhile lies in its socket, so
+ * who was heard of late is given the time in which one that lives says something, and its turn comes: half the silence. Once
+ * (`spared`, until it is heard): else who pauses again and again would never notice that another node is gone. Who was silent
+ * before stays so. */
+static inline uint64_t replication_heard_before_pause(uint64_t heard_us, uint64_t before_us,
+                                                      uint64_t now_us, uint64_t silence_us,
+                                                      bool *spared)
+{
+    const bool was_silent = heard_us < before_us && before_us - heard_us >= silence_us;
+
+    if (*spared || was_silent || now_us - heard_us <= silence_us / 2) {
+        return heard_us;
+    }
+    *spared = true;
+    return now_us - silence_us / 2;
+}
+
 enum replication_kind {
     REPLICATION_HELLO = 32,
     REPLICATION_BEGIN,
@@ -238,7 +255,7 @@ void replication_writable(struct replication *replication, struct replication_li
                           uint64_t now_ms, uint64_t now_us);
 
 /* Nothing was done here for replication_pause_us() or longer; said before anything else is. That the others were not heard
- * meanwhile is not their fault. Slots that this node coordinates it takes anew: it asks the later owners what they have
+ * meanwhile need not be their fault (replication_heard_before_pause()). Slots that this node coordinates it takes anew: it asks the later owners what they have
  * seen, and waits for those that it reached before. */
 void replication_paused(struct replication *replication, uint64_t now_ms, uint64_t now_us);
 

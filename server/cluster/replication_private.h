@@ -134,6 +134,7 @@ struct replication_link {
     void *link; /* The port's. */
     uint32_t serial;
     bool dialled, cut, full;
+    bool spared; /* Since it was last heard this end was paused. */
     uint64_t heard_us, sent_us;
     struct buffer queue; /* Messages that wait: 1 kind, u64 number, u32 size, body. */
     size_t queue_at;

@@ -184,12 +184,14 @@ static void release(struct shard_thread *thread, struct link *link)
     }
 }
 
-void links_paused(struct shard_thread *thread)
+void links_paused(struct shard_thread *thread, uint64_t before_us)
 {
     for (uint32_t i = 0; i < thread->links.size; i++) {
         struct link *link = thread->links.table[i];
         if (link->state == LINK_OPEN) {
-            link->heard_us = thread->now_us; /* It was not its other end that was silent. */
+            link->heard_us =
+                replication_heard_before_pause(link->heard_us, before_us, thread->now_us,
+                                               copies_silence_us(thread), &link->spared);
             pause_mark(&link->input_late, link->fd, link->input != NULL,
                        link->backlog.first != NULL);
         }
@@ -530,12 +532,18 @@ static void end_of_input(struct shard_thread *thread, struct link *link, int32_t
     }
 }
 
+static void hear(const struct shard_thread *thread, struct link *link)
+{
+    link->heard_us = thread->now_us;
+    link->spared = false;
+}
+
 static void note_arrival(struct shard_thread *thread, struct link *link, size_t size)
 {
     if (thread->now_us - link->heard_us >= copies_silence_us(thread)) {
         copies_heard_again(thread);
     }
-    link->heard_us = thread->now_us;
+    hear(thread, link);
     pause_arrived(thread, &link->input_late, size);
     thread->stats.link_bytes_in += size;
 }
@@ -604,7 +612,7 @@ static bool may_resume(struct shard_thread *thread, struct link *link)
 {
     if (link->behind) {
         /* It is this end that does not listen. */
-        link->heard_us = thread->now_us;
+        hear(thread, link);
         copies_heard(thread, link);
     }
     return (link->dialled || link->output.size <= LINK_OUTPUT_BYTES_MAX / 2) &&

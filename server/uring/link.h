@@ -59,7 +59,8 @@ struct link {
     struct chunk_list backlog; /* What came while it was stalled. */
     struct link_output output;
     struct replication_link *copies; /* NULL: replication does not know it. */
-    uint64_t heard_us;               /* When something last came. */
+    uint64_t heard_us;               /* When something last came... */
+    bool spared;                     /* ... and since then the thread was paused. */
     struct pause_input input_late;   /* What of its input came before a pause. */
     struct far_list asked;           /* What was asked over it and is not answered. */
 };
@@ -101,8 +102,8 @@ void link_close(struct shard_thread *thread, struct link *link);
 /* The same, and what was sent over it and has not come there yet never does. */
 void link_abort(struct shard_thread *thread, struct link *link);
 
-/* The thread was paused. */
-void links_paused(struct shard_thread *thread);
+/* The thread was paused since `before_us`. Whose other end was not heard of late is as replication.h says. */
+void links_paused(struct shard_thread *thread, uint64_t before_us);
 
 /* Close those to nodes that are no members any more. */
 void links_keep_members(struct shard_thread *thread);

@@ -39,7 +39,7 @@ void pause_look(struct shard_thread *thread)
     refuse_earlier(thread, thread->now_us);
     thread->stats.pauses++;
     copies_paused(thread);
-    links_paused(thread);
+    links_paused(thread, before_us);
     connections_paused(thread);
 }
 

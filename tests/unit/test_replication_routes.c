@@ -382,6 +382,79 @@ static void test_paused_links(void **state)
     world_fini(&world);
 }
 
+/* Time goes on, in which the first node does nothing but notice, again and again, that it was paused. */
+static void pause_again_and_again(uint32_t ms)
+{
+    for (uint32_t passed_ms = 0; passed_ms < ms; passed_ms += 400) {
+        world_pause(&world, 1);
+        world_run(&world, 390);
+        world_resume(&world, 1, true);
+        world_run(&world, 10);
+    }
+}
+
+/* A pause of its own makes no node look alive that is dead, however many there are; nor one dead that lives. */
+static void test_paused_beside_the_dead(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    pause_again_and_again(4000);
+    assert_true(replication_reaches(world.units[0].r, 2, 0));
+    world_pause(&world, 1);
+    world_run(&world, 3000);
+    world_resume(&world, 1, true);
+    world_run(&world, 10);
+    assert_true(replication_reaches(world.units[0].r, 2, 0));
+    /* It falls silent during a pause: a word is waited for half as long as else. */
+    world_pause(&world, 1);
+    world_block(&world, 1, 2, true);
+    world_run(&world, 3000);
+    world_resume(&world, 1, true);
+    world_run(&world, REPLICATION_SILENCE_MS / 2 - 60);
+    assert_true(replication_reaches(world.units[0].r, 2, 0));
+    world_run(&world, 70);
+    assert_false(replication_reaches(world.units[0].r, 2, 0));
+    /* One that was silent before stays so. */
+    world_pause(&world, 1);
+    world_run(&world, 1000);
+    world_resume(&world, 1, true);
+    world_run(&world, 1);
+    assert_false(replication_reaches(world.units[0].r, 2, 0));
+    world_block(&world, 1, 2, false);
+    world_until(&world, 3000, replication_reaches(world.units[0].r, 2, 0));
+    /* And where there is one pause after the other. */
+    world_block(&world, 1, 2, true);
+    pause_again_and_again(1200);
+    assert_false(replication_reaches(world.units[0].r, 2, 0));
+    world_fini(&world);
+}
+
+/* A node that starts, and is paused at once, has sought nobody meanwhile: it does not serve alone for that. */
+static void test_paused_at_start(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    world_run(&world, 700);
+    world_put(&world, 2, "a", "x", "while it was away");
+    world_block(&world, 1, 2, true);
+    world_restart(&world, 1, false);
+    world_run(&world, 100);
+    world_pause(&world, 1);
+    world_run(&world, REPLICATION_ALONE_MS);
+    world_resume(&world, 1, true);
+    world_run(&world, 50);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_NOWHERE);
+    world_block(&world, 1, 2, false);
+    world_until(&world, 3000, route(1, "a", 0, &far) == ROUTE_LOCAL);
+    assert_true(has(1, "a"));
+    world_fini(&world);
+}
+
 /* One that is stopped while it takes over: the answers to what it asked before tell nothing of what was done since. */
 static void test_paused_taking_over(void **state)
 {
@@ -553,6 +626,8 @@ int main(void)
         cmocka_unit_test(test_take_over_alone),
         cmocka_unit_test(test_paused),
         cmocka_unit_test(test_paused_links),
+        cmocka_unit_test(test_paused_beside_the_dead),
+        cmocka_unit_test(test_paused_at_start),
         cmocka_unit_test(test_paused_taking_over),
         cmocka_unit_test(test_burial_agreed),
         cmocka_unit_test(test_burial_agreed_before),
