@@ -56,6 +56,7 @@ static const struct trace_line trace_lines[] = {
     [TRACE_OVERLOAD_BEGIN] = {"overload-begin", LOG_LEVEL_WARN, "queue_delay_ms", false},
     [TRACE_OVERLOAD_END] = {"overload-end", LOG_LEVEL_INFO, "queue_delay_ms", false},
     [TRACE_LOADED] = {"loaded", LOG_LEVEL_INFO, "sessions", false},
+    [TRACE_RENAME_REFUSED] = {"rename-refused", LOG_LEVEL_WARN, "position", true},
 };
 
 static const struct trace_line *trace_line(enum trace_event event)

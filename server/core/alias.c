@@ -67,6 +67,15 @@ int alias_find(struct bytes record, struct aliases *aliases)
     return walk.in.bad ? -EBADMSG : 0;
 }
 
+bool alias_may_return(struct bytes record)
+{
+    struct aliases aliases;
+
+    return record.size > 0 && record_format(record) == RECORD_FORMAT &&
+           alias_find(record, &aliases) == 0 && aliases.count > 0 && !aliases.ended &&
+           aliases.newest.birth.hlc == 0 && aliases.newest.birth.actor.start != 0;
+}
+
 /* ---- Writing ---- */
 
 /* A new record from an old one, whose entries stay as told. */

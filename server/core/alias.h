@@ -58,6 +58,10 @@ struct aliases {
 /* Read them. Of a cold record: as far as they are in it. Returns 0, or -EBADMSG. */
 int alias_find(struct bytes record, struct aliases *aliases);
 
+/* May the session that was renamed come back (a RENAMENX, on its way), so that none may begin here meanwhile that does not
+ * take its place? Of a whole record; empty: no. */
+bool alias_may_return(struct bytes record);
+
 /* Is there something to be settled: a target that is to be deleted, something to be written to it? */
 static inline bool alias_is_unsettled(const struct aliases *aliases)
 {

@@ -287,7 +287,8 @@ static int join_records(const struct record *a, const struct record *b, bool end
     }
     record_dedup(a, &dedup_a);
     record_dedup(b, &dedup_b);
-    dedup_join(&dedup_a, &dedup_b, &dedup);
+    dedup_join((struct dedup_state){&dedup_a, &a->version},
+               (struct dedup_state){&dedup_b, &b->version}, join.delta, &dedup);
     return write_join(&join, &head, out);
 }
 

@@ -12,12 +12,16 @@
  *   probe    at the new key: can it be reached, has it room, and for RENAMENX, is there nothing?
  *   commit   at the old key: alias and letter, together. This is the rename: from here on the session is not under the
  *            old key, and will be under the new one. Answered once another owner has it too, or the disk.
- *   deliver  at the new key: the session begins in place of what was there. The dedup window there knows the rename, so
- *            that it is done once. Answered as commit is, and then the client is.
+ *   deliver  at the new key: the session begins in place of what was there, or is refused, for a RENAMENX that finds
+ *            one. A receipt says which (receipt.h), so that it is done once, and whoever else delivers the letter, however
+ *            much later, is answered the same. Answered as commit is, and then the client of a RENAME is.
  *   arrive   at the old key: the letter goes, and the alias learns which birth the session has now.
- *   back     at the old key, for a RENAMENX that finds a session when it is delivered: the session begins again under
- *            the old key, unless there is one again. Until it has arrived the old key is taken, for other RENAMENX, so
- *            that of several none takes another's way back; so its client is answered once it has, if that can be had.
+ *   back     at the old key, where it was refused: the session begins again under the old key. Until it has arrived, or
+ *            come back, the old key is taken, for other RENAMENX, and for who would begin a session there and get one beside
+ *            it (BUSY): so that none takes its way back. (RENAME to the old key takes its place, as Redis has it.) So the
+ *            client is answered once it has, if that can be had.
+ *   forget   at the new key: the receipt goes, where it has more than need be, and nobody else can have been at it. The
+ *            others leave in time (dedup.h).
  *
  * Why the letter lies at the old key, and nothing at the new one before the commit: so there is never a copy of which
  * it has to be asked whether it counts. What is at the new key counts; what is not committed is nowhere; what is
@@ -44,7 +48,10 @@
  * A delete that comes after a rename finds nothing, as Redis has it, and does not end the target: within a node and a
  * slot it does not either.
  *
- * What is weaker. A rename that both sides of a partition find undelivered is delivered by both, as two creates: the
+ * FLUSHALL drops the letters that it finds; what is being delivered just then may come after it.
+ *
+ * What is weaker. Where another session began under the old key on another side of a partition, what is to be brought
+ * back waits in its letter for that to end. A rename that both sides of a partition find undelivered is delivered by both, as two creates: the
  * newer one shows. A session that begins under the old key, on another side, and is written to after the merge and
  * before the target is ended (a second), lets the target live.
  *
@@ -58,7 +65,7 @@
 enum { MOVE_KEY_BYTES = 6 + 8, MOVE_SETTLE_MS = 1000 };
 
 /* What each is asked, and with which body. WRITE but for look; answered once another node has it, where there is one, but
- * for arrive and settle. Answers begin with enum rename_answer; a stamp is 16 bytes (alias.h). */
+ * for forget and settle. BUSY while the letter is still to be loaded. Answers begin with enum rename_answer; a stamp is 16 bytes (alias.h). */
 
 /* At the new key, UPSERT: 1 for RENAMENX. DONE; EXISTS. */
 extern const struct procedure move_probe;
@@ -67,12 +74,20 @@ extern const struct procedure move_probe;
 extern const struct procedure move_commit;
 /* At the letter's key, UPDATE: the same of one that was committed before. DONE, NONE. */
 extern const struct procedure move_take;
-/* At the new key, UPSERT: the intent. DONE: its birth follows (a stamp); EXISTS. */
+/* At the new key, UPSERT: the intent. DONE: its birth follows (a stamp); EXISTS; of both a byte then, 1: there are more
+ * receipts than need be. WAIT: there are too many. */
 extern const struct procedure move_deliver;
-/* At the old key, UPDATE: id, tag, birth. DONE. */
+/* At the old key, UPDATE: id, tag, birth. DONE; a byte follows, 1: the letter was here. */
 extern const struct procedure move_arrive;
-/* At the old key, UPSERT: tag (2 bytes), the intent. DONE; NONE: it has arrived, by who else is at it. */
+/* At the old key, UPSERT: tag (2 bytes), the intent. DONE; NONE: the letter has gone, by who else is at it; WAIT: there is
+ * another session. */
 extern const struct procedure move_back;
+
+/* At the new key, UPDATE: id. Its receipt goes. DONE. */
+extern const struct procedure move_forget;
+/* At the letter's key, UPDATE: a byte (0: none), a prefix. What is on its way from a key of that prefix, which does not begin
+ * with that byte, is deleted. DONE, NONE. */
+extern const struct procedure move_drop;
 
 /* At the old key, GET: its tag. What is to be settled. DONE: the version token (varint size, bytes) and jobs follow, each
  * a byte MOVE_END or MOVE_LATE, a stamp, varint size and bytes of the target's key, and of a body; NONE: nothing is, or it
@@ -93,10 +108,19 @@ bool move_is_letter(struct bytes key);
 /* The tag in it. */
 uint16_t move_tag(struct bytes letter_key);
 
-/* Visit the keys of letters that were committed MOVE_SETTLE_MS ago, and of records with something to settle: those that the
- * shard has noticed since the last visit, or that were noticed before and are still there. `visit` must change nothing. */
-void shard_visit_moved(struct shard *shard,
-                       void (*visit)(void *context, struct bytes key, bool letter), void *context);
+/* A letter, and the new key that it goes to (empty where that cannot be read); or a key with something to settle. It must
+ * change nothing. Returns whether it was taken: else it comes first in the next visit. */
+typedef bool (*moved_visit)(void *context, struct bytes key, struct bytes target);
+
+/* Go on with the round of letters that were committed MOVE_SETTLE_MS ago, and of records with something to settle: those
+ * that the shard has noticed since the last round, or that were noticed before and are still there. At most so many
+ * positions are looked at, and none after one that was not taken. Returns whether the round is over; the next call begins
+ * another one. */
+bool shard_visit_moved(struct shard *shard, uint32_t positions_max, moved_visit visit,
+                       void *context);
+
+/* Something left to do of a rename of this key was refused for good: that is told. */
+void shard_tell_refused(struct shard *shard, struct bytes key, enum status status);
 
 /* Are there any? */
 bool shard_has_moved(const struct shard *shard);

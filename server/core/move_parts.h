@@ -4,6 +4,7 @@
 
 #include "alias.h"
 #include "move.h"
+#include "receipt.h"
 #include "rename_parts.h"
 
 uint16_t moved_read_tag(struct reader *from);
@@ -21,6 +22,13 @@ enum status moved_status(int rc);
 
 /* Answer with a stamp. Returns OK or NO_MEMORY. */
 enum status moved_say(struct turn *turn, enum rename_answer what, struct stamp stamp);
+
+/* May what is under a key of the same shard be here, and is not given by the store yet? Then it is asked for, and the turn's
+ * text says so: BUSY. */
+bool moved_is_to_come(struct turn *turn, struct bytes key);
+
+/* The letter of that key goes, staged. The turn is where it was then. Returns OK or an error. */
+enum status moved_drop_letter(struct turn *turn, struct bytes key);
 
 /* Is the letter of a rename here still? */
 bool moved_has_letter(struct turn *turn, uint16_t tag, uint64_t id);

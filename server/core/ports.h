@@ -137,6 +137,7 @@ enum trace_event {
     TRACE_OVERLOAD_BEGIN, /* a: queue delay, ms. */
     TRACE_OVERLOAD_END,
     TRACE_LOADED, /* a: sessions; all that the store had is in memory. */
+    TRACE_RENAME_REFUSED, /* a: position of the old key; text: why what is left to do of a rename cannot be done. */
 };
 
 struct tracer {

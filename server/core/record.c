@@ -86,24 +86,27 @@ static void open_births(struct record *record, struct reader *from)
     }
 }
 
-/* The items go to `to`, which may have room for DEDUP_ITEMS_MAX or be NULL. */
+/* The items go to `to`, which may be NULL. */
 static void read_dedup(const struct record *record, struct reader *from, struct dedup *to)
 {
     struct dedup_item passed;
     bool more = (record->flags & RECORD_DEDUP) != 0;
     uint64_t floor = 0;
-    uint32_t count = 0;
+    uint32_t count = 0, receipts = 0;
 
     if ((record->flags & RECORD_FLOOR) != 0) {
         floor = hlc_read_back(from, record->version.newest.hlc);
     }
     while (more) {
-        if (count == DEDUP_ITEMS_MAX) {
+        struct dedup_item *item = to != NULL && count < DEDUP_ROOM ? &to->items[count] : &passed;
+        more = dedup_read_item(from, &record->version, item);
+        receipts += dedup_is_receipt(item);
+        count++;
+        if (receipts > DEDUP_RECEIPTS_MAX || count - receipts > DEDUP_ITEMS_MAX) {
             fail(from);
+            count = 0;
             break;
         }
-        more = dedup_read_item(from, &record->version, to != NULL ? &to->items[count] : &passed);
-        count++;
     }
     if (to != NULL) {
         to->floor = floor;

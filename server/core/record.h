@@ -31,7 +31,8 @@
  *   back     the floor of the dedup window, if flagged
  *   items    of the dedup window, if flagged, the newest first; for each:
  *     varint   4 * (1 + bytes of results; 0: they were too large) + 2 * (stamp is newest) + 1 * more
- *     varint   client, varint sequence, stamp unless it is the newest, results
+ *     varint   client, varint sequence, stamp unless it is the newest, results; of a receipt its own client, and
+ *              it may be below the floor
  *   entries  to the end; for each:
  *     1        1 + 2 + 4 kind (enum entry_kind); 8 + 16 stamp: 0 the birth's, 1 the newest, 2 given,
  *              3 gone (below); 32 the last entry; 64 of another birth than the first; 128 a field's

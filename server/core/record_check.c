@@ -97,13 +97,14 @@ static bool check_dedup(const struct record *record)
     if ((record->flags & RECORD_FLOOR) != 0) {
         floor = hlc_read_back(&from, version->newest.hlc);
     }
-    for (uint32_t i = 0; more; i++) {
+    while (more) { /* They are not too many: it was opened. */
         struct reader peek = from;
         bool said_newest = (read_varint(&peek) & 2) != 0;
         struct dedup_item item;
         more = dedup_read_item(&from, version, &item);
-        if (from.bad || i == DEDUP_ITEMS_MAX || !stamp_valid(record, item.stamp) ||
-            stamp_compare(item.stamp, before) >= 0 || item.stamp.hlc <= floor || item.client == 0 ||
+        if (from.bad || !stamp_valid(record, item.stamp) ||
+            stamp_compare(item.stamp, before) >= 0 || item.client == 0 ||
+            (item.stamp.hlc <= floor && !dedup_is_receipt(&item)) ||
             item.results.size > DEDUP_RESULT_BYTES_MAX ||
             said_newest != (stamp_compare(item.stamp, newest) == 0)) {
             return false;

@@ -18,17 +18,14 @@ struct session_copy {
 void rename_field_change(enum session_type type, const struct session_field *field,
                          struct change *change);
 
-/* Begin the session of an intent at the key turned to, staged, in place of what is there; `id` (0: none) is what the dedup
- * window remembers. Returns OK or an error. */
-enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t id);
+/* Who has renamed, to the dedup window, with the rename's id as sequence; ids of clients are below. */
+#define RENAME_CLIENT UINT64_MAX
 
-/* Was that done before at the key turned to? So it is taken to be, too, where the window had to let go of newer writes than
- * the intent, and a session has begun or ended here since. `birth`
- * is set to that of the session; hlc 0: nobody knows. */
-bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, struct stamp *birth);
+/* Begin the session of an intent at the key turned to, staged, in place of what is there. `client` is RENAME_CLIENT, or
+ * DEDUP_RECEIPT_CLIENT: what the dedup window knows it by. Returns OK or an error. */
+enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t client);
 
-/* Is nothing to begin at the key turned to by a RENAMENX? There is a session, or one is on its way from there by a RENAMENX
- * and comes back where its new key is taken (move.h). */
+/* Is nothing to begin at the key turned to by a RENAMENX? There is a session, or one may come back (alias_may_return()). */
 bool rename_is_taken(struct turn *turn);
 
 /* Destroy what is at the key turned to. */

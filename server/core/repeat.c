@@ -97,7 +97,6 @@ bool repeat_began_since(const struct session_write *write, const struct session_
 void repeat_remember(const struct session_write *write, struct stamp stamp, struct bytes results,
                      struct dedup *dedup, struct dedup *news)
 {
-    uint64_t oldest_ms = write->now_ms > DEDUP_KEEP_MS ? write->now_ms - DEDUP_KEEP_MS : 0;
     struct dedup_item item = {
         .client = write->client,
         .sequence = write->sequence,
@@ -113,6 +112,6 @@ void repeat_remember(const struct session_write *write, struct stamp stamp, stru
     if (write->client != 0) {
         news->items[news->count++] = item;
     }
-    dedup_add(dedup, write->client != 0 ? &item : NULL, hlc_of_ms(oldest_ms));
+    dedup_add(dedup, write->client != 0 ? &item : NULL, write->now_ms);
     news->floor = dedup->floor;
 }

@@ -62,6 +62,8 @@ struct session_write {
         gone_hlc; /* Writes up to here may have been forgotten with all of their key; 0: none. */
     uint64_t taken_hlc; /* Writes up to here may be at another node, and not here; 0: none. */
     bool elsewhere; /* What is not here may live at another node: ending it leaves a tombstone. */
+    bool
+        takes_over; /* It may begin where a session may come back (alias_may_return()): in that one's place. */
 };
 
 struct session_written {

@@ -45,6 +45,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     uncovered_init(&made->cold.uncovered, memory);
     position_set_init(&made->graced, memory);
     position_set_init(&made->moved, memory);
+    position_set_init(&made->moved_round, memory);
     parking_init(&made->parking, memory);
     parking_init(&made->locks.waiting, memory);
     session_written_init(&made->written, memory);
@@ -84,6 +85,7 @@ void shard_destroy(struct shard *shard)
     uncovered_fini(&shard->cold.uncovered);
     position_set_fini(&shard->graced);
     position_set_fini(&shard->moved);
+    position_set_fini(&shard->moved_round);
     parking_fini(&shard->parking);
     parking_fini(&shard->locks.waiting);
     buffer_fini(&shard->scratch);

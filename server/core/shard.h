@@ -37,6 +37,9 @@ enum request_op {
     REQUEST_WHOLE = 5, /* shard_whole(). */
 };
 
+/* Flags of a SCAN. */
+enum { SCAN_LETTERS = 1 }; /* Also the keys of letters (move.h), whatever the prefix. */
+
 /* One request for one session (or one step of a scan). Many-key requests are split by the door. */
 struct request {
     uint64_t ticket;
@@ -44,7 +47,7 @@ struct request {
     uint8_t mode;         /* WRITE: enum write_mode. */
     uint8_t type;         /* WRITE, SCAN: enum session_type. */
     uint8_t ack;          /* WRITE: enum ack_level. */
-    uint32_t flags;       /* GET: enum get_flag. */
+    uint32_t flags;       /* GET: enum get_flag; SCAN: as above. */
     uint32_t timeout_ms;  /* 0: none. */
     uint32_t waited_ms;   /* Before it came here, for a node that could serve it. */
     uint64_t received_us; /* When it arrived, by the clock of `now_us`: for timeout, queue delay and
@@ -57,6 +60,7 @@ struct request {
     uint64_t
         taken_hlc; /* WRITE: other nodes may have taken writes up to then that are not here; 0: none. */
     bool elsewhere;                    /* WRITE: what is not here may live at another node. */
+    bool takes_over;                   /* WRITE, within the shard: as session_write's. */
     uint64_t cursor;                   /* SCAN. */
     uint32_t count;                    /* SCAN. */
     const struct procedure *procedure; /* GET, WRITE: what is done in their place; else NULL. */

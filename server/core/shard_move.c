@@ -126,15 +126,21 @@ bool moved_find_alias(struct bytes record, uint64_t id, struct stamp origin, str
 
 bool rename_is_taken(struct turn *turn)
 {
-    struct bytes record = moved_record(turn);
-    struct aliases aliases;
+    return turn_view(turn) != NULL || alias_may_return(moved_record(turn));
+}
 
-    if (turn_view(turn) != NULL) {
-        return true;
+bool moved_is_to_come(struct turn *turn, struct bytes key)
+{
+    struct shard *shard = turn->shard;
+    const struct request whole = {
+        .op = REQUEST_GET, .key = key, .position = keeper_position(shard->options.seed, key)};
+
+    if (!shard_must_wait(shard, &whole)) {
+        return false;
     }
-    return record.size > 0 && !record_is_cold(record) && alias_find(record, &aliases) == 0 &&
-           aliases.count > 0 && !aliases.ended && aliases.newest.birth.hlc == 0 &&
-           aliases.newest.birth.actor.start != 0;
+    (void)shard_want(shard, whole.position); /* Else it comes in its turn. */
+    turn->text = "a session that is on its way is still being loaded";
+    return true;
 }
 
 /* ---- The way of a session ---- */
@@ -228,25 +234,40 @@ static enum status commit_both(struct turn *turn, const struct commit *commit,
     return status;
 }
 
+/* The window of the key turned to. It is no cold one. */
+static void read_window(const struct turn *turn, struct dedup *dedup)
+{
+    struct bytes record = moved_record(turn);
+    struct record opened;
+
+    if (record.size == 0 || record_open_dedup(&opened, record, RECORD_FORMAT, dedup) != 0) {
+        dedup->count = 0;
+        dedup->floor = 0;
+    }
+}
+
+/* Was it brought back before, and is known to be? */
+static bool is_back(const struct turn *turn, uint64_t id)
+{
+    struct dedup dedup;
+
+    read_window(turn, &dedup);
+    return dedup_find(&dedup, RENAME_CLIENT, id) != NULL;
+}
+
 /* Was it committed, and has a session begun under the old key since? */
 static bool is_past(struct turn *turn, uint64_t id)
 {
-    struct session_view *view = &turn->shard->view;
-    struct bytes record = moved_record(turn);
     struct dedup dedup;
 
-    turn->opened = false;
-    return record.size > 0 && session_open_known(view, record, turn->now_ms, 0, &dedup) == 0 &&
-           !view->cold && dedup_find(&dedup, ALIAS_CLIENT, id) != NULL;
+    read_window(turn, &dedup);
+    return dedup_find(&dedup, ALIAS_CLIENT, id) != NULL;
 }
 
 /* Then that session has nothing to do with it, unless it is the one that was brought back. */
 static enum status say_past(struct turn *turn, uint64_t id)
 {
-    const struct rename_intent intent = {.id = id, .hlc = UINT64_MAX};
-    struct stamp birth;
-
-    return rename_say(turn, rename_is_applied(turn, &intent, &birth) ? RENAME_EXISTS : RENAME_DONE);
+    return rename_say(turn, is_back(turn, id) ? RENAME_EXISTS : RENAME_DONE);
 }
 
 static enum status commit_run(struct turn *turn)
@@ -256,6 +277,9 @@ static enum status commit_run(struct turn *turn)
 
     if (!commit_read(turn, &commit)) {
         return STATUS_INVALID;
+    }
+    if (moved_is_to_come(turn, commit.letter)) {
+        return STATUS_BUSY;
     }
     struct bytes intent = find_letter(turn, commit.letter);
     if (intent.size > 0) {
@@ -297,32 +321,64 @@ static struct stamp staged_birth(struct turn *turn, const struct request *whole)
     return view != NULL ? view->leader_.birth.stamp : (struct stamp){0, {0, 0}};
 }
 
+/* How it ended, and whether there are more receipts than need be. */
+static enum status say_delivered(struct turn *turn, enum rename_answer what, struct stamp birth,
+                                 uint32_t receipts)
+{
+    const uint8_t many = receipts > DEDUP_RECEIPTS_KEPT;
+    enum status status =
+        what == RENAME_DONE ? moved_say(turn, what, birth) : rename_say(turn, what);
+
+    return status == STATUS_OK && buffer_append(turn->answer, bytes_of(&many, 1)) != 0
+               ? STATUS_NO_MEMORY
+               : status;
+}
+
+/* There is something. Whoever delivers it later must find that so, too: it is brought back. */
+static enum status refuse(struct turn *turn, uint64_t id, uint32_t receipts)
+{
+    struct bytes record = moved_record(turn);
+    struct stamp stamp = moved_stamp(turn, record);
+    enum status status =
+        moved_status(receipt_refuse(record, stamp, id, &turn->shard->written.record));
+
+    status = status == STATUS_OK ? moved_stage(turn, stamp, false) : status;
+    return status == STATUS_OK ? say_delivered(turn, RENAME_EXISTS, stamp, receipts + 1) : status;
+}
+
 static enum status deliver_run(struct turn *turn)
 {
     const struct request *whole = turn->request;
     struct shard *shard = turn->shard;
     struct rename_intent intent;
-    struct stamp birth;
+    struct dedup dedup;
 
     if (!rename_intent_read(whole->body, &intent) || !bytes_equal(intent.key, whole->key)) {
         return STATUS_INVALID;
     }
-    if (rename_is_applied(turn, &intent, &birth)) {
-        return moved_say(turn, RENAME_DONE, birth);
+    read_window(turn, &dedup);
+    const uint32_t receipts = dedup_receipts(&dedup);
+    const struct dedup_item *receipt = receipt_find(&dedup, intent.id);
+    if (receipt != NULL) {
+        return say_delivered(turn, receipt_is_refusal(receipt) ? RENAME_EXISTS : RENAME_DONE,
+                             receipt->stamp, receipts);
     }
-    turn->opened = false;
+    if (!dedup_takes_receipt(&dedup, turn->now_ms)) {
+        return rename_say(turn, RENAME_WAIT);
+    }
     if (intent.number != 0 && rename_is_taken(turn)) {
-        return rename_say(turn, RENAME_EXISTS);
+        return refuse(turn, intent.id, receipts);
     }
     if (intent.hlc > shard->hlc) {
         shard->hlc = intent.hlc; /* It comes after the commit. */
     }
-    enum status status = rename_paste(turn, &intent, intent.id);
-    return status == STATUS_OK ? moved_say(turn, RENAME_DONE, staged_birth(turn, whole)) : status;
+    enum status status = rename_paste(turn, &intent, DEDUP_RECEIPT_CLIENT);
+    return status == STATUS_OK
+               ? say_delivered(turn, RENAME_DONE, staged_birth(turn, whole), receipts + 1)
+               : status;
 }
 
-/* The letter goes. The turn is where it was then. */
-static enum status drop_letter(struct turn *turn, struct bytes key)
+enum status moved_drop_letter(struct turn *turn, struct bytes key)
 {
     const struct request *whole = turn->request;
     const struct policy *policy = turn->policy;
@@ -352,7 +408,12 @@ static enum status arrive_run(struct turn *turn)
     if (body.bad || id == 0) {
         return STATUS_INVALID;
     }
-    enum status status = drop_letter(turn, move_letter_key(tag, id, room));
+    struct bytes letter = move_letter_key(tag, id, room);
+    if (moved_is_to_come(turn, letter)) {
+        return STATUS_BUSY;
+    }
+    const uint8_t went = moved_has_letter(turn, tag, id);
+    enum status status = moved_drop_letter(turn, letter);
     if (status != STATUS_OK) {
         return status;
     }
@@ -364,33 +425,54 @@ static enum status arrive_run(struct turn *turn)
     if (rc != -ENOENT) {
         status = rc == 0 ? moved_stage(turn, stamp, false) : moved_status(rc);
     }
+    return status == STATUS_OK ? rename_say_with(turn, RENAME_DONE, bytes_of(&went, 1)) : status;
+}
+
+/* The session begins again under its old key, and the letter goes. Where another one is there that knows nothing of the
+ * rename, the letter stays: it waits for that to end. What was deleted by who did not know of the rename stays so. */
+static enum status bring_back(struct turn *turn, const struct rename_intent *intent,
+                              struct bytes letter)
+{
+    const struct request *whole = turn->request;
+    const struct policy *policy = turn->policy;
+    const bool is_done = is_back(turn, intent->id), is_free = turn_view(turn) == NULL;
+    struct bytes record = moved_record(turn);
+    struct aliases aliases = {.count = 0};
+
+    if (record.size > 0 && alias_find(record, &aliases) != 0) {
+        return STATUS_DAMAGED;
+    }
+    const bool is_known = aliases.count > 0 && aliases.newest.id == intent->id;
+    if (!is_done && !is_free && is_known && !aliases.ended) {
+        return rename_say(turn, RENAME_WAIT);
+    }
+    enum status status = moved_drop_letter(turn, letter);
+    if (status == STATUS_OK && !is_done && is_free && !(is_known && aliases.ended)) {
+        status = rename_paste(turn, intent, RENAME_CLIENT);
+        turn->request = whole;
+        turn->policy = policy;
+    }
     return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
 }
 
 static enum status back_run(struct turn *turn)
 {
-    const struct request *whole = turn->request;
-    const struct policy *policy = turn->policy;
-    struct reader body = reader_of(whole->body);
+    struct reader body = reader_of(turn->request->body);
     uint16_t tag = moved_read_tag(&body);
     uint8_t room[MOVE_KEY_BYTES];
     struct rename_intent intent;
-    struct stamp birth;
 
     if (!rename_intent_read(read_bytes(&body, reader_left(&body)), &intent) || intent.id == 0) {
         return STATUS_INVALID;
     }
-    bool applied = rename_is_applied(turn, &intent, &birth);
+    struct bytes letter = move_letter_key(tag, intent.id, room);
+    if (moved_is_to_come(turn, letter)) {
+        return STATUS_BUSY;
+    }
     if (!moved_has_letter(turn, tag, intent.id)) {
-        return rename_say(turn, applied ? RENAME_DONE : RENAME_NONE);
+        return rename_say(turn, is_back(turn, intent.id) ? RENAME_DONE : RENAME_NONE);
     }
-    enum status status = drop_letter(turn, move_letter_key(tag, intent.id, room));
-    if (status == STATUS_OK && !applied && turn_view(turn) == NULL) {
-        status = rename_paste(turn, &intent, intent.id);
-        turn->request = whole;
-        turn->policy = policy;
-    }
-    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
+    return bring_back(turn, &intent, letter);
 }
 
 const struct procedure move_probe = {.name = "move-probe", .inner = true, .run = probe_run};
@@ -409,7 +491,8 @@ const struct procedure move_deliver = {.name = "move-deliver",
 const struct procedure move_arrive = {.name = "move-arrive",
                                       .inner = true,
                                       .run = arrive_run,
-                                      .ends = true};
+                                      .ends = true,
+                                      .safe = true};
 const struct procedure move_back = {.name = "move-back",
                                     .inner = true,
                                     .run = back_run,

@@ -88,7 +88,7 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
     if (turn->staged == NULL) {
         status = shard_apply(shard, &write, policy, record, &turn->text);
     } else {
-        status = shard_make(shard, &write, policy, record);
+        status = shard_make(shard, &write, policy, record, &turn->text);
         if (status == STATUS_OK && shard->written.changed) {
             status = shard_stage(turn, &write);
         }

@@ -193,8 +193,11 @@ static bool scan_wants(const struct scan *scan, uint64_t position, struct bytes 
 {
     struct session_view *view = &scan->shard->view;
 
-    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key) ||
-        move_is_letter(key)) {
+    if (move_is_letter(key)) {
+        return (scan->request->flags & SCAN_LETTERS) != 0 &&
+               shard_open(scan->shard, record, scan->shard->now_ms) == 0 && view->live;
+    }
+    if (!bytes_starts_with(key, scan->request->key) || rename_is_journal(key)) {
         return false;
     }
     shard_give_grace_early(scan->shard, position, record);

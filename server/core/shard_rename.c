@@ -5,9 +5,6 @@
 
 #include "slot.h"
 
-/* Who has renamed, to the dedup window; ids of clients are below. */
-static const uint64_t rename_client = UINT64_MAX;
-
 /* ---- The journal's keys ---- */
 
 static const uint8_t journal_head[] = {1, 'r', '{'};
@@ -96,8 +93,9 @@ enum status rename_destroy(struct turn *turn)
 }
 
 /* Begin the copy at the key turned to, in place of what is there. What was allowed under one key is under another;
- * `id` (0: none) is what the dedup window remembers. */
-static enum status paste(struct turn *turn, const struct session_copy *copy, uint64_t id)
+ * `client` (0: none) and `id` are what the dedup window remembers. */
+static enum status paste(struct turn *turn, const struct session_copy *copy, uint64_t client,
+                         uint64_t id)
 {
     struct policy policy = *turn->policy;
     struct request request = *turn->request;
@@ -106,9 +104,10 @@ static enum status paste(struct turn *turn, const struct session_copy *copy, uin
     if (status != STATUS_OK) {
         return status;
     }
-    request.client = id == 0 ? 0 : rename_client;
+    request.client = client;
     request.sequence = id;
     request.retry_hlc = 0;
+    request.takes_over = true;
     turn_to(turn, &request);
     policy.rules.session_bytes_max = SESSION_BYTES_MAX;
     policy.rules.fields_max = SESSION_FIELDS_MAX;
@@ -145,7 +144,7 @@ enum status turn_rename(struct turn *turn, struct bytes target, bool only_new,
     if (only_new && rename_is_taken(turn)) {
         *answer = RENAME_EXISTS;
     } else {
-        status = paste(turn, &copy, 0);
+        status = paste(turn, &copy, 0, 0);
     }
     struct request again = *old;
     turn_to(turn, &again);
@@ -258,7 +257,9 @@ static bool has_changed(const struct record *record, uint64_t hlc)
     return changed;
 }
 
-bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, struct stamp *birth)
+/* Was that done before at the key turned to? So it is taken to be, too, where the window had to let go of newer writes than
+ * the intent, and a session has begun or ended here since: nobody else could begin or end one, as the key is locked. */
+static bool is_applied(struct turn *turn, const struct rename_intent *intent)
 {
     const struct request *request = turn->request;
     struct bytes record = shard_find(turn->shard, request->position, request->key);
@@ -266,20 +267,16 @@ bool rename_is_applied(struct turn *turn, const struct rename_intent *intent, st
     struct dedup dedup;
 
     turn->opened = false;
-    *birth = (struct stamp){.hlc = 0};
     if (record.size == 0 || session_open_known(view, record, turn->now_ms, 0, &dedup) != 0 ||
         view->cold) {
         return false;
     }
-    const struct dedup_item *item = dedup_find(&dedup, rename_client, intent->id);
-    if (item != NULL) {
-        *birth = item->stamp;
-    }
     /* The session that it begins is newer: what was only written to does not hide that. */
-    return item != NULL || (dedup.floor > intent->hlc && has_changed(&view->record_, intent->hlc));
+    return dedup_find(&dedup, RENAME_CLIENT, intent->id) != NULL ||
+           (dedup.floor > intent->hlc && has_changed(&view->record_, intent->hlc));
 }
 
-enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t id)
+enum status rename_paste(struct turn *turn, const struct rename_intent *intent, uint64_t client)
 {
     struct session_view view;
     struct session_copy copy;
@@ -294,20 +291,18 @@ enum status rename_paste(struct turn *turn, const struct rename_intent *intent, 
     if (status == STATUS_OK && turn_stage(turn) != 0) {
         status = STATUS_NO_MEMORY;
     }
-    return status == STATUS_OK ? paste(turn, &copy, id) : status;
+    return status == STATUS_OK ? paste(turn, &copy, client, intent->id) : status;
 }
 
 static enum status apply_run(struct turn *turn)
 {
     struct rename_intent intent;
-    struct stamp birth;
 
     if (!rename_intent_read(turn->request->body, &intent)) {
         return STATUS_INVALID;
     }
-    enum status status = rename_is_applied(turn, &intent, &birth)
-                             ? STATUS_OK
-                             : rename_paste(turn, &intent, intent.id);
+    enum status status =
+        is_applied(turn, &intent) ? STATUS_OK : rename_paste(turn, &intent, RENAME_CLIENT);
     return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
 }
 

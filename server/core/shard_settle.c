@@ -261,6 +261,83 @@ static enum status late_run(struct turn *turn)
     return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
 }
 
+/* ---- What is over ---- */
+
+static enum status forget_run(struct turn *turn)
+{
+    struct reader body = reader_of(turn->request->body);
+    uint64_t id = read_u64(&body);
+    struct bytes record = moved_record(turn);
+    int rc = -ENOENT;
+
+    if (body.bad) {
+        return STATUS_INVALID;
+    }
+    struct stamp stamp = moved_stamp(turn, record);
+    if (record.size > 0 && !record_is_cold(record)) {
+        rc = receipt_remove(record, stamp, id, &turn->shard->written.record);
+    }
+    enum status status = STATUS_OK;
+    if (rc != -ENOENT) {
+        status = rc == 0 ? moved_stage(turn, stamp, false) : moved_status(rc);
+    }
+    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
+}
+
+/* The old key does not wait for it any more. */
+static enum status drop_alias(struct turn *turn, struct bytes old, uint64_t id)
+{
+    const struct request *whole = turn->request;
+    const struct policy *policy = turn->policy;
+    struct request request = *whole;
+
+    request.key = old;
+    turn_to(turn, &request);
+    struct bytes record = moved_record(turn);
+    struct stamp stamp = moved_stamp(turn, record);
+    int rc = record.size == 0 || record_is_cold(record)
+                 ? -ENOENT
+                 : alias_arrive(record, stamp, id, (struct stamp){0, {0, 0}},
+                                &turn->shard->written.record);
+    enum status status = STATUS_OK;
+    if (rc != -ENOENT) {
+        status = rc == 0 ? moved_stage(turn, stamp, false) : moved_status(rc);
+    }
+    turn->request = whole;
+    turn->policy = policy;
+    turn->opened = false;
+    return status;
+}
+
+static enum status drop_run(struct turn *turn)
+{
+    struct reader body = reader_of(turn->request->body);
+    const uint8_t reserved = read_u8(&body);
+    struct bytes prefix = read_bytes(&body, reader_left(&body));
+    struct rename_intent intent;
+    struct buffer *copy = &turn->shard->answer;
+
+    if (body.bad) {
+        return STATUS_INVALID;
+    }
+    struct bytes value = rename_own_value(turn_view(turn));
+    if (value.size == 0 || buffer_append(copy, value) != 0 ||
+        !rename_intent_read(buffer_bytes(copy), &intent)) {
+        return rename_say(turn, RENAME_NONE);
+    }
+    struct bytes old = session_key(intent.record);
+    if (old.size == 0 || !bytes_starts_with(old, prefix) ||
+        (reserved != 0 && old.data[0] == reserved)) {
+        return rename_say(turn, RENAME_NONE);
+    }
+    if (moved_is_to_come(turn, old)) {
+        return STATUS_BUSY;
+    }
+    enum status status = moved_drop_letter(turn, turn->request->key);
+    status = status == STATUS_OK ? drop_alias(turn, old, intent.id) : status;
+    return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
+}
+
 /* ---- What the shard notices ---- */
 
 void shard_note_moved(struct shard *shard, uint64_t position)
@@ -282,49 +359,98 @@ bool shard_is_moved(const struct shard *shard, struct bytes record)
     return view->renamed && alias_find(view->record, &aliases) == 0 && alias_is_unsettled(&aliases);
 }
 
+void shard_tell_refused(struct shard *shard, struct bytes key, enum status status)
+{
+    shard_trace(shard, TRACE_RENAME_REFUSED, keeper_position(shard->options.seed, key),
+                bytes_of_string(status_name(status)));
+}
+
 bool shard_has_moved(const struct shard *shard)
 {
-    return shard->moved.count > 0 || shard->moved.has_zero;
+    const struct position_set *round = &shard->moved_round;
+
+    return shard->moved.count > 0 || shard->moved.has_zero || round->count > 0 || round->has_zero;
 }
 
 struct visiting {
     struct shard *shard;
-    void (*visit)(void *context, struct bytes key, bool letter);
+    moved_visit visit;
     void *context;
+    bool stopped;
 };
+
+/* Whither the letter in view goes; empty where that cannot be read. */
+static struct bytes target_of(struct session_view *view)
+{
+    struct rename_intent intent;
+
+    return rename_intent_read(rename_own_value(view), &intent) ? intent.key : bytes_of(NULL, 0);
+}
 
 static bool visit_record(void *context, uint64_t position, struct bytes record)
 {
     struct visiting *visiting = context;
     struct shard *shard = visiting->shard;
-    struct bytes key = session_key(record);
+    struct bytes key = session_key(record), target = bytes_of(NULL, 0);
     bool letter = move_is_letter(key);
 
     if (session_open(&shard->view, record, shard->now_ms) != 0 || !shard_is_moved(shard, record)) {
         return true;
     }
-    shard_note_moved(shard, position);
-    if (!letter || hlc_ms(session_newest_stamp(record)) + MOVE_SETTLE_MS <= shard->now_ms) {
-        visiting->visit(visiting->context, key, letter);
+    if (letter) {
+        target = target_of(&shard->view);
     }
+    if ((!letter || hlc_ms(session_newest_stamp(record)) + MOVE_SETTLE_MS <= shard->now_ms) &&
+        !visiting->visit(visiting->context, key, target)) {
+        visiting->stopped = true;
+        return false;
+    }
+    shard_note_moved(shard, position);
     return true;
 }
 
-void shard_visit_moved(struct shard *shard,
-                       void (*visit)(void *context, struct bytes key, bool letter), void *context)
+/* What was noted since is the next round. */
+static void begin_round(struct shard *shard)
 {
-    struct visiting visiting = {.shard = shard, .visit = visit, .context = context};
-    struct position_set noted = shard->moved;
-    uint64_t position;
-    size_t at = 0;
-
+    shard->moved_round = shard->moved;
+    shard->moved_at = 0;
     position_set_init(&shard->moved, shard->memory);
-    while (position_set_next(&noted, &at, &position)) {
-        keeper_visit(shard->keeper, position, visit_record, &visiting);
-    }
-    position_set_fini(&noted);
 }
 
+bool shard_visit_moved(struct shard *shard, uint32_t positions_max, moved_visit visit,
+                       void *context)
+{
+    struct visiting visiting = {.shard = shard, .visit = visit, .context = context};
+    struct position_set *round = &shard->moved_round;
+    uint64_t position;
+
+    if (round->count == 0 && !round->has_zero) {
+        begin_round(shard);
+    }
+    while (positions_max-- > 0) {
+        size_t at = shard->moved_at;
+        if (!position_set_next(round, &shard->moved_at, &position)) {
+            position_set_fini(round);
+            return true;
+        }
+        keeper_visit(shard->keeper, position, visit_record, &visiting);
+        if (visiting.stopped) {
+            shard->moved_at = at;
+            return false;
+        }
+    }
+    return false;
+}
+
+const struct procedure move_forget = {.name = "move-forget",
+                                      .inner = true,
+                                      .run = forget_run,
+                                      .ends = true};
+const struct procedure move_drop = {.name = "move-drop",
+                                    .inner = true,
+                                    .run = drop_run,
+                                    .ends = true,
+                                    .safe = true};
 const struct procedure move_look = {.name = "move-look", .inner = true, .run = look_run};
 const struct procedure move_settle = {.name = "move-settle",
                                       .inner = true,

@@ -151,8 +151,10 @@ struct shard {
     struct cold_state cold;
 
     struct shard_locks locks;
-    uint64_t renames[RENAMES_MAX]; /* Who has each journal (rename.h); 0: nobody. */
-    struct position_set moved;     /* Where something may be left to do (move.h). */
+    uint64_t renames[RENAMES_MAX];   /* Who has each journal (rename.h); 0: nobody. */
+    struct position_set moved;       /* Where something may be left to do (move.h)... */
+    struct position_set moved_round; /* ... as of the round that is gone through... */
+    size_t moved_at;                 /* ... and where in it. */
 };
 
 /* A key's record and what it says at a time. */
@@ -219,9 +221,9 @@ void shard_account(struct shard *shard, uint64_t position, struct bytes key, str
 bool shard_begin_write(struct shard *shard, const struct request *request,
                        const struct policy *policy, bool ends, struct bytes *record,
                        uint64_t now_us);
-/* Apply alone: into shard->written. */
+/* Apply alone: into shard->written. Returns OK or an error, with `text` where it is BUSY. */
 enum status shard_make(struct shard *shard, const struct request *request,
-                       const struct policy *policy, struct bytes record);
+                       const struct policy *policy, struct bytes record, const char **text);
 /* Apply, log, store: into shard->written. Returns OK or an error, with `text`. */
 enum status shard_apply(struct shard *shard, const struct request *request,
                         const struct policy *policy, struct bytes record, const char **text);

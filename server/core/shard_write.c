@@ -13,6 +13,8 @@
 
 static const char no_replica_text[] =
     "no other owner of the session can be reached, and its policy says on_no_replica = refuse";
+static const char returning_text[] =
+    "the session of this key is being renamed, and comes back where its new key is taken";
 static const char no_archive_text[] = "no archive is configured";
 
 /* What is wrong with the request as it stands; OK where nothing is. */
@@ -56,8 +58,8 @@ static uint64_t gone_hlc(const struct shard *shard)
     return shard->gone_hlc > shard->restored_hlc ? shard->gone_hlc : shard->restored_hlc;
 }
 
-static enum status apply(struct shard *shard, const struct request *request,
-                         const struct policy *policy, struct bytes record)
+enum status shard_make(struct shard *shard, const struct request *request,
+                       const struct policy *policy, struct bytes record, const char **text)
 {
     const struct session_write write = {
         .key = request->key,
@@ -79,9 +81,13 @@ static enum status apply(struct shard *shard, const struct request *request,
         .gone_hlc = gone_hlc(shard),
         .taken_hlc = request->taken_hlc,
         .elsewhere = request->elsewhere,
+        .takes_over = request->takes_over,
     };
 
     enum status status = session_write(&write, &shard->written);
+    if (status == STATUS_BUSY) {
+        *text = returning_text;
+    }
     return status == STATUS_NO_MEMORY ? STATUS_MEMORY_FULL : status;
 }
 
@@ -195,16 +201,10 @@ static enum status store(struct shard *shard, const struct request *request, str
     return STATUS_OK;
 }
 
-enum status shard_make(struct shard *shard, const struct request *request,
-                       const struct policy *policy, struct bytes record)
-{
-    return apply(shard, request, policy, record);
-}
-
 enum status shard_apply(struct shard *shard, const struct request *request,
                         const struct policy *policy, struct bytes record, const char **text)
 {
-    enum status status = apply(shard, request, policy, record);
+    enum status status = shard_make(shard, request, policy, record, text);
 
     if (status == STATUS_OK && shard->written.changed) {
         status = store(shard, request, record, text);

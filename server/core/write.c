@@ -9,11 +9,14 @@
  * this write.) A blind birth at or below the death's `until` would be dropped by every join: it is refused
  * here.
  *
+ * Where a session is on its way from here and may come back (alias.h), none begins: BUSY.
+ *
  * A list of only touches is no write: nothing is stamped or remembered, the clock slides.
  */
 #include <assert.h>
 #include <errno.h>
 
+#include "alias.h"
 #include "limits.h"
 #include "repeat.h"
 #include "rewrite.h"
@@ -77,7 +80,7 @@ static enum status open_present(const struct session_write *write, struct edit *
     dedup->floor = 0;
     dedup->count = 0;
     record_init(&view->record_, write->key);
-    view->live = view->expired = view->faded = view->tombstone = false;
+    view->live = view->expired = view->faded = view->tombstone = view->renamed = false;
     view->type = SESSION_NONE;
     view->absolute_ms = view->idle_ms = 0;
     view->field_count = view->siblings_hidden = 0;
@@ -131,6 +134,9 @@ static enum status check_conditions(const struct session_write *write, struct ed
     /* What is expired has changed since its token was given. */
     if (conditional && (view->expired || !token_equal(edit->old, write->if_version))) {
         return STATUS_VERSION_MISMATCH;
+    }
+    if (view->renamed && !write->takes_over && alias_may_return(write->record)) {
+        return STATUS_BUSY;
     }
     edit->fresh = edit->effect = true;
     edit->birth = (struct birth){

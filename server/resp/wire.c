@@ -69,6 +69,10 @@ static const struct procedure *special_at(uint32_t number)
         return &move_late;
     case 20:
         return &move_settle;
+    case 21:
+        return &move_forget;
+    case 22:
+        return &move_drop;
     default:
         return NULL;
     }

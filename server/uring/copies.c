@@ -95,6 +95,11 @@ uint32_t copies_guess(struct shard_thread *thread, uint32_t slot)
     return node != 0 ? node : table_of(thread)->owners[slot].nodes[0];
 }
 
+bool copies_hears(struct shard_thread *thread, uint32_t slot)
+{
+    return first_heard(thread, slot, true) != 0;
+}
+
 /* ---- Routes ---- */
 
 /* All that are owned; what is only to be owned does not count. */

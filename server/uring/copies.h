@@ -50,6 +50,9 @@ void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
 /* Who coordinates a slot of any thread, as far as can be told: the first owner that was heard lately. 0: it has none. */
 uint32_t copies_guess(struct shard_thread *thread, uint32_t slot);
 
+/* Was any owner of a slot of any thread heard lately? */
+bool copies_hears(struct shard_thread *thread, uint32_t slot);
+
 /* Who was not heard for so long is passed over (options.cluster.silence_ms). */
 uint64_t copies_silence_us(const struct shard_thread *thread);
 

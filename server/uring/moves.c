@@ -24,6 +24,7 @@ enum step {
     STEP_DELIVER,
     STEP_ARRIVE,
     STEP_BACK,
+    STEP_FORGET,
 };
 
 struct move {
@@ -34,6 +35,8 @@ struct move {
     bool only_new;
     bool found;  /* As a letter: nobody waits for it. */
     bool unsure; /* A commit was asked for, and not answered. */
+    bool again;  /* What follows it was asked for more than once... */
+    bool many;   /* ... and the new key has more receipts than need be. */
     uint64_t begun_us;
     uint32_t from_size, to_size;
     uint8_t keys[2 * KEY_BYTES_MAX];
@@ -99,14 +102,25 @@ static void go_on(struct shard_thread *thread, struct move *move, enum step step
     task_go_on(thread, &move->task, delay_us);
 }
 
-/* Of one life of the node, and of no other. */
+/* Of one life of one node, and of no other, whatever the clock says: by the number of the life, and a count within it. Two
+ * of one life are never the same; of two lives they are as hashes of 64 bits are. */
+uint64_t moves_id(struct actor actor, uint32_t shard, uint64_t count)
+{
+    uint64_t id = (uint64_t)actor.start << 32 | actor.node;
+
+    /* The mixer of Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014. */
+    for (int round = 0; round < 2; round++) {
+        id = (id ^ id >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        id = (id ^ id >> 27) * UINT64_C(0x94d049bb133111eb);
+        id ^= id >> 31;
+        id += round == 0 ? (uint64_t)shard << 56 | (count & UINT64_C(0xffffffffffffff)) : 0;
+    }
+    return id != 0 ? id : 1;
+}
+
 static uint64_t next_id(struct shard_thread *thread)
 {
-    uint64_t id = thread->now_ms << 20 |
-                  (uint64_t)(thread->plane->options.actor.node & 0xfff) << 8 | thread->index;
-
-    thread->rename_id = id <= thread->rename_id ? thread->rename_id + (1 << 20) : id;
-    return thread->rename_id;
+    return moves_id(thread->plane->options.actor, thread->index, ++thread->moves.begun);
 }
 
 /* ---- A step ---- */
@@ -125,7 +139,7 @@ static bool make_request(struct shard_thread *thread, struct move *move, struct 
     static const struct procedure *const procedures[] = {
         [STEP_FIND] = &rename_find, [STEP_PROBE] = &move_probe,     [STEP_COMMIT] = &move_commit,
         [STEP_TAKE] = &move_take,   [STEP_DELIVER] = &move_deliver, [STEP_ARRIVE] = &move_arrive,
-        [STEP_BACK] = &move_back,
+        [STEP_BACK] = &move_back,   [STEP_FORGET] = &move_forget,
     };
     size_t room = 11 + KEY_BYTES_MAX + STAMP_BYTES + MOVE_KEY_BYTES;
     room += move->step == STEP_BACK ? move->intent.size : 0;
@@ -175,6 +189,11 @@ static bool make_request(struct shard_thread *thread, struct move *move, struct 
         *at++ = (uint8_t)move->tag;
         memcpy(at, move->intent.data, move->intent.size);
         at += move->intent.size;
+        break;
+    case STEP_FORGET:
+        request->key = to_key(move);
+        store_u64(at, move->id);
+        at += 8;
         break;
     }
     request->body = bytes_of(body, (size_t)(at - body));
@@ -231,13 +250,18 @@ static bool set_keys(struct move *move, struct bytes bytes)
 static void delivered(struct shard_thread *thread, struct move *move, enum rename_answer what,
                       struct bytes rest)
 {
+    struct reader reader = reader_of(rest);
+
     if (what == RENAME_EXISTS) {
+        move->many = read_u8(&reader) != 0;
         go_on(thread, move, STEP_BACK, 0);
         return;
     }
+    struct bytes birth = read_bytes(&reader, sizeof move->birth);
+    move->many = read_u8(&reader) != 0;
     memset(move->birth, 0, sizeof move->birth);
-    if (rest.size == sizeof move->birth) {
-        memcpy(move->birth, rest.data, sizeof move->birth);
+    if (!reader.bad) {
+        memcpy(move->birth, birth.data, sizeof move->birth);
     }
     if (!move->only_new) {
         reply(thread, move, STATUS_OK, true);
@@ -245,9 +269,37 @@ static void delivered(struct shard_thread *thread, struct move *move, enum renam
     go_on(thread, move, STEP_ARRIVE, 0);
 }
 
+/* It is over, and its letter gone. Its receipt may go too, where there are many, and nobody but this one has been at it: who
+ * finds a letter waits for longer, and who was asked once does not do it twice. */
+static void over(struct shard_thread *thread, struct move *move, bool moved, bool letter_went)
+{
+    bool quick = thread->now_us - move->begun_us < MOVE_SETTLE_MS * UINT64_C(1000) / 2;
+
+    if (move->many && letter_went && quick && !move->found && !move->again) {
+        reply(thread, move, STATUS_OK, moved);
+        go_on(thread, move, STEP_FORGET, 0);
+    } else {
+        end(thread, move, STATUS_OK, moved);
+    }
+}
+
+/* It is waited for. */
+static void wait(struct shard_thread *thread, struct move *move)
+{
+    if (!move->found && thread->now_us - move->begun_us < MOVE_PATIENCE_MS * 1000) {
+        go_on(thread, move, (enum step)move->step, MOVE_RETRY_US);
+    } else {
+        end(thread, move, STATUS_MAYBE_APPLIED, false); /* It is found again. */
+    }
+}
+
 static void step_done(struct shard_thread *thread, struct move *move, enum rename_answer what,
                       struct bytes rest)
 {
+    if (what == RENAME_WAIT) {
+        wait(thread, move);
+        return;
+    }
     switch ((enum step)move->step) {
     case STEP_FIND:
         if (what == RENAME_DONE) {
@@ -283,10 +335,13 @@ static void step_done(struct shard_thread *thread, struct move *move, enum renam
         delivered(thread, move, what, rest);
         break;
     case STEP_ARRIVE:
-        end(thread, move, STATUS_OK, true);
+        over(thread, move, true, rest.size > 0 && rest.data[0] != 0);
         break;
-    case STEP_BACK:
-        end(thread, move, STATUS_OK, what == RENAME_NONE);
+    case STEP_BACK: /* Whoever brought it back: it was not delivered, and will not be. */
+        over(thread, move, false, what == RENAME_DONE);
+        break;
+    case STEP_FORGET:
+        end(thread, move, STATUS_OK, true);
         break;
     }
 }
@@ -308,7 +363,7 @@ static void fail(struct shard_thread *thread, struct move *move, enum status sta
 {
     bool is_committed = move->step > STEP_TAKE || move->unsure;
 
-    if (move->step == STEP_ARRIVE) {
+    if (move->step == STEP_ARRIVE || move->step == STEP_FORGET) {
         end(thread, move, STATUS_OK, true); /* It was delivered. */
     } else {
         end(thread, move, is_committed ? STATUS_MAYBE_APPLIED : status, false);
@@ -329,6 +384,7 @@ static void answered(struct shard_thread *thread, struct task *task,
     } else if (answer->status == STATUS_NOT_FOUND && move->step == STEP_COMMIT) {
         step_done(thread, move, RENAME_NONE, answer->bytes);
     } else if (may_repeat(thread, move, answer->status)) {
+        move->again = move->again || move->step >= STEP_COMMIT;
         go_on(thread, move, (enum step)move->step, MOVE_RETRY_US);
     } else {
         fail(thread, move, answer->status);
@@ -401,25 +457,26 @@ static void begin_found(struct shard_thread *thread, struct bytes letter_key)
     }
 }
 
-static void found(void *context, struct bytes key, bool letter)
+static bool found(void *context, struct bytes key, struct bytes target)
 {
     struct shard_thread *thread = context;
-    struct moves_found *moves = &thread->moves;
     struct copies_route route;
 
-    if (moves->seen++ < moves->hand || moves->count >= MOVES_FOUND_MAX) {
-        return;
+    if (thread->moves.count >= MOVES_FOUND_MAX) {
+        return false; /* Once there is a place again. */
     }
-    moves->hand = moves->seen;
     copies_find(thread, slot_of_key(key), false, &route);
     if (route.kind != ROUTE_LOCAL) {
-        return;
+        return true;
     }
-    if (letter) {
+    if (!move_is_letter(key)) {
+        if (!settles_has(thread, key)) {
+            settles_begin(thread, key);
+        }
+    } else if (target.size == 0 || copies_hears(thread, slot_of_key(target))) {
         begin_found(thread, key);
-    } else if (!settles_has(thread, key)) {
-        settles_begin(thread, key);
     }
+    return true;
 }
 
 uint64_t moves_turn(struct shard_thread *thread)
@@ -431,9 +488,7 @@ uint64_t moves_turn(struct shard_thread *thread)
     }
     if (thread->now_us >= moves->due_us) {
         moves->due_us = thread->now_us + MOVES_LOOK_MS * 1000;
-        moves->seen = 0;
-        shard_visit_moved(thread->shard, found, thread);
-        moves->hand = moves->hand >= moves->seen ? 0 : moves->hand;
+        (void)shard_visit_moved(thread->shard, MOVES_VISIT_MAX, found, thread);
     }
     return moves->due_us - thread->now_us;
 }

@@ -6,7 +6,8 @@
  * told, of what was committed MAYBE_APPLIED, and that is left to whoever finds the letter.
  *
  * A letter is found, and what is to be settled (settles.h), by the shard (shard_visit_moved()), at which each thread
- * looks every MOVES_LOOK_MS; what it coordinates becomes a task, MOVES_FOUND_MAX of them at a time, each in its turn.
+ * looks every MOVES_LOOK_MS, at MOVES_VISIT_MAX positions of those that are noted; what it coordinates becomes a task,
+ * MOVES_FOUND_MAX of them at a time, each in its turn. A letter none of whose new key's owners is heard stays where it is.
  *
  * Threads: the shard's.
  */
@@ -17,19 +18,27 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "stamp.h"
 
-enum { MOVES_FOUND_MAX = 16, MOVES_LOOK_MS = 250, MOVE_PATIENCE_MS = 10000 };
+enum {
+    MOVES_FOUND_MAX = 16,
+    MOVES_VISIT_MAX = 512,
+    MOVES_LOOK_MS = 250,
+    MOVE_PATIENCE_MS = 10000,
+};
 
 struct connection;
 struct shard_thread;
 
 /* What a thread has found. */
 struct moves_found {
+    uint64_t begun;  /* By clients: their ids. */
     uint32_t count;  /* Tasks... */
     uint64_t due_us; /* ... and when it looks again. */
-    uint32_t seen;   /* Of what it comes by now so many were passed... */
-    uint32_t hand;   /* ... of which those had their turn before. */
 };
+
+/* The id of the rename that this shard of a node begins as that one of its life. Not 0. */
+uint64_t moves_id(struct actor actor, uint32_t shard, uint64_t count);
 
 /* Begin one whose end is the reply to request `number` of the connection. Returns 0 or -ENOMEM. */
 int moves_begin(struct shard_thread *thread, struct connection *connection, uint64_t number,

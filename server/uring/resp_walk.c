@@ -8,6 +8,7 @@
 #include "gather.h"
 #include "glob.h"
 #include "heap.h"
+#include "move.h"
 #include "plane_private.h"
 #include "resp_cluster.h"
 #include "resp_door.h"
@@ -33,7 +34,8 @@ struct walk {
     bool everything; /* All databases. */
     bool deletes;    /* The keys of this step. */
     bool again;      /* Not all of them could be deleted. */
-    uint32_t left;   /* Answers to that. */
+    uint8_t drop[1 + RESP_PREFIX_BYTES]; /* What of the letters is (move_drop). */
+    uint32_t left;                       /* Answers to that. */
     uint64_t count;
     const char *error;
     enum status status; /* Of a shard; OK: see `error`. */
@@ -128,6 +130,7 @@ static void ask_keys(struct shard_thread *thread, struct walk *walk)
         .op = REQUEST_SCAN,
         .key = buffer_bytes(&walk->prefix),
         .cursor = walk->cursor,
+        .flags = is_flush(walk) ? SCAN_LETTERS : 0,
         .count = is_flush(walk) ? FLUSH_STEP_KEYS : SCAN_COUNT_MAX,
     };
 
@@ -140,6 +143,7 @@ static void ask_keys(struct shard_thread *thread, struct walk *walk)
     }
     walk->sweep.cursor = walk->cursor;
     walk->sweep.count = request.count;
+    walk->sweep.flags = request.flags;
     if (sweep_ask(thread, &walk->sweep, &walk->task) != 0) {
         fail(thread, walk, STATUS_MEMORY_FULL, NULL);
     }
@@ -188,10 +192,23 @@ static void deleted(struct shard_thread *thread, struct walk *walk, enum status 
     }
 }
 
+/* What is on its way between two keys of the database is in a letter (move.h). */
+static struct bytes put_drop(struct walk *walk)
+{
+    uint8_t *body = walk->drop;
+
+    body[0] = walk->everything || walk->database > 0 ? 0 : RESP_KEY_RESERVED;
+    if (walk->database > 0) {
+        memcpy(body + 1, walk->prefix.data, walk->database);
+    }
+    return bytes_of(body, 1 + walk->database);
+}
+
 static void delete_keys(struct shard_thread *thread, struct walk *walk)
 {
     static const uint8_t destroy = CHANGE_DESTROY;
     struct reader keys = reader_of(buffer_bytes(&walk->keys));
+    struct bytes drop = put_drop(walk);
 
     walk->left = 1;
     while (reader_left(&keys) > 0) {
@@ -200,6 +217,11 @@ static void delete_keys(struct shard_thread *thread, struct walk *walk)
             .key = read_string(&keys),
             .body = bytes_of(&destroy, 1),
         };
+        if (move_is_letter(request.key)) {
+            request.mode = WRITE_UPDATE;
+            request.body = drop;
+            request.procedure = &move_drop;
+        }
         walk->left++;
         task_ask(thread, &walk->task, &request, 0);
     }
@@ -225,7 +247,7 @@ static void begin_step(struct shard_thread *thread, struct task *task)
 /* Is it of the walk's database, and wanted? Then `name` is the key as its client knows it. */
 static bool is_wanted(const struct walk *walk, struct bytes key, struct bytes *name)
 {
-    if (walk->everything) {
+    if (walk->everything || (is_flush(walk) && move_is_letter(key))) {
         return true;
     }
     if (walk->database == 0 && key.size > 0 && key.data[0] == RESP_KEY_RESERVED) {

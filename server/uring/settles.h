@@ -1,7 +1,8 @@
 /* What is left to do about a rename (server/core/move.h): who goes from step to step.
  *
  * One is a task of the shard thread that coordinates the old key. Where a step fails it ends: what is left is found
- * again.
+ * again. What the target refuses for good (its policy has no room for a late write) is told, and left undone: the session
+ * stays as it is under its new key.
  *
  * Threads: the shard's.
  */

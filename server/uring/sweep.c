@@ -173,6 +173,7 @@ int sweep_ask(struct shard_thread *thread, struct sweep *sweep, struct task *tas
     struct request request = {
         .op = REQUEST_SCAN,
         .type = sweep->type,
+        .flags = sweep->flags,
         .key = buffer_bytes(&sweep->prefix),
         .cursor = sweep->cursor,
         .count =

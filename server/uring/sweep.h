@@ -40,6 +40,7 @@ struct sweep {
     struct buffer prefix; /* Of the keys. */
     uint32_t only;        /* Of keys that this node, which it is, coordinates; 0: of all. */
     uint8_t type;         /* enum session_type, or any. */
+    uint32_t flags;       /* Of a SCAN (shard.h). */
     uint32_t count;       /* Keys of a page, about. */
     uint64_t cursor;      /* Where it is... */
     uint64_t next; /* ... and, once the page is there, where it goes on; 0: that was the last. */

@@ -1,4 +1,5 @@
 #include "session_history.h"
+#include "receipt.h"
 #include "written_check.h"
 
 #include <errno.h>
@@ -419,6 +420,40 @@ static void step_bury(struct history *history, struct replica *replica)
     totals.buried++;
 }
 
+/* A letter is refused, or one that was is forgotten. */
+static void step_receipt(struct history *history, struct replica *replica)
+{
+    static struct model model, after;
+    struct bytes copy = history_state(history, replica->copy);
+    const struct stamp stamp = {hlc_next(session_newest_hlc(copy), clock_of(history, replica)),
+                                replica->actor};
+
+    if (copy.size == 0) {
+        return;
+    }
+    model_read(&model, copy);
+    bool comes = model_receipts(&model) == 0 ||
+                 (model_receipts(&model) < DEDUP_RECEIPTS_KEPT && history_chance(history, 50));
+    uint64_t id = ++history->rename;
+    int which = comes ? -1 : history_pick(history, model_receipts(&model));
+    for (int i = 0; i < model.item_count && which >= 0; i++) {
+        which -= model.items[i].client == DEDUP_RECEIPT_CLIENT;
+        id = model.items[i].sequence;
+    }
+    if (comes) {
+        model_refuse(&model, stamp, id);
+        assert_int_equal(receipt_refuse(copy, stamp, id, &history->out), 0);
+        totals.receipts++;
+    } else {
+        model_forget(&model, stamp, id);
+        assert_int_equal(receipt_remove(copy, stamp, id, &history->out), 0);
+        totals.forgotten++;
+    }
+    model_read(&after, buffer_bytes(&history->out));
+    assert_true(model_equal(&model, &after));
+    replica->copy = keep_state(history, buffer_bytes(&history->out));
+}
+
 /* A read slides the idle clock, in the stored bytes themselves. */
 static void step_touch(struct history *history, struct replica *replica)
 {
@@ -452,8 +487,10 @@ void history_step(struct history *history)
     history->now_ms += (uint64_t)history_pick(history, history_chance(history, 10) ? 3000 : 200);
     if (history->crowded && dice % 4 < 3) {
         step_crowd(history, replica);
-    } else if (dice < 52) {
+    } else if (dice < 48) {
         step_write(history, replica);
+    } else if (dice < 52) {
+        step_receipt(history, replica);
     } else if (dice < 67) {
         step_merge(history, replica);
     } else if (dice < 84) {
@@ -482,7 +519,7 @@ void history_begin(struct history *history, uint64_t seed)
     history->replica_count = 3 + history_pick(history, REPLICAS_MAX - 2);
     history->pool_count = history->delta_count = 0;
     history->add_count = history->deadline_count = history->death_count = 0;
-    history->sequence = 0;
+    history->sequence = history->rename = 0;
     history->rules = (struct session_rules){
         .session_bytes_max = 1 << 20,
         .fields_max = 1000,

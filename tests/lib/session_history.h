@@ -62,7 +62,7 @@ struct history {
     struct {
         struct stamp death, birth;
     } deaths[LOG_MAX];
-    uint64_t sequence;
+    uint64_t sequence, rename;
 };
 
 /* What all histories together had. */
@@ -75,7 +75,8 @@ struct history_totals {
     /* States with more actors and births than are cached; with a birth whose type is gone; with a dedup window that
      * had to let go. */
     uint64_t many_actors, many_births, typeless, floors;
-    uint64_t faded; /* States of a session that went with its fields. */
+    uint64_t receipts, forgotten; /* That came, and that left. */
+    uint64_t faded;               /* States of a session that went with its fields. */
 };
 
 extern struct history_totals totals;

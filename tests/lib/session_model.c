@@ -81,12 +81,29 @@ void model_settle(struct model *model)
     }
 }
 
+static bool is_receipt(const struct model_item *item)
+{
+    return item->client == DEDUP_RECEIPT_CLIENT;
+}
+
+int model_receipts(const struct model *model)
+{
+    int count = 0;
+
+    for (int i = 0; i < model->item_count; i++) {
+        count += is_receipt(&model->items[i]);
+    }
+    return count;
+}
+
 void model_settle_items(struct model *model)
 {
-    while (model->item_count > DEDUP_ITEMS_MAX) {
-        int oldest = 0;
-        for (int i = 1; i < model->item_count; i++) {
-            if (stamp_compare(model->items[i].stamp, model->items[oldest].stamp) < 0) {
+    while (model->item_count - model_receipts(model) > DEDUP_ITEMS_MAX) {
+        int oldest = -1;
+        for (int i = 0; i < model->item_count; i++) {
+            if (!is_receipt(&model->items[i]) &&
+                (oldest < 0 ||
+                 stamp_compare(model->items[i].stamp, model->items[oldest].stamp) < 0)) {
                 oldest = i;
             }
         }
@@ -96,7 +113,7 @@ void model_settle_items(struct model *model)
         model->items[oldest] = model->items[--model->item_count];
     }
     for (int i = model->item_count - 1; i >= 0; i--) {
-        if (model->items[i].stamp.hlc <= model->floor) {
+        if (!is_receipt(&model->items[i]) && model->items[i].stamp.hlc <= model->floor) {
             model->items[i] = model->items[--model->item_count];
         }
     }
@@ -117,6 +134,45 @@ static const struct model_entry *find_entry(const struct model *model,
         }
     }
     return NULL;
+}
+
+static bool find_item(const struct model *model, const struct model_item *wanted)
+{
+    for (int i = 0; i < model->item_count; i++) {
+        if (model_stamps_equal(model->items[i].stamp, wanted->stamp)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void model_refuse(struct model *model, struct stamp stamp, uint64_t id)
+{
+    model_see(model, stamp.actor, stamp.hlc);
+    for (int i = 0; i < model->item_count; i++) { /* As a write does. */
+        uint64_t hlc = model->items[i].stamp.hlc;
+        if (!is_receipt(&model->items[i]) && hlc_ms(hlc) + DEDUP_KEEP_MS < hlc_ms(stamp.hlc) &&
+            hlc > model->floor) {
+            model->floor = hlc;
+        }
+    }
+    model_settle_items(model);
+    model->items[model->item_count++] = (struct model_item){
+        .client = DEDUP_RECEIPT_CLIENT,
+        .sequence = id,
+        .stamp = stamp,
+        .results = model_string_of(text("E")),
+    };
+}
+
+void model_forget(struct model *model, struct stamp stamp, uint64_t id)
+{
+    model_see(model, stamp.actor, stamp.hlc);
+    for (int i = model->item_count - 1; i >= 0; i--) {
+        if (is_receipt(&model->items[i]) && model->items[i].sequence == id) {
+            model->items[i] = model->items[--model->item_count];
+        }
+    }
 }
 
 void model_merge(const struct model *a, const struct model *b, struct model *out)
@@ -143,14 +199,16 @@ void model_merge(const struct model *a, const struct model *b, struct model *out
             model_add(out, entry);
         }
     }
-    memcpy(out->items, a->items, sizeof a->items);
-    out->item_count = a->item_count;
-    for (int i = 0; i < b->item_count; i++) {
-        bool known = false;
-        for (int j = 0; j < a->item_count; j++) {
-            known |= model_stamps_equal(a->items[j].stamp, b->items[i].stamp);
+    for (int i = 0; i < a->item_count; i++) {
+        if (find_item(b, &a->items[i]) || !is_receipt(&a->items[i]) ||
+            a->items[i].stamp.hlc > model_seen(b, a->items[i].stamp.actor)) {
+            out->items[out->item_count++] = a->items[i];
         }
-        if (!known) {
+    }
+    for (int i = 0; i < b->item_count; i++) {
+        if (!find_item(a, &b->items[i]) &&
+            (!is_receipt(&b->items[i]) ||
+             b->items[i].stamp.hlc > model_seen(a, b->items[i].stamp.actor))) {
             out->items[out->item_count++] = b->items[i];
         }
     }

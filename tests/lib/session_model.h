@@ -43,7 +43,7 @@ struct model {
     uint64_t access_ms, floor;
     struct model_entry entries[MODEL_ENTRIES_MAX];
     int entry_count;
-    struct model_item items[2 * DEDUP_ITEMS_MAX];
+    struct model_item items[2 * DEDUP_ROOM];
     int item_count;
 };
 
@@ -76,6 +76,13 @@ bool model_find(const struct model *model, uint64_t now_ms, struct bytes name,
  * implementation's. */
 enum status model_write(struct model *model, const struct session_write *write, bool *changed,
                         bool *repeated, struct buffer *results);
+
+/* receipt_refuse() and receipt_remove() of that rename. */
+void model_refuse(struct model *model, struct stamp stamp, uint64_t id);
+void model_forget(struct model *model, struct stamp stamp, uint64_t id);
+
+/* How many receipts there are. */
+int model_receipts(const struct model *model);
 
 /* session_bury(), with that death. */
 void model_bury(struct model *model, struct stamp stamp, uint64_t death_hlc);

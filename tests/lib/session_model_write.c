@@ -282,7 +282,7 @@ static void remember(struct writing *writing, const struct buffer *results)
 
     for (int i = 0; i < model->item_count; i++) {
         uint64_t hlc = model->items[i].stamp.hlc;
-        if (hlc < oldest && hlc > model->floor) {
+        if (hlc < oldest && hlc > model->floor && model->items[i].client != DEDUP_RECEIPT_CLIENT) {
             model->floor = hlc;
         }
     }

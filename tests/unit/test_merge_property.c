@@ -1,6 +1,6 @@
 /* Properties of the join, on states from random histories of three to five replicas.
  *
- * A history has explicit creates, blind writes, deletes, adds, touches, deadlines of sessions and of
+ * A history has receipts of renames that come and go, explicit creates, blind writes, deletes, adds, touches, deadlines of sessions and of
  * fields, full records and deltas that are lost, repeated and reordered, restarts as new actors (some
  * from an older copy), burials of what has expired, reads that slide idle clocks, and clocks that go back
  * an hour. Some have sessions of several types under the one key, some crowds of short lives that know of
@@ -249,10 +249,11 @@ static void test_histories(void **state)
                   totals.triples, totals.siblings, totals.deaths, totals.recreates);
     print_message("wrong types %" PRIu64 " pruned %" PRIu64 " buried %" PRIu64 " touched %" PRIu64
                   "; states of many actors %" PRIu64 ", many births %" PRIu64
-                  ", with a type gone %" PRIu64 ", with a floor %" PRIu64 ", faded %" PRIu64 "\n",
+                  ", with a type gone %" PRIu64 ", with a floor %" PRIu64 ", faded %" PRIu64
+                  "; receipts %" PRIu64 ", forgotten %" PRIu64 "\n",
                   totals.wrong_types, totals.pruned, totals.buried, totals.touched,
                   totals.many_actors, totals.many_births, totals.typeless, totals.floors,
-                  totals.faded);
+                  totals.faded, totals.receipts, totals.forgotten);
     assert_true(totals.siblings >= totals.triples / 5);
     assert_true(totals.deaths >= totals.triples / 5);
     assert_true(totals.recreates >= totals.triples / 5);
@@ -261,6 +262,7 @@ static void test_histories(void **state)
         assert_true(totals.touched >= 100 && totals.many_actors >= 100);
         assert_true(totals.many_births >= 100 && totals.typeless >= 100 && totals.floors >= 100);
         assert_true(totals.faded >= 100);
+        assert_true(totals.receipts >= 1000 && totals.forgotten >= 500);
     }
 
     for (int i = 0; i < 6; i++) {

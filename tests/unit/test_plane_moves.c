@@ -4,6 +4,7 @@
 #include "check.h"
 #include "heap.h"
 #include "move.h"
+#include "moves.h"
 #include "planes_kit.h"
 
 static struct planes_kit kit;
@@ -393,12 +394,155 @@ static void test_a_pile_of_letters(void **state)
     planes_kit_stop(&kit);
 }
 
+/* ---- What a target refuses for good ---- */
+
+static _Atomic uint32_t refusals;
+
+static void count_refusals(void *context, uint32_t shard, enum trace_event event, uint64_t a,
+                           struct bytes about)
+{
+    (void)context;
+    (void)shard;
+    (void)a;
+    if (event == TRACE_RENAME_REFUSED) {
+        assert_bytes_equal(about, text("TOO_MANY_FIELDS"));
+        atomic_fetch_add(&refusals, 1);
+    }
+}
+
+/* Late writes that there is no room for, and letters that are looked at some looks later. */
+static void restore_refused(struct plane_kit *node)
+{
+    for (uint32_t number = 0; number < STORIES; number++) {
+        restore_late(node, number, false);
+        then_ms += 2000;
+        restore_letter(node, number);
+        then_ms -= 2000;
+    }
+}
+
+static void test_refused_for_good(void **state)
+{
+    static const uint32_t shards[] = {1, 2, 1};
+    struct plane_client client;
+
+    (void)state;
+    rename_tags(tags);
+    planes_kit_init(&kit, 3, shards);
+    then_ms = plane_kit_now_ms(&kit.nodes[0]);
+    for (uint32_t i = 0; i < 3; i++) {
+        kit.nodes[i].restore = restore_refused;
+        kit.nodes[i].options.trace = count_refusals;
+        kit.nodes[i].policy.rules.fields_max = 1;
+    }
+    planes_kit_start(&kit, 2);
+    plane_client_connect(&client, &kit.nodes[0]);
+    while (atomic_load(&refusals) < STORIES) {
+        usleep(1000);
+    }
+    for (uint32_t number = 0; number < STORIES; number++) {
+        await(&client, name_of("letter-new", number), "f", "treasure");
+    }
+    assert_in_range(atomic_load(&refusals), STORIES, 3 * STORIES); /* Not for ever. */
+    for (uint32_t number = 0; number < STORIES; number++) {
+        await(&client, name_of("late-new", number), "f", "treasure");
+        await(&client, name_of("late-new", number), "g", NULL);
+        await(&client, name_of("late", number), "f", NULL);
+    }
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
+/* ---- FLUSHDB ---- */
+
+/* Letters between keys of two databases, which are not looked at yet. */
+static void restore_databases(struct plane_kit *node)
+{
+    char name[32], to[32];
+
+    for (uint32_t number = 0; number < STORIES; number++) {
+        for (uint32_t database = 0; database < 2; database++) {
+            const char *prefix = database == 0 ? "" : "\0011:";
+            snprintf(name, sizeof name, "%sdb%u", prefix, number);
+            snprintf(to, sizeof to, "%sdb-new%u", prefix, number);
+            if (owns(node, text(name))) {
+                give_letter(node, 2 * number + database + 1, text(name), text(to));
+            }
+        }
+    }
+}
+
+static void command(struct plane_client *client, const char *line, const char *expected)
+{
+    char answer[128];
+
+    plane_client_send(client, text(line));
+    read_line(client, answer);
+    assert_string_equal(answer, expected);
+}
+
+static void test_flush_takes_letters(void **state)
+{
+    static const uint32_t shards[] = {1, 2, 1};
+    struct plane_client client;
+
+    (void)state;
+    rename_tags(tags);
+    planes_kit_init(&kit, 3, shards);
+    then_ms = plane_kit_now_ms(&kit.nodes[0]) + 5000;
+    for (uint32_t i = 0; i < 3; i++) {
+        kit.nodes[i].restore = restore_databases;
+        kit.nodes[i].options.allow_flush = true;
+    }
+    planes_kit_start(&kit, 2);
+    plane_client_connect(&client, &kit.nodes[0]);
+    command(&client, "FLUSHDB\r\n", "+OK");
+    command(&client, "SELECT 1\r\n", "+OK");
+    for (uint32_t number = 0; number < STORIES; number++) {
+        await(&client, name_of("db-new", number), "f", "treasure");
+    }
+    command(&client, "SELECT 0\r\n", "+OK");
+    for (uint32_t number = 0; number < STORIES; number++) {
+        await(&client, name_of("db-new", number), "f", NULL);
+    }
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
+/* ---- Ids ---- */
+
+static int compare_ids(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+    return (a > b) - (a < b);
+}
+
+/* They are other ones in each life, whatever its clock says, and of each shard and node. */
+static void test_ids(void **state)
+{
+    enum { LIVES = 8, NODES = 4, SHARDS = 4, COUNT = 200, ALL = LIVES * NODES * SHARDS * COUNT };
+    static uint64_t ids[ALL];
+    uint32_t count = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < ALL; i++) {
+        const struct actor actor = {1 + i / COUNT / SHARDS % NODES, 1 + i / COUNT / SHARDS / NODES};
+        ids[count++] = moves_id(actor, i / COUNT % SHARDS, i % COUNT);
+    }
+    qsort(ids, ALL, sizeof ids[0], compare_ids);
+    assert_int_not_equal(ids[0], 0);
+    for (uint32_t i = 1; i < ALL; i++) {
+        assert_true(ids[i - 1] < ids[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_is_settled),
-        cmocka_unit_test(test_nobody_is_there),
-        cmocka_unit_test(test_a_pile_of_letters),
+        cmocka_unit_test(test_all_is_settled),      cmocka_unit_test(test_nobody_is_there),
+        cmocka_unit_test(test_a_pile_of_letters),   cmocka_unit_test(test_refused_for_good),
+        cmocka_unit_test(test_flush_takes_letters), cmocka_unit_test(test_ids),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
