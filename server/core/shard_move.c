@@ -255,13 +255,17 @@ static bool is_back(const struct turn *turn, uint64_t id)
     return dedup_find(&dedup, RENAME_CLIENT, id) != NULL;
 }
 
-/* Was it committed, and has a session begun under the old key since? */
-static bool is_past(struct turn *turn, uint64_t id)
+/* Was it committed, and has a session begun under the old key since? The window may have had to forget it; there is also
+ * what the letter left, for as long as a tombstone is kept. */
+static bool is_past(struct turn *turn, const struct commit *commit)
 {
+    const struct shard *shard = turn->shard;
+    const uint64_t position = keeper_position(shard->options.seed, commit->letter);
     struct dedup dedup;
 
     read_window(turn, &dedup);
-    return dedup_find(&dedup, ALIAS_CLIENT, id) != NULL;
+    return dedup_find(&dedup, ALIAS_CLIENT, commit->id) != NULL ||
+           keeper_find(shard->keeper, position, commit->letter).size > 0;
 }
 
 /* Then that session has nothing to do with it, unless it is the one that was brought back. */
@@ -288,7 +292,7 @@ static enum status commit_run(struct turn *turn)
     if (moved_find_alias(moved_record(turn), commit.id, (struct stamp){0, {0, 0}}, &alias)) {
         return rename_say(turn, RENAME_DONE);
     }
-    if (is_past(turn, commit.id)) {
+    if (is_past(turn, &commit)) {
         return say_past(turn, commit.id);
     }
     struct session_view *view = turn_view(turn);

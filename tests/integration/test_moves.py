@@ -84,6 +84,44 @@ def test_many_that_displace_nothing():
             check(sorted(found) == sorted(values), found)
 
 
+def test_who_begins_meanwhile():
+    """SETNX and GETDEL of keys that RENAMENX comes and goes by: what was begun is there until it was taken, once."""
+    keys = [f"b{number}" for number in range(6)]
+    begun, taken, wrong, lock = set(), [], [], threading.Lock()
+    with Cluster(3, settings=SETTINGS) as cluster:
+        cluster.start()
+
+        def rename_all(seed):
+            chance = random.Random(seed)
+            with Client(port_of(cluster[seed % 3])) as client:
+                for _ in range(1500):
+                    client.ask("RENAMENX", *chance.sample(keys, 2))
+
+        def begin_all(seed):
+            chance = random.Random(seed)
+            with Client(port_of(cluster[seed % 3])) as client:
+                for number in range(3000):
+                    value = f"{seed}.{number}".encode()
+                    answer = client.ask("SETNX", chance.choice(keys), value)
+                    found = client.ask("GETDEL", chance.choice(keys)) if chance.random() < 0.3 else None
+                    told = answer in (0, 1) or (isinstance(answer, Error) and answer.startswith(b"BUSY"))
+                    with lock:
+                        wrong.extend([] if told else [answer])
+                        begun.update([value] if answer == 1 else [])
+                        taken.extend([] if found is None else [bytes(found)])
+
+        threads = [threading.Thread(target=rename_all, args=(seed,)) for seed in range(4)]
+        threads += [threading.Thread(target=begin_all, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with Client(port_of(cluster[0])) as client:
+            found = [value for value in (client.ask("GET", key) for key in keys) if value is not None]
+        check(not wrong, wrong)
+        check(sorted(found + taken) == sorted(begun), (sorted(found), len(taken), len(begun)))
+
+
 class Mover(threading.Thread):
     """Renames sessions of its own, each again and again, through whichever node answers."""
 

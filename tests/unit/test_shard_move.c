@@ -182,6 +182,9 @@ static void test_commit_that_is_late(void **state)
     assert_int_equal(world_put("old", "another"), STATUS_OK);
     assert_int_equal(commit(1, "old", "new", false), RENAME_DONE);
     assert_int_equal(intent_size, 0);
+    write_often("old", "another", 1);
+    assert_int_equal(commit(1, "old", "new", false), RENAME_DONE);
+    assert_int_equal(intent_size, 0);
     expect("old", "another");
     expect("new", "treasure");
 
