@@ -235,30 +235,6 @@ int raft_list_voters(struct raft_members *members, const uint32_t nodes[], uint3
     return 0;
 }
 
-int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count)
-{
-    struct raft_members members = {0};
-    uint8_t bytes[RAFT_MEMBERS_BYTES_MAX];
-
-    if (raft->term > 1 || raft->voted_for != 0 || raft_log_last(&raft->log) > 0) {
-        return -EEXIST;
-    }
-    int rc = raft_list_voters(&members, nodes, count);
-    if (rc == 0 && raft->term == 0) {
-        rc = raft_set_vote(raft, 1, 0);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    struct raft_entry entry = {.index = 1, .term = 1, .kind = RAFT_MEMBERS};
-    entry.data = bytes_of(bytes, raft_members_put(bytes, &members));
-    rc = raft_store_entry(raft, &entry);
-    if (rc == 0) {
-        raft_reset_election(raft);
-    }
-    return rc;
-}
-
 /* ---- Events ---- */
 
 void raft_tick(struct raft *raft, uint64_t now_ms)

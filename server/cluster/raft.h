@@ -212,7 +212,7 @@ struct raft {
 };
 
 /* Begin, with what the store had; `saved` NULL: nothing. The caller's clock is monotonic. A new node knows no
- * members and waits for a leader that has it as a learner; the first node of a cluster calls raft_bootstrap().
+ * members and waits for a leader that has it as a learner; a cluster begins with raft_first_snapshot() as `saved`.
  *
  * Returns 0; -ENOMEM; -EBADMSG where what was stored contradicts itself; or what the machine's restore()
  * returned. There is then nothing to raft_fini(). */
@@ -221,16 +221,9 @@ int raft_init(struct raft *raft, const struct raft_options *options, const struc
 
 void raft_fini(struct raft *raft);
 
-/* The first members of a cluster, all voters: their list is stored as entry 1 of term 1. On one node for a cluster
- * that grows by raft_change(); or with the same list on all of it. It is as stored once raft_stored() says so.
- *
- * Returns 0; -EEXIST where there is a vote, an entry, a snapshot or a term above 1; -EINVAL for no nodes, too many,
- * one twice or one that is 0; -ENOMEM or the store's error: it may be called again. */
-int raft_bootstrap(struct raft *raft, const uint32_t nodes[], uint32_t count);
-
 /* Append the bytes of a first snapshot, as one that ends with entry 1 of term 1 has them: these nodes are voters, the
- * machine's state is `state`. So a cluster can also begin with a state: all of `nodes` are given the same bytes as
- * `saved`. Returns 0, -EINVAL as above, or -ENOMEM. */
+ * machine's state is `state`. So a cluster begins: all of `nodes` are given the same bytes as `saved`. Returns 0; -EINVAL
+ * for no nodes, too many, one twice or one that is 0; or -ENOMEM. */
 int raft_first_snapshot(const uint32_t nodes[], uint32_t count, struct bytes state,
                         struct buffer *to);
 

@@ -6,7 +6,7 @@
 
 #include "fuzz.h"
 #include "heap.h"
-#include "raft.h"
+#include "raft_bootstrap.h"
 
 static void send_it(struct raft_net *net, uint32_t to, struct bytes message)
 {

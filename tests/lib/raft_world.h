@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "raft_bootstrap.h"
 #include "random.h"
 
 enum {

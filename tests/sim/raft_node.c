@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "heap.h"
+#include "raft_bootstrap.h"
 #include "raft_scenario.h"
 
 #define OF(type, member, pointer)                                                                  \
