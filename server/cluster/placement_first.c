@@ -143,18 +143,6 @@ static bool try(struct placement_work *work, const struct pass *pass, uint32_t s
     return true;
 }
 
-static bool mark(struct placement_work *work, const struct pass *pass)
-{
-    bool any = false;
-
-    for (uint32_t i = 0; i < work->node_count; i++) {
-        work->wanted[i] = is_taking(work, pass, (uint16_t)i);
-        any = any || work->wanted[i];
-    }
-    placement_mark(work);
-    return any;
-}
-
 /* Returns whether somebody took it. */
 static bool give_to_member(struct placement_work *work, const struct pass *pass, uint32_t slot)
 {
@@ -180,7 +168,7 @@ static bool give_clockwise(struct placement_work *work, const struct pass *pass,
         uint16_t node = work->arc_nodes[next];
         if (try(work, pass, slot, node)) {
             if (!is_taking(work, pass, node)) {
-                (void)mark(work, pass);
+                (void)placement_mark(work, true, pass->takes);
             }
             return true;
         }
@@ -204,7 +192,7 @@ static bool any_gives(const struct placement_work *work, const struct pass *pass
 
 static void go_through(struct placement_work *work, const struct pass *pass)
 {
-    if (!any_gives(work, pass) || !mark(work, pass)) {
+    if (!any_gives(work, pass) || !placement_mark(work, true, pass->takes)) {
         return;
     }
     placement_order_slots(work);

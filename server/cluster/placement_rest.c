@@ -36,18 +36,6 @@ static bool may_take(const struct placement_work *work, const struct pass *pass,
            placement_fits(work, slot, rank, node);
 }
 
-static bool mark(struct placement_work *work, const struct pass *pass)
-{
-    bool any = false;
-
-    for (uint32_t i = 0; i < work->node_count; i++) {
-        work->wanted[i] = is_taking(work, pass, (uint16_t)i);
-        any = any || work->wanted[i];
-    }
-    placement_mark(work);
-    return any;
-}
-
 /* One that had the slot, else the next clockwise. Returns it or NOBODY. */
 static uint16_t find(const struct placement_work *work, const struct pass *pass, uint32_t slot,
                      uint32_t rank)
@@ -86,7 +74,7 @@ static bool any_gives(const struct placement_work *work, const struct pass *pass
 
 static void go_through(struct placement_work *work, const struct pass *pass)
 {
-    if (!any_gives(work, pass) || !mark(work, pass)) {
+    if (!any_gives(work, pass) || !placement_mark(work, false, pass->takes)) {
         return;
     }
     placement_order_slots(work);
@@ -102,7 +90,7 @@ static void go_through(struct placement_work *work, const struct pass *pass)
                 continue;
             }
             placement_put(work, slot, rank, node);
-            if (!is_taking(work, pass, node) && !mark(work, pass)) {
+            if (!is_taking(work, pass, node) && !placement_mark(work, false, pass->takes)) {
                 return;
             }
         }

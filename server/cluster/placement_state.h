@@ -56,8 +56,9 @@ uint32_t placement_rank(const struct placement_work *work, uint32_t slot, uint16
 /* Had it the slot before, in one of the first ranks, so many? */
 bool placement_had(const struct placement_work *work, uint32_t slot, uint32_t ranks, uint16_t node);
 
-/* The circle: the next arc from this one on, clockwise, whose node is marked in work->wanted; arc_count: none is. */
-void placement_mark(struct placement_work *work);
+/* Mark the nodes that take a primary (`primaries`), or any copy, in work->wanted. Returns whether there are any. */
+bool placement_mark(struct placement_work *work, bool primaries, enum placement_need takes);
+/* The circle: the next arc from this one on, clockwise, whose node is marked; arc_count: none is. */
 static inline uint32_t placement_next_arc(const struct placement_work *work, uint32_t arc)
 {
     return work->arc_nexts[arc];
