@@ -36,9 +36,29 @@ static void print_key(FILE *out, struct bytes key)
 
 static const char *kind_name(uint32_t kind)
 {
-    static const char *const names[] = {"?", "full", "delta", "batch", "mark", "touch", "bury"};
+    static const char *const names[] = {"?",    "full",  "delta", "batch",
+                                        "mark", "touch", "bury",  "drop"};
 
     return kind < sizeof names / sizeof names[0] ? names[kind] : "?";
+}
+
+static void print_item(FILE *out, uint32_t kind, uint64_t position, struct bytes body)
+{
+    fprintf(out, " kind=%s position=%016" PRIx64 " bytes=%zu", kind_name(kind), position,
+            body.size);
+    print_key(out, log_record_key(kind, body));
+}
+
+void dump_item(FILE *out, uint32_t kind, uint64_t position, struct bytes body)
+{
+    struct reader reader = reader_of(body);
+    struct log_batch_item item;
+
+    print_item(out, kind, position, body);
+    while (kind == LOG_BATCH && log_batch_next(&reader, &item) == 1) {
+        fputs("item", out);
+        print_item(out, item.kind, item.position, item.body);
+    }
 }
 
 /* ---- One file of the log ---- */
@@ -46,20 +66,10 @@ static const char *kind_name(uint32_t kind)
 static int dump_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
 {
     struct dump *dump = (struct dump *)(void *)visitor;
-    struct reader reader = reader_of(record->body);
-    struct log_batch_item item;
 
     dump->records++;
-    fprintf(dump->out,
-            "record offset=%" PRIu64 " lsn=%" PRIu64 " kind=%s position=%016" PRIx64 " bytes=%zu",
-            lsn + dump->lsn_to_offset, lsn, kind_name(record->kind), record->position,
-            record->body.size);
-    print_key(dump->out, log_record_key(record->kind, record->body));
-    while (record->kind == LOG_BATCH && log_batch_next(&reader, &item) == 1) {
-        fprintf(dump->out, "item kind=%s position=%016" PRIx64 " bytes=%zu", kind_name(item.kind),
-                item.position, item.body.size);
-        print_key(dump->out, log_record_key(item.kind, item.body));
-    }
+    fprintf(dump->out, "record offset=%" PRIu64 " lsn=%" PRIu64, lsn + dump->lsn_to_offset, lsn);
+    dump_item(dump->out, record->kind, record->position, record->body);
     return ferror(dump->out) != 0 ? -EIO : 0;
 }
 

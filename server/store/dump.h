@@ -10,7 +10,12 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "bytes.h"
 #include "memory.h"
+
+/* The rest of a line about a record, or an item of a batch: ` kind=NAME position=HEX bytes=N key="..."`. Of a batch,
+ * a line `item ...` for each of its items follows. */
+void dump_item(FILE *out, uint32_t kind, uint64_t position, struct bytes body);
 
 /* One segment file, or a staging. A segment: `segment ...`, then each record as
  * `record offset=N lsn=N kind=NAME position=HEX bytes=N key="..."`, `damaged offset=N bytes=N`,

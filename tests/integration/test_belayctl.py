@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -245,6 +246,54 @@ def test_dumps():
         belayctl("nowhere", "log", "dump", expect=2)
 
 
+def test_archive_cat():
+    """Objects as another implementation of the format made them."""
+    objects = TREE / "tests/fuzz/corpus/archive"
+    shown = lines("nowhere", "archive", "cat", str(objects / "batch"))
+    check(shown[0].startswith("object kind=log cluster=a0a1a2a3a4a5a6a7a8a9aaabacadaeaf node=3 start=7 "), shown)
+    check("key-id=none" in shown[0] and " records=4 least-hlc=999 newest-hlc=1005" in shown[0], shown)
+    check("range shard=1 from=4096 to=8192" in shown, shown)
+    records = [line for line in shown if line.startswith(("record", "item"))]
+    check(records == [
+        'record slot=3300 kind=full position=1111111111111111 bytes=24 key="b"',
+        'record slot=3300 kind=bury position=3333333333333333 bytes=24 key="b"',
+        'record slot=15495 kind=delta position=2222222222222222 bytes=25 key="a"',
+        'record slot=15495 kind=batch position=000000000000004d bytes=72 key=""',
+        'item kind=full position=0000000000000007 bytes=26 key="{a}0"',
+        'item kind=full position=0000000000000008 bytes=26 key="{a}1"'], records)
+    check(shown[-1] == "end records=4", shown)
+    shown = lines("nowhere", "archive", "cat", str(objects / "part"))
+    check("seen slot=5 bytes=11" in shown and "kind=checkpoint" in shown[0], shown)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        keys = Path(scratch) / "keys"
+        sealed = ["archive", "cat", str(objects / "sealed")]
+        keys.write_text(f"new {'ab' * 32}\nk1 {bytes(range(32)).hex()}\n")
+        rows = asked("nowhere", *sealed, "--key-file", str(keys))["lines"]
+        check(rows[0]["key_id"] == "k1" and [row["key"] for row in rows if row["what"] == "record"] == ["b", "b", "a"], rows)
+        _, err = belayctl("nowhere", *sealed, expect=1)
+        check('enciphered with the key "k1", which is not given' in err, err)
+        keys.write_text(f"k1 {'ab' * 32}\n")
+        _, err = belayctl("nowhere", *sealed, "--key-file", str(keys), expect=1)
+        check('with another key of the id "k1"' in err, err)
+        keys.write_text("k1 abc\n")
+        _, err = belayctl("nowhere", *sealed, "--key-file", str(keys), expect=1)
+        check("keys: line 1: a key is" in err and "abc" not in err, err)
+        _, err = belayctl("nowhere", *sealed, "--key-file", str(keys) + "x", expect=1)
+        check("No such file" in err, err)
+
+        whole = (objects / "plain").read_bytes()
+        damaged = Path(scratch) / "damaged"
+        for at, what in ((4, "header"), (150, "block")):
+            damaged.write_bytes(whole[:at] + b"!" + whole[at + 1:])
+            document = asked("nowhere", "archive", "cat", str(damaged), expect=1)
+            check([row["part"] for row in document["lines"] if row["what"] == "damaged"] == [what], document)
+            check("is damaged" in document["error"]["text"], document)
+        damaged.write_bytes(whole[:-1])
+        _, err = belayctl("nowhere", "archive", "cat", str(damaged), expect=1)
+        check("its trailer at byte" in err, err)
+
+
 def test_policies():
     """They hold at once, also after a restart; a configuration that has changed meanwhile counts more."""
     with Daemon(settings=['policy "web:".idle_ttl=30m']) as daemon:
@@ -359,6 +408,10 @@ def test_manual_names_every_key():
         check("b" in [row.get("key") for document in staged for row in document["lines"]], staged)
         dumped += staged
         daemon.kill()
+        objects = TREE / "tests/fuzz/corpus/archive"
+        found["archive cat"] = [asked("nowhere", "archive", "cat", str(objects / "part")),
+                                asked("nowhere", "archive", "cat", str(objects / "batch"))]
+        manual["archive cat"] -= {"error"}
         found["log dump, data dump"] = [*dumped, asked("nowhere", "data", "dump", directory)]
         manual["log dump, data dump"] -= {"what", "error"} - keys_of(dumped)
         for part, documents in found.items():

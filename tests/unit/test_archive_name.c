@@ -1,4 +1,7 @@
 /* Names of the archive's objects, and the file of its keys. */
+#include <unistd.h>
+
+#include "archive_key_file.h"
 #include "archive_kit.h"
 
 /* ---- Names ---- */
@@ -192,12 +195,48 @@ static void test_many_keys(void **state)
         archive_keys_parse(&keys, bytes_of(lines, sizeof lines - 1), message, sizeof message), 0);
 }
 
+/* From a file, from the environment, from nowhere. */
+static void test_key_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/belay-keys-XXXXXX", message[200] = "";
+    struct archive_keys keys = {.count = 0};
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "file " HEX "\n", strlen("file " HEX "\n")),
+                     strlen("file " HEX "\n"));
+    assert_int_equal(unsetenv(ARCHIVE_KEYS_VARIABLE), 0);
+    assert_int_equal(archive_key_file_read(&keys, NULL, message, sizeof message), -ENOENT);
+    assert_int_equal(archive_key_file_read(&keys, "", message, sizeof message), -ENOENT);
+    assert_string_equal(message, "");
+    assert_int_equal(setenv(ARCHIVE_KEYS_VARIABLE, "variable " HEX, 1), 0);
+    assert_int_equal(archive_key_file_read(&keys, "", message, sizeof message), 0);
+    assert_string_equal(keys.keys[0].id, "variable");
+    assert_int_equal(archive_key_file_read(&keys, path, message, sizeof message), 0);
+    assert_string_equal(keys.keys[0].id, "file");
+    assert_int_equal(write(fd, "x", 1), 1);
+    assert_int_equal(archive_key_file_read(&keys, path, message, sizeof message), -EINVAL);
+    assert_memory_equal(message, path, strlen(path));
+    assert_non_null(strstr(message, ": line 2: "));
+    assert_int_equal(setenv(ARCHIVE_KEYS_VARIABLE, "variable", 1), 0);
+    assert_int_equal(archive_key_file_read(&keys, "", message, sizeof message), -EINVAL);
+    assert_string_equal(message, ARCHIVE_KEYS_VARIABLE
+                        ": line 1: a key is 64 hexadecimal digits, or 44 characters of base64");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(archive_key_file_read(&keys, path, message, sizeof message), -ENOENT);
+    assert_non_null(strstr(message, "No such file"));
+    assert_int_equal(keys.count, 1);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),       cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_other_names), cmocka_unit_test(test_keys),
         cmocka_unit_test(test_wrong_keys),  cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_key_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

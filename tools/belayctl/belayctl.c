@@ -78,6 +78,12 @@ const struct command commands[] = {
      log_dump_run},
     {"data dump", "DIR", "Show a data directory: its shards, their log and checkpointed sessions",
      "The server must be stopped. Nothing is changed.\n", data_dump_run},
+    {"archive cat", "FILE", "Show an object of the archive, record by record",
+     "  --key-file FILE  the keys of an archive that is enciphered; else BELAY_ARCHIVE_KEYS\n"
+     "\n"
+     "FILE is a copy of the object. A line for what its index says, for each record, and for what "
+     "is damaged.\n",
+     archive_cat_run},
     {"import", "redis://[user:password@]HOST:PORT[/DB]",
      "Copy the sessions of a Redis that runs, with their deadlines",
      "  --match PATTERN  only keys that match it, as in SCAN\n"

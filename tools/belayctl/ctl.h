@@ -67,6 +67,7 @@ int password_run(struct ctl *ctl, int argc, char **argv);
 int completion_bash_run(struct ctl *ctl, int argc, char **argv);
 int log_dump_run(struct ctl *ctl, int argc, char **argv);
 int data_dump_run(struct ctl *ctl, int argc, char **argv);
+int archive_cat_run(struct ctl *ctl, int argc, char **argv);
 
 /* ---- arguments.c ---- */
 
@@ -145,6 +146,20 @@ void json_set_bytes(json_t *object, const char *name, struct belay_bytes bytes);
 char *hex_of(struct belay_bytes bytes);
 /* Read hex digits. Returns how many bytes, or -1. */
 long hex_parse(const char *text, unsigned char *to, size_t to_size);
+
+/* ---- dump.c ---- */
+
+/* What prints lines "what name=value ... key=..." of a file or another thing. */
+struct dump_source {
+    const char *path; /* What it is called. */
+    const char *what; /* The progress is counted in: "bytes" of a file, or "sessions". */
+    /* Returns 0; negative errno, mostly with `message` set. */
+    int (*dump)(void *context, const char *path, FILE *out, char *message, size_t message_size);
+    void *context;
+};
+
+/* Print the lines, or the same as JSON. Returns the exit code. */
+int dump_run(struct ctl *ctl, const struct dump_source *source);
 
 /* ---- progress.c ---- */
 

@@ -1,4 +1,4 @@
-/* belayctl log dump, data dump: what server/store prints of its files, one line for each thing, or the same
+/* belayctl log dump, data dump, archive cat: what the server's parts print of their files, one line for each thing, or the same
  * as JSON. The lines pass through a stream of our own, which turns them into objects as they come, so
  * that a dump of any size needs no memory. */
 #include <ctype.h>
@@ -62,12 +62,13 @@ static size_t value_size(const char *value)
     return (size_t)(end - value);
 }
 
-/* A number as a number, but for hexadecimal ones; "none" as null. */
+/* A number as a number, but for hexadecimal ones and names; "none" as null. */
 static json_t *value_json(const char *name, const char *value, size_t size)
 {
-    bool hex = strcmp(name, "position") == 0 || strcmp(name, "id") == 0;
+    bool text = strcmp(name, "position") == 0 || strcmp(name, "id") == 0 ||
+                strcmp(name, "cluster") == 0 || strcmp(name, "key_id") == 0;
 
-    if (!hex && size > 0 && size < 19 && strspn(value, "0123456789") == size) {
+    if (!text && size > 0 && size < 19 && strspn(value, "0123456789") == size) {
         return json_integer((json_int_t)strtoll(value, NULL, 10));
     }
     return size == 4 && memcmp(value, "none", 4) == 0 ? json_null()
@@ -160,10 +161,7 @@ static ssize_t lines_write(void *cookie, const char *text, size_t size)
     return lines->failed ? 0 : (ssize_t)size;
 }
 
-typedef int (*dump_function)(struct memory *memory, const char *path, FILE *out, char *message,
-                             size_t message_size);
-
-static int dump_to(struct lines *lines, dump_function dump, const char *path, char *message,
+static int dump_to(struct lines *lines, const struct dump_source *source, char *message,
                    size_t message_size)
 {
     FILE *out = fopencookie(lines, "w", (cookie_io_functions_t){.write = lines_write});
@@ -171,7 +169,7 @@ static int dump_to(struct lines *lines, dump_function dump, const char *path, ch
     if (out == NULL) {
         return -errno;
     }
-    int rc = dump(heap_memory(), path, out, message, message_size);
+    int rc = source->dump(source->context, source->path, out, message, message_size);
     if (fclose(out) != 0 && rc == 0) {
         rc = -EIO;
     }
@@ -199,30 +197,25 @@ static int dump_failed(struct ctl *ctl, const char *path, int rc, const char *me
     return CTL_REFUSED;
 }
 
-static int run_dump(struct ctl *ctl, int argc, char **argv, const char *what, dump_function dump)
+int dump_run(struct ctl *ctl, const struct dump_source *source)
 {
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
     struct lines *lines = calloc(1, sizeof *lines);
-    struct text_list operands;
     struct stat file;
     char message[1024] = "";
-    int rc =
-        lines == NULL ? CTL_REFUSED : arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
 
-    if (rc != CTL_OK) {
-        free(lines);
-        return rc < 0 ? CTL_OK : rc;
+    if (lines == NULL) {
+        return CTL_REFUSED;
     }
     lines->json = ctl->json;
-    bool sized = strcmp(what, "bytes") == 0 && stat(operands.items[0], &file) == 0;
-    progress_begin(&lines->progress, what, sized ? (uint64_t)file.st_size : 0);
+    bool sized = strcmp(source->what, "bytes") == 0 && stat(source->path, &file) == 0;
+    progress_begin(&lines->progress, source->what, sized ? (uint64_t)file.st_size : 0);
     if (ctl->json) {
         fputs("{\"lines\":[", stdout);
     }
-    rc = dump_to(lines, dump, operands.items[0], message, sizeof message);
+    int rc = dump_to(lines, source, message, sizeof message);
     progress_end(&lines->progress);
     if (rc != 0) {
-        rc = dump_failed(ctl, operands.items[0], rc, message);
+        rc = dump_failed(ctl, source->path, rc, message);
     } else if (ctl->json) {
         puts("]}");
     }
@@ -230,12 +223,37 @@ static int run_dump(struct ctl *ctl, int argc, char **argv, const char *what, du
     return rc;
 }
 
+static int log_to(void *context, const char *path, FILE *out, char *message, size_t message_size)
+{
+    (void)context;
+    return dump_log(heap_memory(), path, out, message, message_size);
+}
+
+static int data_to(void *context, const char *path, FILE *out, char *message, size_t message_size)
+{
+    (void)context;
+    return dump_data(heap_memory(), path, out, message, message_size);
+}
+
+static int run_dump(struct ctl *ctl, int argc, char **argv, struct dump_source source)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    source.path = operands.items[0];
+    return dump_run(ctl, &source);
+}
+
 int log_dump_run(struct ctl *ctl, int argc, char **argv)
 {
-    return run_dump(ctl, argc, argv, "bytes", dump_log);
+    return run_dump(ctl, argc, argv, (struct dump_source){.what = "bytes", .dump = log_to});
 }
 
 int data_dump_run(struct ctl *ctl, int argc, char **argv)
 {
-    return run_dump(ctl, argc, argv, "sessions", dump_data);
+    return run_dump(ctl, argc, argv, (struct dump_source){.what = "sessions", .dump = data_to});
 }

@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session node ring slot policy join-token log data config import password completion"
+    local groups="status session node ring slot policy join-token log data archive config import password completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | node | ring | slot | policy | join-token | log | data | config | import | password | completion)
+        status | session | node | ring | slot | policy | join-token | log | data | archive | config | import | password | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -40,7 +40,7 @@ _belayctl()
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
             "session list" | "session where" | "node list" | "node remove" | "policy list" | "policy set" | \
-            "policy rm" | "log dump" | "data dump" | "config get" | "completion bash")
+            "policy rm" | "log dump" | "data dump" | "archive cat" | "config get" | "completion bash")
             if [[ -z $command ]]; then
                 command="$group $word"
             fi
@@ -50,7 +50,7 @@ _belayctl()
     case $group in status | ring | slot | join-token | import | password) command=$group ;; esac
 
     case $previous in
-    --svg)
+    --svg | --key-file)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
@@ -78,6 +78,7 @@ _belayctl()
     "session list") options+=" --prefix --type --limit" ;;
     "node remove") options+=" --force" ;;
     ring) options+=" --svg" ;;
+    "archive cat") options+=" --key-file" ;;
     import) options+=" --match" ;;
     esac
     if [[ $current == -* ]]; then
@@ -90,9 +91,10 @@ _belayctl()
     node/) mapfile -t COMPREPLY < <(compgen -W "list remove" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
+    archive/) mapfile -t COMPREPLY < <(compgen -W "cat" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
-    "log/log dump") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    "log/log dump" | "archive/archive cat") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     session/session\ list) ;;
     session/*)
