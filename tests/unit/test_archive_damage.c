@@ -399,6 +399,11 @@ static void test_bombs(void **state)
     assert_int_equal(open_block(&world, bytes_of(raw, size), 1, size, 2), -EBADMSG);
     assert_true(world.memory.outstanding_bytes < 64 * 1024);
 
+    /* Compressed without need, which nobody does. */
+    size_t longer = ZSTD_compress(packed, sizeof packed, raw, size, 1);
+    assert_in_range(longer, size, sizeof packed);
+    assert_int_equal(open_block(&world, bytes_of(packed, longer), 1, size, ARCHIVE_ZSTD), -EBADMSG);
+
     /* A megabyte of zeros in some bytes, said to be less, said to be more. */
     uint8_t *zeros = calloc(1, ARCHIVE_BLOCK_BYTES_MAX);
     size = ZSTD_compress(packed, sizeof packed, zeros, ARCHIVE_BLOCK_BYTES_MAX, 1);
@@ -443,6 +448,32 @@ static void test_bombs(void **state)
     world_fini(&world);
 }
 
+/* The index says three times how many records there are. */
+static void test_counts_that_differ(void **state)
+{
+    (void)state;
+    struct world world;
+
+    world_init(&world, "k1 " KEY "\n");
+    for (int wrong = 0; wrong < 8; wrong++) {
+        struct footer footer = footer_of(1, 50, 50, ARCHIVE_PLAIN, 0);
+        const size_t places[] = {0, 29, footer.size - 2}; /* Of all, of the block, of the span. */
+        uint8_t block[50] = {0};
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(footer.bytes[places[i]], 1);
+            footer.bytes[places[i]] = (uint8_t)(1 + (wrong >> i & 1));
+        }
+        struct archive_craft craft = {
+            .kind = ARCHIVE_LOG,
+            .blocks = bytes_of(block, sizeof block),
+            .footer = bytes_of(footer.bytes, footer.size),
+            .footer_raw_size = (uint32_t)footer.size,
+        };
+        assert_int_equal(open_crafted(&world, &craft), wrong % 7 == 0 ? 0 : -EBADMSG);
+    }
+    world_fini(&world);
+}
+
 /* Records that do not belong to their block. */
 static void test_records_of_other_slots(void **state)
 {
@@ -455,10 +486,14 @@ static void test_records_of_other_slots(void **state)
     uint8_t raw[256];
 
     world_init(&world, "k1 " KEY "\n");
-    for (int i = 0; i < 4; i++) {
-        static const uint8_t kinds[] = {LOG_FULL, LOG_FULL, LOG_TOUCH, LOG_FULL};
+    char lower[16] = "";
+    for (int i = 0; i == 0 || slot_of_key(text(lower)) >= slot_of_key(text("b")); i++) {
+        snprintf(lower, sizeof lower, "k%d", i);
+    }
+    for (int i = 0; i < 5; i++) {
+        static const uint8_t kinds[] = {LOG_FULL, LOG_FULL, LOG_TOUCH, LOG_FULL, LOG_FULL};
         struct log_batch_item item = {kinds[i], 1, {NULL, 0}};
-        item.body = archive_kit_body(&body, i == 1 ? "a" : "b", text("value"));
+        item.body = archive_kit_body(&body, i == 1 ? "a" : i == 4 ? lower : "b", text("value"));
         size_t size = (size_t)(log_batch_item_put(raw, &item) - raw);
         uint64_t records = i == 3 ? 2 : 1; /* One less than it says. */
         assert_int_equal(open_block(&world, bytes_of(raw, size), records, size, ARCHIVE_PLAIN), 0);
@@ -528,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_cipher),
         cmocka_unit_test(test_forgeries),
         cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_counts_that_differ),
         cmocka_unit_test(test_records_of_other_slots),
         cmocka_unit_test(test_memory_that_fails),
     };
