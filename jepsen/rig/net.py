@@ -22,7 +22,7 @@ from daemon import check
 
 NETWORK = "10.77.0"
 MARK = "BELAY_IN_NAMESPACES"
-PROGRAMS = ("ip", "nft", "unshare", "setpriv", "mount")
+PROGRAMS = ("ip", "nft", "unshare", "setpriv", "mount", "chroot")
 RULES = """
 table bridge belay {
     set cut { type ipv4_addr . ipv4_addr; }
@@ -55,6 +55,19 @@ def missing():
     return None
 
 
+def root_is_mounted():
+    """Is the root a mount of its own? In a chroot it may be a directory like any other."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return any(line.split()[4] == "/" for line in mounts)
+
+
+# Mounts of a namespace can be made its own only from a root that is mounted: so it is, at $1, and becomes the root.
+IN_A_MOUNTED_ROOT = """
+mount --rbind / "$1" && mount --make-rprivate "$1" && root=$1 && shift &&
+exec chroot "$root" sh -c 'mount -t proc proc /proc && cd "$0" && exec "$@"' "$PWD" "$@"
+"""
+
+
 def enter():
     """Start the script that runs anew inside. Returns its exit code. SIGTERM and SIGINT end it."""
     why = missing()
@@ -62,12 +75,14 @@ def enter():
         print(f"{sys.argv[0]}: {why}", file=sys.stderr)
         return 2
     directory = tempfile.mkdtemp(prefix="belay-net-")
+    root = "" if root_is_mounted() else tempfile.mkdtemp(prefix="belay-root-")
     janitor = subprocess.Popen(  # pylint: disable=consider-using-with
-        ["sh", "-c", 'cat; for i in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && exit; sleep 1; done', "janitor",
-         directory], stdin=subprocess.PIPE, start_new_session=True)
+        ["sh", "-c", 'cat; rmdir "$2" 2>/dev/null; for i in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && exit; sleep 1; done',
+         "janitor", directory, root], stdin=subprocess.PIPE, start_new_session=True)
+    entry = ["--propagation", "unchanged", "sh", "-c", IN_A_MOUNTED_ROOT, "sh", root] if root else ["--mount-proc"]
     inner = subprocess.Popen(  # pylint: disable=consider-using-with
-        ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--pid", "--mount", "--fork", "--kill-child",
-         "--mount-proc", sys.executable, *sys.argv], env={**os.environ, MARK: directory, "TMPDIR": directory})
+        ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", *entry,
+         sys.executable, *sys.argv], env={**os.environ, MARK: directory, "TMPDIR": directory})
 
     def end(_number, _frame):
         inner.kill()
