@@ -2,10 +2,11 @@
  * did is settled. */
 #include "alias.h"
 #include "check.h"
-#include "heap.h"
 #include "move.h"
 #include "moves.h"
 #include "planes_kit.h"
+#include "record_write.h"
+#include "resp_lines.h"
 
 static struct planes_kit kit;
 static uint16_t tags[SLOT_COUNT];
@@ -40,27 +41,7 @@ static void give(struct plane_kit *node, struct bytes key, const struct buffer *
 static void write_to(struct buffer *record, struct bytes key, uint32_t node, uint64_t now_ms,
                      const struct change *change)
 {
-    const struct session_rules rules = {.session_bytes_max = 65536, .fields_max = 16};
-    struct session_written written;
-    uint8_t list[2048];
-
-    assert_true(change_size(change) <= sizeof list);
-    const uint8_t *end = change_put(list, change);
-    const struct session_write write = {
-        .key = key,
-        .record = buffer_bytes(record),
-        .rules = &rules,
-        .now_ms = now_ms,
-        .actor = {node, 1},
-        .mode = WRITE_UPSERT,
-        .type = SESSION_MAP,
-        .changes = bytes_of(list, (size_t)(end - list)),
-    };
-    session_written_init(&written, heap_memory());
-    assert_int_equal(session_write(&write, &written), STATUS_OK);
-    record->size = 0;
-    assert_int_equal(buffer_append(record, buffer_bytes(&written.record)), 0);
-    session_written_fini(&written);
+    record_write(record, key, (struct actor){node, 1}, now_ms, SESSION_MAP, change);
 }
 
 static void set_field(struct buffer *record, struct bytes key, uint32_t node, uint64_t now_ms,
@@ -227,22 +208,11 @@ static void restore(struct plane_kit *node)
 
 /* ---- Clients ---- */
 
-static void read_line(struct plane_client *client, char line[128])
-{
-    size_t size = 0;
-
-    do {
-        assert_true(size < 127);
-        assert_int_equal(plane_client_recv(client, line + size++, 1), 1);
-    } while (line[size - 1] != '\n');
-    line[size - 2] = '\0';
-}
-
 /* Ask again until the field has that value; NULL: it has none. */
 static void await(struct plane_client *client, struct bytes key, const char *field,
                   const char *value)
 {
-    char line[128] = "", ask[128];
+    char line[RESP_LINE_BYTES] = "", ask[128];
     bool is = false;
 
     int size =
@@ -253,10 +223,10 @@ static void await(struct plane_client *client, struct bytes key, const char *fie
         }
         usleep(tries > 0 ? 1000 : 0);
         plane_client_send(client, bytes_of(ask, (size_t)size));
-        read_line(client, line);
+        plane_client_line(client, line);
         bool none = strcmp(line, "$-1") == 0;
         if (line[0] == '$' && !none) {
-            read_line(client, line);
+            plane_client_line(client, line);
             is = value != NULL && strcmp(line, value) == 0;
         } else {
             is = none && value == NULL;
@@ -308,7 +278,7 @@ static void test_nobody_is_there(void **state)
 {
     static const uint32_t shards[] = {1, 2, 1};
     struct plane_client client;
-    char line[128], command[128];
+    char line[RESP_LINE_BYTES], command[128];
     uint32_t refused = 0;
 
     (void)state;
@@ -327,12 +297,12 @@ static void test_nobody_is_there(void **state)
         refused++;
         int size = snprintf(command, sizeof command, "HSET %s f v\r\n", old);
         plane_client_send(&client, bytes_of(command, (size_t)size));
-        read_line(&client, line);
+        plane_client_line(&client, line);
         assert_string_equal(line, ":1");
         size = snprintf(command, sizeof command, "RENAME%s %s %s\r\n", refused == 1 ? "" : "NX",
                         old, new);
         plane_client_send(&client, bytes_of(command, (size_t)size));
-        read_line(&client, line);
+        plane_client_line(&client, line);
         assert_memory_equal(line, "-NOREPLICAS", 11);
         await(&client, text(old), "f", "v");
     }
@@ -474,10 +444,10 @@ static void restore_databases(struct plane_kit *node)
 
 static void command(struct plane_client *client, const char *line, const char *expected)
 {
-    char answer[128];
+    char answer[RESP_LINE_BYTES];
 
     plane_client_send(client, text(line));
-    read_line(client, answer);
+    plane_client_line(client, answer);
     assert_string_equal(answer, expected);
 }
 

@@ -1,37 +1,13 @@
 /* Messages and what is asked about their subscribers, over several nodes. */
 #include "check.h"
 
-#include <pthread.h>
-
-#include "planes_kit.h"
+#include "events.h"
+#include "played_node.h"
+#include "resp_lines.h"
 
 enum { NODES = 3 };
 
 static struct planes_kit kit;
-
-static void ask(struct plane_client *client, const char *lines)
-{
-    char whole[512];
-
-    int size = snprintf(whole, sizeof whole, "%s\r\n", lines);
-    assert_true(size > 0 && (size_t)size < sizeof whole);
-    plane_client_send(client, bytes_of(whole, (size_t)size));
-}
-
-static void expect(struct plane_client *client, const char *reply)
-{
-    char got[512] = "";
-    size_t size = strlen(reply);
-
-    for (size_t at = 0; at < size;) {
-        ssize_t more = plane_client_recv(client, got + at, size - at);
-        if (more <= 0) {
-            fail_msg("the connection ended after \"%s\"", got);
-        }
-        at += (size_t)more;
-    }
-    assert_string_equal(got, reply);
-}
 
 static void connect_to(struct plane_client *client, uint32_t node)
 {
@@ -45,10 +21,10 @@ static void listen_to(struct plane_client *client, uint32_t node, const char *co
 
     connect_to(client, node);
     snprintf(line, sizeof line, "%s %s", command, name);
-    ask(client, line);
+    plane_client_ask(client, line);
     snprintf(reply, sizeof reply, "*3\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n:1\r\n", strlen(command),
              command, strlen(name), name);
-    expect(client, reply);
+    plane_client_expect(client, reply);
 }
 
 /* Ask until the reply is that: a node that does not answer in time is not counted, and a machine may be slow. */
@@ -64,7 +40,7 @@ static void await_reply(struct plane_client *client, const char *lines, const ch
             fail_msg("%s, not %s", got, wanted);
         }
         size_t size = 0;
-        ask(client, whole);
+        plane_client_ask(client, whole);
         do {
             assert_true(size < sizeof got - 1);
             assert_int_equal(plane_client_recv(client, got + size++, 1), 1);
@@ -157,15 +133,16 @@ static void test_too_many_names(void **state)
         }
     }
     connect_to(&client, 0);
-    ask(&client, "PUBSUB CHANNELS");
+    plane_client_ask(&client, "PUBSUB CHANNELS");
     while (first_byte(&client) ==
            '*') { /* Some did not answer in time, and those of the others fit. */
         plane_client_close(&client);
         connect_to(&client, 0);
-        ask(&client, "PUBSUB CHANNELS");
+        plane_client_ask(&client, "PUBSUB CHANNELS");
     }
-    ask(&client, "PUBSUB CHANNELS x*\r\nPUBSUB NUMPAT");
-    expect(&client, "-ERR the names of all nodes do not fit into 16 MiB\r\n*0\r\n:0\r\n");
+    plane_client_ask(&client, "PUBSUB CHANNELS x*\r\nPUBSUB NUMPAT");
+    plane_client_expect(&client,
+                        "-ERR the names of all nodes do not fit into 16 MiB\r\n*0\r\n:0\r\n");
     plane_client_close(&client);
     for (uint32_t node = 0; node < NODES; node++) {
         plane_client_close(&listeners[node]);
@@ -195,12 +172,101 @@ static void test_one_is_gone(void **state)
     planes_kit_stop(&kit);
 }
 
+/* Messages come to all nodes' subscribers, in order. */
+static void test_publish(void **state)
+{
+    struct plane_client listeners[NODES], client;
+
+    (void)state;
+    start();
+    for (uint32_t i = 0; i < NODES; i++) {
+        listen_to(&listeners[i], i, "subscribe", "news");
+    }
+    for (uint32_t i = 0; i < NODES; i++) {
+        connect_to(&client, i);
+        char counted[8] = "";
+        uint32_t sent = 0;
+        while (strcmp(counted, ":3\r\n") != 0) { /* Who does not answer in time is not counted. */
+            assert_true(++sent < 100);
+            plane_client_ask(&client, "PUBLISH news one");
+            played_read(client.fd, (uint8_t *)counted, 4);
+        }
+        plane_client_ask(&client, "MULTI\r\nPUBLISH news two\r\nEXEC");
+        /* In a transaction the reply counts this node's. */
+        plane_client_expect(&client, "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+        for (uint32_t j = 0; j < NODES; j++) {
+            for (uint32_t k = 0; k < sent; k++) {
+                plane_client_expect(&listeners[j],
+                                    "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\none\r\n");
+            }
+            plane_client_expect(&listeners[j],
+                                "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\ntwo\r\n");
+        }
+        plane_client_close(&client);
+    }
+    for (uint32_t i = 0; i < NODES; i++) {
+        plane_client_close(&listeners[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
+/* A node that is there and does not answer is not waited for long. */
+static void test_publish_unanswered(void **state)
+{
+    struct plane_client client, listener;
+    struct played node;
+
+    (void)state;
+    played_begin(&node, &kit);
+    played_link_up(&node);
+    listen_to(&listener, 0, "subscribe", "news");
+    connect_to(&client, 0);
+    plane_client_ask(&client, "PUBLISH news x\r\nPUBSUB NUMSUB news\r\nPING");
+    plane_client_expect(&client, ":1\r\n*2\r\n$4\r\nnews\r\n:1\r\n+PONG\r\n");
+    plane_client_close(&client);
+    plane_client_close(&listener);
+    played_end(&node);
+}
+
+/* The end of a session is told once to everybody, by the node that ends it. */
+static void test_events(void **state)
+{
+    static const uint32_t shards[] = {1, 1};
+    struct plane_client listeners[2], client;
+    char line[64], reply[128];
+
+    (void)state;
+    planes_kit_init(&kit, 2, shards);
+    for (uint32_t i = 0; i < 2; i++) {
+        kit.nodes[i].options.events = EVENTS_KEYEVENT | EVENTS_GENERIC;
+    }
+    planes_kit_start(&kit, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        listen_to(&listeners[i], i, "subscribe", "__keyevent@0__:del");
+    }
+    connect_to(&client, 0);
+    for (char key = 'a'; key < 'a' + 6; key++) {
+        snprintf(line, sizeof line, "SET %c 1\r\nDEL %c", key, key);
+        plane_client_ask(&client, line);
+        plane_client_expect(&client, "+OK\r\n:1\r\n");
+        snprintf(reply, sizeof reply,
+                 "*3\r\n$7\r\nmessage\r\n$18\r\n__keyevent@0__:del\r\n$1\r\n%c\r\n", key);
+        plane_client_expect(&listeners[0], reply);
+        plane_client_expect(&listeners[1], reply);
+    }
+    plane_client_close(&client);
+    for (uint32_t i = 0; i < 2; i++) {
+        plane_client_close(&listeners[i]);
+    }
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_are_counted),
-        cmocka_unit_test(test_too_many_names),
-        cmocka_unit_test(test_one_is_gone),
+        cmocka_unit_test(test_all_are_counted),    cmocka_unit_test(test_too_many_names),
+        cmocka_unit_test(test_one_is_gone),        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_publish_unanswered), cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "events.h"
 #include "plane_kit.h"
 #include "pubsub.h"
+#include "resp_lines.h"
 
 enum { PAYLOAD_BYTES = 1024 * 1024, TAKEN = PUBSUB_QUEUE_BYTES_MAX / PAYLOAD_BYTES };
 
@@ -27,25 +28,6 @@ static void trace(void *context, uint32_t shard, enum trace_event event, uint64_
     }
 }
 
-static void ask(struct plane_client *client, const char *line)
-{
-    plane_client_send(client, bytes_of_string(line));
-    plane_client_send(client, bytes_of_string("\r\n"));
-}
-
-static void expect(struct plane_client *client, const char *reply)
-{
-    char got[256];
-    size_t size = strlen(reply);
-
-    for (size_t at = 0; at < size;) {
-        ssize_t more = plane_client_recv(client, got + at, size - at);
-        assert_true(more > 0);
-        at += (size_t)more;
-    }
-    assert_memory_equal(got, reply, size);
-}
-
 static void publish(struct plane_client *client)
 {
     static char payload[PAYLOAD_BYTES];
@@ -61,12 +43,12 @@ static uint32_t shard_of(struct plane_client *client, char key)
     char line[] = "SET ? 1";
 
     line[4] = key;
-    ask(client, line);
-    expect(client, "+OK\r\n");
+    plane_client_ask(client, line);
+    plane_client_expect(client, "+OK\r\n");
     memcpy(line, "DEL", 3);
     line[5] = '\0';
-    ask(client, line);
-    expect(client, ":1\r\n");
+    plane_client_ask(client, line);
+    plane_client_expect(client, ":1\r\n");
     return atomic_load(&last_shard);
 }
 
@@ -98,40 +80,40 @@ static void test_full_queue(void **state)
     kit.options.events = EVENTS_KEYEVENT | EVENTS_GENERIC;
     plane_kit_start(&kit);
     plane_client_connect(&listener, &kit);
-    ask(&listener, "SUBSCRIBE c");
-    expect(&listener, "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    plane_client_ask(&listener, "SUBSCRIBE c");
+    plane_client_expect(&listener, "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     const uint32_t target = connections_of(0) == 1 ? 0 : 1;
     plane_client_connect(&publisher, &kit);
-    ask(&publisher, "PING");
-    expect(&publisher, "+PONG\r\n");
+    plane_client_ask(&publisher, "PING");
+    plane_client_expect(&publisher, "+PONG\r\n");
     assert_int_equal(connections_of(1 - target), 1);
     plane_client_connect(&holder, &kit);
     for (char key = 'a'; here == 0 || there == 0; key++) {
         *(shard_of(&holder, key) == target ? &there : &here) = key;
     }
 
-    ask(&listener, "SUBSCRIBE __keyevent@0__:del");
-    expect(&listener, "*3\r\n$9\r\nsubscribe\r\n$18\r\n__keyevent@0__:del\r\n:2\r\n");
-    ask(&publisher, "MSET a 1 b 1 c 1 d 1 e 1 f 1 g 1 h 1");
-    expect(&publisher, "+OK\r\n");
+    plane_client_ask(&listener, "SUBSCRIBE __keyevent@0__:del");
+    plane_client_expect(&listener, "*3\r\n$9\r\nsubscribe\r\n$18\r\n__keyevent@0__:del\r\n:2\r\n");
+    plane_client_ask(&publisher, "MSET a 1 b 1 c 1 d 1 e 1 f 1 g 1 h 1");
+    plane_client_expect(&publisher, "+OK\r\n");
     atomic_store(&held, target + 1);
     line[4] = there;
-    ask(&holder, line);
+    plane_client_ask(&holder, line);
     while (atomic_load(&is_held) == 0) {
         usleep(1000);
     }
 
     for (int i = 0; i < TAKEN; i++) {
         publish(&publisher);
-        expect(&publisher, ":1\r\n");
+        plane_client_expect(&publisher, ":1\r\n");
     }
     line[4] = here;
-    ask(&publisher, line);
-    expect(&publisher, ":1\r\n");
+    plane_client_ask(&publisher, line);
+    plane_client_expect(&publisher, ":1\r\n");
     assert_int_equal(plane_kit_shard_stats(&kit, 1 - target).events_dropped, 1);
     publish(&publisher); /* It waits. */
     atomic_store(&held, 0);
-    expect(&publisher, ":1\r\n");
+    plane_client_expect(&publisher, ":1\r\n");
     receive_bytes(&listener, (TAKEN + 1) * (size_t)PAYLOAD_BYTES);
 
     plane_client_close(&listener);

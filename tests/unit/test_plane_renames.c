@@ -1,9 +1,10 @@
 /* A rename that a crash left between its steps, found by a start whose disk is full. */
 #include "check.h"
 
-#include "heap.h"
 #include "plane_kit.h"
+#include "record_write.h"
 #include "rename.h"
+#include "resp_lines.h"
 #include "slot.h"
 
 static struct plane_kit kit;
@@ -11,27 +12,10 @@ static struct plane_kit kit;
 /* The record of a new blob. */
 static void make_record(struct bytes key, struct bytes value, struct buffer *record)
 {
-    const struct session_rules rules = {.session_bytes_max = 65536, .fields_max = 16};
     const struct change change = {.operation = CHANGE_SET, .value = value};
-    struct session_written written;
-    uint8_t list[4096];
 
-    assert_true(change_size(&change) <= sizeof list);
-    const uint8_t *end = change_put(list, &change);
-    const struct session_write write = {
-        .key = key,
-        .rules = &rules,
-        .now_ms = 1700000000000,
-        .actor = kit.options.actor,
-        .mode = WRITE_CREATE,
-        .type = SESSION_BLOB,
-        .changes = bytes_of(list, (size_t)(end - list)),
-    };
-    session_written_init(&written, heap_memory());
-    assert_int_equal(session_write(&write, &written), STATUS_OK);
     record->size = 0;
-    assert_int_equal(buffer_append(record, buffer_bytes(&written.record)), 0);
-    session_written_fini(&written);
+    record_write(record, key, kit.options.actor, 1700000000000, SESSION_BLOB, &change);
 }
 
 /* Shard 0 has renamed a session to "new", which is shard `target`'s. */
@@ -61,25 +45,6 @@ static void restore(struct plane_kit *begun)
     buffer_fini(&record);
 }
 
-static void ask(struct plane_client *client, const char *line)
-{
-    plane_client_send(client, bytes_of_string(line));
-    plane_client_send(client, bytes_of_string("\r\n"));
-}
-
-static void expect(struct plane_client *client, const char *reply)
-{
-    char got[256];
-    size_t size = strlen(reply);
-
-    for (size_t at = 0; at < size;) {
-        ssize_t more = plane_client_recv(client, got + at, size - at);
-        assert_true(more > 0);
-        at += (size_t)more;
-    }
-    assert_memory_equal(got, reply, size);
-}
-
 static void test_full_disk(void **state)
 {
     struct plane_client other, waits;
@@ -93,22 +58,22 @@ static void test_full_disk(void **state)
     }
     plane_kit_start(&kit);
     plane_client_connect(&other, &kit);
-    ask(&other, "GET other");
-    expect(&other, "$-1\r\n"); /* Clients are served... */
-    ask(&other, "SET other x");
-    expect(&other, "-MISCONF");
+    plane_client_ask(&other, "GET other");
+    plane_client_expect(&other, "$-1\r\n"); /* Clients are served... */
+    plane_client_ask(&other, "SET other x");
+    plane_client_expect(&other, "-MISCONF");
 
     plane_client_connect(&waits, &kit);
-    ask(&waits, "GET new");
+    plane_client_ask(&waits, "GET new");
     struct pollfd answer = {.fd = waits.fd, .events = POLLIN};
     for (int i = 0; i < 20; i++) {
-        ask(&other, "EXISTS other");
+        plane_client_ask(&other, "EXISTS other");
         assert_int_equal(poll(&answer, 1, 10), 0); /* ... but nobody sees the key as it was. */
     }
     for (uint32_t i = 0; i < 2; i++) {
         atomic_store(&kit.segments[i].error, 0);
     }
-    expect(&waits, "$8\r\ntreasure\r\n");
+    plane_client_expect(&waits, "$8\r\ntreasure\r\n");
     plane_client_close(&other);
     plane_client_close(&waits);
     plane_kit_stop(&kit);
@@ -148,8 +113,8 @@ static void test_busy_start(void **state)
     kit.restore = restore_scarce;
     plane_kit_start(&kit);
     plane_client_connect(&client, &kit);
-    ask(&client, "GET new");
-    expect(&client, "$8\r\ntreasure\r\n");
+    plane_client_ask(&client, "GET new");
+    plane_client_expect(&client, "$8\r\ntreasure\r\n");
     assert_true(atomic_load(&refusals_left) <= 0);
     plane_client_close(&client);
     plane_kit_stop(&kit);
