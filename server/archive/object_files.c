@@ -16,8 +16,8 @@
 enum {
     PATH_BYTES_MAX = 4096,
     DEPTH_MAX = 16,
-    IO_BYTES_MAX = 1 << 30, /* Of a call to the kernel. */
-    PART_KEPT_S = 3600,     /* Somebody may be writing it. */
+    IO_BYTES_MAX = 1 << 30,     /* Of a call to the kernel. */
+    PART_KEPT_MS = 3600 * 1000, /* Somebody may be writing it. */
 };
 #define PART_PREFIX ".part-"
 
@@ -304,6 +304,46 @@ static int list(struct files_call *call)
     return rc;
 }
 
+/* ---- What a crash left beside the objects ---- */
+
+static bool is_old_part(int directory, const char *name, uint64_t before_ms)
+{
+    struct stat status;
+
+    return strncmp(name, PART_PREFIX, strlen(PART_PREFIX)) == 0 &&
+           fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           (uint64_t)status.st_mtime * 1000 < before_ms;
+}
+
+/* What was written last before then. Those that went are added to `removed`. */
+static int remove_parts(const struct object_files *files, uint64_t before_ms,
+                        struct object_list *removed)
+{
+    DIR *directory = opendir(files->directory);
+    const struct dirent *entry;
+    int rc = 0;
+
+    if (directory == NULL) {
+        return -errno;
+    }
+    while (rc == 0 && (entry = readdir(directory)) != NULL) {
+        if (!is_old_part(dirfd(directory), entry->d_name, before_ms)) {
+            continue;
+        }
+        if (removed->count == OBJECT_LIST_MAX) {
+            removed->more = true;
+            break;
+        }
+        if (unlinkat(dirfd(directory), entry->d_name, 0) == 0) {
+            rc = object_list_add(removed, entry->d_name, 0);
+        } else if (errno != ENOENT) {
+            rc = -errno;
+        }
+    }
+    closedir(directory);
+    return rc;
+}
+
 static void on_work(uv_work_t *work)
 {
     struct files_call *call = work->data;
@@ -325,6 +365,9 @@ static void on_work(uv_work_t *work)
         break;
     case OBJECT_REMOVE:
         call->rc = remove_object(path);
+        break;
+    case OBJECT_TIDY:
+        call->rc = remove_parts(call->files, call->call.before_ms, &call->list);
         break;
     }
 }
@@ -368,7 +411,7 @@ static void on_done(uv_work_t *work, int status)
         answer.body = buffer_bytes(&call->body);
         answer.size = call->size;
         files->stats.bytes_got += answer.body.size;
-    } else if (call->rc == 0 && op == OBJECT_LIST) {
+    } else if (op == OBJECT_TIDY || (call->rc == 0 && op == OBJECT_LIST)) {
         object_list_answer(&call->list, &answer);
     } else if (call->rc == 0 && op == OBJECT_PUT) {
         files->stats.bytes_put += call->call.body.size;
@@ -382,8 +425,8 @@ static void on_done(uv_work_t *work, int status)
 static int port_begin(struct object_store *port, const struct object_call *given)
 {
     struct object_files *files = files_of(port);
-    bool good = given->op == OBJECT_LIST ? strlen(given->name) <= OBJECT_NAME_BYTES_MAX
-                                         : is_name(given->name);
+    bool many = given->op == OBJECT_LIST || given->op == OBJECT_TIDY;
+    bool good = many ? strlen(given->name) <= OBJECT_NAME_BYTES_MAX : is_name(given->name);
 
     if (!good || (given->after != NULL && strlen(given->after) > OBJECT_NAME_BYTES_MAX)) {
         return -EINVAL;
@@ -422,25 +465,6 @@ static void port_destroy(struct object_store *port)
     }
 }
 
-/* What a crash left beside the objects. */
-static void remove_parts(const struct object_files *files)
-{
-    DIR *directory = opendir(files->directory);
-    const struct dirent *entry;
-    struct stat status;
-
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        if (strncmp(entry->d_name, PART_PREFIX, strlen(PART_PREFIX)) == 0 &&
-            fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            status.st_mtime + PART_KEPT_S < time(NULL)) {
-            (void)unlinkat(dirfd(directory), entry->d_name, 0);
-        }
-    }
-    if (directory != NULL) {
-        closedir(directory);
-    }
-}
-
 int object_files_create(uv_loop_t *loop, const char *directory, struct object_store **store,
                         char *message, size_t message_size)
 {
@@ -465,7 +489,10 @@ int object_files_create(uv_loop_t *loop, const char *directory, struct object_st
     }
     files->port = (struct object_store){port_begin, port_stats, port_destroy};
     files->loop = loop;
-    remove_parts(files);
+    struct object_list removed = {0};
+    uint64_t now_ms = (uint64_t)time(NULL) * 1000;
+    (void)remove_parts(files, now_ms - PART_KEPT_MS, &removed); /* Else another time. */
+    object_list_fini(&removed);
     *store = &files->port;
     return 0;
 }

@@ -2,7 +2,8 @@
  *
  * A name's '/' are directories. An object is written beside its place, made durable, and then gets its name, which must
  * be free where it is to be new (link(2)); so a crash leaves it there wholly or not at all, and what was left beside it
- * (".part-...") is removed by the next store that is made. Calls run on libuv's pool of threads, and are not tried again.
+ * (".part-...") is removed by the next store that is made, and by OBJECT_TIDY, whatever its name was to be. Calls run on
+ * libuv's pool of threads, and are not tried again.
  *
  * Memory: malloc(). Threads: the loop's; those of the pool inside.
  */

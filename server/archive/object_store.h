@@ -26,7 +26,10 @@ enum object_op {
     OBJECT_GET, /* Read it, or a part. */
     OBJECT_LIST,   /* Names in ascending order. */
     OBJECT_REMOVE, /* One that is not there is as good as removed. */
+    /* Remove what PUTs began and nobody will end, as after a crash: it is in no list, but takes room for ever. */
+    OBJECT_TIDY,
 };
+enum { OBJECT_OPS = OBJECT_TIDY + 1 };
 
 struct object_listed {
     char *name; /* Below the store's prefix. */
@@ -44,19 +47,22 @@ struct object_answer {
      * -EFBIG     GET: it, or the part, is larger than `bytes_max`.
      * -ETIMEDOUT Not within the time limit; `text` says what the last try met. A PUT may have been done.
      * -ECANCELED The store was destroyed. A PUT may have been done.
+     * -EBADMSG   LIST, TIDY: what the server answers cannot be read.
      * -ENOSPC, -EIO, -ENOMEM: as ever. */
     int rc;
-    const char *text;                   /* Why, for a person. "" with 0. */
-    struct bytes body;                  /* GET. */
-    uint64_t size;                      /* GET: of the whole object. */
-    const struct object_listed *listed; /* LIST. */
+    const char *text;  /* Why, for a person. "" with 0. */
+    struct bytes body; /* GET. */
+    uint64_t size;     /* GET: of the whole object. */
+    const struct object_listed
+        *listed; /* LIST; TIDY: what was removed, also where it failed then. */
     uint32_t listed_count;
-    bool more; /* LIST: there are more behind the last one. */
+    bool
+        more; /* LIST: there are more behind the last one. TIDY: there is more that may have to go. */
 };
 
 struct object_call {
     enum object_op op;
-    const char *name; /* Copied. LIST: what names begin with, perhaps "". */
+    const char *name; /* Copied. LIST, TIDY: what names begin with, perhaps "". */
     /* PUT. Must stay until the end. */
     struct bytes body;
     /* PUT: it is the first of that name, or has the same bytes. Without it a PUT may be put together of parts, and may
@@ -67,16 +73,20 @@ struct object_call {
     bool
         part; /* GET: so many bytes from the offset on, or fewer at its end, are asked for, not all of it. */
     const char *after; /* LIST: the name behind which to begin; NULL: the first. Copied. */
+    /* TIDY: what was begun before then (ms since 1970, by the store's clock) goes; to be so long ago that nobody is still
+     * writing it. */
+    uint64_t before_ms;
     void (*done)(void *context, const struct object_answer *answer);
     void *context;
 };
 
 /* What calls met, since the start. */
 struct object_store_stats {
-    uint64_t calls[4];    /* By object_op, that ended. */
-    uint64_t failures[4]; /* And of these, not with 0 (a GET with -ENOENT counts as good). */
-    uint64_t tries;       /* Requests that were sent. */
-    uint64_t tries_again; /* And of these, after one that failed. */
+    uint64_t calls[OBJECT_OPS]; /* By object_op, that ended. */
+    uint64_t
+        failures[OBJECT_OPS]; /* And of these, not with 0 (a GET with -ENOENT counts as good). */
+    uint64_t tries;           /* Requests that were sent. */
+    uint64_t tries_again;     /* And of these, after one that failed. */
     uint64_t bytes_put, bytes_got;
 };
 

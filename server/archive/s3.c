@@ -50,6 +50,8 @@ static void free_call(struct s3_call *call)
     buffer_fini(&call->body);
     buffer_fini(&call->request);
     free(call->tags);
+    s3_uploads_fini(&call->uploads);
+    object_list_fini(&call->aborted);
     free(call);
 }
 
@@ -82,6 +84,8 @@ static void answer(struct s3 *s3, struct s3_call *call)
         told.rc = s3_list_read(&list, buffer_bytes(&call->body), s3->target.prefix);
         told.text = told.rc == 0 ? "" : "the server's list cannot be read";
         object_list_answer(&list, &told);
+    } else if (op == OBJECT_TIDY) {
+        object_list_answer(&call->aborted, &told);
     }
     s3->stats.calls[op]++;
     s3->stats.failures[op] += told.rc != 0 && !(op == OBJECT_GET && told.rc == -ENOENT);
@@ -354,6 +358,11 @@ static bool is_name(const char *name)
     return size <= OBJECT_NAME_BYTES_MAX;
 }
 
+static bool has_one_object(enum object_op op)
+{
+    return op != OBJECT_LIST && op != OBJECT_TIDY;
+}
+
 static enum s3_step first_step(const struct s3 *s3, const struct object_call *call)
 {
     switch (call->op) {
@@ -363,6 +372,8 @@ static enum s3_step first_step(const struct s3 *s3, const struct object_call *ca
         return S3_STEP_LIST;
     case OBJECT_REMOVE:
         return S3_STEP_REMOVE;
+    case OBJECT_TIDY:
+        return S3_STEP_LIST_UPLOADS;
     case OBJECT_PUT:
         break;
     }
@@ -377,7 +388,7 @@ static int port_begin(struct object_store *port, const struct object_call *given
     struct s3 *s3 = s3_of(port);
     uint64_t now_ms = uv_now(s3->options.loop);
 
-    if (!is_name(given->name) || (given->op != OBJECT_LIST && given->name[0] == '\0') ||
+    if (!is_name(given->name) || (has_one_object(given->op) && given->name[0] == '\0') ||
         (given->after != NULL && !is_name(given->after)) ||
         (given->op == OBJECT_PUT && given->body.size / S3_PARTS_MAX >= s3->options.part_bytes)) {
         return -EINVAL;

@@ -7,7 +7,8 @@
  * A PUT that is only for a new object has If-None-Match: *. Its answer may be lost, or be a 5xx from a server that was
  * overtaken by itself, so that nobody knows whether it was done: then, and with 412, the object is read, and what is
  * there decides. Where the server does not know the condition (501), it is read before it is written, from then on.
- * Other PUTs larger than `part_bytes` go in parts, and what was begun is aborted where that fails.
+ * Other PUTs larger than `part_bytes` go in parts, and what was begun is aborted where that fails. Where that fails too,
+ * or this process ends, or the answer to the begin is lost, it stays for OBJECT_TIDY, which asks for 1,000 at a time.
  *
  * Memory: malloc(); a call copies its strings, not its body. Threads: the loop's.
  */

@@ -213,6 +213,48 @@ static enum s3_verdict end_end_parts(struct s3_call *call)
     return done(call);
 }
 
+/* ---- What others began ---- */
+
+static enum s3_verdict next_upload(struct s3_call *call)
+{
+    const struct s3_uploads *uploads = &call->uploads;
+    bool left = call->looked_at < uploads->count;
+
+    if (left && call->aborted.count < OBJECT_LIST_MAX) {
+        return next(call, S3_STEP_ABORT_UPLOAD);
+    }
+    if (!left && uploads->more && uploads->count > 0) {
+        return next(call, S3_STEP_LIST_UPLOADS); /* Those that made it long are gone. */
+    }
+    call->aborted.more = left || uploads->more;
+    return done(call);
+}
+
+static enum s3_verdict end_list_uploads(struct s3_call *call)
+{
+    s3_uploads_fini(&call->uploads);
+    call->looked_at = 0;
+    int rc = s3_uploads_read(&call->uploads, buffer_bytes(&call->body), call->s3->target.prefix,
+                             call->call.before_ms);
+    if (rc != 0) {
+        set_failure(call, rc, "the server's list of uploads cannot be read");
+        return S3_DONE;
+    }
+    return next_upload(call);
+}
+
+/* By this call, or by somebody else. */
+static enum s3_verdict end_abort_upload(struct s3_call *call)
+{
+    int rc = object_list_add(&call->aborted, call->uploads.table[call->looked_at++].name, 0);
+
+    if (rc != 0) {
+        set_failure(call, rc, strerror(-rc));
+        return S3_DONE;
+    }
+    return next_upload(call);
+}
+
 /* ---- The verdict ---- */
 
 static enum s3_verdict end_good(struct s3_call *call)
@@ -226,6 +268,10 @@ static enum s3_verdict end_good(struct s3_call *call)
         return end_end_parts(call);
     case S3_STEP_ABORT_PARTS:
         return S3_DONE; /* With the failure that it cleans up after. */
+    case S3_STEP_LIST_UPLOADS:
+        return end_list_uploads(call);
+    case S3_STEP_ABORT_UPLOAD:
+        return end_abort_upload(call);
     default:
         return done(call);
     }
@@ -253,6 +299,9 @@ static enum s3_verdict end_bad(struct s3_call *call, long status)
     }
     if (call->step == S3_STEP_ABORT_PARTS) {
         return S3_DONE;
+    }
+    if (call->step == S3_STEP_ABORT_UPLOAD && status == 404) {
+        return end_abort_upload(call);
     }
     if (upload_is_gone(call, status)) {
         return next(call, S3_STEP_COMPARE);

@@ -29,6 +29,7 @@ static size_t most_bytes(const struct s3_call *call)
     case S3_STEP_GET:
         return (size_t)call->call.bytes_max;
     case S3_STEP_LIST:
+    case S3_STEP_LIST_UPLOADS:
         return OBJECT_LIST_BYTES_MAX;
     default:
         return S3_ERROR_BYTES_MAX;
@@ -112,7 +113,14 @@ static size_t on_header(char *data, size_t one, size_t size, void *context)
 
 static bool has_object(const struct s3_call *call)
 {
-    return call->step != S3_STEP_LIST;
+    return call->step != S3_STEP_LIST && call->step != S3_STEP_LIST_UPLOADS;
+}
+
+static const char *name_of(const struct s3_call *call)
+{
+    bool other = call->step == S3_STEP_ABORT_UPLOAD;
+
+    return other ? call->uploads.table[call->looked_at].name : call->name;
 }
 
 /* The path as it is sent. */
@@ -129,7 +137,7 @@ static int make_path(const struct s3_call *call, char path[PATH_BYTES_MAX])
     fits = fits && sigv4_encode(path, PATH_BYTES_MAX, "/", true);
     if (fits && has_object(call)) {
         fits = sigv4_encode(path, PATH_BYTES_MAX, s3->target.prefix, true) &&
-               sigv4_encode(path, PATH_BYTES_MAX, call->name, true);
+               sigv4_encode(path, PATH_BYTES_MAX, name_of(call), true);
     }
     return fits ? 0 : -EINVAL;
 }
@@ -173,6 +181,15 @@ static int make_query(const struct s3_call *call, char query[QUERY_BYTES_MAX])
     case S3_STEP_ABORT_PARTS:
         fits = add_parameter(query, "uploadId", call->upload_id, "");
         break;
+    case S3_STEP_LIST_UPLOADS:
+        snprintf(number, sizeof number, "%u", (unsigned)S3_UPLOADS_MAX);
+        fits = add_parameter(query, "max-uploads", number, "") &&
+               add_parameter(query, "prefix", call->s3->target.prefix, call->name) &&
+               add_parameter(query, "uploads", "", "");
+        break;
+    case S3_STEP_ABORT_UPLOAD:
+        fits = add_parameter(query, "uploadId", call->uploads.table[call->looked_at].id, "");
+        break;
     default:
         break;
     }
@@ -190,6 +207,7 @@ static const char *method_of(enum s3_step step)
         return "POST";
     case S3_STEP_REMOVE:
     case S3_STEP_ABORT_PARTS:
+    case S3_STEP_ABORT_UPLOAD:
         return "DELETE";
     default:
         return "GET";

@@ -5,12 +5,13 @@
 #include <curl/curl.h>
 
 #include "memory.h"
+#include "object_list.h"
 #include "s3.h"
 #include "s3_target.h"
+#include "s3_uploads.h"
 
 enum {
-    S3_TAG_BYTES = 80, /* An ETag, with its quotation marks. */
-    S3_UPLOAD_ID_BYTES = 1024,
+    S3_TAG_BYTES = 80,              /* An ETag, with its quotation marks. */
     S3_ERROR_BYTES_MAX = 64 * 1024, /* Of an answer that is no object and no list. */
     S3_BACKOFF_MIN_MS = 50,
     S3_BACKOFF_MAX_MS = 5000,
@@ -28,6 +29,8 @@ enum s3_step {
     S3_STEP_PART,
     S3_STEP_END_PARTS,
     S3_STEP_ABORT_PARTS, /* The call has failed; this is cleaning up. */
+    S3_STEP_LIST_UPLOADS,
+    S3_STEP_ABORT_UPLOAD, /* The first of those listed that are not looked at yet. */
 };
 
 struct s3_tag {
@@ -56,6 +59,10 @@ struct s3_call {
     char upload_id[S3_UPLOAD_ID_BYTES];
     struct s3_tag *tags;
     uint32_t tag_count, tag_capacity;
+    /* OBJECT_TIDY. */
+    struct s3_uploads uploads; /* Of the last list... */
+    uint32_t looked_at;        /* ... and so many of them need nothing more. */
+    struct object_list aborted;
     /* Why it failed last; for S3_STEP_ABORT_PARTS the call's end. */
     int rc;
     char text[OBJECT_TEXT_BYTES];

@@ -230,6 +230,29 @@ static void test_leftovers(void **state)
     assert_int_equal(told.count, 0);
 }
 
+/* The same asked for, at an age that the caller says. */
+static void test_tidy(void **state)
+{
+    char path[512];
+    const struct timespec begun[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    struct object_call tidy = {.op = OBJECT_TIDY, .name = "", .before_ms = 1000 * 1000};
+
+    (void)state;
+    assert_int_equal(put("one", "1", true), 0);
+    snprintf(path, sizeof path, "%s/.part-1-0", scratch.path);
+    fclose(fopen(path, "w"));
+    assert_int_equal(utimensat(AT_FDCWD, path, begun, 0), 0);
+    assert_int_equal(call(tidy), 0);
+    assert_int_equal(told.count, 0);
+    tidy.before_ms++;
+    assert_int_equal(call(tidy), 0);
+    assert_int_equal(told.count, 1);
+    assert_false(told.more);
+    assert_string_equal(told.names[0], ".part-1-0");
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(get("one"), 0);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -243,6 +266,7 @@ int main(void)
         CASE(test_destroyed),
         CASE(test_no_directory),
         CASE(test_leftovers),
+        CASE(test_tidy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

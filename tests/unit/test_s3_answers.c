@@ -4,6 +4,7 @@
 #include "check.h"
 #include "s3_list.h"
 #include "s3_target.h"
+#include "s3_uploads.h"
 #include "s3_xml.h"
 
 static int read_list(struct object_list *list, const char *xml, const char *prefix)
@@ -57,6 +58,64 @@ static void test_bad_lists(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(read_list(&list, bad[i], "p/"), -EBADMSG);
         object_list_fini(&list);
+    }
+}
+
+#define UPLOAD(key, id, begun)                                                                     \
+    "<Upload><Key>" key "</Key><UploadId>" id "</UploadId><Initiator><ID>a</ID></Initiator>"       \
+    "<Initiated>" begun "</Initiated></Upload>"
+#define UPLOADS(rows) "<ListMultipartUploadsResult>" rows "</ListMultipartUploadsResult>"
+
+static int read_uploads(struct s3_uploads *uploads, const char *xml)
+{
+    *uploads = (struct s3_uploads){0};
+    return s3_uploads_read(uploads, bytes_of_string(xml), "p/", UINT64_C(1440938160999));
+}
+
+/* Those of before 2015-08-30T12:36:00Z. */
+static void test_uploads(void **state)
+{
+    struct s3_uploads uploads;
+
+    (void)state;
+    assert_int_equal(
+        read_uploads(&uploads, UPLOADS("<KeyMarker/><IsTruncated>true</IsTruncated>" UPLOAD(
+                                   "p/a&amp;b", "one", "2015-08-30T12:35:59.999Z")
+                                           UPLOAD("p/c", "two", "2015-08-30T12:36:00.000Z")
+                                               UPLOAD("p/c", "3", "2014-12-31T23:59:59Z"))),
+        0);
+    assert_true(uploads.more);
+    assert_int_equal(uploads.count, 2);
+    assert_string_equal(uploads.table[0].name, "a&b");
+    assert_string_equal(uploads.table[0].id, "one");
+    assert_string_equal(uploads.table[1].name, "c");
+    assert_string_equal(uploads.table[1].id, "3");
+    s3_uploads_fini(&uploads);
+    assert_int_equal(read_uploads(&uploads, UPLOADS("<IsTruncated>false</IsTruncated>")), 0);
+    assert_false(uploads.more);
+    assert_int_equal(uploads.count, 0);
+    s3_uploads_fini(&uploads);
+}
+
+static void test_bad_uploads(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        UPLOADS(UPLOAD("other/a", "1", "2015-08-30T12:35:59Z")),
+        UPLOADS(UPLOAD("p/", "1", "2015-08-30T12:35:59Z")),
+        UPLOADS(UPLOAD("p/a", "", "2015-08-30T12:35:59Z")),
+        UPLOADS(UPLOAD("p/a", "1", "20150830T123559Z")),
+        UPLOADS(UPLOAD("p/a", "1", "2015-08-30T12:35")),
+        UPLOADS("<Upload><Key>p/a</Key><UploadId>1</UploadId></Upload>"),
+        UPLOADS("<Upload><Key>p/a</Key><Initiated>2015-08-30T12:35:59Z</Initiated></Upload>"),
+        UPLOADS(UPLOAD("p/a", "1", "2015-08-30T12:35:59Z") "<Upload></Upload>"),
+    };
+    struct s3_uploads uploads;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_uploads(&uploads, bad[i]), -EBADMSG);
+        s3_uploads_fini(&uploads);
     }
 }
 
@@ -137,10 +196,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_bad_lists),
-        cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_list),    cmocka_unit_test(test_bad_lists),
+        cmocka_unit_test(test_uploads), cmocka_unit_test(test_bad_uploads),
+        cmocka_unit_test(test_hosts),   cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
