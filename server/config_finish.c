@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive_place.h"
 #include "config.h"
 #include "events.h"
 #include "liveness.h"
@@ -145,6 +146,17 @@ static int check_slowlog(const struct config *config, struct finding *finding)
     return found(finding, config->lines[CONFIG_KEY_resp_slowlog_log_slower_than],
                  "resp.slowlog_log_slower_than: '%s' is not valid: microseconds, or -1",
                  config->resp_slowlog_log_slower_than);
+}
+
+static int check_archive(const struct config *config, struct finding *finding)
+{
+    char cause[300];
+
+    if (config->archive_url[0] == '\0' ||
+        archive_place_check(config->archive_url, cause, sizeof cause) == 0) {
+        return 0;
+    }
+    return found(finding, config->lines[CONFIG_KEY_archive_url], "archive.url: %s", cause);
 }
 
 /* As it would stand in the file. */
@@ -303,6 +315,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     }
     if (rc == 0) {
         rc = check_slowlog(config, &finding);
+    }
+    if (rc == 0) {
+        rc = check_archive(config, &finding);
     }
     if (rc != 0 && finding.line != 0) {
         snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, finding.line,

@@ -106,6 +106,43 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "How long a destroyed session is remembered: under `no_resurrect` a late write cannot "      \
       "bring it back for this long.")
 
+#define CONFIG_ARCHIVE_KEYS(X)                                                                     \
+    X(archive, url, TEXT, "", 0, 400,                                                              \
+      "Where sessions are archived: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`. All nodes of a "  \
+      "cluster have the same. Empty: nowhere.")                                                    \
+    X(archive, endpoint, TEXT, "", 0, 300,                                                         \
+      "Of S3: `https://HOST:PORT` of the server. Empty: AWS_ENDPOINT_URL of the environment, "     \
+      "else "                                                                                      \
+      "Amazon's.")                                                                                 \
+    X(archive, region, TEXT, "", 0, 60,                                                            \
+      "Of S3. Empty: AWS_REGION or AWS_DEFAULT_REGION of the environment, else us-east-1.")        \
+    X(archive, path_style, SWITCH, "yes", 0, 0,                                                    \
+      "Of S3: the bucket stands in the path of a request, not in the name of the host.")           \
+    X(archive, ca_file, TEXT, "", 0, CONFIG_TEXT_MAX,                                              \
+      "Of S3: certificates (PEM) that the server's must go back to. Empty: the system's.")         \
+    X(archive, credentials_file, TEXT, "", 0, CONFIG_TEXT_MAX,                                     \
+      "Of S3: a file as Amazon's tools have it, with aws_access_key_id and "                       \
+      "aws_secret_access_key in [default], or in AWS_PROFILE's section. AWS_ACCESS_KEY_ID and "    \
+      "AWS_SECRET_ACCESS_KEY of the environment come before it.")                                  \
+    X(archive, key_file, TEXT, "", 0, CONFIG_TEXT_MAX,                                             \
+      "Objects are enciphered with the first key of this file, a line `ID KEY` with 32 bytes in "  \
+      "hexadecimal digits or base64; lines of earlier keys stay as long as there are objects of "  \
+      "them. Empty: BELAY_ARCHIVE_KEYS of the environment, else objects are not enciphered.")      \
+    X(archive, flush, DURATION, "5s", 10, 3600000,                                                 \
+      "So often what was written goes to the archive; sooner where much was, and at once where a " \
+      "write of level `archive` waits. It bounds, with one PUT, what is lost of lower levels "     \
+      "where all nodes and their disks go.")                                                       \
+    X(archive, object_size, SIZE, "16MiB", CONFIG_MIB, 64 * CONFIG_MIB,                            \
+      "About so much log goes into an object.")                                                    \
+    X(archive, timeout, DURATION, "10s", 100, 600000,                                              \
+      "A write of level `archive` that has waited for it for so long is answered UNAVAILABLE; it " \
+      "is done, and goes to the archive later.")                                                   \
+    X(archive, backlog, SIZE, "4GiB", 0, 1024 * CONFIG_TIB,                                        \
+      "While the archive is away, so many bytes of log are kept for it beside what the node "      \
+      "needs "                                                                                     \
+      "itself; at most half of `storage.disk_limit`. Beyond it the oldest is given up, which is "  \
+      "told.")
+
 #define CONFIG_LIMITS_KEYS(X)                                                                      \
     X(limits, connections, NUMBER, "0", 0, 1000000,                                                \
       "Open connections of clients; one more is told TOO_MANY_CONNECTIONS and closed. 0: as many " \
@@ -149,6 +186,7 @@ enum { CONFIG_TEXT_MAX = 1000 };
     CONFIG_STORAGE_KEYS(X)                                                                         \
     CONFIG_MEMORY_KEYS(X)                                                                          \
     CONFIG_CLUSTER_KEYS(X)                                                                         \
+    CONFIG_ARCHIVE_KEYS(X)                                                                         \
     CONFIG_LIMITS_KEYS(X)                                                                          \
     CONFIG_RESP_KEYS(X)                                                                            \
     CONFIG_LOG_KEYS(X)
@@ -156,8 +194,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
 /* The keys of a [policy "PREFIX"] section. */
 #define CONFIG_POLICY_TABLE(X)                                                                     \
     X(policy, ack, ACK, "replica", 0, 0,                                                           \
-      "When a write is acknowledged that asks for no level of its own: `memory`, `replica` or "    \
-      "`disk`. A node that is alone reaches `memory` for `replica`, and says so in the reply.")    \
+      "When a write is acknowledged that asks for no level of its own: `memory`, `replica`, "      \
+      "`disk` or `archive`. A node that is alone reaches `memory` for `replica`, and says so in "  \
+      "the reply. Without `archive.url` nothing reaches `archive`: UNAVAILABLE.")                  \
     X(policy, idle_ttl, DURATION, "0", 0, CONFIG_TTL_MAX,                                          \
       "Idle timeout of sessions that begin without one. 0: none.")                                 \
     X(policy, absolute_ttl, DURATION, "0", 0, CONFIG_TTL_MAX,                                      \
@@ -174,7 +213,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "What a reader sees of a field that was written concurrently: the `newest` value (what it "  \
       "hides is counted) or all `siblings`.")                                                      \
     X(policy, mode, MODE, "available", 0, 0, "Only `available`: `strict` comes later.")            \
-    X(policy, archive, ARCHIVE, "off", 0, 0, "Only `off`: the archive comes later.")               \
+    X(policy, archive, ARCHIVE, "on", 0, 0,                                                        \
+      "Only `on`: with `archive.url` all sessions are archived; to leave some out comes later.")   \
     X(policy, on_no_replica, NO_REPLICA, "degrade", 0, 0,                                          \
       "What becomes of a write of level `replica` in a cluster where no other owner of its "       \
       "session "                                                                                   \

@@ -37,13 +37,13 @@ static const char *choices_of(enum config_kind kind)
     case CONFIG_LOG_LEVEL:
         return "debug|info|warn|error";
     case CONFIG_ACK:
-        return "memory|replica|disk";
+        return "memory|replica|disk|archive";
     case CONFIG_VIEW:
         return "newest|siblings";
     case CONFIG_MODE:
         return "available";
     case CONFIG_ARCHIVE:
-        return "off";
+        return "on";
     case CONFIG_NO_REPLICA:
         return "degrade|refuse";
     default:

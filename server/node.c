@@ -8,6 +8,7 @@
 #include "convert.h"
 #include "events.h"
 #include "machine.h"
+#include "node_archive.h"
 #include "node_cluster.h"
 #include "node_join.h"
 #include "node_peers.h"
@@ -72,6 +73,12 @@ static void on_level(void *context, uint32_t shard, uint32_t slot,
 {
     (void)shard;
     node_cluster_level(context, slot, targets);
+}
+
+static void on_archive_wanted(void *context, uint32_t shard)
+{
+    (void)shard;
+    node_archive_wanted(context);
 }
 
 /* ---- Opening ---- */
@@ -236,6 +243,8 @@ static int open_plane(struct node *node, char *message, size_t message_size)
         .now_ms = wall_clock_read,
         .clock = node->world.clock,
         .admin = on_admin,
+        .archive_wait_us = node->archive == NULL ? 0 : config->archive_timeout * 1000,
+        .archive_wanted = on_archive_wanted,
         .trace = on_trace,
         .link_lost = on_link_lost,
         .context = node,
@@ -265,6 +274,8 @@ static int open_store(struct node *node, struct node_shard *shard, char *message
         .record_bytes_max = node->record_bytes_max,
         .segment_bytes = config->storage_segment_size,
         .bytes_max = config->storage_disk_limit / node->shard_count,
+        .archives = node->archive != NULL,
+        .archive_backlog_bytes = node_archive_backlog(node),
         .load_bytes_max = config->memory_limit / node->shard_count / 2,
         .memory = &node->memory,
         .reporter = &node->reporter,
@@ -347,6 +358,9 @@ static int open_all(struct node *node, char *message, size_t message_size)
 {
     int rc = open_directory(node, message, message_size);
 
+    if (rc == 0) {
+        rc = node_archive_open(node, message, message_size);
+    }
     if (rc == 0) {
         rc = node_cluster_open(node, message, message_size);
     }
@@ -438,6 +452,12 @@ int node_start(struct node *node, char *message, size_t message_size)
         return rc;
     }
     block_signals(&signals);
+    rc = node_archive_start(node);
+    if (rc != 0) {
+        pthread_sigmask(SIG_SETMASK, &signals, NULL);
+        snprintf(message, message_size, "cannot start archiving: %s", strerror(-rc));
+        return rc;
+    }
     rc = plane_start(node->plane);
     pthread_sigmask(SIG_SETMASK, &signals, NULL);
     if (rc != 0) {
@@ -537,6 +557,7 @@ int node_close(struct node *node)
         rc = plane_stop(node->plane);
     }
     node_cluster_stop(node);
+    node_archive_stop(node, node->started && rc == 0);
     for (uint32_t i = 0; i < node->shard_count; i++) {
         if (node->shards[i].store != NULL) {
             store_stop(node->shards[i].store);
@@ -557,6 +578,7 @@ int node_close(struct node *node)
     roster_destroy(node->roster);
     node_cluster_close(node);
     close_shards(node);
+    node_archive_close(node);
     node_policies_close(node);
     if (node->directory_open) {
         directory_close(&node->directory);

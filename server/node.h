@@ -54,7 +54,7 @@ bool node_was_removed(const struct node *node);
 
 uint16_t node_port(const struct node *node);
 
-/* Can sessions be read and written? Else `reason` says why not. */
+/* Can sessions be read and written? Else `reason` says why not; otherwise what is degraded, or nothing. */
 bool node_ready(struct node *node, char *reason, size_t reason_size);
 
 /* Does every shard answer? */

@@ -9,6 +9,7 @@
 #include "config_print.h"
 #include "join_token.h"
 #include "map_page.h"
+#include "node_archive.h"
 #include "node_cluster.h"
 #include "node_policies.h"
 #include "node_private.h"
@@ -86,6 +87,12 @@ static void on_policies(struct node *node, uint64_t token, const char *argument)
 {
     (void)argument;
     answer(node, token, config_policies_to_json(node->policies));
+}
+
+static void on_archive(struct node *node, uint64_t token, const char *argument)
+{
+    (void)argument;
+    answer(node, token, node_archive_json(node));
 }
 
 /* ---- Changes ---- */
@@ -404,6 +411,7 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         const char *name;
         void (*run)(struct node *node, uint64_t token, const char *argument);
     } commands[] = {
+        {"archive", on_archive},
         {"nodes", on_nodes},
         {"ring", on_ring},
         {"slot", on_slot},

@@ -38,6 +38,7 @@ struct node_shard {
 };
 
 struct joiners;
+struct node_archive;
 struct peers;
 
 struct node {
@@ -70,6 +71,7 @@ struct node {
     struct roster *roster; /* NULL: there are no users... */
     struct logins *logins; /* ... and then neither. */
     struct plane *plane;
+    struct node_archive *archive; /* NULL: there is none. */
     bool started;
     struct metrics metrics;
     uint32_t shard_count;

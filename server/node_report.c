@@ -10,6 +10,7 @@
 #include "container.h"
 #include "http.h"
 #include "machine.h"
+#include "node_archive.h"
 #include "node_cluster.h"
 #include "node_peers.h"
 #include "node_private.h"
@@ -213,6 +214,7 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     metrics->process_resident_bytes = machine_resident_bytes();
     metrics->disk_free_bytes = machine_disk_free_bytes(node->world.config->storage_dir);
     copy_logins(node, metrics);
+    node_archive_figures(node, &metrics->archive);
     if (node->cluster != NULL) {
         cluster_figures(cluster_host_cluster(node->cluster), &metrics->cluster);
     }
@@ -222,7 +224,13 @@ static bool look(struct node *node, char *reason, size_t reason_size)
 
 bool node_ready(struct node *node, char *reason, size_t reason_size)
 {
-    return look(node, reason, reason_size);
+    bool ready = look(node, reason, reason_size);
+    const struct metrics_archive *archive = &node->metrics.archive;
+
+    if (ready && archive->away) {
+        snprintf(reason, reason_size, "degraded: archive: %.200s", archive->cause);
+    }
+    return ready;
 }
 
 bool node_alive(struct node *node)

@@ -35,6 +35,7 @@ struct server {
     struct http *http;
     struct ports ports;
     bool served;
+    bool stopping;  /* The loop may turn for what is sent last; nothing else is done. */
     bool clock_off; /* It was reported, and is still so. */
     uint32_t ticks; /* Since memory was last given back. */
 };
@@ -79,6 +80,9 @@ static void on_admin(void *context, uint64_t token, const char *command, const c
 {
     struct server *server = context;
 
+    if (server->stopping) {
+        return; /* Its connection has gone. */
+    }
     if (node_admin(server->node, token, command, argument)) {
         return;
     }
@@ -103,7 +107,7 @@ static void on_tick(void *context)
                      LOG_TEXT("effect", "none until a restart: deadlines go by elapsed time"));
     }
     server->clock_off = off;
-    if (server->served) {
+    if (server->served && !server->stopping) {
         node_cluster_tick(server->node);
     }
     if (++server->ticks == TRIM_TICKS) {
@@ -130,8 +134,8 @@ static void on_hang_up(void *context)
 {
     struct server *server = context;
 
-    if (!server->served) {
-        return; /* What is in force is being read just now. */
+    if (!server->served || server->stopping) {
+        return; /* What is in force is being read just now, or has gone. */
     }
     char message[NODE_MESSAGE_BYTES] = "there is no memory to read it";
     struct config *config = malloc(sizeof *config);
@@ -147,7 +151,7 @@ static bool on_alive(void *context)
 {
     struct server *server = context;
 
-    return !server->served || node_alive(server->node);
+    return !server->served || server->stopping || node_alive(server->node);
 }
 
 /* ---- Life ---- */
@@ -206,6 +210,7 @@ static void print_ready(struct server *server)
 
 static int stop(struct server *server)
 {
+    server->stopping = true;
     http_close(server->http);
     int rc = server->node != NULL ? node_close(server->node) : 0;
 

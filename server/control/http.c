@@ -92,7 +92,9 @@ static enum MHD_Result answer_ready(struct http *http, struct MHD_Connection *co
     char reason[HTTP_REASON_BYTES] = "";
 
     if (http->source.ready(http->source.context, reason, sizeof reason)) {
-        return answer_text(connection, MHD_HTTP_OK, "ready");
+        char text[HTTP_REASON_BYTES + 16];
+        snprintf(text, sizeof text, reason[0] != '\0' ? "ready; %s" : "ready%s", reason);
+        return answer_text(connection, MHD_HTTP_OK, text);
     }
     return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, reason);
 }

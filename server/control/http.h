@@ -1,7 +1,8 @@
 /* The HTTP port: /metrics, /healthz and /readyz, on the control loop, with libmicrohttpd.
  *
  *   /healthz  200 while the process runs its loop
- *   /readyz   200 when sessions can be read and written; else 503 with the reason as text
+ *   /readyz   200 when sessions can be read and written, with what is amiss all the same as text (`ready; degraded:
+ *             archive: ...`); else 503 with the reason as text
  *   /metrics  Prometheus' text format
  *
  * GET and HEAD only. At most HTTP_CONNECTIONS_MAX connections; one that is silent for
@@ -20,7 +21,7 @@ enum { HTTP_CONNECTIONS_MAX = 64, HTTP_TIMEOUT_S = 15, HTTP_REASON_BYTES = 256 }
 struct http; /* private to http.c */
 
 struct http_source {
-    /* Returns whether the node is ready; else writes why not. */
+    /* Returns whether the node is ready; writes why not, or what is amiss all the same, or nothing. */
     bool (*ready)(void *context, char *reason, size_t reason_size);
     /* Returns the exposition in memory for free(), or NULL where there is none. */
     char *(*metrics)(void *context, size_t *size);

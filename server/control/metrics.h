@@ -68,6 +68,24 @@ struct metrics_membership {
         bytes_behind; /* Sent to others, which have not said that they have it. */
 };
 
+/* The archive, where there is one (server/archive/archiver.h). */
+struct metrics_archive {
+    bool there;
+    bool based; /* It has all that the node has, and not only what was written since it is there. */
+    bool away;  /* Its last try came to nothing. */
+    const char *url;
+    char cause[256]; /* Why it was away the last time. */
+    uint64_t away_for_ms;
+    uint64_t behind_ms,
+        behind_bytes;    /* Of log that is not there yet: the age of the oldest, and how much. */
+    uint64_t kept_bytes; /* Of log that is kept for it alone. */
+    uint64_t objects, records, raw_bytes, object_bytes;
+    uint64_t failures, conflicts, gap_bytes, baseless;
+    uint64_t sequence;      /* Of the next object. */
+    uint64_t stored_ms_ago; /* The last one; 0: none was. */
+    struct histogram store_us;
+};
+
 struct metrics {
     const char *version;
     const char *node_name;
@@ -79,6 +97,7 @@ struct metrics {
     uint64_t process_resident_bytes;
     uint64_t disk_free_bytes; /* Where the data directory lies. */
     struct metrics_membership membership;
+    struct metrics_archive archive;
     uint64_t logins_right, logins_wrong, logins_limited, logins_busy;
     struct peers_figures peers;
     bool ready;

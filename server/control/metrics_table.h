@@ -273,6 +273,53 @@
     X(belay_peer_frames_dropped_total, COUNTER, NODE, "",                                          \
       "Frames that were not sent, as the other node did not take what was.", m->peers.dropped)
 
+/* Without an archive all of it is 0. */
+#define METRICS_ARCHIVE_TABLE(X)                                                                   \
+    X(belay_archive_configured, GAUGE, NODE, "", "1 where there is an archive.url.",               \
+      m->archive.there)                                                                            \
+    X(belay_archive_degraded, GAUGE, NODE, "",                                                     \
+      "1 while the archive is away: its last try came to nothing, and it is tried again.",         \
+      m->archive.away)                                                                             \
+    X(belay_archive_based, GAUGE, NODE, "",                                                        \
+      "1 where the archive has all that the node has; 0: it may lack what was not written since "  \
+      "the archive is there.",                                                                     \
+      m->archive.based)                                                                            \
+    X(belay_archive_rpo_seconds, GAUGE, NODE, "",                                                  \
+      "Age of the oldest write that is not archived yet.", (double)m->archive.behind_ms / 1e3)     \
+    X(belay_archive_unarchived_bytes, GAUGE, NODE, "", "Log that is not archived yet.",            \
+      m->archive.behind_bytes)                                                                     \
+    X(belay_archive_kept_bytes, GAUGE, NODE, "",                                                   \
+      "Files of the log that are kept for the archive alone (archive.backlog).",                   \
+      m->archive.kept_bytes)                                                                       \
+    X(belay_archive_objects_total, COUNTER, NODE, "", "Objects stored.", m->archive.objects)       \
+    X(belay_archive_records_total, COUNTER, NODE, "", "Records in them.", m->archive.records)      \
+    X(belay_archive_bytes_total, COUNTER, NODE, "kind=raw|stored",                                 \
+      "Bytes of records that went out, and of the objects that they became: their ratio is what "  \
+      "compression leaves.",                                                                       \
+      i == 0 ? m->archive.raw_bytes : m->archive.object_bytes)                                     \
+    X(belay_archive_errors_total, COUNTER, NODE, "",                                               \
+      "Objects that could not be made or stored; each is tried again.", m->archive.failures)       \
+    X(belay_archive_conflicts_total, COUNTER, NODE, "",                                            \
+      "Names of objects that were taken by others: never seen unless a copy of the data "          \
+      "directory runs.",                                                                           \
+      m->archive.conflicts)                                                                        \
+    X(belay_archive_gap_bytes_total, COUNTER, NODE, "",                                            \
+      "Log that was given up, or is damaged, before it was archived.", m->archive.gap_bytes)       \
+    X(belay_archive_baseless_total, COUNTER, NODE, "",                                             \
+      "Changes of sessions that went without what they change, as the session had left the node.", \
+      m->archive.baseless)                                                                         \
+    X(belay_archive_put_duration_seconds, HISTOGRAM, SHARD, "",                                    \
+      "From the first try to store an object to its being stored.",                                \
+      s == m->shards ? &m->archive.store_us : metrics_nothing())                                   \
+    X(belay_archive_ack_duration_seconds, HISTOGRAM, SHARD, "",                                    \
+      "From the arrival of a write of level archive to its being stored there.",                   \
+      &s->shard.archive_us)                                                                        \
+    X(belay_archive_waiting, GAUGE, SHARD, "", "Writes that wait for the archive.",                \
+      s->shard.archive_waits)                                                                      \
+    X(belay_archive_late_total, COUNTER, SHARD, "",                                                \
+      "Writes that waited for the archive for longer than archive.timeout: UNAVAILABLE.",          \
+      s->shard.archive_late)
+
 #define METRICS_TABLE(X)                                                                           \
     METRICS_NODE_TABLE(X)                                                                          \
     METRICS_LOGIN_TABLE(X)                                                                         \
@@ -283,6 +330,7 @@
     METRICS_SESSION_TABLE(X)                                                                       \
     METRICS_CONNECTION_TABLE(X)                                                                    \
     METRICS_LOG_TABLE(X)                                                                           \
+    METRICS_ARCHIVE_TABLE(X)                                                                       \
     METRICS_COPIES_TABLE(X)
 
 #endif

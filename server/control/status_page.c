@@ -154,6 +154,32 @@ static json_t *cluster_part(const struct metrics_membership *cluster)
                      number(cluster->bytes_behind));
 }
 
+static json_t *archive_part(const struct metrics_archive *archive)
+{
+    if (!archive->there) {
+        return json_pack("{s:{s:s}}", "archive", "state", "off");
+    }
+    return json_pack(
+        "{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}",
+        "archive", "state", archive->away ? "degraded" : "ok", "url", archive->url, "cause",
+        archive->cause, "degraded_ms", number(archive->away_for_ms), "based", (int)archive->based,
+        "rpo_ms", number(archive->behind_ms), "unarchived_bytes", number(archive->behind_bytes),
+        "kept_bytes", number(archive->kept_bytes), "objects", number(archive->objects), "records",
+        number(archive->records), "raw_bytes", number(archive->raw_bytes), "object_bytes",
+        number(archive->object_bytes), "errors", number(archive->failures), "conflicts",
+        number(archive->conflicts), "gap_bytes", number(archive->gap_bytes), "last_ms",
+        number(archive->stored_ms_ago), "put_us", latency(&archive->store_us));
+}
+
+char *status_archive_json(const struct metrics_archive *archive)
+{
+    json_t *root = archive_part(archive);
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2));
+
+    json_decref(root);
+    return text;
+}
+
 static json_t *shard_part(const struct metrics *metrics)
 {
     json_t *list = json_array();
@@ -197,6 +223,7 @@ char *status_page_json(const struct status_page *page)
     if (join(root, node_part(page, sum)) == 0 && join(root, request_part(&sum->shard)) == 0 &&
         join(root, cold_part(&sum->shard)) == 0 && join(root, storage_part(sum)) == 0 &&
         join(root, cluster_part(&page->metrics->membership)) == 0 &&
+        join(root, archive_part(&page->metrics->archive)) == 0 &&
         json_object_set_new(root, "shards", shard_part(page->metrics)) == 0) {
         text = json_dumps(root, JSON_INDENT(2));
     }

@@ -14,6 +14,9 @@
  *   log {lsn_appended lsn_durable bytes device_writes disk_bytes full failed write_us {...}}
  *   checkpoint {age_ms duration_ms sessions count errors}  damaged
  *   cluster {node epoch leader members slots_owned slots_not_level records_behind bytes_behind}   metrics.h
+ *   archive {state url cause degraded_ms based rpo_ms unarchived_bytes kept_bytes objects records raw_bytes object_bytes
+ *            errors conflicts gap_bytes last_ms put_us {...}}   state: off, ok or degraded; off: nothing else; cause: why it
+ *            was degraded the last time; last_ms: since the last object, 0: none
  *   shards [...]                               each {shard responding sessions connections cpu_ms
  *                                              log_lsn_durable}
  *
@@ -31,6 +34,9 @@ struct status_page {
     const char *reason; /* Empty: ready. */
     int64_t pid;
 };
+
+/* Its part "archive" alone: {"archive": {...}}. Returns memory for free(), or NULL where there is none. */
+char *status_archive_json(const struct metrics_archive *archive);
 
 /* Returns memory for free(), or NULL where there is none. */
 char *status_page_json(const struct status_page *page);

@@ -58,6 +58,11 @@ void acks_push(struct acks *acks, struct ack ack)
     acks->count++;
 }
 
+const struct ack *acks_first(const struct acks *acks)
+{
+    return acks->count == 0 ? NULL : place(acks, 0);
+}
+
 bool acks_pop(struct acks *acks, uint64_t lsn, struct ack *ack)
 {
     if (acks->count == 0 || acks->ring[acks->first].lsn > lsn) {

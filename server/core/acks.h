@@ -36,6 +36,9 @@ int acks_reserve(struct acks *acks);
 /* Add one, after acks_reserve(); its LSN is not less than the last one's. */
 void acks_push(struct acks *acks, struct ack ack);
 
+/* The oldest; NULL: there is none. */
+const struct ack *acks_first(const struct acks *acks);
+
 /* Take the oldest whose LSN is at most `lsn`; false where there is none. */
 bool acks_pop(struct acks *acks, uint64_t lsn, struct ack *ack);
 

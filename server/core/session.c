@@ -307,12 +307,23 @@ uint64_t session_newest_hlc(struct bytes record)
     return record_newest(&opened);
 }
 
-uint64_t session_newest_stamp(struct bytes record)
+bool session_newest(struct bytes record, struct stamp *newest)
 {
     struct record opened;
     uint8_t format = record.size > 0 ? record.data[0] & 0xf0 : 0;
 
-    return record_open_head(&opened, record, format) == 0 ? opened.version.newest.hlc : 0;
+    if (record_open_head(&opened, record, format) != 0 || opened.version.newest.hlc == 0) {
+        return false;
+    }
+    *newest = opened.version.newest;
+    return true;
+}
+
+uint64_t session_newest_stamp(struct bytes record)
+{
+    struct stamp newest;
+
+    return session_newest(record, &newest) ? newest.hlc : 0;
 }
 
 int session_token(const struct session_view *view, struct buffer *out, struct bytes *token)

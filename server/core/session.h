@@ -138,6 +138,9 @@ struct bytes session_key(struct bytes record);
  * in. 0 where the bytes are none of these. */
 uint64_t session_newest_hlc(struct bytes record);
 
+/* The same, with who made it. Returns false where it has none, or is no record. */
+bool session_newest(struct bytes record, struct stamp *newest);
+
 /* The newest stamp in it, or 0: without the last access, which reads slide and no write made. */
 uint64_t session_newest_stamp(struct bytes record);
 

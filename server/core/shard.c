@@ -50,6 +50,7 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     parking_init(&made->locks.waiting, memory);
     session_written_init(&made->written, memory);
     acks_init(&made->acks, memory);
+    acks_init(&made->archive.acks, memory);
     copy_waits_init(&made->replicas.waits, memory);
     overload_init(&made->overload, options->queue_delay_ms);
     patrol_init(&made->patrol);
@@ -78,6 +79,7 @@ void shard_destroy(struct shard *shard)
     seen_fini(&shard->seen);
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);
+    acks_fini(&shard->archive.acks);
     buffer_fini(&shard->kept_seen.saved);
     position_set_fini(&shard->fetched);
     position_set_fini(&shard->wanted);

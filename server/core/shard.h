@@ -104,6 +104,9 @@ struct shard_stats {
     uint64_t cold_requests;      /* Requests that waited for that. */
     struct histogram fetch_us;   /* From the request to the fields being there. */
     uint64_t acks[5];            /* By level reached. */
+    uint64_t archive_late;       /* Writes of level `archive` that waited for it for too long. */
+    uint64_t archive_waits;      /* And that wait now. */
+    struct histogram archive_us; /* From the arrival of those that it has to their answer. */
     uint64_t copies_merged;      /* Records of other nodes that changed something here. */
     uint64_t copies_known;       /* And those that changed nothing. */
     uint64_t live;               /* Sessions now. */
@@ -265,6 +268,23 @@ void shard_whole(struct shard *shard, uint64_t position, uint64_t ticket, uint64
 
 /* The log is durable up to `lsn`: releases what waited for it. */
 void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us);
+
+/* ---- The archive ---- */
+
+/* There is an archive, from here on: writes of level `archive` are answered once it has them, and UNAVAILABLE once they
+ * have waited for it for `wait_us`. `lsn` is where the log goes on, all before which may not be archived yet. Before serving.
+ * Without, they are refused. */
+void shard_set_archive(struct shard *shard, uint64_t lsn, uint64_t wait_us);
+
+/* The archive has the log up to `lsn`: releases what waited for it. */
+void shard_archived(struct shard *shard, uint64_t lsn, uint64_t now_us);
+
+/* The LSN that the oldest write waits for to be archived; 0: none waits. */
+uint64_t shard_archive_wanted(const struct shard *shard);
+
+/* Answers those that waited for too long; `all`: every one, as nobody will archive anything now. Returns in how many
+ * microseconds to come again, UINT64_MAX: not before another write. */
+uint64_t shard_archive_late(struct shard *shard, bool all, uint64_t now_us);
 
 /* The device failed: everything that waits is answered with the error, writes are refused from now. */
 void shard_log_failed(struct shard *shard, const char *text);

@@ -130,5 +130,6 @@ void shard_log_failed(struct shard *shard, const char *text)
     while (acks_pop(&shard->acks, UINT64_MAX, &ack)) {
         shard_release_failed(shard, ack.ticket, STATUS_LOG_FAILED, shard_failed_text(shard));
     }
+    shard_archive_failed(shard);
     shard_release_uncopied(shard, 0);
 }

@@ -123,6 +123,13 @@ struct shard {
     struct acks acks;
     uint64_t appended_lsn, durable_lsn;
     uint64_t fragile_lsn; /* Appended up to here, not all would outlive the process. */
+    struct {
+        bool there;
+        struct acks acks;   /* Writes of level `archive`. */
+        uint64_t floor_lsn; /* Where the log went on at the start. */
+        uint64_t archived_lsn;
+        uint64_t wait_us;
+    } archive;
     bool log_full, log_failed;
     char failed_text[FAILED_TEXT_BYTES_MAX];
 
@@ -186,6 +193,11 @@ struct bytes shard_find(struct shard *shard, uint64_t position, struct bytes key
 void shard_answer(struct shard *shard, const struct request *request, struct reply *reply,
                   uint64_t now_us);
 void shard_answer_held(struct shard *shard, const struct request *request, struct reply *reply);
+/* Answer a write of level `archive`, or hold it until that has all that was appended. */
+void shard_answer_archived(struct shard *shard, const struct request *request, struct reply *reply,
+                           uint64_t now_us);
+/* The log failed: who waits for the archive is told. */
+void shard_archive_failed(struct shard *shard);
 void shard_answer_error(struct shard *shard, const struct request *request, enum status status,
                         const char *text, uint64_t now_us);
 

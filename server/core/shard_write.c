@@ -215,6 +215,10 @@ enum status shard_apply(struct shard *shard, const struct request *request,
 void shard_answer_write(struct shard *shard, const struct request *request, enum ack_level level,
                         struct reply *reply, uint64_t now_us)
 {
+    if (level == ACK_ARCHIVE) {
+        shard_answer_archived(shard, request, reply, now_us);
+        return;
+    }
     if (level == ACK_REPLICA) {
         shard_answer_copied(shard, request, reply, now_us);
     } else if (shard->appended_lsn > shard->durable_lsn &&
@@ -284,10 +288,18 @@ bool shard_begin_write(struct shard *shard, const struct request *request,
     const char *text = NULL;
     enum status status = STATUS_OK;
 
+    bool archived = shard_ack_level(shard, request, policy) == ACK_ARCHIVE;
+
     if (shard->log_failed) {
         status = STATUS_LOG_FAILED;
+    } else if (archived && !shard->archive.there) {
+        status = STATUS_UNAVAILABLE;
+        text = no_archive_text;
     } else {
         int rc = acks_reserve(&shard->acks);
+        if (rc == 0 && archived) {
+            rc = acks_reserve(&shard->archive.acks);
+        }
         if (rc == 0 && shard->copies != NULL) {
             shard->replicas.appended = shard->replicas.missed = false;
             shard->replicas.refuses = needs_replica(shard, request, policy);
@@ -325,9 +337,8 @@ void shard_write(struct shard *shard, const struct request *request, uint64_t no
     const char *text;
     enum status status = check_request(request, &text);
 
-    if (status != STATUS_OK || level == ACK_ARCHIVE) {
-        shard_answer_error(shard, request, status != STATUS_OK ? status : STATUS_UNAVAILABLE,
-                           status != STATUS_OK ? text : no_archive_text, now_us);
+    if (status != STATUS_OK) {
+        shard_answer_error(shard, request, status, text, now_us);
         return;
     }
     if (!shard_begin_write(shard, request, policy, is_destroy(request), &record, now_us)) {

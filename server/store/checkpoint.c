@@ -247,6 +247,7 @@ int checkpoint_open(const struct checkpoint_options *options, struct checkpoint 
         .map_bytes = options->map_bytes < MAP_BYTES_MIN ? MAP_BYTES_MIN : options->map_bytes,
     };
     init_lock(&made->lock);
+    pthread_mutex_init(&made->fetching, NULL);
     int rc = load(made);
     if (rc != 0) {
         checkpoint_close(made);
@@ -264,6 +265,7 @@ void checkpoint_close(struct checkpoint *checkpoint)
     struct memory *memory = checkpoint->options.memory;
     checkpoint_rest(checkpoint);
     pthread_rwlock_destroy(&checkpoint->lock);
+    pthread_mutex_destroy(&checkpoint->fetching);
     memory->resize(memory, checkpoint, sizeof *checkpoint, 0);
 }
 

@@ -109,7 +109,7 @@ void checkpoint_read_end(struct checkpoint *checkpoint);
 
 /* ---- Reading one position, beside all else ---- */
 
-/* Visit its sessions, as the last commit left them. What is damaged is left out. Of one thread at a time, any.
+/* Visit its sessions, as the last commit left them. What is damaged is left out. Any thread; one after the other.
  * Returns 0, what `visit` returned if that was not 0, -EBADMSG: its page does not read back, or another negative
  * errno. (checkpoint_fetch.c) */
 int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,

@@ -67,6 +67,7 @@ int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
 {
     int rc = 0;
 
+    pthread_mutex_lock(&checkpoint->fetching);
     pthread_rwlock_rdlock(&checkpoint->lock);
     while (rc == 0 && checkpoint->number != 0 && checkpoint->env == NULL) {
         pthread_rwlock_unlock(&checkpoint->lock);
@@ -77,5 +78,6 @@ int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
         rc = fetch(checkpoint, position, visit, context);
     }
     pthread_rwlock_unlock(&checkpoint->lock);
+    pthread_mutex_unlock(&checkpoint->fetching);
     return rc;
 }

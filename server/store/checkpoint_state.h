@@ -13,6 +13,7 @@ enum { CHECKPOINT_KEY_BYTES = 16, CHECKPOINT_META_KEY_BYTES = 1 };
 
 struct checkpoint {
     struct checkpoint_options options;
+    pthread_mutex_t fetching; /* Who fetches has it. */
     pthread_rwlock_t
         lock;        /* Of number, map_bytes, env and dbi: held by who fetches, or changes them. */
     uint64_t number; /* Of its directory; 0: there is none yet. */

@@ -48,7 +48,8 @@ static void check_end(const struct restore *restore)
 }
 
 /* Of the files in order of epoch, keep those that hold log from `lsn` on, in a chain. */
-static uint32_t choose_chain(struct segment_file files[], uint32_t count, uint64_t lsn)
+static uint32_t choose_chain(struct segments *segments, struct segment_file files[], uint32_t count,
+                             uint64_t lsn)
 {
     uint32_t kept = 0, first = 0;
 
@@ -64,6 +65,9 @@ static uint32_t choose_chain(struct segment_file files[], uint32_t count, uint64
     }
     for (uint32_t i = 0; i < kept; i++) {
         first = files[i].lsn <= lsn ? i : first;
+    }
+    for (uint32_t i = 0; i < first; i++) { /* The archive may lack them. */
+        segments_adopt_kept(segments, files[i].id, files[i + 1].lsn);
     }
     memmove(files, files + first, (kept - first) * sizeof files[0]);
     return kept - first;
@@ -248,7 +252,7 @@ int restore_prepare(struct restore *restore, struct store *store)
             return -ENOMEM;
         }
         segments_list(store->segments, SEGMENT_FREE, files, count);
-        count = choose_chain(files, count, info.lsn);
+        count = choose_chain(store->segments, files, count, info.lsn);
     }
     int rc = prepare_runs(restore, files, count);
     if (files != NULL) {

@@ -3,6 +3,10 @@
  *   free -> ready -> taken (by the log writer) -> sealed -> compacted into LMDB -> free
  *                                                   its index is written (segment_index.h)
  *
+ * With an archive (segments_keep()) what is compacted and not archived yet is kept before it is free, up to a limit,
+ * and only as long as there is other room: beyond that the oldest is given up, and whoever reads the log for the
+ * archive finds a gap (log_follow.h). What is kept does not count as log: nobody who writes waits because of it.
+ *
  * A thread of the store prepares files ahead of time: new ones are written full of zeros, recycled ones
  * keep their old bytes, and each gets a header with a new epoch. A file is named log-NUMBER-SALT.seg
  * after its epoch, so that names sort in the order of the log and a damaged header loses nothing.
@@ -32,6 +36,7 @@ enum segment_state {
     SEGMENT_READY,
     SEGMENT_TAKEN,
     SEGMENT_SEALED,
+    SEGMENT_KEPT, /* Compacted, and kept for the archive. */
 };
 
 struct segment_file {
@@ -95,6 +100,22 @@ void segments_await(struct segments *segments, uint64_t lsn);
 /* The checkpoint covers the log up to `lsn`: sealed files that lie before it are free. */
 void segments_recycle(struct segments *segments, uint64_t lsn);
 
+/* From now on compacted files are kept until the archive has them: what lies before `lsn` it has. At most `bytes_max` of
+ * them are. */
+void segments_keep(struct segments *segments, uint64_t lsn, uint64_t bytes_max);
+
+/* After a replay, with an archive: this free file holds the log up to `end_lsn`, of which the checkpoint has all. */
+void segments_adopt_kept(struct segments *segments, uint32_t id, uint64_t end_lsn);
+
+/* The archive has the log up to `lsn`: what was kept before it is free. */
+void segments_archived(struct segments *segments, uint64_t lsn);
+
+/* Where the log goes on at `lsn`: the file that has it, if there is one, else the first one behind it, in `file`.
+ * `next_lsn` is where the file after that begins, LOG_LSN_UNKNOWN where there is none. Returns false where there is
+ * neither. */
+bool segments_find(struct segments *segments, uint64_t lsn, struct segment_file *file,
+                   uint64_t *next_lsn);
+
 /* How much of the log is kept as free files for reuse; and what else there is in the directory. */
 void segments_set_kept(struct segments *segments, uint64_t kept_bytes, uint64_t other_bytes);
 
@@ -112,7 +133,8 @@ void segments_wait(struct segments *segments, uint64_t *seen, uint32_t timeout_m
 void segments_wake(struct segments *segments);
 
 struct segments_stats {
-    uint64_t bytes;        /* Of all files and their indexes. */
+    uint64_t bytes;      /* Of all files and their indexes, but for those kept for the archive... */
+    uint64_t kept_bytes; /* ... which are these. */
     uint64_t sealed_bytes; /* Of records in sealed files. */
     uint32_t files, ready;
     bool full;     /* Of the disk. */

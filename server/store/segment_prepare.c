@@ -228,6 +228,16 @@ static bool choose_index(struct segments *segments, struct step *step)
     return false;
 }
 
+/* Is there no room for another file? */
+static bool is_at_limit(const struct segments *segments, const struct segments_stats *stats)
+{
+    const struct segments_options *options = &segments->options;
+
+    return options->bytes_max != 0 &&
+           stats->bytes + stats->kept_bytes + segments->other_bytes + options->segment_bytes >
+               options->bytes_max;
+}
+
 /* Another file, made of the free one where there is one that will do. */
 static int choose_another(struct segments *segments, const struct segments_stats *stats,
                           struct segment_file *free, struct step *step)
@@ -241,9 +251,6 @@ static int choose_another(struct segments *segments, const struct segments_stats
         free->state = SEGMENT_BUSY;
         return 0;
     }
-    segments->at_limit =
-        options->bytes_max != 0 &&
-        stats->bytes + segments->other_bytes + options->segment_bytes > options->bytes_max;
     if (stats->at_bound || segments->at_limit) {
         return -ENOSPC;
     }
@@ -271,9 +278,13 @@ static int choose(struct segments *segments, struct step *step)
     segments_count(segments, &stats);
     *step = (struct step){.kind = STEP_NOTHING};
     bool waits = stats.at_bound && segments->bound_error != -ENOSPC;
+    bool wanted = stats.ready < (segments->busy ? READY_BUSY : 1) && !waits;
+    segments->at_limit = is_at_limit(segments, &stats);
+    if (wanted && free == NULL && (segments->at_limit || segments->error == -ENOSPC)) {
+        free = segments_give_up(segments); /* Whoever writes comes before the archive. */
+    }
     bool fits =
         free == NULL || (free->size >= options->segment_bytes && free->size % LOG_BLOCK_BYTES == 0);
-    bool wanted = stats.ready < (segments->busy ? READY_BUSY : 1) && !waits;
     if (wanted && fits) {
         return choose_another(segments, &stats, free, step);
     }

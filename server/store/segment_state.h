@@ -22,11 +22,14 @@ struct segments {
     uint64_t bound_bytes; /* 0: none. */
     int bound_error;
     uint64_t recycled_hlc;
-    uint64_t taken_ms; /* When the last one was taken; 0: never. */
-    bool busy;         /* The last two were taken within BUSY_MS. */
-    int error;         /* Of the last preparation. */
-    uint32_t failures; /* In a row, but for a full disk. */
-    bool at_limit;     /* bytes_max, not the disk, leaves no room. */
+    bool keeps;            /* segments_keep() */
+    uint64_t archived_lsn; /* What lies before it need not be kept. */
+    uint64_t kept_max;     /* Bytes. */
+    uint64_t taken_ms;     /* When the last one was taken; 0: never. */
+    bool busy;             /* The last two were taken within BUSY_MS. */
+    int error;             /* Of the last preparation. */
+    uint32_t failures;     /* In a row, but for a full disk. */
+    bool at_limit;         /* bytes_max, not the disk, leaves no room. */
     bool full_told;
 };
 
@@ -35,6 +38,9 @@ int segments_place(struct segments *segments, uint32_t *id);
 
 /* With the lock held: the file of a state with the lowest epoch, or NULL. */
 struct segment_file *segments_first(struct segments *segments, enum segment_state state);
+
+/* With the lock held: give up the oldest file that is kept for the archive. Returns it, free now, or NULL: none is. */
+struct segment_file *segments_give_up(struct segments *segments);
 
 /* Give back the notes of a file. */
 void segments_forget_entries(struct segments *segments, struct segment_file *file);

@@ -242,6 +242,116 @@ void segments_await(struct segments *segments, uint64_t lsn)
     pthread_mutex_unlock(&segments->lock);
 }
 
+struct segment_file *segments_give_up(struct segments *segments)
+{
+    struct segment_file *oldest = segments_first(segments, SEGMENT_KEPT);
+
+    if (oldest != NULL) {
+        oldest->state = SEGMENT_FREE;
+    }
+    return oldest;
+}
+
+/* With the lock held. */
+static void give_up_beyond(struct segments *segments)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < segments->table_size; i++) {
+        bytes += segments->table[i].state == SEGMENT_KEPT ? segments->table[i].size : 0;
+    }
+    while (bytes > segments->kept_max) {
+        bytes -= segments_give_up(segments)->size;
+    }
+}
+
+void segments_keep(struct segments *segments, uint64_t lsn, uint64_t bytes_max)
+{
+    pthread_mutex_lock(&segments->lock);
+    segments->keeps = true;
+    segments->archived_lsn = lsn;
+    segments->kept_max = bytes_max;
+    give_up_beyond(segments);
+    pthread_mutex_unlock(&segments->lock);
+}
+
+void segments_adopt_kept(struct segments *segments, uint32_t id, uint64_t end_lsn)
+{
+    pthread_mutex_lock(&segments->lock);
+    assert(id < segments->table_size && segments->table[id].state == SEGMENT_FREE);
+    struct segment_file *file = &segments->table[id];
+    if (segments->keeps && end_lsn > segments->archived_lsn) {
+        file->state = SEGMENT_KEPT;
+        file->end_lsn = end_lsn;
+        give_up_beyond(segments);
+    }
+    pthread_mutex_unlock(&segments->lock);
+}
+
+void segments_archived(struct segments *segments, uint64_t lsn)
+{
+    pthread_mutex_lock(&segments->lock);
+    if (lsn > segments->archived_lsn) {
+        segments->archived_lsn = lsn;
+    }
+    for (uint32_t i = 0; i < segments->table_size; i++) {
+        struct segment_file *file = &segments->table[i];
+        if (file->state == SEGMENT_KEPT && file->end_lsn <= segments->archived_lsn) {
+            file->state = SEGMENT_FREE;
+        }
+    }
+    tell_change(segments);
+    pthread_mutex_unlock(&segments->lock);
+}
+
+static bool holds_log(const struct segment_file *file)
+{
+    return (file->state == SEGMENT_TAKEN || file->state == SEGMENT_SEALED ||
+            file->state == SEGMENT_KEPT) &&
+           file->lsn != LOG_LSN_UNKNOWN;
+}
+
+/* Where two begin at the same place the later one took over. */
+static bool is_later(const struct segment_file *file, const struct segment_file *than)
+{
+    return than == NULL || file->lsn > than->lsn ||
+           (file->lsn == than->lsn && file->epoch.number > than->epoch.number);
+}
+
+bool segments_find(struct segments *segments, uint64_t lsn, struct segment_file *found,
+                   uint64_t *next_lsn)
+{
+    const struct segment_file *at = NULL, *next = NULL;
+
+    pthread_mutex_lock(&segments->lock);
+    for (int pass = 0; pass < 2; pass++) {
+        uint64_t from_lsn = at == NULL ? lsn : at->lsn;
+        next = NULL;
+        for (uint32_t i = 0; i < segments->table_size; i++) {
+            const struct segment_file *file = &segments->table[i];
+            if (!holds_log(file)) {
+                continue;
+            }
+            bool ended = file->state != SEGMENT_TAKEN && file->end_lsn <= lsn;
+            if (pass == 0 && file->lsn <= lsn && !ended && is_later(file, at)) {
+                at = file;
+            }
+            if (file->lsn > from_lsn && (next == NULL || is_later(next, file))) {
+                next = file;
+            }
+        }
+        if (at == NULL) { /* The log before `next` is not there. */
+            at = next;
+        }
+    }
+    if (at != NULL) {
+        *found = *at;
+        *next_lsn = next == NULL ? LOG_LSN_UNKNOWN : next->lsn;
+    }
+    pthread_mutex_unlock(&segments->lock);
+    return at != NULL;
+}
+
 void segments_recycle(struct segments *segments, uint64_t lsn)
 {
     int closing = -1;
@@ -252,7 +362,8 @@ void segments_recycle(struct segments *segments, uint64_t lsn)
         for (uint32_t i = 0; i < segments->table_size && closing < 0; i++) {
             struct segment_file *file = &segments->table[i];
             if (file->state == SEGMENT_SEALED && file->end_lsn <= lsn) {
-                file->state = SEGMENT_FREE;
+                bool kept = segments->keeps && file->end_lsn > segments->archived_lsn;
+                file->state = kept ? SEGMENT_KEPT : SEGMENT_FREE;
                 if (file->hlc > segments->recycled_hlc) {
                     segments->recycled_hlc = file->hlc;
                 }
@@ -260,6 +371,7 @@ void segments_recycle(struct segments *segments, uint64_t lsn)
                 file->fd = -1;
             }
         }
+        give_up_beyond(segments);
         tell_change(segments);
         pthread_mutex_unlock(&segments->lock);
         if (closing >= 0) {
@@ -349,6 +461,10 @@ void segments_count(const struct segments *segments, struct segments_stats *stat
     for (uint32_t i = 0; i < segments->table_size; i++) {
         const struct segment_file *file = &segments->table[i];
         stats->files += file->state != SEGMENT_NONE;
+        if (file->state == SEGMENT_KEPT) {
+            stats->kept_bytes += file->size + index_bytes(file);
+            continue;
+        }
         stats->bytes += file->state != SEGMENT_NONE ? file->size : 0;
         stats->ready += file->state == SEGMENT_READY;
         free = free || file->state == SEGMENT_FREE;

@@ -162,6 +162,28 @@ static void report(struct reporter *reporter, const struct store_report *report)
     store->told->report(store->told, report);
 }
 
+/* What is missing of the log is a gap, of which whoever follows it is told; of a log without a mark the archive has
+ * nothing. */
+static int open_archived(struct store *store)
+{
+    const struct store_options *options = &store->options;
+    struct checkpoint_info info;
+
+    int rc = archive_mark_read(options->files, store->directory, options->shard, &store->archived);
+    if (rc == -ENOENT) {
+        checkpoint_info(store->checkpoint, &info);
+        store->archived = (struct archive_mark){.lsn = info.lsn, .based = info.lsn == 0};
+        /* What comes from now on is not to be passed over by the next start; on a full disk that may be. */
+        (void)archive_mark_write(options->files, store->directory, options->shard,
+                                 &store->archived);
+        rc = 0;
+    }
+    if (rc == 0) {
+        segments_keep(store->segments, store->archived.lsn, options->archive_backlog_bytes);
+    }
+    return rc;
+}
+
 int store_open(const struct store_options *options, struct store **store, char *message,
                size_t message_size)
 {
@@ -196,6 +218,10 @@ int store_open(const struct store_options *options, struct store **store, char *
         part = "the log's staging";
         rc = open_staging(made);
     }
+    if (rc == 0 && options->archives) {
+        part = "the mark of what is archived";
+        rc = open_archived(made);
+    }
     if (rc != 0) {
         snprintf(message, message_size, "%s%s%s: cannot open %s: %s", options->directory,
                  failed[0] != '\0' ? "/" : "", failed, part,
@@ -226,6 +252,29 @@ void store_close(struct store *store)
     pthread_mutex_destroy(&store->lock);
     buffer_fini(&store->seen);
     memory->resize(memory, store, sizeof *store, 0);
+}
+
+void store_archived(const struct store *store, struct archive_mark *mark)
+{
+    *mark = store->archived;
+}
+
+int store_set_archived(struct store *store, const struct archive_mark *mark)
+{
+    const struct store_options *options = &store->options;
+
+    int rc = archive_mark_write(options->files, store->directory, options->shard, mark);
+    if (rc == 0) {
+        store->archived = *mark;
+        segments_archived(store->segments, mark->lsn);
+    }
+    return rc;
+}
+
+int store_fetch(struct store *store, uint64_t position,
+                int (*visit)(void *context, struct bytes record), void *context)
+{
+    return checkpoint_fetch(store->checkpoint, position, visit, context);
 }
 
 struct segments *store_segments(struct store *store)
@@ -358,7 +407,8 @@ void store_stats(struct store *store, struct store_stats *stats)
     *stats = store->published;
     pthread_mutex_unlock(&store->lock);
     segments_stats(store->segments, &segments);
-    stats->log_bytes = segments.bytes;
+    stats->log_bytes = segments.bytes + segments.kept_bytes;
+    stats->kept_bytes = segments.kept_bytes;
     stats->sealed_bytes = segments.sealed_bytes;
     stats->segments = segments.files;
     stats->disk_full = segments.full;

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "archive_mark.h"
 #include "files.h"
 #include "memory.h"
 #include "ports.h"
@@ -44,6 +45,9 @@ struct store_options {
     uint64_t map_bytes;        /* LMDB's map to begin with; it grows. 0: 1 GiB. */
     uint32_t records_max;      /* Of a compaction's run; 0: compaction.h's own. */
     uint64_t load_bytes_max;   /* More log than this is compacted before it is given; 0: never. */
+    bool archives; /* What the archive has not yet of the log is kept (segment_pool.h)... */
+    uint64_t
+        archive_backlog_bytes; /* ... up to so many bytes of files beside the log that is needed. */
     struct files *files;       /* NULL: the system's. */
     struct memory *memory;     /* Any thread may use it. */
     struct reporter *reporter;
@@ -90,9 +94,24 @@ void store_stop(struct store *store);
 struct segments *store_segments(struct store *store);
 struct staging *store_staging(struct store *store);
 
+/* ---- The archive, where options.archives ---- */
+
+/* How far the archive has the log, as it is kept over a restart (archive_mark.h). After store_prepare() or store_restore();
+ * where nothing is kept of it, from where the log that is still there begins, of no actor. Any thread. */
+void store_archived(const struct store *store, struct archive_mark *mark);
+
+/* It has more. Kept once it returns 0, and what of the log was only there for the archive goes; else negative errno. Any
+ * thread, one at a time. */
+int store_set_archived(struct store *store, const struct archive_mark *mark);
+
+/* Visit what the checkpoint has of a position (checkpoint_fetch()). */
+int store_fetch(struct store *store, uint64_t position,
+                int (*visit)(void *context, struct bytes record), void *context);
+
 struct store_stats {
     uint64_t log_bytes;    /* Of all segment files. */
     uint64_t sealed_bytes; /* Of log that waits for compaction. */
+    uint64_t kept_bytes;   /* Of log that is kept for the archive alone. */
     uint32_t segments;
     bool disk_full;
     uint64_t checkpoint_lsn, checkpoint_sessions, checkpoint_bytes;

@@ -43,8 +43,9 @@ struct store {
     struct reporter reporter; /* Stands before the one of the options... */
     struct reporter *told;    /* ... which this is... */
     atomic_bool damaged;      /* ... and notes that something did not read back. */
-    struct buffer seen;       /* To be written (kept_seen.h). */
-    bool seen_removed;        /* Whoever writes it. */
+    struct archive_mark archived;
+    struct buffer seen; /* To be written (kept_seen.h). */
+    bool seen_removed;  /* Whoever writes it. */
     int seen_error;
 };
 

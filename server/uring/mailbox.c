@@ -62,6 +62,11 @@ void mail_free(struct mail *mail)
     if (mail->table != NULL) {
         plane_table_drop(mail->table);
     }
+    if (mail->records != NULL) {
+        buffer_fini(&mail->records->keys);
+        buffer_fini(&mail->records->found);
+    }
+    free(mail->records);
     free(mail->bytes);
     free(mail->stats);
     free(mail->text);

@@ -23,6 +23,7 @@ enum mail_kind {
     MAIL_USERS,
     MAIL_LINK,
     MAIL_TABLE,
+    MAIL_RECORDS,
     MAIL_STOP,
 };
 
@@ -34,6 +35,8 @@ struct mail {
     /* STATS */
     bool answered, abandoned;
     struct plane_shard_stats *stats; /* In the mail's own memory. */
+    /* RECORDS: waited for, as STATS. */
+    struct plane_records *records; /* In the mail's own memory, as are its buffers. */
     /* POLICIES */
     const struct policies *policies;
     /* LINK: the socket is the mail's until it was taken (then -1), its `rest` lies in `bytes`. */

@@ -160,6 +160,13 @@ void plane_attach(struct plane *plane, uint32_t index, struct shard *shard,
 {
     plane->threads[index].shard = shard;
     log_writer_attach(&plane->threads[index].log, shard, segments, staging, lsn);
+    if (plane->options.archive_wait_us != 0) {
+        struct archive_gate *gate = &plane->threads[index].archive;
+        gate->open = true;
+        atomic_store(&gate->durable, lsn);
+        atomic_store(&gate->appended, lsn);
+        shard_set_archive(shard, lsn, plane->options.archive_wait_us);
+    }
 }
 
 void plane_attach_loader(struct plane *plane, uint32_t index, struct loader_port *loader,

@@ -71,6 +71,10 @@ struct plane_options {
     /* A FRAME_ADMIN came; answer with plane_admin_reply(). Called on a shard's thread; must not block
      * (hand it to the control loop). */
     void (*admin)(void *context, uint64_t token, struct bytes command, struct bytes argument);
+    /* There is an archive (the end of this page): what asks for it waits so long for it at most. 0: there is none. */
+    uint64_t archive_wait_us;
+    /* Writes wait for the archive, and are durable: plane_log_reach() says how far. On that shard's thread; must not block. */
+    void (*archive_wanted)(void *context, uint32_t shard);
     /* A trace event of any shard; on that shard's thread; must not block. */
     void (*trace)(void *context, uint32_t shard, enum trace_event event, uint64_t a,
                   struct bytes text);
@@ -188,6 +192,53 @@ int plane_set_table(struct plane *plane, const struct slot_table *table,
 
 /* Who has taken a later message has these. Returns 0; -ENOMEM: some shards may not get them: give them again, or others. */
 int plane_set_policies(struct plane *plane, const struct policies *policies);
+
+/* ---- The archive ---- */
+
+/* LSNs of a shard's log, each at or below the next one where it says so. */
+struct plane_log_reach {
+    uint64_t
+        wanted; /* Writes wait for the archive to have this, which is durable; 0: none ever did. */
+    uint64_t durable;  /* At or below... */
+    uint64_t appended; /* ... this. */
+};
+
+/* Any thread. */
+void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach *reach);
+
+/* The archive has the log of this shard up to `lsn`: who waited for it is answered. Any thread. */
+void plane_archived(struct plane *plane, uint32_t shard, uint64_t lsn);
+
+/* What a shard has of a key. */
+enum plane_record {
+    PLANE_RECORD_NONE,
+    PLANE_RECORD_WHOLE,   /* Its record follows. */
+    PLANE_RECORD_COLD,    /* Its fields are in the checkpoint alone. */
+    PLANE_RECORD_LOADING, /* It is not known yet. */
+};
+
+struct plane_record_head {
+    uint64_t position;
+    uint64_t size; /* Of the record that follows. */
+    enum plane_record what;
+};
+
+enum { PLANE_RECORDS_MAX = 64, PLANE_RECORDS_BYTES = 256 * 1024 };
+
+struct plane_records {
+    struct buffer
+        keys; /* Of each: position (8), varint size, key. About PLANE_RECORDS_MAX of them. */
+    struct buffer
+        found; /* Of each, in the same order: a head, and the record. Heads lie anywhere: copy them. */
+    uint32_t answered; /* So many were: fewer where they take more than PLANE_RECORDS_BYTES. */
+};
+
+/* Ask a shard for records as they are now; its thread does that in one turn. Not the shard's thread. Returns 0 with
+ * `found` and `answered` set; -ENOMEM; -ETIMEDOUT: not within a second. `keys` is as before. */
+int plane_records(struct plane *plane, uint32_t shard, struct plane_records *records);
+
+/* The same once plane_stop() has returned, at once. */
+void plane_records_stopped(struct plane *plane, uint32_t shard, struct plane_records *records);
 
 /* The map of the cluster for clients of the native protocol: client_map_encode()'s bytes, which are copied. Those that
  * asked for it are told. Epochs ascend. Returns 0; -ENOMEM: not all shards have it, give it again. */

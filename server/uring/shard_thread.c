@@ -225,6 +225,10 @@ static void read_mail(struct shard_thread *thread)
             fill_stats(thread, mail->stats);
             mailbox_answer(&thread->mailbox, mail);
             continue;
+        case MAIL_RECORDS:
+            archive_gate_answer(thread, mail->records);
+            mailbox_answer(&thread->mailbox, mail);
+            continue;
         case MAIL_POLICIES:
             shard_set_policies(thread->shard, mail->policies);
             break;
@@ -423,6 +427,7 @@ static void wind_up(struct shard_thread *thread)
 static uint64_t end_of_turn(struct shard_thread *thread)
 {
     uint64_t wait_us = least(IDLE_WAIT_MS * 1000, loading_turn(thread));
+    wait_us = least(wait_us, archive_gate_turn(thread));
     wait_us = least(wait_us, moves_turn(thread));
     wait_us = least(wait_us, tasks_turn(thread));
     uint64_t now_us = monotonic_us();

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "archive_gate.h"
 #include "arena.h"
 #include "aside.h"
 #include "batch.h"
@@ -83,6 +84,7 @@ struct shard_thread {
     struct far far;
     struct copies copies;
     struct pause pause;
+    struct archive_gate archive;
     struct plane_table *table; /* NULL: there are no other nodes... */
     bool clustered;    /* ... and this says whether there are any members beside this one. */
     struct owed *owed; /* Answers that found a queue full (cross_answer.c). */

@@ -229,10 +229,10 @@ static void test_refused(void **state)
     assert_refused("[policy \"a\"]\n[policy \"a\"]\n",
                    "a.conf:2: policy \"a\" comes twice, first at line 1");
     assert_refused("[policy \"a\"]\nack = disk\nack = disk\n", "a.conf:3: 'ack' comes twice");
-    assert_refused("[policy \"a\"]\nack = archive\n", "a.conf:2: policy.ack");
+    assert_refused("[policy \"a\"]\nack = tape\n", "a.conf:2: policy.ack");
     assert_refused("[policy \"a\"]\nmode = strict\n",
                    "a.conf:2: policy.mode: 'strict' is not valid: one of available");
-    assert_refused("[policy \"a\"]\narchive = on\n", "a.conf:2:");
+    assert_refused("[policy \"a\"]\narchive = off\n", "a.conf:2:");
     assert_refused("[policy \"a\"]\non_no_replica = no\n", "a.conf:2:");
     assert_refused("[policy \"a\"]\nport = 1\n", "a.conf:2: unknown key 'port' in [policy]");
     char line[400];

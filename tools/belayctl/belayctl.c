@@ -31,7 +31,7 @@ const struct command commands[] = {
      "  --idle DURATION     it ends after so long without access\n"
      "  --persist           remove both deadlines\n"
      "  --owner NAME        whose it is; empty: nobody's\n"
-     "  --ack LEVEL         how safe before it is answered: memory, replica or disk\n",
+     "  --ack LEVEL         how safe before it is answered: memory, replica, disk or archive\n",
      session_put_run},
     {"session del", "KEY...", "End sessions", "", session_del_run},
     {"session touch", "KEY...", "Count as an access: the idle deadline slides", "",
@@ -73,6 +73,10 @@ const struct command commands[] = {
      policy_rm_run},
     {"config get", "[KEY]", "Show the configuration in force, or the value of one key",
      "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY.\n", config_get_run},
+    {"archive status", "", "Show how far the archive has what the node has",
+     "Of the node that is asked: what is not archived yet, how old that is, and why the archive "
+     "was away.\n",
+     archive_status_run},
     {"log dump", "FILE", "Show a segment of the log or its staging, record by record",
      "A line for each record, and for what is damaged or torn. The server may be running.\n",
      log_dump_run},

@@ -40,7 +40,7 @@ _belayctl()
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
             "session list" | "session where" | "node list" | "node remove" | "policy list" | "policy set" | \
-            "policy rm" | "log dump" | "data dump" | "archive cat" | "config get" | "completion bash")
+            "policy rm" | "log dump" | "data dump" | "archive cat" | "archive status" | "config get" | "completion bash")
             if [[ -z $command ]]; then
                 command="$group $word"
             fi
@@ -91,7 +91,7 @@ _belayctl()
     node/) mapfile -t COMPREPLY < <(compgen -W "list remove" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
-    archive/) mapfile -t COMPREPLY < <(compgen -W "cat" -- "$current") ;;
+    archive/) mapfile -t COMPREPLY < <(compgen -W "cat status" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
     "log/log dump" | "archive/archive cat") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;

@@ -1,0 +1,216 @@
+#include "archive_feed.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log_format.h"
+#include "rename.h"
+#include "session.h"
+
+/* A delta that waits to be settled. */
+struct held {
+    uint64_t lsn, position;
+    size_t at, size;       /* Of its body. */
+    const uint8_t *bodies; /* For sorting. */
+};
+
+void archive_feed_init(struct archive_feed *feed, struct memory *memory,
+                       struct archive_writer *writer, uint32_t node)
+{
+    *feed = (struct archive_feed){
+        .memory = memory,
+        .writer = writer,
+        .node = node,
+        .held = {.memory = memory},
+        .bodies = {.memory = memory},
+    };
+    position_set_init(&feed->bases, memory);
+    position_set_init(&feed->others, memory);
+}
+
+static void forget(struct archive_feed *feed)
+{
+    position_set_fini(&feed->bases);
+    position_set_fini(&feed->others);
+    position_set_init(&feed->bases, feed->memory);
+    position_set_init(&feed->others, feed->memory);
+}
+
+void archive_feed_fini(struct archive_feed *feed)
+{
+    forget(feed);
+    buffer_fini(&feed->held);
+    buffer_fini(&feed->bodies);
+}
+
+void archive_feed_begin(struct archive_feed *feed, bool anew)
+{
+    if (anew || feed->bases.count > ARCHIVE_FEED_BASES_MAX ||
+        feed->others.count > ARCHIVE_FEED_BASES_MAX) {
+        forget(feed);
+    }
+    feed->held.size = feed->bodies.size = 0;
+    feed->baseless = 0;
+}
+
+static int add(struct archive_feed *feed, uint8_t kind, uint64_t position, struct bytes body,
+               struct stamp newest)
+{
+    const struct archive_record record = {.kind = kind, .position = position, .body = body};
+
+    return archive_writer_add(feed->writer, &record, newest);
+}
+
+static int hold(struct archive_feed *feed, uint64_t lsn, uint64_t position, struct bytes body)
+{
+    const struct held held = {
+        .lsn = lsn, .position = position, .at = feed->bodies.size, .size = body.size};
+
+    int rc = buffer_reserve(&feed->bodies, body.size);
+    if (rc == 0) {
+        rc = buffer_append(&feed->held, bytes_of(&held, sizeof held));
+    }
+    return rc != 0 ? rc : buffer_append(&feed->bodies, body);
+}
+
+/* Without memory for a position its session goes whole more often; what came from elsewhere must be noted. */
+static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t position,
+                struct bytes body)
+{
+    struct stamp newest;
+
+    if (kind == LOG_TOUCH || kind == LOG_DROP || kind == LOG_MARK) {
+        return 0;
+    }
+    if (rename_is_journal(session_key(body))) {
+        return 0;
+    }
+    if (!session_newest(body, &newest)) {
+        return -EBADMSG;
+    }
+    if (newest.actor.node != feed->node && newest.actor.node < ARCHIVE_ADOPTED_NODE) {
+        return position_set_add(&feed->others, position);
+    }
+    bool whole = kind != LOG_DELTA;
+    if (!whole &&
+        (!position_set_has(&feed->bases, position) || position_set_has(&feed->others, position))) {
+        return hold(feed, lsn, position, body);
+    }
+    int rc = add(feed, kind, position, body, newest);
+    if (rc == 0 && whole) {
+        (void)position_set_add(&feed->bases, position);
+    }
+    return rc;
+}
+
+int archive_feed_record(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t position,
+                        struct bytes body)
+{
+    struct reader batch = reader_of(body);
+    struct log_batch_item item;
+    int rc = 0;
+
+    if (kind != LOG_BATCH) {
+        return take(feed, lsn, kind, position, body);
+    }
+    while (rc == 0 && (rc = log_batch_next(&batch, &item)) == 1) {
+        rc = take(feed, lsn, item.kind, item.position, item.body);
+    }
+    return rc;
+}
+
+/* ---- Settling ---- */
+
+static struct bytes body_of(const struct archive_feed *feed, const struct held *held)
+{
+    return bytes_of(feed->bodies.data + held->at, held->size);
+}
+
+static struct bytes key_of(const struct archive_feed *feed, const struct held *held)
+{
+    return session_key(body_of(feed, held));
+}
+
+static int compare_held(const void *left, const void *right)
+{
+    const struct held *a = left, *b = right;
+
+    if (a->position != b->position) {
+        return a->position < b->position ? -1 : 1;
+    }
+    int order = bytes_compare(session_key(bytes_of(a->bodies + a->at, a->size)),
+                              session_key(bytes_of(b->bodies + b->at, b->size)));
+    return order != 0 ? order : (a->lsn > b->lsn) - (a->lsn < b->lsn);
+}
+
+/* One session's deltas: from `first` up to `end`. */
+struct deltas {
+    size_t first, end;
+};
+
+static int settle_group(struct archive_feed *feed, const struct held *all, struct deltas group,
+                        const struct archive_feed_ask *ask, uint64_t *lsn)
+{
+    struct stamp newest;
+    int rc = 0;
+
+    if (ask->found == ARCHIVE_FEED_WHOLE && session_newest(ask->record, &newest)) {
+        rc = add(feed, LOG_FULL, ask->position, ask->record, newest);
+        if (rc == 0) {
+            (void)position_set_add(&feed->bases, ask->position);
+        }
+    } else if (ask->found == ARCHIVE_FEED_NONE) {
+        for (size_t i = group.first; i < group.end && rc == 0; i++) {
+            struct bytes body = body_of(feed, &all[i]);
+            (void)session_newest(body, &newest); /* It was read before. */
+            rc = add(feed, LOG_DELTA, ask->position, body, newest);
+            feed->baseless += rc == 0;
+        }
+    } else {
+        rc = -EAGAIN;
+    }
+    if (rc == -EAGAIN || rc == -EFBIG) {
+        *lsn = all[group.first].lsn < *lsn ? all[group.first].lsn : *lsn;
+        return 0;
+    }
+    return rc;
+}
+
+int archive_feed_settle(struct archive_feed *feed, struct archive_feed_source *source,
+                        uint64_t *lsn)
+{
+    struct held *all = (struct held *)(void *)feed->held.data;
+    size_t count = feed->held.size / sizeof *all;
+    struct archive_feed_ask asks[ARCHIVE_FEED_ASKS_MAX];
+    struct deltas groups[ARCHIVE_FEED_ASKS_MAX];
+    int rc = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        all[i].bodies = feed->bodies.data;
+    }
+    if (count > 0) {
+        qsort(all, count, sizeof *all, compare_held);
+    }
+    for (size_t at = 0; at < count && rc == 0;) {
+        uint32_t ask_count = 0;
+        for (; at < count && ask_count < ARCHIVE_FEED_ASKS_MAX; ask_count++) {
+            struct deltas *group = &groups[ask_count];
+            *group = (struct deltas){at, at + 1};
+            struct bytes key = key_of(feed, &all[at]);
+            while (group->end < count && all[group->end].position == all[at].position &&
+                   bytes_equal(key_of(feed, &all[group->end]), key)) {
+                group->end++;
+            }
+            asks[ask_count] = (struct archive_feed_ask){
+                .position = all[at].position, .key = key, .found = ARCHIVE_FEED_UNKNOWN};
+            at = group->end;
+        }
+        rc = source->ask(source, asks, ask_count);
+        for (uint32_t i = 0; i < ask_count && rc == 0; i++) {
+            rc = settle_group(feed, all, groups[i], &asks[i], lsn);
+        }
+    }
+    feed->held.size = feed->bodies.size = 0;
+    return rc;
+}

@@ -1,0 +1,305 @@
+#include "archiver.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+enum { STEP_MS_MAX = 1000, SOON_MS = 50 };
+
+void archiver_init(struct archiver *archiver, const struct archiver_settings *settings,
+                   struct archiver_port *port, uint64_t sequence, uint64_t now_ms)
+{
+    assert(settings->shard_count > 0 && settings->shard_count <= ARCHIVER_SHARDS_MAX);
+    memset(archiver, 0, sizeof *archiver);
+    archiver->settings = *settings;
+    archiver->port = port;
+    archiver->sequence = sequence;
+    archiver->begun_ms = archiver->kept_ms = now_ms;
+    archiver->pause_ms = settings->pause_ms;
+    for (uint32_t i = 0; i < settings->shard_count; i++) {
+        archiver->shards[i].since_ms = now_ms;
+    }
+}
+
+void archiver_begin(struct archiver *archiver, uint32_t shard, uint64_t archived, uint64_t durable)
+{
+    struct archiver_shard *to = &archiver->shards[shard];
+
+    to->archived = to->to = archived;
+    to->durable = to->appended = durable;
+}
+
+static void lift(uint64_t *number, uint64_t to)
+{
+    *number = to > *number ? to : *number;
+}
+
+void archiver_reach(struct archiver *archiver, uint32_t shard, uint64_t wanted, uint64_t durable,
+                    uint64_t appended)
+{
+    struct archiver_shard *to = &archiver->shards[shard];
+
+    lift(&to->wanted, wanted);
+    lift(&to->durable, durable);
+    lift(&to->appended, appended);
+}
+
+/* ---- When ---- */
+
+static uint64_t behind(const struct archiver_shard *shard)
+{
+    return shard->durable > shard->archived ? shard->durable - shard->archived : 0;
+}
+
+uint64_t archiver_behind_bytes(const struct archiver *archiver)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        const struct archiver_shard *shard = &archiver->shards[i];
+        bytes += shard->appended > shard->archived ? shard->appended - shard->archived : 0;
+    }
+    return bytes;
+}
+
+uint64_t archiver_behind_ms(const struct archiver *archiver, uint64_t now_ms)
+{
+    uint64_t most_ms = 0;
+
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        const struct archiver_shard *shard = &archiver->shards[i];
+        if (shard->appended > shard->archived && now_ms > shard->since_ms) {
+            lift(&most_ms, now_ms - shard->since_ms);
+        }
+    }
+    return most_ms;
+}
+
+/* Where nothing is behind, nothing that comes later is older than now. */
+static void note_time(struct archiver *archiver, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        struct archiver_shard *shard = &archiver->shards[i];
+        if (shard->appended <= shard->archived) {
+            shard->since_ms = now_ms;
+        }
+    }
+}
+
+static bool is_due(const struct archiver *archiver, uint64_t now_ms)
+{
+    uint64_t bytes = 0;
+    bool wanted = archiver->ending;
+
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        const struct archiver_shard *shard = &archiver->shards[i];
+        bytes += behind(shard);
+        wanted = wanted || shard->wanted > shard->archived;
+    }
+    return bytes > 0 && (wanted || bytes >= archiver->settings.object_bytes ||
+                         now_ms - archiver->begun_ms >= archiver->settings.flush_ms);
+}
+
+static bool must_keep(const struct archiver *archiver, uint64_t now_ms)
+{
+    return archiver->moved && (now_ms - archiver->kept_ms >= archiver->settings.keep_ms ||
+                               (archiver->ending && !is_due(archiver, now_ms)));
+}
+
+static void build(struct archiver *archiver, uint64_t now_ms)
+{
+    archiver->state = ARCHIVER_BUILDING;
+    archiver->begun_ms = now_ms;
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        archiver->shards[i].build_ms = now_ms;
+    }
+    archiver->port->build(archiver->port, archiver->sequence, archiver->anew);
+}
+
+static void store(struct archiver *archiver, uint64_t now_ms)
+{
+    archiver->state = ARCHIVER_STORING;
+    archiver->store_ms = now_ms;
+    archiver->port->store(archiver->port);
+}
+
+void archiver_trouble(struct archiver *archiver, const char *text, uint64_t now_ms)
+{
+    size_t size = strnlen(text, sizeof archiver->text - 1);
+
+    memmove(archiver->text, text, size);
+    archiver->text[size] = '\0';
+    if (archiver->away_ms == 0) {
+        archiver->away_ms = now_ms == 0 ? 1 : now_ms;
+        archiver->port->away(archiver->port, archiver->text);
+    }
+}
+
+uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms)
+{
+    note_time(archiver, now_ms);
+    if (archiver->state == ARCHIVER_PAUSING) {
+        if (now_ms < archiver->until_ms) {
+            return archiver->until_ms - now_ms;
+        }
+        if (archiver->building_next) {
+            build(archiver, now_ms);
+        } else {
+            store(archiver, now_ms);
+        }
+    }
+    if (archiver->state == ARCHIVER_STORING && archiver->away_ms == 0 &&
+        now_ms - archiver->store_ms >= archiver->settings.slow_ms) {
+        archiver_trouble(archiver, "an object is being stored, and there is no end of it yet",
+                         now_ms);
+    }
+    if (archiver->state != ARCHIVER_IDLE) {
+        return STEP_MS_MAX;
+    }
+    if (must_keep(archiver, now_ms)) {
+        archiver->state = ARCHIVER_KEEPING;
+        archiver->kept_ms = now_ms;
+        archiver->moved = false;
+        archiver->port->keep(archiver->port);
+        return STEP_MS_MAX;
+    }
+    if (is_due(archiver, now_ms)) {
+        build(archiver, now_ms);
+        return STEP_MS_MAX;
+    }
+    uint64_t passed_ms = now_ms - archiver->begun_ms;
+    uint64_t left_ms =
+        archiver->settings.flush_ms > passed_ms ? archiver->settings.flush_ms - passed_ms : SOON_MS;
+    return left_ms < STEP_MS_MAX ? left_ms : STEP_MS_MAX;
+}
+
+/* ---- What came of it ---- */
+
+static void wait_for(struct archiver *archiver, bool building_next, uint64_t pause_ms,
+                     uint64_t now_ms)
+{
+    archiver->state = ARCHIVER_PAUSING;
+    archiver->building_next = building_next;
+    archiver->until_ms = now_ms + pause_ms;
+}
+
+/* Another try later, the later the more came to nothing. */
+static void fail(struct archiver *archiver, bool building_next, const char *text, uint64_t now_ms)
+{
+    archiver->figures.failures++;
+    archiver_trouble(archiver, text, now_ms);
+    wait_for(archiver, building_next, archiver->pause_ms, now_ms);
+    archiver->pause_ms *= 2;
+    if (archiver->pause_ms > archiver->settings.pause_max_ms) {
+        archiver->pause_ms = archiver->settings.pause_max_ms;
+    }
+}
+
+static void well(struct archiver *archiver)
+{
+    archiver->pause_ms = archiver->settings.pause_ms;
+    if (archiver->away_ms != 0) {
+        archiver->away_ms = 0;
+        archiver->port->away(archiver->port, NULL);
+    }
+}
+
+/* The archive has what was built. */
+static void advance(struct archiver *archiver)
+{
+    archiver->state = ARCHIVER_IDLE;
+    archiver->anew = false;
+    archiver->figures.gap_bytes += archiver->built.gap_bytes;
+    archiver->figures.baseless += archiver->built.baseless;
+    if (archiver->built.gap_bytes > 0) {
+        archiver->port->alarm(archiver->port,
+                              "some of the log was given up or is damaged, and is not in it: "
+                              "see archive.backlog");
+    }
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        struct archiver_shard *shard = &archiver->shards[i];
+        if (shard->to > shard->archived) {
+            shard->archived = shard->to;
+            shard->since_ms = shard->build_ms;
+            archiver->moved = true;
+            archiver->port->archived(archiver->port, i, shard->archived);
+        }
+    }
+}
+
+void archiver_built(struct archiver *archiver, const struct archiver_built *built, uint64_t now_ms)
+{
+    assert(archiver->state == ARCHIVER_BUILDING);
+    if (built->rc == -EAGAIN) {
+        archiver->anew = true;
+        wait_for(archiver, true, SOON_MS, now_ms);
+        return;
+    }
+    if (built->rc != 0) {
+        archiver->anew = true;
+        fail(archiver, true, strerror(-built->rc), now_ms);
+        return;
+    }
+    archiver->built = *built;
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        archiver->shards[i].to = built->to[i];
+    }
+    archiver->built.to = NULL;
+    if (built->records == 0) {
+        advance(archiver);
+    } else {
+        store(archiver, now_ms);
+    }
+}
+
+void archiver_stored(struct archiver *archiver, int rc, const char *text, uint64_t now_ms,
+                     uint64_t took_us)
+{
+    assert(archiver->state == ARCHIVER_STORING);
+    if (rc == -EEXIST) {
+        archiver->figures.conflicts++;
+        archiver->port->alarm(archiver->port,
+                              "its next object's name is taken by another object, which stays: "
+                              "does a copy of this node's data directory run?");
+        archiver->sequence++;
+        archiver->anew = true;
+        build(archiver, now_ms);
+        return;
+    }
+    if (rc != 0) {
+        fail(archiver, false, text, now_ms);
+        return;
+    }
+    histogram_record(&archiver->figures.store_us, took_us);
+    archiver->figures.objects++;
+    archiver->figures.records += archiver->built.records;
+    archiver->figures.raw_bytes += archiver->built.raw_bytes;
+    archiver->figures.object_bytes += archiver->built.object_bytes;
+    archiver->figures.stored_ms = now_ms;
+    archiver->sequence++;
+    well(archiver);
+    advance(archiver);
+}
+
+void archiver_kept(struct archiver *archiver, int rc, uint64_t now_ms)
+{
+    assert(archiver->state == ARCHIVER_KEEPING);
+    archiver->state = ARCHIVER_IDLE;
+    archiver->kept_ms = now_ms;
+    archiver->moved = archiver->moved || rc != 0;
+}
+
+void archiver_end(struct archiver *archiver)
+{
+    archiver->ending = true;
+}
+
+bool archiver_is_done(const struct archiver *archiver)
+{
+    bool behind_any = false;
+
+    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
+        behind_any = behind_any || behind(&archiver->shards[i]) > 0;
+    }
+    return archiver->state == ARCHIVER_IDLE && !behind_any && !archiver->moved;
+}

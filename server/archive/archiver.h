@@ -1,0 +1,145 @@
+/* When a node's log goes to the archive, how far it is there, and what becomes of it when the archive is away.
+ *
+ * The log of all shards is the queue (log_follow.h): what is durable of it and not archived yet goes out as one object at a
+ * time. An object begins once one of these holds: a write waits for it; as much log as an object takes is there;
+ * `flush_ms` have passed since the last one began, and there is any. The next one begins when the one before is stored,
+ * so that objects lie there in the order of the log, without a gap, whatever is lost meanwhile; one that cannot be stored
+ * is tried again, the same bytes, for as long as it takes. Nothing waits in memory but that object.
+ *
+ *                  +-----------------------------+
+ *                  v                             |
+ *   IDLE -> BUILDING -> STORING -> (KEEPING) -> IDLE
+ *             |    ^       |   ^
+ *             v    |       v   |
+ *             PAUSING      PAUSING
+ *
+ * How far it is, is kept (archive_mark.h) once it has moved and `keep_ms` have passed, and only then is log given up; a node
+ * that is killed before sends some of it again, which changes nothing.
+ *
+ * A name that is taken by other bytes is an alarm, as two nodes may be one then; what is there stays, and the object is made
+ * anew under the next name. Made anew it may not build on what was in it (archive_feed.h).
+ *
+ * Pure: a state machine; time comes with each event, the world is a port. Memory: the caller's. Threads: the caller's.
+ */
+#ifndef ARCHIVER_H
+#define ARCHIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "histogram.h"
+
+enum { ARCHIVER_SHARDS_MAX = 255, ARCHIVER_TEXT_BYTES = 256 };
+
+struct archiver_settings {
+    uint32_t shard_count;
+    uint64_t flush_ms;
+    uint64_t object_bytes; /* Of log. */
+    uint64_t keep_ms;
+    uint64_t
+        slow_ms; /* An object that is not stored by then: the archive is away, though nothing has failed yet. */
+    uint64_t pause_ms, pause_max_ms; /* Before another try: doubled from one to the other. */
+};
+
+/* What building an object came to. */
+struct archiver_built {
+    int rc; /* 0; -EAGAIN: nothing could be told yet, try again soon; other negative errno. */
+    const uint64_t *to; /* Of each shard: with this object the archive has the log up to there. */
+    uint64_t records;   /* 0: nothing of it goes out, there is no object. */
+    uint64_t raw_bytes; /* Of records. */
+    uint64_t object_bytes; /* As it is to be stored. */
+    uint64_t gap_bytes;    /* Of log that was given up, or is damaged: it never comes. */
+    uint64_t baseless; /* Deltas that went out although nothing is there any more to build on. */
+};
+
+/* Effects. None calls back from within. */
+struct archiver_port {
+    /* Make the object of this sequence, of the log of each shard from `archived` up to `durable`: archiver_built(). `anew`:
+     * what was built since the last one that was stored is not there. */
+    void (*build)(struct archiver_port *port, uint64_t sequence, bool anew);
+    /* Store what was built last: archiver_stored(). */
+    void (*store)(struct archiver_port *port);
+    /* The archive has the log of this shard up to there. */
+    void (*archived)(struct archiver_port *port, uint32_t shard, uint64_t lsn);
+    /* Keep how far it is, and `sequence`: archiver_kept(). */
+    void (*keep)(struct archiver_port *port);
+    /* It is away, and why; or, NULL, back. An alarm: `text` says what. Once for each time. */
+    void (*away)(struct archiver_port *port, const char *text);
+    void (*alarm)(struct archiver_port *port, const char *text);
+};
+
+enum archiver_state {
+    ARCHIVER_IDLE,
+    ARCHIVER_BUILDING,
+    ARCHIVER_STORING,
+    ARCHIVER_PAUSING,
+    ARCHIVER_KEEPING
+};
+
+struct archiver_shard {
+    uint64_t archived, wanted, durable, appended;
+    uint64_t to;       /* Of the object that is built. */
+    uint64_t since_ms; /* All that was appended before it is archived... */
+    uint64_t build_ms; /* ... and this it will be once the object is stored. */
+};
+
+/* Since the start. */
+struct archiver_figures {
+    uint64_t objects, records, raw_bytes, object_bytes;
+    uint64_t failures;  /* Tries that came to nothing. */
+    uint64_t conflicts; /* Names that were taken. */
+    uint64_t gap_bytes, baseless;
+    uint64_t stored_ms; /* When the last one was stored; 0: none was. */
+    struct histogram store_us;
+};
+
+struct archiver {
+    struct archiver_settings settings;
+    struct archiver_port *port;
+    struct archiver_shard shards[ARCHIVER_SHARDS_MAX];
+    enum archiver_state state;
+    uint64_t sequence;  /* Of the object that is made, or of the next. */
+    bool building_next; /* PAUSING: what follows is to build, not to store. */
+    bool anew;
+    bool moved; /* Since it was kept. */
+    bool ending;
+    uint64_t begun_ms, kept_ms, until_ms, pause_ms, store_ms;
+    struct archiver_built built;
+    uint64_t away_ms;               /* Since when it is; 0: it is not. */
+    char text[ARCHIVER_TEXT_BYTES]; /* Why, the last time. */
+    struct archiver_figures figures;
+};
+
+/* `sequence`: of the next object. */
+void archiver_init(struct archiver *archiver, const struct archiver_settings *settings,
+                   struct archiver_port *port, uint64_t sequence, uint64_t now_ms);
+
+/* Before the first step: where a shard's log goes on, and from where on it is not archived. */
+void archiver_begin(struct archiver *archiver, uint32_t shard, uint64_t archived, uint64_t durable);
+
+/* What is known of a shard's log: wanted <= durable <= appended, and none goes back. */
+void archiver_reach(struct archiver *archiver, uint32_t shard, uint64_t wanted, uint64_t durable,
+                    uint64_t appended);
+
+/* Do what is due. Returns in how many milliseconds to come again, if nothing happens before. */
+uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms);
+
+/* It is away, as is known from elsewhere, until an object is stored. */
+void archiver_trouble(struct archiver *archiver, const char *text, uint64_t now_ms);
+
+/* How what was begun by the port ended. archiver_step() comes after each. */
+void archiver_built(struct archiver *archiver, const struct archiver_built *built, uint64_t now_ms);
+/* `rc` as object_store.h has it, `text` why. */
+void archiver_stored(struct archiver *archiver, int rc, const char *text, uint64_t now_ms,
+                     uint64_t took_us);
+void archiver_kept(struct archiver *archiver, int rc, uint64_t now_ms);
+
+/* The node stops: what is durable goes out at once, and how far it is, is kept. */
+void archiver_end(struct archiver *archiver);
+bool archiver_is_done(const struct archiver *archiver);
+
+/* Bytes of log that are not archived, and the age of the oldest of them: at least that old is nothing. */
+uint64_t archiver_behind_bytes(const struct archiver *archiver);
+uint64_t archiver_behind_ms(const struct archiver *archiver, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,45 @@
+/* The node's part in the archive: its log goes there, by server/archive/archiver.h on the control thread; a thread of its own,
+ * of low priority, reads the log and makes the objects.
+ *
+ *   node_archive_open()   finds whether the archive can be used, before anything is served
+ *   node_archive_start()  begins, before the plane starts
+ *   node_archive_stop()   sends what is left, for a while, once the plane has stopped
+ *
+ * Threads: the control thread's, but where it says otherwise.
+ */
+#ifndef NODE_ARCHIVE_H
+#define NODE_ARCHIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "metrics.h"
+
+struct node;
+
+/* After the data directory is open. Runs the loop until the archive has answered. Wrong credentials, no such bucket or directory,
+ * a clock that is off: refused. One that does not answer is away, and the node starts all the same. Without archive.url it
+ * does nothing. Returns 0, or negative errno with `message` set. */
+int node_archive_open(struct node *node, char *message, size_t message_size);
+
+/* How much log is kept for it by a shard, 0 where there is no archive. */
+uint64_t node_archive_backlog(const struct node *node);
+
+/* Returns 0 or negative errno. */
+int node_archive_start(struct node *node);
+
+/* plane_options.archive_wanted: on a shard's thread. */
+void node_archive_wanted(struct node *node);
+
+/* Ends what node_archive_start() began, having sent what is durable if the archive is there and `send`. */
+void node_archive_stop(struct node *node, bool send);
+
+/* After node_archive_stop(). */
+void node_archive_close(struct node *node);
+
+void node_archive_figures(struct node *node, struct metrics_archive *figures);
+
+/* One JSON document for free(), or NULL where there is no memory: what `belayctl archive status` shows. */
+char *node_archive_json(struct node *node);
+
+#endif

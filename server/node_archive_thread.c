@@ -1,0 +1,291 @@
+/* The thread that makes the archive's objects: it reads the log of all shards, asks them for sessions that have to go whole,
+ * and compresses. */
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "container.h"
+#include "node_archive_private.h"
+
+enum {
+    ARCHIVE_NICE = 10,
+    SHARE_BYTES_MIN = 1024 * 1024, /* Of a shard in an object. */
+    ZSTD_LEVEL = 1,                /* The cheapest: it runs beside those who serve. */
+};
+
+/* ---- Sessions that have to go whole ---- */
+
+struct asking {
+    struct archive_feed_source source;
+    struct node_archive *archive;
+    uint32_t shard;
+};
+
+/* What a checkpoint has of one key. */
+struct fetching {
+    struct bytes key;
+    struct buffer *to;
+    bool found;
+    int rc;
+};
+
+static int fetched(void *context, struct bytes record)
+{
+    struct fetching *fetching = context;
+
+    if (bytes_equal(session_key(record), fetching->key)) {
+        fetching->rc = buffer_append(fetching->to, record);
+        fetching->found = fetching->rc == 0;
+    }
+    return 0;
+}
+
+static int ask_shard(struct node_archive *archive, uint32_t shard,
+                     const struct archive_feed_ask *asks, uint32_t count)
+{
+    struct plane_records *records = &archive->records;
+    struct plane *plane = archive->node->plane;
+    uint8_t head[8 + 10];
+    int rc = 0;
+
+    records->keys.size = 0;
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        store_u64(head, asks[i].position);
+        uint8_t *end = varint_put(head + 8, asks[i].key.size);
+        rc = buffer_append(&records->keys, bytes_of(head, (size_t)(end - head)));
+        rc = rc != 0 ? rc : buffer_append(&records->keys, asks[i].key);
+    }
+    if (rc == 0 && archive->stopped) {
+        plane_records_stopped(plane, shard, records);
+    } else if (rc == 0) {
+        rc = plane_records(plane, shard, records);
+    }
+    return rc;
+}
+
+/* The answers so far: where each record lies in `found`. */
+struct answers {
+    size_t at[ARCHIVE_FEED_ASKS_MAX], size[ARCHIVE_FEED_ASKS_MAX];
+};
+
+/* Take what the shard answered of those from `first` on. */
+static int take_answers(struct asking *asking, struct archive_feed_ask asks[], uint32_t first,
+                        struct answers *answers)
+{
+    struct node_archive *archive = asking->archive;
+    const struct plane_records *records = &archive->records;
+    const uint8_t *from = records->found.data;
+    int rc = 0;
+
+    for (uint32_t i = first; i < first + records->answered && rc == 0; i++) {
+        struct plane_record_head head;
+        memcpy(&head, from, sizeof head);
+        from += sizeof head;
+        answers->at[i] = archive->found.size;
+        if (head.what == PLANE_RECORD_COLD) {
+            struct fetching fetching = {.key = asks[i].key, .to = &archive->found};
+            rc = store_fetch(archive->node->shards[asking->shard].store, asks[i].position, fetched,
+                             &fetching);
+            rc = rc != 0 ? rc : fetching.rc;
+            asks[i].found = fetching.found ? ARCHIVE_FEED_WHOLE : ARCHIVE_FEED_UNKNOWN;
+        } else {
+            rc = buffer_append(&archive->found, bytes_of(from, head.size));
+            asks[i].found = head.what == PLANE_RECORD_WHOLE  ? ARCHIVE_FEED_WHOLE
+                            : head.what == PLANE_RECORD_NONE ? ARCHIVE_FEED_NONE
+                                                             : ARCHIVE_FEED_UNKNOWN;
+        }
+        answers->size[i] = archive->found.size - answers->at[i];
+        from += head.size;
+    }
+    return rc;
+}
+
+static int ask(struct archive_feed_source *source, struct archive_feed_ask asks[], uint32_t count)
+{
+    struct asking *asking = container_of(source, struct asking, source);
+    struct node_archive *archive = asking->archive;
+    struct answers answers;
+    uint32_t done = 0;
+    int rc = 0;
+
+    archive->found.size = 0;
+    while (done < count && rc == 0) {
+        rc = ask_shard(archive, asking->shard, asks + done, count - done);
+        if (rc == 0 && archive->records.answered == 0) {
+            rc = -ENOMEM;
+        }
+        if (rc == 0) {
+            rc = take_answers(asking, asks, done, &answers);
+            done += archive->records.answered;
+        }
+    }
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        asks[i].record = bytes_of(archive->found.data + answers.at[i], answers.size[i]);
+    }
+    return rc;
+}
+
+/* ---- The log of one shard ---- */
+
+struct feeding {
+    struct log_visitor visitor;
+    struct archive_feed *feed;
+    uint64_t from, share;
+    uint64_t damaged_bytes; /* Records that read back, and are none. */
+    int rc;
+};
+
+static int on_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
+{
+    struct feeding *feeding = container_of(visitor, struct feeding, visitor);
+
+    if (lsn > feeding->from && lsn - feeding->from >= feeding->share) {
+        return 1; /* The rest goes into the next object. */
+    }
+    int rc = archive_feed_record(feeding->feed, lsn, (uint8_t)record->kind, record->position,
+                                 record->body);
+    if (rc == -EFBIG) {
+        return 1;
+    }
+    if (rc == -EBADMSG) {
+        feeding->damaged_bytes += log_record_size(record->body.size);
+        rc = 0;
+    }
+    return rc;
+}
+
+static uint64_t share_of(const struct node_archive *archive)
+{
+    uint64_t share =
+        archive->archiver.settings.object_bytes / archive->archiver.settings.shard_count;
+
+    return share < SHARE_BYTES_MIN ? SHARE_BYTES_MIN : share;
+}
+
+/* Sets to[shard] to how far the object has its log. */
+static int feed_shard(struct node_archive *archive, uint32_t shard)
+{
+    struct node *node = archive->node;
+    struct log_follow follow;
+    struct feeding feeding = {
+        .visitor = {.record = on_record},
+        .feed = &archive->feed,
+        .from = archive->from[shard],
+        .share = share_of(archive),
+    };
+    struct asking asking = {.source = {ask}, .archive = archive, .shard = shard};
+    uint64_t lsn = archive->from[shard], gap_bytes = 0;
+
+    log_follow_init(&follow, store_segments(node->shards[shard].store), files_system(),
+                    &node->memory);
+    int rc = log_follow(&follow, &lsn, archive->to[shard], &feeding.visitor, &gap_bytes);
+    log_follow_fini(&follow);
+    if (rc == 0 || rc == 1) {
+        rc = archive_feed_settle(&archive->feed, &asking.source, &lsn);
+    }
+    archive->to[shard] = lsn;
+    archive->built.gap_bytes += gap_bytes + feeding.damaged_bytes;
+    archive->built.baseless = archive->feed.baseless;
+    return rc;
+}
+
+/* ---- Jobs ---- */
+
+static int make_object(struct node_archive *archive)
+{
+    struct archiver_built *built = &archive->built;
+
+    for (uint32_t i = 0; i < archive->node->shard_count; i++) {
+        int rc = archive_writer_shard(&archive->writer, i, archive->said[i], archive->to[i]);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    built->records = archive->writer.records;
+    built->raw_bytes = archive->writer.record_bytes;
+    if (built->records == 0) {
+        return 0;
+    }
+    int rc = archive_writer_make(&archive->writer, &archive->object);
+    built->object_bytes = archive->object.size;
+    return rc;
+}
+
+static void build(struct node_archive *archive)
+{
+    const struct directory_meta *meta = &archive->node->directory.meta;
+    struct archive_writer_options options = {
+        .name = {.kind = ARCHIVE_LOG, .actor = meta->actor, .sequence = archive->job_sequence},
+        .made_ms = archive->made_ms,
+        .level = ZSTD_LEVEL,
+        .key = archive->keys.count > 0 ? &archive->keys.keys[0] : NULL,
+    };
+    bool moved = false;
+    int rc = 0;
+
+    if (options.key != NULL &&
+        getrandom(options.salt, sizeof options.salt, 0) != sizeof options.salt) {
+        archive->built = (struct archiver_built){.rc = -EIO};
+        return;
+    }
+    memcpy(options.name.cluster, meta->cluster, sizeof options.name.cluster);
+    archive->built = (struct archiver_built){.to = archive->to};
+    archive_writer_begin(&archive->writer, &options);
+    archive_feed_begin(&archive->feed, archive->anew);
+    for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
+        if (archive->to[i] > archive->from[i]) {
+            rc = feed_shard(archive, i);
+            moved = moved || archive->to[i] > archive->from[i];
+        }
+    }
+    if (rc == -ETIMEDOUT) {
+        rc = -EAGAIN; /* The shard is busy. */
+    }
+    if (rc == 0) {
+        rc = moved ? make_object(archive) : -EAGAIN;
+    }
+    archive->built.rc = rc;
+}
+
+static void keep(struct node_archive *archive)
+{
+    archive->kept_rc = 0;
+    for (uint32_t i = 0; i < archive->node->shard_count; i++) {
+        const struct archive_mark mark = {
+            .lsn = archive->to[i],
+            .actor = archive->node->directory.meta.actor,
+            .log_sequence = archive->job_sequence,
+            .based = archive->based[i],
+        };
+        int rc = store_set_archived(archive->node->shards[i].store, &mark);
+        archive->kept_rc = rc != 0 ? rc : archive->kept_rc;
+    }
+}
+
+void *node_archive_main(void *context)
+{
+    struct node_archive *archive = context;
+
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), ARCHIVE_NICE);
+    pthread_mutex_lock(&archive->lock);
+    while (archive->job != ARCHIVE_JOB_END) {
+        if (archive->job == ARCHIVE_JOB_NONE || archive->done) {
+            pthread_cond_wait(&archive->changed, &archive->lock);
+            continue;
+        }
+        enum archive_job job = archive->job;
+        pthread_mutex_unlock(&archive->lock);
+        if (job == ARCHIVE_JOB_BUILD) {
+            build(archive);
+        } else {
+            keep(archive);
+        }
+        pthread_mutex_lock(&archive->lock);
+        archive->done = true;
+        uv_async_send(&archive->wake);
+    }
+    pthread_mutex_unlock(&archive->lock);
+    return NULL;
+}

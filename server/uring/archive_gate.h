@@ -1,0 +1,30 @@
+/* Between a shard's thread and whoever archives its log: how far that is durable, and wanted in the archive; how far it is
+ * there; and records as they are now.
+ *
+ * The numbers are words that one side writes and the other reads when it comes by, so that a write of a lower level costs
+ * nothing more for it. Threads: as each function says.
+ */
+#ifndef ARCHIVE_GATE_H
+#define ARCHIVE_GATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct plane_records;
+struct shard_thread;
+
+struct archive_gate {
+    bool open;                                  /* There is an archive. */
+    _Atomic uint64_t appended, durable, wanted; /* The shard's thread's: LSNs. */
+    _Atomic uint64_t archived;                  /* Whoever archives. */
+    uint64_t released;                          /* What the shard was told of it. */
+};
+
+/* Once a turn, on the shard's thread. Returns in how many microseconds to come again at the latest. */
+uint64_t archive_gate_turn(struct shard_thread *thread);
+
+/* Fill in what was asked for (plane_records()). The shard's thread. */
+void archive_gate_answer(struct shard_thread *thread, struct plane_records *records);
+
+#endif

@@ -1,0 +1,72 @@
+/* The plane's side of the archive (plane.h). */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mailbox.h"
+#include "plane_private.h"
+
+void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach *reach)
+{
+    struct archive_gate *gate = &plane->threads[shard].archive;
+
+    /* In this order: each only grows. */
+    reach->wanted = atomic_load_explicit(&gate->wanted, memory_order_acquire);
+    reach->durable = atomic_load_explicit(&gate->durable, memory_order_acquire);
+    reach->appended = atomic_load_explicit(&gate->appended, memory_order_relaxed);
+    reach->durable = reach->durable < reach->wanted ? reach->wanted : reach->durable;
+    reach->appended = reach->appended < reach->durable ? reach->durable : reach->appended;
+}
+
+void plane_archived(struct plane *plane, uint32_t shard, uint64_t lsn)
+{
+    struct shard_thread *thread = &plane->threads[shard];
+
+    atomic_store_explicit(&thread->archive.archived, lsn, memory_order_release);
+    mailbox_wake(&thread->mailbox);
+}
+
+static struct mail *records_mail(struct plane *plane, const struct buffer *keys)
+{
+    struct mail *mail = mail_new(MAIL_RECORDS);
+    struct memory *memory = plane->options.memory;
+
+    if (mail == NULL) {
+        return NULL;
+    }
+    mail->records = calloc(1, sizeof *mail->records);
+    if (mail->records != NULL) {
+        mail->records->keys.memory = mail->records->found.memory = memory;
+        if (buffer_append(&mail->records->keys, buffer_bytes(keys)) == 0) {
+            return mail;
+        }
+    }
+    mail_free(mail);
+    return NULL;
+}
+
+int plane_records(struct plane *plane, uint32_t shard, struct plane_records *records)
+{
+    struct mailbox *mailbox = &plane->threads[shard].mailbox;
+    struct mail *mail = records_mail(plane, &records->keys);
+
+    if (mail == NULL) {
+        return -ENOMEM;
+    }
+    mailbox_post(mailbox, mail);
+    int rc = mailbox_wait(mailbox, mail);
+    if (rc != 0) {
+        return rc; /* The shard's thread frees it. */
+    }
+    records->found.size = 0;
+    rc = buffer_append(&records->found, buffer_bytes(&mail->records->found));
+    records->answered = rc == 0 ? mail->records->answered : 0;
+    mail_free(mail);
+    return rc;
+}
+
+void plane_records_stopped(struct plane *plane, uint32_t shard, struct plane_records *records)
+{
+    records->found.size = 0;
+    records->answered = 0;
+    archive_gate_answer(&plane->threads[shard], records);
+}

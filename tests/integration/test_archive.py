@@ -1,0 +1,329 @@
+"""The log goes to the archive, in a directory: what is acknowledged at `archive` is there, all else follows soon; an archive
+that is away slows nobody and gets everything once it is back; kill -9 and restarts leave no gap.
+
+What lies there is read with `belayctl archive cat`."""
+
+import json
+import re
+import subprocess
+import threading
+import time
+
+from cases import run_cases
+from daemon import Daemon, check, program, reserve_port, wait_for
+from native import WRITE, Connection
+from redis_kit import Client
+
+ARCHIVE = 4
+UNAVAILABLE = 36
+
+
+class Archive:
+    """A directory with objects, and what they say."""
+
+    def __init__(self, daemon):
+        self.path = daemon.directory / "archive"
+
+    @property
+    def url(self):
+        return f"file://{self.path}"
+
+    def objects(self):
+        """Paths of the log objects, in the order of their names: of actors, and of one in that of its log."""
+        return sorted(path for path in self.path.glob("*/log/*/*") if not path.name.startswith("."))
+
+    def lines(self, path):
+        shown = subprocess.run([program("belayctl"), "archive", "cat", str(path)], check=True,
+                               stdout=subprocess.PIPE)
+        return shown.stdout.decode().splitlines()
+
+    def records(self):
+        """(kind, key) of all records of all objects."""
+        found = []
+        for path in self.objects():
+            for line in self.lines(path):
+                match = re.match(r'record .*kind=(\w+) .*key="(.*)"$', line)
+                if match:
+                    found.append(match.groups())
+        return found
+
+    def keys(self):
+        return {key for _, key in self.records()}
+
+    def check_no_gap(self):
+        """Names of one actor count without a gap, and each object goes on where the one before ended."""
+        ends = {}
+        for path in self.objects():
+            actor, sequence = path.parent.name, int(path.name, 16)
+            check(sequence == ends.get((actor, "next"), 1), f"{path}: after {ends}")
+            ends[actor, "next"] = sequence + 1
+            for line in self.lines(path):
+                match = re.match(r"range shard=(\d+) from=(\d+) to=(\d+)$", line)
+                if match:
+                    shard, begin, end = map(int, match.groups())
+                    check(begin <= end, line)
+                    before = ends.get((actor, shard), begin)
+                    check(begin == before, f"{path}: {line}, and the one before ended at {before}")
+                    ends[actor, shard] = end
+
+
+def status_of(daemon):
+    return json.loads(daemon.run("belayctl", "archive", "status", "--json"))["archive"]
+
+
+def make(daemon, *settings):
+    archive = Archive(daemon)
+    daemon.settings += [f"archive.url={archive.url}", *settings]
+    return archive
+
+
+def test_flush():
+    """Nobody asks for it, and it goes out all the same; what tells of it does."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=200ms")
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            for number in range(50):
+                connection.put(b"k%d" % number, b"value" * 50)
+            connection.put(b"k7", b"another")
+        wait_for("all is archived", lambda: len(archive.keys()) == 50)
+        wait_for("nothing is behind", lambda: status_of(daemon)["unarchived_bytes"] == 0)
+        status = status_of(daemon)
+        check(status["state"] == "ok" and status["based"] and status["rpo_ms"] == 0, status)
+        check(status["objects"] == len(archive.objects()), status)
+        check(0 < status["object_bytes"] and status["records"] >= 50, status)
+        whole = json.loads(daemon.run("belayctl", "status", "--json"))
+        check(whole["archive"]["state"] == "ok", whole)
+        shown = daemon.run("belayctl", "archive", "status")
+        check(archive.url in shown and "not archived  0 B" in shown, shown)
+        metrics = daemon.http("/metrics")[1]
+        check("\nbelay_archive_rpo_seconds 0\n" in metrics, metrics)
+        check(f"\nbelay_archive_objects_total {status['objects']}\n" in metrics, metrics)
+        check(daemon.http("/readyz")[1].strip() == "ready", daemon.http("/readyz"))
+        check(daemon.stop() == 0, "exit code")
+        archive.check_no_gap()
+
+
+def test_without_one():
+    with Daemon() as daemon:
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            head, _ = put(connection, b"k")
+            check(head.get(1) == UNAVAILABLE and b"no archive" in head[2], head)
+        check(status_of(daemon) == {"state": "off"}, status_of(daemon))
+
+
+def put(connection, key, ack=ARCHIVE):
+    """The reply's head, whatever it says."""
+    return connection.call(WRITE, {1: key, 3: 1, 5: ack}, b"\x01\x00\x05value")
+
+
+def test_ack_archive():
+    """Both doors: the record is there when the answer comes, long before the next flush. Whoever asks for less does not
+    wait."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=1h", 'policy "safe:".ack=archive')
+        daemon.start()
+        with Connection(daemon.native) as connection, Client(int(daemon.native.rsplit(":", 1)[1])) as redis:
+            connection.put(b"lower", b"1")
+            check(archive.objects() == [], archive.objects())
+            head = connection.put(b"native", b"1", ack=ARCHIVE)
+            check(head.get(3) == ARCHIVE, head)
+            check({"native", "lower"} <= archive.keys() or "native" in archive.keys(), archive.records())
+            check(redis.ask("SET", "safe:resp", "1") == b"OK", "SET")
+            check("safe:resp" in archive.keys(), archive.records())
+            check(redis.ask("DEL", "safe:resp") == 1, "DEL")
+            for number in range(20):  # Changes of one session: whole once, then what changed.
+                check(redis.ask("HSET", "safe:map", f"f{number}", "x" * 200) == 1, "HSET")
+        kinds = [kind for kind, key in archive.records() if key == "safe:map"]
+        check(kinds[0] == "full" and kinds.count("delta") >= 15, kinds)
+        status = json.loads(daemon.run("belayctl", "status", "--json"))
+        check(status["acks"]["archive"] == 23, status["acks"])
+        check(daemon.stop() == 0, "exit code")
+        check("lower" in archive.keys(), "at the end all goes out")
+        archive.check_no_gap()
+
+
+def test_bench():
+    """Groups: many writes for each object, with fifty connections; and the audit counts the level."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=1h")
+        daemon.start()
+        said = json.loads(daemon.run("belay-bench", "run", "--ack", "archive", "--connections", 50,
+                                     "--reads", 0, "--count", 2000, "--keys", 200, "--json"))
+        status = status_of(daemon)
+        check(status["objects"] > 0 and 2000 / status["objects"] >= 5, (status, said))
+        acks = json.loads(daemon.run("belayctl", "status", "--json"))["acks"]
+        check(acks["archive"] == 2000, acks)
+        archive.check_no_gap()
+
+
+def test_away():
+    """The directory is gone: others are not slowed, `archive` ends in UNAVAILABLE, it is told; and back, all goes out."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=100ms", "archive.timeout=700ms")
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            check(connection.put(b"before", b"1", ack=ARCHIVE).get(3) == ARCHIVE, "ack")
+            archive.path.rename(daemon.directory / "aside")
+            archive.path.write_text("in its place")
+            head, _ = put(connection, b"late")
+            check(head.get(1) == UNAVAILABLE and b"did not take it in time" in head[2], head)
+            for number in range(100):
+                connection.put(b"lower%d" % number, b"1", ack=3)
+            check(connection.get(b"late") == b"value", "it is done all the same")
+            wait_for("it is away", lambda: status_of(daemon)["state"] == "degraded")
+            status = status_of(daemon)
+            check(status["cause"] and status["errors"] > 0 and status["unarchived_bytes"] > 0, status)
+            wait_for("it ages", lambda: status_of(daemon)["rpo_ms"] > 500)
+            code, text, _ = daemon.http("/readyz")
+            check(code == 200 and text.startswith("ready; degraded: archive: "), (code, text))
+            metrics = daemon.http("/metrics")[1]
+            check("\nbelay_archive_degraded 1\n" in metrics, metrics)
+            late = sum(int(count) for count in re.findall(r"^belay_archive_late_total{.*} (\d+)$",
+                                                          metrics, re.MULTILINE))
+            check(late == 1, metrics)
+            check("archive-away" in daemon.log(), daemon.log())
+            archive.path.unlink()
+            (daemon.directory / "aside").rename(archive.path)
+            wait_for("it is back", lambda: status_of(daemon)["state"] == "ok")
+            check(connection.put(b"after", b"1", ack=ARCHIVE).get(3) == ARCHIVE, "ack")
+        keys = archive.keys()
+        check({"before", "late", "after", *(f"lower{number}" for number in range(100))} == keys, keys)
+        check("archive-back" in daemon.log(), daemon.log())
+        archive.check_no_gap()
+
+
+def test_stop_while_away():
+    """A node stops, although the archive is away, and sends what was left when it is there again."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=100ms")
+        daemon.start()
+        archive.path.rename(daemon.directory / "aside")
+        archive.path.write_text("in its place")
+        with Connection(daemon.native) as connection:
+            connection.put(b"k", b"1")
+            wait_for("it is away", lambda: status_of(daemon)["state"] == "degraded")
+        check(daemon.stop() == 0, "exit code")
+        archive.path.unlink()
+        (daemon.directory / "aside").rename(archive.path)
+        daemon.start()
+        wait_for("it is there", lambda: archive.keys() == {"k"})
+
+
+class Writer(threading.Thread):
+    """Writes key after key at `archive` until the node goes; `acked` are those that were acknowledged."""
+
+    def __init__(self, daemon, prefix):
+        super().__init__()
+        self.address, self.prefix, self.acked = daemon.native, prefix, []
+        self.start()
+
+    def run(self):
+        try:
+            with Connection(self.address) as connection:
+                for number in range(1000000):
+                    key = f"{self.prefix}{number}"
+                    connection.put(key.encode(), b"value", ack=ARCHIVE)
+                    self.acked.append(key)
+        except (OSError, ConnectionError):
+            pass
+
+
+def test_kill():
+    """What was acknowledged at `archive` is there after kill -9; what was not yet archived follows after the restart, from
+    where it was, by another actor; nothing is missing."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=200ms")
+        acked, lower = set(), set()
+        for life in range(4):
+            daemon.start()
+            writers = [Writer(daemon, f"{life}-{number}-") for number in range(4)]
+            with Connection(daemon.native) as connection:
+                for number in range(200):
+                    connection.put(b"low%d-%d" % (life, number), b"1")
+                    lower.add(f"low{life}-{number}")
+            wait_for("some are acknowledged", lambda: all(len(each.acked) > 5 for each in writers))
+            daemon.kill()
+            for writer in writers:
+                writer.join()
+                acked.update(writer.acked)
+            check(acked <= archive.keys(), "acknowledged, and not there")
+        daemon.start()
+        wait_for("all is archived", lambda: (acked | lower) <= archive.keys())
+        actors = {path.parent.name for path in archive.objects()}
+        check(len(actors) >= 4, actors)
+        check(daemon.stop() == 0, "exit code")
+        archive.check_no_gap()
+
+
+def test_restart():
+    """After a clean stop the same actor goes on: its names count on, and nothing goes twice."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=1h")
+        for life in range(3):
+            daemon.start()
+            with Connection(daemon.native) as connection:
+                for number in range(10):
+                    connection.put(b"%d-%d" % (life, number), b"1")
+            check(daemon.stop() == 0, "exit code")
+        records = archive.records()
+        check(len(records) == 30 and len(set(records)) == 30, records)
+        check(len({path.parent.name for path in archive.objects()}) == 1, archive.objects())
+        check([int(path.name, 16) for path in archive.objects()] == [1, 2, 3], archive.objects())
+
+
+def test_names_are_taken():
+    """Objects that are there under names to come, as of a copy of this directory: an alarm, and they stay."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=1h")
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            connection.put(b"a", b"1", ack=ARCHIVE)
+            first = archive.objects()[0]
+            taken = first.with_name(f"{2:016x}")
+            taken.write_text("another's")
+            connection.put(b"b", b"1", ack=ARCHIVE)
+        check(taken.read_text() == "another's", "it was replaced")
+        check(status_of(daemon)["conflicts"] == 1, status_of(daemon))
+        check("archive-alarm" in daemon.log(), daemon.log())
+        third = first.with_name(f"{3:016x}")
+        check(any('key="b"' in line for line in archive.lines(third)), archive.lines(third))
+
+
+def test_silent_at_the_start():
+    """An archive that does not answer keeps no node from serving, nor from stopping."""
+    with reserve_port() as held, Daemon(settings=[
+            "archive.url=s3://example.org/prefix", "archive.timeout=500ms",
+            f"archive.endpoint=http://127.0.0.1:{held.getsockname()[1]}"]) as daemon:
+        credentials = daemon.directory / "credentials"
+        credentials.write_text("[default]\naws_access_key_id = id\naws_secret_access_key = secret\n")
+        daemon.settings.append(f"archive.credentials_file={credentials}")
+        daemon.start()
+        check(status_of(daemon)["state"] == "degraded", status_of(daemon))
+        with Connection(daemon.native) as connection:
+            connection.put(b"lower", b"1", ack=3)
+            head, _ = put(connection, b"late")
+            check(head.get(1) == UNAVAILABLE, head)
+        check(daemon.stop() == 0, daemon.log())
+
+
+def refused(settings):
+    """Returns exit code and what it said."""
+    with Daemon(settings=settings) as daemon:
+        daemon.launch()
+        code = daemon.wait()
+        return code, daemon.log()
+
+
+def test_refused():
+    code, said = refused(["archive.url=file:///not/there/at/all"])
+    check(code == 1 and "cannot start" in said and "/not/there/at" in said, said)
+    code, said = refused(["archive.url=ftp://example.org/x"])
+    check(code == 2 and "archive.url" in said, said)
+    code, said = refused(["archive.url=s3://example.org", "archive.credentials_file=/not/there"])
+    check(code == 1 and "credentials file" in said, said)
+
+
+if __name__ == "__main__":
+    run_cases(__name__)

@@ -1,0 +1,290 @@
+/* What of a log goes to the archive: own records, deltas only on what went whole, all else whole as it is now. */
+#include "archive_feed.h"
+
+#include <errno.h>
+
+#include "log_format.h"
+#include "session_kit.h"
+
+enum { NODE = 1, NAMES_MAX = 32 };
+
+static struct test_memory memory;
+static struct archive_writer writer;
+static struct archive_feed feed;
+static struct kit kit; /* Of the session that is written. */
+static uint64_t lsn;
+
+/* The shard that is asked. */
+static struct shard_world {
+    struct archive_feed_source source;
+    enum archive_feed_found found;
+    uint32_t asked;
+} shard;
+
+static int on_ask(struct archive_feed_source *source, struct archive_feed_ask asks[],
+                  uint32_t count)
+{
+    (void)source;
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(bytes_equal(asks[i].key, kit.key));
+        asks[i].found = shard.found;
+        asks[i].record = buffer_bytes(&kit.record);
+        shard.asked++;
+    }
+    return 0;
+}
+
+static void begin_object(bool anew)
+{
+    static uint64_t sequence;
+    const struct archive_writer_options options = {
+        .name = {.kind = ARCHIVE_LOG, .actor = {NODE, 1}, .sequence = ++sequence}, .level = 1};
+
+    archive_writer_begin(&writer, &options);
+    archive_feed_begin(&feed, anew);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memory = test_memory();
+    archive_writer_init(&writer, &memory.memory);
+    archive_feed_init(&feed, &memory.memory, &writer, NODE);
+    kit_init(&kit);
+    kit.actor = (struct actor){NODE, 1};
+    shard = (struct shard_world){.source = {on_ask}, .found = ARCHIVE_FEED_WHOLE};
+    lsn = 0;
+    begin_object(true);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    kit_fini(&kit);
+    archive_feed_fini(&feed);
+    archive_writer_fini(&writer);
+    return memory.outstanding_bytes == 0 ? 0 : -1;
+}
+
+/* A write by this actor; what is logged of it is in kit.written. */
+static void write_as(struct actor actor, const char *name)
+{
+    kit.actor = actor;
+    kit.list.size = 0;
+    kit_add(&kit, (struct change){.operation = CHANGE_SET,
+                                  .name = kit_name(name),
+                                  .value = bytes_of("0123456789012345678901234567890", 31)});
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    kit.now_ms++;
+}
+
+static int log_record(uint8_t kind, struct bytes body)
+{
+    lsn += 100;
+    return archive_feed_record(&feed, lsn, kind, 77, body);
+}
+
+static int log_delta(void)
+{
+    return log_record(LOG_DELTA, buffer_bytes(&kit.written.delta));
+}
+
+static int log_full(void)
+{
+    return log_record(LOG_FULL, buffer_bytes(&kit.record));
+}
+
+static uint64_t settle(void)
+{
+    uint64_t to = lsn + 100;
+
+    assert_int_equal(archive_feed_settle(&feed, &shard.source, &to), 0);
+    return to;
+}
+
+/* Kinds of the records in the object, in their order: "FD" are a whole one and a delta. */
+static void check_object(const char *expected)
+{
+    struct archive_reader reader;
+    struct bytes object = {0};
+    struct buffer raw = {.memory = &memory.memory};
+    char kinds[NAMES_MAX + 1] = "";
+    size_t count = 0;
+    uint64_t tail;
+
+    assert_int_equal(archive_writer_make(&writer, &object), 0);
+    archive_reader_init(&reader, &memory.memory, NULL);
+    assert_int_equal(archive_reader_open(&reader, object, object.size, &tail), 0);
+    for (uint32_t i = 0; i < reader.block_count; i++) {
+        struct archive_walk walk;
+        struct archive_record record;
+        struct bytes stored =
+            bytes_of(object.data + reader.blocks[i].offset, reader.blocks[i].size);
+        assert_int_equal(archive_reader_block(&reader, i, stored, &raw), 0);
+        archive_walk_init(&walk, &reader.blocks[i], buffer_bytes(&raw));
+        while (archive_walk_next(&walk, &record) == 1) {
+            assert_true(count < NAMES_MAX);
+            assert_int_equal(record.position, 77);
+            kinds[count++] = record.kind == LOG_FULL ? 'F' : record.kind == LOG_DELTA ? 'D' : 'B';
+            kinds[count] = '\0';
+        }
+    }
+    assert_string_equal(kinds, expected);
+    buffer_fini(&raw);
+    archive_reader_fini(&reader);
+}
+
+static const struct actor own = {NODE, 1}, before = {NODE, 0}, other = {2, 5},
+                          adopted = {ARCHIVE_ADOPTED_NODE + 2, 5};
+
+static void test_own_records_and_deltas_on_them(void **state)
+{
+    (void)state;
+    write_as(own, "a");
+    assert_int_equal(log_full(), 0);
+    write_as(own, "b");
+    assert_int_equal(log_delta(), 0);
+    assert_int_equal(settle(), lsn + 100);
+    assert_int_equal(shard.asked, 0);
+    check_object("FD");
+    begin_object(false); /* In the next object it builds on that one. */
+    write_as(own, "c");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    check_object("D");
+    assert_int_equal(shard.asked, 0);
+}
+
+static void test_delta_on_what_never_went(void **state)
+{
+    (void)state;
+    write_as(own, "a");
+    for (int i = 0; i < 3; i++) {
+        write_as(own, "b");
+        assert_int_equal(log_delta(), 0);
+    }
+    (void)settle();
+    assert_int_equal(shard.asked, 1); /* Once for all of them. */
+    check_object("F");
+    begin_object(false);
+    write_as(own, "c");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    check_object("D");
+    begin_object(true); /* What went is not there. */
+    write_as(own, "d");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    check_object("F");
+}
+
+/* What others stamped they archive, perhaps; so nothing may build on it here. */
+static void test_others(void **state)
+{
+    (void)state;
+    write_as(own, "a");
+    assert_int_equal(log_full(), 0);
+    write_as(other, "b");
+    assert_int_equal(log_full(), 0);
+    (void)settle();
+    check_object("F");
+    begin_object(false);
+    write_as(own, "c");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    assert_int_equal(shard.asked, 1);
+    check_object("F");
+    begin_object(false);
+    write_as(other, "d");
+    assert_int_equal(log_delta(), 0);
+    write_as(other, "e");
+    assert_int_equal(log_full(), 0);
+    (void)settle();
+    check_object("");
+    write_as(adopted, "f"); /* Of another cluster: nobody else here does. */
+    assert_int_equal(log_full(), 0);
+    check_object("F");
+}
+
+static void test_life_before(void **state)
+{
+    (void)state;
+    write_as((struct actor){NODE, 1}, "a");
+    assert_int_equal(log_full(), 0);
+    (void)before;
+    write_as((struct actor){NODE, 2}, "b");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    check_object("FD");
+}
+
+static void test_what_does_not_go(void **state)
+{
+    uint8_t touch[] = {1, 'k', 'e', 'y'};
+
+    (void)state;
+    write_as(own, "a");
+    assert_int_equal(log_record(LOG_TOUCH, bytes_of(touch, sizeof touch)), 0);
+    assert_int_equal(log_record(LOG_DROP, buffer_bytes(&kit.record)), 0);
+    assert_int_equal(log_record(LOG_FULL, bytes_of("garbage", 7)), -EBADMSG);
+    (void)settle();
+    check_object("");
+    assert_int_equal(log_record(LOG_BURY, buffer_bytes(&kit.record)), 0);
+    check_object("B");
+}
+
+static void test_batch(void **state)
+{
+    uint8_t batch[8192], *end = batch;
+
+    (void)state;
+    write_as(own, "a");
+    end =
+        log_batch_item_put(end, &(struct log_batch_item){LOG_FULL, 77, buffer_bytes(&kit.record)});
+    write_as(own, "b");
+    end = log_batch_item_put(
+        end, &(struct log_batch_item){LOG_DELTA, 77, buffer_bytes(&kit.written.delta)});
+    assert_int_equal(log_record(LOG_BATCH, bytes_of(batch, (size_t)(end - batch))), 0);
+    (void)settle();
+    check_object("FD");
+}
+
+/* A session that left: its changes go all the same. One that cannot be told of yet: the log goes no further. */
+static void test_answers(void **state)
+{
+    (void)state;
+    write_as(own, "a");
+    write_as(own, "b");
+    shard.found = ARCHIVE_FEED_NONE;
+    assert_int_equal(log_delta(), 0);
+    write_as(own, "c");
+    assert_int_equal(log_delta(), 0);
+    assert_int_equal(settle(), lsn + 100);
+    assert_int_equal(feed.baseless, 2);
+    check_object("DD");
+    begin_object(false);
+    shard.found = ARCHIVE_FEED_UNKNOWN;
+    write_as(own, "d");
+    assert_int_equal(log_delta(), 0);
+    uint64_t first = lsn;
+    write_as(own, "e");
+    assert_int_equal(log_delta(), 0);
+    assert_int_equal(settle(), first);
+    check_object("");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_own_records_and_deltas_on_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_delta_on_what_never_went, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_life_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_does_not_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,368 @@
+/* When the log goes to the archive, how far it is there, and an archive that is away: the archiver with a fake world. */
+#include "archiver.h"
+
+#include <errno.h>
+
+#include "check.h"
+
+enum { SHARDS = 2 };
+
+static struct world {
+    struct archiver_port port;
+    struct archiver archiver;
+    uint64_t now_ms;
+    uint32_t builds, stores, keeps, aways, backs, alarms;
+    uint64_t sequence; /* Of the last build. */
+    bool anew;
+    uint64_t archived[SHARDS];
+} world;
+
+static void on_build(struct archiver_port *port, uint64_t sequence, bool anew)
+{
+    (void)port;
+    world.builds++;
+    world.sequence = sequence;
+    world.anew = anew;
+}
+
+static void on_store(struct archiver_port *port)
+{
+    (void)port;
+    world.stores++;
+}
+
+static void on_archived(struct archiver_port *port, uint32_t shard, uint64_t lsn)
+{
+    (void)port;
+    assert_true(lsn > world.archived[shard]);
+    world.archived[shard] = lsn;
+}
+
+static void on_keep(struct archiver_port *port)
+{
+    (void)port;
+    world.keeps++;
+}
+
+static void on_away(struct archiver_port *port, const char *text)
+{
+    (void)port;
+    world.aways += text != NULL;
+    world.backs += text == NULL;
+}
+
+static void on_alarm(struct archiver_port *port, const char *text)
+{
+    (void)port;
+    assert_non_null(text);
+    world.alarms++;
+}
+
+static const struct archiver_settings settings = {
+    .shard_count = SHARDS,
+    .flush_ms = 5000,
+    .object_bytes = 1000,
+    .keep_ms = 1000,
+    .slow_ms = 3000,
+    .pause_ms = 100,
+    .pause_max_ms = 400,
+};
+
+static void begin(void)
+{
+    world = (struct world){.port = {on_build, on_store, on_archived, on_keep, on_away, on_alarm},
+                           .now_ms = 1000000};
+    archiver_init(&world.archiver, &settings, &world.port, 7, world.now_ms);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        archiver_begin(&world.archiver, i, 100, 100);
+        world.archived[i] = 100;
+    }
+}
+
+static uint64_t step(uint64_t later_ms)
+{
+    world.now_ms += later_ms;
+    return archiver_step(&world.archiver, world.now_ms);
+}
+
+static void reach(uint32_t shard, uint64_t wanted, uint64_t durable)
+{
+    archiver_reach(&world.archiver, shard, wanted, durable, durable);
+}
+
+/* The object has the log up to there. */
+static void built(uint64_t first, uint64_t second, uint64_t records)
+{
+    const uint64_t to[SHARDS] = {first, second};
+    const struct archiver_built what = {
+        .to = to, .records = records, .raw_bytes = 10 * records, .object_bytes = 4 * records};
+
+    archiver_built(&world.archiver, &what, world.now_ms);
+}
+
+static void stored(int rc)
+{
+    archiver_stored(&world.archiver, rc, rc == 0 ? "" : "why", world.now_ms, 1000);
+}
+
+static void test_flush_interval(void **state)
+{
+    (void)state;
+    begin();
+    step(10000);
+    assert_int_equal(world.builds, 0); /* There is nothing. */
+    reach(0, 0, 200);
+    step(0);
+    assert_int_equal(world.builds, 1); /* The interval had passed long since. */
+    assert_int_equal(world.sequence, 7);
+    built(200, 100, 3);
+    assert_int_equal(world.stores, 1);
+    assert_int_equal(world.archived[0], 100); /* Not before it is stored. */
+    stored(0);
+    assert_int_equal(world.archived[0], 200);
+    assert_int_equal(world.archived[1], 100);
+    reach(1, 0, 150);
+    step(4999);
+    assert_int_equal(world.builds, 1);
+    assert_int_equal(world.keeps, 1); /* Meanwhile what it had was kept. */
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    assert_true(step(0) <= 1);
+    step(1);
+    assert_int_equal(world.builds, 2);
+    assert_int_equal(world.sequence, 8);
+}
+
+static void test_at_once_where_wanted_or_large(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 0, 150);
+    step(1);
+    assert_int_equal(world.builds, 0);
+    reach(0, 120, 150);
+    step(1);
+    assert_int_equal(world.builds, 1);
+    reach(0, 160, 160); /* Came while it was made: the next one, as soon as this is stored. */
+    built(150, 100, 1);
+    step(1);
+    assert_int_equal(world.builds, 1);
+    stored(0);
+    step(0);
+    assert_int_equal(world.builds, 2);
+    built(160, 100, 1);
+    stored(0);
+    step(0);
+    assert_int_equal(world.builds, 2);
+    reach(0, 0, 660);
+    reach(1, 0, 599);
+    step(1);
+    assert_int_equal(world.builds, 2); /* 999 bytes. */
+    reach(1, 0, 600);
+    step(1);
+    assert_int_equal(world.builds, 3);
+}
+
+/* What none of it goes out of needs no object. */
+static void test_nothing_of_it_goes(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 300, 300);
+    step(1);
+    built(300, 100, 0);
+    assert_int_equal(world.stores, 0);
+    assert_int_equal(world.archived[0], 300);
+    reach(0, 310, 310);
+    step(1);
+    assert_int_equal(world.sequence, 7); /* The name was not given. */
+}
+
+static void test_away_and_back(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 200, 200);
+    step(1);
+    built(200, 100, 2);
+    for (uint32_t tries = 1; tries <= 6; tries++) {
+        stored(-ETIMEDOUT);
+        assert_int_equal(world.aways, 1);
+        assert_true(world.archiver.away_ms != 0);
+        reach(0, 0, 200 + 500 * tries); /* More comes: it waits behind this one. */
+        uint64_t wait_ms = step(0);
+        assert_int_equal(wait_ms, tries == 1 ? 100 : tries == 2 ? 200 : 400);
+        assert_int_equal(world.stores, tries);
+        step(wait_ms);
+        assert_int_equal(world.stores, tries + 1);
+    }
+    assert_int_equal(world.builds, 1); /* The same bytes each time. */
+    assert_string_equal(world.archiver.text, "why");
+    assert_true(archiver_behind_ms(&world.archiver, world.now_ms) >= 100 + 200 + 4 * 400);
+    assert_int_equal(archiver_behind_bytes(&world.archiver), 100 + 6 * 500);
+    stored(0);
+    assert_int_equal(world.backs, 1);
+    assert_true(world.archiver.away_ms == 0);
+    assert_int_equal(world.archived[0], 200);
+    step(1);
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    step(0);
+    assert_int_equal(world.builds, 2);
+    assert_false(world.anew);
+    assert_int_equal(world.archiver.figures.failures, 6);
+}
+
+/* A store that neither takes it nor says no is away as well. */
+static void test_slow(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 200, 200);
+    step(1);
+    built(200, 100, 2);
+    step(2999);
+    assert_int_equal(world.aways, 0);
+    step(1);
+    assert_int_equal(world.aways, 1);
+    step(5000);
+    assert_int_equal(world.aways, 1);
+    assert_int_equal(world.archiver.figures.failures, 0);
+    stored(0);
+    assert_int_equal(world.backs, 1);
+}
+
+/* A name that is taken is an alarm; what is there stays, and the object is made anew under the next one. */
+static void test_name_is_taken(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 200, 200);
+    step(1);
+    built(200, 100, 2);
+    stored(-EEXIST);
+    assert_int_equal(world.alarms, 1);
+    assert_int_equal(world.builds, 2);
+    assert_int_equal(world.sequence, 8);
+    assert_true(world.anew);
+    built(200, 100, 2);
+    stored(0);
+    assert_int_equal(world.archived[0], 200);
+    reach(0, 210, 210);
+    step(1);
+    assert_int_equal(world.sequence, 9);
+    assert_false(world.anew);
+}
+
+static void test_building_fails(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 200, 200);
+    step(1);
+    const struct archiver_built nothing = {.rc = -EAGAIN};
+    archiver_built(&world.archiver, &nothing, world.now_ms);
+    assert_int_equal(world.aways,
+                     0); /* Sessions are still being loaded: no fault of the archive. */
+    step(step(0));
+    assert_int_equal(world.builds, 2);
+    const struct archiver_built failed = {.rc = -EIO};
+    archiver_built(&world.archiver, &failed, world.now_ms);
+    assert_int_equal(world.aways, 1);
+    step(step(0));
+    assert_int_equal(world.builds, 3);
+    assert_true(world.anew);
+    built(200, 100, 1);
+    stored(0);
+    assert_int_equal(world.backs, 1);
+}
+
+static void test_gap_is_told(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 0, 5000);
+    step(1);
+    const uint64_t to[SHARDS] = {5000, 100};
+    const struct archiver_built what = {.to = to, .records = 1, .gap_bytes = 1234};
+    archiver_built(&world.archiver, &what, world.now_ms);
+    stored(0);
+    assert_int_equal(world.alarms, 1);
+    assert_int_equal(world.archiver.figures.gap_bytes, 1234);
+}
+
+static void test_kept_again_where_it_failed(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 200, 200);
+    step(1);
+    built(200, 100, 1);
+    stored(0);
+    step(1000);
+    assert_int_equal(world.keeps, 1);
+    archiver_kept(&world.archiver, -ENOSPC, world.now_ms);
+    step(999);
+    assert_int_equal(world.keeps, 1);
+    step(1);
+    assert_int_equal(world.keeps, 2);
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    step(5000);
+    assert_int_equal(world.keeps, 2); /* Nothing has moved since. */
+}
+
+static void test_end(void **state)
+{
+    (void)state;
+    begin();
+    reach(1, 0, 130);
+    step(1);
+    assert_int_equal(world.builds, 0);
+    archiver_end(&world.archiver);
+    step(0);
+    assert_int_equal(world.builds, 1);
+    built(100, 130, 1);
+    stored(0);
+    assert_false(archiver_is_done(&world.archiver));
+    step(0);
+    assert_int_equal(world.keeps, 1); /* Without waiting for its time. */
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    assert_true(archiver_is_done(&world.archiver));
+}
+
+/* The age of what is not archived: not that of the node's idleness before it. */
+static void test_age(void **state)
+{
+    (void)state;
+    begin();
+    step(60000);
+    assert_int_equal(archiver_behind_ms(&world.archiver, world.now_ms), 0);
+    archiver_reach(&world.archiver, 0, 0, 100, 140); /* Appended, and not durable. */
+    world.now_ms += 300;
+    assert_int_equal(archiver_behind_ms(&world.archiver, world.now_ms), 300);
+    reach(0, 140, 140);
+    step(0);
+    world.now_ms += 50;
+    archiver_reach(&world.archiver, 0, 0, 150, 150);
+    built(140, 100, 1);
+    stored(0);
+    assert_int_equal(archiver_behind_ms(&world.archiver, world.now_ms),
+                     50); /* Since it was begun. */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flush_interval),
+        cmocka_unit_test(test_at_once_where_wanted_or_large),
+        cmocka_unit_test(test_nothing_of_it_goes),
+        cmocka_unit_test(test_away_and_back),
+        cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_name_is_taken),
+        cmocka_unit_test(test_building_fails),
+        cmocka_unit_test(test_gap_is_told),
+        cmocka_unit_test(test_kept_again_where_it_failed),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_age),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
