@@ -37,7 +37,8 @@ enum { FRAME_HEADER_BYTES = 24, FRAME_MAGIC = 0xBE, FRAME_REPLY = 1, PROTOCOL_VE
     X(SCAN, 7)                                                                                     \
     X(INSPECT, 8)                                                                                  \
     X(ADMIN, 9)                                                                                    \
-    X(MAP, 10)
+    X(MAP, 10)                                                                                     \
+    X(RECOVER, 11)
 
 enum frame_type {
 #define FRAME_ENUM(name, number) FRAME_##name = (number),

@@ -87,6 +87,7 @@ static uint8_t *put_head(uint8_t *to, const struct belay_request *request, uint6
     case FRAME_GET:
         return put_get(to, request, now_ms);
     case FRAME_WRITE:
+    case FRAME_RECOVER:
         return put_write(to, request, now_ms);
     case FRAME_GET_MANY:
     case FRAME_WRITE_MANY:

@@ -165,6 +165,17 @@ struct belay_request *belay_inspect_begin(struct belay_client *client, struct be
     return request_begin(client, FRAME_INSPECT, key);
 }
 
+struct belay_request *belay_recover_begin(struct belay_client *client, struct belay_bytes key,
+                                          struct belay_bytes record)
+{
+    struct belay_request *recover = request_begin(client, FRAME_RECOVER, key);
+
+    if (recover != NULL && request_reserve(recover, record.size)) {
+        (void)buffer_append(&recover->body, bytes_in(record)); /* There is room. */
+    }
+    return recover;
+}
+
 struct belay_request *belay_admin_begin(struct belay_client *client, const char *command,
                                         const char *argument)
 {

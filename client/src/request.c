@@ -181,6 +181,7 @@ static enum belay_status request_check(const struct belay_request *request)
     case FRAME_GET:
     case FRAME_WRITE:
     case FRAME_INSPECT:
+    case FRAME_RECOVER:
         if (request->key_size == 0) {
             return BELAY_KEY_TOO_LARGE;
         }

@@ -40,7 +40,8 @@ void belay_write_ack(struct belay_request *write, enum belay_ack level)
     if (write == NULL) {
         return;
     }
-    if (!request_is_write(write) || (uint32_t)level > BELAY_ACK_ARCHIVE) {
+    if ((!request_is_write(write) && write->frame_type != FRAME_RECOVER) ||
+        (uint32_t)level > BELAY_ACK_ARCHIVE) {
         request_wrong(write, BELAY_INVALID);
         return;
     }

@@ -6,6 +6,7 @@
 #include "exec.h"
 #include "limits.h"
 #include "move.h"
+#include "recover.h"
 #include "rename.h"
 #include "resp.h"
 #include "scripts.h"
@@ -73,6 +74,8 @@ static const struct procedure *special_at(uint32_t number)
         return &move_forget;
     case 22:
         return &move_drop;
+    case 23:
+        return &recover_merge;
     default:
         return NULL;
     }

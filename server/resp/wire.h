@@ -2,7 +2,8 @@
  * its argument checked, as it comes from a network.
  *
  *   string  name: a command's ("get"), "script:" and the SHA1 that is sent for a script, or '+' and that of one that is no
- *           command of the table: "+exec", "+rename", "+renamenx", "+watch", "+rename-find" and its kin (rename.h)
+ *           command of the table: "+exec", "+rename", "+renamenx", "+watch", "+rename-find" and its kin (rename.h),
+ *           "+recover" (recover.h)
  *   bytes   the argument. Of EXEC (exec.h) with "string name" of each command in the place of its address
  *
  * A string is a varint and so many bytes. Names once used keep their meaning.

@@ -208,7 +208,7 @@ static bool refuse_late(struct shard_thread *thread, struct connection *connecti
     struct native_answer answer;
     uint32_t retry_after_ms;
 
-    if ((frame->type != FRAME_GET && frame->type != FRAME_WRITE) ||
+    if ((frame->type != FRAME_GET && frame->type != FRAME_WRITE && frame->type != FRAME_RECOVER) ||
         !shard_refuse_late(thread->shard, op, connection->arrived_us, thread->now_ms,
                            thread->now_us, &retry_after_ms)) {
         return false;
@@ -237,7 +237,8 @@ static void one(struct shard_thread *thread, struct connection *connection,
         native_status(thread, connection, frame->type, frame->request_id, status, NULL);
         return;
     }
-    if (!native_may(thread, connection, native_role_of(request.op), request.key)) {
+    enum role role = frame->type == FRAME_RECOVER ? ROLE_ADMIN : native_role_of(request.op);
+    if (!native_may(thread, connection, role, request.key)) {
         native_deny(thread, connection, frame);
         return;
     }
@@ -429,7 +430,8 @@ static void dispatch(struct shard_thread *thread, struct connection *connection,
         return;
     }
     if (connection->input_late.late &&
-        (frame->type == FRAME_WRITE || frame->type == FRAME_WRITE_MANY)) {
+        (frame->type == FRAME_WRITE || frame->type == FRAME_WRITE_MANY ||
+         frame->type == FRAME_RECOVER)) {
         thread->stats.late_refused++;
         native_status(thread, connection, frame->type, frame->request_id, STATUS_BUSY, pause_text);
         return;

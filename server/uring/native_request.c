@@ -4,6 +4,7 @@
 
 #include "belay.pb-c.h"
 #include "limits.h"
+#include "recover.h"
 #include "wire_head.h"
 
 static struct bytes bytes_of_field(ProtobufCBinaryData field)
@@ -77,6 +78,26 @@ static enum status write_request(const struct frame *frame, struct request *requ
     return STATUS_OK;
 }
 
+/* Its head is a write's. */
+static enum status recover_request(const struct frame *frame, struct request *request)
+{
+    struct wire_write head;
+
+    if (wire_write(frame->head, &head) != 0 || head.ack > ACK_ARCHIVE) {
+        return STATUS_INVALID;
+    }
+    *request = (struct request){
+        .op = REQUEST_WRITE,
+        .mode = WRITE_UPSERT,
+        .ack = (uint8_t)head.ack,
+        .timeout_ms = head.timeout_ms,
+        .key = head.key,
+        .body = frame->value,
+        .procedure = &recover_merge,
+    };
+    return STATUS_OK;
+}
+
 static enum status scan_request(const struct frame *frame, struct arena *arena,
                                 struct request *request)
 {
@@ -116,6 +137,8 @@ enum status native_request(const struct frame *frame, struct arena *arena, struc
         return get_request(frame, request);
     case FRAME_WRITE:
         return write_request(frame, request);
+    case FRAME_RECOVER:
+        return recover_request(frame, request);
     case FRAME_SCAN:
         return scan_request(frame, arena, request);
     case FRAME_INSPECT:

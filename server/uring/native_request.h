@@ -11,7 +11,7 @@
 #include "shard.h"
 #include "status.h"
 
-/* GET, WRITE, SCAN and INSPECT. The rest of the request (ticket, times, position) is left zero.
+/* GET, WRITE, SCAN, INSPECT and RECOVER. The rest of the request (ticket, times, position) is left zero.
  * Returns OK with `request` set; INVALID; UNKNOWN_REQUEST for other types; BUSY without memory. */
 enum status native_request(const struct frame *frame, struct arena *arena, struct request *request);
 

@@ -7,7 +7,7 @@
 #include "client.h"
 #include "fuzz.h"
 
-enum { KINDS = 9 };
+enum { KINDS = 10 };
 
 static struct belay_request *request_of_kind(struct belay_client *client, unsigned kind)
 {
@@ -45,6 +45,8 @@ static struct belay_request *request_of_kind(struct belay_client *client, unsign
         return belay_scan_begin(client, 0, name, BELAY_NONE, 10);
     case 7:
         return belay_inspect_begin(client, key);
+    case 8:
+        return belay_recover_begin(client, key, name);
     default:
         return belay_ping_begin(client);
     }

@@ -199,6 +199,11 @@ def test_rights_everywhere():
             connection.send(native.GET_MANY, {}, native.string(b"web:1") + native.string(b"shared:1"))
             statuses = [connection.receive()[1].get(1, 0) for _ in range(3)]
             check(statuses == [0, DENIED, 0], statuses)
+        for name, expected in ((b"web", DENIED), (b"default", native.INVALID)):  # Putting records back is for admins.
+            with native.Connection(daemon.native, hello=False) as connection:
+                connection.call(native.HELLO, {1: 1, 5: name, 6: name + b"-secret"})
+                head, _ = connection.call(native.RECOVER, {1: b"web:1"}, b"no record")
+                check(head.get(1, 0) == expected, (name, head))
 
 
 def test_events_of_ones_own():

@@ -374,6 +374,12 @@ struct belay_request *belay_scan_begin(struct belay_client *client, uint64_t cur
  * NOT_FOUND; DAMAGED; MEMORY_FULL. */
 struct belay_request *belay_inspect_begin(struct belay_client *client, struct belay_bytes key);
 
+/* Put a session back as an archive has it: `record` in the server's own format, as `belayctl archive restore` makes it.
+ * Joins what is there; may be repeated, so nothing is numbered. Users need admin of the key. Ends in OK; INVALID;
+ * DAMAGED; MAYBE_APPLIED: repeat it; and as writes do. */
+struct belay_request *belay_recover_begin(struct belay_client *client, struct belay_bytes key,
+                                          struct belay_bytes record);
+
 /* Ask a server of the list about itself: `command` is "status" or "config"; `argument` may be NULL. The answer is
  * one JSON document: belay_result_value(). Ends in UNSUPPORTED for unknown commands. */
 struct belay_request *belay_admin_begin(struct belay_client *client, const char *command,

@@ -1,0 +1,79 @@
+#include "recover.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "record.h"
+#include "rename.h"
+#include "shard_state.h"
+
+static const char other_text[] = "this is no whole record of a session of that key";
+static const char own_text[] = "the key is one of the server's own";
+
+/* The join of what came and what is here, in `after`. */
+static enum status join(struct turn *turn, struct bytes before, struct buffer *after)
+{
+    struct bytes came = turn->request->body;
+    int rc;
+
+    if (session_check(came) != 0 || !bytes_equal(session_key(came), turn->request->key)) {
+        turn->text = other_text;
+        return STATUS_INVALID;
+    }
+    if (rename_is_journal(turn->request->key)) {
+        turn->text = own_text;
+        return STATUS_INVALID;
+    }
+    after->size = 0;
+    rc = before.size == 0 ? buffer_append(after, came) : session_merge(before, came, after);
+    return rc == 0 ? STATUS_OK : rc == -ENOMEM ? STATUS_MEMORY_FULL : STATUS_DAMAGED;
+}
+
+/* Log and store it. As other writes are, but that its stamps may be older than what is logged already. */
+static enum status store(struct turn *turn, struct bytes before, struct bytes after)
+{
+    struct shard *shard = turn->shard;
+    const struct request *request = turn->request;
+    struct glance old = shard_glance(shard, before, shard->now_ms);
+    struct glance new = shard_glance(shard, after, shard->now_ms);
+    bool moved = shard_is_moved(shard, after), begins = new.counted && !old.counted;
+
+    if (new.counted && after.size > before.size &&shard_memory_is_full(shard, begins)) {
+        return shard_full_status(shard, &turn->text);
+    }
+    if (keeper_reserve(shard->keeper, request->position, request->key, after.size) != 0) {
+        return STATUS_MEMORY_FULL;
+    }
+    uint64_t newest = session_newest_hlc(after), logged_hlc = shard->logged_hlc;
+    shard->hlc = newest > shard->hlc ? newest : shard->hlc;
+    int rc = shard_append(shard, LOG_FULL, request->position, request->key, &after, 1);
+    if (rc != 0) {
+        return shard_append_status(rc);
+    }
+    rc = keeper_set(shard->keeper, request->position, after);
+    assert(rc == 0); /* There was room. */
+    shard->cold.shrinks = true;
+    shard_account(shard, request->position, request->key, old, new, begins, false);
+    if (moved) {
+        shard_note_moved(shard, request->position);
+    }
+    shard_note_logged(shard, request->position, session_newest_stamp(after), logged_hlc,
+                      shard->appended_lsn);
+    return STATUS_OK;
+}
+
+static enum status merge_run(struct turn *turn)
+{
+    struct shard *shard = turn->shard;
+    struct bytes before = shard_find(shard, turn->request->position, turn->request->key);
+    struct buffer *after = &shard->written.record;
+
+    enum status status = join(turn, before, after);
+    if (status != STATUS_OK || bytes_equal(before, buffer_bytes(after))) {
+        return status;
+    }
+    turn->opened = false;
+    return store(turn, before, buffer_bytes(after));
+}
+
+const struct procedure recover_merge = {.name = "recover", .run = merge_run};
