@@ -1,0 +1,516 @@
+#include "archive_catalog.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROOM_FIRST = 64 };
+
+void catalog_init(struct archive_catalog *catalog, struct memory *memory)
+{
+    *catalog = (struct archive_catalog){.memory = memory};
+}
+
+void catalog_fini(struct archive_catalog *catalog)
+{
+    struct memory *memory = catalog->memory;
+
+    if (catalog->logs != NULL) {
+        memory->resize(memory, catalog->logs, catalog->log_capacity * sizeof *catalog->logs, 0);
+    }
+    if (catalog->checkpoints != NULL) {
+        memory->resize(memory, catalog->checkpoints,
+                       catalog->checkpoint_capacity * sizeof *catalog->checkpoints, 0);
+    }
+    catalog_init(catalog, memory);
+}
+
+/* ---- Names ---- */
+
+static struct archive_name name_of(const struct archive_catalog *catalog, enum archive_kind kind,
+                                   struct actor actor, uint64_t sequence, uint32_t part)
+{
+    struct archive_name name = {.kind = kind, .actor = actor, .sequence = sequence, .part = part};
+
+    memcpy(name.cluster, catalog->cluster, sizeof name.cluster);
+    return name;
+}
+
+struct archive_name catalog_log_name(const struct archive_catalog *catalog,
+                                     const struct catalog_log *log)
+{
+    return name_of(catalog, ARCHIVE_LOG, log->actor, log->sequence, 0);
+}
+
+struct archive_name catalog_done_name(const struct archive_catalog *catalog,
+                                      const struct catalog_checkpoint *checkpoint)
+{
+    return name_of(catalog, ARCHIVE_DONE, checkpoint->actor, checkpoint->sequence, 0);
+}
+
+struct archive_name catalog_part_name(const struct archive_catalog *catalog,
+                                      const struct catalog_checkpoint *checkpoint, uint32_t part)
+{
+    return name_of(catalog, ARCHIVE_PART, checkpoint->actor, checkpoint->sequence, part);
+}
+
+/* ---- The listing ---- */
+
+/* Room for one more item in an array. Returns 0 or -ENOMEM. */
+static int grow(struct memory *memory, void **items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return 0;
+    }
+    size_t more = *capacity == 0 ? ROOM_FIRST : *capacity * 2;
+    void *larger = memory->resize(memory, *items, *capacity * size, more * size);
+    if (larger == NULL) {
+        return -ENOMEM;
+    }
+    *items = larger;
+    *capacity = more;
+    return 0;
+}
+
+/* Is this place behind that one? */
+static bool is_behind(struct actor actor, uint64_t sequence, struct actor before_actor,
+                      uint64_t before_sequence)
+{
+    int order = actor_compare(actor, before_actor);
+
+    return order > 0 || (order == 0 && sequence > before_sequence);
+}
+
+static int add_log(struct archive_catalog *catalog, const struct archive_name *name, uint64_t size)
+{
+    void *items = catalog->logs;
+
+    if (catalog->log_count > 0) {
+        const struct catalog_log *last = &catalog->logs[catalog->log_count - 1];
+        if (!is_behind(name->actor, name->sequence, last->actor, last->sequence)) {
+            return -EINVAL;
+        }
+    }
+    int rc = grow(catalog->memory, &items, catalog->log_count, &catalog->log_capacity,
+                  sizeof *catalog->logs);
+    catalog->logs = items;
+    if (rc == 0) {
+        catalog->logs[catalog->log_count++] =
+            (struct catalog_log){.actor = name->actor, .sequence = name->sequence, .size = size};
+    }
+    return rc;
+}
+
+/* The checkpoint that an object is of: the last one, or a new one behind it. Returns 0, -EINVAL or -ENOMEM. */
+static int take_checkpoint(struct archive_catalog *catalog, const struct archive_name *name,
+                           struct catalog_checkpoint **found)
+{
+    void *items = catalog->checkpoints;
+
+    if (catalog->checkpoint_count > 0) {
+        struct catalog_checkpoint *last = &catalog->checkpoints[catalog->checkpoint_count - 1];
+        if (actor_compare(last->actor, name->actor) == 0 && last->sequence == name->sequence) {
+            *found = last;
+            return 0;
+        }
+        if (!is_behind(name->actor, name->sequence, last->actor, last->sequence)) {
+            return -EINVAL;
+        }
+    }
+    int rc = grow(catalog->memory, &items, catalog->checkpoint_count, &catalog->checkpoint_capacity,
+                  sizeof *catalog->checkpoints);
+    catalog->checkpoints = items;
+    if (rc == 0) {
+        *found = &catalog->checkpoints[catalog->checkpoint_count++];
+        **found = (struct catalog_checkpoint){.actor = name->actor, .sequence = name->sequence};
+    }
+    return rc;
+}
+
+static int add_to_checkpoint(struct archive_catalog *catalog, const struct archive_name *name,
+                             uint64_t size)
+{
+    struct catalog_checkpoint *checkpoint = NULL;
+    int rc = take_checkpoint(catalog, name, &checkpoint);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (checkpoint->done_size != 0) {
+        return -EINVAL; /* It is the last one. */
+    }
+    if (name->kind == ARCHIVE_DONE) {
+        checkpoint->done_size = size;
+    } else if (name->part < checkpoint->parts_end || name->part == UINT32_MAX) {
+        return -EINVAL;
+    } else {
+        checkpoint->part_count++;
+        checkpoint->parts_end = name->part + 1;
+    }
+    checkpoint->size += size;
+    return 0;
+}
+
+int catalog_add(struct archive_catalog *catalog, const struct archive_name *name, uint64_t size)
+{
+    if (catalog->log_count + catalog->checkpoint_count == 0) {
+        memcpy(catalog->cluster, name->cluster, sizeof catalog->cluster);
+    } else if (memcmp(catalog->cluster, name->cluster, sizeof catalog->cluster) != 0) {
+        return -EINVAL;
+    }
+    return name->kind == ARCHIVE_LOG ? add_log(catalog, name, size)
+                                     : add_to_checkpoint(catalog, name, size);
+}
+
+/* ---- Checkpoints ---- */
+
+/* Does this error say that an object cannot be read, so that what is in it is lost? */
+static bool is_passed_over(int rc)
+{
+    return rc == -EBADMSG || rc == -EPROTONOSUPPORT || rc == -ENOENT;
+}
+
+/* Raise `newest` to what a vector has (seen.h). Returns whether it is one. */
+static bool take_vector(struct bytes vector, uint64_t *newest)
+{
+    struct reader reader = reader_of(vector);
+    uint64_t count = read_varint(&reader);
+
+    for (uint64_t i = 0; i < count && !reader.bad; i++) {
+        (void)read_varint(&reader);
+        (void)read_varint(&reader);
+        uint64_t hlc = read_u64(&reader);
+        *newest = hlc > *newest ? hlc : *newest;
+    }
+    return reader_done(&reader);
+}
+
+static int load_checkpoint(const struct archive_catalog *catalog, struct catalog_port *port,
+                           struct catalog_checkpoint *checkpoint)
+{
+    const struct archive_name name = catalog_done_name(catalog, checkpoint);
+    struct archive_reader *reader = NULL;
+
+    checkpoint->whole = false;
+    if (checkpoint->done_size == 0) {
+        return 0;
+    }
+    checkpoint->rc = port->open(port, &name, checkpoint->done_size, &reader);
+    if (checkpoint->rc != 0) {
+        return is_passed_over(checkpoint->rc) ? 0 : checkpoint->rc;
+    }
+    checkpoint->parts = reader->parts;
+    checkpoint->made_ms = reader->header.made_ms;
+    checkpoint->newest_hlc = reader->newest_hlc;
+    for (uint32_t i = 0; i < reader->slot_count; i++) {
+        struct bytes vector = reader->slots[i].seen;
+        if (vector.size > 0 && !take_vector(vector, &checkpoint->newest_hlc)) {
+            checkpoint->rc = -EBADMSG;
+            return 0;
+        }
+    }
+    checkpoint->whole =
+        checkpoint->part_count == checkpoint->parts && checkpoint->parts_end == checkpoint->parts;
+    return 0;
+}
+
+int catalog_load(struct archive_catalog *catalog, struct catalog_port *port)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
+        rc = load_checkpoint(catalog, port, &catalog->checkpoints[i]);
+    }
+    return rc;
+}
+
+/* ---- The plan ---- */
+
+struct dated {
+    uint64_t newest_hlc;
+    size_t index;
+};
+
+/* The newest first; of equal ones the last in the catalog. */
+static int compare_dated(const void *left, const void *right)
+{
+    const struct dated *a = left, *b = right;
+
+    if (a->newest_hlc != b->newest_hlc) {
+        return a->newest_hlc > b->newest_hlc ? -1 : 1;
+    }
+    return (a->index < b->index) - (a->index > b->index);
+}
+
+static bool adds_to(const struct archive_reader *reader, const struct seen *cover)
+{
+    for (uint32_t i = 0; i < reader->slot_count; i++) {
+        const struct archive_slot *slot = &reader->slots[i];
+        if (slot->seen.size > 0 && !seen_covers_all(cover, slot->slot, slot->seen)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int join(struct seen *cover, const struct archive_reader *reader)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < reader->slot_count && rc == 0; i++) {
+        const struct archive_slot *slot = &reader->slots[i];
+        rc = slot->seen.size > 0 ? seen_join(cover, slot->slot, slot->seen) : 0;
+    }
+    return rc;
+}
+
+static int plan_checkpoint(const struct archive_catalog *catalog, struct catalog_port *port,
+                           struct catalog_checkpoint *checkpoint, struct seen *cover)
+{
+    const struct archive_name name = catalog_done_name(catalog, checkpoint);
+    struct archive_reader *reader = NULL;
+
+    int rc = port->open(port, &name, checkpoint->done_size, &reader);
+    if (rc != 0) {
+        return rc; /* It could be opened before. */
+    }
+    checkpoint->needed = adds_to(reader, cover);
+    return checkpoint->needed ? join(cover, reader) : 0;
+}
+
+static int plan_checkpoints(struct archive_catalog *catalog, struct catalog_port *port,
+                            uint64_t as_of_hlc, struct seen *cover)
+{
+    struct memory *memory = catalog->memory;
+    const size_t room = (catalog->checkpoint_count + 1) * sizeof(struct dated);
+    size_t count = 0;
+    int rc = 0;
+
+    struct dated *order = memory->resize(memory, NULL, 0, room);
+    if (order == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < catalog->checkpoint_count; i++) {
+        struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        checkpoint->needed = false;
+        if (checkpoint->whole && checkpoint->newest_hlc <= as_of_hlc) {
+            order[count++] = (struct dated){checkpoint->newest_hlc, i};
+        }
+    }
+    qsort(order, count, sizeof *order, compare_dated);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = plan_checkpoint(catalog, port, &catalog->checkpoints[order[i].index], cover);
+    }
+    memory->resize(memory, order, room, 0);
+    return rc;
+}
+
+/* Is everything of a log object covered? `begins` becomes the least hlc of what is not. */
+static bool is_covered(const struct archive_reader *reader, const struct seen *cover,
+                       uint64_t *begins)
+{
+    *begins = UINT64_MAX;
+    for (uint32_t i = 0; i < reader->slot_count; i++) {
+        const struct archive_slot *slot = &reader->slots[i];
+        for (uint32_t j = 0; j < slot->span_count; j++) {
+            const struct archive_span *span = &slot->spans[j];
+            if (span->newest_hlc > seen_of(cover, slot->slot, span->actor) &&
+                span->least_hlc < *begins) {
+                *begins = span->least_hlc;
+            }
+        }
+    }
+    return *begins == UINT64_MAX;
+}
+
+static int plan_log(const struct archive_catalog *catalog, struct catalog_port *port,
+                    struct catalog_log *log, uint64_t as_of_hlc, const struct seen *cover)
+{
+    const struct archive_name name = catalog_log_name(catalog, log);
+    struct archive_reader *reader = NULL;
+    uint64_t begins;
+
+    log->covered = false;
+    log->needed = true;
+    log->rc = port->open(port, &name, log->size, &reader);
+    if (log->rc != 0) {
+        return is_passed_over(log->rc) ? 0 : log->rc;
+    }
+    log->least_hlc = reader->least_hlc;
+    log->newest_hlc = reader->newest_hlc;
+    log->covered = is_covered(reader, cover, &begins);
+    log->needed = !log->covered && begins <= as_of_hlc;
+    return 0;
+}
+
+int catalog_plan(struct archive_catalog *catalog, struct catalog_port *port, uint64_t as_of_hlc,
+                 struct seen *cover)
+{
+    int rc = plan_checkpoints(catalog, port, as_of_hlc, cover);
+
+    for (size_t i = 0; i < catalog->log_count && rc == 0; i++) {
+        rc = plan_log(catalog, port, &catalog->logs[i], as_of_hlc, cover);
+    }
+    return rc;
+}
+
+/* ---- Retention ---- */
+
+struct removing {
+    struct archive_catalog *catalog;
+    int (*remove)(void *context, const struct archive_name *name, uint64_t size);
+    void *context;
+};
+
+/* Where the logs of the actor of index `first` end. */
+static size_t actor_end(const struct archive_catalog *catalog, size_t first)
+{
+    size_t end = first + 1;
+
+    while (end < catalog->log_count &&
+           actor_compare(catalog->logs[end].actor, catalog->logs[first].actor) == 0) {
+        end++;
+    }
+    return end;
+}
+
+/* The logs of an actor, up to the last of those in front that are covered. */
+static int remove_logs(const struct removing *removing, size_t first, size_t end)
+{
+    const struct archive_catalog *catalog = removing->catalog;
+    size_t last = first;
+    int rc = 0;
+
+    for (size_t i = first; i < end && (catalog->logs[i].covered || catalog->logs[i].rc != 0); i++) {
+        last = catalog->logs[i].covered ? i + 1 : last;
+    }
+    for (size_t i = first; i < last && rc == 0; i++) {
+        const struct archive_name name = catalog_log_name(catalog, &catalog->logs[i]);
+        rc = removing->remove(removing->context, &name, catalog->logs[i].size);
+    }
+    return rc;
+}
+
+static int remove_checkpoint(const struct removing *removing,
+                             const struct catalog_checkpoint *checkpoint)
+{
+    struct archive_name name = catalog_done_name(removing->catalog, checkpoint);
+    int rc = 0;
+
+    if (checkpoint->done_size != 0) {
+        rc = removing->remove(removing->context, &name, checkpoint->done_size);
+    }
+    for (uint32_t part = 0; part < checkpoint->parts_end && rc == 0; part++) {
+        name = catalog_part_name(removing->catalog, checkpoint, part);
+        rc = removing->remove(removing->context, &name, 0);
+    }
+    return rc;
+}
+
+/* Has this actor gone on to a later checkpoint, or its node to a later life? */
+static bool is_left_behind(const struct archive_catalog *catalog, size_t index)
+{
+    const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[index];
+    const struct actor actor = checkpoint->actor;
+
+    for (size_t i = index + 1; i < catalog->checkpoint_count; i++) {
+        if (catalog->checkpoints[i].actor.node == actor.node) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < catalog->log_count; i++) {
+        if (catalog->logs[i].actor.node == actor.node &&
+            catalog->logs[i].actor.start > actor.start) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int remove_all(const struct removing *removing, uint64_t from_hlc)
+{
+    const struct archive_catalog *catalog = removing->catalog;
+    int rc = 0;
+
+    for (size_t i = 0, end; i < catalog->log_count && rc == 0; i = end) {
+        end = actor_end(catalog, i);
+        rc = remove_logs(removing, i, end);
+    }
+    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        bool goes = checkpoint->whole ? checkpoint->newest_hlc <= from_hlc && !checkpoint->needed
+                                      : is_left_behind(catalog, i);
+        rc = goes ? remove_checkpoint(removing, checkpoint) : 0;
+    }
+    return rc;
+}
+
+int catalog_retain(struct archive_catalog *catalog, struct catalog_port *port, uint64_t from_hlc,
+                   int (*remove)(void *context, const struct archive_name *name, uint64_t size),
+                   void *context)
+{
+    const struct removing removing = {catalog, remove, context};
+    struct seen cover;
+
+    int rc = seen_init(&cover, catalog->memory, SLOT_COUNT);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = catalog_plan(catalog, port, from_hlc, &cover);
+    seen_fini(&cover);
+    return rc != 0 ? rc : remove_all(&removing, from_hlc);
+}
+
+/* ---- Gaps ---- */
+
+/* The first time from which a checkpoint of the actor has all that it stamped before `hlc`; 0: none has. */
+static uint64_t closed_hlc(const struct archive_catalog *catalog, struct actor actor, uint64_t hlc)
+{
+    bool begun = false;
+
+    for (size_t i = 0; i < catalog->checkpoint_count; i++) {
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        if (!checkpoint->whole || actor_compare(checkpoint->actor, actor) != 0) {
+            continue;
+        }
+        if (begun) {
+            return checkpoint->newest_hlc;
+        }
+        begun = checkpoint->newest_hlc >= hlc;
+    }
+    return 0;
+}
+
+static bool has_whole(const struct archive_catalog *catalog)
+{
+    for (size_t i = 0; i < catalog->checkpoint_count; i++) {
+        if (catalog->checkpoints[i].whole) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool catalog_next_gap(const struct archive_catalog *catalog, size_t *at, struct catalog_gap *gap)
+{
+    for (size_t i = *at; i < catalog->log_count; i++) {
+        const struct catalog_log *behind = &catalog->logs[i];
+        bool first = i == 0 || actor_compare(catalog->logs[i - 1].actor, behind->actor) != 0;
+        uint64_t before = first ? 0 : catalog->logs[i - 1].sequence;
+        if (behind->sequence == before + 1 || (first && has_whole(catalog))) {
+            continue;
+        }
+        *gap = (struct catalog_gap){
+            .actor = behind->actor,
+            .first = before + 1,
+            .last = behind->sequence - 1,
+            .closed_hlc =
+                behind->rc == 0 ? closed_hlc(catalog, behind->actor, behind->newest_hlc) : 0,
+        };
+        *at = i + 1;
+        return true;
+    }
+    *at = catalog->log_count;
+    return false;
+}

@@ -1,0 +1,499 @@
+#include "archive_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "keeper.h"
+#include "log_format.h"
+#include "record.h"
+#include "session.h"
+
+enum { ENTRIES_FIRST = 256, COVERS_FIRST = 64 };
+
+void archive_state_init(struct archive_state *state, struct memory *memory, uint64_t as_of_hlc,
+                        bool (*wants)(void *context, struct bytes key), void *context)
+{
+    memset(state, 0, sizeof *state);
+    state->memory = state->vectors.memory = state->work.memory = memory;
+    state->as_of_hlc = as_of_hlc;
+    state->wants = wants;
+    state->context = context;
+}
+
+static void give(struct memory *memory, void *block, size_t size)
+{
+    if (block != NULL) {
+        memory->resize(memory, block, size, 0);
+    }
+}
+
+void archive_state_clear(struct archive_state *state)
+{
+    for (size_t i = 0; i < state->entry_count; i++) {
+        struct state_entry *entry = &state->entries[i];
+        give(state->memory, entry->record, entry->record_size);
+        give(state->memory, entry->key, entry->key_size);
+        buffer_fini(&entry->held);
+        buffer_fini(&entry->known);
+    }
+    if (state->table != NULL) {
+        memset(state->table, 0, state->table_size * sizeof *state->table);
+    }
+    memset(state->heads, 0, sizeof state->heads);
+    state->entry_count = state->cover_count = 0;
+    state->vectors.size = 0;
+    state->left = 0;
+}
+
+void archive_state_fini(struct archive_state *state)
+{
+    archive_state_clear(state);
+    give(state->memory, state->entries, state->entry_capacity * sizeof *state->entries);
+    give(state->memory, state->table, state->table_size * sizeof *state->table);
+    give(state->memory, state->covers, state->cover_capacity * sizeof *state->covers);
+    buffer_fini(&state->vectors);
+    buffer_fini(&state->work);
+}
+
+/* ---- Entries ---- */
+
+static struct bytes record_of(const struct state_entry *entry)
+{
+    return bytes_of(entry->record, entry->record_size);
+}
+
+static struct bytes key_of(const struct state_entry *entry)
+{
+    return entry->record != NULL ? session_key(record_of(entry))
+                                 : bytes_of(entry->key, entry->key_size);
+}
+
+static uint16_t slot_of(const struct state_entry *entry)
+{
+    return (uint16_t)(entry->position >> (64 - SLOT_BITS));
+}
+
+/* The place of a key in the table: its entry's, or a free one. */
+static size_t place_of(const struct archive_state *state, uint64_t position, struct bytes key)
+{
+    /* The upper bits are the slot; a range has few of them. */
+    size_t place = (size_t)(position * UINT64_C(0x9e3779b97f4a7c15)) & (state->table_size - 1);
+
+    while (state->table[place] != 0) {
+        const struct state_entry *entry = &state->entries[state->table[place] - 1];
+        if (entry->position == position && bytes_equal(key_of(entry), key)) {
+            break;
+        }
+        place = (place + 1) & (state->table_size - 1);
+    }
+    return place;
+}
+
+/* Room for one more entry, in the array and in the table, which is at most half full. Returns 0 or -ENOMEM. */
+static int make_room(struct archive_state *state)
+{
+    struct memory *memory = state->memory;
+
+    if (state->entry_count < state->entry_capacity) {
+        return 0;
+    }
+    size_t capacity = state->entry_capacity == 0 ? ENTRIES_FIRST : state->entry_capacity * 2;
+    size_t table_bytes = 2 * capacity * sizeof *state->table;
+    uint32_t *table = memory->resize(memory, NULL, 0, table_bytes);
+    if (table == NULL) {
+        return -ENOMEM;
+    }
+    struct state_entry *entries =
+        memory->resize(memory, state->entries, state->entry_capacity * sizeof *entries,
+                       capacity * sizeof *entries);
+    if (entries == NULL) {
+        memory->resize(memory, table, table_bytes, 0);
+        return -ENOMEM;
+    }
+    memset(table, 0, table_bytes);
+    give(memory, state->table, state->table_size * sizeof *state->table);
+    state->entries = entries;
+    state->entry_capacity = capacity;
+    state->table = table;
+    state->table_size = 2 * capacity;
+    for (size_t i = 0; i < state->entry_count; i++) {
+        size_t place = place_of(state, entries[i].position, key_of(&entries[i]));
+        table[place] = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+/* The entry of a key, made where there is none. Returns 0 or -ENOMEM. */
+static int take_entry(struct archive_state *state, struct bytes key, struct state_entry **found)
+{
+    uint64_t position = keeper_position(0, key);
+
+    int rc = make_room(state);
+    if (rc != 0) {
+        return rc;
+    }
+    size_t place = place_of(state, position, key);
+    if (state->table[place] == 0) {
+        uint8_t *copy = state->memory->resize(state->memory, NULL, 0, key.size);
+        if (copy == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(copy, key.data, key.size);
+        state->entries[state->entry_count++] = (struct state_entry){
+            .position = position,
+            .key = copy,
+            .key_size = (uint32_t)key.size,
+            .held = {.memory = state->memory},
+            .known = {.memory = state->memory},
+        };
+        state->table[place] = (uint32_t)state->entry_count;
+    }
+    *found = &state->entries[state->table[place] - 1];
+    return 0;
+}
+
+/* Put a record in the place of what the entry has; its own key is not needed beside it. Returns 0 or -ENOMEM. */
+static int set_record(struct archive_state *state, struct state_entry *entry, struct bytes record)
+{
+    struct memory *memory = state->memory;
+    uint8_t *room = memory->resize(memory, NULL, 0, record.size);
+
+    if (room == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(room, record.data, record.size);
+    give(memory, entry->record, entry->record_size);
+    give(memory, entry->key, entry->key_size);
+    entry->key = NULL;
+    entry->key_size = 0;
+    entry->record = room;
+    entry->record_size = (uint32_t)record.size;
+    return 0;
+}
+
+/* ---- Records ---- */
+
+static int note_birth(struct state_entry *entry, uint32_t checkpoint, struct stamp stamp)
+{
+    const struct state_birth birth = {.checkpoint = checkpoint, .stamp = stamp};
+
+    if (!entry->is_known) {
+        entry->first = birth;
+        entry->is_known = true;
+        return 0;
+    }
+    return buffer_append(&entry->known, bytes_of(&birth, sizeof birth));
+}
+
+/* A checkpoint has these births. */
+static int note_births(struct state_entry *entry, struct bytes record, uint32_t checkpoint)
+{
+    struct record opened;
+    int rc = record_open(&opened, record, RECORD_FORMAT);
+
+    for (uint32_t i = 0; rc == 0 && i < opened.birth_count; i++) {
+        rc = note_birth(entry, checkpoint, record_birth(&opened, i).stamp);
+    }
+    return rc;
+}
+
+static int add_whole(struct archive_state *state, struct bytes record, uint32_t checkpoint)
+{
+    struct state_entry *entry;
+    int rc = session_check(record) != 0 ? -EBADMSG : 0;
+
+    if (rc != 0 || (state->wants != NULL && !state->wants(state->context, session_key(record)))) {
+        return rc;
+    }
+    rc = take_entry(state, session_key(record), &entry);
+    if (rc == 0 && entry->record == NULL) {
+        rc = set_record(state, entry, record);
+    } else if (rc == 0) {
+        rc = session_merge(record_of(entry), record, &state->work);
+        rc = rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
+    }
+    return rc == 0 && checkpoint != STATE_LOG ? note_births(entry, record, checkpoint) : rc;
+}
+
+/* Returns 0; -ESTALE: its base is not here. */
+static int apply_delta(struct archive_state *state, struct state_entry *entry, struct bytes delta)
+{
+    int rc = session_apply_delta(record_of(entry), delta, &state->work);
+
+    return rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
+}
+
+static int hold_delta(struct state_entry *entry, struct bytes delta)
+{
+    uint8_t size[4];
+
+    store_u32(size, (uint32_t)delta.size);
+    int rc = buffer_reserve(&entry->held, sizeof size + delta.size);
+    rc = rc != 0 ? rc : buffer_append(&entry->held, bytes_of(size, sizeof size));
+    return rc != 0 ? rc : buffer_append(&entry->held, delta);
+}
+
+static int add_delta(struct archive_state *state, struct bytes delta)
+{
+    struct state_entry *entry;
+    int rc = session_check_delta(delta) != 0 ? -EBADMSG : 0;
+
+    if (rc != 0 || (state->wants != NULL && !state->wants(state->context, session_key(delta)))) {
+        return rc;
+    }
+    rc = take_entry(state, session_key(delta), &entry);
+    rc = rc != 0 ? rc : apply_delta(state, entry, delta);
+    return rc == -ESTALE ? hold_delta(entry, delta) : rc;
+}
+
+static bool is_too_new(const struct archive_state *state, struct bytes body)
+{
+    return session_newest_stamp(body) > state->as_of_hlc;
+}
+
+static int add_one(struct archive_state *state, uint8_t kind, struct bytes body,
+                   uint32_t checkpoint)
+{
+    return kind == LOG_DELTA ? add_delta(state, body) : add_whole(state, body, checkpoint);
+}
+
+static int add_batch(struct archive_state *state, struct bytes body, uint32_t checkpoint)
+{
+    struct reader items = reader_of(body);
+    struct log_batch_item item;
+    bool counts = true;
+    int rc;
+
+    while ((rc = log_batch_next(&items, &item)) == 1) {
+        counts = counts && !is_too_new(state, item.body);
+    }
+    items = reader_of(body);
+    while (rc == 0 && counts && log_batch_next(&items, &item) == 1) {
+        rc = add_one(state, item.kind, item.body, checkpoint);
+    }
+    return rc;
+}
+
+int archive_state_add(struct archive_state *state, const struct archive_record *record,
+                      uint32_t checkpoint)
+{
+    switch (record->kind) {
+    case LOG_BATCH:
+        return add_batch(state, record->body, checkpoint);
+    case LOG_FULL:
+    case LOG_BURY:
+    case LOG_DELTA:
+        return is_too_new(state, record->body)
+                   ? 0
+                   : add_one(state, record->kind, record->body, checkpoint);
+    default:
+        return -EBADMSG;
+    }
+}
+
+/* ---- What checkpoints cover ---- */
+
+int archive_state_cover(struct archive_state *state, uint32_t checkpoint, uint16_t slot,
+                        struct bytes vector)
+{
+    struct memory *memory = state->memory;
+
+    if (state->cover_count == state->cover_capacity) {
+        size_t capacity = state->cover_capacity == 0 ? COVERS_FIRST : state->cover_capacity * 2;
+        struct state_cover *covers =
+            memory->resize(memory, state->covers, state->cover_capacity * sizeof *covers,
+                           capacity * sizeof *covers);
+        if (covers == NULL) {
+            return -ENOMEM;
+        }
+        state->covers = covers;
+        state->cover_capacity = capacity;
+    }
+    size_t at = state->vectors.size;
+    int rc = buffer_append(&state->vectors, vector);
+    if (rc == 0) {
+        state->covers[state->cover_count++] = (struct state_cover){
+            .checkpoint = checkpoint,
+            .next = state->heads[slot],
+            .vector_at = at,
+            .vector_size = vector.size,
+        };
+        state->heads[slot] = (uint32_t)state->cover_count;
+    }
+    return rc;
+}
+
+/* Has a vector (seen.h) this stamp? */
+static bool vector_covers(struct bytes vector, struct stamp stamp)
+{
+    struct reader reader = reader_of(vector);
+    uint64_t count = read_varint(&reader);
+
+    for (uint64_t i = 0; i < count && !reader.bad; i++) {
+        uint64_t node = read_varint(&reader), start = read_varint(&reader);
+        uint64_t hlc = read_u64(&reader);
+        if (node == stamp.actor.node && start == stamp.actor.start) {
+            return !reader.bad && stamp.hlc <= hlc;
+        }
+    }
+    return false;
+}
+
+static bool knows(const struct state_entry *entry, uint32_t checkpoint, struct stamp stamp)
+{
+    const size_t count = entry->known.size / sizeof(struct state_birth);
+
+    if (!entry->is_known) {
+        return false;
+    }
+    if (entry->first.checkpoint == checkpoint && stamp_compare(entry->first.stamp, stamp) == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct state_birth birth;
+        memcpy(&birth, entry->known.data + i * sizeof birth, sizeof birth);
+        if (birth.checkpoint == checkpoint && stamp_compare(birth.stamp, stamp) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does a checkpoint say that what was born so has ended? */
+static bool has_ended(const struct archive_state *state, const struct state_entry *entry,
+                      struct stamp birth)
+{
+    for (uint32_t at = state->heads[slot_of(entry)]; at != 0; at = state->covers[at - 1].next) {
+        const struct state_cover *cover = &state->covers[at - 1];
+        const struct bytes vector =
+            bytes_of(state->vectors.data + cover->vector_at, cover->vector_size);
+        if (vector_covers(vector, birth) && !knows(entry, cover->checkpoint, birth)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- The end ---- */
+
+/* Up to which hlc the entry's births have ended: of the newest that has, before the oldest that lives. 0: none. */
+static uint64_t ended_hlc(const struct archive_state *state, const struct state_entry *entry,
+                          const struct record *opened)
+{
+    uint64_t ended = 0;
+
+    for (uint32_t i = 0; i < opened->birth_count; i++) {
+        struct stamp stamp = record_birth(opened, i).stamp;
+        if (!has_ended(state, entry, stamp)) {
+            return ended != 0 && stamp.hlc == ended ? ended - 1 : ended;
+        }
+        ended = stamp.hlc;
+    }
+    return ended;
+}
+
+static int end_births(struct archive_state *state, struct state_entry *entry)
+{
+    struct record opened;
+
+    if (entry->record == NULL || state->heads[slot_of(entry)] == 0) {
+        return 0;
+    }
+    int rc = record_open(&opened, record_of(entry), RECORD_FORMAT);
+    uint64_t hlc = rc == 0 ? ended_hlc(state, entry, &opened) : 0;
+    if (hlc == 0) {
+        return rc;
+    }
+    rc = session_end(record_of(entry), hlc, &state->work);
+    return rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
+}
+
+/* Is all that a delta tells of something that has ended? */
+static bool is_of_the_dead(const struct archive_state *state, const struct state_entry *entry,
+                           struct bytes delta)
+{
+    struct record opened;
+
+    if (record_open(&opened, delta, RECORD_DELTA) != 0 || opened.birth_count == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < opened.birth_count; i++) {
+        if (!has_ended(state, entry, record_birth(&opened, i).stamp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Apply what is held, again and again while that helps; the rest stays. Returns 0 or -ENOMEM. */
+static int apply_held(struct archive_state *state, struct state_entry *entry)
+{
+    bool more = entry->held.size > 0;
+
+    while (more) {
+        struct reader held = reader_of(buffer_bytes(&entry->held));
+        size_t kept = 0;
+        more = false;
+        while (reader_left(&held) > 0) {
+            const uint8_t *begin = held.at;
+            struct bytes delta = read_bytes(&held, read_u32(&held));
+            int rc = apply_delta(state, entry, delta);
+            if (rc == -ENOMEM) {
+                return rc;
+            }
+            if (rc == 0) {
+                more = true;
+            } else {
+                size_t size = (size_t)(held.at - begin);
+                memmove(entry->held.data + kept, begin, size);
+                kept += size;
+            }
+        }
+        entry->held.size = kept;
+        more = more && kept > 0;
+    }
+    return 0;
+}
+
+/* How many deltas are left, without those of what has ended. */
+static uint32_t count_left(const struct archive_state *state, const struct state_entry *entry)
+{
+    struct reader held = reader_of(buffer_bytes(&entry->held));
+    uint32_t left = 0;
+
+    while (reader_left(&held) > 0) {
+        struct bytes delta = read_bytes(&held, read_u32(&held));
+        left += !is_of_the_dead(state, entry, delta);
+    }
+    return left;
+}
+
+int archive_state_finish(struct archive_state *state)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < state->entry_count && rc == 0; i++) {
+        struct state_entry *entry = &state->entries[i];
+        rc = apply_held(state, entry);
+        rc = rc != 0 ? rc : end_births(state, entry);
+        state->left += rc == 0 ? count_left(state, entry) : 0;
+    }
+    return rc;
+}
+
+int archive_state_visit(const struct archive_state *state,
+                        int (*visit)(void *context, struct bytes key, struct bytes record,
+                                     uint32_t left),
+                        void *context)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < state->entry_count && rc == 0; i++) {
+        const struct state_entry *entry = &state->entries[i];
+        uint32_t left = count_left(state, entry);
+        if (entry->record != NULL || left > 0) {
+            rc = visit(context, key_of(entry), record_of(entry), left);
+        }
+    }
+    return rc;
+}
