@@ -19,7 +19,7 @@
 
 #include "archive_object.h"
 
-enum { STATE_LOG = UINT32_MAX }; /* In the place of a checkpoint's index. */
+#define STATE_LOG UINT32_MAX /* In the place of a checkpoint's index. */
 
 /* A birth that a checkpoint knows. */
 struct state_birth {

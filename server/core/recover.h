@@ -11,9 +11,9 @@
 
 #include "procedure.h"
 
-/* WRITE, UPSERT; its body is the record. The answer is empty. OK, also where nothing is new; INVALID: no such record, of
- * another key than the request's, or one of the server's own; DAMAGED: what is here cannot be joined with it; else as a
- * write. */
+/* WRITE, UPSERT; its body is the record. The answer is empty. OK, also where nothing is new; INVALID: no such record,
+ * of another key than the request's, or one of the server's own; DAMAGED: what is here cannot be joined with it; else
+ * as a write. */
 extern const struct procedure recover_merge;
 
 #endif

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cases import run_cases
-from daemon import SLOWNESS, Daemon, check, program, reserve_port, wait_for
+from daemon import BUILD, SLOWNESS, Daemon, check, program, reserve_port, wait_for
 
 TREE = Path(__file__).resolve().parents[2]
 
@@ -412,6 +412,14 @@ def test_manual_names_every_key():
         found["archive cat"] = [asked("nowhere", "archive", "cat", str(objects / "part")),
                                 asked("nowhere", "archive", "cat", str(objects / "batch"))]
         manual["archive cat"] -= {"error"}
+        made = daemon.directory / "made"
+        subprocess.run([str(BUILD / "tests/integration/archive_maker"), str(made), "history", "3"], check=True,
+                       stdout=subprocess.DEVNULL)
+        found["archive ls"] = asked("nowhere", "archive", "ls", f"file://{made}")
+        found["archive forget"] = asked("nowhere", "archive", "forget", f"file://{made}", "--older-than", "1d", "--dry-run")
+        next(made.rglob("log/*/0000000000000002")).unlink()
+        out, _ = belayctl("nowhere", "--json", "archive", "verify", f"file://{made}", expect=1)
+        found["archive verify"] = json.loads(out)
         found["log dump, data dump"] = [*dumped, asked("nowhere", "data", "dump", directory)]
         manual["log dump, data dump"] -= {"what", "error"} - keys_of(dumped)
         for part, documents in found.items():

@@ -47,6 +47,12 @@ EXCEPTIONS = {
     "server/archive/archive_dump.h": ["tools"],
     "server/archive/archive_key_file.h": ["tools"],
     "server/store/dump.h": ["server/archive", "tools"],
+    # belayctl reads archives, and puts what is in them back.
+    "server/archive/archive_reading.h": ["tools"],
+    "server/archive/archive_retention.h": ["tools"],
+    "server/core/adopt.h": ["tools"],
+    "server/core/rename.h": ["tools"],
+    "server/core/session.h": ["tools"],
     # What holds for the standard streams of every program.
     "server/streams.h": ["tools"],
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl.h"
+#include "archive.h"
 #include "streams.h"
 
 const struct command commands[] = {
@@ -88,6 +88,47 @@ const struct command commands[] = {
      "FILE is a copy of the object. A line for what its index says, for each record, and for what "
      "is damaged.\n",
      archive_cat_run},
+    {"archive ls", "URL", "Show what an archive has: clusters, logs, checkpoints",
+     "URL is s3://BUCKET/PREFIX or file:///DIR, as archive.url in belayd.conf. No server is "
+     "asked.\n"
+     "\n" ARCHIVE_OPTIONS_HELP,
+     archive_ls_run},
+    {"archive verify", "URL", "Check every byte of an archive, and that nothing of it is missing",
+     "Reads all of it. What is damaged or missing is named; then the exit code is 1. No server is "
+     "asked.\n"
+     "\n" ARCHIVE_OPTIONS_HELP,
+     archive_verify_run},
+    {"archive restore", "--from URL",
+     "Bring back a cluster from its archive, or some sessions as they were",
+     "  --from URL               where it is: s3://BUCKET/PREFIX or file:///DIR\n"
+     "All of it, into an empty cluster that runs, of any size:\n"
+     "  --as-of TIME             as it was then; else all there is\n"
+     "  --state FILE             keeps how far it is, so that it goes on when it is run again; "
+     "else\n"
+     "                           belay-restore-... in this directory, which goes at the end\n"
+     "  --force                  also into a cluster that has sessions: both are merged\n"
+     "One session or some, as new writes, into a cluster that lives on:\n"
+     "  --session ID             this one, with --as-of\n"
+     "  --prefix TEXT            those whose keys begin so, with --as-of\n"
+     "  --undelete               also those that have ended since, or are not there\n"
+     "  --dry-run                only say what would be done\n"
+     "  --output FILE            into a file (-: here), a line of JSON for each, in place of the "
+     "cluster\n"
+     "\n" ARCHIVE_OPTIONS_HELP "\n"
+     "TIME is as 2026-01-31T12:00:00Z, @MS since 1970, or how long ago, as 30m. Users need admin = "
+     "\"\" to restore "
+     "all.\n"
+     "What is damaged or missing is named, the rest is restored, and the exit code is 1. Idle "
+     "clocks begin anew.\n",
+     archive_restore_run},
+    {"archive forget", "URL --older-than DURATION",
+     "Remove what restores as of later times do not need",
+     "  --older-than DURATION    restores as of times longer ago may need what goes\n"
+     "  --dry-run                only say what would go\n" ARCHIVE_OPTIONS_HELP "\n"
+     "A restore as of any time since then gives what it gave before; older ones may not. No server "
+     "is "
+     "asked.\n",
+     archive_forget_run},
     {"import", "redis://[user:password@]HOST:PORT[/DB]",
      "Copy the sessions of a Redis that runs, with their deadlines",
      "  --match PATTERN  only keys that match it, as in SCAN\n"

@@ -69,6 +69,10 @@ int completion_bash_run(struct ctl *ctl, int argc, char **argv);
 int log_dump_run(struct ctl *ctl, int argc, char **argv);
 int data_dump_run(struct ctl *ctl, int argc, char **argv);
 int archive_cat_run(struct ctl *ctl, int argc, char **argv);
+int archive_ls_run(struct ctl *ctl, int argc, char **argv);
+int archive_verify_run(struct ctl *ctl, int argc, char **argv);
+int archive_restore_run(struct ctl *ctl, int argc, char **argv);
+int archive_forget_run(struct ctl *ctl, int argc, char **argv);
 
 /* ---- arguments.c ---- */
 

@@ -27,7 +27,7 @@ void progress_begin(struct progress *progress, const char *what, uint64_t total)
 
 static void draw(const struct progress *progress)
 {
-    char bar[BAR_COLUMNS + 1], done[32], total[32];
+    char bar[BAR_COLUMNS + 1], done[32], total[32], left[32];
 
     show_count(progress->done, done, sizeof done);
     if (progress->total == 0) {
@@ -42,6 +42,11 @@ static void draw(const struct progress *progress)
     fprintf(stderr, "\r\033[K%s [%s] %3.0f%%  %s of %s", progress->what, bar,
             (double)part / (double)progress->total * 100, done,
             show_count(progress->total, total, sizeof total));
+    if (part > 0 && part < progress->total) {
+        double left_ms = (double)(progress->drawn_ms - progress->started_ms) *
+                         (double)(progress->total - part) / (double)part;
+        fprintf(stderr, ", %s to go", show_duration((uint64_t)left_ms, left, sizeof left));
+    }
 }
 
 void progress_update(struct progress *progress, uint64_t done)

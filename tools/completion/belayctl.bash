@@ -40,7 +40,8 @@ _belayctl()
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
             "session list" | "session where" | "node list" | "node remove" | "policy list" | "policy set" | \
-            "policy rm" | "log dump" | "data dump" | "archive cat" | "archive status" | "config get" | "completion bash")
+            "policy rm" | "log dump" | "data dump" | "config get" | "completion bash" | \
+            "archive cat" | "archive status" | "archive ls" | "archive verify" | "archive restore" | "archive forget")
             if [[ -z $command ]]; then
                 command="$group $word"
             fi
@@ -50,7 +51,7 @@ _belayctl()
     case $group in status | ring | slot | join-token | import | password) command=$group ;; esac
 
     case $previous in
-    --svg | --key-file)
+    --svg | --key-file | --ca-file | --credentials-file | --state | --output)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
@@ -63,7 +64,8 @@ _belayctl()
         return
         ;;
     -s | --server | --timeout | --ttl | --idle | --owner | --if-version | --prefix | --limit | \
-        --delete | --add | --match)
+        --delete | --add | --match | --cluster | --endpoint | --region | --from | --as-of | --session | \
+        --older-than)
         return
         ;;
     esac
@@ -78,8 +80,16 @@ _belayctl()
     "session list") options+=" --prefix --type --limit" ;;
     "node remove") options+=" --force" ;;
     ring) options+=" --svg" ;;
-    "archive cat") options+=" --key-file" ;;
     import) options+=" --match" ;;
+    "archive cat") options+=" --key-file" ;;
+    "archive status") ;;
+    archive\ *) options+=" --cluster --key-file --endpoint --region --path-style --ca-file --credentials-file" ;;
+    esac
+    case $command in
+    "archive restore")
+        options+=" --from --as-of --state --force --session --prefix --undelete --dry-run --output"
+        ;;
+    "archive forget") options+=" --older-than --dry-run" ;;
     esac
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
@@ -91,8 +101,8 @@ _belayctl()
     node/) mapfile -t COMPREPLY < <(compgen -W "list remove" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
-    archive/) mapfile -t COMPREPLY < <(compgen -W "cat status" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
+    archive/) mapfile -t COMPREPLY < <(compgen -W "status ls cat verify restore forget" -- "$current") ;;
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
     "log/log dump" | "archive/archive cat") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;

@@ -1,0 +1,75 @@
+/* An archive as who reads it, or tidies it up, sees it: each call waits for its end, on a loop of its own. For a
+ * command line, or a thread that has nothing else to do; the archiver itself does not wait (archiver.h).
+ *
+ * Memory: malloc(). Threads: one, all calls.
+ */
+#ifndef ARCHIVE_ACCESS_H
+#define ARCHIVE_ACCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "archive_catalog.h"
+#include "archive_keys.h"
+#include "archive_place.h"
+#include "object_store.h"
+
+enum { ACCESS_TEXT_BYTES = OBJECT_TEXT_BYTES + 128 };
+
+struct archive_access {
+    struct catalog_port port; /* Opens objects with `reader`. First, so that it leads back here. */
+    uv_loop_t loop;
+    struct object_store *store;
+    struct memory *memory;
+    struct archive_keys keys; /* None: count is 0. */
+    struct archive_reader reader;
+    struct buffer bytes; /* The end of the object that was opened last... */
+    uint64_t bytes_at;   /* ... from this offset on. */
+    uint64_t bytes_read;
+    char text[ACCESS_TEXT_BYTES]; /* Why the last call failed, for a person. */
+};
+
+/* Open it; `key_file` has the keys (archive_key_file.h; NULL: those of the environment, if any). Nothing is asked of
+ * the store yet. Returns 0; negative errno with `text` set; the access is then closed. */
+int access_open(struct archive_access *access, const struct archive_place *place,
+                const char *key_file);
+void access_close(struct archive_access *access);
+
+/* Go through all names that begin so, in ascending order, until `visit` returns another value than 0, which is
+ * returned. Else 0, or negative errno with `text` set. `visit` must ask nothing of the store. */
+int access_list(struct archive_access *access, const char *prefix,
+                int (*visit)(void *context, const char *name, uint64_t size), void *context);
+
+/* The first name behind `after` (NULL: of all), in `name`. Returns 0; -ENOENT: there is none; as above. */
+int access_first(struct archive_access *access, const char *after, char *name, size_t name_size,
+                 uint64_t *size);
+
+/* Read a part of an object in the place of what is in `to`. Returns 0; -EBADMSG: it ends before; negative errno as
+ * object_store.h has them; with `text` set. */
+int access_get(struct archive_access *access, const char *name, uint64_t offset, uint64_t size,
+               struct buffer *to);
+
+/* Read `count` blocks, from the first on, of the object that was opened last, as stored: blocks[first] begins where
+ * `stored` does, which lies in `to`, or in what the opening read, until the next call. Returns as access_get(). */
+int access_blocks(struct archive_access *access, uint32_t first, uint32_t count, struct buffer *to,
+                  struct bytes *stored);
+
+int access_remove(struct archive_access *access, const char *name);
+
+/* What object_store.h's errors, and the reader's, say of an object. */
+const char *access_error(int rc);
+
+/* ---- A cluster's objects ---- */
+
+/* The id of the cluster that comes first behind this one (NULL: of all). Names that are none of an archive's are passed
+ * over. Returns 0; -ENOENT: there is none; as access_list(). */
+int access_next_cluster(struct archive_access *access, const uint8_t after[CLUSTER_ID_BYTES],
+                        uint8_t cluster[CLUSTER_ID_BYTES]);
+
+/* List what there is of a cluster into a catalog, which is initialised here and the caller's to end, and load it.
+ * Returns 0; negative errno with `text` set, and nothing to end. */
+int access_catalog(struct archive_access *access, const uint8_t cluster[CLUSTER_ID_BYTES],
+                   struct archive_catalog *catalog);
+
+#endif

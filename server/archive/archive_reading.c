@@ -1,0 +1,395 @@
+#include "archive_reading.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OBJECTS_FIRST = 64, LAST_SLOT = SLOT_COUNT - 1 };
+
+/* Does this error say that something cannot be read, whatever is tried? Others end the reading. */
+static bool is_damage(int rc)
+{
+    return rc == -EBADMSG || rc == -EPROTONOSUPPORT || rc == -ENOENT;
+}
+
+static void tell(struct archive_reading *reading, const struct archive_name *name, const char *why,
+                 uint16_t first, uint16_t last)
+{
+    char text[ARCHIVE_NAME_BYTES], line[ARCHIVE_NAME_BYTES + 24];
+
+    archive_name_put(text, name);
+    int size = snprintf(line, sizeof line, "%s %u %u\n", text, first, last);
+    const struct bytes one = bytes_of(line, (size_t)size);
+    if (reading->lines.size > 0 &&
+        memmem(reading->lines.data, reading->lines.size, one.data, one.size) != NULL) {
+        return; /* It is read again, for other slots or for another plan. */
+    }
+    (void)buffer_append(&reading->lines, one); /* Else it may be told twice. */
+    reading->told++;
+    reading->damaged(reading->context, text, why, first, last);
+}
+
+static int no_memory(struct archive_reading *reading)
+{
+    snprintf(reading->access->text, sizeof reading->access->text, "out of memory");
+    return -ENOMEM;
+}
+
+/* ---- Which objects ---- */
+
+static void drop_objects(struct archive_reading *reading)
+{
+    for (size_t i = 0; i < reading->object_count; i++) {
+        free(reading->objects[i].blocks);
+    }
+    reading->object_count = 0;
+    reading->total_bytes = 0;
+    memset(reading->weights, 0, sizeof reading->weights);
+}
+
+static void weigh(struct archive_reading *reading, const struct archive_block *block)
+{
+    uint32_t slots = (uint32_t)block->last_slot - block->first_slot + 1;
+
+    reading->total_bytes += block->raw_size;
+    for (uint32_t slot = block->first_slot; slot <= block->last_slot; slot++) {
+        reading->weights[slot] += block->raw_size / slots;
+    }
+}
+
+/* Add an object that can be opened. Returns 0; as the port; -ENOMEM. */
+static int add_object(struct archive_reading *reading, const struct archive_name *name,
+                      uint64_t size, uint32_t checkpoint)
+{
+    struct catalog_port *port = &reading->access->port;
+    struct archive_reader *reader = NULL;
+
+    if (reading->object_count == reading->object_capacity) {
+        size_t capacity =
+            reading->object_capacity == 0 ? OBJECTS_FIRST : reading->object_capacity * 2;
+        struct reading_object *objects = realloc(reading->objects, capacity * sizeof *objects);
+        if (objects == NULL) {
+            return no_memory(reading);
+        }
+        reading->objects = objects;
+        reading->object_capacity = capacity;
+    }
+    int rc = port->open(port, name, size, &reader);
+    if (rc != 0) {
+        return rc;
+    }
+    struct archive_block *blocks = malloc((reader->block_count + 1) * sizeof *blocks);
+    if (blocks == NULL) {
+        return no_memory(reading);
+    }
+    memcpy(blocks, reader->blocks, reader->block_count * sizeof *blocks);
+    reading->objects[reading->object_count++] = (struct reading_object){
+        .name = *name,
+        .size = size,
+        .checkpoint = checkpoint,
+        .block_count = reader->block_count,
+        .blocks = blocks,
+    };
+    for (uint32_t i = 0; i < reader->block_count; i++) {
+        weigh(reading, &blocks[i]);
+    }
+    return 0;
+}
+
+/* The size of a part, which the catalog does not keep. Returns 0; -ENOENT. */
+struct wanted_part {
+    const char *name;
+    uint64_t size;
+};
+
+static int find_size(void *context, const char *name, uint64_t size)
+{
+    struct wanted_part *wanted = context;
+
+    if (strcmp(name, wanted->name) != 0) {
+        return 0;
+    }
+    wanted->size = size;
+    return 1;
+}
+
+static int add_part(struct archive_reading *reading, const struct archive_name *name,
+                    uint32_t checkpoint)
+{
+    char text[ARCHIVE_NAME_BYTES];
+    struct wanted_part wanted = {.name = text};
+
+    archive_name_put(text, name);
+    int rc = access_list(reading->access, text, find_size, &wanted);
+    if (rc < 0) {
+        return rc;
+    }
+    return rc == 0 ? -ENOENT : add_object(reading, name, wanted.size, checkpoint);
+}
+
+/* The parts of a checkpoint. Returns 0; -EAGAIN: it is damaged, which is new; as above. */
+static int add_checkpoint(struct archive_reading *reading, size_t index)
+{
+    struct catalog_checkpoint *checkpoint = &reading->catalog->checkpoints[index];
+    bool was_broken = reading->broken[index];
+
+    for (uint32_t part = 0; part < checkpoint->parts; part++) {
+        const struct archive_name name = catalog_part_name(reading->catalog, checkpoint, part);
+        int rc = add_part(reading, &name, was_broken ? STATE_LOG : (uint32_t)index);
+        if (rc != 0 && !is_damage(rc)) {
+            return rc;
+        }
+        if (rc != 0 && !was_broken) {
+            tell(reading, &name, access_error(rc), 0, LAST_SLOT);
+            reading->broken[index] = true;
+        }
+    }
+    if (reading->broken[index] && !was_broken) {
+        checkpoint->whole = false; /* The plan does without it. */
+        return -EAGAIN;
+    }
+    return 0;
+}
+
+static int collect(struct archive_reading *reading)
+{
+    struct archive_catalog *catalog = reading->catalog;
+    int rc = 0;
+
+    drop_objects(reading);
+    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
+        if (catalog->checkpoints[i].needed || reading->broken[i]) {
+            rc = add_checkpoint(reading, i);
+        }
+    }
+    for (size_t i = 0; i < catalog->log_count && rc == 0; i++) {
+        const struct catalog_log *log = &catalog->logs[i];
+        if (log->needed && log->rc == 0) {
+            const struct archive_name name = catalog_log_name(catalog, log);
+            rc = add_object(reading, &name, log->size, STATE_LOG);
+        }
+    }
+    return rc;
+}
+
+/* Plan and collect until nothing new is found to be damaged. */
+static int plan(struct archive_reading *reading)
+{
+    struct archive_catalog *catalog = reading->catalog;
+    struct seen cover;
+    int rc;
+
+    do {
+        rc = seen_init(&cover, catalog->memory, SLOT_COUNT);
+        if (rc != 0) {
+            return no_memory(reading);
+        }
+        rc = catalog_plan(catalog, &reading->access->port, reading->as_of_hlc, &cover);
+        seen_fini(&cover);
+        rc = rc != 0 ? rc : collect(reading);
+    } while (rc == -EAGAIN);
+    return rc;
+}
+
+/* Log objects that cannot be opened, once. */
+static void tell_logs(struct archive_reading *reading)
+{
+    const struct archive_catalog *catalog = reading->catalog;
+
+    for (size_t i = 0; i < catalog->log_count; i++) {
+        const struct catalog_log *log = &catalog->logs[i];
+        if (log->rc != 0) {
+            const struct archive_name name = catalog_log_name(catalog, log);
+            tell(reading, &name, access_error(log->rc), 0, LAST_SLOT);
+        }
+    }
+}
+
+int reading_open(struct archive_reading *reading, struct archive_access *access,
+                 struct archive_catalog *catalog, uint64_t as_of_hlc,
+                 void (*damaged)(void *context, const char *name, const char *why,
+                                 uint16_t first_slot, uint16_t last_slot),
+                 void *context)
+{
+    memset(reading, 0, sizeof *reading);
+    reading->access = access;
+    reading->catalog = catalog;
+    reading->as_of_hlc = as_of_hlc;
+    reading->damaged = damaged;
+    reading->context = context;
+    reading->stored.memory = reading->raw.memory = reading->lines.memory = access->memory;
+    reading->broken = calloc(catalog->checkpoint_count + 1, sizeof *reading->broken);
+    int rc = reading->broken == NULL ? no_memory(reading) : plan(reading);
+    if (rc != 0) {
+        reading_close(reading);
+        return rc;
+    }
+    tell_logs(reading);
+    return 0;
+}
+
+void reading_close(struct archive_reading *reading)
+{
+    drop_objects(reading);
+    free(reading->objects);
+    free(reading->broken);
+    buffer_fini(&reading->stored);
+    buffer_fini(&reading->raw);
+    buffer_fini(&reading->lines);
+    reading->objects = NULL;
+    reading->broken = NULL;
+}
+
+uint16_t reading_range(const struct archive_reading *reading, uint16_t first, uint64_t bytes_max)
+{
+    uint64_t bytes = reading->weights[first];
+    uint16_t last = first;
+
+    while (last < LAST_SLOT && bytes + reading->weights[last + 1] <= bytes_max) {
+        bytes += reading->weights[++last];
+    }
+    return last;
+}
+
+/* ---- A range ---- */
+
+/* The records of a block that are of the range. Returns 0; -EBADMSG; -ENOMEM. */
+static int take_block(struct archive_reading *reading, const struct reading_object *object,
+                      struct archive_reader *reader, uint32_t block, struct bytes stored,
+                      uint16_t first, uint16_t last, struct archive_state *state)
+{
+    struct archive_record record;
+    struct archive_walk walk;
+    bool damaged = false;
+
+    int rc = archive_reader_block(reader, block, stored, &reading->raw);
+    if (rc != 0) {
+        return rc;
+    }
+    archive_walk_init(&walk, &reader->blocks[block], buffer_bytes(&reading->raw));
+    while ((rc = archive_walk_next(&walk, &record)) == 1) {
+        if (record.slot < first || record.slot > last) {
+            continue;
+        }
+        rc = archive_state_add(state, &record, object->checkpoint);
+        if (rc == -ENOMEM) {
+            return rc;
+        }
+        damaged = damaged || rc != 0; /* The others of the block may be good. */
+    }
+    return rc == 0 && damaged ? -EBADMSG : rc;
+}
+
+/* Something of an object is damaged. Returns 0, or -EAGAIN: the plan is to be made anew without it. */
+static int on_damage(struct archive_reading *reading, const struct reading_object *object, int rc,
+                     uint16_t first, uint16_t last)
+{
+    tell(reading, &object->name, access_error(rc), first, last);
+    if (object->checkpoint == STATE_LOG) {
+        return 0;
+    }
+    reading->broken[object->checkpoint] = true;
+    reading->catalog->checkpoints[object->checkpoint].whole = false;
+    return -EAGAIN;
+}
+
+/* Returns whether any block of it has slots of the range. */
+static bool has_slots(const struct reading_object *object, uint16_t first, uint16_t last)
+{
+    for (uint32_t i = 0; i < object->block_count; i++) {
+        if (object->blocks[i].first_slot <= last && object->blocks[i].last_slot >= first) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int take_object(struct archive_reading *reading, const struct reading_object *object,
+                       uint16_t first, uint16_t last, struct archive_state *state)
+{
+    struct archive_access *access = reading->access;
+    struct archive_reader *reader = NULL;
+    uint32_t from = 0;
+
+    if (!has_slots(object, first, last)) {
+        return 0;
+    }
+    int rc = access->port.open(&access->port, &object->name, object->size, &reader);
+    if (rc != 0) {
+        return is_damage(rc) ? on_damage(reading, object, rc, 0, LAST_SLOT) : rc;
+    }
+    uint32_t count = archive_reader_blocks(reader, first, last, &from);
+    for (uint32_t i = from; i < from + count; i++) {
+        struct bytes stored;
+        rc = access_blocks(access, i, 1, &reading->stored, &stored);
+        rc = rc != 0 ? rc : take_block(reading, object, reader, i, stored, first, last, state);
+        if (rc != 0 && !is_damage(rc)) {
+            return rc;
+        }
+        if (rc != 0) {
+            rc = on_damage(reading, object, rc, reader->blocks[i].first_slot,
+                           reader->blocks[i].last_slot);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* What the checkpoint covers of the range. */
+static int take_vectors(struct archive_reading *reading, uint32_t index, uint16_t first,
+                        uint16_t last, struct archive_state *state)
+{
+    struct archive_catalog *catalog = reading->catalog;
+    struct catalog_checkpoint *checkpoint = &catalog->checkpoints[index];
+    const struct archive_name name = catalog_done_name(catalog, checkpoint);
+    struct catalog_port *port = &reading->access->port;
+    struct archive_reader *reader = NULL;
+
+    int rc = port->open(port, &name, checkpoint->done_size, &reader);
+    if (is_damage(rc)) {
+        const struct reading_object done = {.name = name, .checkpoint = index};
+        return on_damage(reading, &done, rc, 0, LAST_SLOT);
+    }
+    for (uint32_t i = 0; rc == 0 && i < reader->slot_count; i++) {
+        const struct archive_slot *slot = &reader->slots[i];
+        if (slot->slot >= first && slot->slot <= last && slot->seen.size > 0) {
+            rc = archive_state_cover(state, index, slot->slot, slot->seen);
+        }
+    }
+    return rc;
+}
+
+static int take_all(struct archive_reading *reading, uint16_t first, uint16_t last,
+                    struct archive_state *state)
+{
+    int rc = 0;
+
+    archive_state_clear(state);
+    for (size_t i = 0; i < reading->object_count && rc == 0; i++) {
+        rc = take_object(reading, &reading->objects[i], first, last, state);
+    }
+    for (uint32_t i = 0; i < reading->catalog->checkpoint_count && rc == 0; i++) {
+        const struct catalog_checkpoint *checkpoint = &reading->catalog->checkpoints[i];
+        if (checkpoint->needed && !reading->broken[i]) {
+            rc = take_vectors(reading, i, first, last, state);
+        }
+    }
+    return rc != 0 ? rc : archive_state_finish(state);
+}
+
+int reading_take(struct archive_reading *reading, uint16_t first, uint16_t last,
+                 struct archive_state *state)
+{
+    int rc;
+
+    while ((rc = take_all(reading, first, last, state)) == -EAGAIN) {
+        rc = plan(reading);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return rc == -ENOMEM ? no_memory(reading) : rc;
+}

@@ -1,0 +1,59 @@
+/* Reading an archive back, range of slots by range of slots: what the catalog's plan says is needed, into a state.
+ *
+ * What cannot be read is told, and the rest is read. A checkpoint of which a part is damaged says nothing any more of
+ * what has ended, and what it covered is looked for in the logs and in older checkpoints; so the plan is then made
+ * anew without it, and what is left of it is read beside the rest.
+ *
+ * Memory: malloc(), some 40 bytes for each block of a needed object. Threads: the access'.
+ */
+#ifndef ARCHIVE_READING_H
+#define ARCHIVE_READING_H
+
+#include "archive_access.h"
+#include "archive_state.h"
+
+/* An object with records. Private, as the rest. */
+struct reading_object {
+    struct archive_name name;
+    uint64_t size;
+    uint32_t
+        checkpoint; /* Its index in the catalog; STATE_LOG: of a log, or of one that is damaged. */
+    uint32_t block_count;
+    struct archive_block *blocks;
+};
+
+struct archive_reading {
+    struct archive_access *access;
+    struct archive_catalog *catalog;
+    uint64_t as_of_hlc;
+    void (*damaged)(void *context, const char *name, const char *why, uint16_t first_slot,
+                    uint16_t last_slot);
+    void *context;
+    struct reading_object *objects;
+    size_t object_count, object_capacity;
+    bool *broken; /* Of each checkpoint: it is damaged, and was told. */
+    struct buffer stored, raw;
+    struct buffer lines;          /* What was told. */
+    uint64_t total_bytes;         /* Read: raw bytes that are to be read, in all. */
+    uint64_t told;                /* Read: how much was told to be damaged. */
+    uint64_t weights[SLOT_COUNT]; /* Raw bytes of each slot, about. */
+};
+
+/* Begin to read a loaded catalog as of a time. `damaged` is told of each object, or part of one, that cannot be read:
+ * which slots are in it (all, where that is not known). Both must stay. Returns 0; negative errno with `access->text`
+ * set, and nothing to close. */
+int reading_open(struct archive_reading *reading, struct archive_access *access,
+                 struct archive_catalog *catalog, uint64_t as_of_hlc,
+                 void (*damaged)(void *context, const char *name, const char *why,
+                                 uint16_t first_slot, uint16_t last_slot),
+                 void *context);
+void reading_close(struct archive_reading *reading);
+
+/* The last slot of a range that begins with `first` and has about so many raw bytes, or one slot. */
+uint16_t reading_range(const struct archive_reading *reading, uint16_t first, uint64_t bytes_max);
+
+/* Read all of a range into a state, which is cleared first, and finish it. Returns 0; negative errno, as above. */
+int reading_take(struct archive_reading *reading, uint16_t first, uint16_t last,
+                 struct archive_state *state);
+
+#endif

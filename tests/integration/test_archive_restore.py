@@ -1,0 +1,257 @@
+"""An archive, read back: what there is of it, whether it is whole, and restores of all and of some of it. The archives are
+made by archive_maker, which knows what they should give."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from cases import run_cases
+from cluster import Cluster
+from daemon import BUILD, Daemon, check, program, wait_for
+from redis_kit import Client, port_of
+
+MAKER = str(BUILD / "tests/integration/archive_maker")
+SLOTS = 16384
+
+
+class Made:
+    """An archive of a history, with what it should give as of some times (0: in the end)."""
+
+    def __init__(self, directory, seed):
+        self.directory = Path(directory) / "archive"
+        self.url = f"file://{self.directory}"
+        self.truth = {}
+        lines = subprocess.run([MAKER, str(self.directory), "history", str(seed)], check=True, capture_output=True,
+                               text=True).stdout
+        for line in lines.splitlines():
+            time_ms, key, *fields = line.split()
+            shown = dict(field.split("=") for field in fields if not field.endswith("+"))
+            self.truth.setdefault(int(time_ms), {})[key] = shown
+        self.times = sorted(time_ms for time_ms in self.truth if time_ms > 0)
+
+    def objects(self, kind):
+        return sorted(path for path in self.directory.rglob("*") if path.is_file() and f"/{kind}/" in str(path))
+
+
+@contextmanager
+def made(seed=3):
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        yield Made(directory, seed)
+
+
+def ctl(*words, expect=0, server="127.0.0.1:1", directory=None):
+    """Run belayctl. Returns what it printed, and what it said on stderr."""
+    done = subprocess.run([program("belayctl"), *(str(word) for word in words)], capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "BELAY_SERVER": server}, cwd=directory)
+    check(done.returncode == expect, f"{words}: exit {done.returncode}, not {expect}\n{done.stdout}{done.stderr}")
+    return done.stdout, done.stderr
+
+
+def restore(node, archive, *words, expect=0):
+    out, _ = ctl("archive", "restore", "--from", archive.url, "--timeout", "30s", *words, "--json", expect=expect,
+                 server=node.native, directory=archive.directory.parent)
+    return json.loads(out)
+
+
+def shown(node, keys):
+    with Client(port_of(node)) as client:
+        found = {}
+        for key in keys:
+            reply = client.ask("HGETALL", key)
+            pairs = list(reply.items()) if isinstance(reply, dict) else list(zip(reply[::2], reply[1::2]))
+            found[key] = {name.decode(): value.decode() for name, value in pairs}
+        return found
+
+
+def test_ls_and_verify():
+    """What there is, and that all of it is whole; damage and a missing object are named, and the exit code says so."""
+    with made() as archive:
+        listed = json.loads(ctl("archive", "ls", archive.url, "--json")[0])["clusters"]
+        check(len(listed) == 1 and listed[0]["cluster"] == "0" * 32, listed)
+        check({log["actor"] for log in listed[0]["logs"]} == {"1.1", "2.1", "3.1"}, listed)
+        check(all(checkpoint["whole"] for checkpoint in listed[0]["checkpoints"]) and listed[0]["checkpoints"], listed)
+        check("cluster " + "0" * 32 in ctl("archive", "ls", archive.url)[0], "for people")
+        whole = json.loads(ctl("archive", "verify", archive.url, "--json")[0])
+        check(whole["damaged"] == 0 and whole["gaps"] == [] and whole["records"] > 0, whole)
+        check(whole["objects"] == len(archive.objects("log")) + len(archive.objects("checkpoint")), whole)
+
+        logs = [path for path in archive.objects("log") if path.parent.name == "0000000100000001"]
+        bytes_of = logs[1].read_bytes()
+        for at in (5, 130, len(bytes_of) - 3):  # Header, block, trailer.
+            logs[1].write_bytes(bytes_of[:at] + bytes([bytes_of[at] ^ 1]) + bytes_of[at + 1:])
+            out, err = ctl("archive", "verify", archive.url, "--json", expect=1)
+            check(json.loads(out)["damaged"] == 1, out)
+            check(f"log/{logs[1].parent.name}/{logs[1].name}: it is damaged" in err, err)
+        logs[1].write_bytes(bytes_of)
+        logs[2].unlink()
+        out, err = ctl("archive", "verify", archive.url, "--json", expect=1)
+        check([(gap["actor"], gap["first"], gap["last"]) for gap in json.loads(out)["gaps"]] == [("1.1", 3, 3)], out)
+        check("log of 1.1: 3 to 3 are missing" in err, err)
+
+
+def test_places():
+    """What is wrong with a place is said."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        check("there is no archive" in ctl("archive", "verify", f"file://{directory}", expect=1)[1], "an empty directory")
+        ctl("archive", "ls", "ftp://127.0.0.1/y", expect=1)
+        ctl("archive", "ls", expect=2)
+        ctl("archive", "restore", expect=2)
+        ctl("archive", "restore", "--from", f"file://{directory}", "--as-of", "yesterday", expect=2)
+        ctl("archive", "restore", "--from", f"file://{directory}", "--session", "a", expect=2)
+        ctl("archive", "verify", f"file://{directory}", "--cluster", "xy", expect=2)
+
+
+def test_restore():
+    """A cluster comes back as it was in the end, in a node alone and in a cluster of another size; ended sessions do not, and
+    a second restore is refused, unless it is to be merged, which changes nothing."""
+    for seed in (3, 4):
+        with made(seed) as archive, Daemon() as daemon:
+            daemon.start()
+            done = restore(daemon, archive)
+            truth = archive.truth[0]
+            live = [key for key in truth if truth[key]]
+            check(done["sessions"] == len(live) > 0 and done["left"] == done["damaged"] == done["refused"] == 0, done)
+            check(shown(daemon, truth) == truth, shown(daemon, truth))
+            check(not list(archive.directory.parent.glob("belay-restore-*")), "its state is gone")
+            check("has sessions" in restore(daemon, archive, expect=1)["error"]["text"], "not empty")
+            restore(daemon, archive, "--force")
+            check(shown(daemon, truth) == truth, "once more")
+            check(daemon.stop() == 0, "stops")
+            daemon.start()
+            check(shown(daemon, truth) == truth, "after a restart")
+    with made(5) as archive, Cluster(3) as cluster:
+        cluster.start()
+        truth = archive.truth[0]
+        with Client(port_of(cluster[0])) as client:  # Its nodes are numbered as those of the archive were, and have written.
+            for key in truth:
+                client.ask("SET", "{%s}" % key, "x")
+                client.ask("DEL", "{%s}" % key)
+        restore(cluster[1], archive)
+        for node in cluster:
+            check(shown(node, truth) == truth, shown(node, truth))
+        for key in truth:  # What this cluster has seen of its own says nothing of what came back, at no owner.
+            if truth[key]:
+                inspected = json.loads(cluster[0].run("belayctl", "session", "inspect", key, "--json"))
+                check(len(inspected["copies"]) == 2 and all(copy["live"] for copy in inspected["copies"]), inspected)
+        key = next(key for key in truth if truth[key])
+        with Client(port_of(cluster[0])) as client:
+            client.ask("HSET", key, "new", "1")
+            client.ask("DEL", next(other for other in truth if truth[other] and other != key))
+        check(shown(cluster[2], [key])[key] == {**truth[key], "new": "1"}, "goes on from there")
+
+
+def test_restore_as_of():
+    """As it was at a time."""
+    with made() as archive:
+        for time_ms in archive.times:
+            with Daemon() as daemon:
+                daemon.start()
+                restore(daemon, archive, "--as-of", f"@{time_ms}")
+                truth = archive.truth[time_ms]
+                check(shown(daemon, truth) == truth, shown(daemon, truth))
+
+
+def test_restore_of_the_damaged():
+    """What is damaged is named, and the rest is restored; what a damaged checkpoint had comes from the logs."""
+    for at in (130, -2):  # A block, or where the rest is said to be.
+        with made() as archive, Daemon() as daemon:
+            daemon.start()
+            for part in archive.objects("checkpoint"):
+                if part.name != "done":
+                    data = bytearray(part.read_bytes())
+                    data[at] ^= 1
+                    part.write_bytes(data)
+            done = restore(daemon, archive, expect=1)
+            truth = archive.truth[0]
+            check(done["damaged"] > 0 and done["left"] == 0, done)
+            check(shown(daemon, truth) == truth, shown(daemon, truth))
+
+
+def test_restore_goes_on():
+    """A restore that is killed goes on where it was when it is run again."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, Daemon() as daemon:
+        subprocess.run([MAKER, f"{directory}/archive", "bulk", "24000"], check=True)
+        daemon.start()
+        words = [program("belayctl"), "archive", "restore", "--from", f"file://{directory}/archive", "--json"]
+        state = Path(directory) / "belay-restore-00000000"
+
+        def next_slot():
+            text = state.read_text() if state.exists() else ""
+            return int(text.split("next_slot ")[1].split()[0]) if "next_slot " in text else 0
+
+        with subprocess.Popen(words, cwd=directory, env={**os.environ, "BELAY_SERVER": daemon.native},
+                              stdout=subprocess.DEVNULL) as process:
+            try:
+                wait_for("a range is done", lambda: next_slot() > 0, timeout_s=120)
+            finally:
+                process.send_signal(signal.SIGKILL)
+        at = next_slot()
+        check(0 < at < SLOTS, f"killed in the middle: {at}")
+        text = state.read_text()
+        before = int(text.split("sessions ")[1].split()[0])
+        out, _ = ctl(*words[1:], server=daemon.native, directory=directory)
+        done = json.loads(out)
+        check(done["sessions"] == 24000 > before > 0, done)
+        with Client(port_of(daemon)) as client:
+            check(client.ask("DBSIZE") == 24000, "all are there")
+        check(not state.exists(), "its state is gone")
+
+
+def test_forget():
+    """What restores of a window do not need goes, and they are as before; a window as long as all keeps all."""
+    with made() as archive:
+        kept = archive.objects("log") + archive.objects("checkpoint")
+        gone = json.loads(ctl("archive", "forget", archive.url, "--older-than", "3650d", "--json")[0])
+        check(gone["objects"] == 0, gone)
+        told = json.loads(ctl("archive", "forget", archive.url, "--older-than", "1ms", "--dry-run", "--json")[0])
+        check(told["objects"] == len(told["names"]) > 0, told)
+        check(kept == archive.objects("log") + archive.objects("checkpoint"), "nothing was removed yet")
+        gone = json.loads(ctl("archive", "forget", archive.url, "--older-than", "1ms", "--json")[0])
+        check(gone["names"] == told["names"], gone)
+        check(len(archive.objects("log") + archive.objects("checkpoint")) == len(kept) - gone["objects"], "they are gone")
+        json.loads(ctl("archive", "verify", archive.url, "--json")[0])
+        ctl("archive", "forget", archive.url, expect=2)
+        with Daemon() as daemon:
+            daemon.start()
+            restore(daemon, archive)
+            check(shown(daemon, archive.truth[0]) == archive.truth[0], "as before")
+
+
+def test_some_sessions():
+    """One session, or those of a prefix, as they were: into place as new writes, only said, or to a file."""
+    with made() as archive, Daemon() as daemon:
+        daemon.start()
+        restore(daemon, archive)
+        now = archive.truth[0]
+        time_ms = next(time for time in archive.times if any(archive.truth[time][key] not in ({}, now[key]) for key in now))
+        then = archive.truth[time_ms]
+        as_of = ("--as-of", f"@{time_ms}")
+        changed = next(key for key in now if then[key] and now[key] and then[key] != now[key])
+        told = restore(daemon, archive, "--session", changed, *as_of, "--dry-run")
+        check(told["written"] == 1 and told["dry_run"] and shown(daemon, now) == now, told)
+        told = restore(daemon, archive, "--session", changed, *as_of)
+        check(told["written"] == 1, told)
+        check(shown(daemon, now) == {**now, changed: then[changed]}, "one is as it was")
+        check(restore(daemon, archive, "--session", changed, *as_of)["same"] == 1, "it is the same now")
+        check(restore(daemon, archive, "--session", "never", *as_of, expect=1)["written"] == 0, "there is none")
+
+        file = archive.directory.parent / "file"
+        told = restore(daemon, archive, "--prefix", "session-", *as_of, "--output", file)
+        lines = {line["key"]: {field["name"]: field["value"] for field in line["fields"]}
+                 for line in map(json.loads, file.read_text().splitlines())}
+        check(lines == {key: then[key] for key in then if then[key]}, lines)
+
+        restore(daemon, archive, "--prefix", "session-", *as_of)
+        expected = {key: then[key] if then[key] and now[key] else now[key] for key in now}
+        check(shown(daemon, now) == expected, "what has ended stays so")
+        told = restore(daemon, archive, "--prefix", "session-", *as_of, "--undelete")
+        expected = {key: then[key] or now[key] for key in now}
+        check(shown(daemon, now) == expected, "and comes back where that is asked for")
+
+
+if __name__ == "__main__":
+    run_cases(__name__)

@@ -1,0 +1,340 @@
+/* belayctl archive ls, and what the others share. */
+#include "archive.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "heap.h"
+
+uint64_t archive_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+const char *archive_actor(struct actor actor, char *text, size_t text_size)
+{
+    snprintf(text, text_size, "%" PRIu32 ".%" PRIu32, actor.node, actor.start);
+    return text;
+}
+
+bool archive_time(const char *text, uint64_t now_ms, uint64_t *time_ms)
+{
+    static const char *const forms[] = {"%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ",
+                                        "%Y-%m-%dT%H:%MZ", "%Y-%m-%d %H:%MZ"};
+    uint64_t ago_ms;
+
+    if (text == NULL) {
+        *time_ms = now_ms;
+        return true;
+    }
+    if (text[0] == '@') {
+        char *end;
+        *time_ms = strtoull(text + 1, &end, 10);
+        return end != text + 1 && *end == '\0';
+    }
+    if (duration_parse(text, &ago_ms)) {
+        *time_ms = ago_ms < now_ms ? now_ms - ago_ms : 0;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        struct tm when = {.tm_year = 0};
+        const char *end = strptime(text, forms[i], &when);
+        if (end != NULL && *end == '\0') {
+            time_t seconds = timegm(&when);
+            *time_ms = seconds < 0 ? 0 : (uint64_t)seconds * 1000;
+            return seconds >= 0;
+        }
+    }
+    return false;
+}
+
+/* ---- What goes wrong ---- */
+
+static int print_failed(struct archive_command *command, int code, const char *text)
+{
+    struct ctl *ctl = command->ctl;
+
+    if (ctl->json) {
+        json_t *error = json_pack("{s:s, s:s}", "status", "FAILED", "node", "");
+        json_set_bytes(error, "text", belay_text(text));
+        ctl_print_json(json_pack("{s:o}", "error", error));
+    } else {
+        fprintf(stderr, "belayctl: %s: %s\n", ctl->command->words, text);
+    }
+    return code;
+}
+
+int archive_failed(struct archive_command *command, int rc)
+{
+    const char *text = command->access.text;
+
+    return print_failed(command, rc == -ETIMEDOUT ? CTL_UNREACHABLE : CTL_REFUSED,
+                        text[0] != '\0' ? text : access_error(rc));
+}
+
+int archive_refused(struct archive_command *command, const char *format, ...)
+{
+    char text[800];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return print_failed(command, CTL_REFUSED, text);
+}
+
+void archive_tell_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
+                          uint16_t last_slot)
+{
+    struct archive_command *command = context;
+
+    command->damaged++;
+    fprintf(stderr, "belayctl: %s: %s: %s", command->ctl->command->words, name, why);
+    if (first_slot > 0 || last_slot < SLOT_COUNT - 1) {
+        fprintf(stderr, " (slots %u to %u)", first_slot, last_slot);
+    }
+    fputc('\n', stderr);
+}
+
+/* ---- Opening ---- */
+
+static void put_cluster(struct archive_command *command)
+{
+    for (int i = 0; i < CLUSTER_ID_BYTES; i++) {
+        snprintf(command->cluster_hex + (size_t)2 * (size_t)i, 3, "%02x", command->cluster[i]);
+    }
+}
+
+/* The cluster that is asked for, or the only one. */
+static int find_cluster(struct archive_command *command)
+{
+    uint8_t other[CLUSTER_ID_BYTES];
+
+    if (command->cluster_text != NULL) {
+        if (strlen(command->cluster_text) != CLUSTER_HEX_BYTES - 1 ||
+            hex_parse(command->cluster_text, command->cluster, CLUSTER_ID_BYTES) !=
+                CLUSTER_ID_BYTES) {
+            return ctl_usage(command->ctl, "--cluster %s: it is %d hexadecimal digits",
+                             command->cluster_text, CLUSTER_HEX_BYTES - 1);
+        }
+        put_cluster(command);
+        return CTL_OK;
+    }
+    int rc = access_next_cluster(&command->access, NULL, command->cluster);
+    if (rc == -ENOENT) {
+        return archive_refused(command, "there is no archive at %s", command->place.url);
+    }
+    if (rc != 0) {
+        return archive_failed(command, rc);
+    }
+    put_cluster(command);
+    rc = access_next_cluster(&command->access, command->cluster, other);
+    if (rc == 0) {
+        return archive_refused(command,
+                               "%s has the archives of several clusters: say which with --cluster "
+                               "(archive ls shows them)",
+                               command->place.url);
+    }
+    return rc == -ENOENT ? CTL_OK : archive_failed(command, rc);
+}
+
+static int open_archive(struct archive_command *command, struct ctl *ctl, const char *url)
+{
+    command->ctl = ctl;
+    command->place.url = url;
+    int rc = access_open(&command->access, &command->place, command->key_file);
+    return rc != 0 ? archive_failed(command, rc) : CTL_OK;
+}
+
+int archive_begin(struct archive_command *command, struct ctl *ctl, const char *url)
+{
+    int rc = open_archive(command, ctl, url);
+
+    if (rc == CTL_OK && (rc = find_cluster(command)) != CTL_OK) {
+        access_close(&command->access);
+    }
+    return rc;
+}
+
+void archive_end(struct archive_command *command)
+{
+    access_close(&command->access);
+}
+
+/* ---- ls ---- */
+
+/* Times that an actor's logs reach over, by its first and its last that can be read. */
+static void read_span(struct archive_command *command, const struct archive_catalog *catalog,
+                      size_t first, size_t end, uint64_t *least_hlc, uint64_t *newest_hlc)
+{
+    struct catalog_port *port = &command->access.port;
+    struct archive_reader *reader = NULL;
+
+    *least_hlc = *newest_hlc = 0;
+    for (size_t i = first; i < end && *least_hlc == 0; i++) {
+        const struct archive_name name = catalog_log_name(catalog, &catalog->logs[i]);
+        if (port->open(port, &name, catalog->logs[i].size, &reader) == 0) {
+            *least_hlc = reader->least_hlc;
+        }
+    }
+    for (size_t i = end; i > first && *newest_hlc == 0; i--) {
+        const struct archive_name name = catalog_log_name(catalog, &catalog->logs[i - 1]);
+        if (port->open(port, &name, catalog->logs[i - 1].size, &reader) == 0) {
+            *newest_hlc = reader->newest_hlc;
+        }
+    }
+}
+
+static void show_hlc(const char *before, uint64_t hlc)
+{
+    char text[64];
+    time_t seconds = (time_t)(hlc_ms(hlc) / 1000);
+    struct tm when;
+
+    if (hlc == 0 || gmtime_r(&seconds, &when) == NULL) {
+        printf("%s-", before);
+        return;
+    }
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &when);
+    printf("%s%s", before, text);
+}
+
+static json_t *list_logs(struct archive_command *command, const struct archive_catalog *catalog)
+{
+    json_t *all = json_array();
+    char actor[32], size[32];
+
+    for (size_t first = 0, end; first < catalog->log_count; first = end) {
+        uint64_t bytes = 0, least, newest;
+        const struct catalog_log *log = &catalog->logs[first];
+        for (end = first;
+             end < catalog->log_count && actor_compare(catalog->logs[end].actor, log->actor) == 0;
+             end++) {
+            bytes += catalog->logs[end].size;
+        }
+        read_span(command, catalog, first, end, &least, &newest);
+        archive_actor(log->actor, actor, sizeof actor);
+        if (command->ctl->json) {
+            json_array_append_new(
+                all, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "actor", actor, "objects",
+                               (json_int_t)(end - first), "bytes", (json_int_t)bytes, "first",
+                               (json_int_t)log->sequence, "last",
+                               (json_int_t)catalog->logs[end - 1].sequence, "from_ms",
+                               (json_int_t)hlc_ms(least), "to_ms", (json_int_t)hlc_ms(newest)));
+            continue;
+        }
+        printf("  log of %s: %zu objects, %s, %" PRIu64 " to %" PRIu64, actor, end - first,
+               show_size(bytes, size, sizeof size), log->sequence, catalog->logs[end - 1].sequence);
+        show_hlc(", from ", least);
+        show_hlc(" to ", newest);
+        putchar('\n');
+    }
+    return all;
+}
+
+static json_t *list_checkpoints(struct archive_command *command,
+                                const struct archive_catalog *catalog)
+{
+    json_t *all = json_array();
+    char actor[32], size[32];
+
+    for (size_t i = 0; i < catalog->checkpoint_count; i++) {
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        archive_actor(checkpoint->actor, actor, sizeof actor);
+        if (command->ctl->json) {
+            json_array_append_new(all, json_pack("{s:s, s:I, s:I, s:I, s:b, s:I}", "actor", actor,
+                                                 "sequence", (json_int_t)checkpoint->sequence,
+                                                 "parts", (json_int_t)checkpoint->part_count,
+                                                 "bytes", (json_int_t)checkpoint->size, "whole",
+                                                 checkpoint->whole, "as_of_ms",
+                                                 (json_int_t)hlc_ms(checkpoint->newest_hlc)));
+            continue;
+        }
+        printf("  checkpoint %" PRIu64 " of %s: %" PRIu32 " parts, %s", checkpoint->sequence, actor,
+               checkpoint->part_count, show_size(checkpoint->size, size, sizeof size));
+        if (checkpoint->whole) {
+            show_hlc(", as of ", checkpoint->newest_hlc);
+        } else {
+            fputs(", not whole", stdout);
+        }
+        putchar('\n');
+    }
+    return all;
+}
+
+/* One cluster. */
+static int list_one(struct archive_command *command, json_t *clusters)
+{
+    struct archive_catalog catalog;
+
+    int rc = access_catalog(&command->access, command->cluster, &catalog);
+    if (rc != 0) {
+        return archive_failed(command, rc);
+    }
+    put_cluster(command);
+    if (!command->ctl->json) {
+        printf("cluster %s\n", command->cluster_hex);
+    }
+    json_t *logs = list_logs(command, &catalog);
+    json_t *checkpoints = list_checkpoints(command, &catalog);
+    json_array_append_new(clusters, json_pack("{s:s, s:o, s:o}", "cluster", command->cluster_hex,
+                                              "logs", logs, "checkpoints", checkpoints));
+    catalog_fini(&catalog);
+    return CTL_OK;
+}
+
+static int list_all(struct archive_command *command, json_t *clusters)
+{
+    const uint8_t *after = NULL;
+    uint8_t last[CLUSTER_ID_BYTES];
+    int code = CTL_OK, rc;
+
+    if (command->cluster_text != NULL) {
+        code = find_cluster(command);
+        return code != CTL_OK ? code : list_one(command, clusters);
+    }
+    while (code == CTL_OK &&
+           (rc = access_next_cluster(&command->access, after, command->cluster)) != -ENOENT) {
+        if (rc != 0) {
+            return archive_failed(command, rc);
+        }
+        memcpy(last, command->cluster, sizeof last);
+        after = last;
+        code = list_one(command, clusters);
+    }
+    return code;
+}
+
+int archive_ls_run(struct ctl *ctl, int argc, char **argv)
+{
+    struct archive_command command = {.ctl = ctl};
+    const struct option options[] = {
+        ARCHIVE_OPTIONS(&command),
+        {NULL, OPTION_FLAG, NULL},
+    };
+    struct text_list operands;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = open_archive(&command, ctl, operands.items[0]);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    json_t *clusters = json_array();
+    rc = list_all(&command, clusters);
+    archive_end(&command);
+    if (rc == CTL_OK && ctl->json) {
+        return ctl_print_json(json_pack("{s:o}", "clusters", clusters));
+    }
+    json_decref(clusters);
+    return rc;
+}

@@ -1,0 +1,108 @@
+/* belayctl archive restore: where it is, in a file, so that one that was cut short goes on. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "archive_restore.h"
+
+enum { SHORT_DIGITS = 8 };
+
+static const char form[] = "belay restore 1\n"
+                           "cluster %s\n"
+                           "as_of_ms %" PRIu64 "\n"
+                           "next_slot %" PRIu32 "\n"
+                           "sessions %" PRIu64 "\n"
+                           "tombstones %" PRIu64 "\n"
+                           "expired %" PRIu64 "\n"
+                           "left %" PRIu64 "\n"
+                           "refused %" PRIu64 "\n"
+                           "damaged %" PRIu64 "\n"
+                           "end\n";
+
+static int print_state(const struct restore *restore, FILE *to)
+{
+    const struct restore_state *done = &restore->done;
+
+    return fprintf(to, form, restore->command.cluster_hex, done->as_of_ms, done->next_slot,
+                   done->sessions, done->tombstones, done->expired, done->left, done->refused,
+                   done->damaged);
+}
+
+/* What the file says. Returns whether it is one, whole. */
+static bool read_state(FILE *from, char cluster[CLUSTER_HEX_BYTES], struct restore_state *state)
+{
+    char end[8] = "";
+    int fields =
+        fscanf(from,
+               "belay restore 1 cluster %32s as_of_ms %" SCNu64 " next_slot %" SCNu32
+               " sessions %" SCNu64 " tombstones %" SCNu64 " expired %" SCNu64 " left %" SCNu64
+               " refused %" SCNu64 " damaged %" SCNu64 " %7s",
+               cluster, &state->as_of_ms, &state->next_slot, &state->sessions, &state->tombstones,
+               &state->expired, &state->left, &state->refused, &state->damaged, end);
+
+    return fields == 10 && strcmp(end, "end") == 0 && state->next_slot <= SLOT_COUNT;
+}
+
+static int refused(struct restore *restore, const char *why)
+{
+    return archive_refused(&restore->command, "%s: %s", restore->state_path, why);
+}
+
+int restore_load(struct restore *restore)
+{
+    struct archive_command *command = &restore->command;
+    struct restore_state state = {.as_of_ms = 0};
+    char cluster[CLUSTER_HEX_BYTES];
+
+    if (restore->state_text != NULL) {
+        snprintf(restore->state_path, sizeof restore->state_path, "%s", restore->state_text);
+    } else {
+        snprintf(restore->state_path, sizeof restore->state_path, "belay-restore-%.*s",
+                 SHORT_DIGITS, command->cluster_hex);
+    }
+    FILE *file = fopen(restore->state_path, "r");
+    if (file == NULL) {
+        return errno == ENOENT ? CTL_OK : refused(restore, strerror(errno));
+    }
+    bool good = read_state(file, cluster, &state);
+    fclose(file);
+    if (!good) {
+        return refused(restore, "not what a restore has left; name another file with --state");
+    }
+    if (strcmp(cluster, command->cluster_hex) != 0) {
+        return refused(restore,
+                       "a restore of another cluster has left it; name another with --state");
+    }
+    if (restore->as_of_text != NULL && state.as_of_ms != restore->done.as_of_ms) {
+        return refused(restore, "a restore as of another time has left it: leave out --as-of to go "
+                                "on with that, or remove the file");
+    }
+    restore->done = state;
+    restore->resumed = true;
+    return CTL_OK;
+}
+
+/* Written beside it, made durable, then named. */
+int restore_keep(struct restore *restore)
+{
+    char path[RESTORE_PATH_BYTES + 8];
+    bool good = false;
+
+    snprintf(path, sizeof path, "%s.new", restore->state_path);
+    FILE *file = fopen(path, "w");
+    if (file != NULL) {
+        good = print_state(restore, file) > 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
+        good = fclose(file) == 0 && good;
+    }
+    if (!good || rename(path, restore->state_path) != 0) {
+        return refused(restore, strerror(errno));
+    }
+    return CTL_OK;
+}
+
+void restore_forget(struct restore *restore)
+{
+    unlink(restore->state_path);
+}

@@ -1,0 +1,69 @@
+/* belayctl archive restore: what its parts share. */
+#ifndef BELAYCTL_ARCHIVE_RESTORE_H
+#define BELAYCTL_ARCHIVE_RESTORE_H
+
+#include "archive.h"
+
+enum {
+    RESTORE_RANGE_BYTES =
+        64 * 1024 * 1024, /* Raw bytes of the archive that are worked on at a time. */
+    RESTORE_PATH_BYTES = 4096,
+};
+
+/* What is done, and what a restore that was cut short goes on from. */
+struct restore_state {
+    uint64_t as_of_ms;  /* 0: all that there is. */
+    uint32_t next_slot; /* All before it are done. */
+    uint64_t sessions, tombstones, expired, left, refused;
+    uint64_t damaged; /* Told until then. */
+};
+
+struct flight;
+
+struct restore {
+    struct archive_command command;
+    const char *from, *as_of_text, *state_text, *session, *prefix, *output;
+    bool force, dry_run, undelete;
+    struct archive_catalog catalog;
+    struct archive_reading reading;
+    struct archive_state state;
+    struct belay_client *client;
+    struct progress progress;
+    struct restore_state done;
+    char state_path[RESTORE_PATH_BYTES];
+    bool resumed;
+    uint64_t now_ms; /* When it began. */
+    uint64_t bytes_done, begun_ms, told_ms;
+    struct buffer record;
+    int code; /* CTL_OK as long as it goes on. */
+    /* Requests under way. */
+    size_t flying, flying_bytes;
+    struct flight *again; /* Those to be sent once more. */
+    uint64_t trouble_since_ms;
+    uint32_t pause_ms;
+};
+
+/* The time as of which it restores. */
+uint64_t restore_as_of_hlc(const struct restore *restore);
+
+/* ---- archive_flight.c: records on their way into the cluster ---- */
+
+/* Send a session's record; it is copied. What goes wrong for good sets restore->code, with a message printed, or counts
+ * as refused. */
+void restore_send(struct restore *restore, struct bytes key, struct bytes record);
+/* Wait until all have arrived. */
+void restore_land(struct restore *restore);
+
+/* ---- archive_progress.c: where it is ---- */
+
+/* Read what a restore of the same archive left. Returns CTL_OK with `resumed` set accordingly, or an exit code. */
+int restore_load(struct restore *restore);
+/* Keep it. Returns CTL_OK or an exit code. */
+int restore_keep(struct restore *restore);
+void restore_forget(struct restore *restore);
+
+/* ---- archive_select.c: one session, or those of a prefix ---- */
+
+int restore_select(struct restore *restore);
+
+#endif

@@ -1,0 +1,247 @@
+/* belayctl archive verify: every byte of every object, and that nothing is missing between them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive.h"
+
+struct verify {
+    struct archive_command command;
+    struct archive_catalog catalog;
+    struct archive_state state; /* Of one block at a time: its records pass all checks. */
+    struct buffer stored, raw;
+    struct progress progress;
+    uint64_t objects, bytes, records, gaps;
+};
+
+static void tell(struct verify *verify, const struct archive_name *name, const char *why,
+                 uint16_t first, uint16_t last)
+{
+    char text[ARCHIVE_NAME_BYTES];
+
+    progress_end(&verify->progress);
+    archive_name_put(text, name);
+    archive_tell_damaged(&verify->command, text, why, first, last);
+}
+
+/* Are these errors of the object, not of the way to it? */
+static bool is_damage(int rc)
+{
+    return rc == -EBADMSG || rc == -EPROTONOSUPPORT || rc == -ENOENT || rc == -ENOKEY ||
+           rc == -EKEYREJECTED;
+}
+
+static int check_block(struct verify *verify, struct archive_reader *reader, uint32_t block,
+                       struct bytes stored)
+{
+    struct archive_record record;
+    struct archive_walk walk;
+
+    int rc = archive_reader_block(reader, block, stored, &verify->raw);
+    if (rc != 0) {
+        return rc;
+    }
+    archive_state_clear(&verify->state);
+    archive_walk_init(&walk, &reader->blocks[block], buffer_bytes(&verify->raw));
+    while ((rc = archive_walk_next(&walk, &record)) == 1) {
+        rc = archive_state_add(&verify->state, &record, STATE_LOG);
+        if (rc != 0) {
+            return rc;
+        }
+        verify->records++;
+    }
+    return rc;
+}
+
+/* Returns 0, having told what is damaged; or an error that ends it. */
+static int check_object(struct verify *verify, const struct archive_name *name, uint64_t size)
+{
+    struct archive_access *access = &verify->command.access;
+    struct archive_reader *reader = NULL;
+    char text[ARCHIVE_NAME_BYTES];
+    struct bytes stored;
+
+    verify->objects++;
+    verify->bytes += size;
+    progress_update(&verify->progress, verify->objects);
+    archive_name_put(text, name);
+    int rc = access->port.open(&access->port, name, size, &reader);
+    if (rc == 0) {
+        rc = access_get(access, text, 0, ARCHIVE_HEADER_BYTES, &verify->stored);
+        rc = rc != 0 ? rc : archive_reader_check_header(reader, buffer_bytes(&verify->stored));
+    }
+    if (rc != 0) {
+        if (is_damage(rc)) {
+            tell(verify, name, access_error(rc), 0, SLOT_COUNT - 1);
+            return 0;
+        }
+        return rc;
+    }
+    for (uint32_t i = 0; i < reader->block_count; i++) {
+        rc = access_blocks(access, i, 1, &verify->stored, &stored);
+        rc = rc != 0 ? rc : check_block(verify, reader, i, stored);
+        if (rc != 0 && !is_damage(rc)) {
+            return rc;
+        }
+        if (rc != 0) {
+            tell(verify, name, access_error(rc), reader->blocks[i].first_slot,
+                 reader->blocks[i].last_slot);
+        }
+    }
+    return 0;
+}
+
+struct found {
+    struct verify *verify;
+    size_t count, capacity;
+    struct found_object {
+        struct archive_name name;
+        uint64_t size;
+    } * objects;
+};
+
+static int take_name(void *context, const char *text, uint64_t size)
+{
+    struct found *found = context;
+    struct archive_name name;
+
+    if (archive_name_parse(text, &name) != 0) {
+        return 0;
+    }
+    if (found->count == found->capacity) {
+        size_t capacity = found->capacity * 2 + 64;
+        struct found_object *objects = realloc(found->objects, capacity * sizeof *objects);
+        if (objects == NULL) {
+            return -ENOMEM;
+        }
+        found->objects = objects;
+        found->capacity = capacity;
+    }
+    found->objects[found->count++] = (struct found_object){name, size};
+    return 0;
+}
+
+static int check_objects(struct verify *verify)
+{
+    struct archive_command *command = &verify->command;
+    struct found found = {.verify = verify};
+    char prefix[CLUSTER_HEX_BYTES + 1];
+
+    snprintf(prefix, sizeof prefix, "%s/", command->cluster_hex);
+    int rc = access_list(&command->access, prefix, take_name, &found);
+    progress_begin(&verify->progress, "objects", found.count);
+    for (size_t i = 0; i < found.count && rc == 0; i++) {
+        rc = check_object(verify, &found.objects[i].name, found.objects[i].size);
+    }
+    progress_end(&verify->progress);
+    free(found.objects);
+    return rc;
+}
+
+/* What is missing. */
+static int check_gaps(struct verify *verify, json_t *gaps)
+{
+    struct archive_command *command = &verify->command;
+    const struct archive_catalog *catalog = &verify->catalog;
+    struct catalog_gap gap;
+    struct seen cover;
+    char actor[32], time[64];
+    size_t at = 0;
+
+    int rc = seen_init(&cover, command->access.memory, SLOT_COUNT);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = catalog_plan(&verify->catalog, &command->access.port, UINT64_MAX, &cover);
+    seen_fini(&cover);
+    while (rc == 0 && catalog_next_gap(catalog, &at, &gap)) {
+        verify->gaps++;
+        archive_actor(gap.actor, actor, sizeof actor);
+        json_array_append_new(gaps, json_pack("{s:s, s:I, s:I, s:I}", "actor", actor, "first",
+                                              (json_int_t)gap.first, "last", (json_int_t)gap.last,
+                                              "closed_ms", (json_int_t)hlc_ms(gap.closed_hlc)));
+        fprintf(stderr,
+                "belayctl: archive verify: log of %s: %" PRIu64 " to %" PRIu64 " are missing",
+                actor, gap.first, gap.last);
+        if (gap.closed_hlc != 0) {
+            fprintf(stderr, "; a checkpoint has it as of %s",
+                    show_time(hlc_ms(gap.closed_hlc), time, sizeof time));
+        }
+        fputc('\n', stderr);
+    }
+    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        if (checkpoint->done_size != 0 && !checkpoint->whole && checkpoint->rc == 0) {
+            const struct archive_name name = catalog_done_name(catalog, checkpoint);
+            tell(verify, &name, "parts of this checkpoint are missing", 0, SLOT_COUNT - 1);
+        }
+    }
+    return rc;
+}
+
+static int report(struct verify *verify, json_t *gaps)
+{
+    const struct archive_command *command = &verify->command;
+    bool good = command->damaged == 0 && verify->gaps == 0;
+    char size[32], objects[32], records[32];
+
+    if (command->ctl->json) {
+        int rc = ctl_print_json(json_pack(
+            "{s:s, s:I, s:I, s:I, s:I, s:o}", "cluster", command->cluster_hex, "objects",
+            (json_int_t)verify->objects, "bytes", (json_int_t)verify->bytes, "records",
+            (json_int_t)verify->records, "damaged", (json_int_t)command->damaged, "gaps", gaps));
+        return good ? rc : CTL_REFUSED;
+    }
+    json_decref(gaps);
+    printf("%s: %s objects, %s, %s records; damaged %" PRIu64 ", gaps %" PRIu64 "\n",
+           command->cluster_hex, show_count(verify->objects, objects, sizeof objects),
+           show_size(verify->bytes, size, sizeof size),
+           show_count(verify->records, records, sizeof records), command->damaged, verify->gaps);
+    return good ? CTL_OK : CTL_REFUSED;
+}
+
+static int run(struct verify *verify)
+{
+    struct archive_command *command = &verify->command;
+    json_t *gaps = json_array();
+
+    int rc = check_objects(verify);
+    if (rc == 0 &&
+        (rc = access_catalog(&command->access, command->cluster, &verify->catalog)) == 0) {
+        rc = check_gaps(verify, gaps);
+        catalog_fini(&verify->catalog);
+    }
+    if (rc != 0) {
+        json_decref(gaps);
+        return archive_failed(command, rc);
+    }
+    return report(verify, gaps);
+}
+
+int archive_verify_run(struct ctl *ctl, int argc, char **argv)
+{
+    static struct verify verify;
+    const struct option options[] = {
+        ARCHIVE_OPTIONS(&verify.command),
+        {NULL, OPTION_FLAG, NULL},
+    };
+    struct text_list operands;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = archive_begin(&verify.command, ctl, operands.items[0]);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    verify.stored.memory = verify.raw.memory = verify.command.access.memory;
+    archive_state_init(&verify.state, verify.command.access.memory, UINT64_MAX, NULL, NULL);
+    rc = run(&verify);
+    archive_state_fini(&verify.state);
+    buffer_fini(&verify.stored);
+    buffer_fini(&verify.raw);
+    archive_end(&verify.command);
+    return rc;
+}
