@@ -358,10 +358,43 @@ static bool may_repeat(const struct shard_thread *thread, const struct move *mov
     return passes && !move->found && thread->now_us - move->begun_us < MOVE_PATIENCE_MS * 1000;
 }
 
+bool moves_is_final(enum status status)
+{
+    return status == STATUS_SESSION_TOO_LARGE || status == STATUS_TOO_MANY_FIELDS ||
+           status == STATUS_WRONG_TYPE || status == STATUS_INVALID || status == STATUS_DESTROYED ||
+           status == STATUS_DAMAGED;
+}
+
+static void tell_refused(struct shard_thread *thread, const struct move *move, enum status status)
+{
+    struct moves_found *moves = &thread->moves;
+    const uint32_t at = moves->refused_at++ % MOVES_REFUSED_MAX;
+
+    moves->refused[at].id = move->id;
+    moves->refused[at].until_us = thread->now_us + MOVES_REFUSED_MS * UINT64_C(1000);
+    shard_tell_refused(thread->shard, from_key(move), status);
+}
+
+static bool was_refused(const struct shard_thread *thread, uint64_t id)
+{
+    const struct moves_found *moves = &thread->moves;
+
+    for (uint32_t i = 0; i < MOVES_REFUSED_MAX; i++) {
+        if (moves->refused[i].id == id && thread->now_us < moves->refused[i].until_us) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* It will not. What was committed is left to whoever finds it. */
 static void fail(struct shard_thread *thread, struct move *move, enum status status)
 {
     bool is_committed = move->step > STEP_TAKE || move->unsure;
+
+    if (move->found && is_committed && moves_is_final(status)) {
+        tell_refused(thread, move, status);
+    }
 
     if (move->step == STEP_ARRIVE || move->step == STEP_FORGET) {
         end(thread, move, STATUS_OK, true); /* It was delivered. */
@@ -445,7 +478,7 @@ static bool has(const struct shard_thread *thread, uint64_t id)
 static void begin_found(struct shard_thread *thread, struct bytes letter_key)
 {
     uint64_t id = load_u64(letter_key.data + MOVE_KEY_BYTES - 8);
-    struct move *move = has(thread, id) ? NULL : make(thread);
+    struct move *move = has(thread, id) || was_refused(thread, id) ? NULL : make(thread);
 
     if (move != NULL) {
         move->id = id;

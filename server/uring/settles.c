@@ -169,14 +169,6 @@ static void onward(struct shard_thread *thread, struct settle *settle, struct by
     go_on(thread, settle, STEP_JOB);
 }
 
-/* Will the target never do it, however often it is asked? */
-static bool is_final(enum status status)
-{
-    return status == STATUS_SESSION_TOO_LARGE || status == STATUS_TOO_MANY_FIELDS ||
-           status == STATUS_WRONG_TYPE || status == STATUS_INVALID || status == STATUS_DESTROYED ||
-           status == STATUS_DAMAGED;
-}
-
 static void answered(struct shard_thread *thread, struct task *task,
                      const struct task_answer *answer)
 {
@@ -193,7 +185,7 @@ static void answered(struct shard_thread *thread, struct task *task,
         next(thread, settle);
     } else if (settle->step == STEP_JOB && answer->status == STATUS_OK && what == RENAME_MOVED) {
         onward(thread, settle, rest);
-    } else if (settle->step == STEP_JOB && is_final(answer->status)) {
+    } else if (settle->step == STEP_JOB && moves_is_final(answer->status)) {
         shard_tell_refused(thread->shard, bytes_of(settle->key, settle->size), answer->status);
         next(thread, settle);
     } else {

@@ -122,6 +122,8 @@ static struct bytes name_of(const char *what, uint32_t number)
     return bytes_of(name_room, (size_t)size);
 }
 
+static bool damages; /* What the letters have. */
+
 /* A letter, and the alias beside it. */
 static void give_letter(struct plane_kit *node, uint64_t id, struct bytes name, struct bytes to)
 {
@@ -130,7 +132,9 @@ static void give_letter(struct plane_kit *node, uint64_t id, struct bytes name, 
 
     struct bytes key = move_letter_key(tags[slot_of_key(name)], id, room);
     set_field(&old, name, 1, then_ms, "f", "treasure");
+    old.data[0] |= damages ? RECORD_FLOOR : 0;
     make_letter(&letter, key, &old, to, id);
+    old.data[0] &= (uint8_t) ~(damages ? RECORD_FLOOR : 0);
     rename_to(&old, 1, then_ms + 1, id, to, (struct stamp){0, {0, 0}});
     give(node, name, &old);
     give(node, key, &letter);
@@ -366,7 +370,7 @@ static void test_a_pile_of_letters(void **state)
 
 /* ---- What a target refuses for good ---- */
 
-static _Atomic uint32_t refusals;
+static _Atomic uint32_t refusals, damaged;
 
 static void count_refusals(void *context, uint32_t shard, enum trace_event event, uint64_t a,
                            struct bytes about)
@@ -375,14 +379,20 @@ static void count_refusals(void *context, uint32_t shard, enum trace_event event
     (void)shard;
     (void)a;
     if (event == TRACE_RENAME_REFUSED) {
-        assert_bytes_equal(about, text("TOO_MANY_FIELDS"));
-        atomic_fetch_add(&refusals, 1);
+        bool is_damage = bytes_equal(about, text("DAMAGED"));
+        assert_true(is_damage || bytes_equal(about, text("TOO_MANY_FIELDS")));
+        atomic_fetch_add(is_damage ? &damaged : &refusals, 1);
     }
 }
 
 /* Late writes that there is no room for, and letters that are looked at some looks later. */
 static void restore_refused(struct plane_kit *node)
 {
+    if (is_first(node, text("damaged"))) {
+        damages = true;
+        give_letter(node, 9000, text("damaged"), text("damaged-new"));
+        damages = false;
+    }
     for (uint32_t number = 0; number < STORIES; number++) {
         restore_late(node, number, false);
         then_ms += 2000;
@@ -407,13 +417,14 @@ static void test_refused_for_good(void **state)
     }
     planes_kit_start(&kit, 2);
     plane_client_connect(&client, &kit.nodes[0]);
-    while (atomic_load(&refusals) < STORIES) {
+    while (atomic_load(&refusals) < STORIES || atomic_load(&damaged) == 0) {
         usleep(1000);
     }
     for (uint32_t number = 0; number < STORIES; number++) {
         await(&client, name_of("letter-new", number), "f", "treasure");
     }
     assert_in_range(atomic_load(&refusals), STORIES, 3 * STORIES); /* Not for ever. */
+    assert_in_range(atomic_load(&damaged), 1, 2);
     for (uint32_t number = 0; number < STORIES; number++) {
         await(&client, name_of("late-new", number), "f", "treasure");
         await(&client, name_of("late-new", number), "g", NULL);
