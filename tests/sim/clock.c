@@ -6,6 +6,11 @@
 
 static const uint64_t epoch_ms = UINT64_C(1700000000000);
 
+uint64_t sim_clock_true_ms(const struct sim *sim)
+{
+    return epoch_ms + sim->now_us / 1000;
+}
+
 static int64_t between(struct sim *sim, int64_t most)
 {
     return (int64_t)sim_between(sim, SIM_RANDOM_CLOCK, 0, (uint64_t)(2 * most)) - most;
@@ -33,6 +38,14 @@ uint64_t sim_clock_system_ms(void *system, int clock_id)
     uint64_t boot_ms = sim_clock_boot_us(clock) / 1000;
 
     return clock_id == CLOCK_REALTIME ? epoch_ms + boot_ms + (uint64_t)clock->offset_ms : boot_ms;
+}
+
+void sim_clock_set(struct sim *sim, struct sim_clock *clock, uint32_t off_ms_max)
+{
+    uint64_t now_ms = sim_clock_system_ms(clock, CLOCK_REALTIME);
+    int64_t off_ms = (int64_t)(sim_clock_true_ms(sim) - now_ms);
+
+    clock->offset_ms += off_ms + between(sim, off_ms_max);
 }
 
 void sim_clock_jump(struct sim *sim, struct sim_clock *clock)

@@ -71,6 +71,18 @@ void cluster_check_node(struct cluster_node *node)
     *leader = node->copies->number;
 }
 
+/* Only an owner serves, by the map that it knows; but for reads of any copy only once it has what the others have. */
+void cluster_check_serves(const struct cluster_node *node, uint32_t slot, bool any)
+{
+    const struct copies_node *copies = node->copies;
+
+    SIM_CHECK("owner",
+              slot_owners_has(&copies->table->owners[slot], copies->number) &&
+                  (any || replication_is_level(copies->replication, slot)),
+              "node %u serves slot %u of epoch %" PRIu64 ", which is not its own, or not level",
+              node->place, slot, copies->table->epoch);
+}
+
 /* ---- What is read ---- */
 
 /* Is the answer to a read that its client does not wait for any more? */

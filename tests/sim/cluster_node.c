@@ -371,7 +371,7 @@ void cluster_node_run(struct cluster_node *node, struct bytes seed)
         .replicas = cluster_scenario_of(node->sim)->copies.replicas,
         .seed = seed,
         .store = &node->file.store,
-        .memory = &heap,
+        .memory = &node->memory.memory,
         .logger = &node->logger,
         .port = {port_send, port_map, port_committed, port_wake_in, node},
     };
@@ -401,16 +401,12 @@ void cluster_node_run(struct cluster_node *node, struct bytes seed)
 
 void cluster_node_stop(struct cluster_node *node, enum sim_stop stop)
 {
-    struct sim_disk *disk = node->file.disk;
-
     if (node->cluster == NULL) {
         return;
     }
-    if (stop == SIM_STOP_CLEAN) {
-        sim_disk_settle(disk, disk->size);
-    }
     cluster_destroy(node->cluster);
     node->cluster = NULL;
+    sim_memory_check_end(&node->memory);
     copies_node_stop(node->copies, stop);
 }
 
@@ -422,6 +418,7 @@ void cluster_node_init(struct cluster_node *node, struct sim *sim, uint32_t plac
     node->place = place;
     node->copies = &scenario->copies.nodes[place];
     copies_node_init(node->copies, sim, place);
+    sim_memory_init(&node->memory, "control plane", place, CLUSTER_SIM_BYTES_MAX);
     logger_init(&node->logger, scenario->null_fd, LOG_FORM_TEXT, LOG_LEVEL_ERROR, logger_clock,
                 node);
     for (int i = 0; i < 2; i++) {

@@ -281,6 +281,7 @@ void cluster_requests_receive(struct cluster_node *node, const struct cluster_re
 
     sim_note(node->sim, "route", node->place, request->key, (uint64_t)route);
     if (route == ROUTE_LOCAL) {
+        cluster_check_serves(node, slot, here);
         execute(node, request);
     } else if (route == ROUTE_WAIT) {
         wait(node, request);

@@ -1,7 +1,6 @@
 #include "cluster_scenario.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,25 +18,17 @@ enum {
 
 static void begin(struct sim *sim)
 {
-    struct cluster_scenario *scenario = sim_more(NULL, sizeof *scenario);
+    struct cluster_scenario *scenario = cluster_scenario_of(sim);
 
-    memset(scenario, 0, sizeof *scenario);
-    sim->context = scenario;
-    sim->net.streams = true;
     scenario->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     scenario->copies.tombstone_ms = TOMBSTONE_MS;
     scenario->copies.replicas = 2 + (uint32_t)sim_between(sim, SIM_RANDOM_NODES, 0, 1);
     scenario->copies.knows = cluster_knows;
     scenario->copies.level = cluster_levels;
-    bool skewed = sim_chance(sim, SIM_RANDOM_NODES, 50);
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         cluster_node_init(&scenario->nodes[i], sim, i);
-        /* Nodes whose clocks are far apart do not talk to each other. */
-        sim->nodes[i].clock.offset_ms = skewed ? sim->nodes[i].clock.offset_ms : 0;
-        sim->nodes[i].clock.offset_ms -= (int64_t)(sim->nodes[i].clock.boot_us / 1000);
-        sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 50);
     }
-    scenario->skew_ms = (skewed ? 2 * SIM_CLOCK_SKEW_MS_MAX : 0) + CLUSTER_SIM_DRIFT_MS;
+    scenario->skew_ms = 2 * sim->skew_ms + SIM_CLOCK_DRIFT_MS_MAX;
     scenario->copies.nodes[1].founds = true;
     scenario->copies.nodes[1].number = 1;
     cluster_clients_begin(sim);
@@ -49,11 +40,9 @@ static void end(struct sim *sim)
     struct cluster_scenario *scenario = cluster_scenario_of(sim);
 
     for (uint32_t i = 1; i <= sim->node_count; i++) {
-        sim_stop(sim, i, SIM_STOP_CLEAN);
         cluster_node_fini(&scenario->nodes[i]);
     }
     close(scenario->null_fd);
-    free(scenario);
 }
 
 static void start(struct sim *sim, uint32_t place)
@@ -133,9 +122,15 @@ static void written(struct sim *sim, struct sim_disk *disk, bool good)
     }
 }
 
+/* Maps are looked at when they come, versions with each tick. */
 static void check(struct sim *sim)
 {
-    (void)sim; /* Maps are looked at when they come, versions with each tick. */
+    struct cluster_scenario *scenario = cluster_scenario_of(sim);
+
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        copies_node_check(scenario->nodes[i].copies);
+        sim_memory_check(&scenario->nodes[i].memory);
+    }
 }
 
 /* Is everybody up and in, do all have the same map, and does each slot belong to whom it should? */
@@ -163,15 +158,15 @@ static bool is_calm(struct sim *sim)
 {
     struct cluster_scenario *scenario = cluster_scenario_of(sim);
 
-    if (!cluster_clients_are_done(scenario) || !maps_are_settled(sim)) {
+    if (!cluster_clients_are_done(scenario)) {
+        sim->unsettled = "a client waits";
         return false;
     }
-    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
-        if (!copies_are_level(&scenario->copies, key)) {
-            return false;
-        }
+    if (!maps_are_settled(sim)) {
+        sim->unsettled = "not everybody is in, or slots are still to move";
+        return false;
     }
-    return true;
+    return copies_are_level(sim);
 }
 
 /* And is it so for a while? What was under way may still take somebody out who is there again. */
@@ -198,15 +193,13 @@ static void check_end(struct sim *sim)
 const struct sim_scenario scenario_cluster = {
     .name = "cluster",
     .nodes_min = 3,
-    .nodes_max = 5,
+    .nodes_max = 7,
     .client_count = CLUSTER_SIM_CLIENTS,
+    .faults = NEMESIS_EVERYWHERE | NEMESIS_AMONG_NODES | NEMESIS_BIT(WIPE),
     .two_disks = true,
-    .faults = 1U << NEMESIS_CLEAN_STOP | 1U << NEMESIS_KILL | 1U << NEMESIS_MACHINE |
-              1U << NEMESIS_ALL_MACHINES | 1U << NEMESIS_WIPE | 1U << NEMESIS_PAUSE |
-              1U << NEMESIS_CUT | 1U << NEMESIS_ONE_WAY | 1U << NEMESIS_ISOLATE |
-              1U << NEMESIS_PARTITION | 1U << NEMESIS_BRIDGE | 1U << NEMESIS_BAD_NET |
-              1U << NEMESIS_DRIFT | 1U << NEMESIS_FULL | 1U << NEMESIS_FAILED_WRITE |
-              1U << NEMESIS_SLOW_DISK,
+    .kept_percent = 50,
+    .clocks_agree = true,
+    .context_bytes = sizeof(struct cluster_scenario),
     .quiet_us = QUIET_US,
     .trouble_us = TROUBLE_US,
     .settle_us = SETTLE_US,

@@ -30,8 +30,8 @@ enum {
     CLUSTER_SIM_DOWN_AFTER_MS = 600,
     CLUSTER_SIM_COOLDOWN_MS = 1000,
     CLUSTER_SIM_COOLDOWN_MS_MAX = 4000,
-    CLUSTER_SIM_DRIFT_MS = 100, /* More than clocks drift in a run. */
-    CLUSTER_SIM_SKEW_MS = 2 * SIM_CLOCK_SKEW_MS_MAX + CLUSTER_SIM_DRIFT_MS,
+    CLUSTER_SIM_SKEW_MS = 2 * SIM_CLOCK_SKEW_MS_MAX + SIM_CLOCK_DRIFT_MS_MAX,
+    CLUSTER_SIM_BYTES_MAX = 16 * 1024 * 1024, /* Of a node's control plane. */
 };
 
 /* Beside enum copies_message. */
@@ -78,6 +78,7 @@ struct cluster_node {
     uint32_t place;
     struct copies_node *copies; /* The rest of it. */
     struct logger logger;
+    struct sim_memory memory; /* Of its control plane. */
     struct raft_file file;
     struct cluster *cluster; /* NULL: it is down, or no member yet. */
     struct slot_table *tables[2];
@@ -188,6 +189,8 @@ bool cluster_clients_are_done(const struct cluster_scenario *scenario);
 void cluster_check_map(struct cluster_node *node, const struct map *map);
 /* After each event of a node's control plane. */
 void cluster_check_node(struct cluster_node *node);
+/* A node executes a request for this slot; `any`: of those that any copy may answer. */
+void cluster_check_serves(const struct cluster_node *node, uint32_t slot, bool any);
 /* A write was done at a node, not as a repeated one. */
 void cluster_check_write(const struct cluster_node *node, const struct cluster_request *request);
 /* A key is used, or read: a GET is answered so at a node. */

@@ -21,6 +21,11 @@ static struct sim_disk *disk_of(struct copies_node *node)
     return &node->sim->nodes[node->node].disk;
 }
 
+static struct sim_log *log_of(struct copies_node *node)
+{
+    return &node->sim->nodes[node->node].log;
+}
+
 uint64_t copies_node_now_us(const struct copies_node *node)
 {
     return sim_clock_boot_us(&node->sim->nodes[node->node].clock);
@@ -36,6 +41,11 @@ struct bytes copies_key(uint32_t key)
     static char names[COPIES_KEYS][8] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
 
     return bytes_of_string(names[key]);
+}
+
+uint32_t copies_key_of(struct bytes name)
+{
+    return (uint32_t)name.data[0] - 'a';
 }
 
 uint64_t copies_position(uint32_t key)
@@ -88,38 +98,6 @@ static void keep_seen(struct copies_node *node)
 
 /* ---- The log ---- */
 
-static void interval_over(struct sim *sim, const struct sim_event *event);
-
-static void write_log(struct copies_node *node)
-{
-    struct sim_disk *disk = disk_of(node);
-
-    if (!disk->writing) {
-        node->timed = false;
-        sim_disk_write(node->sim, disk);
-    }
-}
-
-static void interval_over(struct sim *sim, const struct sim_event *event)
-{
-    write_log(&copies_scenario_of(sim)->nodes[event->end]);
-}
-
-static void hurry(struct log_port *log)
-{
-    write_log(OF(copies_node, log, log));
-}
-
-static void seal(struct log_port *log)
-{
-    (void)log;
-}
-
-static struct log_epoch epoch_of(const struct copies_node *node)
-{
-    return node->epochs[node->epoch_count - 1].epoch;
-}
-
 static void note_append(struct copies_node *node, size_t end)
 {
     if (node->append_count == node->append_capacity) {
@@ -129,114 +107,44 @@ static void note_append(struct copies_node *node, size_t end)
     node->appends[node->append_count++] = (struct copies_append){end, node->sim->now_us};
 }
 
-static int append(struct log_port *log, uint8_t kind, struct log_subject subject,
-                  const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
+/* A slot that is dropped counts as not seen (server/core/shard_seen.c), and may come again as it was. */
+static void appended(struct sim_log *log, uint8_t kind)
 {
-    struct copies_node *node = OF(copies_node, log, log);
-    struct sim_disk *disk = disk_of(node);
-    uint64_t body = 0;
-    size_t size = 0, before = disk->writing ? disk->writing_end : disk->durable;
+    struct copies_node *node = &copies_scenario_of(log->sim)->nodes[log->node];
 
-    for (uint32_t i = 0; i < part_count; i++) {
-        body += parts[i].size;
-    }
-    uint8_t *bytes = sim_more(NULL, log_record_size(0) + log_record_size(body));
-    if (node->marked <= before) { /* The first one after a device write began. */
-        log_mark_put(bytes, epoch_of(node), disk->size);
-        size = log_record_size(0);
-    }
-    log_record_put(bytes + size, epoch_of(node), kind, subject.position, parts, part_count);
-    size += log_record_size(body);
-    if (kind ==
-        LOG_DROP) { /* Then nothing of its slot counts as seen (server/core/shard_seen.c). */
+    if (kind == LOG_DROP) {
         node->seen.size = 0;
         node->next_seen_lsn = 0;
-        memset(node->version_bytes, 0,
-               sizeof node->version_bytes); /* It may come again as it was. */
+        memset(node->version_bytes, 0, sizeof node->version_bytes);
     }
-    int rc = disk->size - disk->durable > COPIES_WAITING_BYTES_MAX
-                 ? -EAGAIN
-                 : sim_disk_append(disk, bytes_of(bytes, size));
-    free(bytes);
-    if (rc != 0) {
-        return rc;
-    }
-    node->marked = disk->size;
-    *lsn = disk->size;
-    note_append(node, disk->size);
-    if (!node->timed) {
-        node->timed = true;
-        sim_after(node->sim, COPIES_LOG_INTERVAL_US, node->node, "interval", interval_over, 0, 0);
-    }
-    return disk->kept ? 0 : 1;
+    note_append(node, disk_of(node)->size);
 }
 
 void copies_node_written(struct copies_node *node, bool good)
 {
-    struct sim_disk *disk = disk_of(node);
-
     copies_node_wakes(node);
-    if (!good) {
+    if (good) {
+        shard_log_durable(node->shard, disk_of(node)->durable, copies_node_now_us(node));
+        keep_seen(node);
+    } else {
         shard_log_failed(node->shard, "the simulator's device failed");
-        return;
     }
-    shard_log_durable(node->shard, disk->durable, copies_node_now_us(node));
-    keep_seen(node);
-    if (disk->size > disk->durable) {
-        write_log(node);
-    }
+    sim_log_written(log_of(node), good);
     copies_node_turn(node);
 }
 
-static int give(struct copies_node *node, const struct log_record *record)
+static void give(void *context, size_t at, const struct log_record *record)
 {
-    switch (record->kind) {
-    case LOG_FULL:
-        return shard_restore_record(node->shard, record->body);
-    case LOG_DELTA:
-        return shard_restore_delta(node->shard, record->body);
-    case LOG_TOUCH:
-        return shard_restore_touch(node->shard, record->body) == -EBADMSG ? -EBADMSG : 0;
-    case LOG_BURY:
-        return shard_restore_bury(node->shard, record->body);
-    case LOG_DROP:
-        return shard_restore_drop(node->shard, record->body);
-    default:
-        return 0;
-    }
-}
+    const struct copies_node *node = context;
 
-/* Give all that can be read. Returns where that ends. */
-static size_t replay(struct copies_node *node)
-{
-    const struct sim_disk *disk = disk_of(node);
-    size_t at = 0;
-
-    for (uint32_t i = 0; i < node->epoch_count; i++) {
-        size_t end = i + 1 < node->epoch_count ? node->epochs[i + 1].at : disk->size;
-        for (at = node->epochs[i].at; at < end;) {
-            struct log_record record;
-            int64_t size = log_record_parse(bytes_of(disk->data + at, disk->size - at),
-                                            node->epochs[i].epoch, &record);
-            if (size <= 0) {
-                return at;
-            }
-            int rc = give(node, &record);
-            SIM_CHECK("restore", rc == 0, "node %u: a record of kind %u: %s", node->node,
-                      record.kind, strerror(-rc));
-            at += (size_t)size;
-        }
-    }
-    return at;
+    (void)at;
+    sim_log_give(node->shard, record);
 }
 
 static void restore(struct copies_node *node)
 {
-    struct sim_disk *disk = disk_of(node);
-    size_t durable = disk->durable, end = replay(node), left = 0;
+    size_t end = sim_log_walk(log_of(node), disk_of(node)->size, give, node), left = 0;
 
-    SIM_CHECK("log", end >= durable, "of %zu durable bytes %zu can be read", durable, end);
-    sim_disk_settle(disk, end);
     while (left < node->append_count && node->appends[left].end <= end) {
         left++;
     }
@@ -245,12 +153,7 @@ static void restore(struct copies_node *node)
                            false);
     }
     node->append_count = left;
-    assert(node->epoch_count < COPIES_EPOCHS_MAX);
-    node->epochs[node->epoch_count++] = (struct copies_epoch){
-        .epoch = {.number = node->epoch_count,
-                  .salt = (uint32_t)sim_random(node->sim, SIM_RANDOM_NODES)},
-        .at = disk->size,
-    };
+    sim_log_begin(log_of(node), end);
 }
 
 /* ---- Answers ---- */
@@ -296,6 +199,20 @@ static void release(struct door *door, uint64_t ticket, enum status status, enum
     sim_note(node->sim, "release", node->node, node->held[i].write, level);
     if (status == STATUS_OK) {
         copies_oracle_acked(node->sim, node->held[i].write, level);
+    }
+}
+
+static void trace(struct tracer *tracer, enum trace_event event, uint64_t a, struct bytes text)
+{
+    struct copies_node *node = OF(copies_node, tracer, tracer);
+
+    sim_note(node->sim, "trace", node->node, event, a);
+    if (event != TRACE_SESSION_EXPIRED) {
+        return;
+    }
+    sim_count(node->sim, SIM_EXPIRIES);
+    if (node->ticks) { /* Else a write or a copy found it so. */
+        copies_oracle_buried(node, copies_key_of(text));
     }
 }
 
@@ -395,14 +312,34 @@ void copies_node_turn(struct copies_node *node)
     (void)replication_tick(node->replication, copies_node_now_ms(node), copies_node_now_us(node));
 }
 
+void copies_node_check(const struct copies_node *node)
+{
+    sim_memory_check(&node->shard_memory);
+    sim_memory_check(&node->replication_memory);
+}
+
 /* ---- Start and stop ---- */
+
+/* What anybody does to the system's clock does not reach a node that runs, and what it took from others does not drive
+ * its clock away. */
+static void check_clock(const struct copies_node *node)
+{
+    int64_t off_ms = (int64_t)(copies_node_now_ms(node) - sim_clock_true_ms(node->sim));
+    int64_t most_ms = (int64_t)node->sim->skew_ms + SIM_CLOCK_DRIFT_MS_MAX;
+
+    SIM_CHECK("clock", off_ms >= -most_ms && off_ms <= most_ms,
+              "node %u: its clock is %" PRId64 " ms off", node->node, off_ms);
+}
 
 static void tick(struct sim *sim, const struct sim_event *event)
 {
     struct copies_node *node = &copies_scenario_of(sim)->nodes[event->end];
 
+    check_clock(node);
     copies_node_wakes(node);
+    node->ticks = true;
     (void)shard_tick(node->shard, copies_node_now_ms(node), TICK_BUDGET_US);
+    node->ticks = false;
     copies_node_turn(node);
     copies_oracle_look(node);
     save_seen(node);
@@ -416,8 +353,12 @@ void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t place)
     node->node = place;
     node->clean = true;
     node->seen.memory = node->next_seen.memory = &heap;
-    node->log = (struct log_port){.append = append, .hurry = hurry, .seal = seal};
+    log_of(node)->appended = appended;
+    log_of(node)->waiting_bytes_max = COPIES_WAITING_BYTES_MAX;
     node->door = (struct door){.reply = reply, .release = release};
+    node->tracer = (struct tracer){.event = trace};
+    sim_memory_init(&node->shard_memory, "shard", place, COPIES_SHARD_BYTES_MAX);
+    sim_memory_init(&node->replication_memory, "replication", place, COPIES_REPLICATION_BYTES_MAX);
 }
 
 void copies_node_fini(struct copies_node *node)
@@ -436,7 +377,7 @@ static void start_replication(struct copies_node *node)
         .lives = (uint64_t)node->run << 32,
         .window_bytes = WINDOW_BYTES,
         .round_ms = COPIES_ROUND_MS,
-        .memory = &heap,
+        .memory = &node->replication_memory.memory,
         .port = &node->port,
         .core = &node->core.port,
     };
@@ -473,7 +414,8 @@ void copies_node_wiped(struct copies_node *node, bool lost)
     if (lost && node->append_count > 0) {
         copies_oracle_lost(node, 0, node->sim->nodes[node->node].stopped_us, true);
     }
-    node->append_count = node->epoch_count = 0;
+    sim_log_wipe(log_of(node));
+    node->append_count = 0;
     node->number = node->start = node->run = 0;
     node->seen.size = 0;
     node->next_seen_lsn = 0;
@@ -485,7 +427,7 @@ void copies_node_wiped(struct copies_node *node, bool lost)
 void copies_node_open(struct copies_node *node)
 {
     struct policy row;
-    bool created = node->epoch_count == 0;
+    bool created = sim_log_is_new(log_of(node));
 
     policy_defaults(&row);
     row.rules.tombstone_keep_ms = copies_scenario_of(node->sim)->tombstone_ms;
@@ -501,14 +443,15 @@ void copies_node_open(struct copies_node *node)
         .hlc = node->clean_hlc,
         .gone_hlc = created ? 0 : hlc_of_ms(copies_node_now_ms(node)),
         .policies = &node->policies,
-        .memory = &heap,
-        .log = &node->log,
+        .memory = &node->shard_memory.memory,
+        .log = &log_of(node)->port,
         .door = &node->door,
+        .tracer = &node->tracer,
     };
     rc = shard_create(&options, &node->shard);
     assert(rc == 0);
-    node->clean = node->timed = false;
-    node->marked = 0;
+    node->clean = false;
+    sim_log_open(log_of(node));
     memset(node->held, 0, sizeof node->held);
     memset(node->version_bytes, 0, sizeof node->version_bytes);
     restore(node);
@@ -530,7 +473,6 @@ void copies_node_stop(struct copies_node *node, enum sim_stop stop)
     struct sim_disk *disk = disk_of(node);
 
     if (stop == SIM_STOP_CLEAN) {
-        sim_disk_settle(disk, disk->size);
         shard_log_durable(node->shard, disk->size, copies_node_now_us(node));
         node->clean = true;
     }
@@ -541,4 +483,6 @@ void copies_node_stop(struct copies_node *node, enum sim_stop stop)
     shard_destroy(node->shard);
     node->replication = NULL;
     node->shard = NULL;
+    sim_memory_check_end(&node->replication_memory);
+    sim_memory_check_end(&node->shard_memory);
 }

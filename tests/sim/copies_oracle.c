@@ -115,11 +115,13 @@ void copies_oracle_executed(struct copies_node *node, uint32_t number, uint64_t 
         doom(oracle_of(node), number);
     }
     write->executions++;
+    write->node = node->node;
     write->hlc = hlc > write->hlc ? hlc : write->hlc;
     write->now_ms = copies_node_now_ms(node);
     write->begun_us = node->sim->now_us;
     if (record_open(&opened, record, RECORD_FORMAT) == 0 && opened.birth_count > 0) {
         uint64_t birth_hlc = record_birth(&opened, 0).stamp.hlc;
+        write->births = opened.birth_count;
         if (write->executions == 1 || birth_hlc < write->birth_hlc) {
             write->birth_hlc = birth_hlc;
         }
@@ -209,6 +211,71 @@ bool copies_may_be_destroyed(const struct copies_oracle *oracle, const struct co
         }
     }
     return false;
+}
+
+/* ---- Deadlines ---- */
+
+/* May a session with this write be past its deadline: the one that it set, or that was set later? */
+static bool may_be_over(const struct copies_oracle *oracle, const struct copies_write *write,
+                        uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        const struct copies_write *other = &oracle->writes[i];
+        if (other->key == write->key && other->executions > 0 && !other->destroys &&
+            other->hlc >= write->hlc &&
+            (other->executions > 1 || now_ms >= other->now_ms + copies_ttl_ms(i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Has the node lost it that had it first? */
+static bool is_lost_there(const struct copies_oracle *oracle, const struct copies_write *write)
+{
+    for (uint32_t i = 0; i < oracle->loss_count; i++) {
+        const struct copies_loss *loss = &oracle->losses[i];
+        if (loss->node == write->node && loss->since_us <= write->acked_us &&
+            loss->until_us >= write->begun_us) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does the burial at this node, of all births up to this one, end the session of the write, though an owner had it? */
+static bool is_buried(struct copies_node *node, const struct copies_write *write,
+                      uint64_t death_hlc)
+{
+    struct copies_scenario *scenario = copies_scenario_of(node->sim);
+    uint32_t owner = scenario->nodes[write->node].number;
+
+    return write->level != 0 && !write->destroys && write->executions == 1 && write->births == 1 &&
+           write->birth_hlc <= death_hlc &&
+           slot_owners_has(&node->table->owners[slot_of_key(copies_key(write->key))], owner) &&
+           !is_lost_there(&scenario->oracle, write) &&
+           !copies_may_be_destroyed(&scenario->oracle, write);
+}
+
+/* All owners have to agree that it is over. */
+void copies_oracle_buried(struct copies_node *node, uint32_t key)
+{
+    const struct copies_oracle *oracle = oracle_of(node);
+    struct bytes record = copies_node_record(node, key);
+    uint64_t now_ms = copies_node_now_ms(node);
+    struct record opened;
+
+    if (record_open(&opened, record, RECORD_FORMAT) != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        const struct copies_write *write = &oracle->writes[i];
+        if (write->key == key && is_buried(node, write, opened.version.death.hlc)) {
+            SIM_CHECK("buried", may_be_over(oracle, write, now_ms),
+                      "node %u buries key %u before the deadline that write %u set", node->node,
+                      key, i);
+        }
+    }
 }
 
 static void check_write(struct copies_node *node, const struct copies_oracle *oracle,

@@ -71,11 +71,8 @@ static void make_tables(struct sim *sim, struct copies_scenario *scenario)
 
 static void begin(struct sim *sim)
 {
-    struct copies_scenario *scenario = sim_more(NULL, sizeof *scenario);
+    struct copies_scenario *scenario = copies_scenario_of(sim);
 
-    memset(scenario, 0, sizeof *scenario);
-    sim->context = scenario;
-    sim->net.streams = true;
     scenario->tombstone_ms = TOMBSTONE_MS;
     scenario->replicas = 2 + draw(sim, 2);
     make_tables(sim, scenario);
@@ -84,9 +81,6 @@ static void begin(struct sim *sim)
         scenario->nodes[i].number = i;
         scenario->nodes[i].founds = true;
         scenario->nodes[i].table = &scenario->tables[i - 1];
-        /* Nodes whose clocks are far apart do not talk to each other. */
-        sim->nodes[i].clock.offset_ms -= (int64_t)(sim->nodes[i].clock.boot_us / 1000);
-        sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 50);
     }
     sim_after(sim, WRITE_US_MAX, 0, "write", write_one, 0, 0);
 }
@@ -96,11 +90,9 @@ static void end(struct sim *sim)
     struct copies_scenario *scenario = copies_scenario_of(sim);
 
     for (uint32_t i = 1; i <= sim->node_count; i++) {
-        sim_stop(sim, i, SIM_STOP_CLEAN);
         copies_node_fini(&scenario->nodes[i]);
     }
     free(scenario->tables);
-    free(scenario);
 }
 
 static void start(struct sim *sim, uint32_t node)
@@ -131,9 +123,12 @@ static void written(struct sim *sim, struct sim_disk *disk, bool good)
     copies_node_written(&copies_scenario_of(sim)->nodes[disk->node], good);
 }
 
+/* Versions are looked at with each tick. */
 static void check(struct sim *sim)
 {
-    (void)sim; /* Versions are looked at with each tick. */
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        copies_node_check(&copies_scenario_of(sim)->nodes[i]);
+    }
 }
 
 /* The content of a live session; 0: there is none. Tombstones go where each node's clock says so. */
@@ -166,8 +161,19 @@ struct copies_node *copies_owner(struct copies_scenario *scenario, uint32_t key,
     return copies_node_of(scenario, table->owners[slot_of_key(copies_key(key))].nodes[rank]);
 }
 
-bool copies_are_level(struct copies_scenario *scenario, uint32_t key)
+/* A session past its deadline is there that should have been buried by now. */
+static bool is_overdue(struct copies_node *node, uint32_t key)
 {
+    struct bytes record = copies_node_record(node, key);
+    struct session_view view;
+
+    return record.size > 0 && session_open(&view, record, copies_node_now_ms(node)) == 0 &&
+           view.expired;
+}
+
+static bool is_level(struct sim *sim, uint32_t key)
+{
+    struct copies_scenario *scenario = copies_scenario_of(sim);
     uint32_t slot = slot_of_key(copies_key(key));
     uint64_t wanted = 0;
 
@@ -175,31 +181,41 @@ bool copies_are_level(struct copies_scenario *scenario, uint32_t key)
         struct copies_node *node = copies_owner(scenario, key, rank);
         if (node == NULL || node->replication == NULL ||
             !replication_is_level(node->replication, slot)) {
+            sim->unsettled = "a slot is not level at one of its owners";
             return false;
         }
         uint64_t hash = content(node, key);
         wanted = rank == 0 ? hash : wanted;
         if (hash != wanted) {
+            sim->unsettled = "copies of a session differ";
+            return false;
+        }
+        if (is_overdue(node, key)) {
+            sim->unsettled = "a session past its deadline is not buried";
             return false;
         }
     }
-    return key >= COPIES_TIMED_KEYS || wanted == 0; /* Clocks do not agree on when it ends. */
+    if (key < COPIES_TIMED_KEYS && wanted != 0) { /* Clocks do not agree on when it ends. */
+        sim->unsettled = "a session with a deadline goes on";
+        return false;
+    }
+    return true;
+}
+
+bool copies_are_level(struct sim *sim)
+{
+    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+        if (!is_level(sim, key)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Are all copies the same, and does everybody know? */
 static bool settled(struct sim *sim)
 {
-    for (uint32_t i = 1; i <= sim->node_count; i++) {
-        if (!sim->nodes[i].up || sim->nodes[i].paused) {
-            return false;
-        }
-    }
-    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
-        if (!copies_are_level(copies_scenario_of(sim), key)) {
-            return false;
-        }
-    }
-    return true;
+    return sim_all_go(sim) && copies_are_level(sim);
 }
 
 static void check_end(struct sim *sim)
@@ -212,11 +228,10 @@ const struct sim_scenario scenario_copies = {
     .name = "copies",
     .nodes_min = 3,
     .nodes_max = 5,
-    .faults = 1U << NEMESIS_CLEAN_STOP | 1U << NEMESIS_KILL | 1U << NEMESIS_MACHINE |
-              1U << NEMESIS_ALL_MACHINES | 1U << NEMESIS_PAUSE | 1U << NEMESIS_CUT |
-              1U << NEMESIS_ONE_WAY | 1U << NEMESIS_ISOLATE | 1U << NEMESIS_PARTITION |
-              1U << NEMESIS_BRIDGE | 1U << NEMESIS_BAD_NET | 1U << NEMESIS_DRIFT |
-              1U << NEMESIS_FULL | 1U << NEMESIS_FAILED_WRITE | 1U << NEMESIS_SLOW_DISK,
+    .faults = NEMESIS_EVERYWHERE | NEMESIS_AMONG_NODES,
+    .kept_percent = 50,
+    .clocks_agree = true,
+    .context_bytes = sizeof(struct copies_scenario),
     .trouble_us = TROUBLE_US,
     .settle_us = SETTLE_US,
     .epilogue_us = EPILOGUE_US,

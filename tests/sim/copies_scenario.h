@@ -11,9 +11,9 @@
 #ifndef COPIES_SCENARIO_H
 #define COPIES_SCENARIO_H
 
-#include "log_format.h"
 #include "replication_core.h"
 #include "sim.h"
+#include "sim_memory.h"
 #include "wall_clock.h"
 
 enum {
@@ -24,14 +24,14 @@ enum {
     COPIES_WRITES_MAX = 4096,
     COPIES_LOSSES_MAX = 256,
     COPIES_HELD_MAX = 512,
-    COPIES_EPOCHS_MAX = 512,
     COPIES_TICK_US = 10000,
     COPIES_DIAL_US = 150000,
-    COPIES_LOG_INTERVAL_US = 10000,
     COPIES_WAITING_BYTES_MAX = 65536,
     COPIES_ROUND_MS =
         5000, /* The background finds what nothing else tells of: well within the time to settle. */
     COPIES_VERSION_BYTES_MAX = 1024,
+    COPIES_SHARD_BYTES_MAX = 24 * 1024 * 1024,
+    COPIES_REPLICATION_BYTES_MAX = 8 * 1024 * 1024,
 };
 
 /* A write of a field of its own, an addition of its own power of 4, or the end of a session. */
@@ -41,10 +41,12 @@ struct copies_write {
     bool idles;          /* The deadline it sets is an idle one. */
     uint32_t place;      /* Of an addition: its number among those of its key. */
     uint32_t client;     /* Who asks for it; 0: nobody in particular. */
+    uint32_t node;       /* The place of whoever executed it last. */
     uint32_t executions; /* So often was it executed as if for the first time. */
     uint8_t level;       /* Acknowledged at it; 0: not. */
     uint64_t hlc;        /* Of its stamp. */
-    uint64_t birth_hlc;  /* The oldest of those that the session had then. */
+    uint64_t birth_hlc;  /* The oldest of those that the session had then... */
+    uint32_t births;     /* ... and how many these were, at its last execution. */
     uint64_t now_ms;     /* By the clock of its node: a deadline counts from here. */
     uint64_t begun_us, acked_us;
     uint32_t there;  /* 1 + the number of the destroy that began last, if it found this; else 0. */
@@ -77,9 +79,10 @@ struct copies_append {
 };
 
 struct copies_node {
-    struct log_port log;
     struct door door;
     struct replication_port port;
+    struct tracer tracer;
+    struct sim_memory shard_memory, replication_memory;
     struct sim *sim;
     uint32_t node; /* Its place in the simulator. */
     const struct slot_table *table;
@@ -87,11 +90,7 @@ struct copies_node {
 
     /* In the data directory. */
     uint32_t number; /* As a member. */
-    struct copies_epoch {
-        struct log_epoch epoch;
-        size_t at;
-    } epochs[COPIES_EPOCHS_MAX];
-    uint32_t epoch_count, start, run;
+    uint32_t start, run;
     bool clean;
     uint64_t clean_hlc;
     struct buffer seen;      /* Saved (seen_saved.h)... */
@@ -110,9 +109,8 @@ struct copies_node {
     uint64_t taken_ms, turn_us;                     /* As in server/uring/copies.h... */
     /* ... and pause.h: what comes at this time was sent while it was stopped, since then by its own clock. */
     uint64_t late_us, before_us;
-    bool timed;
-    size_t marked;
     uint64_t tickets;
+    bool ticks;         /* What happens now does so by itself. */
     uint32_t now_write; /* 1 + number of the write that is executed; 0: none. */
     struct {
         uint64_t ticket;
@@ -146,14 +144,16 @@ static inline uint64_t copies_ttl_ms(uint32_t write)
 }
 
 struct bytes copies_key(uint32_t key);
+/* Which one it is. */
+uint32_t copies_key_of(struct bytes name);
 uint64_t copies_position(uint32_t key);
 
 /* By number; NULL: there is none. */
 struct copies_node *copies_node_of(struct copies_scenario *scenario, uint32_t number);
 /* Who owns a key, by the table of a node that knows. NULL: nobody has that rank. */
 struct copies_node *copies_owner(struct copies_scenario *scenario, uint32_t key, uint32_t rank);
-/* Are all copies of a key the same, and do their nodes know? */
-bool copies_are_level(struct copies_scenario *scenario, uint32_t key);
+/* Are all copies of all keys the same, and do their nodes know? sim->unsettled says why not. */
+bool copies_are_level(struct sim *sim);
 
 void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t place);
 void copies_node_fini(struct copies_node *node);
@@ -170,6 +170,8 @@ uint64_t copies_node_now_ms(const struct copies_node *node);
 uint64_t copies_node_now_us(const struct copies_node *node);
 /* Something happens at it: was it stopped until now? */
 void copies_node_wakes(struct copies_node *node);
+/* After every event. */
+void copies_node_check(const struct copies_node *node);
 /* The end of a turn. */
 void copies_node_turn(struct copies_node *node);
 /* Execute a write, or send it to whom it belongs. */
@@ -193,6 +195,8 @@ void copies_oracle_begins(struct copies_node *node, uint32_t write);
 void copies_oracle_executed(struct copies_node *node, uint32_t write, uint64_t hlc);
 void copies_oracle_acked(struct sim *sim, uint32_t write, enum ack_level level);
 void copies_oracle_lost(struct copies_node *node, uint64_t since_us, uint64_t until_us, bool wiped);
+/* A node has buried a session of this key, as past its deadline, by itself. */
+void copies_oracle_buried(struct copies_node *node, uint32_t key);
 /* The number of the write that set a field; COPIES_WRITES_MAX: none did. */
 uint32_t copies_write_of(struct bytes name);
 /* Was an addition done in this record, which is in view? More than once fails. */

@@ -23,7 +23,7 @@
     X(REPEATED, "messages repeated", 0, 100, 0, 0)                                                 \
     X(REORDERED, "messages overtaken", 0, 1000, 0, 0)                                              \
     X(RESETS, "connections lost", 100, 100, 100, 100)                                              \
-    X(JUMPS, "clock jumps", 50, 50, 0, 0)                                                          \
+    X(JUMPS, "clock jumps", 50, 50, 50, 50)                                                        \
     X(DRIFTS, "clock drifts", 20, 20, 0, 20)                                                       \
     X(FULL_DISKS, "full disks", 30, 20, 20, 20)                                                    \
     X(FAILED_WRITES, "failed device writes", 30, 20, 20, 20)                                       \
@@ -38,7 +38,7 @@
     X(ACKS_MEMORY, "acknowledgements at memory", 2000, 0, 2000, 2000)                              \
     X(ACKS_LOST, "of these lost with a machine, within the interval", 10, 0, 0, 0)                 \
     X(DESTROYS, "sessions destroyed", 500, 0, 100, 500)                                            \
-    X(EXPIRIES, "sessions expired", 500, 0, 0, 0)                                                  \
+    X(EXPIRIES, "sessions expired", 500, 0, 200, 200)                                              \
     X(KEPT_AWAY, "writes kept away by a tombstone", 50, 0, 0, 0)                                   \
     X(LOST_TOKENS, "versions refused that a crash took", 20, 0, 0, 0)                              \
     X(ELECTIONS, "leaders elected", 0, 200, 0, 100)                                                \

@@ -14,7 +14,7 @@ static const struct sim_scenario *const scenarios[] = {&scenario_shard, &scenari
 enum {
     SCENARIOS = sizeof scenarios / sizeof scenarios[0],
     SEEDS_OF_LEAST = 100, /* The table's numbers are for so many... */
-    SEEDS_FOR_LEAST = 50, /* ... and looked at from so many on. */
+    SEEDS_FOR_LEAST = 30, /* ... and looked at from so many on. */
     HEAP_KEPT_BYTES = 256 * 1024 * 1024
 };
 
@@ -23,7 +23,7 @@ static const char usage[] =
     "Run the server's pure parts in a simulated world, with faults, and check what must hold.\n"
     "\n"
     "  --seed N         one seed\n"
-    "  --seeds A..B     these seeds (1..100); from 50 on it is also checked that each fault came\n"
+    "  --seeds A..B     these seeds (1..100); from 30 on it is also checked that each fault came\n"
     "                   often enough\n"
     "  --scenario NAME  only this scenario (default: all): shard, raft, copies,\n"
     "                   cluster\n"

@@ -9,6 +9,8 @@ enum {
     LASTS_US_MAX = 3000000,
     HASTE = 6,
     WIPE_ONE_OF = 4, /* Of one node it is the end of a history. */
+    WIPE_TRIES = 6,
+    WIPE_LOOK_US = 200000,
     BAD_DROP_PERCENT = 8,
     BAD_REPEAT_PERCENT = 10,
 };
@@ -45,6 +47,27 @@ static void resume(struct sim *sim, const struct sim_event *event)
     sim_resume(sim, (uint32_t)event->a);
 }
 
+static void wipe(struct sim *sim, uint32_t node)
+{
+    stop(sim, node, SIM_STOP_MACHINE);
+    sim_disk_wipe(&sim->nodes[node].disk);
+    sim_disk_wipe(&sim->nodes[node].other);
+    sim_count(sim, SIM_WIPES);
+}
+
+/* As soon as the scenario stands it, or not at all. `b`: so many looks are left. */
+static void wipe_when_may(struct sim *sim, const struct sim_event *event)
+{
+    if (sim->healed || event->b == 0) {
+        return;
+    }
+    if (sim->scenario->may_wipe(sim)) {
+        wipe(sim, (uint32_t)event->a);
+    } else {
+        sim_after(sim, WIPE_LOOK_US, 0, "wipe", wipe_when_may, event->a, event->b - 1);
+    }
+}
+
 static void harm_node(struct sim *sim, enum nemesis_fault fault, uint32_t node)
 {
     switch (fault) {
@@ -63,12 +86,10 @@ static void harm_node(struct sim *sim, enum nemesis_fault fault, uint32_t node)
         }
         break;
     case NEMESIS_WIPE:
-        if (sim->scenario->may_wipe != NULL ? sim->scenario->may_wipe(sim)
-                                            : draw(sim, WIPE_ONE_OF) == 0) {
-            stop(sim, node, SIM_STOP_MACHINE);
-            sim_disk_wipe(&sim->nodes[node].disk);
-            sim_disk_wipe(&sim->nodes[node].other);
-            sim_count(sim, SIM_WIPES);
+        if (sim->scenario->may_wipe != NULL) {
+            sim_after(sim, 0, 0, "wipe", wipe_when_may, node, WIPE_TRIES);
+        } else if (draw(sim, WIPE_ONE_OF) == 0) {
+            wipe(sim, node);
         }
         break;
     default:

@@ -28,6 +28,19 @@ enum nemesis_fault {
     NEMESIS_FAULTS
 };
 
+#define NEMESIS_BIT(fault) (1U << NEMESIS_##fault)
+
+/* Those that everything must stand that runs on machines with disks, and talks... */
+#define NEMESIS_EVERYWHERE                                                                         \
+    (NEMESIS_BIT(CLEAN_STOP) | NEMESIS_BIT(KILL) | NEMESIS_BIT(MACHINE) | NEMESIS_BIT(PAUSE) |     \
+     NEMESIS_BIT(CUT) | NEMESIS_BIT(ONE_WAY) | NEMESIS_BIT(BAD_NET) | NEMESIS_BIT(JUMP) |          \
+     NEMESIS_BIT(DRIFT) | NEMESIS_BIT(FULL) | NEMESIS_BIT(FAILED_WRITE) | NEMESIS_BIT(SLOW_DISK))
+
+/* ... and those that only several nodes know. */
+#define NEMESIS_AMONG_NODES                                                                        \
+    (NEMESIS_BIT(ALL_MACHINES) | NEMESIS_BIT(ISOLATE) | NEMESIS_BIT(PARTITION) |                   \
+     NEMESIS_BIT(BRIDGE))
+
 /* At the start of a run: it works until sim->heals_us. */
 void nemesis_begin(struct sim *sim);
 

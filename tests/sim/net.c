@@ -37,7 +37,9 @@ static void tell_reset(struct sim *sim, const struct sim_event *event)
 
     if (*connection(&sim->net, event->end, peer) == event->b) {
         sim_count(sim, SIM_RESETS);
-        sim->scenario->reset(sim, event->end, peer);
+        if (sim->scenario->reset != NULL) {
+            sim->scenario->reset(sim, event->end, peer);
+        }
     }
 }
 

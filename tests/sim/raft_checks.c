@@ -121,6 +121,7 @@ static void check_node(struct raft_node *node)
     uint64_t last = raft_log_last(&raft->log);
     bool leads = raft->role == RAFT_LEADER;
 
+    sim_memory_check(&node->memory);
     if (leads) {
         check_leaders(node);
     }

@@ -4,14 +4,11 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "heap.h"
 #include "raft_bootstrap.h"
 #include "raft_scenario.h"
 
 #define OF(type, member, pointer)                                                                  \
     ((struct type *)(void *)((char *)(pointer)-offsetof(struct type, member)))
-
-static struct memory heap = {.resize = heap_resize, .map = heap_map, .unmap = heap_unmap};
 
 uint64_t raft_node_now_ms(const struct raft_node *node)
 {
@@ -132,6 +129,7 @@ static void bootstrap(struct raft_node *node)
 
 void raft_node_start(struct raft_node *node)
 {
+    sim_memory_init(&node->memory, "Raft", node->node, RAFT_SIM_BYTES_MAX);
     raft_file_open(&node->file, node->sim, &node->sim->nodes[node->node].disk);
     bool empty = node->file.disk->size == 0;
     node->net = (struct raft_net){.send = send_message};
@@ -149,7 +147,7 @@ void raft_node_start(struct raft_node *node)
         .seed = sim_random(node->sim, SIM_RANDOM_NODES),
     };
     const struct raft_ports ports = {
-        .memory = &heap,
+        .memory = &node->memory.memory,
         .net = &node->net,
         .store = &node->file.store,
         .machine = &node->machine,
@@ -169,4 +167,5 @@ void raft_node_stop(struct raft_node *node)
 {
     node->runs = false;
     raft_fini(&node->raft);
+    sim_memory_check_end(&node->memory);
 }

@@ -10,6 +10,7 @@
 
 #include "raft_file.h"
 #include "sim.h"
+#include "sim_memory.h"
 
 enum {
     RAFT_SIM_ELECTION_MS = 300,
@@ -21,6 +22,7 @@ enum {
     RAFT_SIM_TERM_MAX = 4096,
     RAFT_SIM_SAME_INDEX_MAX = 24,
     RAFT_SIM_COMMAND_BYTES = 24,
+    RAFT_SIM_BYTES_MAX = 10 * 1024,
 };
 
 /* What the state machine is: how many entries were applied, and a hash over all of them. */
@@ -34,6 +36,7 @@ struct raft_node {
     struct raft_file file;
     struct raft_machine machine;
     struct raft_tracer tracer;
+    struct sim_memory memory;
     struct sim *sim;
     uint32_t node;
     bool runs;

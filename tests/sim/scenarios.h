@@ -7,13 +7,13 @@
 /* One node alone: the shard with its log on a disk, and clients. */
 extern const struct sim_scenario scenario_shard;
 
-/* Three to five Raft nodes. */
+/* Three to seven Raft nodes. */
 extern const struct sim_scenario scenario_raft;
 
 /* Three to five nodes whose shards are copies of each other. */
 extern const struct sim_scenario scenario_copies;
 
-/* Three to five nodes of a cluster, whole, and clients. */
+/* Three to seven nodes of a cluster, whole, and clients. */
 extern const struct sim_scenario scenario_cluster;
 
 #endif

@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "heap.h"
 #include "shard_scenario.h"
 
 #define OF(type, member, pointer)                                                                  \
@@ -14,6 +13,11 @@
 static struct sim_disk *disk_of(struct shard_life *life)
 {
     return &life->sim->nodes[life->node].disk;
+}
+
+static struct sim_log *log_of(struct shard_life *life)
+{
+    return &life->sim->nodes[life->node].log;
 }
 
 static uint64_t now_us(const struct shard_life *life)
@@ -26,128 +30,14 @@ uint64_t shard_life_now_ms(const struct shard_life *life)
     return wall_clock_now_ms(&life->clock);
 }
 
-/* ---- Memory ---- */
-
-static void *memory_resize(struct memory *memory, void *block, size_t old_size, size_t new_size)
-{
-    OF(life_memory, memory, memory)->bytes += new_size - old_size;
-    return heap_resize(memory, block, old_size, new_size);
-}
-
-static void *memory_map(struct memory *memory, size_t size)
-{
-    OF(life_memory, memory, memory)->bytes += size;
-    return heap_map(memory, size);
-}
-
-static void memory_unmap(struct memory *memory, void *area, size_t size)
-{
-    OF(life_memory, memory, memory)->bytes -= size;
-    heap_unmap(memory, area, size);
-}
-
-static void memory_release(struct memory *memory, void *part, size_t size)
-{
-    (void)memory;
-    memset(part, 0, size);
-}
-
-/* ---- The log ---- */
-
-static void interval_over(struct sim *sim, const struct sim_event *event);
-
-static void write_log(struct shard_life *life)
-{
-    struct sim_disk *disk = disk_of(life);
-
-    if (disk->writing) {
-        return; /* What is there then goes with the next one. */
-    }
-    life->timed = false;
-    sim_disk_write(life->sim, disk);
-}
-
-static void hurry(struct log_port *log)
-{
-    struct shard_life *life = OF(shard_life, log, log);
-
-    write_log(life);
-}
-
-static void seal(struct log_port *log)
-{
-    (void)log;
-}
-
-static struct log_epoch epoch_of(const struct shard_life *life)
-{
-    return life->epochs[life->epoch_count - 1].epoch;
-}
-
-/* The first record after a device write has begun is preceded by a MARK. */
-static size_t put_mark(struct shard_life *life, uint8_t *to)
-{
-    struct sim_disk *disk = disk_of(life);
-    size_t before = disk->writing ? disk->writing_end : disk->durable;
-
-    if (life->marked > before) {
-        return 0;
-    }
-    log_mark_put(to, epoch_of(life), disk->size);
-    return log_record_size(0);
-}
-
-static int append(struct log_port *log, uint8_t kind, struct log_subject subject,
-                  const struct bytes parts[], uint32_t part_count, uint64_t *lsn)
-{
-    struct shard_life *life = OF(shard_life, log, log);
-    struct sim_disk *disk = disk_of(life);
-    uint64_t body = 0;
-
-    for (uint32_t i = 0; i < part_count; i++) {
-        body += parts[i].size;
-    }
-    uint8_t *bytes = sim_more(NULL, log_record_size(0) + log_record_size(body));
-    size_t size = put_mark(life, bytes);
-    log_record_put(bytes + size, epoch_of(life), kind, subject.position, parts, part_count);
-    size += log_record_size(body);
-    int rc = disk->size - disk->durable > LIFE_WAITING_BYTES_MAX
-                 ? -EAGAIN
-                 : sim_disk_append(disk, bytes_of(bytes, size));
-    free(bytes);
-    if (rc != 0) {
-        life->append_rc = life->append_rc == 0 ? rc : life->append_rc;
-        life->log_failed = life->log_failed || rc == -EIO;
-        return rc;
-    }
-    life->marked = disk->size;
-    *lsn = disk->size;
-    if (!life->timed) {
-        life->timed = true;
-        sim_after(life->sim, LIFE_LOG_INTERVAL_US, life->node, "interval", interval_over, 0, 0);
-    }
-    return disk->kept ? 0 : 1;
-}
-
-static void interval_over(struct sim *sim, const struct sim_event *event)
-{
-    (void)event;
-    write_log(&shard_scenario_of(sim)->life);
-}
-
 void shard_life_written(struct shard_life *life, bool good)
 {
-    struct sim_disk *disk = disk_of(life);
-
-    if (!good) {
-        life->log_failed = true;
+    if (good) {
+        shard_log_durable(life->shard, disk_of(life)->durable, now_us(life));
+    } else {
         shard_log_failed(life->shard, "the simulator's device failed");
-        return;
     }
-    shard_log_durable(life->shard, disk->durable, now_us(life));
-    if (disk->size > disk->durable) {
-        write_log(life);
-    }
+    sim_log_written(log_of(life), good);
 }
 
 /* ---- Answers ---- */
@@ -177,7 +67,7 @@ static void reply(struct door *door, uint64_t number, const struct reply *reply,
     struct shard_life *life = OF(shard_life, door, door);
     struct life_ticket *ticket = &life->now;
     const struct oracle_logged logged = {
-        .lsn = disk_of(life)->size, .rc = life->append_rc, .failed = life->log_failed};
+        .lsn = disk_of(life)->size, .rc = log_of(life)->rc, .failed = log_of(life)->failed};
 
     SIM_CHECK("answer", number == ticket->ticket, "an answer to nothing, or a second one");
     oracle_executed(life->oracle, &ticket->operation, shard_life_now_ms(life), reply, &logged);
@@ -277,7 +167,7 @@ static void execute(struct shard_life *life, const struct operation *operation, 
     } else if (operation->kind == OPERATION_SCAN) {
         request.key = bytes_of("", 0);
     }
-    life->append_rc = 0;
+    log_of(life)->rc = 0;
     life->now =
         (struct life_ticket){.ticket = number, .connection = connection, .operation = *operation};
     shard_prepare(life->shard, &request);
@@ -322,15 +212,10 @@ void shard_life_init(struct shard_life *life, struct sim *sim, uint32_t node, st
     life->node = node;
     life->oracle = oracle;
     life->clean = true;
-    life->log = (struct log_port){.append = append, .hurry = hurry, .seal = seal};
+    log_of(life)->waiting_bytes_max = LIFE_WAITING_BYTES_MAX;
     life->door = (struct door){.reply = reply, .release = release};
     life->tracer = (struct tracer){.event = trace};
-    life->memory.memory = (struct memory){
-        .resize = memory_resize,
-        .map = memory_map,
-        .unmap = memory_unmap,
-        .release = memory_release,
-    };
+    sim_memory_init(&life->memory, "shard", node, LIFE_MEMORY_BYTES_MAX);
 }
 
 static void tick(struct sim *sim, const struct sim_event *event)
@@ -342,60 +227,10 @@ static void tick(struct sim *sim, const struct sim_event *event)
     sim_after(sim, (pause_ms == 0 ? 1 : pause_ms) * UINT64_C(1000), life->node, "tick", tick, 0, 0);
 }
 
-static void give(struct shard_life *life, const struct log_record *record)
-{
-    int rc = 0;
-
-    switch (record->kind) {
-    case LOG_FULL:
-        rc = shard_restore_record(life->shard, record->body);
-        break;
-    case LOG_DELTA:
-        rc = shard_restore_delta(life->shard, record->body);
-        break;
-    case LOG_TOUCH:
-        rc = shard_restore_touch(life->shard, record->body);
-        rc = rc == -ESTALE ? 0 : rc; /* Its session has been buried. */
-        break;
-    case LOG_BURY:
-        rc = shard_restore_bury(life->shard, record->body);
-        break;
-    case LOG_DROP:
-        rc = shard_restore_drop(life->shard, record->body);
-        break;
-    default:
-        break;
-    }
-    SIM_CHECK("restore", rc == 0, "a record of kind %u: %s", record->kind, strerror(-rc));
-}
-
-/* Walk the log up to a place. Returns where it ends. */
-static size_t walk(struct shard_life *life, size_t until,
-                   void (*visit)(struct shard_life *life, size_t at,
-                                 const struct log_record *record))
-{
-    const struct sim_disk *disk = disk_of(life);
-    struct log_record record;
-    size_t at = 0;
-
-    for (uint32_t i = 0; i < life->epoch_count && life->epochs[i].at <= until; i++) {
-        size_t end = i + 1 < life->epoch_count ? life->epochs[i + 1].at : until;
-        for (at = life->epochs[i].at; at < end && at < until;) {
-            struct bytes left = bytes_of(disk->data + at, until - at);
-            int64_t size = log_record_parse(left, life->epochs[i].epoch, &record);
-            if (size <= 0) {
-                return at;
-            }
-            visit(life, at, &record);
-            at += (size_t)size;
-        }
-    }
-    return at;
-}
-
 /* A compaction forgets all of a key up to its burial. */
-static void forget(struct shard_life *life, size_t at, const struct log_record *record)
+static void forget(void *context, size_t at, const struct log_record *record)
 {
+    struct shard_life *life = context;
     uint32_t i = 0;
 
     if (record->kind != LOG_BURY) {
@@ -409,49 +244,40 @@ static void forget(struct shard_life *life, size_t at, const struct log_record *
     life->forgotten[i] = (struct forgotten){record->position, at};
 }
 
-static void give_unless_forgotten(struct shard_life *life, size_t at,
-                                  const struct log_record *record)
+static void give_unless_forgotten(void *context, size_t at, const struct log_record *record)
 {
+    struct shard_life *life = context;
+
     for (uint32_t i = 0; i < life->forgotten_count; i++) {
         if (life->forgotten[i].position == record->position && at <= life->forgotten[i].at) {
             return;
         }
     }
-    give(life, record);
-}
-
-static void begin_epoch(struct shard_life *life)
-{
-    assert(life->epoch_count < LIFE_EPOCHS_MAX);
-    life->epochs[life->epoch_count++] = (struct epoch){
-        .epoch = {.number = life->epoch_count,
-                  .salt = (uint32_t)sim_random(life->sim, SIM_RANDOM_NODES)},
-        .at = disk_of(life)->size,
-    };
+    sim_log_give(life->shard, record);
 }
 
 static void restore(struct shard_life *life)
 {
     const struct sim_node *node = &life->sim->nodes[life->node];
-    struct sim_disk *disk = disk_of(life);
+    const struct sim_disk *disk = &node->disk;
+    struct sim_log *log = log_of(life);
     size_t durable = disk->durable;
-    uint64_t bound_us = LIFE_LOG_INTERVAL_US + 2 * (uint64_t)SIM_DISK_SLOW_US_MAX;
+    uint64_t bound_us = SIM_LOG_INTERVAL_US + 2 * (uint64_t)SIM_DISK_SLOW_US_MAX;
     uint64_t to_us =
         disk->failed && disk->failed_us < node->stopped_us ? disk->failed_us : node->stopped_us;
     bool paused = node->resumed_us != 0 && node->resumed_us + bound_us > to_us;
 
     if (sim_chance(life->sim, SIM_RANDOM_NODES, 50) && durable > 0) {
-        walk(life, sim_between(life->sim, SIM_RANDOM_NODES, 0, durable), forget);
+        sim_log_walk(log, sim_between(life->sim, SIM_RANDOM_NODES, 0, durable), forget, life);
     }
-    size_t end = walk(life, disk->size, give_unless_forgotten);
-    SIM_CHECK("log", end >= durable, "of %zu durable bytes %zu can be read", durable, end);
-    sim_disk_settle(disk, end);
+    size_t end = sim_log_walk(log, disk->size, give_unless_forgotten, life);
     oracle_restarted(life->oracle, end, node->stopped,
                      to_us > bound_us && !paused ? to_us - bound_us : 0);
     if (end > 0 && sim_chance(life->sim, SIM_RANDOM_NODES, 30)) {
-        walk(life, sim_between(life->sim, SIM_RANDOM_NODES, 0, end), give_unless_forgotten);
+        sim_log_walk(log, sim_between(life->sim, SIM_RANDOM_NODES, 0, end), give_unless_forgotten,
+                     life);
     }
-    begin_epoch(life);
+    sim_log_begin(log, end);
 }
 
 void shard_life_start(struct shard_life *life)
@@ -460,12 +286,13 @@ void shard_life_start(struct shard_life *life)
     struct policy rows[4];
 
     if (node->disk.wiped) {
-        life->epoch_count = life->forgotten_count = 0;
+        sim_log_wipe(log_of(life));
+        life->forgotten_count = 0;
         life->clean = false;
         life->clean_hlc = 0;
         oracle_wiped(life->oracle);
     }
-    bool created = life->epoch_count == 0;
+    bool created = sim_log_is_new(log_of(life));
     if (!life->clean) {
         life->start++; /* Another actor. */
     }
@@ -480,15 +307,14 @@ void shard_life_start(struct shard_life *life)
         .gone_hlc = created ? 0 : hlc_of_ms(shard_life_now_ms(life)),
         .policies = &life->policies,
         .memory = &life->memory.memory,
-        .log = &life->log,
+        .log = &log_of(life)->port,
         .door = &life->door,
         .tracer = &life->tracer,
     };
     rc = shard_create(&options, &life->shard);
     assert(rc == 0);
     life->clean = false;
-    life->timed = life->log_failed = false;
-    life->marked = 0;
+    sim_log_open(log_of(life));
     memset(life->held, 0, sizeof life->held);
     restore(life);
     wall_clock_floor(&life->clock, hlc_ms(shard_hlc(life->shard)));
@@ -500,22 +326,17 @@ void shard_life_start(struct shard_life *life)
 
 void shard_life_stop(struct shard_life *life, enum sim_stop stop)
 {
-    struct sim_disk *disk = disk_of(life);
-
     if (stop == SIM_STOP_CLEAN) {
-        sim_disk_settle(disk, disk->size);
-        shard_log_durable(life->shard, disk->size, now_us(life));
+        shard_log_durable(life->shard, disk_of(life)->size, now_us(life));
         life->clean = true;
     }
     life->clean_hlc = stop == SIM_STOP_CLEAN ? shard_hlc(life->shard) : 0;
     shard_destroy(life->shard);
     life->shard = NULL;
-    SIM_CHECK("memory", life->memory.bytes == 0, "%" PRIu64 " bytes are left of a shard",
-              life->memory.bytes);
+    sim_memory_check_end(&life->memory);
 }
 
 void shard_life_check(struct shard_life *life)
 {
-    SIM_CHECK("memory", life->memory.bytes <= LIFE_MEMORY_BYTES_MAX,
-              "the shard takes %" PRIu64 " bytes", life->memory.bytes);
+    sim_memory_check(&life->memory);
 }

@@ -1,30 +1,21 @@
 /* A node with one shard: what belayd's wiring, data plane and log writer are to it, on a simulated disk.
  *
- * The log has the format of the store (log_format.h): each life begins a new epoch, each device write brings a MARK.
- * Epochs are known to the node for sure, as segments' headers are written before they are used. A start reads the
- * log up to its end, gives it to the shard, some of it twice, and serves then. What a compaction may forget, keys up to
- * their burial, it may not give.
+ * A start gives the log (sim_log.h) to the shard, some of it twice, and serves then. What a compaction may forget, keys
+ * up to their burial, it may not give.
  *
  * Every request that the shard executes is shown to the oracle.
  */
 #ifndef SHARD_LIFE_H
 #define SHARD_LIFE_H
 
-#include "log_format.h"
 #include "shard_oracle.h"
+#include "sim_memory.h"
 #include "wall_clock.h"
 
 enum {
-    LIFE_EPOCHS_MAX = 512,
-    LIFE_LOG_INTERVAL_US = 10000,
     LIFE_HELD_MAX = 64, /* Answers that wait for the disk: a client may have given several up. */
     LIFE_WAITING_BYTES_MAX = 8192, /* More than that waits to be written: -EAGAIN. */
     LIFE_MEMORY_BYTES_MAX = 24 * 1024 * 1024,
-};
-
-struct life_memory {
-    struct memory memory;
-    uint64_t bytes;
 };
 
 /* A write whose answer waits for the disk, or a request that is executed now. */
@@ -36,20 +27,15 @@ struct life_ticket {
 };
 
 struct shard_life {
-    struct log_port log;
     struct door door;
     struct tracer tracer;
-    struct life_memory memory;
+    struct sim_memory memory;
     struct sim *sim;
     uint32_t node;
     struct oracle *oracle;
 
     /* In the data directory. */
-    struct epoch {
-        struct log_epoch epoch;
-        size_t at; /* Where it begins in the file. */
-    } epochs[LIFE_EPOCHS_MAX];
-    uint32_t epoch_count, start;
+    uint32_t start;
     struct forgotten {
         uint64_t position;
         size_t at;
@@ -62,9 +48,6 @@ struct shard_life {
     struct wall_clock clock;
     struct policies policies;
     struct shard *shard;
-    bool timed, log_failed;
-    size_t marked; /* Up to here the file was when the last MARK was put. */
-    int append_rc; /* Of the request that is executed: how an append failed. */
     uint64_t tickets;
     struct life_ticket now, held[LIFE_HELD_MAX];
 };

@@ -1,7 +1,6 @@
 #include "shard_scenario.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "nemesis.h"
@@ -19,11 +18,8 @@ enum {
 
 static void begin(struct sim *sim)
 {
-    struct shard_scenario *scenario = sim_more(NULL, sizeof *scenario);
+    struct shard_scenario *scenario = shard_scenario_of(sim);
 
-    memset(scenario, 0, sizeof *scenario);
-    sim->context = scenario;
-    sim->nodes[NODE].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, 75);
     oracle_init(&scenario->oracle, sim);
     shard_life_init(&scenario->life, sim, NODE, &scenario->oracle);
     clients_begin(&scenario->clients, sim, CLIENTS, NODE, sim->heals_us + CLIENTS_GO_ON_US);
@@ -31,11 +27,7 @@ static void begin(struct sim *sim)
 
 static void end(struct sim *sim)
 {
-    struct shard_scenario *scenario = shard_scenario_of(sim);
-
-    sim_stop(sim, NODE, SIM_STOP_CLEAN);
-    oracle_fini(&scenario->oracle);
-    free(scenario);
+    oracle_fini(&shard_scenario_of(sim)->oracle);
 }
 
 static void start(struct sim *sim, uint32_t node)
@@ -113,10 +105,9 @@ const struct sim_scenario scenario_shard = {
     .nodes_min = 1,
     .nodes_max = 1,
     .client_count = CLIENTS,
-    .faults = 1U << NEMESIS_CLEAN_STOP | 1U << NEMESIS_KILL | 1U << NEMESIS_MACHINE |
-              1U << NEMESIS_WIPE | 1U << NEMESIS_PAUSE | 1U << NEMESIS_CUT | 1U << NEMESIS_ONE_WAY |
-              1U << NEMESIS_BAD_NET | 1U << NEMESIS_JUMP | 1U << NEMESIS_DRIFT |
-              1U << NEMESIS_FULL | 1U << NEMESIS_FAILED_WRITE | 1U << NEMESIS_SLOW_DISK,
+    .faults = NEMESIS_EVERYWHERE | NEMESIS_BIT(WIPE),
+    .kept_percent = 75,
+    .context_bytes = sizeof(struct shard_scenario),
     .trouble_us = TROUBLE_US,
     .settle_us = SETTLE_US,
     .epilogue_us = EPILOGUE_US,

@@ -256,6 +256,9 @@ void sim_start(struct sim *sim, uint32_t number)
     }
     node->up = true;
     node->life++;
+    if (sim->scenario->clocks_agree) {
+        sim_clock_set(sim, &node->clock, sim->skew_ms);
+    }
     sim_count(sim, SIM_STARTS);
     sim_note(sim, "up", number, node->life, node->disk.size);
     sim->scenario->start(sim, number);
@@ -276,6 +279,10 @@ void sim_stop(struct sim *sim, uint32_t number, enum sim_stop stop)
         sim_count(sim, counts[stop]);
         sim_resume(sim, number);
         sim_note(sim, "down", number, stop, node->disk.size);
+        if (stop == SIM_STOP_CLEAN) {
+            sim_disk_settle(&node->disk, node->disk.size);
+            sim_disk_settle(&node->other, node->other.size);
+        }
         sim->scenario->stop(sim, number, stop);
         node->up = false;
         node->stopped_us = sim->now_us;
@@ -289,6 +296,16 @@ void sim_stop(struct sim *sim, uint32_t number, enum sim_stop stop)
         sim_disk_kill(sim, &node->disk);
         sim_disk_kill(sim, &node->other);
     }
+}
+
+bool sim_all_go(const struct sim *sim)
+{
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        if (!sim->nodes[i].up || sim->nodes[i].paused) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- A run ---- */
@@ -313,12 +330,17 @@ static void begin(struct sim *sim, uint32_t node_count)
     sim->node_count = node_count != 0 && several ? node_count : (uint32_t)drawn;
     sim->hash = UINT64_C(0xcbf29ce484222325);
     sim->heals_us = scenario->trouble_us;
+    sim->skew_ms = sim_chance(sim, SIM_RANDOM_NODES, 50) ? SIM_CLOCK_SKEW_MS_MAX : 0;
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         sim_clock_init(sim, &sim->nodes[i].clock);
         sim_disk_init(&sim->nodes[i].disk, i, false);
         sim_disk_init(&sim->nodes[i].other, i, true);
+        sim_log_init(&sim->nodes[i].log, sim, i);
+        sim->nodes[i].disk.kept = sim_chance(sim, SIM_RANDOM_NODES, scenario->kept_percent);
     }
     sim_net_init(&sim->net, true);
+    sim->context = sim_more(NULL, scenario->context_bytes);
+    memset(sim->context, 0, scenario->context_bytes);
     scenario->begin(sim);
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         sim_start(sim, i);
@@ -329,7 +351,11 @@ static void begin(struct sim *sim, uint32_t node_count)
 
 static void end(struct sim *sim)
 {
+    for (uint32_t i = 1; i <= sim->node_count; i++) {
+        sim_stop(sim, i, SIM_STOP_CLEAN);
+    }
     sim->scenario->end(sim);
+    free(sim->context);
     for (uint32_t i = 0; i < sim->queue_count; i++) {
         free_data(&sim->queue[i]);
     }
@@ -378,7 +404,8 @@ static void run(struct sim *sim)
         run_event(sim, &event);
         settled = sim->healed && (settled || scenario->settled(sim));
         SIM_CHECK("settle", settled || sim->now_us <= limit_us,
-                  "not settled %.1f s after all was healed", (double)scenario->settle_us / 1e6);
+                  "not settled %.1f s after all was healed%s%s", (double)scenario->settle_us / 1e6,
+                  sim->unsettled == NULL ? "" : ": ", sim->unsettled == NULL ? "" : sim->unsettled);
     }
     scenario->check_end(sim);
 }

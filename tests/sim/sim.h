@@ -3,7 +3,8 @@
  * Time is virtual. What is to happen lies in a queue, in order of its time, and of what has the same time in the
  * order in which it was put there; the world takes one event after the other and never waits. The programs under
  * test are the pure parts of the server, as they are. Around them are here clocks (clock.h), a network (net.h),
- * disks (disk.h), and a nemesis (nemesis.h) that lets them fail.
+ * disks (disk.h), logs on these (sim_log.h), memory that is counted (sim_memory.h), and a nemesis (nemesis.h) that lets
+ * them fail.
  *
  * A *scenario* says what runs in the world: how a node starts, what it does with a message, and what must hold.
  * Its checker is asked after every event. Each run has two phases: in the first one the nemesis is at work, then all
@@ -25,6 +26,7 @@
 #include "counts.h"
 #include "disk.h"
 #include "net.h"
+#include "sim_log.h"
 
 enum {
     SIM_NODES_MAX = 7,
@@ -74,6 +76,7 @@ struct sim_node {
     struct sim_disk disk;
     struct sim_disk
         other; /* Another file on it, where the scenario has two: durable when its own writes are. */
+    struct sim_log log;         /* On `disk`, where the scenario has shards. */
     struct sim_event *deferred; /* What came while it was paused. */
     uint32_t deferred_count, deferred_capacity;
 };
@@ -81,22 +84,29 @@ struct sim_node {
 struct sim_scenario {
     const char *name;
     uint32_t nodes_min, nodes_max, client_count;
-    uint32_t faults;      /* Those that it must stand: bits 1 << enum nemesis_fault. */
-    bool two_disks;       /* Its nodes use sim_node.other as well. */
+    uint32_t
+        faults; /* Those that it must stand, of enum nemesis_fault: NEMESIS_BIT() and the like. */
+    bool two_disks; /* Its nodes use sim_node.other as well. */
+    uint32_t
+        kept_percent; /* So many of its nodes have a disk that keeps what a killed process gave it (disk.h). */
+    bool clocks_agree; /* A node starts when its clock was set: sim->skew_ms says how well. */
+    size_t
+        context_bytes; /* Of sim->context, which is made of zeros before begin() and freed after end(). */
     uint64_t quiet_us;    /* So long nothing fails in the beginning. */
     uint64_t trouble_us;  /* How long the nemesis works, with that. */
     uint64_t settle_us;   /* Within this time after it everything must have settled... */
     uint64_t epilogue_us; /* ... and it goes on so long. */
 
-    /* Make and free what the scenario has of its own, sim->context. */
+    /* Before the first start: make what else the scenario has of its own; and free it, when all nodes have stopped. */
     void (*begin)(struct sim *sim);
     void (*end)(struct sim *sim);
-    /* A node starts with what its disk has, or stops. */
+    /* A node starts with what its disk has, or stops; cleanly, then all that it wrote is durable. */
     void (*start)(struct sim *sim, uint32_t node);
     void (*stop)(struct sim *sim, uint32_t node, enum sim_stop stop);
     /* A message has come to a node that is up, or to a client. */
     void (*receive)(struct sim *sim, uint32_t end, uint32_t from, struct bytes message);
-    /* The connection to `peer` is lost; what was under way may have come there or not. Streams only. */
+    /* The connection to `peer` is lost; what was under way may have come there or not. Streams only. NULL: nobody
+     * minds. */
     void (*reset)(struct sim *sim, uint32_t end, uint32_t peer);
     /* A device write of a node's, which is up, is over. */
     void (*written)(struct sim *sim, struct sim_disk *disk, bool good);
@@ -120,10 +130,13 @@ struct sim {
     const struct sim_scenario *scenario;
     void *context;
     bool tracing;
+    const char *unsettled; /* Why settled() said no last: a literal, or NULL. */
     uint64_t now_us;
     uint64_t heals_us; /* When the nemesis ends. */
     bool healed;
     uint32_t haste; /* How much faster than else the nemesis works: the seed says. */
+    uint32_t
+        skew_ms; /* Where clocks agree: so far a clock is off at most when its node starts; 0 in half of the runs. */
 
     struct sim_event *queue; /* A heap. */
     uint32_t queue_count, queue_capacity;
@@ -175,6 +188,9 @@ void sim_start(struct sim *sim, uint32_t node);
 void sim_stop(struct sim *sim, uint32_t node, enum sim_stop stop);
 void sim_pause(struct sim *sim, uint32_t node);
 void sim_resume(struct sim *sim, uint32_t node);
+
+/* Are all nodes up, and none is paused? */
+bool sim_all_go(const struct sim *sim);
 
 /* As malloc() and realloc(), and end the program where there is none. */
 void *sim_more(void *block, size_t size);
