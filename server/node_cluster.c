@@ -24,6 +24,16 @@ static void free_table(void *context, const struct slot_table *table)
     free(context);
 }
 
+static bool is_apart(const struct node *node, uint32_t number)
+{
+    uint32_t i = 0;
+
+    while (i < node->apart_count && node->apart[i] != number) {
+        i++;
+    }
+    return i < node->apart_count;
+}
+
 static int give_table(struct node *node, const struct map *map)
 {
     struct slot_table *table = malloc(sizeof *table);
@@ -32,6 +42,9 @@ static int give_table(struct node *node, const struct map *map)
         return -ENOMEM;
     }
     slot_table_make(table, map, node->directory.meta.actor.node);
+    for (uint32_t i = 0; i < table->member_count; i++) {
+        table->members[i].apart = is_apart(node, table->members[i].number);
+    }
     int rc = plane_set_table(node->plane, table, free_table, table);
     if (rc != 0) {
         free(table);
@@ -128,6 +141,26 @@ static void publish(struct node *node, const struct map *map)
     if (rc != 0) {
         logger_write(node->world.logger, LOG_LEVEL_ERROR, "map-not-published",
                      LOG_NUMBER("epoch", map->epoch), LOG_TEXT("cause", strerror(-rc)));
+    }
+}
+
+void node_cluster_apart(struct node *node, uint32_t number, bool apart)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < node->apart_count; i++) {
+        if (node->apart[i] != number) {
+            node->apart[kept++] = node->apart[i];
+        }
+    }
+    if (apart && kept < MAP_MEMBERS_MAX) {
+        node->apart[kept++] = number;
+    }
+    node->apart_count = kept;
+    /* Not all of publish(): it is said by a link of node->peers. */
+    if (node->plane != NULL && node->among_others &&
+        give_table(node, cluster_map(cluster_host_cluster(node->cluster))) != 0) {
+        node->map_pending = true;
     }
 }
 

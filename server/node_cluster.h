@@ -42,6 +42,9 @@ void node_cluster_removed(struct node *node, uint32_t by);
 /* The same of a later life of this node. */
 void node_cluster_outlived(struct node *node, uint32_t by);
 
+/* The clocks of a member and of this node are too far apart, as its peers found (peers.h), or are so no more. */
+void node_cluster_apart(struct node *node, uint32_t number, bool apart);
+
 /* This node's figures, but for what is behind. */
 void node_cluster_figures(const struct node *node, struct metrics_membership *figures);
 

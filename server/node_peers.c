@@ -55,6 +55,11 @@ static void on_outlived(void *context, uint32_t by)
     node_cluster_outlived(context, by);
 }
 
+static void on_clock_apart(void *context, uint32_t other, bool apart)
+{
+    node_cluster_apart(context, other, apart);
+}
+
 static void on_data_link(void *context, const struct peers_data_link *link)
 {
     struct node *node = context;
@@ -115,6 +120,7 @@ static int create(struct node *node, char *message, size_t message_size)
         .was_member = on_was_member,
         .removed = on_removed,
         .outlived = on_outlived,
+        .clock_apart = on_clock_apart,
         .data_link = on_data_link,
         .join_frame = on_join_frame,
     };

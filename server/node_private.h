@@ -54,9 +54,11 @@ struct node {
     struct levels *levels;
     struct peers *peers; /* NULL: its port is another program's. */
     struct joiners *joiners;
-    bool among_others; /* There are, or were, other members. */
-    bool map_pending;  /* The map is to be published again. */
-    bool removed;      /* It is a member no more, and ends. */
+    bool among_others;               /* There are, or were, other members. */
+    bool map_pending;                /* The map is to be published again. */
+    bool removed;                    /* It is a member no more, and ends. */
+    uint32_t apart[MAP_MEMBERS_MAX]; /* Members whose clocks are too far from this one's. */
+    uint32_t apart_count;
 
     /* node_policies.c */
     struct policies *policies;

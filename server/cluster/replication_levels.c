@@ -2,7 +2,9 @@
  *
  * A slot is level here when a copy that was level itself was compared with this one since this node's start, or each
  * other owner was, or has been out of reach for REPLICATION_ALONE_MS: the only owner is so at once, and after a start
- * without the others a node serves what it has. One that does not own the slot yet is never level by that. Once level,
+ * without the others a node serves what it has. An owner that does not talk to this node as their clocks are too far
+ * apart is not out of reach: if it is this one whose clock is wrong, sessions would end early or late here, and its
+ * stamps would be ahead of everybody's for long. One that does not own the slot yet is never level by that. Once level,
  * a slot stays it for as long as this node is its owner or target.
  *
  * Slots of which something is here though this node has no part in them any more are strays: they are compared with
@@ -35,7 +37,7 @@ static bool is_out_of_reach(const struct replication *r, const struct peer *peer
     const uint64_t heard_us =
         peer == NULL || peer->heard_us < r->start_us ? r->start_us : peer->heard_us;
 
-    return (peer == NULL || !peer->reachable) &&
+    return (peer == NULL || (!peer->reachable && !peer->apart)) &&
            r->now_us - heard_us >= (uint64_t)REPLICATION_ALONE_MS * 1000;
 }
 

@@ -238,6 +238,18 @@ size_t replication_route_bytes(const struct replication *r)
     return (SLOT_COUNT / r->options.shards + 1) * sizeof *r->routes;
 }
 
+/* Whose clock was mended counts as heard: he may talk now. */
+static void follow_clock(const struct replication *r, struct peer *peer)
+{
+    const struct slot_table_member *member = slot_table_member(r->table, peer->node);
+    const bool apart = member != NULL && member->apart;
+
+    if (peer->apart && !apart) {
+        peer->heard_us = r->now_us;
+    }
+    peer->apart = apart;
+}
+
 static void apply_listing(struct replication *r, struct listing *listing)
 {
     if (r->routes != NULL) {
@@ -254,6 +266,7 @@ static void apply_listing(struct replication *r, struct listing *listing)
         if (peer != NULL) {
             peer->listed = peer->next_listed;
             replication_tell_covers(r, peer, peer->listed ? &peer->next_covers : &none);
+            follow_clock(r, peer);
             peer->resting = false;
             peer->cursor = peer->needed = peer->passes = 0;
             replication_peer_drop(r, peer);

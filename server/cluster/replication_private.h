@@ -174,6 +174,7 @@ struct peer {
     uint16_t next;            /* Of the same node, while a table is set. */
     bool reachable;           /* As of the last tick. */
     bool degraded;            /* By the table: it stores nothing now. */
+    bool apart;               /* By the table: clocks are. */
     bool unheeded;       /* What goes there does not come there: its copies are not waited for. */
     uint8_t doubts;      /* PINGs sent to find out... */
     uint64_t doubt_us;   /* ... since this. */

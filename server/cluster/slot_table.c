@@ -54,3 +54,15 @@ const struct slot_table_member *slot_table_member(const struct slot_table *table
     return low < table->member_count && table->members[low].number == number ? &table->members[low]
                                                                              : NULL;
 }
+
+bool slot_table_is_apart(const struct slot_table *table, uint32_t slot)
+{
+    const struct slot_owners *owners = &table->owners[slot];
+    bool apart = false;
+
+    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
+        const struct slot_table_member *member = slot_table_member(table, owners->nodes[rank]);
+        apart = apart || (member != NULL && member->apart);
+    }
+    return apart;
+}

@@ -19,6 +19,7 @@
 struct slot_table_member {
     uint32_t number, start, shards; /* As in the map: start 0 is not known. */
     bool serves;                    /* Active, degraded or draining. */
+    bool apart; /* Not of the map: for its clock it does not talk to this node. */
     bool
         degraded; /* It cannot store what comes: others coordinate for it, and do not wait for its copies. */
     uint16_t ports[MAP_PORTS];
@@ -39,6 +40,9 @@ void slot_table_make(struct slot_table *table, const struct map *map, uint32_t s
 
 /* By number; NULL where there is none. */
 const struct slot_table_member *slot_table_member(const struct slot_table *table, uint32_t number);
+
+/* Does any owner of the slot not talk to this node, for its clock? */
+bool slot_table_is_apart(const struct slot_table *table, uint32_t slot);
 
 /* The place of a node among owners, from 0; PLACEMENT_REPLICAS_MAX where it is none of them. */
 static inline uint32_t slot_owners_rank(const struct slot_owners *owners, uint32_t number)

@@ -88,6 +88,9 @@ struct peers_options {
     void (*control_frame)(void *context, uint32_t node, const struct peer_frame *frame);
     /* A data link is up, in either direction. NULL: data links are not dialled, and refused. */
     void (*data_link)(void *context, const struct peers_data_link *link);
+    /* A member that is there does not talk to this node, as their clocks are too far apart (`apart`): found at a dial, by
+     * either of them. And that they do again. NULL: nobody asks. */
+    void (*clock_apart)(void *context, uint32_t node, bool apart);
     /* Was this node a member once, and is none any more, by the map of peers_set_members()? It is told so where its own map
      * is an older one. NULL: nobody was. */
     bool (*was_member)(void *context, uint32_t node);

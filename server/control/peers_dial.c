@@ -211,6 +211,20 @@ static void give_data_link(struct peers_line *line, const struct peer_greeting_r
                                                      });
 }
 
+static void note_clock(struct peers_node *node, const struct peer_greeting_result *result)
+{
+    const struct peers_options *options = &node->peers->options;
+    bool apart = result->fd < 0 && result->rc == 0 && result->refusal == PEER_REFUSED_CLOCK;
+
+    /* That nobody is there now says nothing of his clock. */
+    if (apart != node->apart && (apart || result->fd >= 0)) {
+        node->apart = apart;
+        if (options->clock_apart != NULL) {
+            options->clock_apart(options->context, node->member.node, apart);
+        }
+    }
+}
+
 static void on_dialled(void *context, const struct peer_greeting_result *result)
 {
     struct peers_line *line = context;
@@ -223,6 +237,7 @@ static void on_dialled(void *context, const struct peer_greeting_result *result)
     } else {
         peers->figures.handshakes[result->refusal]++;
     }
+    note_clock(node, result);
     if (result->fd < 0) {
         report(node, result);
         peers_line_again(line);

@@ -30,6 +30,7 @@ struct peers_node {
     struct peers *peers;
     struct peer_member member; /* `start`: the newest life that is known. */
     bool kept;                 /* While the members change. */
+    bool apart;                /* Its clock is, as was told with clock_apart. */
     bool told_up;              /* control_up was called... */
     uint32_t told_start;       /* ... for this life. */
     struct peers_link *dialled, *accepted;

@@ -165,12 +165,14 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
 }
 
 /* Of a read that any copy may answer: has this node one? A native client knows by its version that a copy is behind, and
- * asks on; one of RESP cannot tell a copy that is not there yet from a session that is not. */
+ * asks on; one of RESP cannot tell a copy that is not there yet from a session that is not, and nobody that one ended for
+ * a wrong clock. */
 static bool may_answer(const struct shard_thread *thread, const struct request *request,
                        uint32_t slot)
 {
     return copies_owns(thread, slot) &&
-           (request->procedure == NULL || copies_is_level(thread, slot));
+           (copies_is_level(thread, slot) ||
+            (request->procedure == NULL && !copies_is_apart(thread, slot)));
 }
 
 /* The node's part in a request: it executes it, or another one does, or it cannot be executed now. Returns whether it is

@@ -55,6 +55,11 @@ bool copies_is_level(const struct shard_thread *thread, uint32_t slot)
     return replication_is_level(thread->copies.replication, slot);
 }
 
+bool copies_is_apart(const struct shard_thread *thread, uint32_t slot)
+{
+    return slot_table_is_apart(table_of(thread), slot);
+}
+
 uint64_t copies_silence_us(const struct shard_thread *thread)
 {
     uint32_t silence_ms = thread->plane->options.cluster.silence_ms;

@@ -67,6 +67,9 @@ bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stan
 /* Is this node one of the slot's owners? */
 bool copies_owns(const struct shard_thread *thread, uint32_t slot);
 
+/* Does another owner of the slot not talk to this node, for its clock? */
+bool copies_is_apart(const struct shard_thread *thread, uint32_t slot);
+
 /* Has this node all sessions of the slot, which is of this thread's shard, but for what is on its way? */
 bool copies_is_level(const struct shard_thread *thread, uint32_t slot);
 

@@ -32,6 +32,8 @@ struct kit_node {
     struct peers_options options;
     struct logger logger;
     uint64_t clock_ms;
+    bool apart; /* Of another one, as told last. */
+    uint32_t apart_told;
     uint32_t event_count;
     struct kit_event events[KIT_EVENTS_MAX];
     uint32_t link_count;
@@ -87,6 +89,15 @@ static inline void kit_data(void *context, const struct peers_data_link *link)
     node->link_count++;
 }
 
+static inline void kit_apart(void *context, uint32_t number, bool apart)
+{
+    struct kit_node *node = context;
+
+    assert_true(number != 0);
+    node->apart = apart;
+    node->apart_told++;
+}
+
 static inline uint64_t kit_now_ms(void *clock)
 {
     return *(uint64_t *)clock;
@@ -137,6 +148,7 @@ static inline void kit_prepare_held(struct kit_node *node, uv_loop_t *loop, uint
         .control_up = kit_up,
         .control_down = kit_down,
         .control_frame = kit_frame,
+        .clock_apart = kit_apart,
         .join_frame = kit_join,
     };
 }

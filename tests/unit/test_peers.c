@@ -376,10 +376,14 @@ static void test_wrong_secret_and_clock(void **state)
         KIT_UNTIL(&loop, kit_figures(&nodes[0]).handshakes[refusal] >= 2 &&
                              kit_figures(&nodes[1]).handshakes[refusal] >= 2);
         assert_int_equal(nodes[0].event_count + nodes[1].event_count, 0);
+        assert_int_equal(nodes[0].apart, turn == 1);
+        assert_int_equal(nodes[0].apart_told, turn); /* However often it dialled. */
         nodes[0].clock_ms = 1000000;
         if (turn == 1) { /* It was set: now they find each other. */
             kit_set_members(&nodes[1], members, 2);
             KIT_UNTIL(&loop, both_ways(&nodes[0]) && both_ways(&nodes[1]));
+            assert_false(nodes[0].apart);
+            assert_int_equal(nodes[0].apart_told, 2);
         }
         close_two(nodes);
     }

@@ -225,6 +225,43 @@ static void test_alone(void **state)
     world_fini(&world);
 }
 
+/* Those of the others that this node's table says are, have another clock. */
+static void set_apart(uint32_t number, bool apart)
+{
+    static struct slot_table told;
+
+    told = *world.nodes[number].table;
+    for (uint32_t i = 0; i < told.member_count; i++) {
+        told.members[i].apart = apart && told.members[i].number != number;
+    }
+    world_table(&world, number, &told);
+}
+
+/* Started again, and the others do not talk to it for its clock: they live, so it does not serve what it has, however
+ * long that lasts. */
+static void test_clock_apart(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 3);
+    for (uint32_t number = 1; number < 3; number++) {
+        world_block(&world, number, 3, true);
+    }
+    world_restart(&world, 3, false);
+    set_apart(3, true);
+    world_run(&world, 3 * REPLICATION_ALONE_MS);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+    set_apart(3, false); /* From here on it can be that they are gone. */
+    world_run(&world, REPLICATION_ALONE_MS - 100);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+    world_run(&world, 200);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_LOCAL);
+    world_fini(&world);
+}
+
 /* Two were started again, and the third is there: what these two agree on is not enough. */
 static void test_both_restarted(void **state)
 {
@@ -621,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_dead_link),
         cmocka_unit_test(test_recovers_first),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_clock_apart),
         cmocka_unit_test(test_both_restarted),
         cmocka_unit_test(test_take_over),
         cmocka_unit_test(test_take_over_alone),

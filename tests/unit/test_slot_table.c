@@ -62,6 +62,25 @@ static void test_as_the_map(void **state)
     }
 }
 
+/* An owner that does not talk to this node; another member does not matter. */
+static void test_apart(void **state)
+{
+    (void)state;
+    map_init(&map, 1, 2);
+    add("a", 1, 1);
+    add("b", 2, 1);
+    add("c", 3, 1);
+    slot_table_make(&table, &map, 1);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_false(slot_table_is_apart(&table, slot));
+    }
+    table.members[1].apart = true;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_int_equal(slot_table_is_apart(&table, slot),
+                         slot_owners_has(&table.owners[slot], 2));
+    }
+}
+
 /* Who has left is no member of the table, and the others are still found. */
 static void test_left(void **state)
 {
@@ -114,9 +133,8 @@ static void test_ranks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_the_map),
-        cmocka_unit_test(test_left),
-        cmocka_unit_test(test_degraded),
+        cmocka_unit_test(test_as_the_map), cmocka_unit_test(test_left),
+        cmocka_unit_test(test_apart),      cmocka_unit_test(test_degraded),
         cmocka_unit_test(test_ranks),
     };
 
