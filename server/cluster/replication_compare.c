@@ -357,8 +357,12 @@ static int answer_to_asker(struct replication *r, struct job *job, uint8_t kind,
     uint64_t last;
     int rc;
 
+    if (!job->opened && kind != REPLICATION_COMPARE_OPENED) {
+        return 0; /* It was on its way when an earlier comparison of the slot failed here. */
+    }
     switch (kind) {
     case REPLICATION_COMPARE_OPENED: {
+        job->opened = true;
         const uint8_t flags = read_u8(&from);
         last = read_u64(&from);
         rc = take_seen(job, flags, &from);

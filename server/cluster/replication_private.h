@@ -118,7 +118,8 @@ struct job {
     uint16_t slot;
     uint8_t flags; /* The other end's. */
     bool failed;
-    bool nothing; /* The asking end: it said so when it opened. */
+    bool nothing; /* The asking end: it said so when it opened... */
+    bool opened;  /* ... and has heard that the other end takes part. */
     uint32_t serial;
     uint64_t asks;              /* The replication's, when it began. */
     uint32_t merges, sends;     /* Not done. */

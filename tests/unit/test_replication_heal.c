@@ -230,6 +230,47 @@ static void test_merge_fails(void **state)
 
 /* ---- What is seen ---- */
 
+/* What was parked has no room after all. */
+static void refuse_parked(struct world_unit *unit)
+{
+    unit->park = 0;
+    while (unit->parked_count > 0) {
+        struct world_parked *parked = &unit->parked[--unit->parked_count];
+        buffer_fini(&parked->body);
+        replication_merged(unit->r, parked->ticket, STATUS_DISK_FULL);
+    }
+}
+
+/* A comparison that fails at the end that asked is asked for again while answers to the first one are on their way. */
+static void test_asked_again(void **state)
+{
+    const uint32_t slot = world_slot("a");
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_owners(&world, &table, (struct slot_owners){{2}}, (struct slot_owners){{2}});
+    table.owners[slot] = table.targets[slot] = (struct slot_owners){{2, 1}};
+    world_tables(&world, &table);
+    world_until(&world, 5000, world_calm(&world));
+    world_put(&world, 2, "a", "x", "1");
+    world_until(&world, 100, world.units[0].count == 1);
+    world_kill(&world, 1);
+    world_restart(&world, 1, true);
+    world.delay_us = 50 * 1000;
+    for (uint32_t i = 0; i < 100; i++) { /* A new table has it look again at once. */
+        world.units[0].park = world_position("a");
+        world_run(&world, 100 + i);
+        refuse_parked(&world.units[0]);
+        world_run(&world, 1);
+        world_table(&world, 1, &table);
+    }
+    assert_true(world_stats(&world, 1)->compares_failed > 1);
+    world_until(&world, 20000, world.units[0].count == 1);
+    assert_int_equal(world_stats(&world, 1)->bad_messages, 0);
+    assert_int_equal(world_stats(&world, 2)->bad_messages, 0);
+    world_fini(&world);
+}
+
 static void test_seen(void **state)
 {
     (void)state;
@@ -557,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_background),
         cmocka_unit_test(test_not_ready),
         cmocka_unit_test(test_merge_fails),
+        cmocka_unit_test(test_asked_again),
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_gap_while_compared),
