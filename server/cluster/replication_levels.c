@@ -207,11 +207,34 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
     if (job->in_turn == peer->in_turn && peer->in_state != IN_DOWN) {
         stream_in_set_whole(&peer->stream_in, slot);
     }
-    if (job->out_turn == peer->out_turn && slot_set_has(&peer->covers, slot)) {
+    if (job->out_turn == peer->out_turn && !job->overtaken && slot_set_has(&peer->covers, slot)) {
         slot_set_put(&peer->covered, slot, true);
     }
     if ((flags & FLAG_LEVEL) != 0) {
         set_level(r, slot);
+    }
+}
+
+static void overtake(const struct replication_link *link, uint32_t slot)
+{
+    struct job *job = link == NULL ? NULL : replication_job(link, slot);
+
+    if (job != NULL) {
+        job->overtaken = true;
+    }
+}
+
+void replication_came_alone(struct replication *r, const struct peer *from, uint32_t slot)
+{
+    const struct slot_route *route = r->table == NULL ? NULL : route_of(r, slot);
+
+    for (uint32_t i = 0; route != NULL && i < route->count; i++) {
+        struct peer *peer = peer_at(r, route->peers[i]);
+        if (peer != from) {
+            slot_set_put(&peer->covered, slot, false);
+            overtake(peer->out, slot);
+            overtake(peer->in, slot);
+        }
     }
 }
 

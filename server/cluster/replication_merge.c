@@ -345,6 +345,14 @@ static bool is_log_kind(uint8_t kind)
            kind == LOG_BURY;
 }
 
+/* Who has no part in the slot, by the table here, goes by another one: it may not know who has one now. */
+static void check_sender(struct replication *r, const struct peer *peer, uint32_t slot)
+{
+    if (!slot_set_has(&peer->covers, slot)) {
+        replication_came_alone(r, peer, slot);
+    }
+}
+
 static int apply(void *context, const struct stream_record *record)
 {
     struct applying *applying = context;
@@ -378,6 +386,7 @@ static int apply(void *context, const struct stream_record *record)
         .position = record->position,
         .body = record->body,
     };
+    check_sender(r, peer, slot_of_position(record->position));
     peer->open++;
     r->core->copy(r->core, &copy, r->now_ms, r->now_us);
     return peer->in_state == IN_HELD ? -EBUSY : peer->poisoned ? -EBADMSG : 0;
@@ -453,6 +462,7 @@ void replication_take_whole(struct replication *r, struct peer *peer, uint64_t n
         return; /* The record is sent again, and asks again if need be. */
     }
     copy.ticket = ticket_of(TICKET_WHOLE, peer, peer->generation, (uint32_t)number);
+    check_sender(r, peer, slot_of_position(copy.position));
     pending->wholes++;
     r->core->copy(r->core, &copy, r->now_ms, r->now_us);
 }
@@ -483,6 +493,7 @@ void replication_take_copy(struct replication *r, struct replication_link *link,
         r->stats.healed_in++;
         copy.ticket = ticket_of(TICKET_COPY, link->peer, link->serial, job_low(link, job));
     }
+    replication_came_alone(r, link->peer, slot_of_position(copy.position));
     r->copying = copy.position;
     r->core->copy(r->core, &copy, r->now_ms, r->now_us);
     r->copying = 0;

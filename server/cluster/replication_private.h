@@ -120,6 +120,8 @@ struct job {
     bool failed;
     bool nothing; /* The asking end: it said so when it opened... */
     bool opened;  /* ... and has heard that the other end takes part. */
+    /* Something came from elsewhere since it began: the other end may not have it. */
+    bool overtaken;
     uint32_t serial;
     uint64_t asks;              /* The replication's, when it began. */
     uint32_t merges, sends;     /* Not done. */
@@ -455,6 +457,9 @@ int replication_give_range(struct replication *r, struct job *job, uint64_t firs
 /* A comparison has ended: `flags` and `seen` are the other end's at the end, if it said so. */
 void replication_slot_compared(struct replication *r, struct peer *peer, const struct job *job,
                                uint8_t flags, struct bytes seen);
+/* Something of the slot came from there that was not streamed to all others who have it, or are to have it: each of them is
+ * compared with this node again before it counts as having all that is here. */
+void replication_came_alone(struct replication *r, const struct peer *from, uint32_t slot);
 bool replication_levels(struct replication *r);
 void replication_levels_reset(struct replication *r);
 bool replication_check_level(struct replication *r, uint32_t slot);

@@ -533,6 +533,34 @@ static void test_stray(void **state)
     world_fini(&world);
 }
 
+/* What an owner is given by one that has no part in a slot any more, a target has not, though they were compared: it is
+ * compared again before it may own it, and not in the round of the background. */
+static void test_given_after_a_target_was_compared(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 200);
+    world_until(&world, 100, world_calm(&world));
+    world_kill(&world, 2);
+    world_restart(&world, 2, false);
+    world_block(&world, 2, 1, true);
+    world_block(&world, 2, 3, true);
+    world_run(&world, 3500);
+    fill(2, 100, 300); /* Nobody else has them. */
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 3}});
+    world_until(&world, 5000, world.units[0].reported_slots == SLOT_COUNT);
+    assert_int_equal(world.units[2].count, 200);
+    world_block(&world, 2, 1, false);
+    world_block(&world, 2, 3, false);
+    world_until(&world, 20000, world.units[1].count == 0);
+    assert_int_equal(world.units[0].count, 300);
+    world_until(&world, 20000, world_equal(&world, 1, 3));
+    world_check_seen(&world);
+    world_fini(&world);
+}
+
 /* A slot that went, was dropped, and comes again is not level by what was compared before. */
 static void test_comes_again(void **state)
 {
@@ -610,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_target_does_not_count),
         cmocka_unit_test(test_target_alone),
         cmocka_unit_test(test_stray),
+        cmocka_unit_test(test_given_after_a_target_was_compared),
         cmocka_unit_test(test_comes_again),
         cmocka_unit_test(test_dropped_while_compared),
     };
