@@ -137,6 +137,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(archive, timeout, DURATION, "10s", 100, 600000,                                              \
       "A write of level `archive` that has waited for it for so long is answered UNAVAILABLE; it " \
       "is done, and goes to the archive later.")                                                   \
+    X(archive, keep, DURATION, "7d", 0, 3650 * UINT64_C(86400000),                                 \
+      "A restore may be as of any time so long ago; what none of these needs is removed. 0: "      \
+      "nothing is.")                                                                               \
     X(archive, backlog, SIZE, "4GiB", 0, 1024 * CONFIG_TIB,                                        \
       "While the archive is away, so many bytes of log are kept for it beside what the node "      \
       "needs "                                                                                     \

@@ -14,6 +14,7 @@
 #include "node_peers.h"
 #include "node_policies.h"
 #include "node_private.h"
+#include "node_retention.h"
 #include "pages.h"
 #include "resp.h"
 
@@ -453,6 +454,7 @@ int node_start(struct node *node, char *message, size_t message_size)
     }
     block_signals(&signals);
     rc = node_archive_start(node);
+    rc = rc != 0 ? rc : node_retention_start(node);
     if (rc != 0) {
         pthread_sigmask(SIG_SETMASK, &signals, NULL);
         snprintf(message, message_size, "cannot start archiving: %s", strerror(-rc));
@@ -557,6 +559,7 @@ int node_close(struct node *node)
         rc = plane_stop(node->plane);
     }
     node_cluster_stop(node);
+    node_retention_stop(node);
     node_archive_stop(node, node->started && rc == 0);
     for (uint32_t i = 0; i < node->shard_count; i++) {
         if (node->shards[i].store != NULL) {

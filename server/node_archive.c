@@ -118,11 +118,11 @@ static int ask(struct node_archive *archive, char *message, size_t message_size)
     return 0;
 }
 
-static int open_place(const struct node_archive *archive, uint32_t call_ms,
-                      struct object_store **store, char *message, size_t message_size)
+struct archive_place node_archive_place(const struct node *node, uint32_t call_ms)
 {
-    const struct config *config = archive->node->world.config;
-    const struct archive_place place = {
+    const struct config *config = node->world.config;
+
+    return (struct archive_place){
         .url = config->archive_url,
         .endpoint = config->archive_endpoint,
         .region = config->archive_region,
@@ -132,6 +132,12 @@ static int open_place(const struct node_archive *archive, uint32_t call_ms,
         .try_ms = TRY_MS,
         .call_ms = call_ms,
     };
+}
+
+static int open_place(const struct node_archive *archive, uint32_t call_ms,
+                      struct object_store **store, char *message, size_t message_size)
+{
+    const struct archive_place place = node_archive_place(archive->node, call_ms);
     char cause[512] = "";
 
     int rc = archive_place_open(loop_of(archive->node), &place, store, cause, sizeof cause);

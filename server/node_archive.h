@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "archive_place.h"
 #include "metrics.h"
 
 struct node;
@@ -21,6 +22,9 @@ struct node;
  * a clock that is off: refused. One that does not answer is away, and the node starts all the same. Without archive.url it
  * does nothing. Returns 0, or negative errno with `message` set. */
 int node_archive_open(struct node *node, char *message, size_t message_size);
+
+/* Where it is, by the configuration, for calls of so long at most. */
+struct archive_place node_archive_place(const struct node *node, uint32_t call_ms);
 
 /* How much log is kept for it by a shard, 0 where there is no archive. */
 uint64_t node_archive_backlog(const struct node *node);

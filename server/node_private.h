@@ -39,6 +39,7 @@ struct node_shard {
 
 struct joiners;
 struct node_archive;
+struct node_retention;
 struct peers;
 
 struct node {
@@ -74,6 +75,7 @@ struct node {
     struct logins *logins; /* ... and then neither. */
     struct plane *plane;
     struct node_archive *archive; /* NULL: there is none. */
+    struct node_retention *retention;
     bool started;
     struct metrics metrics;
     uint32_t shard_count;

@@ -64,6 +64,9 @@ static int wait_for(struct archive_access *access, struct object_call *call,
     call->done = on_done;
     call->context = waiting;
     access->text[0] = '\0';
+    if (access->stops != NULL && *access->stops) {
+        return -ECANCELED;
+    }
     int rc = object_store_begin(access->store, call);
     while (rc == 0 && !waiting->done) {
         uv_run(&access->loop, UV_RUN_ONCE);
@@ -156,6 +159,29 @@ int access_remove(struct archive_access *access, const char *name)
     struct object_call call = {.op = OBJECT_REMOVE, .name = name};
 
     return wait_for(access, &call, &waiting);
+}
+
+static int count_removed(void *context, const char *name, uint64_t size)
+{
+    uint64_t *removed = context;
+
+    (void)name;
+    (void)size;
+    ++*removed;
+    return 0;
+}
+
+int access_tidy(struct archive_access *access, const char *prefix, uint64_t before_ms,
+                uint64_t *removed)
+{
+    struct waiting waiting = {.visit = count_removed, .context = removed};
+    struct object_call call = {.op = OBJECT_TIDY, .name = prefix, .before_ms = before_ms};
+    int rc;
+
+    do {
+        rc = wait_for(access, &call, &waiting);
+    } while (rc == 0 && waiting.more);
+    return rc;
 }
 
 const char *access_error(int rc)

@@ -6,6 +6,7 @@
 #ifndef ARCHIVE_ACCESS_H
 #define ARCHIVE_ACCESS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -27,6 +28,7 @@ struct archive_access {
     struct buffer bytes; /* The end of the object that was opened last... */
     uint64_t bytes_at;   /* ... from this offset on. */
     uint64_t bytes_read;
+    const atomic_bool *stops; /* Where it is not NULL: calls end with -ECANCELED once it is set. */
     char text[ACCESS_TEXT_BYTES]; /* Why the last call failed, for a person. */
 };
 
@@ -56,6 +58,11 @@ int access_blocks(struct archive_access *access, uint32_t first, uint32_t count,
                   struct bytes *stored);
 
 int access_remove(struct archive_access *access, const char *name);
+
+/* Remove what PUTs of such names began before then (ms since 1970) and nobody will end. Returns 0, with how many were
+ * added to `removed`; negative errno with `text` set. */
+int access_tidy(struct archive_access *access, const char *prefix, uint64_t before_ms,
+                uint64_t *removed);
 
 /* What object_store.h's errors, and the reader's, say of an object. */
 const char *access_error(int rc);

@@ -359,6 +359,8 @@ int catalog_plan(struct archive_catalog *catalog, struct catalog_port *port, uin
 
 struct removing {
     struct archive_catalog *catalog;
+    struct catalog_port *port;
+    uint64_t from_hlc;
     int (*remove)(void *context, const struct archive_name *name, uint64_t size);
     void *context;
 };
@@ -375,15 +377,21 @@ static size_t actor_end(const struct archive_catalog *catalog, size_t first)
     return end;
 }
 
-/* The logs of an actor, up to the last of those in front that are covered. */
-static int remove_logs(const struct removing *removing, size_t first, size_t end)
+/* The logs of an actor, up to the last of those in front that are covered. What is behind the first that is not need not
+ * be opened, so that a round costs what it removes. */
+static int remove_logs(const struct removing *removing, size_t first, size_t end,
+                       const struct seen *cover)
 {
-    const struct archive_catalog *catalog = removing->catalog;
+    struct archive_catalog *catalog = removing->catalog;
     size_t last = first;
+    bool goes = true;
     int rc = 0;
 
-    for (size_t i = first; i < end && (catalog->logs[i].covered || catalog->logs[i].rc != 0); i++) {
-        last = catalog->logs[i].covered ? i + 1 : last;
+    for (size_t i = first; i < end && goes && rc == 0; i++) {
+        struct catalog_log *log = &catalog->logs[i];
+        rc = plan_log(catalog, removing->port, log, removing->from_hlc, cover);
+        last = log->covered ? i + 1 : last;
+        goes = log->covered || log->rc != 0;
     }
     for (size_t i = first; i < last && rc == 0; i++) {
         const struct archive_name name = catalog_log_name(catalog, &catalog->logs[i]);
@@ -428,19 +436,20 @@ static bool is_left_behind(const struct archive_catalog *catalog, size_t index)
     return false;
 }
 
-static int remove_all(const struct removing *removing, uint64_t from_hlc)
+static int remove_all(const struct removing *removing, const struct seen *cover)
 {
     const struct archive_catalog *catalog = removing->catalog;
     int rc = 0;
 
     for (size_t i = 0, end; i < catalog->log_count && rc == 0; i = end) {
         end = actor_end(catalog, i);
-        rc = remove_logs(removing, i, end);
+        rc = remove_logs(removing, i, end, cover);
     }
     for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
         const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
-        bool goes = checkpoint->whole ? checkpoint->newest_hlc <= from_hlc && !checkpoint->needed
-                                      : is_left_behind(catalog, i);
+        bool goes = checkpoint->whole
+                        ? checkpoint->newest_hlc <= removing->from_hlc && !checkpoint->needed
+                        : is_left_behind(catalog, i);
         rc = goes ? remove_checkpoint(removing, checkpoint) : 0;
     }
     return rc;
@@ -450,16 +459,17 @@ int catalog_retain(struct archive_catalog *catalog, struct catalog_port *port, u
                    int (*remove)(void *context, const struct archive_name *name, uint64_t size),
                    void *context)
 {
-    const struct removing removing = {catalog, remove, context};
+    const struct removing removing = {catalog, port, from_hlc, remove, context};
     struct seen cover;
 
     int rc = seen_init(&cover, catalog->memory, SLOT_COUNT);
     if (rc != 0) {
         return rc;
     }
-    rc = catalog_plan(catalog, port, from_hlc, &cover);
+    rc = plan_checkpoints(catalog, port, from_hlc, &cover);
+    rc = rc != 0 ? rc : remove_all(&removing, &cover);
     seen_fini(&cover);
-    return rc != 0 ? rc : remove_all(&removing, from_hlc);
+    return rc;
 }
 
 /* ---- Gaps ---- */

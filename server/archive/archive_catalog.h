@@ -95,8 +95,9 @@ int catalog_plan(struct archive_catalog *catalog, struct catalog_port *port, uin
                  struct seen *cover);
 
 /* Tell of each object that no restore as of `from_hlc` or later needs, in the order in which they are to be removed,
- * until `remove` returns another value than 0, which is returned. Else 0; or as above, with nothing told. `needed` is
- * then as after catalog_plan(). Objects that cannot be opened go when later ones of their actor do. */
+ * until `remove` returns another value than 0, which is returned. Else 0, or as above, perhaps with some told. Of an
+ * actor's logs those up to the first that stays are opened; ones that cannot be go when later ones of their actor do.
+ * `remove` may ask the store, but not through the port. */
 int catalog_retain(struct archive_catalog *catalog, struct catalog_port *port, uint64_t from_hlc,
                    int (*remove)(void *context, const struct archive_name *name, uint64_t size),
                    void *context);

@@ -13,11 +13,14 @@
 
 struct retention_round {
     uint64_t from_ms; /* Restores as of this time, or later, are to be as they were. */
-    bool dry;         /* Tell, and remove nothing. */
+    uint64_t
+        tidy_ms; /* What a PUT began before then and nobody ended goes, too; 0: it is not looked for. */
+    bool dry;                                         /* Tell, and remove nothing. */
     void (*removed)(void *context, const char *name); /* NULL: nobody is told. */
     bool (*stops)(void *context);                     /* NULL: never. */
     void *context;
     uint64_t objects, bytes; /* Set: that were removed. */
+    uint64_t unended;        /* Set: what a PUT began, that went. */
 };
 
 /* Do it for a cluster. Returns 0; -ECANCELED: `stops` said so; negative errno with `access->text` set. */

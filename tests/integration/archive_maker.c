@@ -3,6 +3,7 @@
  *   archive_maker DIR history SEED   the small cluster of archive_world.h, for a while; then for some times, and in the end
  *                                    0, a line for each of its sessions: TIME_MS KEY FIELD=VALUE... (a + behind what is
  *                                    hidden)
+ *                                    With a fourth argument: of that cluster, by nodes from 101 up.
  *   archive_maker DIR bulk COUNT     one node's checkpoint of so many sessions of 4 KiB: blobs "bulk-N"
  */
 #include <errno.h>
@@ -48,11 +49,28 @@ static void tell(uint64_t time_ms)
     }
 }
 
-static void make_history(uint64_t seed)
+/* Of that cluster, with nodes that are none of those which run. */
+static void move(const char *cluster)
+{
+    char name[ARCHIVE_NAME_BYTES];
+    struct archive_name parsed;
+
+    snprintf(name, sizeof name, "%s/log/0000000100000001/0000000000000001", cluster);
+    assert_int_equal(archive_name_parse(name, &parsed), 0);
+    memcpy(world.cluster, parsed.cluster, sizeof world.cluster);
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        world.nodes[i].actor.node += 100;
+    }
+}
+
+static void make_history(uint64_t seed, const char *cluster)
 {
     uint64_t times[3];
 
     world_init(&world, seed);
+    if (cluster != NULL) {
+        move(cluster);
+    }
     for (int i = 0; i < STEPS; i++) {
         uint32_t at = random_below(&world.random, WORLD_NODES);
         world.now_ms += 1 + random_below(&world.random, 50);
@@ -140,13 +158,13 @@ static void make_bulk(uint32_t count)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
+    if (argc != 4 && argc != 5) {
         return 2;
     }
     if (strcmp(argv[2], "bulk") == 0) {
         make_bulk((uint32_t)strtoul(argv[3], NULL, 10));
     } else {
-        make_history(strtoull(argv[3], NULL, 10));
+        make_history(strtoull(argv[3], NULL, 10), argc == 5 ? argv[4] : NULL);
     }
     for (uint32_t i = 0; i < world.object_count; i++) {
         store(argv[1], &world.objects[i]);

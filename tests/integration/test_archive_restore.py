@@ -21,11 +21,11 @@ SLOTS = 16384
 class Made:
     """An archive of a history, with what it should give as of some times (0: in the end)."""
 
-    def __init__(self, directory, seed):
+    def __init__(self, directory, seed, *cluster):
         self.directory = Path(directory) / "archive"
         self.url = f"file://{self.directory}"
         self.truth = {}
-        lines = subprocess.run([MAKER, str(self.directory), "history", str(seed)], check=True, capture_output=True,
+        lines = subprocess.run([MAKER, str(self.directory), "history", str(seed), *cluster], check=True, capture_output=True,
                                text=True).stdout
         for line in lines.splitlines():
             time_ms, key, *fields = line.split()
@@ -219,6 +219,63 @@ def test_forget():
             daemon.start()
             restore(daemon, archive)
             check(shown(daemon, archive.truth[0]) == archive.truth[0], "as before")
+
+
+def test_from_a_node_that_is_lost():
+    """A node archives, dies, and its disk is gone: another one gets all that was acknowledged at `archive`, and what had
+    ended stays ended."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        archive = f"file://{directory}/archive"
+        with Daemon(settings=[f"archive.url={archive}", "archive.flush=50ms"]) as lost:
+            lost.start()
+            with Client(port_of(lost)) as client:
+                for number in range(200):
+                    client.ask("HSET", f"s:{number}", "a", number, "b", "x" * 300)
+                for number in range(200):
+                    client.ask("HSET", f"s:{number}", "a", number + 1)
+                for number in range(0, 200, 10):
+                    client.ask("DEL", f"s:{number}")
+            lost.run("belayctl", "session", "put", "last", "v", "--ack", "archive")
+            lost.kill()
+        ctl("archive", "verify", archive)
+        with Daemon() as daemon:
+            daemon.start()
+            ctl("archive", "restore", "--from", archive, server=daemon.native, directory=directory)
+            with Client(port_of(daemon)) as client:
+                check(client.ask("DBSIZE") == 181, client.ask("DBSIZE"))
+                check(client.ask("GET", "last") == b"v", "the last one")
+                for number in range(200):
+                    wanted = [None, None] if number % 10 == 0 else [b"%d" % (number + 1), b"x" * 300]
+                    check(client.ask("HMGET", f"s:{number}", "a", "b") == wanted, number)
+
+
+def test_retention():
+    """A node removes by itself what no restore within archive.keep needs."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        url = f"file://{directory}/archive"
+        with Daemon(settings=[f"archive.url={url}", "archive.flush=50ms", "archive.keep=0"]) as daemon:
+            daemon.start()
+            daemon.run("belayctl", "session", "put", "own", "v", "--ack", "archive")
+            cluster = next(Path(directory).glob("archive/*")).name
+            archive = Made(directory, 3, cluster)
+
+            def go():
+                told = ctl("archive", "forget", url, "--older-than", "1s", "--dry-run", "--json")[0]
+                return json.loads(told)["objects"]
+
+            check(go() > 0, "there is something to do")
+            check(daemon.stop() == 0, "stops")
+            check(go() > 0, "nothing goes where all is kept")
+            daemon.settings[-1] = "archive.keep=1s"
+            daemon.start()
+            wait_for("all has gone that may", lambda: go() == 0)
+            wait_for("it is told", lambda: "archive-retention" in daemon.log())
+            ctl("archive", "verify", url)
+            check(daemon.stop() == 0, "stops")
+        with Daemon() as other:
+            other.start()
+            restore(other, archive)
+            check(shown(other, archive.truth[0]) == archive.truth[0], shown(other, archive.truth[0]))
 
 
 def test_some_sessions():

@@ -54,6 +54,7 @@ struct world {
     struct catalog_port port; /* First. */
     uint64_t random;
     uint64_t now_ms;
+    uint8_t cluster[CLUSTER_ID_BYTES];
     struct memory *memory;
     struct session_written written;
     struct buffer scratch;
@@ -267,6 +268,7 @@ static inline void world_begin_object(struct world *world, enum archive_kind kin
         .parts = kind == ARCHIVE_DONE ? WORLD_PARTS : 0,
     };
 
+    memcpy(options.name.cluster, world->cluster, sizeof world->cluster);
     archive_writer_begin(&world->writer, &options);
 }
 

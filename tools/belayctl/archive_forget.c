@@ -4,6 +4,8 @@
 #include "archive.h"
 #include "archive_retention.h"
 
+enum { UNENDED_MS = 24 * 3600 * 1000 }; /* So old is what nobody is still writing. */
+
 struct forget {
     struct archive_command command;
     uint64_t older_ms;
@@ -28,6 +30,7 @@ static int run(struct forget *forget)
     uint64_t now_ms = archive_now_ms();
     struct retention_round round = {
         .from_ms = forget->older_ms < now_ms ? now_ms - forget->older_ms : 0,
+        .tidy_ms = now_ms - UNENDED_MS,
         .dry = forget->dry_run,
         .removed = removed,
         .context = forget,
