@@ -67,6 +67,32 @@ def shown(node, keys):
         return found
 
 
+def test_cat():
+    """An object by its name, whole or without the cluster's id, is what its file is."""
+    with made() as archive:
+        for path in (archive.objects("log")[0], archive.objects("checkpoint")[-1]):
+            whole = str(path.relative_to(archive.directory))
+            shown = ctl("archive", "cat", path)[0]
+            check(shown.startswith("object kind=") and shown.splitlines()[-1].startswith("end records="), shown)
+            check(ctl("archive", "cat", archive.url, whole)[0] == shown, whole)
+            check(ctl("archive", "cat", archive.url, whole.split("/", 1)[1])[0] == shown, whole)
+            check(ctl("archive", "cat", archive.url, whole, "--json") == ctl("archive", "cat", path, "--json"), whole)
+        path = archive.objects("log")[0]
+        name = str(path.relative_to(archive.directory))
+        _, err = ctl("archive", "cat", archive.url, "log/0000000900000001/0000000000000001", expect=1)
+        check("there is no object" in err, err)
+        _, err = ctl("archive", "cat", archive.url, name[:-1], expect=1)
+        check("is no name of an object" in err, err)
+        _, err = ctl("archive", "cat", archive.url, expect=2)
+        check("which object of" in err, err)
+        path.write_bytes(path.read_bytes()[:-1])
+        _, err = ctl("archive", "cat", archive.url, name, expect=1)
+        check(name in err and "damaged: its trailer at byte" in err, err)
+        path.rename(f"{path}.old")
+        _, err = ctl("archive", "cat", archive.url, name, expect=1)
+        check("there is no object" in err, err)
+
+
 def test_ls_and_verify():
     """What there is, and that all of it is whole; damage and a missing object are named, and the exit code says so."""
     with made() as archive:

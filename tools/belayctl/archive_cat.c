@@ -1,11 +1,12 @@
 /* belayctl archive cat: an object of the archive as text, one line for each thing. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "archive.h"
 #include "archive_dump.h"
 #include "archive_key_file.h"
-#include "ctl.h"
 #include "heap.h"
 
 /* An object is of a quarter of a GiB, raw, at most; its index beside it. */
@@ -46,48 +47,133 @@ static int read_object(const char *path, uint8_t **object, size_t *size)
     return 0;
 }
 
-struct cat {
-    const char *key_file; /* NULL: not given. */
-    struct archive_keys keys;
-};
+/* ---- A file ---- */
 
-static int cat(void *context, const char *path, FILE *out, char *message, size_t message_size)
+static int dump_file(void *context, const char *path, FILE *out, char *message, size_t message_size)
 {
-    struct cat *cat = context;
+    const struct archive_command *command = context;
+    struct archive_keys keys = {.count = 0};
     char text[800] = "";
     uint8_t *object = NULL;
     size_t size = 0;
 
-    int rc = archive_key_file_read(&cat->keys, cat->key_file, message, message_size);
-    if (rc != 0 && (rc != -ENOENT || cat->key_file != NULL)) {
+    int rc = archive_key_file_read(&keys, command->key_file, message, message_size);
+    if (rc != 0 && (rc != -ENOENT || command->key_file != NULL)) {
         return rc;
     }
     rc = read_object(path, &object, &size);
-    if (rc != 0) {
-        return rc;
+    if (rc == 0) {
+        rc = archive_dump(heap_memory(), bytes_of(object, size), &keys, out, text, sizeof text);
+        if (rc != 0) {
+            snprintf(message, message_size, "%s: %s", path, text);
+        }
+        free(object);
     }
-    rc = archive_dump(heap_memory(), bytes_of(object, size), &cat->keys, out, text, sizeof text);
+    archive_keys_wipe(&keys);
+    return rc;
+}
+
+/* ---- One of a store ---- */
+
+struct found {
+    struct archive_command *command;
+    const char *name;
+    uint64_t size;
+    struct buffer object;
+};
+
+/* Names come in order, so the first that begins so is it, if it is there. */
+static int take_size(void *context, const char *name, uint64_t size)
+{
+    struct found *found = context;
+
+    found->size = size;
+    return strcmp(name, found->name) == 0 ? 1 : -ENOENT;
+}
+
+static int dump_found(void *context, const char *path, FILE *out, char *message,
+                      size_t message_size)
+{
+    const struct found *found = context;
+    const struct archive_access *access = &found->command->access;
+    char text[800] = "";
+
+    int rc = archive_dump(heap_memory(), buffer_bytes(&found->object), &access->keys, out, text,
+                          sizeof text);
     if (rc != 0) {
         snprintf(message, message_size, "%s: %s", path, text);
     }
-    free(object);
+    return rc;
+}
+
+/* Fetch the object and show it. */
+static int cat_found(struct archive_command *command, struct found *found)
+{
+    int rc = access_list(&command->access, found->name, take_size, found);
+
+    if (rc == 0 || rc == -ENOENT) {
+        return archive_refused(command, "there is no object %s at %s", found->name,
+                               command->place.url);
+    }
+    if (rc == 1 && found->size > OBJECT_BYTES_MAX) {
+        return archive_refused(command, "%s: larger than any object of an archive", found->name);
+    }
+    if (rc == 1) {
+        rc = access_get(&command->access, found->name, 0, found->size, &found->object);
+    }
+    if (rc != 0) {
+        return archive_failed(command, rc);
+    }
+    const struct dump_source source = {
+        .path = found->name, .what = "records", .dump = dump_found, .context = found};
+    return dump_run(command->ctl, &source);
+}
+
+/* `name` is whole, or without the cluster's id. */
+static int cat_name(struct archive_command *command, struct ctl *ctl, const char *url,
+                    const char *name)
+{
+    struct found found = {.command = command, .name = name, .object = {.memory = heap_memory()}};
+    char cluster[CLUSTER_HEX_BYTES], whole[OBJECT_NAME_BYTES_MAX + 1];
+    struct archive_name parts;
+
+    if (archive_name_parse(name, &parts) == 0 && command->cluster_text == NULL) {
+        snprintf(cluster, sizeof cluster, "%s", name);
+        command->cluster_text = cluster;
+    }
+    int rc = archive_begin(command, ctl, url);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (archive_name_parse(name, &parts) != 0) {
+        snprintf(whole, sizeof whole, "%s/%s", command->cluster_hex, name);
+        found.name = whole;
+    }
+    rc = archive_name_parse(found.name, &parts) == 0
+             ? cat_found(command, &found)
+             : archive_refused(command, "%s is no name of an object", name);
+    buffer_fini(&found.object);
+    archive_end(command);
     return rc;
 }
 
 int archive_cat_run(struct ctl *ctl, int argc, char **argv)
 {
-    struct cat context = {.key_file = NULL};
-    const struct option options[] = {{"key-file", OPTION_TEXT, &context.key_file},
-                                     {NULL, OPTION_FLAG, NULL}};
+    struct archive_command command = {.ctl = ctl};
+    const struct option options[] = {ARCHIVE_OPTIONS(&command), {NULL, OPTION_FLAG, NULL}};
     struct text_list operands;
 
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 2);
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }
+    if (operands.count == 2) {
+        return cat_name(&command, ctl, operands.items[0], operands.items[1]);
+    }
+    if (strstr(operands.items[0], "://") != NULL) {
+        return ctl_usage(ctl, "which object of %s?", operands.items[0]);
+    }
     const struct dump_source source = {
-        .path = operands.items[0], .what = "bytes", .dump = cat, .context = &context};
-    rc = dump_run(ctl, &source);
-    archive_keys_wipe(&context.keys);
-    return rc;
+        .path = operands.items[0], .what = "bytes", .dump = dump_file, .context = &command};
+    return dump_run(ctl, &source);
 }

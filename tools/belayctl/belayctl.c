@@ -82,11 +82,11 @@ const struct command commands[] = {
      log_dump_run},
     {"data dump", "DIR", "Show a data directory: its shards, their log and checkpointed sessions",
      "The server must be stopped. Nothing is changed.\n", data_dump_run},
-    {"archive cat", "FILE", "Show an object of the archive, record by record",
-     "  --key-file FILE  the keys of an archive that is enciphered; else BELAY_ARCHIVE_KEYS\n"
-     "\n"
-     "FILE is a copy of the object. A line for what its index says, for each record, and for what "
-     "is damaged.\n",
+    {"archive cat", "FILE | URL NAME", "Show an object of the archive, record by record",
+     "A line for what its index says, for each record, and for what is damaged. FILE is a copy of "
+     "the\n"
+     "object. NAME is as archive verify says it; without CLUSTER/ it is one of --cluster.\n"
+     "\n" ARCHIVE_OPTIONS_HELP,
      archive_cat_run},
     {"archive ls", "URL", "Show what an archive has: clusters, logs, checkpoints",
      "URL is s3://BUCKET/PREFIX or file:///DIR, as archive.url in belayd.conf. No server is "

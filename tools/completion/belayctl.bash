@@ -81,7 +81,6 @@ _belayctl()
     "node remove") options+=" --force" ;;
     ring) options+=" --svg" ;;
     import) options+=" --match" ;;
-    "archive cat") options+=" --key-file" ;;
     "archive status") ;;
     archive\ *) options+=" --cluster --key-file --endpoint --region --path-style --ca-file --credentials-file" ;;
     esac
