@@ -81,7 +81,7 @@ static void print_row(const char *nodes, uint32_t zones, enum weights weights,
            figures->zone_violations, figures->ms_max);
 }
 
-static void run(uint32_t nodes, uint32_t zones, enum weights weights)
+static void run(uint32_t nodes, uint32_t zones, enum weights weights, uint32_t changes)
 {
     struct figures figures = {0};
     struct world world;
@@ -89,7 +89,7 @@ static void run(uint32_t nodes, uint32_t zones, enum weights weights)
 
     make_world(&world, nodes, zones, weights, nodes * 1000 + zones * 10 + weights);
     place(&world, &figures, true);
-    for (uint32_t i = 0; i < 20; i++) {
+    for (uint32_t i = 0; i < changes; i++) {
         change(&world, zones, weights, random_below(&world.random, 3));
         place(&world, &figures, false);
     }
@@ -108,7 +108,8 @@ static void run(uint32_t nodes, uint32_t zones, enum weights weights)
     assert_true(figures.copies_percent[REPLICAS - 1] <= (zones == 2 && nodes == 4 ? 6 : 1.001));
 }
 
-/* From 2 nodes to 256: fresh, then twenty joins, leaves and changes of weight (to the double or the half). */
+/* From 2 nodes to 256: fresh, then twenty joins, leaves and changes of weight (to the double or the half), or so many as
+ * BELAY_PLACEMENT_CHANGES says. */
 static void test_figures(void **state)
 {
     static const struct {
@@ -121,10 +122,13 @@ static void test_figures(void **state)
         {256, 2, WILD}, {256, 3, EQUAL}, {256, 3, MIXED}, {256, 5, MIXED},
     };
 
+    const char *asked = getenv("BELAY_PLACEMENT_CHANGES");
+    uint32_t changes = asked != NULL ? (uint32_t)strtoul(asked, NULL, 10) : 20;
+
     (void)state;
     print_head();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        run(rows[i].nodes, rows[i].zones, rows[i].weights);
+        run(rows[i].nodes, rows[i].zones, rows[i].weights, changes);
     }
 }
 
