@@ -1,21 +1,11 @@
 /* Objects of the archive: golden bytes, what goes in comes out, what is asked of a writer and refused. */
 #include "archive_kit.h"
+#include "golden.h"
 #include "session.h"
 
 enum { RECORDS_MAX = 4000 };
 
 /* ---- Golden bytes ---- */
-
-static void assert_golden(struct bytes bytes, const char *hex)
-{
-    char *found = calloc(1, 2 * bytes.size + 1);
-
-    for (size_t i = 0; i < bytes.size; i++) {
-        snprintf(found + 2 * i, 3, "%02x", bytes.data[i]);
-    }
-    assert_string_equal(found, hex);
-    free(found);
-}
 
 static void add(struct archive_writer *writer, uint8_t kind, uint64_t position, const char *key,
                 const char *value, struct stamp newest)

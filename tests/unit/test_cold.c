@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cold.h"
+#include "golden.h"
 #include "record.h"
 #include "session_history.h"
 
@@ -27,22 +28,6 @@ static int teardown(void **state)
     buffer_fini(&other);
     assert_int_equal(memory.outstanding_bytes, 0);
     return 0;
-}
-
-static void assert_golden(struct bytes bytes, const char *hex)
-{
-    char found[512] = "", wanted[512] = "";
-    size_t size = 0;
-
-    for (size_t i = 0; i < bytes.size; i++) {
-        snprintf(found + 2 * i, 3, "%02x", bytes.data[i]);
-    }
-    for (; *hex != '\0'; hex++) {
-        if (*hex != ' ') {
-            wanted[size++] = *hex;
-        }
-    }
-    assert_string_equal(found, wanted);
 }
 
 /* The bytes of test_session_record.c's map, without what is a user's. */

@@ -3,27 +3,9 @@
 #include <stdio.h>
 
 #include "cold.h"
+#include "golden.h"
 #include "limits.h"
 #include "session_kit.h"
-
-/* Bytes as hexadecimal text; blanks are only for people. */
-static void assert_golden(struct bytes bytes, const char *hex)
-{
-    char found[1024] = "";
-    char wanted[1024] = "";
-    size_t size = 0;
-
-    assert_in_range(bytes.size, 0, sizeof found / 2 - 1);
-    for (size_t i = 0; i < bytes.size; i++) {
-        snprintf(found + 2 * i, 3, "%02x", bytes.data[i]);
-    }
-    for (; *hex != '\0'; hex++) {
-        if (*hex != ' ') {
-            wanted[size++] = *hex;
-        }
-    }
-    assert_string_equal(found, wanted);
-}
 
 /* These lie on disks and travel between versions: they change only with the number of the format. */
 static void test_golden_blob(void **state)
