@@ -70,20 +70,11 @@ static void print_archive(const json_t *archive)
 
 int archive_status_run(struct ctl *ctl, int argc, char **argv)
 {
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
     json_t *document;
+    int rc = ctl_show(ctl, argc, argv, "archive", &document);
 
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
-    if (rc != CTL_OK) {
-        return rc < 0 ? CTL_OK : rc;
-    }
-    rc = ctl_admin(ctl, "archive", NULL, &document);
-    if (rc != CTL_OK) {
+    if (rc != CTL_OK || document == NULL) {
         return rc;
-    }
-    if (ctl->json) {
-        return ctl_print_json(document);
     }
     const json_t *archive = json_object_get(document, "archive");
     if (strcmp(text_of(archive, "state"), "off") == 0) {

@@ -159,3 +159,25 @@ int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t
     }
     return CTL_OK;
 }
+
+int ctl_show(struct ctl *ctl, int argc, char **argv, const char *command, json_t **document)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *page;
+
+    *document = NULL;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, command, NULL, &page);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(page);
+    }
+    *document = page;
+    return CTL_OK;
+}

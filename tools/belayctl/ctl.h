@@ -131,6 +131,10 @@ int ctl_print_json(json_t *document);
  * Returns CTL_OK with `document` to be given back, or the exit code of a failure that was printed. */
 int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t **document);
 
+/* A command without arguments of its own that shows such a document. Returns CTL_OK with `document` to be printed and given
+ * back, or NULL: nothing is left to be done; or the exit code of a failure that was printed. */
+int ctl_show(struct ctl *ctl, int argc, char **argv, const char *command, json_t **document);
+
 /* ---- show.c ---- */
 
 /* Bytes as text: printable UTF-8 as it is, all else as \n, \t, \\, \xNN. */

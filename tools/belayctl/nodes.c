@@ -23,20 +23,11 @@ static uint64_t number_of(const json_t *object, const char *name)
 
 int join_token_run(struct ctl *ctl, int argc, char **argv)
 {
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
     json_t *document;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+    int rc = ctl_show(ctl, argc, argv, "join-token", &document);
 
-    if (rc != CTL_OK) {
-        return rc < 0 ? CTL_OK : rc;
-    }
-    rc = ctl_admin(ctl, "join-token", NULL, &document);
-    if (rc != CTL_OK) {
+    if (rc != CTL_OK || document == NULL) {
         return rc;
-    }
-    if (ctl->json) {
-        return ctl_print_json(document);
     }
     puts(text_of(document, "token"));
     if (json_is_true(json_object_get(document, "local"))) {
@@ -131,20 +122,11 @@ static void print_nodes(const json_t *document)
 
 int node_list_run(struct ctl *ctl, int argc, char **argv)
 {
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
     json_t *document;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+    int rc = ctl_show(ctl, argc, argv, "nodes", &document);
 
-    if (rc != CTL_OK) {
-        return rc < 0 ? CTL_OK : rc;
-    }
-    rc = ctl_admin(ctl, "nodes", NULL, &document);
-    if (rc != CTL_OK) {
+    if (rc != CTL_OK || document == NULL) {
         return rc;
-    }
-    if (ctl->json) {
-        return ctl_print_json(document);
     }
     print_nodes(document);
     json_decref(document);

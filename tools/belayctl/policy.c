@@ -22,22 +22,13 @@ static void print_policy(const char *prefix, json_t *policy)
 
 int policy_list_run(struct ctl *ctl, int argc, char **argv)
 {
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
     json_t *document;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+    int rc = ctl_show(ctl, argc, argv, "policies", &document);
     const char *prefix;
     json_t *policy;
 
-    if (rc != CTL_OK) {
-        return rc < 0 ? CTL_OK : rc;
-    }
-    rc = ctl_admin(ctl, "policies", NULL, &document);
-    if (rc != CTL_OK) {
+    if (rc != CTL_OK || document == NULL) {
         return rc;
-    }
-    if (ctl->json) {
-        return ctl_print_json(document);
     }
     json_object_foreach(json_object_get(document, "policies"), prefix, policy)
     {

@@ -221,20 +221,11 @@ static void print_shards(const json_t *page)
 
 int status_run(struct ctl *ctl, int argc, char **argv)
 {
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
     json_t *page;
-    int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
+    int rc = ctl_show(ctl, argc, argv, "status", &page);
 
-    if (rc != CTL_OK) {
-        return rc < 0 ? CTL_OK : rc;
-    }
-    rc = ctl_admin(ctl, "status", NULL, &page);
-    if (rc != CTL_OK) {
+    if (rc != CTL_OK || page == NULL) {
         return rc;
-    }
-    if (ctl->json) {
-        return ctl_print_json(page);
     }
     print_node(page);
     print_sessions(page);
