@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "archive_key_file.h"
-#include "archive_place.h"
 #include "container.h"
 #include "node_archive_private.h"
 #include "status_page.h"
@@ -16,10 +14,7 @@ enum {
     PAUSE_MS = 100,
     PAUSE_MS_MAX = 5000,
     SLOW_MS = 3000,
-    TRY_MS = 5000,   /* Of a request without progress... */
-    CALL_MS = 60000, /* ... and of a call; then it is tried anew. */
-    ASK_MS = 5000,   /* At the start. */
-    END_MS = 5000,   /* What is left has so long to go out when the node stops. */
+    END_MS = 5000, /* What is left has so long to go out when the node stops. */
 };
 
 static uint64_t now_us(void)
@@ -42,191 +37,15 @@ static struct logger *logger_of(const struct node_archive *archive)
     return archive->node->world.logger;
 }
 
-static void name_of(const struct node *node, uint64_t sequence, char name[ARCHIVE_NAME_BYTES])
-{
-    const struct directory_meta *meta = &node->directory.meta;
-    struct archive_name parts = {.kind = ARCHIVE_LOG, .actor = meta->actor, .sequence = sequence};
-
-    memcpy(parts.cluster, meta->cluster, sizeof parts.cluster);
-    archive_name_put(name, &parts);
-}
-
-/* ---- The question at the start: may it be used, and which names are taken? ---- */
-
-static void on_listed(void *context, const struct object_answer *answer)
-{
-    struct node_archive *archive = context;
-
-    archive->asked = true;
-    archive->asked_rc = answer->rc;
-    archive->asked_more = answer->rc == 0 && answer->more && answer->listed_count > 0;
-    snprintf(archive->asked_text, sizeof archive->asked_text, "%s", answer->text);
-    for (uint32_t i = 0; answer->rc == 0 && i < answer->listed_count; i++) {
-        struct archive_name name;
-        if (archive_name_parse(answer->listed[i].name, &name) == 0 &&
-            name.sequence >= archive->sequence) {
-            archive->sequence = name.sequence + 1;
-        }
-    }
-    uv_stop(loop_of(archive->node));
-}
-
-/* Names behind those that the node knows it has given: after a clean stop it is the same actor. */
-static int ask_once(struct node_archive *archive)
+struct archive_name archive_name_of(const struct node_archive *archive, enum archive_kind kind,
+                                    uint64_t sequence, uint32_t part)
 {
     const struct directory_meta *meta = &archive->node->directory.meta;
-    char prefix[ARCHIVE_NAME_BYTES], after[ARCHIVE_NAME_BYTES];
+    struct archive_name name = {
+        .kind = kind, .actor = meta->actor, .sequence = sequence, .part = part};
 
-    archive_name_prefix(prefix, ARCHIVE_LOG, meta->cluster, meta->actor);
-    name_of(archive->node, archive->sequence - 1, after);
-    const struct object_call call = {
-        .op = OBJECT_LIST, .name = prefix, .after = after, .done = on_listed, .context = archive};
-    archive->asked = archive->asked_more = false;
-    int rc = object_store_begin(archive->store, &call);
-    if (rc == 0) {
-        uv_run(loop_of(archive->node), UV_RUN_DEFAULT); /* Until on_listed(), or a signal. */
-        rc = archive->asked ? archive->asked_rc : -EINTR;
-    }
-    return rc;
-}
-
-static bool is_refusal(int rc)
-{
-    return rc == -EACCES || rc == -ENXIO || rc == -ETIME || rc == -EINTR || rc == -EINVAL;
-}
-
-static int ask(struct node_archive *archive, char *message, size_t message_size)
-{
-    int rc;
-
-    do {
-        rc = ask_once(archive);
-    } while (rc == 0 && archive->asked_more);
-    if (rc == 0) {
-        return 0;
-    }
-    const char *cause = archive->asked && archive->asked_text[0] != '\0' ? archive->asked_text
-                        : rc == -EINTR                                   ? "interrupted"
-                                                                         : strerror(-rc);
-    if (is_refusal(rc)) {
-        snprintf(message, message_size, "the archive at %.300s: %s",
-                 archive->node->world.config->archive_url, cause);
-        return rc;
-    }
-    logger_write(logger_of(archive), LOG_LEVEL_WARN, "archive-silent", LOG_TEXT("cause", cause),
-                 LOG_TEXT("effect", "writes of level archive wait, all others go on"));
-    return 0;
-}
-
-struct archive_place node_archive_place(const struct node *node, uint32_t call_ms)
-{
-    const struct config *config = node->world.config;
-
-    return (struct archive_place){
-        .url = config->archive_url,
-        .endpoint = config->archive_endpoint,
-        .region = config->archive_region,
-        .ca_file = config->archive_ca_file,
-        .credentials_file = config->archive_credentials_file,
-        .path_style = config->archive_path_style != 0,
-        .try_ms = TRY_MS,
-        .call_ms = call_ms,
-    };
-}
-
-static int open_place(const struct node_archive *archive, uint32_t call_ms,
-                      struct object_store **store, char *message, size_t message_size)
-{
-    const struct archive_place place = node_archive_place(archive->node, call_ms);
-    char cause[512] = "";
-
-    int rc = archive_place_open(loop_of(archive->node), &place, store, cause, sizeof cause);
-    if (rc != 0) {
-        snprintf(message, message_size, "the archive: %s",
-                 cause[0] != '\0' ? cause : strerror(-rc));
-    }
-    return rc;
-}
-
-/* What the marks of the shards say of the names that were given. Sessions may lie by another number of shards yet. */
-static uint64_t next_sequence(const struct node *node)
-{
-    const struct directory_meta *meta = &node->directory.meta;
-    uint64_t next = 1;
-
-    for (uint32_t i = 0; i < meta->shards; i++) {
-        char path[PATH_BYTES_MAX];
-        struct archive_mark mark;
-        if (directory_shard_path(&node->directory, meta->generation, i, path) == 0 &&
-            archive_mark_read(files_system(), path, i, &mark) == 0 &&
-            mark.actor.node == meta->actor.node && mark.actor.start == meta->actor.start &&
-            mark.log_sequence >= next) {
-            next = mark.log_sequence + 1;
-        }
-    }
-    return next;
-}
-
-static int read_keys(struct node_archive *archive, char *message, size_t message_size)
-{
-    char cause[512] = "";
-
-    int rc = archive_key_file_read(&archive->keys, archive->node->world.config->archive_key_file,
-                                   cause, sizeof cause);
-    if (rc == -ENOENT && cause[0] == '\0') {
-        archive->keys.count = 0;
-        return 0;
-    }
-    if (rc != 0) {
-        snprintf(message, message_size, "the archive's keys: %s",
-                 cause[0] != '\0' ? cause : strerror(-rc));
-    }
-    return rc;
-}
-
-int node_archive_open(struct node *node, char *message, size_t message_size)
-{
-    struct object_store *first = NULL;
-
-    if (node->world.config->archive_url[0] == '\0') {
-        return 0;
-    }
-    struct node_archive *archive = calloc(1, sizeof *archive);
-    if (archive == NULL) {
-        return -ENOMEM;
-    }
-    archive->node = node;
-    node->archive = archive;
-    pthread_mutex_init(&archive->lock, NULL);
-    pthread_cond_init(&archive->changed, NULL);
-    archive_writer_init(&archive->writer, &node->memory);
-    archive_feed_init(&archive->feed, &node->memory, &archive->writer,
-                      node->directory.meta.actor.node);
-    archive->records.keys.memory = archive->records.found.memory = archive->found.memory =
-        &node->memory;
-    archive->sequence = next_sequence(node);
-    int rc = read_keys(archive, message, message_size);
-    if (rc == 0) {
-        rc = open_place(archive, ASK_MS, &first, message, message_size);
-    }
-    if (rc == 0) {
-        archive->store = first;
-        rc = ask(archive, message, message_size);
-        object_store_destroy(first);
-        archive->store = NULL;
-    }
-    return rc != 0 ? rc : open_place(archive, CALL_MS, &archive->store, message, message_size);
-}
-
-uint64_t node_archive_backlog(const struct node *node)
-{
-    const struct config *config = node->world.config;
-    uint64_t backlog = config->archive_backlog, half = config->storage_disk_limit / 2;
-
-    if (half != 0 && backlog > half) {
-        backlog = half;
-    }
-    return backlog / node->shard_count;
+    memcpy(name.cluster, meta->cluster, sizeof name.cluster);
+    return name;
 }
 
 /* ---- The archiver's port ---- */
@@ -264,6 +83,8 @@ static void on_keep(struct archiver_port *port)
     struct node_archive *archive = archive_of(port);
 
     archive->job_sequence = archive->archiver.sequence - 1;
+    archive->job_checkpoints = archive->side.checkpointer.sequence - 1;
+    memcpy(archive->job_based, archive->based, sizeof archive->job_based);
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
         archive->to[i] = archive->archiver.shards[i].archived;
     }
@@ -294,7 +115,9 @@ static void on_store(struct archiver_port *port)
     struct node_archive *archive = archive_of(port);
     char name[ARCHIVE_NAME_BYTES];
 
-    name_of(archive->node, archive->archiver.sequence, name);
+    const struct archive_name parts =
+        archive_name_of(archive, ARCHIVE_LOG, archive->archiver.sequence, 0);
+    archive_name_put(name, &parts);
     const struct object_call call = {
         .op = OBJECT_PUT,
         .name = name,
@@ -357,6 +180,10 @@ static void step(struct node_archive *archive)
     }
     reach(archive);
     uint64_t wait_ms = archiver_step(&archive->archiver, now_ms());
+    if (!archive->stopped) {
+        uint64_t side_ms = archive_side_step(archive);
+        wait_ms = side_ms < wait_ms ? side_ms : wait_ms;
+    }
     uv_timer_start(&archive->timer, on_timer, wait_ms, 0);
 }
 
@@ -385,6 +212,7 @@ static void on_wake(uv_async_t *wake)
         return;
     }
     take_job(archive);
+    archive_side_take(archive);
     if (archive->begin_rc != 0) {
         int rc = archive->begin_rc;
         archive->begin_rc = 0;
@@ -410,6 +238,10 @@ static void begin_shards(struct node_archive *archive)
         /* Where the log has lost its end, what comes now takes the place of what was archived. */
         uint64_t lsn = mark.lsn < node->shards[i].lsn ? mark.lsn : node->shards[i].lsn;
         archive->based[i] = mark.based;
+        archive->side.first_bytes += lsn;
+        if (!mark.based) {
+            checkpointer_want(&archive->side.checkpointer);
+        }
         archive->said[i] = lsn;
         archiver_begin(&archive->archiver, i, lsn, node->shards[i].lsn);
         plane_archived(node->plane, i, lsn);
@@ -515,7 +347,7 @@ void node_archive_stop(struct node *node, bool send)
         uv_close((uv_handle_t *)&archive->wake, on_closed);
         uv_close((uv_handle_t *)&archive->timer, on_closed);
     }
-    while (archive->handles > 0 || archive->storing) {
+    while (archive->handles > 0 || archive->storing || archive->side.storing) {
         uv_run(loop_of(node), UV_RUN_ONCE);
     }
 }
@@ -527,6 +359,7 @@ void node_archive_close(struct node *node)
     if (archive == NULL) {
         return;
     }
+    archive_side_fini(archive);
     archive_keys_wipe(&archive->keys);
     archive_feed_fini(&archive->feed);
     archive_writer_fini(&archive->writer);
@@ -568,6 +401,7 @@ void node_archive_figures(struct node *node, struct metrics_archive *to)
     to->baseless = figures->baseless;
     to->stored_ms_ago = figures->stored_ms == 0 ? 0 : now_ms() - figures->stored_ms;
     to->sequence = archiver->sequence;
+    to->checkpoints = archive->side.checkpointer.made;
     to->store_us = figures->store_us;
     to->based = true;
     for (uint32_t i = 0; i < node->shard_count; i++) {

@@ -1,4 +1,4 @@
-/* The inside of the node's part in the archive, for node_archive.c (the control thread's side) and node_archive_thread.c. */
+/* The inside of the node's part in the archive, for node_archive.c (the control thread's side) and node_archive_*.c. */
 #ifndef NODE_ARCHIVE_PRIVATE_H
 #define NODE_ARCHIVE_PRIVATE_H
 
@@ -6,11 +6,39 @@
 
 #include "archive_feed.h"
 #include "archiver.h"
+#include "checkpointer.h"
 #include "log_follow.h"
 #include "node_private.h"
 #include "object_store.h"
 
 enum archive_job { ARCHIVE_JOB_NONE, ARCHIVE_JOB_BUILD, ARCHIVE_JOB_KEEP, ARCHIVE_JOB_END };
+
+enum archive_side_job { ARCHIVE_SIDE_NONE, ARCHIVE_SIDE_BASE, ARCHIVE_SIDE_FILL };
+
+/* Checkpoints for the archive (node_archive_checkpoint.c): beside the log, which comes first. */
+struct archive_side {
+    struct checkpointer_port port;
+    struct checkpointer checkpointer;
+    enum archive_side_job job; /* Under the lock... */
+    bool done;                 /* ... as is this; what is below is the thread's meanwhile. */
+    bool storing;
+    int begin_rc;
+    uint64_t gap_bytes;   /* Of the archiver's, of which it was told. */
+    uint64_t first_bytes; /* Of log that was archived at the start. */
+    uint64_t sequence, made_ms;
+    uint32_t part;
+    bool last;
+    int rc;
+    bool more;
+    struct bytes object;
+    struct archive_writer writer;
+    struct buffer vectors;  /* As plane_basis() has them, of all shards. */
+    bool slots[SLOT_COUNT]; /* Those. */
+    uint64_t lsn[ARCHIVER_SHARDS_MAX];
+    uint32_t shard;                 /* The next session is of this one... */
+    struct checkpoint_key next;     /* ... at this key, or behind. */
+    uint64_t least_hlc, newest_hlc; /* Of all parts; 0: none has any. */
+};
 
 struct node_archive {
     struct node *node;
@@ -49,6 +77,10 @@ struct node_archive {
     struct archiver_built built;
     struct bytes object;
     int kept_rc;
+    bool job_based[ARCHIVER_SHARDS_MAX]; /* To be kept. */
+    uint64_t job_checkpoints;
+
+    struct archive_side side;
 
     struct archive_keys keys; /* None: not enciphered. */
     struct archive_writer writer;
@@ -57,6 +89,24 @@ struct node_archive {
     struct buffer found;             /* Records that a shard, or its checkpoint, was asked for. */
     bool based[ARCHIVER_SHARDS_MAX]; /* The mark's. */
 };
+
+/* ---- node_archive_checkpoint.c ---- */
+
+void archive_side_init(struct node_archive *archive, uint64_t sequence);
+void archive_side_fini(struct node_archive *archive);
+
+/* After the archiver's step. Returns in how many milliseconds to come again. */
+uint64_t archive_side_step(struct node_archive *archive);
+
+/* What its thread, or a call that could not be begun, came to. */
+void archive_side_take(struct node_archive *archive);
+
+/* A job of it, on the thread. */
+void archive_side_work(struct node_archive *archive);
+
+/* Name of an object of this node, and when it is made. */
+struct archive_name archive_name_of(const struct node_archive *archive, enum archive_kind kind,
+                                    uint64_t sequence, uint32_t part);
 
 /* The thread; the context is the node_archive. */
 void *node_archive_main(void *context);

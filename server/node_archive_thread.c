@@ -215,9 +215,8 @@ static int make_object(struct node_archive *archive)
 
 static void build(struct node_archive *archive)
 {
-    const struct directory_meta *meta = &archive->node->directory.meta;
     struct archive_writer_options options = {
-        .name = {.kind = ARCHIVE_LOG, .actor = meta->actor, .sequence = archive->job_sequence},
+        .name = archive_name_of(archive, ARCHIVE_LOG, archive->job_sequence, 0),
         .made_ms = archive->made_ms,
         .level = ZSTD_LEVEL,
         .key = archive->keys.count > 0 ? &archive->keys.keys[0] : NULL,
@@ -230,7 +229,6 @@ static void build(struct node_archive *archive)
         archive->built = (struct archiver_built){.rc = -EIO};
         return;
     }
-    memcpy(options.name.cluster, meta->cluster, sizeof options.name.cluster);
     archive->built = (struct archiver_built){.to = archive->to};
     archive_writer_begin(&archive->writer, &options);
     archive_feed_begin(&archive->feed, archive->anew);
@@ -257,7 +255,8 @@ static void keep(struct node_archive *archive)
             .lsn = archive->to[i],
             .actor = archive->node->directory.meta.actor,
             .log_sequence = archive->job_sequence,
-            .based = archive->based[i],
+            .checkpoint_sequence = archive->job_checkpoints,
+            .based = archive->job_based[i],
         };
         int rc = store_set_archived(archive->node->shards[i].store, &mark);
         archive->kept_rc = rc != 0 ? rc : archive->kept_rc;
@@ -271,7 +270,17 @@ void *node_archive_main(void *context)
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), ARCHIVE_NICE);
     pthread_mutex_lock(&archive->lock);
     while (archive->job != ARCHIVE_JOB_END) {
-        if (archive->job == ARCHIVE_JOB_NONE || archive->done) {
+        struct archive_side *side = &archive->side;
+        bool idle = archive->job == ARCHIVE_JOB_NONE || archive->done;
+        if (idle && side->job != ARCHIVE_SIDE_NONE && !side->done) {
+            pthread_mutex_unlock(&archive->lock);
+            archive_side_work(archive);
+            pthread_mutex_lock(&archive->lock);
+            side->done = true;
+            uv_async_send(&archive->wake);
+            continue;
+        }
+        if (idle) {
             pthread_cond_wait(&archive->changed, &archive->lock);
             continue;
         }

@@ -81,7 +81,8 @@ struct metrics_archive {
     uint64_t kept_bytes; /* Of log that is kept for it alone. */
     uint64_t objects, records, raw_bytes, object_bytes;
     uint64_t failures, conflicts, gap_bytes, baseless;
-    uint64_t sequence;      /* Of the next object. */
+    uint64_t sequence; /* Of the next object. */
+    uint64_t checkpoints;
     uint64_t stored_ms_ago; /* The last one; 0: none was. */
     struct histogram store_us;
 };

@@ -292,6 +292,8 @@
       "Files of the log that are kept for the archive alone (archive.backlog).",                   \
       m->archive.kept_bytes)                                                                       \
     X(belay_archive_objects_total, COUNTER, NODE, "", "Objects stored.", m->archive.objects)       \
+    X(belay_archive_checkpoints_total, COUNTER, NODE, "", "Checkpoints stored, each whole.",       \
+      m->archive.checkpoints)                                                                      \
     X(belay_archive_records_total, COUNTER, NODE, "", "Records in them.", m->archive.records)      \
     X(belay_archive_bytes_total, COUNTER, NODE, "kind=raw|stored",                                 \
       "Bytes of records that went out, and of the objects that they became: their ratio is what "  \

@@ -159,16 +159,18 @@ static json_t *archive_part(const struct metrics_archive *archive)
     if (!archive->there) {
         return json_pack("{s:{s:s}}", "archive", "state", "off");
     }
-    return json_pack(
-        "{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}",
-        "archive", "state", archive->away ? "degraded" : "ok", "url", archive->url, "cause",
-        archive->cause, "degraded_ms", number(archive->away_for_ms), "based", (int)archive->based,
-        "rpo_ms", number(archive->behind_ms), "unarchived_bytes", number(archive->behind_bytes),
-        "kept_bytes", number(archive->kept_bytes), "objects", number(archive->objects), "records",
-        number(archive->records), "raw_bytes", number(archive->raw_bytes), "object_bytes",
-        number(archive->object_bytes), "errors", number(archive->failures), "conflicts",
-        number(archive->conflicts), "gap_bytes", number(archive->gap_bytes), "last_ms",
-        number(archive->stored_ms_ago), "put_us", latency(&archive->store_us));
+    return json_pack("{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                     "s:o, s:o, s:o, s:o}}",
+                     "archive", "state", archive->away ? "degraded" : "ok", "url", archive->url,
+                     "cause", archive->cause, "degraded_ms", number(archive->away_for_ms), "based",
+                     (int)archive->based, "rpo_ms", number(archive->behind_ms), "unarchived_bytes",
+                     number(archive->behind_bytes), "kept_bytes", number(archive->kept_bytes),
+                     "objects", number(archive->objects), "checkpoints",
+                     number(archive->checkpoints), "records", number(archive->records), "raw_bytes",
+                     number(archive->raw_bytes), "object_bytes", number(archive->object_bytes),
+                     "errors", number(archive->failures), "conflicts", number(archive->conflicts),
+                     "gap_bytes", number(archive->gap_bytes), "last_ms",
+                     number(archive->stored_ms_ago), "put_us", latency(&archive->store_us));
 }
 
 char *status_archive_json(const struct metrics_archive *archive)

@@ -31,8 +31,44 @@ static int visit_position(struct checkpoint *checkpoint, MDB_cursor *cursor, uin
     return rc == -ENOENT ? 0 : rc;
 }
 
-static int fetch(struct checkpoint *checkpoint, uint64_t position,
-                 int (*visit)(void *context, struct bytes record), void *context)
+/* What is done with a cursor. */
+struct looking {
+    uint64_t position;
+    int (*visit)(void *context, struct bytes record);
+    struct checkpoint_key *from; /* Of a scan... */
+    size_t bytes;
+    int (*visit_key)(void *context, struct checkpoint_key key, struct bytes record);
+    void *context;
+};
+
+static int scan(struct checkpoint *checkpoint, MDB_cursor *cursor, const struct looking *looking)
+{
+    uint8_t bytes[CHECKPOINT_KEY_BYTES];
+    MDB_val key = {.mv_size = sizeof bytes, .mv_data = bytes}, value;
+    size_t visited = 0;
+    struct bytes record;
+
+    checkpoint_key_put(bytes, *looking->from);
+    int rc = checkpoint_cursor_get(checkpoint, cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0) {
+        if (key.mv_size == CHECKPOINT_KEY_BYTES) {
+            const uint8_t *at = key.mv_data;
+            *looking->from = (struct checkpoint_key){load_u64_big(at), load_u64_big(at + 8)};
+            if (visited >= looking->bytes) {
+                return 1;
+            }
+            visited += value.mv_size;
+            checkpoint->fetched_bytes += value.mv_size;
+            if (checkpoint_value_parse(&key, &value, &record) == 0) {
+                rc = looking->visit_key(looking->context, *looking->from, record);
+            }
+        }
+        rc = rc != 0 ? rc : checkpoint_cursor_get(checkpoint, cursor, &key, &value, MDB_NEXT);
+    }
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static int look(struct checkpoint *checkpoint, const struct looking *looking)
 {
     MDB_cursor *cursor;
     MDB_txn *txn;
@@ -43,7 +79,9 @@ static int fetch(struct checkpoint *checkpoint, uint64_t position,
     }
     rc = checkpoint_error(mdb_cursor_open(txn, checkpoint->dbi, &cursor));
     if (rc == 0) {
-        rc = visit_position(checkpoint, cursor, position, visit, context);
+        rc = looking->visit != NULL ? visit_position(checkpoint, cursor, looking->position,
+                                                     looking->visit, looking->context)
+                                    : scan(checkpoint, cursor, looking);
         mdb_cursor_close(cursor);
     }
     mdb_txn_abort(txn);
@@ -62,8 +100,7 @@ static int awake(struct checkpoint *checkpoint)
     return rc;
 }
 
-int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
-                     int (*visit)(void *context, struct bytes record), void *context)
+static int look_once(struct checkpoint *checkpoint, const struct looking *looking)
 {
     int rc = 0;
 
@@ -75,9 +112,27 @@ int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
         pthread_rwlock_rdlock(&checkpoint->lock);
     }
     if (rc == 0 && checkpoint->number != 0) {
-        rc = fetch(checkpoint, position, visit, context);
+        rc = look(checkpoint, looking);
     }
     pthread_rwlock_unlock(&checkpoint->lock);
     pthread_mutex_unlock(&checkpoint->fetching);
     return rc;
+}
+
+int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
+                     int (*visit)(void *context, struct bytes record), void *context)
+{
+    const struct looking looking = {.position = position, .visit = visit, .context = context};
+
+    return look_once(checkpoint, &looking);
+}
+
+int checkpoint_scan(struct checkpoint *checkpoint, struct checkpoint_key *from, size_t bytes,
+                    int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
+                    void *context)
+{
+    const struct looking looking = {
+        .from = from, .bytes = bytes, .visit_key = visit, .context = context};
+
+    return look_once(checkpoint, &looking);
 }

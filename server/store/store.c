@@ -172,7 +172,8 @@ static int open_archived(struct store *store)
     int rc = archive_mark_read(options->files, store->directory, options->shard, &store->archived);
     if (rc == -ENOENT) {
         checkpoint_info(store->checkpoint, &info);
-        store->archived = (struct archive_mark){.lsn = info.lsn, .based = info.lsn == 0};
+        store->archived =
+            (struct archive_mark){.lsn = info.lsn, .based = info.lsn == 0 && info.sessions == 0};
         /* What comes from now on is not to be passed over by the next start; on a full disk that may be. */
         (void)archive_mark_write(options->files, store->directory, options->shard,
                                  &store->archived);
@@ -275,6 +276,13 @@ int store_fetch(struct store *store, uint64_t position,
                 int (*visit)(void *context, struct bytes record), void *context)
 {
     return checkpoint_fetch(store->checkpoint, position, visit, context);
+}
+
+int store_scan(struct store *store, struct checkpoint_key *from, size_t bytes,
+               int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
+               void *context)
+{
+    return checkpoint_scan(store->checkpoint, from, bytes, visit, context);
 }
 
 struct segments *store_segments(struct store *store)

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "archive_mark.h"
+#include "checkpoint.h"
 #include "files.h"
 #include "memory.h"
 #include "ports.h"
@@ -107,6 +108,11 @@ int store_set_archived(struct store *store, const struct archive_mark *mark);
 /* Visit what the checkpoint has of a position (checkpoint_fetch()). */
 int store_fetch(struct store *store, uint64_t position,
                 int (*visit)(void *context, struct bytes record), void *context);
+
+/* Visit sessions of the checkpoint in order (checkpoint_scan()). */
+int store_scan(struct store *store, struct checkpoint_key *from, size_t bytes,
+               int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
+               void *context);
 
 struct store_stats {
     uint64_t log_bytes;    /* Of all segment files. */

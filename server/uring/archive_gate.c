@@ -1,10 +1,14 @@
 #include "archive_gate.h"
 
+#include <errno.h>
+
 #include "bytes.h"
 #include "cold.h"
 #include "plane_private.h"
+#include "plane_table.h"
 #include "record.h"
 #include "shard_thread.h"
+#include "slot_table.h"
 
 /* What waits is wanted once it is durable; it is told anew only for what came later. */
 static void tell_wanted(struct shard_thread *thread)
@@ -77,5 +81,67 @@ void archive_gate_answer(struct shard_thread *thread, struct plane_records *reco
         head.size = records->found.size - at - sizeof head;
         memcpy(records->found.data + at, &head, sizeof head);
         records->answered++;
+    }
+}
+
+/* Lives of this node that a vector of a node alone tells of: older ones stamped nothing that is of use any more. */
+enum { LIVES_MAX = 16 };
+
+/* Of a node alone nobody keeps a vector: all that it ever stamped it has, or it ended. */
+static int put_own(struct shard_thread *thread, struct buffer *to)
+{
+    const struct actor actor = thread->plane->options.actor;
+    uint32_t count = actor.start < LIVES_MAX ? actor.start : LIVES_MAX;
+    uint8_t bytes[10 + LIVES_MAX * SEEN_ITEM_BYTES_MAX], *end = varint_put(bytes, count);
+
+    for (uint32_t i = count; i-- > 0;) {
+        end = varint_put(end, actor.node);
+        end = varint_put(end, actor.start - i);
+        store_u64(end, shard_hlc(thread->shard));
+        end += 8;
+    }
+    return buffer_append(to, bytes_of(bytes, (size_t)(end - bytes)));
+}
+
+static int put_vector(struct shard_thread *thread, uint32_t slot, struct buffer *to)
+{
+    const struct slot_table *table = thread->table == NULL ? NULL : thread->table->table;
+
+    if (!thread->clustered || table == NULL) {
+        return put_own(thread, to);
+    }
+    return table->owners[slot].nodes[0] != table->self
+               ? -ENOENT
+               : seen_put(shard_seen(thread->shard), slot, to);
+}
+
+void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, bool ends)
+{
+    uint32_t shards = thread->plane->options.shard_count;
+    struct buffer *to = &basis->vectors;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < basis->slot_count && rc == 0; i++) {
+        uint32_t slot = basis->first_slot + i;
+        uint8_t head[8] = {0};
+        size_t at = to->size;
+        if (slot % shards != thread->index) {
+            continue;
+        }
+        rc = buffer_append(to, bytes_of(head, sizeof head));
+        rc = rc != 0 ? rc : put_vector(thread, slot, to);
+        if (rc == -ENOENT) {
+            to->size = at;
+            rc = 0;
+        } else if (rc == 0) {
+            store_u32(to->data + at, slot);
+            store_u32(to->data + at + 4, (uint32_t)(to->size - at - sizeof head));
+        }
+    }
+    basis->lsn = thread->log.stats.lsn_appended;
+    basis->known = rc == 0 && !atomic_load(&thread->loads);
+    if (ends && basis->known && thread->loader != NULL) {
+        thread->log.port.seal(&thread->log.port);
+        thread->loader->hurry(thread->loader, basis->lsn);
     }
 }

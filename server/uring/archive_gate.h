@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct plane_basis;
 struct plane_records;
 struct shard_thread;
 
@@ -26,5 +27,8 @@ uint64_t archive_gate_turn(struct shard_thread *thread);
 
 /* Fill in what was asked for (plane_records()). The shard's thread. */
 void archive_gate_answer(struct shard_thread *thread, struct plane_records *records);
+
+/* The same of plane_basis(). */
+void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, bool ends);
 
 #endif

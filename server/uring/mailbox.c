@@ -67,6 +67,10 @@ void mail_free(struct mail *mail)
         buffer_fini(&mail->records->found);
     }
     free(mail->records);
+    if (mail->basis != NULL) {
+        buffer_fini(&mail->basis->vectors);
+    }
+    free(mail->basis);
     free(mail->bytes);
     free(mail->stats);
     free(mail->text);

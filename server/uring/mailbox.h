@@ -24,6 +24,7 @@ enum mail_kind {
     MAIL_LINK,
     MAIL_TABLE,
     MAIL_RECORDS,
+    MAIL_BASIS,
     MAIL_STOP,
 };
 
@@ -37,6 +38,9 @@ struct mail {
     struct plane_shard_stats *stats; /* In the mail's own memory. */
     /* RECORDS: waited for, as STATS. */
     struct plane_records *records; /* In the mail's own memory, as are its buffers. */
+    /* BASIS: as RECORDS. */
+    struct plane_basis *basis;
+    bool ends;
     /* POLICIES */
     const struct policies *policies;
     /* LINK: the socket is the mail's until it was taken (then -1), its `rest` lies in `bytes`. */

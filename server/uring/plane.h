@@ -240,6 +240,21 @@ int plane_records(struct plane *plane, uint32_t shard, struct plane_records *rec
 /* The same once plane_stop() has returned, at once. */
 void plane_records_stopped(struct plane *plane, uint32_t shard, struct plane_records *records);
 
+/* What a checkpoint of a shard for the archive goes by. */
+struct plane_basis {
+    uint32_t first_slot, slot_count; /* Of these slots: about PLANE_BASIS_SLOTS of them. */
+    struct buffer
+        vectors; /* Of each that this node is the primary of, and knows of what it has seen: slot (4), size (4), vector. */
+    uint64_t lsn; /* The log before it has all that they say. */
+    bool known;   /* Else sessions are still being loaded: ask again. */
+};
+
+enum { PLANE_BASIS_SLOTS = 1024 };
+
+/* Ask a shard for it; the last slots of all (`ends`) have it bring its log into the store's checkpoint soon. Returns as
+ * plane_records(). */
+int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_basis *basis);
+
 /* The map of the cluster for clients of the native protocol: client_map_encode()'s bytes, which are copied. Those that
  * asked for it are told. Epochs ascend. Returns 0; -ENOMEM: not all shards have it, give it again. */
 int plane_set_client_map(struct plane *plane, uint64_t epoch, struct bytes map);

@@ -70,3 +70,32 @@ void plane_records_stopped(struct plane *plane, uint32_t shard, struct plane_rec
     records->answered = 0;
     archive_gate_answer(&plane->threads[shard], records);
 }
+
+int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_basis *basis)
+{
+    struct mailbox *mailbox = &plane->threads[shard].mailbox;
+    struct mail *mail = mail_new(MAIL_BASIS);
+
+    if (mail == NULL) {
+        return -ENOMEM;
+    }
+    mail->basis = calloc(1, sizeof *mail->basis);
+    if (mail->basis == NULL) {
+        mail_free(mail);
+        return -ENOMEM;
+    }
+    mail->basis->first_slot = basis->first_slot;
+    mail->basis->slot_count = basis->slot_count;
+    mail->basis->vectors.memory = plane->options.memory;
+    mail->ends = ends;
+    mailbox_post(mailbox, mail);
+    int rc = mailbox_wait(mailbox, mail);
+    if (rc != 0) {
+        return rc; /* The shard's thread frees it. */
+    }
+    rc = buffer_append(&basis->vectors, buffer_bytes(&mail->basis->vectors));
+    basis->lsn = mail->basis->lsn;
+    basis->known = mail->basis->known;
+    mail_free(mail);
+    return rc;
+}

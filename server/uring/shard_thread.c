@@ -229,6 +229,10 @@ static void read_mail(struct shard_thread *thread)
             archive_gate_answer(thread, mail->records);
             mailbox_answer(&thread->mailbox, mail);
             continue;
+        case MAIL_BASIS:
+            archive_gate_basis(thread, mail->basis, mail->ends);
+            mailbox_answer(&thread->mailbox, mail);
+            continue;
         case MAIL_POLICIES:
             shard_set_policies(thread->shard, mail->policies);
             break;

@@ -273,6 +273,59 @@ def test_restart():
         check([int(path.name, 16) for path in archive.objects()] == [1, 2, 3], archive.objects())
 
 
+class Checkpoint:
+    """The last whole one."""
+
+    def __init__(self, archive):
+        done = sorted(archive.path.glob("*/checkpoint/*/*/done"))[-1]
+        self.number = int(done.parent.name, 16)
+        self.said = archive.lines(done)
+        self.parts = sorted(path for path in done.parent.iterdir() if path.name != "done")
+        self.keys = {match.group(1) for path in self.parts for line in archive.lines(path)
+                     for match in [re.match(r'record .*kind=full .*key="(.*)"$', line)] if match}
+
+
+def test_checkpoint():
+    """What was there before the archive goes there as a checkpoint, all of it, once; so does nothing twice over a restart."""
+    with Daemon() as daemon:
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            for number in range(500):
+                connection.put(b"old%d" % number, b"value" * 20)
+        daemon.run("belay-bench", "fill", "--sessions", 3000, "--prefix", "fill:", "--value-bytes", 900)
+        check(daemon.stop() == 0, "exit code")
+        # With another number of shards all of it lies in checkpoints.
+        archive = make(daemon, "node.shards=3", "archive.flush=100ms", "archive.object_size=1MiB")
+        daemon.start()
+        wait_for("it is whole", lambda: status_of(daemon)["based"])
+        whole = Checkpoint(archive)
+        check(len(whole.keys) == 3500 and len(whole.parts) > 1, (len(whole.keys), whole.parts))
+        check(f" parts={len(whole.parts)} " in whole.said[0], whole.said[0])
+        seen = [line for line in whole.said if line.startswith("seen ")]
+        check(len(seen) == 16384, len(seen))
+        check(status_of(daemon)["checkpoints"] == 1, status_of(daemon))
+        with Connection(daemon.native) as connection:
+            connection.put(b"new", b"1", ack=ARCHIVE)
+        check("new" in archive.keys(), "the log goes on")
+        check(daemon.stop() == 0, "exit code")
+        daemon.start()
+        check(status_of(daemon)["based"], "it is known")
+        with Connection(daemon.native) as connection:
+            connection.put(b"newer", b"1", ack=ARCHIVE)
+        check(Checkpoint(archive).number == whole.number, "another one")
+        check(daemon.stop() == 0, "exit code")
+        # Where it does not know what it sent: what is in the log alone has to come into the checkpoint first.
+        marks = list(daemon.data.rglob("archived"))
+        check(len(marks) == 3, marks)
+        for mark in marks:
+            mark.unlink()
+        daemon.start()
+        wait_for("it is whole", lambda: status_of(daemon)["based"])
+        second = Checkpoint(archive)
+        check(second.number == whole.number + 1, second.number)
+        check(second.keys == whole.keys | {"new", "newer"}, second.keys - whole.keys)
+
+
 def test_names_are_taken():
     """Objects that are there under names to come, as of a copy of this directory: an alarm, and they stay."""
     with Daemon() as daemon:

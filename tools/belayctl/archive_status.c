@@ -64,7 +64,8 @@ static void print_archive(const json_t *archive)
                show_size(number_of(archive, "gap_bytes"), one, sizeof one));
     }
     if (!json_is_true(json_object_get(archive, "based"))) {
-        printf("  note          what was not written since the archive is there is not in it\n");
+        printf("  note          what was not written since the archive is there is not in it "
+               "before the next checkpoint\n");
     }
 }
 
