@@ -275,6 +275,40 @@ def test_from_a_node_that_is_lost():
                     check(client.ask("HMGET", f"s:{number}", "a", "b") == wanted, number)
 
 
+def test_checkpoints_of_a_node():
+    """What a node had before it archived, and writes after: its checkpoint has the one, its log the other, both with what
+    ended. Restored, also once retention has removed what the checkpoint has."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        archive = f"file://{directory}/archive"
+        with Daemon() as lost:
+            lost.start()
+            with Client(port_of(lost)) as client:
+                for number in range(100):
+                    client.ask("SET", f"old:{number}", "v")
+                client.ask("DEL", "old:0")
+            check(lost.stop() == 0, "stops")
+            # With another number of shards all of it lies in checkpoints, and none in the log.
+            lost.settings += [f"archive.url={archive}", "archive.flush=50ms", "archive.keep=0", "node.shards=3"]
+            lost.start()
+            wait_for("a checkpoint is there",
+                     lambda: any(one["whole"] for cluster in json.loads(ctl("archive", "ls", archive, "--json")[0])["clusters"]
+                                 for one in cluster["checkpoints"]))
+            with Client(port_of(lost)) as client:
+                client.ask("DEL", "old:1")
+                client.ask("SET", "new", "v")
+            lost.run("belayctl", "session", "put", "last", "v", "--ack", "archive")
+            lost.kill()
+        for _ in range(2):
+            check(json.loads(ctl("archive", "verify", archive, "--json")[0])["records"] > 98, "whole")
+            with Daemon() as daemon:
+                daemon.start()
+                ctl("archive", "restore", "--from", archive, server=daemon.native, directory=directory)
+                with Client(port_of(daemon)) as client:
+                    check(client.ask("DBSIZE") == 100, client.ask("DBSIZE"))
+                    check(client.ask("MGET", "old:0", "old:1", "old:99", "new", "last") == [None, None, b"v", b"v", b"v"], "they")
+            ctl("archive", "forget", archive, "--older-than", "1ms")
+
+
 def test_retention():
     """A node removes by itself what no restore within archive.keep needs."""
     with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
