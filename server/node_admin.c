@@ -325,6 +325,55 @@ static void on_remove_force(struct node *node, uint64_t token, const char *argum
     remove_step(node, token, argument, true);
 }
 
+/* ---- A node is degraded ---- */
+
+static const struct map_member *degradable(struct node *node, uint64_t token, const char *name)
+{
+    const struct map_member *member = member_named(map_of(node), name);
+    char text[TEXT_BYTES];
+
+    if (member == NULL) {
+        refuse(node, token, STATUS_NOT_FOUND, "there is no such node; node list shows all");
+    } else if (member->state != MAP_ACTIVE && member->state != MAP_DEGRADED) {
+        snprintf(text, sizeof text, "it is %s: only a node that is active, or degraded, can be",
+                 map_page_state(member->state));
+        refuse(node, token, STATUS_UNSUPPORTED, text);
+        member = NULL;
+    }
+    return member;
+}
+
+static void on_degrade(struct node *node, uint64_t token, const char *argument)
+{
+    const struct map_member *member = degradable(node, token, argument);
+
+    if (member != NULL) {
+        const struct map_command command = {
+            .type = MAP_STATE, .number = member->number, .state = MAP_DEGRADED};
+        propose(node, token, &command, member);
+    }
+}
+
+static void on_undegrade(struct node *node, uint64_t token, const char *argument)
+{
+    const struct map_member *member = degradable(node, token, argument);
+
+    if (member == NULL) {
+        return;
+    }
+    if ((member->condition & CONDITION_OWN) != 0) {
+        refuse(
+            node, token, STATUS_UNSUPPORTED,
+            (member->condition & CONDITION_LOG_FAILED) != 0
+                ? "it cannot write its log, see its messages; repair that and restart it"
+                : "its disk is full; with room again it is active by itself, or can be undegraded");
+        return;
+    }
+    const struct map_command command = {
+        .type = MAP_STATE, .number = member->number, .state = MAP_ACTIVE};
+    propose(node, token, &command, member);
+}
+
 /* ---- Who may come in ---- */
 
 /* Can only this machine reach them? */
@@ -420,6 +469,8 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         {"policy-rm", on_policy_rm},
         {"node-remove", on_remove},
         {"node-remove-force", on_remove_force},
+        {"node-degrade", on_degrade},
+        {"node-undegrade", on_undegrade},
         {"join-token", on_join_token},
     };
 

@@ -345,6 +345,8 @@ void node_cluster_figures(const struct node *node, struct metrics_membership *fi
         const uint32_t number = map->members[i].number;
         if (number == figures->node) {
             figures->slots_owned = slots[i].primary + slots[i].copy;
+            figures->state = map->members[i].state;
+            figures->condition = map->members[i].condition;
         }
         if (cluster_is_voter(cluster, number) && figures->voter_count < METRICS_VOTERS_MAX) {
             figures->voters[figures->voter_count++] = number;

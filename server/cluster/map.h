@@ -60,7 +60,7 @@ enum {
 enum map_state {
     MAP_JOINING = 1, /* Is known, and holds no slots yet. */
     MAP_ACTIVE,
-    MAP_DEGRADED, /* Serves what it has; creates go to the next successor. */
+    MAP_DEGRADED, /* Serves what it has; creates go to the next successor (all does where it cannot store anything). */
     MAP_DRAINING, /* Serves what it still owns; its slots have other homes. */
     MAP_DOWN,
     MAP_LEFT, /* Holds nothing and may be removed. */

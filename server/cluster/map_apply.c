@@ -185,6 +185,16 @@ static uint8_t condition_after(const struct map_member *member, enum map_state s
     return state == MAP_DEGRADED ? CONDITION_OPERATOR : 0;
 }
 
+/* Of one that found it itself an operator may say that it is degraded, too: then it stays so when it is well. */
+static int add_word(struct map_member *member)
+{
+    if (member->state != MAP_DEGRADED || (member->condition & CONDITION_OPERATOR) != 0) {
+        return -EALREADY;
+    }
+    member->condition |= CONDITION_OPERATOR;
+    return 0;
+}
+
 static int set_state(struct map *map, struct placement_work *work, struct map_member *member,
                      const struct map_command *command)
 {
@@ -197,7 +207,7 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
         return -EINVAL;
     }
     if (state == member->state) {
-        return -EALREADY;
+        return add_word(member);
     }
     if (!returns && (moves[member->state] & 1U << state) == 0) {
         return -EPERM;

@@ -307,6 +307,14 @@ struct route_far {
 enum route replication_route(struct replication *replication, uint32_t slot, uint8_t flags,
                              struct route_far *far);
 
+/* This node is the slot's primary, and degraded as somebody said so: who coordinates a write to a session of which it knows
+ * nothing? Returns whether there is somebody, with `far` as above. The answer comes once this node has the session. */
+bool replication_route_create(const struct replication *replication, uint32_t slot,
+                              struct route_far *far);
+
+/* Is it degraded so? */
+bool replication_hands_on(const struct replication *replication);
+
 /* Has this node all that the slot's other present owners have, as far as can be known? */
 bool replication_is_level(const struct replication *replication, uint32_t slot);
 

@@ -1,9 +1,16 @@
-/* Nodes that cannot store what comes, because their disk is full or fails (degraded, by the table).
+/* Degraded nodes, by the table: those that cannot store what comes, as their disk is full or fails; and those of which somebody
+ * said so.
  *
+ * One that cannot store:
  * Such a node's log takes nothing, so neither writes of clients nor copies can be done there, and what it has falls behind.
  * The next owner coordinates its slots meanwhile, as if it could not be reached, and writes do not wait for its
  * copies; where there is no other owner it serves what it has. It goes on to be sent what it misses. Once it is well again it
- * is compared with another owner before it serves, as after a start; but for one that could not store anything either. */
+ * is compared with another owner before it serves, as after a start; but for one that could not store anything either.
+ *
+ * One of which somebody said so goes on to coordinate its slots, but for writes to sessions of which it knows nothing, not
+ * even an end (replication_route_create()). The next owner does those, and answers once this node has its copy, which is the
+ * only one that counts: so whatever is asked next of that session finds it here, and is done here. Where the next owner has
+ * no way to it copies count as ever. */
 #include "replication_private.h"
 
 bool replication_stands_back(const struct replication *r, uint32_t slot)
@@ -51,17 +58,67 @@ static bool is_degraded(const struct replication *r, uint32_t node)
     return member != NULL && member->degraded;
 }
 
+static bool hands_on(const struct replication *r, uint32_t node)
+{
+    const struct slot_table_member *member = slot_table_member(r->table, node);
+
+    return member != NULL && member->hands_on;
+}
+
+bool replication_route_create(const struct replication *r, uint32_t slot, struct route_far *far)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    if (!r->hands_on || route->rank != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < route->owners; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (peer_takes(peer) && !peer->hands_on && peer->in_state == IN_RUNNING) {
+            *far = (struct route_far){
+                .node = peer->node, .shard = peer->shard, .flags = ROUTE_COORDINATE};
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct peer *replication_only_counts(const struct replication *r,
+                                           const struct slot_route *route)
+{
+    if (route->rank == 0 || route->rank == PLACEMENT_REPLICAS_MAX) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < route->owners; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (route->ranks[i] == 0 && peer->hands_on && peer_takes(peer) && !peer->unheeded &&
+            peer->stream.open) {
+            return peer;
+        }
+    }
+    return NULL;
+}
+
+bool replication_hands_on(const struct replication *r)
+{
+    return r->hands_on;
+}
+
 void replication_follow_degraded(struct replication *r)
 {
     const bool was = r->degraded;
 
     r->degraded = is_degraded(r, r->options.self.node);
+    r->hands_on = hands_on(r, r->options.self.node);
     if (was && !r->degraded) {
         doubt(r);
     }
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
         struct peer *peer = r->peers[i];
         const bool degraded = peer != NULL && is_degraded(r, peer->node);
+        if (peer != NULL) {
+            peer->hands_on = hands_on(r, peer->node);
+        }
         if (peer == NULL || degraded == peer->degraded) {
             continue;
         }

@@ -178,6 +178,7 @@ struct peer {
     bool reachable;           /* As of the last tick. */
     bool degraded;            /* By the table: it stores nothing now. */
     bool apart;               /* By the table: clocks are. */
+    bool hands_on;            /* By the table: it has others coordinate creates. */
     bool unheeded;       /* What goes there does not come there: its copies are not waited for. */
     uint8_t doubts;      /* PINGs sent to find out... */
     uint64_t doubt_us;   /* ... since this. */
@@ -282,7 +283,8 @@ struct replication {
     uint32_t peer_capacity;
     uint32_t first_peer;       /* Of the next tick. */
     struct slot_route *routes; /* By slot / shards. */
-    bool degraded;             /* This node is, by the table. */
+    bool degraded;             /* This node is, by the table... */
+    bool hands_on;             /* ... or has others coordinate creates. */
     struct slot_set level;
     uint64_t asks; /* The number of SEEN_ASK: another after each pause. */
     uint64_t
@@ -470,6 +472,9 @@ bool replication_check_level(struct replication *r, uint32_t slot);
 void replication_follow_degraded(struct replication *r);
 /* This node is, and another owner of the slot is there that is not. */
 bool replication_stands_back(const struct replication *r, uint32_t slot);
+/* Of a slot that this node coordinates in the place of another: the only owner whose copy counts; NULL: all do. */
+const struct peer *replication_only_counts(const struct replication *r,
+                                           const struct slot_route *route);
 
 /* ---- replication_routes.c ---- */
 

@@ -58,12 +58,13 @@ static uint64_t append_to_all(struct replication *r, const struct stream_record 
 {
     const struct slot_route *route = route_of(r, slot_of_position(record->position));
     const bool counts = numbered && route->owners > 0 && replication_copies_reserve(r);
+    const struct peer *only = counts ? replication_only_counts(r, route) : NULL;
     uint32_t waiting = 0;
 
     for (uint32_t i = 0; i < route->count; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
-        bool waits =
-            counts && i < route->owners && peer_takes(peer) && !peer->unheeded && peer->stream.open;
+        bool waits = counts && i < route->owners && peer_takes(peer) && !peer->unheeded &&
+                     peer->stream.open && (only == NULL || only == peer);
         if (peer->stream.open &&
             append(r, peer, record, parts, part_count, waits ? r->copy_next : 0)) {
             waiting += waits;

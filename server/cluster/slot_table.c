@@ -19,13 +19,15 @@ void slot_table_make(struct slot_table *table, const struct map *map, uint32_t s
         const struct map_member *member = &map->members[i];
         if (member->state != MAP_LEFT) {
             struct slot_table_member *to = &table->members[table->member_count++];
+            const bool degraded = member->state == MAP_DEGRADED;
+            const bool own = (member->condition & CONDITION_OWN) != 0;
             *to = (struct slot_table_member){
                 .number = member->number,
                 .start = member->place.start,
                 .shards = member->place.shards,
                 .serves = serves(member->state),
-                .degraded =
-                    member->state == MAP_DEGRADED && (member->condition & CONDITION_OWN) != 0,
+                .degraded = degraded && own,
+                .hands_on = degraded && !own,
             };
             memcpy(to->ports, member->place.ports, sizeof to->ports);
             memcpy(to->host, member->place.host.bytes,

@@ -22,6 +22,8 @@ struct slot_table_member {
     bool apart; /* Not of the map: for its clock it does not talk to this node. */
     bool
         degraded; /* It cannot store what comes: others coordinate for it, and do not wait for its copies. */
+    bool
+        hands_on; /* Somebody said that it is degraded: the next owner coordinates creates of its slots. */
     uint16_t ports[MAP_PORTS];
     char host[HOST_BYTES_MAX + 1];
 };

@@ -197,6 +197,7 @@ struct cluster_figures {
     uint32_t leader, voters, followers; /* Raft's. */
     bool votes;                         /* This node does. */
     uint32_t members[MAP_LEFT + 1];     /* By state. */
+    uint32_t degraded[3];               /* Members, by reason: bits 0 to 2 of the condition. */
     uint32_t unsettled;                 /* Slots whose owners are not yet the targets. */
     uint64_t elections;                 /* That this node won. */
     uint64_t snapshots;                 /* Made, and taken from a leader. */

@@ -45,6 +45,9 @@ void cluster_figures(struct cluster *cluster, struct cluster_figures *figures)
     };
     for (uint32_t i = 0; i < map->member_count; i++) {
         figures->members[map->members[i].state]++;
+        for (uint32_t bit = 0; bit < 3 && map->members[i].state == MAP_DEGRADED; bit++) {
+            figures->degraded[bit] += map->members[i].condition >> bit & 1;
+        }
     }
     if (cluster->role == RAFT_LEADER) {
         figures->verdict = cluster->verdict.counters;

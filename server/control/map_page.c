@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "liveness.h"
+#include "map_reasons.h"
 #include "slot.h"
 
 enum { PLACE_BYTES = HOST_BYTES_MAX + 10 };
@@ -82,6 +84,24 @@ void map_page_count(const struct map *map, struct map_page_slots slots[])
 
 /* ---- Nodes. ---- */
 
+json_t *map_reasons(uint8_t condition)
+{
+    static const struct {
+        uint8_t bit;
+        const char *name;
+    } reasons[] = {{CONDITION_OPERATOR, "operator"},
+                   {CONDITION_DISK_FULL, "disk_full"},
+                   {CONDITION_LOG_FAILED, "log_failed"}};
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if ((condition & reasons[i].bit) != 0) {
+            json_array_append_new(list, json_string(reasons[i].name));
+        }
+    }
+    return list;
+}
+
 static const char *link_text(const struct map_page *page, uint32_t member)
 {
     return page->map->members[member].number == page->self ? "self"
@@ -102,12 +122,12 @@ static json_t *node_object(const struct map_page *page, uint32_t index,
         "host", text(&place->host), "native", place_text(place, MAP_PORT_NATIVE), "cluster",
         place_text(place, MAP_PORT_CLUSTER), "peer", place_text(place, MAP_PORT_PEER), "http",
         place_text(place, MAP_PORT_HTTP), "start", (int)place->start, "shards", (int)place->shards);
-    json_t *more =
-        json_pack("{s:i, s:i, s:i, s:s, s:b, s:I, s:I, s:I}", "slots_primary", (int)slots->primary,
-                  "slots_copy", (int)slots->copy, "slots_coming", (int)slots->coming, "link",
-                  link_text(page, index), "votes", (int)link->votes, "records_behind",
-                  (json_int_t)link->records_behind, "bytes_behind", (json_int_t)link->bytes_behind,
-                  "behind_ms", (json_int_t)link->behind_ms);
+    json_t *more = json_pack(
+        "{s:o, s:i, s:i, s:i, s:s, s:b, s:I, s:I, s:I}", "degraded_by",
+        map_reasons(member->condition), "slots_primary", (int)slots->primary, "slots_copy",
+        (int)slots->copy, "slots_coming", (int)slots->coming, "link", link_text(page, index),
+        "votes", (int)link->votes, "records_behind", (json_int_t)link->records_behind,
+        "bytes_behind", (json_int_t)link->bytes_behind, "behind_ms", (json_int_t)link->behind_ms);
     int rc = json_object_update(node, more);
 
     json_decref(more);

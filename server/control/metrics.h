@@ -56,6 +56,8 @@ enum {
 /* This node's part of the cluster. */
 struct metrics_membership {
     uint32_t node, leader; /* Numbers; leader 0: nobody. */
+    enum map_state state;  /* This node's, and why it is degraded: CONDITION bits (liveness.h). */
+    uint8_t condition;
     uint32_t voters[METRICS_VOTERS_MAX],
         voter_count; /* Of those who decide, the leader included. */
     uint32_t members;

@@ -143,6 +143,8 @@
       m->cluster.epoch)                                                                            \
     X(belay_cluster_members, GAUGE, NODE, "state=joining|active|degraded|draining|down|left",      \
       "Members by the map.", m->cluster.members[i + 1])                                            \
+    X(belay_cluster_degraded, GAUGE, NODE, "reason=operator|disk_full|log_failed",                 \
+      "Members that are degraded by the map, by reason.", m->cluster.degraded[i])                  \
     X(belay_cluster_unsettled_slots, GAUGE, NODE, "",                                              \
       "Slots whose owners are not yet those who should own them.", m->cluster.unsettled)           \
     X(belay_cluster_maps_total, COUNTER, NODE, "from=agreement|others",                            \

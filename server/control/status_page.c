@@ -3,6 +3,9 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "map_page.h"
+#include "map_reasons.h"
+
 static json_t *number(uint64_t value)
 {
     return json_integer((json_int_t)value);
@@ -145,13 +148,14 @@ static json_t *voters(const struct metrics_membership *cluster)
 
 static json_t *cluster_part(const struct metrics_membership *cluster)
 {
-    return json_pack("{s:{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "cluster", "node",
-                     number(cluster->node), "epoch", number(cluster->epoch), "leader",
-                     number(cluster->leader), "voters", voters(cluster), "members",
-                     number(cluster->members), "slots_owned", number(cluster->slots_owned),
-                     "slots_not_level", number(cluster->slots_not_level), "records_behind",
-                     number(cluster->records_behind), "bytes_behind",
-                     number(cluster->bytes_behind));
+    return json_pack(
+        "{s:{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "cluster", "node",
+        number(cluster->node), "state", cluster->state == 0 ? "" : map_page_state(cluster->state),
+        "degraded_by", map_reasons(cluster->condition), "epoch", number(cluster->epoch), "leader",
+        number(cluster->leader), "voters", voters(cluster), "members", number(cluster->members),
+        "slots_owned", number(cluster->slots_owned), "slots_not_level",
+        number(cluster->slots_not_level), "records_behind", number(cluster->records_behind),
+        "bytes_behind", number(cluster->bytes_behind));
 }
 
 static json_t *archive_part(const struct metrics_archive *archive)

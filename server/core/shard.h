@@ -246,6 +246,12 @@ void shard_copied(struct shard *shard, uint64_t number, uint64_t now_us);
  * the log instead, and say `disk`. */
 void shard_uncopied(struct shard *shard, uint64_t number, uint64_t now_us);
 
+/* Is nothing of the request's key here, not even an end, as is known for sure? */
+bool shard_is_new(const struct shard *shard, const struct request *request);
+
+/* The level that the write is answered at. */
+enum ack_level shard_level(const struct shard *shard, const struct request *request);
+
 /* The record of a key, whole or cold, empty where there is none; valid until the next call. Returns false where that is
  * not known yet, as it is still to be loaded. */
 bool shard_peek(const struct shard *shard, uint64_t position, struct bytes key,

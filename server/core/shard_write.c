@@ -47,6 +47,19 @@ enum ack_level shard_ack_level(const struct shard *shard, const struct request *
     return asked;
 }
 
+enum ack_level shard_level(const struct shard *shard, const struct request *request)
+{
+    return shard_ack_level(shard, request, policy_of_key(shard->policies, request->key));
+}
+
+bool shard_is_new(const struct shard *shard, const struct request *request)
+{
+    struct bytes record;
+
+    return !shard_is_locked(shard, request->position) &&
+           shard_peek(shard, request->position, request->key, &record) && record.size == 0;
+}
+
 static bool is_destroy(const struct request *request)
 {
     return request->body.size > 0 && request->body.data[0] == CHANGE_DESTROY;

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "aside.h"
+#include "creates.h"
 #include "cross.h"
 #include "door.h"
 #include "far.h"
@@ -194,7 +195,7 @@ static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct
         may_answer(thread, request, slot)) {
         return true;
     }
-    copies_find(thread, slot, call->coordinate, route);
+    creates_find(thread, call, &item->request, true, route);
     call->stand_in = route->stands_in;
     if (request->op == REQUEST_WRITE) {
         item->request.elsewhere = copies_may_miss(thread, slot, route->stands_in);

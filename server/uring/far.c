@@ -6,6 +6,7 @@
 #include "batch.h"
 #include "bounds.h"
 #include "connection.h"
+#include "creates.h"
 #include "door.h"
 #include "far_frame.h"
 #include "heap.h"
@@ -29,6 +30,7 @@ struct far_call {
     uint32_t node, shard; /* Of a scan: whom to ask. */
     bool asked;           /* Once or more, but for who has said that it was not done there... */
     bool maybe;           /* ... and there was no answer, so that it may have been done. */
+    bool turned_back;     /* Who was asked cannot coordinate it now. */
     uint64_t begun_us, asked_us;
     uint64_t begun_ms;      /* Wall time. */
     size_t size;            /* Of the block. */
@@ -218,12 +220,26 @@ static struct link *link_of(struct shard_thread *thread, const struct copies_rou
     return route->kind == ROUTE_FAR ? link_to(thread, route->far.node, route->far.shard) : NULL;
 }
 
-/* Does something of the same slot wait? */
-static bool must_follow(const struct shard_thread *thread, const struct request *request)
+bool far_waits(const struct shard_thread *thread, const struct request *request)
 {
     for (const struct far_call *away = thread->far.waiting.first; away != NULL; away = away->next) {
         if (slot_of(&away->request) == slot_of(request)) {
             return true;
+        }
+    }
+    return false;
+}
+
+bool far_has(const struct shard_thread *thread, const struct request *request)
+{
+    for (uint32_t i = 0; i < thread->links.size && thread->far.count > 0; i++) {
+        const struct link *link = thread->links.table[i];
+        const struct far_call *away = link->state == LINK_OPEN ? link->asked.first : NULL;
+        for (; away != NULL; away = away->next) {
+            if (away->request.position == request->position &&
+                bytes_equal(away->request.key, request->key)) {
+                return true;
+            }
         }
     }
     return false;
@@ -251,7 +267,7 @@ int far_ask(struct shard_thread *thread, struct call *call, const struct request
     if (away == NULL) {
         return -ENOMEM;
     }
-    if (link == NULL || must_follow(thread, request)) {
+    if (link == NULL || far_waits(thread, request)) {
         wait_for_route(thread, away);
         return 0;
     }
@@ -375,7 +391,7 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away)
         spoil(thread, call, away);
         return;
     }
-    copies_find(thread, slot_of(&away->request), call->coordinate, &route);
+    creates_find(thread, call, &away->request, !away->turned_back, &route);
     if (route.kind == ROUTE_LOCAL) {
         execute(thread, call, away, route.stands_in);
         return;
@@ -443,6 +459,7 @@ static void not_there(struct shard_thread *thread, struct call *call, struct far
     } else {
         away->begun_us = answered_late ? thread->now_us : away->begun_us;
         away->asked = away->maybe;
+        away->turned_back = true;
         wait_for_route(thread, away);
     }
 }

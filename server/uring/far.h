@@ -51,6 +51,12 @@ struct far {
 int far_ask(struct shard_thread *thread, struct call *call, const struct request *request,
             const struct copies_route *route);
 
+/* Does something of the same slot wait? Then the request is to go behind it. */
+bool far_waits(const struct shard_thread *thread, const struct request *request);
+
+/* Was another node asked for this key, and has not answered yet? */
+bool far_has(const struct shard_thread *thread, const struct request *request);
+
 /* Ask one shard of a node for its keys; the request is a scan's. Returns as above; -ENOTCONN: there is no link to it. */
 int far_ask_shard(struct shard_thread *thread, struct call *call, const struct request *request,
                   uint32_t node, uint32_t shard);

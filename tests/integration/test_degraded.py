@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from cases import run_cases
 from cluster import Cluster, Node
 from daemon import check, wait_for
-from redis_kit import Client, port_of
+from redis_kit import Client, command, port_of
 
 VALUE_BYTES = 8000
 MIB = 1024 * 1024
@@ -108,6 +109,82 @@ def test_full_disk():
             for node in (cluster[0], cluster[2]):
                 node.kill()
             wait_for("it serves what it has", lambda: not writer.differing(full, its))
+
+
+def metric(node, name):
+    lines = [line for line in node.http("/metrics")[1].splitlines() if line.startswith(name + " ")]
+    return float(lines[0].rsplit(" ", 1)[1])
+
+
+def test_degrade():
+    """As an operator said: sessions that begin in a node's slots are begun by the next owner, and found at once wherever they
+    are asked for; what was there goes on. Over a restart, too; until it is taken back."""
+    with Cluster(3, settings=["cluster.replicas=3"]) as cluster:
+        cluster.start()
+        first, chosen = cluster[0], cluster[1]
+
+        def owners(key):
+            return [owner["name"] for owner in first.ask("session", "where", key)["owners"]]
+
+        its = [key for key in (f"k{number}" for number in range(60)) if owners(key)[0] == "n2"]
+        check(len(its) > 8, "no test")
+        old, new = its[:4], its[4:]
+        put = [first.ask("session", "put", key, "a=1") for key in old]
+        said = first.ask("node", "degrade", "n2")
+        check(said["name"] == "n2" and said["state"] == "degraded", said)
+        check(first.run("belayctl", "node", "degrade", "n2") == "n2 is degraded\n", "again")
+        reason = 'belay_cluster_degraded{reason="operator"}'
+        wait_for("all know", lambda: all(cluster.states(node).get("n2") == "degraded" and metric(node, reason) == 1
+                                         for node in cluster))
+        row = next(row for row in chosen.ask("node", "list")["nodes"] if row["name"] == "n2")
+        check(row["degraded_by"] == ["operator"], row)
+        check("n2 is degraded: somebody said so" in first.run("belayctl", "node", "list"), "node list")
+        check("; it is degraded" in chosen.run("belayctl", "status"), "status")
+        check(chosen.ask("status")["cluster"]["degraded_by"] == ["operator"], "status")
+
+        def created(node):
+            return node.ask("status")["created"]
+
+        before = created(chosen)
+        stack = contextlib.ExitStack()
+        clients = [stack.enter_context(Client(port_of(node))) for node in cluster]
+        for turn, key in enumerate(new):
+            asked, other = clients[turn % 3], clients[(turn + 1) % 3]
+            if turn % 2 == 0:
+                check(asked.ask("SET", key, "0") == b"OK", key)
+            for count in range(1, 20):
+                check((asked, other)[count % 2].ask("INCR", key) == count, f"{key}: not in order")
+            check(other.ask("GET", key) == b"19", key)
+        for number in range(20): # And what comes while the first write is under way waits for it.
+            key = f"{{{new[number % len(new)]}}}{number}"
+            client = clients[number % 3]
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(300): # One by one, as the copies come.
+                client.socket.sendall(command(("INCR", key)))
+            counted = [client.read() for _ in range(300)]
+            check(counted == list(range(1, 301)), f"{key}: {counted}")
+        check(created(chosen) == before, "it began some itself")
+        for key in old:
+            first.run("belayctl", "session", "put", key, "b=2")
+            check(b"1" in clients[1].ask("HGETALL", key) and b"2" in clients[2].ask("HGETALL", key), key)
+        check(len(put) == 4, put)
+        stack.close()
+        chosen.stop()
+        chosen.start()
+        wait_for("it still is", lambda: cluster.states(first).get("n2") == "degraded")
+        refused = first.run("belayctl", "node", "degrade", "n9", expect=1)
+        check(refused == "", refused)
+        check(first.run("belayctl", "node", "undegrade", "n2") == "n2 is active\n", "undegrade")
+        wait_for("all know", lambda: all(metric(node, reason) == 0 for node in cluster))
+        wait_for("it begins sessions", lambda: begins(chosen, first, owners))
+
+
+def begins(chosen, asked, owners):
+    """Is a new session of the node's begun there?"""
+    key = next(key for key in (f"n{os.urandom(4).hex()}" for _ in range(1000)) if owners(key)[0] == chosen.name)
+    before = chosen.ask("status")["created"]
+    asked.run("belayctl", "session", "put", key, "a=1")
+    return chosen.ask("status")["created"] == before + 1
 
 
 def not_level(node):

@@ -500,6 +500,12 @@ static void test_conditions(void **state)
     assert_int_equal(set_condition(2, CONDITION_DISK_FULL), 0);
     assert_int_equal(set_condition(2, CONDITION_DISK_FULL), -EALREADY);
     assert_int_equal(member->state, MAP_DEGRADED);
+    assert_int_equal(set_state(2, MAP_DEGRADED),
+                     0); /* Also an operator says so: it stays so when it is well. */
+    assert_int_equal(set_state(2, MAP_DEGRADED), -EALREADY);
+    assert_int_equal(set_condition(2, 0), 0);
+    assert_int_equal(member->state, MAP_DEGRADED);
+    assert_int_equal(set_condition(2, CONDITION_DISK_FULL), 0);
     assert_int_equal(set_state(2, MAP_ACTIVE), 0); /* An operator's word. */
     assert_int_equal(member->condition, 0);
     assert_int_equal(set_state(2, MAP_DEGRADED), 0);

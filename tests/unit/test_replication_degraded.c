@@ -126,6 +126,71 @@ static void test_compared_before_it_serves(void **state)
     world_fini(&world);
 }
 
+/* ---- As somebody said ---- */
+
+static void set_hands_on(uint32_t number, bool hands_on)
+{
+    table.epoch++;
+    table.members[number - 1].hands_on = hands_on;
+    world_tables(&world, &table);
+}
+
+/* It coordinates all but creates, and those too where nobody else could. */
+static void test_creates_are_handed_on(void **state)
+{
+    const uint32_t slot = world_slot("a");
+    struct route_far far;
+
+    (void)state;
+    begin();
+    assert_false(replication_route_create(world.units[0].r, slot, &far));
+    set_hands_on(1, true);
+    expect_local(1);
+    expect_far(2, 1, 0);
+    expect_far(3, 1, 0);
+    assert_true(replication_hands_on(world.units[0].r));
+    assert_true(replication_route_create(world.units[0].r, slot, &far));
+    assert_int_equal(far.node, 2);
+    assert_int_equal(far.flags, ROUTE_COORDINATE);
+    world_until(&world, 100, route(2, "a", far.flags, &far) == ROUTE_LOCAL);
+    assert_false(replication_route_create(world.units[1].r, slot, &far));
+    set_hands_on(2, true); /* Neither is to. */
+    assert_false(replication_route_create(world.units[0].r, slot, &far));
+    set_hands_on(2, false);
+    assert_true(replication_route_create(world.units[0].r, slot, &far));
+    set_degraded(2, true);
+    assert_false(replication_route_create(world.units[0].r, slot, &far));
+    set_degraded(2, false);
+    world_kill(&world, 2);
+    world_until(&world, 1000, !replication_route_create(world.units[0].r, slot, &far));
+    expect_local(1);
+    world_fini(&world);
+}
+
+/* Of what the next owner began only the copy at that node counts: else it could be asked for the session before it has it. */
+static void test_only_its_copy_counts(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_owners(&world, &table, (struct slot_owners){{1, 2, 3}}, (struct slot_owners){{1, 2, 3}});
+    world_tables(&world, &table);
+    world_until(&world, 3000, world_calm(&world));
+    world.units[0].refuses = STATUS_BUSY; /* It takes its time. */
+    uint64_t number = world_put(&world, 2, "a", "x", "as ever");
+    assert_true(number > 0);
+    world_until(&world, 1000, world.units[1].copied >= number);
+    set_hands_on(1, true);
+    number = world_put(&world, 2, "b", "x", "handed on");
+    assert_true(number > 0);
+    world_run(&world, 300);
+    assert_non_null(world_find(&world.units[2], world_position("b"), text("b")));
+    assert_true(world.units[1].copied < number && world.units[1].uncopied < number);
+    world.units[0].refuses = STATUS_OK;
+    world_until(&world, 5000, world.units[1].copied >= number);
+    assert_non_null(world_find(&world.units[0], world_position("b"), text("b")));
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +198,8 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_its_copies_are_not_waited_for),
         cmocka_unit_test(test_compared_before_it_serves),
+        cmocka_unit_test(test_creates_are_handed_on),
+        cmocka_unit_test(test_only_its_copy_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

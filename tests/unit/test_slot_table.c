@@ -112,6 +112,8 @@ static void test_degraded(void **state)
     slot_table_make(&table, &map, 2);
     assert_true(slot_table_member(&table, 1)->serves && slot_table_member(&table, 2)->serves);
     assert_false(slot_table_member(&table, 1)->degraded);
+    assert_true(slot_table_member(&table, 1)->hands_on); /* Somebody said so. */
+    assert_false(slot_table_member(&table, 2)->hands_on);
     assert_true(slot_table_member(&table, 2)->degraded);
     command.condition = 0;
     apply(&command);

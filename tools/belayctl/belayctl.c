@@ -58,6 +58,13 @@ const struct command commands[] = {
      "down is\n"
      "taken out at once, and may not come back with what it has.\n",
      node_remove_run},
+    {"node degrade", "NODE", "Let other nodes begin the sessions of a node",
+     "It goes on to serve what it has. Sessions that begin in its slots are begun by the next "
+     "owner, "
+     "and\n"
+     "copied to it. NODE is its name or number.\n",
+     node_degrade_run},
+    {"node undegrade", "NODE", "Let a degraded node begin sessions again", "", node_undegrade_run},
     {"join-token", "", "Print what a new node enters the cluster with: belayd --join TOKEN",
      "It has the secret of the cluster: keep it like a password.\n", join_token_run},
     {"ring", "", "Show whose the slots are",

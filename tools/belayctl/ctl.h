@@ -56,6 +56,8 @@ int session_list_run(struct ctl *ctl, int argc, char **argv);
 int join_token_run(struct ctl *ctl, int argc, char **argv);
 int node_list_run(struct ctl *ctl, int argc, char **argv);
 int node_remove_run(struct ctl *ctl, int argc, char **argv);
+int node_degrade_run(struct ctl *ctl, int argc, char **argv);
+int node_undegrade_run(struct ctl *ctl, int argc, char **argv);
 int ring_run(struct ctl *ctl, int argc, char **argv);
 int slot_run(struct ctl *ctl, int argc, char **argv);
 int policy_list_run(struct ctl *ctl, int argc, char **argv);

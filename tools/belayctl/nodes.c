@@ -84,6 +84,21 @@ static char mark_of(const json_t *document, const json_t *node)
     return leads ? '*' : json_is_true(json_object_get(node, "votes")) ? '+' : ' ';
 }
 
+static void print_reasons(const json_t *node)
+{
+    const json_t *reasons = json_object_get(node, "degraded_by"), *reason;
+    size_t index;
+
+    json_array_foreach(reasons, index, reason)
+    {
+        const char *name = json_string_value(reason);
+        printf("%s is degraded: %s\n", text_of(node, "name"),
+               strcmp(name, "operator") == 0    ? "somebody said so (node degrade)"
+               : strcmp(name, "disk_full") == 0 ? "its disk is full"
+                                                : "it cannot write its log");
+    }
+}
+
 static void print_nodes(const json_t *document)
 {
     const json_t *nodes = json_object_get(document, "nodes"), *node;
@@ -108,6 +123,10 @@ static void print_nodes(const json_t *document)
                text_of(node, "link"));
         print_behind(node);
     }
+    json_array_foreach(nodes, index, node)
+    {
+        print_reasons(node);
+    }
     if (number_of(document, "leader") != 0) {
         puts(voters > 1 ? "\n* leads, + votes too: the map changes while most of these reach each "
                           "other."
@@ -131,6 +150,41 @@ int node_list_run(struct ctl *ctl, int argc, char **argv)
     print_nodes(document);
     json_decref(document);
     return CTL_OK;
+}
+
+/* ---- node degrade, node undegrade ---- */
+
+static int change_state(struct ctl *ctl, int argc, char **argv, const char *command)
+{
+    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+    json_t *document;
+
+    ctl->timeout_ms = CTL_DECIDE_TIMEOUT_MS;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    rc = ctl_admin(ctl, command, operands.items[0], &document);
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (ctl->json) {
+        return ctl_print_json(document);
+    }
+    printf("%s is %s\n", text_of(document, "name"), text_of(document, "state"));
+    json_decref(document);
+    return CTL_OK;
+}
+
+int node_degrade_run(struct ctl *ctl, int argc, char **argv)
+{
+    return change_state(ctl, argc, argv, "node-degrade");
+}
+
+int node_undegrade_run(struct ctl *ctl, int argc, char **argv)
+{
+    return change_state(ctl, argc, argv, "node-undegrade");
 }
 
 /* ---- node remove ---- */

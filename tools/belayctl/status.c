@@ -192,6 +192,9 @@ static void print_cluster(const json_t *page)
     if (unsettled > 0) {
         printf("; %" PRIu64 " are moving", unsettled);
     }
+    if (strcmp(text_of(cluster, NULL, "state"), "active") != 0) {
+        printf("; it is %s", text_of(cluster, NULL, "state"));
+    }
     if (behind > 0) {
         printf("; others are %" PRIu64 " writes (%s) behind", behind,
                show_size(number_of(cluster, NULL, "bytes_behind"), size, sizeof size));

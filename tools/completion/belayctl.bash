@@ -39,9 +39,10 @@ _belayctl()
         esac
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
-            "session list" | "session where" | "node list" | "node remove" | "policy list" | "policy set" | \
-            "policy rm" | "log dump" | "data dump" | "config get" | "completion bash" | \
-            "archive cat" | "archive status" | "archive ls" | "archive verify" | "archive restore" | "archive forget")
+            "session list" | "session where" | "node list" | "node remove" | "node degrade" | \
+            "node undegrade" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
+            "config get" | "completion bash" | "archive cat" | "archive status" | "archive ls" | \
+            "archive verify" | "archive restore" | "archive forget")
             if [[ -z $command ]]; then
                 command="$group $word"
             fi
@@ -97,7 +98,7 @@ _belayctl()
     case "$group/$command" in
     /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
     session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect where list" -- "$current") ;;
-    node/) mapfile -t COMPREPLY < <(compgen -W "list remove" -- "$current") ;;
+    node/) mapfile -t COMPREPLY < <(compgen -W "list remove degrade undegrade" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;

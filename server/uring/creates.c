@@ -1,0 +1,46 @@
+#include "creates.h"
+
+#include "far.h"
+#include "plane_private.h"
+#include "procedure.h"
+#include "shard_thread.h"
+#include "slot.h"
+
+static bool may_be_handed_on(const struct request *request)
+{
+    const struct procedure *procedure = request->procedure;
+
+    return request->op == REQUEST_WRITE &&
+           (procedure == NULL || (!procedure->many && !procedure->inner));
+}
+
+/* It is not known here: is it just being begun elsewhere? */
+static void find_new(struct shard_thread *thread, struct request *request, uint32_t slot, bool may,
+                     struct copies_route *route)
+{
+    struct route_far far;
+
+    if (far_has(thread, request)) {
+        route->kind = ROUTE_WAIT;
+    } else if (may && may_be_handed_on(request) &&
+               shard_level(thread->shard, request) <= ACK_REPLICA &&
+               replication_route_create(thread->copies.replication, slot, &far)) {
+        request->ack = ACK_REPLICA;
+        *route = (struct copies_route){.kind = ROUTE_FAR, .far = far};
+    }
+}
+
+void creates_find(struct shard_thread *thread, const struct call *call, struct request *request,
+                  bool may, struct copies_route *route)
+{
+    const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+
+    copies_find(thread, slot, call->coordinate, route);
+    if (route->kind == ROUTE_LOCAL && !route->stands_in && !call->coordinate &&
+        replication_hands_on(thread->copies.replication) && shard_is_new(thread->shard, request)) {
+        find_new(thread, request, slot, may, route);
+    }
+    if (route->kind == ROUTE_LOCAL && far_waits(thread, request)) {
+        route->kind = ROUTE_WAIT; /* It came after that. */
+    }
+}
