@@ -482,6 +482,10 @@ static void take(struct replication *r, struct replication_link *link, uint8_t k
             return;
         }
         job = NULL;
+    } else if (job == NULL && kind == REPLICATION_COMPARE_FAILED) {
+        /* What it was given it could not merge, which it finds out when this end has done. */
+        replication_slot_uncovered(r, link->peer, slot);
+        return;
     } else if (job == NULL) {
         return; /* It has failed here; the other end is told. */
     } else if (kind == REPLICATION_COMPARE_FAILED) {

@@ -8,7 +8,8 @@
  * a slot stays it for as long as this node is its owner or target.
  *
  * Slots of which something is here though this node has no part in them any more are strays: they are compared with
- * each of their owners, and go once what all of these have seen covers what was seen here. */
+ * each of their owners, and go once what all of these have seen covers what was seen here, and all are owners that are to
+ * be: before that the copy here may be the only one beside the primary's. */
 #include "replication_private.h"
 
 #include <errno.h>
@@ -170,8 +171,9 @@ static bool go_on_with(struct replication *r, struct stray *stray)
         owners |= (uint8_t)(1U << route->ranks[i]);
     }
     if ((stray->agreed & owners) == owners && owners != 0) {
-        stray->drops = true;
-        return true;
+        stray->drops = route->settled;
+        stray->used = stray->drops; /* Its place is for others now; it is looked at again later. */
+        return stray->drops;
     }
     if (r->now_us < stray->retry_us) {
         return false;
@@ -236,6 +238,12 @@ void replication_came_alone(struct replication *r, const struct peer *from, uint
             overtake(peer->in, slot);
         }
     }
+}
+
+void replication_slot_uncovered(struct replication *r, struct peer *peer, uint32_t slot)
+{
+    slot_set_put(&peer->covered, slot, false);
+    slot_set_put(&r->told, slot, false);
 }
 
 /* ---- Looks ---- */

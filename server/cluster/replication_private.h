@@ -462,6 +462,8 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
 /* Something of the slot came from there that was not streamed to all others who have it, or are to have it: each of them is
  * compared with this node again before it counts as having all that is here. */
 void replication_came_alone(struct replication *r, const struct peer *from, uint32_t slot);
+/* The other end has not all of the slot after all. */
+void replication_slot_uncovered(struct replication *r, struct peer *peer, uint32_t slot);
 bool replication_levels(struct replication *r);
 void replication_levels_reset(struct replication *r);
 bool replication_check_level(struct replication *r, uint32_t slot);

@@ -429,6 +429,39 @@ static void test_target(void **state)
     world_fini(&world);
 }
 
+static bool any_is_reported(uint32_t unit, int sessions)
+{
+    char name[32];
+
+    for (int i = 0; i < sessions; i++) {
+        snprintf(name, sizeof name, "session-%d", i);
+        if (world.units[unit].reported[world_slot(name)]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A target that has no room for what it is given, whoever of the two asked for the comparison, does not have it. */
+static void test_target_refuses(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 300);
+    world_until(&world, 100, world_calm(&world));
+    world.units[2].refuses = STATUS_DISK_FULL;
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_run(&world, 4000);
+    assert_true(world.units[0].reported_slots > 0); /* Those with nothing in them. */
+    assert_false(any_is_reported(0, 300));
+    world.units[2].refuses = STATUS_OK;
+    world_until(&world, 60000, world.units[0].reported_slots == SLOT_COUNT);
+    assert_true(world_equal(&world, 1, 3));
+    world_fini(&world);
+}
+
 /* What targets have is told as soon as they have it, and again only once in a while. */
 static void test_told_soon(void **state)
 {
@@ -554,10 +587,30 @@ static void test_given_after_a_target_was_compared(void **state)
     assert_int_equal(world.units[2].count, 200);
     world_block(&world, 2, 1, false);
     world_block(&world, 2, 3, false);
-    world_until(&world, 20000, world.units[1].count == 0);
-    assert_int_equal(world.units[0].count, 300);
+    world_until(&world, 20000, world.units[0].count == 300);
     world_until(&world, 20000, world_equal(&world, 1, 3));
+    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_until(&world, 20000, world.units[1].count == 0);
     world_check_seen(&world);
+    world_fini(&world);
+}
+
+/* Nor before those own it that are to: until then it may be the only other copy. */
+static void test_stray_waits_for_targets(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    fill(1, 0, 100);
+    world_until(&world, 100, world_calm(&world));
+    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 3}});
+    world_run(&world, 20000);
+    assert_int_equal(world.units[1].count, 100);
+    assert_int_equal(world.units[1].drops, 0);
+    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_until(&world, 20000, world.units[1].count == 0);
+    assert_true(world_equal(&world, 1, 3));
     world_fini(&world);
 }
 
@@ -633,12 +686,14 @@ int main(void)
         cmocka_unit_test(test_gap_while_cut),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_target),
+        cmocka_unit_test(test_target_refuses),
         cmocka_unit_test(test_told_soon),
         cmocka_unit_test(test_tables_change),
         cmocka_unit_test(test_target_does_not_count),
         cmocka_unit_test(test_target_alone),
         cmocka_unit_test(test_stray),
         cmocka_unit_test(test_given_after_a_target_was_compared),
+        cmocka_unit_test(test_stray_waits_for_targets),
         cmocka_unit_test(test_comes_again),
         cmocka_unit_test(test_dropped_while_compared),
     };
