@@ -151,6 +151,30 @@ static bool is_over(struct cluster_node *node, const struct copies_write *write,
     return write->key < COPIES_TIMED_KEYS && over;
 }
 
+/* Did a write begin the session anew where an older deadline of it was known, and had passed? Two sides of a cut may
+ * differ about that: what was begun later ends what went on elsewhere, as a destruction does. */
+static bool is_begun_anew(const struct cluster_scenario *scenario, const struct copies_write *write)
+{
+    const struct copies_oracle *oracle = &scenario->copies.oracle;
+    uint64_t passed_ms = UINT64_MAX;
+
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        const struct copies_write *other = &oracle->writes[i];
+        if (other->key == write->key && other->executions > 0 && !other->destroys &&
+            other->birth_hlc == write->birth_hlc && other->now_ms + copies_ttl_ms(i) < passed_ms) {
+            passed_ms = other->now_ms + copies_ttl_ms(i);
+        }
+    }
+    for (uint32_t i = 0; i < oracle->write_count; i++) {
+        const struct copies_write *other = &oracle->writes[i];
+        if (other->key == write->key && other->executions > 0 && !other->destroys &&
+            other->birth_hlc > write->birth_hlc && other->now_ms + scenario->skew_ms >= passed_ms) {
+            return write->key < COPIES_TIMED_KEYS;
+        }
+    }
+    return false;
+}
+
 /* No session is shown past the deadline that the newest of what is shown has set. An idle one may be an eighth later
  * after a restart, and another one where its node is not the primary that has seen each use. Its clock goes by the
  * newest time that its node has heard of. */
@@ -195,7 +219,8 @@ static void check_own_writes(struct cluster_node *node, const struct cluster_req
         if (write->client == request->client && write->key == request->key && write->level != 0 &&
             !write->destroys && (view == NULL || !shows(view, write, i))) {
             SIM_CHECK("own_writes",
-                      copies_may_be_destroyed(oracle, write) || is_over(node, write, i),
+                      copies_may_be_destroyed(oracle, write) || is_over(node, write, i) ||
+                          is_begun_anew(scenario, write),
                       "node %u answers client %u without its write %u of key %u", node->place,
                       request->client, i, request->key);
         }

@@ -8,7 +8,7 @@
 #include "join.h"
 
 enum {
-    JOIN_US = 200 * 1000,
+    JOIN_US = 50 * 1000,
     OPERATE_US = 300 * 1000,
     LEAVE_ONE_OF = 30,
     WEIGHT_ONE_OF = 20,
@@ -50,9 +50,10 @@ static void propose(struct cluster_node *at, const struct map_command *command)
 
 static void ask(struct sim *sim, const struct sim_event *event);
 
+/* Soon or later: somebody may know of it from others, and not from the log yet. */
 static void ask_later(struct cluster_node *node)
 {
-    sim_after(node->sim, JOIN_US, node->place, "join", ask, 0, 0);
+    sim_after(node->sim, 1 + draw(node->sim, JOIN_US), node->place, "join", ask, 0, 0);
 }
 
 /* It is in the map: it begins with what the member gives. Returns false: not yet. */
