@@ -112,6 +112,16 @@ static inline void planes_kit_dial(struct planes_kit *kit, uint32_t from, uint32
     }
 }
 
+/* All threads have read their mail: they go by the table that they were given. */
+static inline void planes_kit_await_tables(struct planes_kit *kit)
+{
+    for (uint32_t i = 0; i < kit->count; i++) {
+        if (kit->nodes[i].plane != NULL) {
+            (void)plane_kit_stats(&kit->nodes[i]);
+        }
+    }
+}
+
 /* Tell all nodes who owns what: slot s has the owners s, s + 1, ... modulo the nodes, `replicas` of them, all later by
  * `shift`. */
 static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, uint32_t shift)
@@ -148,6 +158,7 @@ static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, 
         atomic_fetch_add(&kit->tables, 1);
         assert_int_equal(plane_set_table(kit->nodes[i].plane, table, planes_kit_released, kit), 0);
     }
+    planes_kit_await_tables(kit);
 }
 
 /* All threads have been given their links; what they are asked for before that may wait for one for too long. */

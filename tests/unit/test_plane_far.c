@@ -181,6 +181,7 @@ static void test_disagreement(void **state)
         assert_int_equal(plane_set_table(kit.nodes[i].plane, tables[i], planes_kit_released, &kit),
                          0);
     }
+    planes_kit_await_tables(&kit);
     connect_to(&client, 0);
     snprintf(line, sizeof line, "SET %s 1", "x");
     plane_client_ask(&client, line);
