@@ -49,6 +49,7 @@ static void start(struct sim *sim, uint32_t place)
 {
     struct cluster_node *node = cluster_node_at(sim, place);
 
+    copies_node_read_clock(node->copies);
     if (sim->nodes[place].disk.wiped) {
         copies_node_wiped(node->copies, !node->removed);
         node->removed = false;

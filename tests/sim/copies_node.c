@@ -424,6 +424,11 @@ void copies_node_wiped(struct copies_node *node, bool lost)
     node->clean_hlc = 0;
 }
 
+void copies_node_read_clock(struct copies_node *node)
+{
+    wall_clock_init(&node->clock, sim_clock_system_ms, &node->sim->nodes[node->node].clock);
+}
+
 void copies_node_open(struct copies_node *node)
 {
     struct policy row;
@@ -433,7 +438,6 @@ void copies_node_open(struct copies_node *node)
     row.rules.tombstone_keep_ms = copies_scenario_of(node->sim)->tombstone_ms;
     int rc = policies_init(&node->policies, &row, 1);
     assert(rc == 0);
-    wall_clock_init(&node->clock, sim_clock_system_ms, &node->sim->nodes[node->node].clock);
     const struct shard_options options = {
         .seed = SEED,
         .actor = {.node = node->number, .start = node->start},

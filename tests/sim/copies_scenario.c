@@ -97,6 +97,7 @@ static void end(struct sim *sim)
 
 static void start(struct sim *sim, uint32_t node)
 {
+    copies_node_read_clock(&copies_scenario_of(sim)->nodes[node]);
     copies_node_count(&copies_scenario_of(sim)->nodes[node]);
     copies_node_open(&copies_scenario_of(sim)->nodes[node]);
 }

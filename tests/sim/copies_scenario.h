@@ -157,7 +157,9 @@ bool copies_are_level(struct sim *sim);
 
 void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t place);
 void copies_node_fini(struct copies_node *node);
-/* A start is counted, then the node opens what it has. */
+/* Its process begins: it reads the system's clock, once. Then a start is counted, now or when it has joined, and the node
+ * opens what it has. */
+void copies_node_read_clock(struct copies_node *node);
 void copies_node_count(struct copies_node *node);
 void copies_node_open(struct copies_node *node);
 /* Its data directory is empty; what it had is `lost` by that. */
