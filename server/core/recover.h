@@ -12,8 +12,8 @@
 #include "procedure.h"
 
 /* WRITE, UPSERT; its body is the record. The answer is empty. OK, also where nothing is new; INVALID: no such record,
- * of another key than the request's, or one of the server's own; DAMAGED: what is here cannot be joined with it; else
- * as a write. */
+ * of another key than the request's, one of the server's own, or of a time that is more than a minute ahead; DAMAGED:
+ * what is here cannot be joined with it; else as a write. */
 extern const struct procedure recover_merge;
 
 #endif

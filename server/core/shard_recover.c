@@ -7,6 +7,10 @@
 #include "rename.h"
 #include "shard_state.h"
 
+/* So far a record may be ahead of the clock here: all clocks that hear of it follow it, also after a restart. */
+enum { AHEAD_MS_MAX = 60 * 1000 };
+
+static const char ahead_text[] = "it is of a time that has not come yet";
 static const char other_text[] = "this is no whole record of a session of that key";
 static const char own_text[] = "the key is one of the server's own";
 
@@ -22,6 +26,10 @@ static enum status join(struct turn *turn, struct bytes before, struct buffer *a
     }
     if (rename_is_journal(turn->request->key)) {
         turn->text = own_text;
+        return STATUS_INVALID;
+    }
+    if (hlc_ms(session_newest_hlc(came)) > turn->shard->now_ms + AHEAD_MS_MAX) {
+        turn->text = ahead_text;
         return STATUS_INVALID;
     }
     after->size = 0;

@@ -4,6 +4,7 @@
  * wait is reserved, then room in the keeper; the log takes the record, or refuses it and nothing has
  * changed; after that nothing can fail. A write that changed nothing and is to be answered at `disk`
  * still waits for all that was appended before it: what it found may not be durable yet. */
+#include "dedup.h"
 #include "move.h"
 #include "record.h"
 #include "shard_state.h"
@@ -29,6 +30,8 @@ static enum status check_request(const struct request *request, const char **tex
         *text = "the ack level is unknown";
     } else if (rename_is_journal(request->key) || move_is_letter(request->key)) {
         *text = "the key is one of the server's own";
+    } else if (request->client >= DEDUP_RECEIPT_CLIENT) {
+        *text = "the client's id is one of the server's own";
     } else if (change_check(request->body) < 0) {
         *text = "the list of changes is malformed";
     }

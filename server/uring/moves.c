@@ -102,8 +102,9 @@ static void go_on(struct shard_thread *thread, struct move *move, enum step step
     task_go_on(thread, &move->task, delay_us);
 }
 
-/* Of one life of one node, and of no other, whatever the clock says: by the number of the life, and a count within it. Two
- * of one life are never the same; of two lives they are as hashes of 64 bits are. */
+/* Of one process of one node, and of no other, whatever the clock says: by the number of its life, which is that of the
+ * process before where that stopped cleanly, and a count that begins anywhere. Two of one process are never the same; of
+ * two they are as hashes of 64 bits are. */
 uint64_t moves_id(struct actor actor, uint32_t shard, uint64_t count)
 {
     uint64_t id = (uint64_t)actor.start << 32 | actor.node;

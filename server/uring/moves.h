@@ -36,7 +36,7 @@ struct shard_thread;
 
 /* What a thread has found. */
 struct moves_found {
-    uint64_t begun;  /* By clients: their ids. */
+    uint64_t begun;  /* By clients, from a random number on: their ids. */
     uint32_t count;  /* Tasks... */
     uint64_t due_us; /* ... and when it looks again. */
     struct { /* Letters that were refused for good lately: each is told, and left for a while. */

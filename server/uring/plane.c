@@ -52,6 +52,11 @@ static int make_threads(struct plane *plane, char *message, size_t message_size)
         if (rc != 0) {
             return rc;
         }
+        /* After a clean stop the actor is the same, and another cluster's have the same names. */
+        uint64_t *begun = &plane->threads[i].moves.begun;
+        if (getrandom(begun, sizeof *begun, 0) != sizeof *begun) {
+            return -errno;
+        }
     }
     return connect_hops(plane);
 }

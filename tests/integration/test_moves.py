@@ -58,6 +58,23 @@ def test_what_redis_promises():
                 check(client.ask("DBSIZE") == 0, "no trace of it")
 
 
+def test_a_clean_restart():
+    """The life of a node goes on after it; a rename is another one all the same."""
+    with Cluster(2, settings=SETTINGS, shards=1) as cluster:
+        cluster.start()
+        live = keys_of_primaries(cluster, "live")[1]
+        for value in ("first", "second", "third"):
+            old = keys_of_primaries(cluster, value)[0]
+            with Client(port_of(cluster[0])) as client:
+                client.ask("SET", old, value)
+                check(client.ask("RENAME", old, live) == b"OK", value)
+                shown = client.ask("GET", live)
+                check(shown == value.encode(), f"{shown}, not {value}")
+            cluster[0].stop()
+            cluster[0].start()
+            cluster.await_settled()
+
+
 def test_many_that_displace_nothing():
     """RENAMENX of the same few keys by several clients at once: no session takes another's place."""
     keys = [f"n{number}" for number in range(12)]

@@ -117,6 +117,9 @@ static void test_what_is_no_such_record(void **state)
     assert_int_equal(here("k").size, 0);
     world.log_rc = 0;
     assert_int_equal(recover("k", record), STATUS_OK);
+    copies.kit.now_ms = world.now_ms + 61 * 1000; /* All clocks would follow it. */
+    other_put("k", "later");
+    assert_int_equal(recover("k", adopted()), STATUS_INVALID);
     finish();
 }
 
