@@ -76,6 +76,11 @@ static struct far_list *list_of(struct shard_thread *thread, const struct far_ca
     return away->link == NO_LINK ? &thread->far.waiting : &link_at(thread, away->link)->asked;
 }
 
+static uint32_t *waits_of(struct far *far, const struct far_call *away)
+{
+    return &far->waits[slot_of(&away->request) % FAR_SLOT_GROUPS];
+}
+
 /* ---- Its life ---- */
 
 /* Since when somebody is looked for: what other nodes did counts, but for a last look. */
@@ -127,6 +132,9 @@ static void drop(struct shard_thread *thread, struct call *call)
 void far_drop(struct shard_thread *thread, struct call *call)
 {
     leave(list_of(thread, call->away), call->away);
+    if (call->away->link == NO_LINK) {
+        --*waits_of(&thread->far, call->away);
+    }
     drop(thread, call);
 }
 
@@ -212,6 +220,7 @@ static void wait_for_route(struct shard_thread *thread, struct far_call *away)
 {
     away->link = NO_LINK;
     append(&thread->far.waiting, away);
+    ++*waits_of(&thread->far, away);
 }
 
 /* The link to the shard of that node's that has the slot; NULL: there is none. */
@@ -222,6 +231,9 @@ static struct link *link_of(struct shard_thread *thread, const struct copies_rou
 
 bool far_waits(const struct shard_thread *thread, const struct request *request)
 {
+    if (thread->far.waits[slot_of(request) % FAR_SLOT_GROUPS] == 0) {
+        return false;
+    }
     for (const struct far_call *away = thread->far.waiting.first; away != NULL; away = away->next) {
         if (slot_of(&away->request) == slot_of(request)) {
             return true;
@@ -559,6 +571,7 @@ static void check_waiting(struct shard_thread *thread)
     thread->far.waiting = (struct far_list){0};
     while (away != NULL) {
         struct far_call *next = away->next;
+        --*waits_of(&thread->far, away);
         ask_anew(thread, away);
         away = next;
     }

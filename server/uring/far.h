@@ -39,11 +39,14 @@ struct request;
 
 /* ---- At the node that was asked by a client ---- */
 
+enum { FAR_SLOT_GROUPS = 1024 };
+
 struct far {
-    struct far_list waiting; /* For somebody who coordinates them. */
-    uint32_t count;          /* Of calls that were asked or wait... */
-    uint64_t bytes;          /* ... and what they take. */
-    uint64_t check_us;       /* When to look at them next. */
+    struct far_list waiting;         /* For somebody who coordinates them... */
+    uint32_t waits[FAR_SLOT_GROUPS]; /* ... and how many, by slot, modulo: most have none. */
+    uint32_t count;                  /* Of calls that were asked or wait... */
+    uint64_t bytes;                  /* ... and what they take. */
+    uint64_t check_us;               /* When to look at them next. */
 };
 
 /* Ask for the call, whose route is not ROUTE_LOCAL. Returns 0: its answer will come; -EAGAIN: what it would go to is full;
