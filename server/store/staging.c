@@ -33,6 +33,17 @@ void staging_header_put(uint8_t *to, uint32_t shard)
     store_u32(to + 16, crc32c(0, bytes_of(to, SUMMED_BYTES)));
 }
 
+/* Of version 1, which had three areas. */
+static bool is_empty_1(const uint8_t *header)
+{
+    bool empty = true;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        empty = empty && load_u32(header + (size_t)(1 + i) * NOTE_BYTES + NOTE_STATE_OFFSET) == 0;
+    }
+    return empty;
+}
+
 int staging_header_parse(struct bytes from, uint32_t *shard)
 {
     static const uint8_t unused[SUMMED_BYTES + 4];
@@ -46,6 +57,9 @@ int staging_header_parse(struct bytes from, uint32_t *shard)
     if (memcmp(from.data, magic, sizeof magic) != 0 ||
         load_u32(from.data + 16) != crc32c(0, bytes_of(from.data, SUMMED_BYTES))) {
         return -EBADMSG;
+    }
+    if (load_u32(from.data + 8) == 1 && is_empty_1(from.data)) {
+        return -ENODATA; /* What was in its three areas is in the log. */
     }
     if (load_u32(from.data + 8) != STAGING_VERSION) {
         return -EPROTONOSUPPORT;

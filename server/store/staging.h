@@ -70,8 +70,8 @@ struct staging_note {
 /* Write a header whose areas are all empty: STAGING_HEADER_BYTES. */
 void staging_header_put(uint8_t *to, uint32_t shard);
 
-/* Returns 0 with `shard` set; -ENODATA: never used (zeros); -EBADMSG: damaged, cut short;
- * -EPROTONOSUPPORT: another version. */
+/* Returns 0 with `shard` set; -ENODATA: never used (zeros), or of version 1 with nothing in it; -EBADMSG: damaged, cut
+ * short; -EPROTONOSUPPORT: another version. */
 int staging_header_parse(struct bytes from, uint32_t *shard);
 
 /* The note of an area from a header. Returns false where the area is empty or the note void. */

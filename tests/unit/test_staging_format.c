@@ -115,6 +115,9 @@ static void test_header_refuses(void **state)
     }
     store_u32(header + 8, 1); /* It had fewer areas. */
     store_u32(header + 16, crc32c(0, bytes_of(header, 16)));
+    header[64 + 2 * 64] = 1; /* Of what was in an area that is empty now. */
+    assert_int_equal(staging_header_parse(bytes_of(header, sizeof header), &shard), -ENODATA);
+    header[64 + 2 * 64 + 24] = 1;
     assert_int_equal(staging_header_parse(bytes_of(header, sizeof header), &shard),
                      -EPROTONOSUPPORT);
 }
