@@ -215,14 +215,15 @@ bool copies_may_be_destroyed(const struct copies_oracle *oracle, const struct co
 
 /* ---- Deadlines ---- */
 
-/* May a session with this write be past its deadline: the one that it set, or that was set later? */
+/* May a session with this write be past its deadline: the one that it set, or that was set later, or that of a session
+ * begun later on the other side of a cut, which hides this one? */
 static bool may_be_over(const struct copies_oracle *oracle, const struct copies_write *write,
                         uint64_t now_ms)
 {
     for (uint32_t i = 0; i < oracle->write_count; i++) {
         const struct copies_write *other = &oracle->writes[i];
         if (other->key == write->key && other->executions > 0 && !other->destroys &&
-            other->hlc >= write->hlc &&
+            (other->hlc >= write->hlc || other->birth_hlc > write->birth_hlc) &&
             (other->executions > 1 || now_ms >= other->now_ms + copies_ttl_ms(i))) {
             return true;
         }
