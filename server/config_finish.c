@@ -152,11 +152,22 @@ static int check_archive(const struct config *config, struct finding *finding)
 {
     char cause[300];
 
-    if (config->archive_url[0] == '\0' ||
-        archive_place_check(config->archive_url, cause, sizeof cause) == 0) {
+    if (config->archive_url[0] == '\0') {
         return 0;
     }
-    return found(finding, config->lines[CONFIG_KEY_archive_url], "archive.url: %s", cause);
+    if (archive_place_check(config->archive_url, cause, sizeof cause) != 0) {
+        return found(finding, config->lines[CONFIG_KEY_archive_url], "archive.url: %s", cause);
+    }
+    for (uint32_t i = 0; i < config->policy_count; i++) {
+        const struct config_policy *policy = &config->policies[i];
+        if (policy->archive != 0) { /* `off`. */
+            return found(finding, policy->line,
+                         "policy \"%s\": archive is off, and archive.url is set: all sessions are "
+                         "archived then, to leave some out comes later",
+                         policy->prefix);
+        }
+    }
+    return 0;
 }
 
 /* As it would stand in the file. */

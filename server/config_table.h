@@ -217,7 +217,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "hides is counted) or all `siblings`.")                                                      \
     X(policy, mode, MODE, "available", 0, 0, "Only `available`: `strict` comes later.")            \
     X(policy, archive, ARCHIVE, "on", 0, 0,                                                        \
-      "Only `on`: with `archive.url` all sessions are archived; to leave some out comes later.")   \
+      "With `archive.url` all sessions are archived, and `off` is refused: to leave some out "     \
+      "comes later.")                                                                              \
     X(policy, on_no_replica, NO_REPLICA, "degrade", 0, 0,                                          \
       "What becomes of a write of level `replica` in a cluster where no other owner of its "       \
       "session "                                                                                   \

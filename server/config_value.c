@@ -43,7 +43,7 @@ static const char *choices_of(enum config_kind kind)
     case CONFIG_MODE:
         return "available";
     case CONFIG_ARCHIVE:
-        return "on";
+        return "on|off";
     case CONFIG_NO_REPLICA:
         return "degrade|refuse";
     default:

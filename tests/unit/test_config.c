@@ -232,7 +232,8 @@ static void test_refused(void **state)
     assert_refused("[policy \"a\"]\nack = tape\n", "a.conf:2: policy.ack");
     assert_refused("[policy \"a\"]\nmode = strict\n",
                    "a.conf:2: policy.mode: 'strict' is not valid: one of available");
-    assert_refused("[policy \"a\"]\narchive = off\n", "a.conf:2:");
+    assert_refused("[policy \"a\"]\narchive = no\n",
+                   "a.conf:2: policy.archive: 'no' is not valid: one of on|off");
     assert_refused("[policy \"a\"]\non_no_replica = no\n", "a.conf:2:");
     assert_refused("[policy \"a\"]\nport = 1\n", "a.conf:2: unknown key 'port' in [policy]");
     char line[400];
@@ -313,6 +314,22 @@ static void test_several_keys(void **state)
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
     assert_int_equal(strncmp(message, "a.conf:2: policy \"a\"", 20), 0);
     assert_int_equal(config_set(&config, "limits.frame=17MiB", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+}
+
+/* Without an archive `off` says what is so; with one it would not be. */
+static void test_archive(void **state)
+{
+    (void)state;
+    assert_int_equal(read_lines("[node]\n[policy \"a\"]\narchive = off\n"), 0);
+    snprintf(config.file, sizeof config.file, "a.conf");
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(config_set(&config, "archive.url=file:///a", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_string_equal(message,
+                        "a.conf:2: policy \"a\": archive is off, and archive.url is set: all "
+                        "sessions are archived then, to leave some out comes later");
+    assert_int_equal(config_set(&config, "policy \"a\".archive=on", message, sizeof message), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
 }
 
@@ -653,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_prefix_limits),
         cmocka_unit_test(test_set),
         cmocka_unit_test(test_several_keys),
+        cmocka_unit_test(test_archive),
         cmocka_unit_test(test_policy_change),
         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_disk_limit),
