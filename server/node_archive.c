@@ -136,7 +136,9 @@ static void on_store(struct archiver_port *port)
 
 static void on_archived(struct archiver_port *port, uint32_t shard, uint64_t lsn)
 {
-    plane_archived(archive_of(port)->node->plane, shard, lsn);
+    struct node_archive *archive = archive_of(port);
+
+    plane_archived(archive->node->plane, shard, archive->lost[shard], lsn);
 }
 
 static void on_away(struct archiver_port *port, const char *text)
@@ -244,7 +246,7 @@ static void begin_shards(struct node_archive *archive)
         }
         archive->said[i] = lsn;
         archiver_begin(&archive->archiver, i, lsn, node->shards[i].lsn);
-        plane_archived(node->plane, i, lsn);
+        plane_archived(node->plane, i, 0, lsn);
     }
 }
 

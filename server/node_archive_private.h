@@ -72,6 +72,8 @@ struct node_archive {
     bool anew;
     atomic_bool stopped; /* The plane is: shards are asked on this thread. */
     uint64_t from[ARCHIVER_SHARDS_MAX], to[ARCHIVER_SHARDS_MAX];
+    uint64_t lost
+        [ARCHIVER_SHARDS_MAX]; /* `to`, where not all of the log before it could be read; else 0. */
     uint64_t said[ARCHIVER_SHARDS_MAX]; /* Up to where the objects say that they have it. */
     /* ... and made. */
     struct archiver_built built;

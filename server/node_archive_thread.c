@@ -186,6 +186,7 @@ static int feed_shard(struct node_archive *archive, uint32_t shard)
         rc = archive_feed_settle(&archive->feed, &asking.source, &lsn);
     }
     archive->to[shard] = lsn;
+    archive->lost[shard] = gap_bytes + feeding.damaged_bytes > 0 ? lsn : 0;
     archive->built.gap_bytes += gap_bytes + feeding.damaged_bytes;
     archive->built.baseless = archive->feed.baseless;
     return rc;
@@ -232,6 +233,7 @@ static void build(struct node_archive *archive)
     archive->built = (struct archiver_built){.to = archive->to};
     archive_writer_begin(&archive->writer, &options);
     archive_feed_begin(&archive->feed, archive->anew);
+    memset(archive->lost, 0, sizeof archive->lost);
     for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
         if (archive->to[i] > archive->from[i]) {
             rc = feed_shard(archive, i);

@@ -285,6 +285,10 @@ void shard_set_archive(struct shard *shard, uint64_t lsn, uint64_t wait_us);
 /* The archive has the log up to `lsn`: releases what waited for it. */
 void shard_archived(struct shard *shard, uint64_t lsn, uint64_t now_us);
 
+/* The archive will have the log up to `lsn`, but for a part of it that is lost (it was given up, or is damaged): who waited
+ * for any of it is answered UNAVAILABLE. Before shard_archived() says so. */
+void shard_archive_lost(struct shard *shard, uint64_t lsn);
+
 /* The LSN that the oldest write waits for to be archived; 0: none waits. */
 uint64_t shard_archive_wanted(const struct shard *shard);
 

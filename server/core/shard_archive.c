@@ -6,6 +6,8 @@
 
 static const char late_text[] = "the write is done, but the archive did not take it in time; what "
                                 "asks for a lower level goes on";
+static const char lost_text[] = "the write is done, but some of the log was lost before it was "
+                                "archived; a checkpoint brings it there later";
 static const char ends_text[] = "the write is done, and the server stops before it is archived";
 
 void shard_set_archive(struct shard *shard, uint64_t lsn, uint64_t wait_us)
@@ -57,6 +59,16 @@ void shard_archived(struct shard *shard, uint64_t lsn, uint64_t now_us)
         histogram_record(&shard->stats.archive_us,
                          now_us > ack.received_us ? now_us - ack.received_us : 0);
         shard_release(shard, ack.ticket, ACK_ARCHIVE, ack.received_us, now_us);
+    }
+    shard->stats.archive_waits = shard->archive.acks.count;
+}
+
+void shard_archive_lost(struct shard *shard, uint64_t lsn)
+{
+    struct ack ack;
+
+    while (acks_pop(&shard->archive.acks, lsn, &ack)) {
+        shard_release_failed(shard, ack.ticket, STATUS_UNAVAILABLE, lost_text);
     }
     shard->stats.archive_waits = shard->archive.acks.count;
 }

@@ -36,6 +36,11 @@ uint64_t archive_gate_turn(struct shard_thread *thread)
     atomic_store_explicit(&gate->durable, log->lsn_durable, memory_order_release);
     atomic_store_explicit(&gate->appended, log->lsn_appended, memory_order_relaxed);
     uint64_t archived = atomic_load_explicit(&gate->archived, memory_order_acquire);
+    uint64_t lost = atomic_load_explicit(&gate->lost, memory_order_relaxed);
+    if (lost > gate->lost_told) {
+        gate->lost_told = lost;
+        shard_archive_lost(thread->shard, lost);
+    }
     if (archived > gate->released) {
         gate->released = archived;
         shard_archived(thread->shard, archived, thread->now_us);

@@ -19,7 +19,9 @@ struct archive_gate {
     bool open;                                  /* There is an archive. */
     _Atomic uint64_t appended, durable, wanted; /* The shard's thread's: LSNs. */
     _Atomic uint64_t archived;                  /* Whoever archives. */
-    uint64_t released;                          /* What the shard was told of it. */
+    _Atomic uint64_t
+        lost; /* The same: up to here not all will be there, whatever `archived` says. Set first. */
+    uint64_t released, lost_told; /* What the shard was told of them. */
 };
 
 /* Once a turn, on the shard's thread. Returns in how many microseconds to come again at the latest. */

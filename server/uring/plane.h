@@ -206,8 +206,9 @@ struct plane_log_reach {
 /* Any thread. */
 void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach *reach);
 
-/* The archive has the log of this shard up to `lsn`: who waited for it is answered. Any thread. */
-void plane_archived(struct plane *plane, uint32_t shard, uint64_t lsn);
+/* The archive has the log of this shard up to `lsn`: who waited for it is answered. Who waited for what is at or below
+ * `lost` is told that it is not there; 0: nothing is missing. Any thread, one at a time. */
+void plane_archived(struct plane *plane, uint32_t shard, uint64_t lost, uint64_t lsn);
 
 /* What a shard has of a key. */
 enum plane_record {

@@ -17,10 +17,13 @@ void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach
     reach->appended = reach->appended < reach->durable ? reach->durable : reach->appended;
 }
 
-void plane_archived(struct plane *plane, uint32_t shard, uint64_t lsn)
+void plane_archived(struct plane *plane, uint32_t shard, uint64_t lost, uint64_t lsn)
 {
     struct shard_thread *thread = &plane->threads[shard];
 
+    if (lost != 0) { /* Whoever sees that this is archived sees what of it is not. */
+        atomic_store_explicit(&thread->archive.lost, lost, memory_order_relaxed);
+    }
     atomic_store_explicit(&thread->archive.archived, lsn, memory_order_release);
     mailbox_wake(&thread->mailbox);
 }

@@ -194,6 +194,42 @@ def test_away():
         archive.check_no_gap()
 
 
+def test_lost():
+    """Log that is damaged before it went out: who waits for it is told so, and never that the archive has it."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=1h", "archive.timeout=10m", "node.shards=1")
+        daemon.start()
+        with Connection(daemon.native) as first, Connection(daemon.native) as second:
+            check(first.put(b"before", b"1", ack=ARCHIVE).get(3) == ARCHIVE, "ack")
+            archive.path.rename(daemon.directory / "aside")
+            archive.path.write_text("in its place")
+            heads = {}
+            waiting = [threading.Thread(target=lambda: heads.update(first=put(first, b"built")[0]))]
+            waiting[0].start()
+            wait_for("its object is not taken", lambda: status_of(daemon)["errors"] > 0)
+            waiting.append(threading.Thread(target=lambda: heads.update(second=put(second, b"damaged-key")[0])))
+            waiting[1].start()
+            where = []
+
+            def is_written():
+                for path in (daemon.directory / "data").glob("**/*.seg"):
+                    at = path.read_bytes().find(b"damaged-key")
+                    where[:] = [(path, at)] if at >= 0 else where
+                return where
+            wait_for("it is in the log", is_written)
+            with where[0][0].open("r+b") as file:
+                file.seek(where[0][1])
+                file.write(b"DAMAGED-KEY")
+            archive.path.unlink()
+            (daemon.directory / "aside").rename(archive.path)
+            for thread in waiting:
+                thread.join()
+            check(heads["first"].get(3) == ARCHIVE, heads)
+            check(heads["second"].get(1) == UNAVAILABLE and b"lost" in heads["second"][2], heads)
+            check(first.put(b"after", b"1", ack=ARCHIVE).get(3) == ARCHIVE, "ack")
+        check("archive-alarm" in daemon.log(), daemon.log())
+
+
 def test_stop_while_away():
     """A node stops, although the archive is away, and sends what was left when it is there again."""
     with Daemon() as daemon:

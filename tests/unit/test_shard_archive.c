@@ -108,6 +108,28 @@ static void test_time_limit(void **state)
     world_end();
 }
 
+/* What waited for log that was lost is not told that the archive has it; what came later is. */
+static void test_lost(void **state)
+{
+    (void)state;
+    begin(FLOOR);
+    assert_int_equal(world_run(archived_put("a", "1")), STATUS_OK);
+    assert_int_equal(world_run(archived_put("b", "1")), STATUS_OK);
+    assert_int_equal(world_run(archived_put("c", "1")), STATUS_OK);
+    shard_archive_lost(world.shard, world.records[1].lsn);
+    assert_int_equal(world.releases, 2);
+    assert_int_equal(world.released_ticket, 2);
+    assert_int_equal(world.released_status, STATUS_UNAVAILABLE);
+    assert_int_equal(shard_stats(world.shard)->answers[REQUEST_WRITE][STATUS_UNAVAILABLE], 2);
+    assert_int_equal(shard_stats(world.shard)->archive_waits, 1);
+    assert_int_equal(world_get("a"), STATUS_OK); /* It is done. */
+    shard_archived(world.shard, world.records[2].lsn, world.now_us);
+    assert_int_equal(world.releases, 3);
+    assert_int_equal(world.released_ticket, 3);
+    assert_int_equal(world.released_level, ACK_ARCHIVE);
+    world_end();
+}
+
 static void test_log_fails(void **state)
 {
     (void)state;
@@ -144,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_waits_until_it_is_there),
         cmocka_unit_test(test_what_changes_nothing_waits_too),
         cmocka_unit_test(test_time_limit),
+        cmocka_unit_test(test_lost),
         cmocka_unit_test(test_log_fails),
         cmocka_unit_test(test_policy),
     };
