@@ -93,13 +93,14 @@ static int sync_parent(const char *path)
     return sync_directory(parent);
 }
 
-/* Make the directories between the store's and the file's name, each durable before the next. */
+/* Make the directories between the store's and the file's name, each durable before the next. One that is there may be of
+ * a call whose sync failed, and need not be durable. */
 static int make_directories(const struct object_files *files, char path[PATH_BYTES_MAX])
 {
     for (char *slash = path + strlen(files->directory) + 1; (slash = strchr(slash, '/')) != NULL;
          slash++) {
         *slash = '\0';
-        int rc = mkdir(path, 0777) == 0 ? sync_parent(path) : errno == EEXIST ? 0 : -errno;
+        int rc = mkdir(path, 0777) == 0 || errno == EEXIST ? sync_parent(path) : -errno;
         *slash = '/';
         if (rc != 0) {
             return rc;
@@ -207,7 +208,11 @@ static int give_name(struct files_call *call, const char *part, const char *path
     if (link(part, path) == 0) {
         return sync_parent(path);
     }
-    return errno == EEXIST ? compare(call, path) : -errno;
+    if (errno != EEXIST) {
+        return -errno;
+    }
+    int rc = compare(call, path);
+    return rc == 0 ? sync_parent(path) : rc; /* Whoever gave it this name may have failed to. */
 }
 
 static int put(struct files_call *call, char path[PATH_BYTES_MAX])

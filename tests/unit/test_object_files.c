@@ -1,7 +1,9 @@
 /* Objects in a directory. */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -11,6 +13,21 @@
 static uv_loop_t loop;
 static struct scratch scratch;
 static struct object_store *store;
+
+/* Its syncs fail. 0: none does. */
+static _Atomic ino_t broken_directory;
+
+/* In place of the system's. */
+int fsync(int fd)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) == 0 && status.st_ino == broken_directory) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
 
 /* How the last call ended. */
 static struct {
@@ -109,6 +126,25 @@ static void test_objects_are_written_once(void **state)
     assert_memory_equal(told.body, "new", 3);
     list("", NULL);
     assert_int_equal(told.count, 1); /* Nothing is left beside it. */
+}
+
+/* What was there counts as stored once its name is durable, whoever gave it. */
+static void test_names_are_durable(void **state)
+{
+    struct stat status;
+
+    (void)state;
+    assert_int_equal(stat(scratch.path, &status), 0);
+    broken_directory = status.st_ino;
+    assert_int_equal(put("one", "hello", true), -EIO);
+    assert_int_equal(get("one"), 0);
+    assert_int_equal(put("one", "hello", true), -EIO);
+    assert_int_equal(put("one", "other", true), -EEXIST);
+    assert_int_equal(put("a/two", "hello", true), -EIO);
+    assert_int_equal(put("a/two", "hello", true), -EIO);
+    broken_directory = 0;
+    assert_int_equal(put("one", "hello", true), 0);
+    assert_int_equal(put("a/two", "hello", true), 0);
 }
 
 static void test_parts(void **state)
@@ -259,6 +295,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_objects_are_written_once),
+        CASE(test_names_are_durable),
         CASE(test_parts),
         CASE(test_lists),
         CASE(test_removal),
