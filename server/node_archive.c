@@ -230,15 +230,34 @@ void node_archive_wanted(struct node *node)
 
 /* ---- Life ---- */
 
-static void begin_shards(struct node_archive *archive)
+/* Where the log has lost its end, what comes now takes the place of what was archived. A mark beyond it must not outlive
+ * this: a later start would pass over what comes now. */
+static int take_mark(const struct node_shard *shard, struct archive_mark *mark)
+{
+    store_archived(shard->store, mark);
+    if (mark->lsn <= shard->lsn) {
+        return 0;
+    }
+    mark->lsn = shard->lsn;
+    return store_set_archived(shard->store, mark);
+}
+
+static int begin_shards(struct node_archive *archive)
 {
     struct node *node = archive->node;
 
     for (uint32_t i = 0; i < node->shard_count; i++) {
         struct archive_mark mark;
-        store_archived(node->shards[i].store, &mark);
-        /* Where the log has lost its end, what comes now takes the place of what was archived. */
-        uint64_t lsn = mark.lsn < node->shards[i].lsn ? mark.lsn : node->shards[i].lsn;
+        int rc = take_mark(&node->shards[i], &mark);
+        if (rc != 0) {
+            logger_write(logger_of(archive), LOG_LEVEL_ERROR, "archive-mark",
+                         LOG_NUMBER("shard", i), LOG_TEXT("cause", strerror(-rc)),
+                         LOG_TEXT("effect",
+                                  "the log has lost its end, and it could not be kept that "
+                                  "the archive is to have what comes now: no start"));
+            return rc;
+        }
+        uint64_t lsn = mark.lsn;
         archive->based[i] = mark.based;
         archive->side.first_bytes += lsn;
         if (!mark.based) {
@@ -248,6 +267,7 @@ static void begin_shards(struct node_archive *archive)
         archiver_begin(&archive->archiver, i, lsn, node->shards[i].lsn);
         plane_archived(node->plane, i, 0, lsn);
     }
+    return 0;
 }
 
 int node_archive_start(struct node *node)
@@ -276,8 +296,11 @@ int node_archive_start(struct node *node)
         .alarm = on_alarm,
     };
     archiver_init(&archive->archiver, &settings, &archive->port, archive->sequence, now_ms());
-    begin_shards(archive);
-    int rc = uv_async_init(loop_of(node), &archive->wake, on_wake);
+    int rc = begin_shards(archive);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = uv_async_init(loop_of(node), &archive->wake, on_wake);
     if (rc != 0) {
         return rc;
     }

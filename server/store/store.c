@@ -266,6 +266,9 @@ int store_set_archived(struct store *store, const struct archive_mark *mark)
 
     int rc = archive_mark_write(options->files, store->directory, options->shard, mark);
     if (rc == 0) {
+        if (mark->lsn < store->archived.lsn) {
+            segments_keep(store->segments, mark->lsn, options->archive_backlog_bytes);
+        }
         store->archived = *mark;
         segments_archived(store->segments, mark->lsn);
     }

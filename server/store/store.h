@@ -102,7 +102,7 @@ struct staging *store_staging(struct store *store);
 void store_archived(const struct store *store, struct archive_mark *mark);
 
 /* It has more. Kept once it returns 0, and what of the log was only there for the archive goes; else negative errno. Any
- * thread, one at a time. */
+ * thread, one at a time. Before serving it may go back, to where a log that has lost its end goes on. */
 int store_set_archived(struct store *store, const struct archive_mark *mark);
 
 /* Visit what the checkpoint has of a position (checkpoint_fetch()). */

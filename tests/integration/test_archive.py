@@ -5,13 +5,14 @@ What lies there is read with `belayctl archive cat`."""
 
 import json
 import re
+import struct
 import subprocess
 import threading
 import time
 
 from cases import run_cases
 from daemon import Daemon, check, program, reserve_port, wait_for
-from native import WRITE, Connection
+from native import WRITE, Connection, crc32c
 from redis_kit import Client
 
 ARCHIVE = 4
@@ -307,6 +308,33 @@ def test_restart():
         check(len(records) == 30 and len(set(records)) == 30, records)
         check(len({path.parent.name for path in archive.objects()}) == 1, archive.objects())
         check([int(path.name, 16) for path in archive.objects()] == [1, 2, 3], archive.objects())
+
+
+def test_mark_beyond_the_log():
+    """The log has lost its end: what comes in its place goes to the archive, also when the node is killed before it did."""
+    with Daemon() as daemon:
+        archive = make(daemon, "archive.flush=1h", "node.shards=1")
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            connection.put(b"before", b"1")
+        check(daemon.stop() == 0, "exit code")
+        mark = next(daemon.data.glob("**/archived"))
+        beyond = bytearray(mark.read_bytes())
+        end = struct.unpack_from("<Q", beyond, 16)[0]
+        struct.pack_into("<Q", beyond, 16, end + 2000)
+        struct.pack_into("<I", beyond, 52, crc32c(bytes(beyond[:52])))
+        mark.write_bytes(beyond)
+        daemon.start()
+        kept = struct.unpack_from("<Q", mark.read_bytes(), 16)[0]
+        check(kept <= end, (kept, end))
+        with Connection(daemon.native) as connection:
+            for number in range(100):
+                connection.put(b"after%d" % number, b"1", ack=3)
+        daemon.kill()
+        daemon.start()
+        check(daemon.stop() == 0, "exit code")
+        missing = {f"after{number}" for number in range(100)} - archive.keys()
+        check(not missing, missing)
 
 
 class Checkpoint:
