@@ -69,6 +69,7 @@ static int base(struct node_archive *archive)
         rc = base_shard(archive, i);
     }
     memset(side->slots, 0, sizeof side->slots);
+    memset(side->damaged, 0, sizeof side->damaged);
     struct reader from = reader_of(buffer_bytes(&side->vectors));
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
         side->slots[slot] = true;
@@ -84,11 +85,16 @@ static int on_session(void *context, struct checkpoint_key key, struct bytes rec
     struct archive_side *side = context;
     const struct archive_record added = {
         .kind = LOG_FULL, .position = key.position, .body = record};
+    uint32_t slot = (uint32_t)(key.position >> (64 - SLOT_BITS));
     struct stamp newest;
 
-    if (!side->slots[key.position >> (64 - SLOT_BITS)] || rename_is_journal(session_key(record)) ||
+    if (record.size == 0) {
+        side->damaged[slot] = true; /* Of which compaction tells. */
+        return 0;
+    }
+    if (!side->slots[slot] || rename_is_journal(session_key(record)) ||
         !session_newest(record, &newest)) {
-        return 0; /* What is damaged, compaction tells of. */
+        return 0;
     }
     return archive_writer_add(&side->writer, &added, newest);
 }
@@ -125,7 +131,9 @@ static int fill_last(struct archive_side *side)
     int rc = 0;
 
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
-        rc = archive_writer_seen(&side->writer, (uint16_t)slot, vector);
+        if (!side->damaged[slot]) { /* Else what is not in the parts would be taken for ended. */
+            rc = archive_writer_seen(&side->writer, (uint16_t)slot, vector);
+        }
     }
     if (side->newest_hlc != 0) {
         archive_writer_reach(&side->writer, side->least_hlc, side->newest_hlc);

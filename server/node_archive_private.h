@@ -32,8 +32,9 @@ struct archive_side {
     bool more;
     struct bytes object;
     struct archive_writer writer;
-    struct buffer vectors;  /* As plane_basis() has them, of all shards. */
-    bool slots[SLOT_COUNT]; /* Those. */
+    struct buffer vectors;    /* As plane_basis() has them, of all shards. */
+    bool slots[SLOT_COUNT];   /* Those. */
+    bool damaged[SLOT_COUNT]; /* Something of these is, so that nothing is said of them. */
     uint64_t lsn[ARCHIVER_SHARDS_MAX];
     uint32_t shard;                 /* The next session is of this one... */
     struct checkpoint_key next;     /* ... at this key, or behind. */
@@ -88,6 +89,7 @@ struct node_archive {
     struct archive_writer writer;
     struct archive_feed feed;
     struct plane_records records;
+    bool told_damage;                /* Of a session that does not read back: once. */
     struct buffer found;             /* Records that a shard, or its checkpoint, was asked for. */
     bool based[ARCHIVER_SHARDS_MAX]; /* The mark's. */
 };

@@ -25,21 +25,65 @@ struct asking {
 
 /* What a checkpoint has of one key. */
 struct fetching {
+    uint64_t position;
     struct bytes key;
     struct buffer *to;
-    bool found;
+    bool found, damaged;
     int rc;
 };
 
-static int fetched(void *context, struct bytes record)
+static int fetched(void *context, struct checkpoint_key key, struct bytes record)
 {
     struct fetching *fetching = context;
 
-    if (bytes_equal(session_key(record), fetching->key)) {
+    if (key.position != fetching->position) {
+        return -ECANCELED; /* It is behind. */
+    }
+    if (record.size == 0) {
+        fetching->damaged = true; /* It may be this one. */
+    } else if (bytes_equal(session_key(record), fetching->key)) {
         fetching->rc = buffer_append(fetching->to, record);
         fetching->found = fetching->rc == 0;
     }
     return 0;
+}
+
+static void tell_damage(struct node_archive *archive, struct bytes key)
+{
+    if (!archive->told_damage) {
+        archive->told_damage = true;
+        logger_write(archive->node->world.logger, LOG_LEVEL_ERROR, "archive-damaged-session",
+                     LOG_BYTES("key", key),
+                     LOG_TEXT("effect",
+                              "it goes to the archive as what was changed of it alone; it "
+                              "is the first one that does"));
+    }
+}
+
+/* Append what the store's checkpoint has of a cold session. What does not read back comes never: what was changed of it
+ * goes then, and holds up nobody else. */
+static int fetch(struct asking *asking, struct archive_feed_ask *ask)
+{
+    struct node_archive *archive = asking->archive;
+    struct fetching fetching = {.position = ask->position, .key = ask->key, .to = &archive->found};
+    struct checkpoint_key from = {.position = ask->position};
+
+    int rc =
+        store_scan(archive->node->shards[asking->shard].store, &from, SIZE_MAX, fetched, &fetching);
+    if (fetching.rc != 0) {
+        return fetching.rc;
+    }
+    if (fetching.found) {
+        ask->found = ARCHIVE_FEED_WHOLE;
+        return 0;
+    }
+    if (rc == -EBADMSG || fetching.damaged) {
+        tell_damage(archive, ask->key);
+        ask->found = ARCHIVE_FEED_NONE;
+        return 0;
+    }
+    ask->found = ARCHIVE_FEED_UNKNOWN; /* It is not cold any more. */
+    return rc == -ECANCELED ? 0 : rc;
 }
 
 static int ask_shard(struct node_archive *archive, uint32_t shard,
@@ -85,11 +129,7 @@ static int take_answers(struct asking *asking, struct archive_feed_ask asks[], u
         from += sizeof head;
         answers->at[i] = archive->found.size;
         if (head.what == PLANE_RECORD_COLD) {
-            struct fetching fetching = {.key = asks[i].key, .to = &archive->found};
-            rc = store_fetch(archive->node->shards[asking->shard].store, asks[i].position, fetched,
-                             &fetching);
-            rc = rc != 0 ? rc : fetching.rc;
-            asks[i].found = fetching.found ? ARCHIVE_FEED_WHOLE : ARCHIVE_FEED_UNKNOWN;
+            rc = fetch(asking, &asks[i]);
         } else {
             rc = buffer_append(&archive->found, bytes_of(from, head.size));
             asks[i].found = head.what == PLANE_RECORD_WHOLE  ? ARCHIVE_FEED_WHOLE

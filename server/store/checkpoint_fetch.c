@@ -59,9 +59,10 @@ static int scan(struct checkpoint *checkpoint, MDB_cursor *cursor, const struct 
             }
             visited += value.mv_size;
             checkpoint->fetched_bytes += value.mv_size;
-            if (checkpoint_value_parse(&key, &value, &record) == 0) {
-                rc = looking->visit_key(looking->context, *looking->from, record);
+            if (checkpoint_value_parse(&key, &value, &record) != 0) {
+                record = bytes_of(NULL, 0);
             }
+            rc = looking->visit_key(looking->context, *looking->from, record);
         }
         rc = rc != 0 ? rc : checkpoint_cursor_get(checkpoint, cursor, &key, &value, MDB_NEXT);
     }

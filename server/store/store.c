@@ -275,12 +275,6 @@ int store_set_archived(struct store *store, const struct archive_mark *mark)
     return rc;
 }
 
-int store_fetch(struct store *store, uint64_t position,
-                int (*visit)(void *context, struct bytes record), void *context)
-{
-    return checkpoint_fetch(store->checkpoint, position, visit, context);
-}
-
 int store_scan(struct store *store, struct checkpoint_key *from, size_t bytes,
                int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
                void *context)

@@ -105,10 +105,6 @@ void store_archived(const struct store *store, struct archive_mark *mark);
  * thread, one at a time. Before serving it may go back, to where a log that has lost its end goes on. */
 int store_set_archived(struct store *store, const struct archive_mark *mark);
 
-/* Visit what the checkpoint has of a position (checkpoint_fetch()). */
-int store_fetch(struct store *store, uint64_t position,
-                int (*visit)(void *context, struct bytes record), void *context);
-
 /* Visit sessions of the checkpoint in order (checkpoint_scan()). */
 int store_scan(struct store *store, struct checkpoint_key *from, size_t bytes,
                int (*visit)(void *context, struct checkpoint_key key, struct bytes record),

@@ -4,6 +4,7 @@ that is away slows nobody and gets everything once it is back; kill -9 and resta
 What lies there is read with `belayctl archive cat`."""
 
 import json
+import random
 import re
 import struct
 import subprocess
@@ -13,7 +14,7 @@ import time
 from cases import run_cases
 from daemon import Daemon, check, program, reserve_port, wait_for
 from native import WRITE, Connection, crc32c
-from redis_kit import Client
+from redis_kit import Client, port_of
 
 ARCHIVE = 4
 UNAVAILABLE = 36
@@ -347,6 +348,82 @@ class Checkpoint:
         self.parts = sorted(path for path in done.parent.iterdir() if path.name != "done")
         self.keys = {match.group(1) for path in self.parts for line in archive.lines(path)
                      for match in [re.match(r'record .*kind=full .*key="(.*)"$', line)] if match}
+
+
+def damage(daemon, values):
+    """All that checkpoints have of these values."""
+    for path in daemon.data.glob("**/checkpoint-*/data.mdb"):
+        content = path.read_bytes()
+        with path.open("r+b") as file:
+            for value in values:
+                at = content.find(value)
+                while at >= 0:
+                    file.seek(at + 100)
+                    file.write(b"damage")
+                    at = content.find(value, at + 1)
+
+
+def test_damaged_checkpoint():
+    """Of the slot of a session that does not read back a checkpoint says nothing, as it would say that the session has ended."""
+    with Daemon() as daemon:
+        victim = random.Random(7).randbytes(3000)
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            for number in range(50):
+                connection.put(b"old%d" % number, b"value" * 20)
+            connection.put(b"victim", victim)
+        check(daemon.stop() == 0, "exit code")
+        daemon.settings += ["node.shards=3"]
+        daemon.start()
+        check(daemon.stop() == 0, "exit code")
+        damage(daemon, [victim])
+        archive = make(daemon, "archive.flush=100ms")
+        daemon.start()
+        wait_for("it is whole", lambda: status_of(daemon)["based"])
+        whole = Checkpoint(archive)
+        check(whole.keys == {f"old{number}" for number in range(50)}, whole.keys)
+        seen = [line for line in whole.said if line.startswith("seen ")]
+        check(len(seen) == 16383, len(seen))
+
+
+def test_damaged_cold_session():
+    """One that does not read back holds up nobody: what was changed of it goes, and all else."""
+    with Daemon(shards=1, settings=("memory.limit=32MiB",)) as daemon:
+        archive = make(daemon, "archive.flush=100ms")
+        victim = random.Random(7).randbytes(3000)
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            client.ask("HSET", "victim", "value", victim)
+            wait_for("it is archived", lambda: status_of(daemon)["unarchived_bytes"] == 0)
+        archive.path.rename(daemon.directory / "aside")
+        archive.path.write_text("in its place")
+        with Client(port_of(daemon)) as client:
+            client.ask("SET", "first", "1")
+            wait_for("its object is not taken", lambda: status_of(daemon)["errors"] > 0)
+            client.ask("HSET", "victim", "changed", "1")
+        daemon.run("belay-bench", "fill", "--sessions", 15_000, "--value-bytes", 4096, "--ack", "disk", "--timeout-ms",
+                   60_000, timeout_s=300)
+
+        last = [None]
+
+        def rests():
+            status = json.loads(daemon.run("belayctl", "status", "--json"))
+            now, before = (status["checkpoint"]["count"], status["cold"]["sessions"]), last[0]
+            last[0] = now
+            time.sleep(0.5)
+            return now[1] > 5000 and now == before
+        wait_for("most are cold, and nothing moves", rests, 60)
+        damage(daemon, [victim])
+        # The next object's name is taken, so that it is made anew, and may not build on what went before.
+        last = sorted((daemon.directory / "aside").glob("*/log/*/*"))[-1]
+        last.with_name(f"{int(last.name, 16) + 1:016x}").write_bytes(b"another's")
+        archive.path.unlink()
+        (daemon.directory / "aside").rename(archive.path)
+        wait_for("all is archived", lambda: status_of(daemon)["unarchived_bytes"] == 0, 60)
+        next(archive.path.glob(f"*/log/*/{int(last.name, 16) + 1:016x}")).unlink()
+        found = [record for record in archive.records() if record[1] == "victim"]
+        check(("delta", "victim") in found, found)
+        check("archive-damaged-session" in daemon.log() and "victim" in daemon.log(), daemon.log()[-2000:])
 
 
 def test_checkpoint():

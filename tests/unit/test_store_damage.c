@@ -429,6 +429,15 @@ static uint8_t *checkpoint_size_of(uint8_t *record)
     return record - SUM_BYTES - KEY_BYTES - NODE_BYTES;
 }
 
+static int count_damaged(void *context, struct checkpoint_key key, struct bytes record)
+{
+    uint32_t *counts = context;
+
+    (void)key;
+    counts[record.size == 0]++;
+    return 0;
+}
+
 /* Bits of one are flipped; another one ends a byte early, which its own bytes do not tell. */
 static void test_damaged_checkpoint_record(void **state)
 {
@@ -467,6 +476,11 @@ static void test_damaged_checkpoint_record(void **state)
     assert_int_equal(kit.named[77], 1);
     assert_int_equal(kit.named[78], 1);
     assert_int_equal(kit_differences(&kit), 2);
+    struct checkpoint_key from = {0};
+    uint32_t counts[2] = {0};
+    assert_int_equal(store_scan(kit.store, &from, SIZE_MAX, count_damaged, counts), 0);
+    assert_int_equal(counts[0], 198);
+    assert_int_equal(counts[1], 2);
     store_kit_close(&kit);
 
     assert_int_equal(truncate(path, 8192), 0); /* No SIGBUS: it is refused. */
