@@ -282,11 +282,13 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us);
  * Without, they are refused. */
 void shard_set_archive(struct shard *shard, uint64_t lsn, uint64_t wait_us);
 
-/* The archive has the log up to `lsn`: releases what waited for it. */
+/* The archive has the log up to `lsn`: releases what waited for it. A write that wrote nothing, as it found done by another
+ * node what it asks for, does not wait: it is answered UNAVAILABLE, as this log does not tell whether the archive has that. */
 void shard_archived(struct shard *shard, uint64_t lsn, uint64_t now_us);
 
 /* The archive will have the log up to `lsn`, but for a part of it that is lost (it was given up, or is damaged): who waited
- * for any of it is answered UNAVAILABLE. Before shard_archived() says so. */
+ * for any of it is answered UNAVAILABLE, and so is from now on who finds done what was done before. Before
+ * shard_archived() says so. */
 void shard_archive_lost(struct shard *shard, uint64_t lsn);
 
 /* The LSN that the oldest write waits for to be archived; 0: none waits. */

@@ -2,12 +2,16 @@
  *
  * What the archive has is told as an LSN, as for the disk, and so a write that changed nothing waits for all that was
  * appended before it, too: what it found may not be archived yet. */
+#include "adopt.h"
+#include "procedure.h"
 #include "shard_state.h"
 
 static const char late_text[] = "the write is done, but the archive did not take it in time; what "
                                 "asks for a lower level goes on";
 static const char lost_text[] = "the write is done, but some of the log was lost before it was "
                                 "archived; a checkpoint brings it there later";
+static const char unknown_text[] =
+    "the write is done; whether the archive has it is not known here";
 static const char ends_text[] = "the write is done, and the server stops before it is archived";
 
 void shard_set_archive(struct shard *shard, uint64_t lsn, uint64_t wait_us)
@@ -24,11 +28,46 @@ static uint64_t newest_lsn(const struct shard *shard)
                                                           : shard->archive.floor_lsn;
 }
 
+/* Is what it has there of another node, which archives what it stamped, or of before log was lost? */
+static bool is_elsewhere(struct shard *shard, uint64_t position, struct bytes key)
+{
+    struct stamp newest;
+
+    if (!session_newest(shard_find(shard, position, key), &newest)) {
+        return false;
+    }
+    return newest.hlc <= shard->archive.lost_hlc ||
+           (newest.actor.node != shard->options.actor.node && newest.actor.node < ADOPT_NODES);
+}
+
+/* A write that wrote nothing, as it was done before: by this node's log nothing is known of it then. */
+static bool is_unknown(struct shard *shard, const struct request *request)
+{
+    if (shard->appended_lsn != shard->archive.begun_lsn) {
+        return false;
+    }
+    if (request->procedure == NULL || !request->procedure->many) {
+        return is_elsewhere(shard, request->position, request->key);
+    }
+    struct reader keys = reader_of(request->body);
+    for (uint64_t left = read_varint(&keys); left > 0 && !keys.bad; left--) {
+        struct bytes key = read_string(&keys);
+        if (is_elsewhere(shard, keeper_position(shard->options.seed, key), key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void shard_answer_archived(struct shard *shard, const struct request *request, struct reply *reply,
                            uint64_t now_us)
 {
     uint64_t lsn = newest_lsn(shard);
 
+    if (is_unknown(shard, request)) {
+        shard_answer_write_error(shard, request, STATUS_UNAVAILABLE, unknown_text, now_us);
+        return;
+    }
     reply->ack = ACK_ARCHIVE;
     if (lsn <= shard->archive.archived_lsn) {
         shard_answer(shard, request, reply, now_us);
@@ -67,6 +106,7 @@ void shard_archive_lost(struct shard *shard, uint64_t lsn)
 {
     struct ack ack;
 
+    shard->archive.lost_hlc = shard->hlc;
     while (acks_pop(&shard->archive.acks, lsn, &ack)) {
         shard_release_failed(shard, ack.ticket, STATUS_UNAVAILABLE, lost_text);
     }

@@ -128,6 +128,8 @@ struct shard {
         struct acks acks;   /* Writes of level `archive`. */
         uint64_t floor_lsn; /* Where the log went on at the start. */
         uint64_t archived_lsn;
+        uint64_t begun_lsn; /* Appended when the write that is answered was begun... */
+        uint64_t lost_hlc;  /* ... and when log was last found to be lost. */
         uint64_t wait_us;
     } archive;
     bool log_full, log_failed;

@@ -306,6 +306,7 @@ bool shard_begin_write(struct shard *shard, const struct request *request,
 
     bool archived = shard_ack_level(shard, request, policy) == ACK_ARCHIVE;
 
+    shard->archive.begun_lsn = shard->appended_lsn;
     if (shard->log_failed) {
         status = STATUS_LOG_FAILED;
     } else if (archived && !shard->archive.there) {

@@ -130,6 +130,59 @@ static void test_lost(void **state)
     world_end();
 }
 
+/* The shard of another node that has the same session. */
+static void become(uint32_t node)
+{
+    shard_destroy(world.shard);
+    world.options.actor.node = node;
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    struct bytes record = bytes_of(world.records[0].body, world.records[0].size);
+    assert_int_equal(shard_restore_record(world.shard, record), 0);
+    shard_restore_done(world.shard, world.now_ms);
+    shard_set_archive(world.shard, FLOOR, WAIT_US);
+}
+
+/* What another node wrote that one archives, or it is lost with it: whoever tries again here is not told that it is there. */
+static void test_done_elsewhere(void **state)
+{
+    (void)state;
+    begin(FLOOR);
+    struct request request = archived_put("a", "1");
+    request.client = 7;
+    request.sequence = 1;
+    assert_int_equal(world_run(request), STATUS_OK);
+    become(2);
+    assert_int_equal(world_run(request), STATUS_UNAVAILABLE);
+    assert_non_null(strstr(world.answer.reply.text, "not known here"));
+    assert_false(world.answer.held);
+    assert_int_equal(world_get("a"), STATUS_OK);
+    become(1);
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.reply.repeated);
+    become(2);
+    assert_int_equal(world_run(archived_put("a", "2")),
+                     STATUS_OK); /* That it writes, and archives. */
+    assert_true(world.answer.held);
+    world_end();
+}
+
+/* Nor who tries again what waited for log that was lost. */
+static void test_done_and_lost(void **state)
+{
+    (void)state;
+    begin(FLOOR);
+    struct request request = archived_put("a", "1");
+    request.client = 7;
+    request.sequence = 1;
+    assert_int_equal(world_run(request), STATUS_OK);
+    shard_archive_lost(world.shard, world.records[0].lsn);
+    shard_archived(world.shard, world.records[0].lsn, world.now_us);
+    assert_int_equal(world_run(request), STATUS_UNAVAILABLE);
+    assert_int_equal(world_run(archived_put("a", "2")), STATUS_OK);
+    assert_true(world.answer.held);
+    world_end();
+}
+
 static void test_log_fails(void **state)
 {
     (void)state;
@@ -167,6 +220,8 @@ int main(void)
         cmocka_unit_test(test_what_changes_nothing_waits_too),
         cmocka_unit_test(test_time_limit),
         cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_done_elsewhere),
+        cmocka_unit_test(test_done_and_lost),
         cmocka_unit_test(test_log_fails),
         cmocka_unit_test(test_policy),
     };
