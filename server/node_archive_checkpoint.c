@@ -36,7 +36,10 @@ static int base_shard(struct node_archive *archive, uint32_t shard)
     while (basis.first_slot < SLOT_COUNT && rc == 0) {
         bool ends = basis.first_slot + PLANE_BASIS_SLOTS >= SLOT_COUNT;
         rc = plane_basis(archive->node->plane, shard, ends, &basis);
-        if (rc == 0 && !basis.known) {
+        if (basis.first_slot == 0) {
+            side->epochs[shard] = basis.epoch;
+        }
+        if (rc == 0 && (!basis.known || basis.epoch != side->epochs[shard])) {
             rc = -EAGAIN;
         }
         basis.first_slot += PLANE_BASIS_SLOTS;
@@ -123,12 +126,30 @@ static int fill_part(struct node_archive *archive)
     return rc < 0 ? rc : 0;
 }
 
-static int fill_last(struct archive_side *side)
+/* With another table slots may have been handed off since the vectors were taken, and their sessions dropped. */
+static int check_tables(struct node_archive *archive)
 {
+    struct archive_side *side = &archive->side;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
+        struct plane_basis basis = {.vectors = {.memory = &archive->node->memory}};
+        rc = plane_basis(archive->node->plane, i, false, &basis);
+        if (rc == 0 && basis.epoch != side->epochs[i]) {
+            rc = -EAGAIN;
+        }
+        buffer_fini(&basis.vectors);
+    }
+    return rc;
+}
+
+static int fill_last(struct node_archive *archive)
+{
+    struct archive_side *side = &archive->side;
     struct reader from = reader_of(buffer_bytes(&side->vectors));
     struct bytes vector;
     uint32_t slot;
-    int rc = 0;
+    int rc = check_tables(archive);
 
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
         if (!side->damaged[slot]) { /* Else what is not in the parts would be taken for ended. */
@@ -159,7 +180,7 @@ static int fill(struct node_archive *archive)
         return -EIO;
     }
     archive_writer_begin(&side->writer, &options);
-    int rc = side->last ? fill_last(side) : fill_part(archive);
+    int rc = side->last ? fill_last(archive) : fill_part(archive);
     return rc != 0 ? rc : archive_writer_make(&side->writer, &side->object);
 }
 

@@ -35,7 +35,7 @@ struct archive_side {
     struct buffer vectors;    /* As plane_basis() has them, of all shards. */
     bool slots[SLOT_COUNT];   /* Those. */
     bool damaged[SLOT_COUNT]; /* Something of these is, so that nothing is said of them. */
-    uint64_t lsn[ARCHIVER_SHARDS_MAX];
+    uint64_t lsn[ARCHIVER_SHARDS_MAX], epochs[ARCHIVER_SHARDS_MAX];
     uint32_t shard;                 /* The next session is of this one... */
     struct checkpoint_key next;     /* ... at this key, or behind. */
     uint64_t least_hlc, newest_hlc; /* Of all parts; 0: none has any. */

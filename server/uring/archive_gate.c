@@ -108,14 +108,27 @@ static int put_own(struct shard_thread *thread, struct buffer *to)
     return buffer_append(to, bytes_of(bytes, (size_t)(end - bytes)));
 }
 
-static int put_vector(struct shard_thread *thread, uint32_t slot, struct buffer *to)
+/* Was it ever with others, of whose stamps it may have missed some? */
+static bool was_clustered(const struct shard_thread *thread)
+{
+    const struct seen *seen = shard_seen(thread->shard);
+    bool known = false;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT && !known; slot++) {
+        known = seen_is_known(seen, slot);
+    }
+    return known || thread->clustered || thread->copies.replication != NULL ||
+           thread->plane->options.actor.node != 1;
+}
+
+static int put_vector(struct shard_thread *thread, uint32_t slot, bool alone, struct buffer *to)
 {
     const struct slot_table *table = thread->table == NULL ? NULL : thread->table->table;
 
-    if (!thread->clustered || table == NULL) {
+    if (alone) {
         return put_own(thread, to);
     }
-    return table->owners[slot].nodes[0] != table->self
+    return table != NULL && table->owners[slot].nodes[0] != table->self
                ? -ENOENT
                : seen_put(shard_seen(thread->shard), slot, to);
 }
@@ -124,8 +137,10 @@ void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, 
 {
     uint32_t shards = thread->plane->options.shard_count;
     struct buffer *to = &basis->vectors;
+    bool alone = !was_clustered(thread);
     int rc = 0;
 
+    basis->epoch = thread->table == NULL ? 0 : thread->table->table->epoch;
     for (uint32_t i = 0; i < basis->slot_count && rc == 0; i++) {
         uint32_t slot = basis->first_slot + i;
         uint8_t head[8] = {0};
@@ -134,7 +149,7 @@ void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, 
             continue;
         }
         rc = buffer_append(to, bytes_of(head, sizeof head));
-        rc = rc != 0 ? rc : put_vector(thread, slot, to);
+        rc = rc != 0 ? rc : put_vector(thread, slot, alone, to);
         if (rc == -ENOENT) {
             to->size = at;
             rc = 0;

@@ -247,7 +247,9 @@ struct plane_basis {
     struct buffer
         vectors; /* Of each that this node is the primary of, and knows of what it has seen: slot (4), size (4), vector. */
     uint64_t lsn; /* The log before it has all that they say. */
-    bool known;   /* Else sessions are still being loaded: ask again. */
+    uint64_t
+        epoch; /* Of the slot table that the shard goes by: with another one slots may have left it. */
+    bool known; /* Else sessions are still being loaded: ask again. */
 };
 
 enum { PLANE_BASIS_SLOTS = 1024 };

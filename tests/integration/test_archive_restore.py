@@ -297,6 +297,8 @@ def test_checkpoints_of_a_node():
                 client.ask("DEL", "old:1")
                 client.ask("SET", "new", "v")
             lost.run("belayctl", "session", "put", "last", "v", "--ack", "archive")
+            wait_for("all is archived", lambda: json.loads(
+                lost.run("belayctl", "archive", "status", "--json"))["archive"]["unarchived_bytes"] == 0)
             lost.kill()
         for _ in range(2):
             check(json.loads(ctl("archive", "verify", archive, "--json")[0])["records"] > 98, "whole")

@@ -1,6 +1,7 @@
 /* Copies of sessions on other nodes, over links between real planes: writes wait for them, and a node that is lost is
  * stood in for. */
 #include "check.h"
+#include "heap.h"
 
 #include "planes_kit.h"
 
@@ -257,12 +258,69 @@ static void test_delete_while_standing_in(void **state)
     planes_kit_stop(&kit);
 }
 
+/* What the first node says of all slots for a checkpoint: how many of its vectors are of how many actors. */
+static uint64_t basis_of(uint32_t slots[3])
+{
+    struct plane_basis basis = {.slot_count = SLOT_COUNT};
+
+    memset(slots, 0, 3 * sizeof slots[0]);
+    basis.vectors.memory = heap_memory();
+    assert_int_equal(plane_basis(kit.nodes[0].plane, 0, false, &basis), 0);
+    struct reader from = reader_of(buffer_bytes(&basis.vectors));
+    while (reader_left(&from) > 0) {
+        (void)read_u32(&from);
+        struct bytes vector = read_bytes(&from, read_u32(&from));
+        assert_in_range(vector.data[0], 0, 2);
+        slots[vector.data[0]]++;
+    }
+    buffer_fini(&basis.vectors);
+    return basis.epoch;
+}
+
+/* A checkpoint of a node says of a slot what it has seen there, also once it is alone, and by which table. */
+static void test_basis(void **state)
+{
+    static const uint32_t shards[] = {1, 1};
+    struct plane_client client;
+    uint32_t before[3], after[3];
+    char key[16];
+
+    (void)state;
+    planes_kit_init(&kit, 2, shards);
+    planes_kit_start(&kit, 2);
+    planes_kit_wait_level(&kit);
+    plane_client_connect(&client, &kit.nodes[0]);
+    for (uint32_t i = 0; i < 120; i++) {
+        snprintf(key, sizeof key, "k%u", i % 60);
+        assert_int_equal(put(&client, key, "v"), ACK_REPLICA);
+        if (i == 59) {
+            planes_kit_tables(&kit, 2, 1); /* Each slot's owners change places. */
+            planes_kit_wait_level(&kit);
+        }
+    }
+    uint64_t epoch = basis_of(before);
+    assert_int_equal(epoch, kit.epoch);
+    assert_in_range(before[2], 1, SLOT_COUNT / 2);
+    plane_client_close(&client);
+    plane_kit_stop(&kit.nodes[1]);
+    kit.nodes[1].plane = NULL;
+    kit.count = 1;
+    planes_kit_tables(&kit, 1, 0);
+    assert_true(basis_of(after) > epoch);
+    assert_int_equal(kit.epoch, basis_of(after));
+    assert_true(after[2] >=
+                before[2]); /* Not as a node that was always alone, which knows of itself. */
+    kit.count = 2;
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_copies),   cmocka_unit_test(test_lost_node),
-        cmocka_unit_test(test_repeated_add), cmocka_unit_test(test_delete_while_standing_in),
-        cmocka_unit_test(test_large_copies), cmocka_unit_test(test_copies_wait_for_log),
+        cmocka_unit_test(test_two_copies),          cmocka_unit_test(test_lost_node),
+        cmocka_unit_test(test_repeated_add),        cmocka_unit_test(test_delete_while_standing_in),
+        cmocka_unit_test(test_large_copies),        cmocka_unit_test(test_basis),
+        cmocka_unit_test(test_copies_wait_for_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
