@@ -71,6 +71,24 @@ void cluster_check_node(struct cluster_node *node)
     *leader = node->copies->number;
 }
 
+/* Can a node have been compared with the other owners that serve since its start, or long enough without them? By another
+ * map than the one that it began with, it may have been without them before. */
+static bool may_be_level(const struct copies_node *copies, uint32_t slot)
+{
+    const struct slot_owners *owners = &copies->table->owners[slot];
+    bool others = false;
+
+    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
+        const struct slot_table_member *member =
+            slot_table_member(copies->table, owners->nodes[rank]);
+        others =
+            others || (owners->nodes[rank] != copies->number && member != NULL && member->serves);
+    }
+    return !others || copies->table->epoch != copies->begun_epoch ||
+           replication_stats(copies->replication)->compared > 0 ||
+           copies_node_now_us(copies) - copies->begun_us >= REPLICATION_ALONE_MS * UINT64_C(1000);
+}
+
 /* Only an owner serves, by the map that it knows; but for reads of any copy only once it has what the others have. */
 void cluster_check_serves(const struct cluster_node *node, uint32_t slot, bool any)
 {
@@ -78,7 +96,8 @@ void cluster_check_serves(const struct cluster_node *node, uint32_t slot, bool a
 
     SIM_CHECK("owner",
               slot_owners_has(&copies->table->owners[slot], copies->number) &&
-                  (any || replication_is_level(copies->replication, slot)),
+                  (any ||
+                   (replication_is_level(copies->replication, slot) && may_be_level(copies, slot))),
               "node %u serves slot %u of epoch %" PRIu64 ", which is not its own, or not level",
               node->place, slot, copies->table->epoch);
 }

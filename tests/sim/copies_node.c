@@ -384,7 +384,8 @@ static void start_replication(struct copies_node *node)
     uint64_t now_ms = copies_node_now_ms(node), now_us = copies_node_now_us(node);
 
     node->taken_ms = now_ms;
-    node->turn_us = now_us;
+    node->turn_us = node->begun_us = now_us;
+    node->begun_epoch = node->table->epoch;
     node->late_us = UINT64_MAX;
     replication_core_init(&node->core, node->shard);
     int rc = replication_create(&options, now_ms, now_us, &node->replication);
