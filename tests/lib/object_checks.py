@@ -100,7 +100,10 @@ def check_lost_answers(server, proxy):
             fault = proxy.add(kind, "PUT", f"lost/{kind}")
             expect(objects.put(kind, 3000, 1, only_new=True))
             asked = proxy.methods(f"lost/{kind}")
-            check(fault.came == 1 and asked[asked.index("PUT"):] == ["PUT", "GET"] + ([] if done else ["PUT"]), asked)
+            told = ["PUT", "GET"] + ([] if done else ["PUT"])
+            # On a connection that was used before libcurl may send it again itself: the server's condition decides.
+            again = ["PUT", "PUT"] + (["GET"] if done else [])
+            check(fault.came == 1 and asked[asked.index("PUT"):] in (told, again), asked)
             expect_object(objects, kind, 3000, 1)
             fault = proxy.add(kind, "PUT", f"lost/{kind}") # One that may be replaced is written again.
             expect(objects.put(kind, 3000, 2))
