@@ -247,6 +247,12 @@ def test_forget():
             check(shown(daemon, archive.truth[0]) == archive.truth[0], "as before")
 
 
+def await_archived(node):
+    """What was acknowledged at lower levels is there as well, of each shard."""
+    wait_for("all is archived", lambda: json.loads(
+        node.run("belayctl", "archive", "status", "--json"))["archive"]["unarchived_bytes"] == 0)
+
+
 def test_from_a_node_that_is_lost():
     """A node archives, dies, and its disk is gone: another one gets all that was acknowledged at `archive`, and what had
     ended stays ended."""
@@ -262,6 +268,7 @@ def test_from_a_node_that_is_lost():
                 for number in range(0, 200, 10):
                     client.ask("DEL", f"s:{number}")
             lost.run("belayctl", "session", "put", "last", "v", "--ack", "archive")
+            await_archived(lost)
             lost.kill()
         ctl("archive", "verify", archive)
         with Daemon() as daemon:
@@ -297,8 +304,7 @@ def test_checkpoints_of_a_node():
                 client.ask("DEL", "old:1")
                 client.ask("SET", "new", "v")
             lost.run("belayctl", "session", "put", "last", "v", "--ack", "archive")
-            wait_for("all is archived", lambda: json.loads(
-                lost.run("belayctl", "archive", "status", "--json"))["archive"]["unarchived_bytes"] == 0)
+            await_archived(lost)
             lost.kill()
         for _ in range(2):
             check(json.loads(ctl("archive", "verify", archive, "--json")[0])["records"] > 98, "whole")
