@@ -136,8 +136,8 @@ bool again_pause(struct belay_request *request)
     return resume_after(request, asked_ms + client_random(client) % (asked_ms / 2 + 2));
 }
 
-/* Nodes have waited for one that has the session, and in vain: is another one to be asked? It gets to know how long (Get.waited_ms),
- * and does not begin anew. Not where it could hardly answer in time: then this is the answer. */
+/* Nodes have waited for one that has the session, and in vain: is another one to be asked? It gets to know how long
+ * (Get.waited_ms), and does not begin anew. Not where it could hardly answer in time: then this is the answer. */
 static bool is_worth_it(struct belay_request *request)
 {
     struct belay_client *client = request->client;

@@ -109,7 +109,8 @@ struct raft_ports {
 struct raft_options {
     uint32_t node; /* Its own number, from 1 up. */
     /* A follower that hears nothing from a leader for this time, or up to twice this time (by lot), asks to be
-     * elected, at once where it is the only voter and has heard of no later term; a leader that hears from no majority for this time steps down. */
+     * elected, at once where it is the only voter and has heard of no later term; a leader that hears from no majority
+     * for this time steps down. */
     uint32_t election_ms;
     uint32_t heartbeat_ms; /* A leader is heard at least so often: at most half of election_ms. */
     uint64_t

@@ -255,8 +255,8 @@ void replication_writable(struct replication *replication, struct replication_li
                           uint64_t now_ms, uint64_t now_us);
 
 /* Nothing was done here for replication_pause_us() or longer; said before anything else is. That the others were not heard
- * meanwhile need not be their fault (replication_heard_before_pause()). Slots that this node coordinates it takes anew: it asks the later owners what they have
- * seen, and waits for those that it reached before. */
+ * meanwhile need not be their fault (replication_heard_before_pause()). Slots that this node coordinates it takes anew:
+ * it asks the later owners what they have seen, and waits for those that it reached before. */
 void replication_paused(struct replication *replication, uint64_t now_ms, uint64_t now_us);
 
 /* Say what there is to say, and do a little of what is due: at the end of each turn in which anything happened here or

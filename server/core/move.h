@@ -51,9 +51,9 @@
  * FLUSHALL drops the letters that it finds; what is being delivered just then may come after it.
  *
  * What is weaker. Where another session began under the old key on another side of a partition, what is to be brought
- * back waits in its letter for that to end. A rename that both sides of a partition find undelivered is delivered by both, as two creates: the
- * newer one shows. A session that begins under the old key, on another side, and is written to after the merge and
- * before the target is ended (a second), lets the target live.
+ * back waits in its letter for that to end. A rename that both sides of a partition find undelivered is delivered by
+ * both, as two creates: the newer one shows. A session that begins under the old key, on another side, and is written to
+ * after the merge and before the target is ended (a second), lets the target live.
  *
  * Threads: the shard's.
  */
@@ -65,7 +65,8 @@
 enum { MOVE_KEY_BYTES = 6 + 8, MOVE_SETTLE_MS = 1000 };
 
 /* What each is asked, and with which body. WRITE but for look; answered once another node has it, where there is one, but
- * for forget and settle. BUSY while the letter is still to be loaded. Answers begin with enum rename_answer; a stamp is 16 bytes (alias.h). */
+ * for forget and settle. BUSY while the letter is still to be loaded. Answers begin with enum rename_answer; a stamp is
+ * 16 bytes (alias.h). */
 
 /* At the new key, UPSERT: 1 for RENAMENX. DONE; EXISTS. */
 extern const struct procedure move_probe;

@@ -46,7 +46,7 @@ static enum status store(struct turn *turn, struct bytes before, struct bytes af
     struct glance new = shard_glance(shard, after, shard->now_ms);
     bool moved = shard_is_moved(shard, after), begins = new.counted && !old.counted;
 
-    if (new.counted && after.size > before.size &&shard_memory_is_full(shard, begins)) {
+    if (new.counted && shard_memory_is_full(shard, begins) && after.size > before.size) {
         return shard_full_status(shard, &turn->text);
     }
     if (keeper_reserve(shard->keeper, request->position, request->key, after.size) != 0) {

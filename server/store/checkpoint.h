@@ -116,8 +116,8 @@ int checkpoint_fetch(struct checkpoint *checkpoint, uint64_t position,
                      int (*visit)(void *context, struct bytes record), void *context);
 
 /* Visit sessions in order of their keys from `from` on, of each some part of it: until about `bytes` of records were
- * visited. Of one that is damaged the record is empty. Sets `from` to the key to go on from. Returns 1: there is more; 0: these were all; otherwise as checkpoint_fetch(), from
- * the same thread or another one. (checkpoint_fetch.c) */
+ * visited. Of one that is damaged the record is empty. Sets `from` to the key to go on from. Returns 1: there is more;
+ * 0: these were all; otherwise as checkpoint_fetch(), from the same thread or another one. (checkpoint_fetch.c) */
 int checkpoint_scan(struct checkpoint *checkpoint, struct checkpoint_key *from, size_t bytes,
                     int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
                     void *context);
