@@ -73,8 +73,8 @@ def test_full_disk():
                 os.posix_fallocate(file.fileno(), 0, free - 12 * MIB)
             writer = Writer(cluster[0])
 
-            def is_known():
-                writer.write(100)
+            def is_known(): # Many writes for each question: programs are slow to start, and the log takes 64 MiB first.
+                writer.write(1000)
                 return all(cluster.states(node).get("n2") == "degraded" for node in cluster)
 
             wait_for("all know that its disk is full", is_known, 120)

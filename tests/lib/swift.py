@@ -11,6 +11,7 @@ Debian's packages: swift-proxy swift-account swift-container swift-object.
 
 import contextlib
 import getpass
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -133,6 +134,11 @@ sys.exit(wsgi.run_wsgi("%s/%s-server.conf" % (sys.argv[1], part), part + "-serve
 """
 
 
+def listens(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Swift(S3):
     def __init__(self):
         self.stack = contextlib.ExitStack()
@@ -178,15 +184,25 @@ class Swift(S3):
             port=port, account=ACCOUNT, account_user=USER, secret=SECRET, region=REGION, **names))
         done = subprocess.run(self._python(RINGS, *ports), capture_output=True, text=True, check=False)
         check(done.returncode == 0, f"no rings\n{done.stderr}")
-        for part in (*PARTS, "proxy"):
-            with open(self.directory / "log" / f"{part}.out", "ab") as log:
-                self.processes.append(subprocess.Popen(self._python(SERVE, part), stdin=subprocess.DEVNULL,
-                                                       stdout=log, stderr=log))
+        for part in PARTS:
+            self._serve(part)
+        # A proxy that finds one of them not there answers 503 for it, and does not ask it for a while.
+        wait_for("Swift's parts listen", lambda: self._run() and all(map(listens, ports)), 90)
+        self._serve("proxy")
         wait_for("Swift answers", self._answers, 90)
 
-    def _answers(self):
+    def _serve(self, part):
+        with open(self.directory / "log" / f"{part}.out", "ab") as log:
+            self.processes.append(subprocess.Popen(self._python(SERVE, part), stdin=subprocess.DEVNULL,
+                                                   stdout=log, stderr=log))
+
+    def _run(self):
         for process in self.processes:
             check(process.poll() is None, f"a server ended\n{self._log()}")
+        return True
+
+    def _answers(self):
+        self._run()
         try:
             return self.ask("GET", "/")[0] == 200
         except OSError:
