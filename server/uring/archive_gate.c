@@ -10,6 +10,44 @@
 #include "shard_thread.h"
 #include "slot_table.h"
 
+void archive_gate_init(struct archive_gate *gate)
+{
+    *gate = (struct archive_gate){0};
+    pthread_mutex_init(&gate->lock, NULL);
+}
+
+void archive_gate_fini(struct archive_gate *gate)
+{
+    pthread_mutex_destroy(&gate->lock);
+}
+
+void archive_gate_tell(struct archive_gate *gate, uint64_t lost, uint64_t lsn)
+{
+    struct archive_news *news = &gate->news;
+
+    pthread_mutex_lock(&gate->lock);
+    if (lost != 0) {
+        news->whole = news->lost == 0 ? news->archived : news->whole;
+        news->lost = lost;
+    }
+    news->archived = lsn;
+    pthread_mutex_unlock(&gate->lock);
+    atomic_store_explicit(&gate->archived, lsn, memory_order_release);
+}
+
+bool archive_gate_news(struct archive_gate *gate, struct archive_news *news)
+{
+    if (atomic_load_explicit(&gate->archived, memory_order_acquire) == gate->released) {
+        return false;
+    }
+    pthread_mutex_lock(&gate->lock);
+    *news = gate->news;
+    gate->news.lost = 0;
+    pthread_mutex_unlock(&gate->lock);
+    gate->released = news->archived;
+    return true;
+}
+
 /* What waits is wanted once it is durable; it is told anew only for what came later. */
 static void tell_wanted(struct shard_thread *thread)
 {
@@ -29,21 +67,19 @@ uint64_t archive_gate_turn(struct shard_thread *thread)
 {
     struct archive_gate *gate = &thread->archive;
     const struct plane_log_stats *log = &thread->log.stats;
+    struct archive_news news;
 
     if (!gate->open) {
         return UINT64_MAX;
     }
     atomic_store_explicit(&gate->durable, log->lsn_durable, memory_order_release);
     atomic_store_explicit(&gate->appended, log->lsn_appended, memory_order_relaxed);
-    uint64_t archived = atomic_load_explicit(&gate->archived, memory_order_acquire);
-    uint64_t lost = atomic_load_explicit(&gate->lost, memory_order_relaxed);
-    if (lost > gate->lost_told) {
-        gate->lost_told = lost;
-        shard_archive_lost(thread->shard, lost);
-    }
-    if (archived > gate->released) {
-        gate->released = archived;
-        shard_archived(thread->shard, archived, thread->now_us);
+    if (archive_gate_news(gate, &news)) {
+        if (news.lost != 0) {
+            shard_archived(thread->shard, news.whole, thread->now_us);
+            shard_archive_lost(thread->shard, news.lost);
+        }
+        shard_archived(thread->shard, news.archived, thread->now_us);
     }
     if (shard_archive_wanted(thread->shard) == 0) {
         return UINT64_MAX;

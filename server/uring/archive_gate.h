@@ -2,11 +2,13 @@
  * there; and records as they are now.
  *
  * The numbers are words that one side writes and the other reads when it comes by, so that a write of a lower level costs
- * nothing more for it. Threads: as each function says.
+ * nothing more for it; what the archive has is looked at under a lock only where that word has changed. Threads: as each
+ * function says.
  */
 #ifndef ARCHIVE_GATE_H
 #define ARCHIVE_GATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,14 +17,30 @@ struct plane_basis;
 struct plane_records;
 struct shard_thread;
 
+/* What the archive has, as whoever waits for it is to be told: in this order. */
+struct archive_news {
+    uint64_t whole;    /* All up to here is there... */
+    uint64_t lost;     /* ... of what is behind it, up to here, some is not (0: of nothing)... */
+    uint64_t archived; /* ... and then all up to here is. */
+};
+
 struct archive_gate {
     bool open;                                  /* There is an archive. */
     _Atomic uint64_t appended, durable, wanted; /* The shard's thread's: LSNs. */
-    _Atomic uint64_t archived;                  /* Whoever archives. */
-    _Atomic uint64_t
-        lost; /* The same: up to here not all will be there, whatever `archived` says. Set first. */
-    uint64_t released, lost_told; /* What the shard was told of them. */
+    _Atomic uint64_t archived;                  /* Whoever archives: that there is news. */
+    pthread_mutex_t lock;                       /* Of `news`. */
+    struct archive_news news;
+    uint64_t released; /* What the shard was told last of `archived`. */
 };
+
+void archive_gate_init(struct archive_gate *gate);
+void archive_gate_fini(struct archive_gate *gate);
+
+/* The archive has the log up to `lsn`, but for some of it at or below `lost`; 0: for none. Any thread, one at a time. */
+void archive_gate_tell(struct archive_gate *gate, uint64_t lost, uint64_t lsn);
+
+/* What was told since the last time. Returns false: nothing was. One thread, the shard's. */
+bool archive_gate_news(struct archive_gate *gate, struct archive_news *news);
 
 /* Once a turn, on the shard's thread. Returns in how many microseconds to come again at the latest. */
 uint64_t archive_gate_turn(struct shard_thread *thread);

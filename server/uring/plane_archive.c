@@ -21,10 +21,7 @@ void plane_archived(struct plane *plane, uint32_t shard, uint64_t lost, uint64_t
 {
     struct shard_thread *thread = &plane->threads[shard];
 
-    if (lost != 0) { /* Whoever sees that this is archived sees what of it is not. */
-        atomic_store_explicit(&thread->archive.lost, lost, memory_order_relaxed);
-    }
-    atomic_store_explicit(&thread->archive.archived, lsn, memory_order_release);
+    archive_gate_tell(&thread->archive, lost, lsn);
     mailbox_wake(&thread->mailbox);
 }
 

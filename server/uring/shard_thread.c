@@ -86,6 +86,7 @@ int shard_thread_init(struct shard_thread *thread, struct plane *plane, uint32_t
     thread->memory = plane->options.memory;
     thread->scratch.memory = thread->frame.memory = thread->memory;
     door_init(thread);
+    archive_gate_init(&thread->archive);
     arena_init(&thread->arena);
     calls_init(&thread->calls, index, thread->memory);
     thread->chunks.memory = thread->memory;
@@ -165,6 +166,7 @@ void shard_thread_fini(struct shard_thread *thread)
     log_writer_fini(&thread->log);
     free_hops(thread);
     turned_fini(thread);
+    archive_gate_fini(&thread->archive);
     if (thread->mailbox.wake_fd >= 0) {
         mailbox_fini(&thread->mailbox);
     }
