@@ -351,7 +351,7 @@ class Checkpoint:
 
 
 def damage(daemon, values):
-    """All that checkpoints have of these values."""
+    """All that checkpoints have of these values. None is being made."""
     for path in daemon.data.glob("**/checkpoint-*/data.mdb"):
         content = path.read_bytes()
         with path.open("r+b") as file:
@@ -411,7 +411,7 @@ def test_damaged_cold_session():
             now, before = (status["checkpoint"]["count"], status["cold"]["sessions"]), last[0]
             last[0] = now
             time.sleep(0.5)
-            return now[1] > 5000 and now == before
+            return now[1] > 5000 and now == before and not any(daemon.data.glob("**/checkpoint-*.tmp"))
         wait_for("most are cold, and nothing moves", rests, 60)
         damage(daemon, [victim])
         # The next object's name is taken, so that it is made anew, and may not build on what went before.
