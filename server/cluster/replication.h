@@ -270,6 +270,10 @@ uint32_t replication_tick(struct replication *replication, uint64_t now_ms, uint
  * 0: no other owner can be reached. */
 uint64_t replication_append(struct replication *replication, uint8_t kind, uint64_t position,
                             uint64_t hlc, const struct bytes parts[], uint32_t part_count);
+/* What that has just returned for a write at this position (0: nobody is sent it) is copied() only once all other nodes that
+ * own the slot, or are to, have merged it; where one of them cannot be told, or is lost meanwhile, it is uncopied().
+ * Returns false: there is no other node. */
+bool replication_await_all(struct replication *replication, uint64_t position, uint64_t number);
 /* What became of a copy: OK; DESTROYED: what came is dead here, and its death is sent back; VERSION_MISMATCH: a delta
  * without its base; BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED,
  * UNAVAILABLE or STOPPING: not now; DAMAGED: the session here cannot be read; else it is no good. */

@@ -1,7 +1,8 @@
 /* Which writes a copy of is elsewhere. A write has one number, and may be on its way to several owners: the first that
- * has merged it makes it copied; once no link is left that could say so, it is not. The shard is told the latter in
- * order of the numbers only, so one that is hopeless waits for those before it: at most as long as a link is silent
- * until it is given up. */
+ * has merged it makes it copied; once no link is left that could say so, it is not. Of some writes all are to have them: the
+ * last that has merged such a one makes it copied, and one link that is lost makes it hopeless. The shard is told of those
+ * that are not copied in order of the numbers only, so one that is hopeless waits for those before it: at most as long as a
+ * link is silent until it is given up. */
 #include "replication_private.h"
 
 bool replication_copies_reserve(struct replication *r)
@@ -38,6 +39,9 @@ void replication_copy_done(struct replication *r, uint64_t number)
     if (state == NULL || state->done) {
         return;
     }
+    if (state->all && (--state->waiting > 0 || state->lost)) {
+        return;
+    }
     state->done = true;
     r->stats.copied++;
     r->core->copied(r->core, number, r->now_us);
@@ -49,6 +53,7 @@ static void copy_left(struct replication *r, uint64_t number)
 
     if (state != NULL) {
         state->waiting--;
+        state->lost = true;
     }
 }
 
@@ -61,12 +66,13 @@ void replication_copies_settle(struct replication *r)
     }
     while (r->copies.count > 0) {
         const struct copy_state *state = queue_at(&r->copies, 0);
-        if (!state->done && state->waiting > 0) {
+        const bool hopeless = state->waiting == 0 || (state->all && state->lost);
+        if (!state->done && !hopeless) {
             break;
         }
         if (!state->done) {
             lost = r->copy_base;
-            r->stats.uncopied++;
+            r->stats.uncopied += !state->all;
         }
         queue_pop(&r->copies);
         r->copy_base++;
@@ -74,6 +80,28 @@ void replication_copies_settle(struct replication *r)
     if (lost != 0) {
         r->core->uncopied(r->core, lost, r->now_us);
     }
+}
+
+bool replication_await_all(struct replication *r, uint64_t position, uint64_t number)
+{
+    if (r->table == NULL) {
+        return true; /* Who owns it is not known. */
+    }
+    const struct slot_route *route = route_of(r, slot_of_position(position));
+    struct copy_state *state = state_of(r, number);
+    for (uint32_t i = route->owners; state != NULL && !state->done && i < route->count; i++) {
+        struct peer *peer = peer_at(r, route->peers[i]);
+        if (peer_takes(peer) && !peer->unheeded && peer->stream.open) {
+            struct flight *last = queue_at(&peer->flights, peer->flights.count - 1);
+            last->copy = number;
+            state->waiting++;
+        }
+    }
+    if (state != NULL && !state->done) {
+        state->all = true;
+        state->lost = state->waiting < route->count || route->lacks;
+    }
+    return route->count > 0 || route->lacks;
 }
 
 void replication_copies_leave(struct replication *r, struct peer *peer)

@@ -112,6 +112,11 @@ static uint64_t known_ms(struct copies_port *copies, uint64_t position)
     return replication_known_ms(replication_of(copies), position);
 }
 
+static bool await_all(struct copies_port *copies, uint64_t position, uint64_t number)
+{
+    return replication_await_all(replication_of(copies), position, number);
+}
+
 void replication_core_init(struct replication_core *core, struct shard *shard)
 {
     *core = (struct replication_core){
@@ -137,6 +142,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .may_bury = may_bury,
                 .reaches = reaches,
                 .known_ms = known_ms,
+                .await_all = await_all,
             },
         .shard = shard,
     };

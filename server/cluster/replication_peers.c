@@ -173,6 +173,7 @@ static int add_node(struct listing *listing, uint32_t slot, uint32_t number, uin
         return 0;
     }
     if (member == NULL || member->shards == 0) {
+        route->lacks = true;
         return 0; /* Nobody can be reached there. */
     }
     struct peer *peer = peer_of(listing, member, slot);

@@ -232,6 +232,7 @@ struct slot_route {
     uint16_t peers[2 * PLACEMENT_REPLICAS_MAX]; /* Indices: the other owners first. */
     uint8_t ranks[PLACEMENT_REPLICAS_MAX];      /* Of the owners among them. */
     uint8_t owners, count;
+    bool lacks;        /* A node that owns it, or is to, is not known. */
     uint8_t rank;      /* This node's as owner; PLACEMENT_REPLICAS_MAX: none. */
     bool mine;         /* Owner or target. */
     bool settled;      /* Owners are the targets. */
@@ -243,8 +244,10 @@ struct slot_route {
 };
 
 struct copy_state {
-    uint8_t waiting; /* Streams that may acknowledge it. */
+    uint8_t waiting; /* Streams that may acknowledge it, and with `all` have not. */
     bool done;
+    bool all;  /* All that have the slot are to have it... */
+    bool lost; /* ... which one of them will not tell. */
 };
 
 struct whole {

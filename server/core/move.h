@@ -20,8 +20,9 @@
  *            come back, the old key is taken, for other RENAMENX, and for who would begin a session there and get one beside
  *            it (BUSY): so that none takes its way back. (RENAME to the old key takes its place, as Redis has it.) So the
  *            client is answered once it has, if that can be had.
- *   forget   at the new key: the receipt goes, where it has more than need be, and nobody else can have been at it. The
- *            others leave in time (dedup.h).
+ *   gone     at the old key, where the new one has more receipts than need be: is the letter gone at all owners? What one of
+ *            them still has it will deliver, should the others die.
+ *   forget   at the new key: then the receipt goes, if nobody else can have been at it. The others leave in time (dedup.h).
  *
  * Why the letter lies at the old key, and nothing at the new one before the commit: so there is never a copy of which
  * it has to be asked whether it counts. What is at the new key counts; what is not committed is nowhere; what is
@@ -86,6 +87,10 @@ extern const struct procedure move_back;
 
 /* At the new key, UPDATE: id. Its receipt goes. DONE. */
 extern const struct procedure move_forget;
+/* At the letter's key, UPDATE. DONE: it has gone, and is gone at all nodes that own the slot, or are to, where this is
+ * answered with the level `replica` and no other; a byte follows, 1: there are no other nodes, and `disk` is as good. NONE: it
+ * is here, or nothing is known of it. */
+extern const struct procedure move_gone;
 /* At the letter's key, UPDATE: a byte (0: none), a prefix. What is on its way from a key of that prefix, which does not begin
  * with that byte, is deleted. DONE, NONE. */
 extern const struct procedure move_drop;

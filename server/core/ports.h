@@ -112,6 +112,10 @@ struct copies_port {
     /* Since when all requests for the slot of this position come to this node, its primary: it knows of each use of a
      * session since then. UINT64_MAX: another node is the primary; 0: it has always been so. */
     uint64_t (*known_ms)(struct copies_port *copies, uint64_t position);
+    /* Of the copy that append() has just returned (0: it goes to nobody), of that position: shard_copied() is to come only
+     * once all other owners of the slot have merged it, and all that are to own it; where one of them cannot be told now, or
+     * is lost before it says so, shard_uncopied(). Returns false: there is no other. */
+    bool (*await_all)(struct copies_port *copies, uint64_t position, uint64_t number);
 };
 
 enum { COPIES_BURY_MS = 200 };

@@ -284,6 +284,25 @@ static enum status forget_run(struct turn *turn)
     return status == STATUS_OK ? rename_say(turn, RENAME_DONE) : status;
 }
 
+/* What it left is sent once more, to all: a stream that was begun anew meanwhile has nothing of what was before. */
+static enum status gone_run(struct turn *turn)
+{
+    struct shard *shard = turn->shard;
+    const struct request *request = turn->request;
+    struct copies_port *copies = shard->copies;
+    struct bytes record = moved_record(turn);
+
+    if (!move_is_letter(request->key)) {
+        return STATUS_INVALID;
+    }
+    if (copies == NULL || record.size == 0 || record_is_cold(record) || turn_view(turn) != NULL) {
+        return rename_say(turn, RENAME_NONE);
+    }
+    shard_send(shard, LOG_FULL, request->position, request->key, &record, 1);
+    const uint8_t alone = !copies->await_all(copies, request->position, shard->replicas.number);
+    return rename_say_with(turn, RENAME_DONE, bytes_of(&alone, 1));
+}
+
 /* The old key does not wait for it any more. */
 static enum status drop_alias(struct turn *turn, struct bytes old, uint64_t id)
 {
@@ -446,6 +465,11 @@ const struct procedure move_forget = {.name = "move-forget",
                                       .inner = true,
                                       .run = forget_run,
                                       .ends = true};
+const struct procedure move_gone = {.name = "move-gone",
+                                    .inner = true,
+                                    .run = gone_run,
+                                    .ends = true,
+                                    .safe = true};
 const struct procedure move_drop = {.name = "move-drop",
                                     .inner = true,
                                     .run = drop_run,

@@ -76,6 +76,8 @@ static const struct procedure *special_at(uint32_t number)
         return &move_drop;
     case 23:
         return &recover_merge;
+    case 24:
+        return &move_gone;
     default:
         return NULL;
     }

@@ -24,6 +24,7 @@ enum step {
     STEP_DELIVER,
     STEP_ARRIVE,
     STEP_BACK,
+    STEP_GONE,
     STEP_FORGET,
 };
 
@@ -140,7 +141,7 @@ static bool make_request(struct shard_thread *thread, struct move *move, struct 
     static const struct procedure *const procedures[] = {
         [STEP_FIND] = &rename_find, [STEP_PROBE] = &move_probe,     [STEP_COMMIT] = &move_commit,
         [STEP_TAKE] = &move_take,   [STEP_DELIVER] = &move_deliver, [STEP_ARRIVE] = &move_arrive,
-        [STEP_BACK] = &move_back,   [STEP_FORGET] = &move_forget,
+        [STEP_BACK] = &move_back,   [STEP_GONE] = &move_gone,       [STEP_FORGET] = &move_forget,
     };
     size_t room = 11 + KEY_BYTES_MAX + STAMP_BYTES + MOVE_KEY_BYTES;
     room += move->step == STEP_BACK ? move->intent.size : 0;
@@ -173,6 +174,10 @@ static bool make_request(struct shard_thread *thread, struct move *move, struct 
         break;
     case STEP_TAKE:
         request->key = move_letter_key(move->tag, move->id, body);
+        break;
+    case STEP_GONE:
+        request->key = move_letter_key(move->tag, move->id, body);
+        request->ack = ACK_REPLICA; /* Whatever the policy says: it is asked about. */
         break;
     case STEP_DELIVER:
         request->key = to_key(move);
@@ -270,17 +275,34 @@ static void delivered(struct shard_thread *thread, struct move *move, enum renam
     go_on(thread, move, STEP_ARRIVE, 0);
 }
 
+/* Who finds a letter waits for longer before it is at it. */
+static bool is_quick(const struct shard_thread *thread, const struct move *move)
+{
+    return thread->now_us - move->begun_us < MOVE_SETTLE_MS * UINT64_C(1000) / 2;
+}
+
 /* It is over, and its letter gone. Its receipt may go too, where there are many, and nobody but this one has been at it: who
- * finds a letter waits for longer, and who was asked once does not do it twice. */
+ * was asked once does not do it twice. */
 static void over(struct shard_thread *thread, struct move *move, bool moved, bool letter_went)
 {
-    bool quick = thread->now_us - move->begun_us < MOVE_SETTLE_MS * UINT64_C(1000) / 2;
-
-    if (move->many && letter_went && quick && !move->found && !move->again) {
+    if (move->many && letter_went && is_quick(thread, move) && !move->found && !move->again) {
         reply(thread, move, STATUS_OK, moved);
-        go_on(thread, move, STEP_FORGET, 0);
+        go_on(thread, move, STEP_GONE, 0);
     } else {
         end(thread, move, STATUS_OK, moved);
+    }
+}
+
+/* Nobody has its letter any more, or somebody may: by the level that was reached (move_gone). */
+static void gone(struct shard_thread *thread, struct move *move, enum ack_level level,
+                 struct bytes rest)
+{
+    const bool alone = rest.size > 0 && rest.data[0] != 0;
+
+    if ((level == ACK_REPLICA || (alone && level >= ACK_DISK)) && is_quick(thread, move)) {
+        go_on(thread, move, STEP_FORGET, 0);
+    } else {
+        end(thread, move, STATUS_OK, true);
     }
 }
 
@@ -295,7 +317,7 @@ static void wait(struct shard_thread *thread, struct move *move)
 }
 
 static void step_done(struct shard_thread *thread, struct move *move, enum rename_answer what,
-                      struct bytes rest)
+                      enum ack_level level, struct bytes rest)
 {
     if (what == RENAME_WAIT) {
         wait(thread, move);
@@ -341,6 +363,9 @@ static void step_done(struct shard_thread *thread, struct move *move, enum renam
     case STEP_BACK: /* Whoever brought it back: it was not delivered, and will not be. */
         over(thread, move, false, what == RENAME_DONE);
         break;
+    case STEP_GONE:
+        gone(thread, move, what == RENAME_DONE ? level : ACK_DEFAULT, rest);
+        break;
     case STEP_FORGET:
         end(thread, move, STATUS_OK, true);
         break;
@@ -356,7 +381,8 @@ static bool may_repeat(const struct shard_thread *thread, const struct move *mov
                   (is_committed && (status == STATUS_UNAVAILABLE || status == STATUS_MEMORY_FULL ||
                                     status == STATUS_DISK_FULL));
 
-    return passes && !move->found && thread->now_us - move->begun_us < MOVE_PATIENCE_MS * 1000;
+    return passes && !move->found && move->step != STEP_GONE &&
+           thread->now_us - move->begun_us < MOVE_PATIENCE_MS * 1000;
 }
 
 bool moves_is_final(enum status status)
@@ -397,7 +423,7 @@ static void fail(struct shard_thread *thread, struct move *move, enum status sta
         tell_refused(thread, move, status);
     }
 
-    if (move->step == STEP_ARRIVE || move->step == STEP_FORGET) {
+    if (move->step == STEP_ARRIVE || move->step == STEP_GONE || move->step == STEP_FORGET) {
         end(thread, move, STATUS_OK, true); /* It was delivered. */
     } else {
         end(thread, move, is_committed ? STATUS_MAYBE_APPLIED : status, false);
@@ -414,9 +440,9 @@ static void answered(struct shard_thread *thread, struct task *task,
         move->unsure || (move->step == STEP_COMMIT && answer->status == STATUS_MAYBE_APPLIED);
     if (answer->status == STATUS_OK) {
         enum rename_answer what = (enum rename_answer)read_u8(&reader);
-        step_done(thread, move, what, read_bytes(&reader, reader_left(&reader)));
+        step_done(thread, move, what, answer->level, read_bytes(&reader, reader_left(&reader)));
     } else if (answer->status == STATUS_NOT_FOUND && move->step == STEP_COMMIT) {
-        step_done(thread, move, RENAME_NONE, answer->bytes);
+        step_done(thread, move, RENAME_NONE, answer->level, answer->bytes);
     } else if (may_repeat(thread, move, answer->status)) {
         move->again = move->again || move->step >= STEP_COMMIT;
         go_on(thread, move, (enum step)move->step, MOVE_RETRY_US);

@@ -159,6 +159,7 @@ void task_answered(struct shard_thread *thread, const struct call *call, struct 
     struct reader reader = reader_of(answer);
     struct task_answer told = {.part = call->part};
 
+    told.level = (enum ack_level)read_u8(&reader);
     told.status = (enum status)read_varint(&reader);
     told.cursor = read_varint(&reader);
     told.bytes = read_bytes(&reader, reader_left(&reader));
@@ -199,24 +200,26 @@ void tasks_fini(struct shard_thread *thread)
     }
 }
 
-/* ---- Answers as bytes: varint status, varint cursor, the rest ---- */
+/* ---- Answers as bytes: u8 ack level, varint status, varint cursor, the rest ---- */
 
 static size_t answer_room(struct shard_thread *thread, const struct call *call,
                           const struct reply *reply)
 {
     (void)thread;
     (void)call;
-    return 2 * VARINT_BYTES_MAX + reply->results.size + reply->keys.size;
+    return 1 + 2 * VARINT_BYTES_MAX + reply->results.size + reply->keys.size;
 }
 
 static size_t answer_put(struct shard_thread *thread, const struct call *call,
                          const struct reply *reply, uint8_t *to)
 {
     struct bytes bytes = reply->op == REQUEST_SCAN ? reply->keys : reply->results;
-    uint8_t *at = varint_put(varint_put(to, reply->status), reply->cursor);
+    uint8_t *at = to;
 
     (void)thread;
     (void)call;
+    *at++ = (uint8_t)reply->ack;
+    at = varint_put(varint_put(at, reply->status), reply->cursor);
     if (reply->status == STATUS_OK && bytes.size > 0) {
         memcpy(at, bytes.data, bytes.size);
         at += bytes.size;
@@ -224,8 +227,18 @@ static size_t answer_put(struct shard_thread *thread, const struct call *call,
     return (size_t)(at - to);
 }
 
+static void answer_set_level(const struct call *call, uint8_t *answer, size_t size,
+                             enum ack_level level)
+{
+    (void)call;
+    if (size > 0) {
+        answer[0] = (uint8_t)level;
+    }
+}
+
 const struct protocol tasks_protocol = {
     .name = "task",
     .answer_room = answer_room,
     .answer_put = answer_put,
+    .set_level = answer_set_level,
 };

@@ -24,9 +24,10 @@ struct task;
 
 struct task_answer {
     enum status status;
-    uint32_t part;      /* As it was asked. */
-    uint64_t cursor;    /* Of a scan. */
-    struct bytes bytes; /* What a procedure answered, or a scan's keys; with an error nothing. */
+    uint32_t part;        /* As it was asked. */
+    enum ack_level level; /* Of a write that was done, as it was reached. */
+    uint64_t cursor;      /* Of a scan. */
+    struct bytes bytes;   /* What a procedure answered, or a scan's keys; with an error nothing. */
 };
 
 struct task_kind {

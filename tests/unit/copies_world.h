@@ -18,6 +18,8 @@ static struct copies_world {
     struct copies_port port;
     bool nobody;      /* No other owner can be reached... */
     bool unreachable; /* ... and it is known before. */
+    bool alone;       /* There is none... */
+    uint64_t awaited; /* ... and the copy that all others are to have. */
     struct sent sent[SENT_MAX];
     uint32_t sent_count;
     uint64_t number; /* Of the last copy. */
@@ -101,6 +103,14 @@ static uint64_t copies_known_ms(struct copies_port *port, uint64_t position)
     return copies.known_ms;
 }
 
+static bool copies_await_all(struct copies_port *port, uint64_t position, uint64_t number)
+{
+    (void)port;
+    assert_int_equal(position, copies.sent[(copies.sent_count - 1) % SENT_MAX].position);
+    copies.awaited = number;
+    return !copies.alone;
+}
+
 /* A shard that is not alone, with a store behind it. */
 static inline void copies_begin(void)
 {
@@ -113,6 +123,7 @@ static inline void copies_begin(void)
         .may_bury = copies_may_bury,
         .reaches = copies_reaches,
         .known_ms = copies_known_ms,
+        .await_all = copies_await_all,
     };
     copies.agreed = true;
     kit_init(&copies.kit);

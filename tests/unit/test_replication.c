@@ -22,6 +22,71 @@ static void test_write_reaches_the_others(void **state)
     world_fini(&world);
 }
 
+/* Of some writes all are to have them: one that has does not do, and one that is lost is not waited for. */
+static void test_all_are_awaited(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_until(&world, 3000, world_calm(&world));
+    struct world_unit *unit = &world.units[0];
+    world.units[2].refuses = STATUS_BUSY; /* It takes its time. */
+    uint64_t number = world_put(&world, 1, "a", "x", "1");
+    assert_true(replication_await_all(unit->r, world_position("a"), number));
+    uint64_t after = world_put(&world, 1, "b", "x", "2");
+    world_until(&world, 1000, unit->copied == after);
+    world_run(&world, 100);
+    assert_int_equal(unit->copied_count, 1);
+    assert_int_equal(unit->uncopied, 0);
+    world.units[2].refuses = STATUS_OK;
+    world_until(&world, 5000, unit->copied == number);
+    assert_int_equal(unit->copied_count, 2);
+
+    world.units[2].refuses = STATUS_BUSY;
+    number = world_put(&world, 1, "a", "x", "3");
+    assert_true(replication_await_all(unit->r, world_position("a"), number));
+    world_run(&world, 100);
+    assert_true(unit->copied < number && unit->uncopied < number);
+    world_kill(&world, 3);
+    world_until(&world, 1000, unit->uncopied == number);
+    assert_int_equal(unit->copied_count, 2);
+    number = world_put(&world, 1, "a", "x", "4"); /* One of them is known to be away. */
+    assert_true(replication_await_all(unit->r, world_position("a"), number));
+    world_until(&world, 1000, unit->uncopied == number);
+    number = world_put(&world, 1, "a", "x", "5");
+    world_until(&world, 1000, unit->copied == number);
+    world_fini(&world);
+}
+
+/* Who is to own a slot is one of all. Of one that nobody knows it is not known that it has it; and what this node owns alone
+ * nobody else has. */
+static void test_all_are_known(void **state)
+{
+    static struct slot_table table;
+    struct world_unit *unit = &world.units[0];
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2, 3}});
+    table.owners[world_slot("alone")] = table.targets[world_slot("alone")] =
+        (struct slot_owners){{1}};
+    table.owners[world_slot("b")] = table.targets[world_slot("b")] = (struct slot_owners){{1, 9}};
+    world_tables(&world, &table);
+    world_until(&world, 3000,
+                replication_reaches(unit->r, 2, 0) && replication_reaches(unit->r, 3, 0));
+    world.units[2].refuses = STATUS_BUSY;
+    uint64_t number = world_put(&world, 1, "a", "x", "1");
+    assert_true(replication_await_all(unit->r, world_position("a"), number));
+    world_run(&world, 100);
+    assert_true(number > 0 && unit->copied < number && unit->uncopied < number);
+    world.units[2].refuses = STATUS_OK;
+    world_until(&world, 5000, unit->copied == number);
+    assert_int_equal(world_put(&world, 1, "alone", "x", "1"), 0);
+    assert_false(replication_await_all(unit->r, world_position("alone"), 0));
+    assert_int_equal(world_put(&world, 1, "b", "x", "1"), 0);
+    assert_true(replication_await_all(unit->r, world_position("b"), 0));
+    world_fini(&world);
+}
+
 /* ---- Batches ---- */
 
 static void put_item(struct buffer *batch, const char *key)
@@ -638,6 +703,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_reaches_the_others),
+        cmocka_unit_test(test_all_are_awaited),
+        cmocka_unit_test(test_all_are_known),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_dead_there),
         cmocka_unit_test(test_unreachable),

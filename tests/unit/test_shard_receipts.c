@@ -200,6 +200,39 @@ static void test_deleted_on_its_way(void **state)
     copies_end();
 }
 
+/* ---- Is it gone? ---- */
+
+/* What is left of a letter goes to all once more; while it is there, or where nothing is known of it, nobody is told so. */
+static void test_letter_is_gone(void **state)
+{
+    (void)state;
+    begin_moves();
+    assert_int_equal(ask(&move_gone, letter(1, "old"), bytes_of(intent, 0)), RENAME_NONE);
+    assert_int_equal(commit(1, "old", "new", false), RENAME_DONE);
+    assert_int_equal(ask(&move_gone, letter(1, "old"), bytes_of(intent, 0)), RENAME_NONE);
+    assert_int_equal(deliver("new"), RENAME_DONE);
+    assert_int_equal(arrive(1, "old"), RENAME_DONE);
+    assert_int_equal(copies.awaited, 0);
+    uint32_t logged = world.record_count;
+    assert_int_equal(ask(&move_gone, letter(1, "old"), bytes_of(intent, 0)), RENAME_DONE);
+    assert_true(world.answer.held);
+    assert_int_equal(rest().data[0], 0);
+    assert_int_equal(copies.awaited, copies.number);
+    assert_int_equal(last_sent()->kind, LOG_FULL);
+    struct bytes left = keeper_find(world.shard->keeper, last_sent()->position, letter(1, "old"));
+    assert_bytes_equal(bytes_of(last_sent()->body, last_sent()->size), left);
+    assert_int_equal(world.record_count, logged);
+    shard_copied(world.shard, copies.number, world.now_us);
+    assert_int_equal(world.answer.reply.ack, ACK_REPLICA);
+
+    copies.nobody = copies.alone = true;
+    assert_int_equal(ask(&move_gone, letter(1, "old"), bytes_of(intent, 0)), RENAME_DONE);
+    assert_int_equal(rest().data[0], 1);
+    assert_int_equal(world.answer.reply.ack, ACK_DISK);
+    assert_int_equal(ask(&move_gone, text("old"), bytes_of(intent, 0)), 0);
+    copies_end();
+}
+
 /* ---- After a start ---- */
 
 /* Nothing is said of a letter that the store has not given yet. */
@@ -328,11 +361,17 @@ static void test_dropped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_late_at_a_hot_key),  cmocka_unit_test(test_repeated_at_a_hot_key),
-        cmocka_unit_test(test_room_for_receipts),  cmocka_unit_test(test_way_back_is_kept),
-        cmocka_unit_test(test_way_back_is_taken),  cmocka_unit_test(test_begun_elsewhere),
-        cmocka_unit_test(test_deleted_on_its_way), cmocka_unit_test(test_letter_is_loaded_later),
-        cmocka_unit_test(test_pile_of_letters),    cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_late_at_a_hot_key),
+        cmocka_unit_test(test_repeated_at_a_hot_key),
+        cmocka_unit_test(test_room_for_receipts),
+        cmocka_unit_test(test_way_back_is_kept),
+        cmocka_unit_test(test_way_back_is_taken),
+        cmocka_unit_test(test_begun_elsewhere),
+        cmocka_unit_test(test_deleted_on_its_way),
+        cmocka_unit_test(test_letter_is_gone),
+        cmocka_unit_test(test_letter_is_loaded_later),
+        cmocka_unit_test(test_pile_of_letters),
+        cmocka_unit_test(test_dropped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
