@@ -98,7 +98,7 @@ static void look(struct replication *r, struct peer *peer)
         peer->reached_ms = r->now_ms;
     } else {
         r->away++;
-        replication_copies_leave(r, peer);
+        replication_copies_leave(r, peer, false);
     }
     if (r->table != NULL) {
         replication_reach_changed(r, peer);
@@ -378,7 +378,7 @@ static bool doubt(struct replication *r, struct peer *peer)
     } else if (passed_us >= UNHEEDED_US && r->port->unheeded(r->port, link->link, passed_us)) {
         peer->unheeded = true;
         r->stats.unheeded++;
-        replication_copies_leave(r, peer);
+        replication_copies_leave(r, peer, true);
     }
     return true;
 }
@@ -410,6 +410,7 @@ uint32_t replication_tick(struct replication *r, uint64_t now_ms, uint64_t now_u
         struct peer *peer = r->peers[i];
         if (peer != NULL) {
             look(r, peer);
+            replication_copies_give_up(r, peer);
             if (peer->in != NULL) {
                 replication_send_acks(r, peer);
             }

@@ -274,6 +274,9 @@ uint64_t replication_append(struct replication *replication, uint8_t kind, uint6
  * own the slot, or are to, have merged it; where one of them cannot be told, or is lost meanwhile, it is uncopied().
  * Returns false: there is no other node. */
 bool replication_await_all(struct replication *replication, uint64_t position, uint64_t number);
+/* The same once the slot's first owner has merged it, whatever others have: also if the link there is made anew before the
+ * node has been out of reach for `silence_ms`, and the stream goes on. */
+void replication_await_first(struct replication *replication, uint64_t position, uint64_t number);
 /* What became of a copy: OK; DESTROYED: what came is dead here, and its death is sent back; VERSION_MISMATCH: a delta
  * without its base; BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED,
  * UNAVAILABLE or STOPPING: not now; DAMAGED: the session here cannot be read; else it is no good. */
@@ -318,6 +321,12 @@ bool replication_route_create(const struct replication *replication, uint32_t sl
 
 /* Is it degraded so? */
 bool replication_hands_on(const struct replication *replication);
+
+/* Is this node the first owner of the slot? */
+bool replication_is_first(const struct replication *replication, uint32_t slot);
+
+/* Has this node a way to the first owner, so that what it writes for it comes there? */
+bool replication_tells_first(const struct replication *replication, uint32_t slot);
 
 /* Has this node all that the slot's other present owners have, as far as can be known? */
 bool replication_is_level(const struct replication *replication, uint32_t slot);

@@ -104,14 +104,56 @@ bool replication_await_all(struct replication *r, uint64_t position, uint64_t nu
     return route->count > 0 || route->lacks;
 }
 
-void replication_copies_leave(struct replication *r, struct peer *peer)
+/* What append() has just sent there of a copy; NULL: nothing that it waits for. */
+static struct flight *last_flight(const struct peer *peer, uint64_t number)
 {
+    struct flight *flight =
+        peer->flights.count == 0 ? NULL : queue_at(&peer->flights, peer->flights.count - 1);
+
+    return flight != NULL && flight->copy == number ? flight : NULL;
+}
+
+void replication_await_first(struct replication *r, uint64_t position, uint64_t number)
+{
+    struct copy_state *state = state_of(r, number);
+
+    if (state == NULL || state->done) {
+        return;
+    }
+    const uint32_t slot = slot_of_position(position);
+    const struct slot_route *route = route_of(r, slot);
+    const struct peer *first = replication_owner_of(r, slot, 0);
+    for (uint32_t i = 0; i < route->owners; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        struct flight *flight = peer == first ? NULL : last_flight(peer, number);
+        if (flight != NULL) {
+            flight->copy = 0;
+            state->waiting--;
+        }
+    }
+    state->first = true;
+}
+
+void replication_copies_leave(struct replication *r, struct peer *peer, bool for_good)
+{
+    peer->waits_for_link = false;
     for (uint32_t i = 0; i < peer->flights.count; i++) {
         struct flight *flight = queue_at(&peer->flights, i);
-        if (flight->copy != 0) {
+        const struct copy_state *state = state_of(r, flight->copy);
+        if (state != NULL && state->first && !state->done && !for_good) {
+            peer->waits_for_link = true;
+        } else if (flight->copy != 0) {
             copy_left(r, flight->copy);
             flight->copy = 0;
         }
     }
     replication_copies_settle(r);
+}
+
+void replication_copies_give_up(struct replication *r, struct peer *peer)
+{
+    if (peer->waits_for_link && !peer->reachable &&
+        r->now_us - peer->heard_us >= (uint64_t)r->options.silence_ms * 1000) {
+        replication_copies_leave(r, peer, true);
+    }
 }

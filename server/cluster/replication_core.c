@@ -117,6 +117,11 @@ static bool await_all(struct copies_port *copies, uint64_t position, uint64_t nu
     return replication_await_all(replication_of(copies), position, number);
 }
 
+static void await_first(struct copies_port *copies, uint64_t position, uint64_t number)
+{
+    replication_await_first(replication_of(copies), position, number);
+}
+
 void replication_core_init(struct replication_core *core, struct shard *shard)
 {
     *core = (struct replication_core){
@@ -143,6 +148,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .reaches = reaches,
                 .known_ms = known_ms,
                 .await_all = await_all,
+                .await_first = await_first,
             },
         .shard = shard,
     };

@@ -9,8 +9,9 @@
  *
  * One of which somebody said so goes on to coordinate its slots, but for writes to sessions of which it knows nothing, not
  * even an end (replication_route_create()). The next owner does those, and answers once this node has its copy, which is the
- * only one that counts: so whatever is asked next of that session finds it here, and is done here. Where the next owner has
- * no way to it copies count as ever. */
+ * only one that counts (replication_await_first()): so whatever is asked next of that session finds it here, and is done here.
+ * A link that is lost meanwhile is waited for, as long as one that is silent: that the next owner has the write on its disk is
+ * no answer, as this node would begin the session once more. Without a way to this node the next owner does not begin it. */
 #include "replication_private.h"
 
 bool replication_stands_back(const struct replication *r, uint32_t slot)
@@ -83,20 +84,16 @@ bool replication_route_create(const struct replication *r, uint32_t slot, struct
     return false;
 }
 
-const struct peer *replication_only_counts(const struct replication *r,
-                                           const struct slot_route *route)
+bool replication_is_first(const struct replication *r, uint32_t slot)
 {
-    if (route->rank == 0 || route->rank == PLACEMENT_REPLICAS_MAX) {
-        return NULL;
-    }
-    for (uint32_t i = 0; i < route->owners; i++) {
-        const struct peer *peer = peer_at(r, route->peers[i]);
-        if (route->ranks[i] == 0 && peer->hands_on && peer_takes(peer) && !peer->unheeded &&
-            peer->stream.open) {
-            return peer;
-        }
-    }
-    return NULL;
+    return route_of(r, slot)->rank == 0;
+}
+
+bool replication_tells_first(const struct replication *r, uint32_t slot)
+{
+    const struct peer *first = replication_owner_of(r, slot, 0);
+
+    return first != NULL && peer_takes(first) && !first->unheeded && first->stream.open;
 }
 
 bool replication_hands_on(const struct replication *r)
@@ -124,7 +121,7 @@ void replication_follow_degraded(struct replication *r)
         }
         peer->degraded = degraded;
         if (degraded) {
-            replication_copies_leave(r, peer);
+            replication_copies_leave(r, peer, true);
         }
         replication_reach_changed(r, peer);
     }

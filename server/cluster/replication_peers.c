@@ -70,13 +70,25 @@ struct peer *replication_peer_take(struct replication *r, uint32_t node, uint32_
     return peer != NULL ? peer : make(r, node, shard, shards);
 }
 
+struct peer *replication_owner_of(const struct replication *r, uint32_t slot, uint32_t rank)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    for (uint32_t i = 0; i < route->owners; i++) {
+        if (route->ranks[i] == rank) {
+            return peer_at(r, route->peers[i]);
+        }
+    }
+    return NULL;
+}
+
 static void peer_free(struct replication *r, struct peer *peer)
 {
     if (peer->stream.life > r->options.lives) {
         r->options.lives =
             peer->stream.life; /* The other end remembers it, should it be met again. */
     }
-    replication_copies_leave(r, peer);
+    replication_copies_leave(r, peer, true);
     queue_fini(&peer->flights, r->memory);
     queue_fini(&peer->pending, r->memory);
     buffer_fini(&peer->burials);

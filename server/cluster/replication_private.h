@@ -192,6 +192,7 @@ struct peer {
     uint64_t out_turn; /* Of what is streamed: another after each gap. */
     struct queue flights;
     uint64_t flight_bytes;
+    bool waits_for_link; /* Something in flight is not left yet, though the link was lost. */
     struct histogram merged_us;
     struct slot_set covers;  /* Slots that are streamed there... */
     struct slot_set covered; /* ... and of which it has all since it was compared. */
@@ -246,8 +247,9 @@ struct slot_route {
 struct copy_state {
     uint8_t waiting; /* Streams that may acknowledge it, and with `all` have not. */
     bool done;
-    bool all;  /* All that have the slot are to have it... */
-    bool lost; /* ... which one of them will not tell. */
+    bool all;   /* All that have the slot are to have it... */
+    bool lost;  /* ... which one of them will not tell. */
+    bool first; /* The slot's first owner is to have it. */
 };
 
 struct whole {
@@ -372,6 +374,8 @@ static inline struct peer *peer_at(const struct replication *r, uint32_t index)
 {
     return r->peers[index];
 }
+/* The owner of that rank; NULL: it is this node, nobody or unknown. */
+struct peer *replication_owner_of(const struct replication *r, uint32_t slot, uint32_t rank);
 /* Does it store what is sent to it, as far as can be known? */
 static inline bool peer_takes(const struct peer *peer)
 {
@@ -398,8 +402,11 @@ bool replication_copies_reserve(struct replication *r);
 void replication_copies_add(struct replication *r, uint32_t waiting);
 void replication_copy_done(struct replication *r, uint64_t number);
 void replication_copies_settle(struct replication *r);
-/* None of what is in flight to this peer will be waited for. */
-void replication_copies_leave(struct replication *r, struct peer *peer);
+/* None of what is in flight to this peer will be waited for. `for_good`: also not what it alone is to have, which waits for
+ * a link that may be made anew. */
+void replication_copies_leave(struct replication *r, struct peer *peer, bool for_good);
+/* The link was not. */
+void replication_copies_give_up(struct replication *r, struct peer *peer);
 
 /* ---- replication_merge.c ---- */
 
@@ -477,9 +484,6 @@ bool replication_check_level(struct replication *r, uint32_t slot);
 void replication_follow_degraded(struct replication *r);
 /* This node is, and another owner of the slot is there that is not. */
 bool replication_stands_back(const struct replication *r, uint32_t slot);
-/* Of a slot that this node coordinates in the place of another: the only owner whose copy counts; NULL: all do. */
-const struct peer *replication_only_counts(const struct replication *r,
-                                           const struct slot_route *route);
 
 /* ---- replication_routes.c ---- */
 

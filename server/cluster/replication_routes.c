@@ -12,22 +12,9 @@
 
 #include <errno.h>
 
-/* The peer that is the owner of that rank, NULL: it is this node, nobody or unknown. */
-static struct peer *owner_of(const struct replication *r, uint32_t slot, uint32_t rank)
-{
-    const struct slot_route *route = route_of(r, slot);
-
-    for (uint32_t i = 0; i < route->owners; i++) {
-        if (route->ranks[i] == rank) {
-            return peer_at(r, route->peers[i]);
-        }
-    }
-    return NULL;
-}
-
 static bool reach_rank(const struct replication *r, uint32_t slot, uint32_t rank)
 {
-    const struct peer *peer = owner_of(r, slot, rank);
+    const struct peer *peer = replication_owner_of(r, slot, rank);
 
     return peer != NULL && peer_takes(peer);
 }

@@ -8,7 +8,7 @@
 
 static void forget_flights(struct replication *r, struct peer *peer)
 {
-    replication_copies_leave(r, peer);
+    replication_copies_leave(r, peer, true);
     while (peer->flights.count > 0) {
         queue_pop(&peer->flights);
     }
@@ -58,13 +58,12 @@ static uint64_t append_to_all(struct replication *r, const struct stream_record 
 {
     const struct slot_route *route = route_of(r, slot_of_position(record->position));
     const bool counts = numbered && route->owners > 0 && replication_copies_reserve(r);
-    const struct peer *only = counts ? replication_only_counts(r, route) : NULL;
     uint32_t waiting = 0;
 
     for (uint32_t i = 0; i < route->count; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
-        bool waits = counts && i < route->owners && peer_takes(peer) && !peer->unheeded &&
-                     peer->stream.open && (only == NULL || only == peer);
+        bool waits =
+            counts && i < route->owners && peer_takes(peer) && !peer->unheeded && peer->stream.open;
         if (peer->stream.open &&
             append(r, peer, record, parts, part_count, waits ? r->copy_next : 0)) {
             waiting += waits;
@@ -193,7 +192,7 @@ void replication_out_down(struct replication *r, struct peer *peer)
 {
     stream_out_cut(&peer->stream);
     peer->begun = false;
-    replication_copies_leave(r, peer);
+    replication_copies_leave(r, peer, false);
 }
 
 /* So many more are merged there. */

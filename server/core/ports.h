@@ -116,6 +116,8 @@ struct copies_port {
      * once all other owners of the slot have merged it, and all that are to own it; where one of them cannot be told now, or
      * is lost before it says so, shard_uncopied(). Returns false: there is no other. */
     bool (*await_all)(struct copies_port *copies, uint64_t position, uint64_t number);
+    /* The same of the first owner of the slot alone, which is not this node. */
+    void (*await_first)(struct copies_port *copies, uint64_t position, uint64_t number);
 };
 
 enum { COPIES_BURY_MS = 200 };

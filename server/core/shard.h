@@ -60,6 +60,7 @@ struct request {
     uint64_t
         taken_hlc; /* WRITE: other nodes may have taken writes up to then that are not here; 0: none. */
     bool elsewhere;                    /* WRITE: what is not here may live at another node. */
+    bool for_first;                    /* WRITE: OK only once the slot's first owner has it. */
     bool takes_over;                   /* WRITE, within the shard: as session_write's. */
     uint64_t cursor;                   /* SCAN. */
     uint32_t count;                    /* SCAN. */

@@ -158,6 +158,9 @@ void shard_answer_copied(struct shard *shard, const struct request *request, str
         /* What it found may be what nobody else came to have. */
         replicas->missed = replicas->missed || replicas->missed_lsn > shard->durable_lsn;
     }
+    if (request->for_first) {
+        shard->copies->await_first(shard->copies, request->position, replicas->number);
+    }
     if (replicas->missed && replicas->refuses) {
         shard_answer_error(shard, request, STATUS_MAYBE_APPLIED, only_here_text, now_us);
         return;

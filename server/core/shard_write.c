@@ -319,7 +319,7 @@ bool shard_begin_write(struct shard *shard, const struct request *request,
         }
         if (rc == 0 && shard->copies != NULL) {
             shard->replicas.appended = shard->replicas.missed = false;
-            shard->replicas.refuses = needs_replica(shard, request, policy);
+            shard->replicas.refuses = request->for_first || needs_replica(shard, request, policy);
             rc = copy_waits_reserve(&shard->replicas.waits);
         }
         status = rc == 0 ? STATUS_OK : rc == -EAGAIN ? STATUS_BUSY : STATUS_MEMORY_FULL;

@@ -26,7 +26,21 @@ static void find_new(struct shard_thread *thread, struct request *request, uint3
                shard_level(thread->shard, request) <= ACK_REPLICA &&
                replication_route_create(thread->copies.replication, slot, &far)) {
         request->ack = ACK_REPLICA;
+        request->for_first = true;
         *route = (struct copies_route){.kind = ROUTE_FAR, .far = far};
+    }
+}
+
+/* Another owner hands it on to this one, or this one has before. Without a way back it is not done. */
+static void look_back(const struct shard_thread *thread, struct request *request, uint32_t slot,
+                      struct copies_route *route)
+{
+    const struct replication *replication = thread->copies.replication;
+
+    if (replication_is_first(replication, slot)) {
+        request->for_first = false;
+    } else if (route->kind == ROUTE_LOCAL && !replication_tells_first(replication, slot)) {
+        route->kind = ROUTE_NOWHERE;
     }
 }
 
@@ -36,6 +50,9 @@ void creates_find(struct shard_thread *thread, const struct call *call, struct r
     const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
 
     copies_find(thread, slot, call->coordinate, route);
+    if (request->for_first) {
+        look_back(thread, request, slot, route);
+    }
     if (route->kind == ROUTE_LOCAL && !route->stands_in && !call->coordinate &&
         replication_hands_on(thread->copies.replication) && shard_is_new(thread->shard, request)) {
         find_new(thread, request, slot, may, route);

@@ -170,7 +170,8 @@ static struct far_request frame_of(const struct shard_thread *thread, const stru
         .frame_type = call->frame_type,
         .call_flags = call->flags,
         .hops = (uint8_t)(call->hops + 1),
-        .flags = (uint8_t)((asks ? FAR_COORDINATE : 0) | (away->shard != NO_SHARD ? FAR_SCANS : 0)),
+        .flags = (uint8_t)((asks ? FAR_COORDINATE : 0) | (away->shard != NO_SHARD ? FAR_SCANS : 0) |
+                           (away->request.for_first ? FAR_FOR_FIRST : 0)),
         .shard = away->shard == NO_SHARD ? 0 : (uint16_t)away->shard,
         .connection_shard = (uint8_t)(call->remote ? call->origin : thread->index),
         .connection = call->connection,

@@ -117,6 +117,7 @@ int far_request_read(struct bytes from, struct buffer *scratch, struct far_reque
     if (reader.bad || procedure > 1 || !is_good(far)) {
         return -EBADMSG;
     }
+    request->for_first = request->op == REQUEST_WRITE && (far->flags & FAR_FOR_FIRST) != 0;
     if (procedure == 0) {
         request->body = rest;
         return 0;

@@ -19,6 +19,7 @@ struct planes_kit {
     _Atomic uint32_t tables; /* That are in use. */
     _Atomic uint32_t lost;   /* Links, as told to who dialled. */
     bool redial;             /* What is lost is not dialled again yet. */
+    uint32_t hands_on;       /* The node that an operator calls degraded; 0: none. */
 };
 
 static void planes_kit_released(void *context, const struct slot_table *table)
@@ -70,13 +71,10 @@ static inline uint32_t planes_kit_gcd(uint32_t a, uint32_t b)
     return a;
 }
 
-/* From one shard to another. */
-static inline void planes_kit_link(struct planes_kit *kit, uint32_t from, uint32_t from_shard,
-                                   uint32_t to, uint32_t to_shard)
+/* From one shard to another, over these two ends, which are the planes' from here on. */
+static inline void planes_kit_link_over(struct planes_kit *kit, uint32_t from, uint32_t from_shard,
+                                        uint32_t to, uint32_t to_shard, const int ends[2])
 {
-    int ends[2];
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     const struct plane_link dialled = {
         .fd = ends[0],
         .dialled = true,
@@ -94,6 +92,15 @@ static inline void planes_kit_link(struct planes_kit *kit, uint32_t from, uint32
     };
     assert_int_equal(plane_link(kit->nodes[to].plane, to_shard, &accepted), 0);
     assert_int_equal(plane_link(kit->nodes[from].plane, from_shard, &dialled), 0);
+}
+
+static inline void planes_kit_link(struct planes_kit *kit, uint32_t from, uint32_t from_shard,
+                                   uint32_t to, uint32_t to_shard)
+{
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    planes_kit_link_over(kit, from, from_shard, to, to_shard, ends);
 }
 
 /* All links of one node to another. */
@@ -143,6 +150,7 @@ static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, 
                 .start = 1,
                 .shards = kit->nodes[j].options.shard_count,
                 .serves = true,
+                .hands_on = j + 1 == kit->hands_on,
                 .host = "127.0.0.1",
             };
             if (kit->nodes[j].plane != NULL) {

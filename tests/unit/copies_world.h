@@ -16,10 +16,11 @@ struct sent {
 
 static struct copies_world {
     struct copies_port port;
-    bool nobody;      /* No other owner can be reached... */
-    bool unreachable; /* ... and it is known before. */
-    bool alone;       /* There is none... */
-    uint64_t awaited; /* ... and the copy that all others are to have. */
+    bool nobody;            /* No other owner can be reached... */
+    bool unreachable;       /* ... and it is known before. */
+    bool alone;             /* There is none... */
+    uint64_t awaited;       /* ... and the copy that all others are to have... */
+    uint64_t awaited_first; /* ... or the first owner. */
     struct sent sent[SENT_MAX];
     uint32_t sent_count;
     uint64_t number; /* Of the last copy. */
@@ -111,6 +112,13 @@ static bool copies_await_all(struct copies_port *port, uint64_t position, uint64
     return !copies.alone;
 }
 
+static void copies_await_first(struct copies_port *port, uint64_t position, uint64_t number)
+{
+    (void)port;
+    assert_int_equal(position, copies.sent[(copies.sent_count - 1) % SENT_MAX].position);
+    copies.awaited_first = number;
+}
+
 /* A shard that is not alone, with a store behind it. */
 static inline void copies_begin(void)
 {
@@ -124,6 +132,7 @@ static inline void copies_begin(void)
         .reaches = copies_reaches,
         .known_ms = copies_known_ms,
         .await_all = copies_await_all,
+        .await_first = copies_await_first,
     };
     copies.agreed = true;
     kit_init(&copies.kit);

@@ -179,15 +179,50 @@ static void test_only_its_copy_counts(void **state)
     uint64_t number = world_put(&world, 2, "a", "x", "as ever");
     assert_true(number > 0);
     world_until(&world, 1000, world.units[1].copied >= number);
-    set_hands_on(1, true);
     number = world_put(&world, 2, "b", "x", "handed on");
     assert_true(number > 0);
+    replication_await_first(world.units[1].r, world_position("b"), number);
     world_run(&world, 300);
     assert_non_null(world_find(&world.units[2], world_position("b"), text("b")));
     assert_true(world.units[1].copied < number && world.units[1].uncopied < number);
     world.units[0].refuses = STATUS_OK;
     world_until(&world, 5000, world.units[1].copied >= number);
     assert_non_null(world_find(&world.units[0], world_position("b"), text("b")));
+    world_fini(&world);
+}
+
+/* The link there is lost, and the copy with it: that this node has the write itself is not said of it, but only that the other
+ * has it once there is another link, or that nobody can tell when there is none for as long as a link may be silent. */
+static void test_its_link_is_lost(void **state)
+{
+    struct world_unit *unit = &world.units[1];
+
+    (void)state;
+    begin();
+    assert_true(replication_tells_first(unit->r, world_slot("a")));
+    assert_false(replication_is_first(unit->r, world_slot("a")));
+    assert_true(replication_is_first(world.units[0].r, world_slot("a")));
+    world.units[0].refuses = STATUS_BUSY;
+    uint64_t number = world_put(&world, 2, "a", "x", "handed on");
+    replication_await_first(unit->r, world_position("a"), number);
+    world_run(&world, 50);
+    world_break(&world, &world.links[1][0]);
+    world.units[0].refuses = STATUS_OK;
+    world_until(&world, 1000, unit->copied == number);
+    assert_int_equal(unit->uncopied, 0);
+    assert_non_null(world_find(&world.units[0], world_position("a"), text("a")));
+
+    world.units[0].refuses = STATUS_BUSY;
+    number = world_put(&world, 2, "b", "x", "handed on");
+    replication_await_first(unit->r, world_position("b"), number);
+    world_run(&world, 50);
+    world_break(&world, &world.links[1][0]);
+    world_block(&world, 1, 2, true);
+    const uint64_t begun_us = world.now_us;
+    world_until(&world, 5000, unit->uncopied == number);
+    assert_true(world.now_us - begun_us > (REPLICATION_SILENCE_MS - 10) * 1000);
+    assert_false(replication_tells_first(unit->r, world_slot("a")));
+    world_block(&world, 1, 2, false);
     world_fini(&world);
 }
 
@@ -200,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_compared_before_it_serves),
         cmocka_unit_test(test_creates_are_handed_on),
         cmocka_unit_test(test_only_its_copy_counts),
+        cmocka_unit_test(test_its_link_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

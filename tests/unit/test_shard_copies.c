@@ -158,6 +158,47 @@ static void test_without_copies_it_is_refused(void **state)
     copies_end();
 }
 
+/* What is done for the first owner is done once that has it; the disk here will not do, nor that it changed nothing. */
+static void test_done_for_the_first_owner(void **state)
+{
+    (void)state;
+    copies_begin();
+    struct request create = world_put_of("a", "1");
+    create.mode = WRITE_CREATE;
+    create.ack = ACK_REPLICA;
+    (void)put_held("b", "1", ACK_REPLICA);
+    assert_int_equal(copies.awaited_first, 0);
+    create.for_first = true;
+    assert_int_equal(world_run(create), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(copies.awaited_first, copies.number);
+    const uint64_t ticket = world.answer.ticket;
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    shard_uncopied(world.shard, copies.number, world.now_us);
+    assert_int_equal(world.released_ticket, ticket);
+    assert_int_equal(world.released_status, STATUS_MAYBE_APPLIED);
+
+    struct request again = world_put_of("a", "1");
+    again.mode = WRITE_CREATE;
+    again.for_first = true;
+    assert_int_equal(world_run(again), STATUS_EXISTS);
+    struct request put = world_put_of("c", "1");
+    put.ack = ACK_REPLICA;
+    put.for_first = true;
+    put.client = 7;
+    put.sequence = 1;
+    assert_int_equal(world_run(put), STATUS_OK);
+    shard_copied(world.shard, copies.number, world.now_us);
+    assert_int_equal(world_run(put), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(last_sent()->kind, LOG_TOUCH);
+    assert_int_equal(copies.awaited_first, copies.number);
+    shard_copied(world.shard, copies.number, world.now_us);
+    assert_int_equal(world.released_ticket, world.answer.ticket);
+    assert_int_equal(world.released_level, ACK_REPLICA);
+    copies_end();
+}
+
 static void test_a_failed_log_ends_the_waiting(void **state)
 {
     (void)state;
@@ -706,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_replica_waits_for_a_copy),
         cmocka_unit_test(test_without_copies_the_disk_has_to_do),
         cmocka_unit_test(test_without_copies_it_is_refused),
+        cmocka_unit_test(test_done_for_the_first_owner),
         cmocka_unit_test(test_a_failed_log_ends_the_waiting),
         cmocka_unit_test(test_a_write_that_changed_nothing_waits_too),
         cmocka_unit_test(test_waits),
