@@ -116,6 +116,19 @@ void node_cluster_outlived(struct node *node, uint32_t by)
 
 /* ---- A new map, to all ---- */
 
+/* Who is no member any more is not told of again: its place is for others. */
+static void keep_apart(struct node *node, const struct map *map)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < node->apart_count; i++) {
+        if (node_cluster_has(map, node->apart[i])) {
+            node->apart[kept++] = node->apart[i];
+        }
+    }
+    node->apart_count = kept;
+}
+
 /* To all that goes by the map. What could not be given for want of memory is given again at the next tick. */
 static void publish(struct node *node, const struct map *map)
 {
@@ -130,6 +143,7 @@ static void publish(struct node *node, const struct map *map)
         return;
     }
     rc = node_peers_members(node, map);
+    keep_apart(node, map);
     if (rc == 0 && node->among_others) {
         rc = give_table(node, map);
         rc = rc == 0 ? give_client_map(node, map) : rc;

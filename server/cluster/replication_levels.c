@@ -3,9 +3,9 @@
  * A slot is level here when a copy that was level itself was compared with this one since this node's start, or each
  * other owner was, or has been out of reach for REPLICATION_ALONE_MS: the only owner is so at once, and after a start
  * without the others a node serves what it has. An owner that does not talk to this node as their clocks are too far
- * apart is not out of reach: if it is this one whose clock is wrong, sessions would end early or late here, and its
- * stamps would be ahead of everybody's for long. One that does not own the slot yet is never level by that. Once level,
- * a slot stays it for as long as this node is its owner or target.
+ * apart is not out of reach while it is there (peers.h): if it is this one whose clock is wrong, sessions would end early or
+ * late here, and its stamps would be ahead of everybody's for long. One that does not own the slot yet is never level by
+ * that. Once level, a slot stays it for as long as this node is its owner or target.
  *
  * Slots of which something is here though this node has no part in them any more are strays: they are compared with
  * each of their owners, and go once what all of these have seen covers what was seen here, and all are owners that are to

@@ -55,6 +55,7 @@ enum {
     PEERS_RETRY_MS = 50,
     PEERS_RETRY_MS_MAX = 500,
     PEERS_SILENT_MS = 5000,
+    PEERS_APART_MS = 60000,  /* A machine that starts anew, its clock set, is back by then. */
     PEERS_SHARDS_MAX = 1024, /* Of one node. */
 };
 
@@ -89,8 +90,11 @@ struct peers_options {
     /* A data link is up, in either direction. NULL: data links are not dialled, and refused. */
     void (*data_link)(void *context, const struct peers_data_link *link);
     /* A member that is there does not talk to this node, as their clocks are too far apart (`apart`): found at a dial, by
-     * either of them. And that they do again. NULL: nobody asks. */
+     * either of them. And that they do again; or that the member has not been there for `apart_ms`, so that it counts as any
+     * other that is away, while no other one that is there finds the same: then it may be this node's clock. A member that is
+     * removed is not told of. NULL: nobody asks. */
     void (*clock_apart)(void *context, uint32_t node, bool apart);
+    uint32_t apart_ms; /* 0: PEERS_APART_MS. */
     /* Was this node a member once, and is none any more, by the map of peers_set_members()? It is told so where its own map
      * is an older one. NULL: nobody was. */
     bool (*was_member)(void *context, uint32_t node);

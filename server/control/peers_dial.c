@@ -211,13 +211,34 @@ static void give_data_link(struct peers_line *line, const struct peer_greeting_r
                                                      });
 }
 
+/* Nobody is there. That says nothing of his clock, until it lasts; and while another one that is there does not talk to this
+ * node either, it is not to be taken for alone. */
+static bool may_be_apart(const struct peers_node *node)
+{
+    const struct peers *peers = node->peers;
+    const uint32_t asked_ms = peers->options.apart_ms;
+
+    if (now_ms(peers) - node->apart_ms < (asked_ms == 0 ? PEERS_APART_MS : asked_ms)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < peers->node_count; i++) {
+        if (peers->nodes[i] != node && peers->nodes[i]->refuses) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void note_clock(struct peers_node *node, const struct peer_greeting_result *result)
 {
     const struct peers_options *options = &node->peers->options;
     bool apart = result->fd < 0 && result->rc == 0 && result->refusal == PEER_REFUSED_CLOCK;
 
-    /* That nobody is there now says nothing of his clock. */
-    if (apart != node->apart && (apart || result->fd >= 0)) {
+    node->refuses = apart;
+    if (apart) {
+        node->apart_ms = now_ms(node->peers);
+    }
+    if (apart != node->apart && (apart || result->fd >= 0 || !may_be_apart(node))) {
         node->apart = apart;
         if (options->clock_apart != NULL) {
             options->clock_apart(options->context, node->member.node, apart);

@@ -30,7 +30,9 @@ struct peers_node {
     struct peers *peers;
     struct peer_member member; /* `start`: the newest life that is known. */
     bool kept;                 /* While the members change. */
-    bool apart;                /* Its clock is, as was told with clock_apart. */
+    bool apart;                /* Its clock is, as was told with clock_apart... */
+    bool refuses;              /* ... and as the last dial ended... */
+    uint64_t apart_ms;         /* ... or one did at this time of the loop. */
     bool told_up;              /* control_up was called... */
     uint32_t told_start;       /* ... for this life. */
     struct peers_link *dialled, *accepted;

@@ -389,6 +389,34 @@ static void test_wrong_secret_and_clock(void **state)
     }
 }
 
+/* Who does not come back does not count as one with another clock for ever; but while another one is there that has, too, it
+ * may be this node's. */
+static void test_clock_apart_and_gone(void **state)
+{
+    (void)state;
+    static struct kit_node nodes[3];
+    struct kit_node *const members[] = {&nodes[0], &nodes[1], &nodes[2]};
+
+    assert_int_equal(uv_loop_init(&loop), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        kit_prepare(&nodes[i], &loop, i + 1, 1);
+        nodes[i].clock_ms += i == 0 ? 5000 : 0;
+        nodes[i].options.apart_ms = 1;
+        kit_open(&nodes[i]);
+    }
+    kit_set_members(&nodes[0], members, 3);
+    KIT_UNTIL(&loop, kit_figures(&nodes[0]).handshakes[PEER_REFUSED_CLOCK] >= 6);
+    assert_int_equal(nodes[0].apart_told, 2);
+    kit_close(&nodes[1]);
+    KIT_UNTIL(&loop, kit_figures(&nodes[0]).dials_failed >= 3);
+    assert_int_equal(nodes[0].apart_told, 2);
+    kit_close(&nodes[2]);
+    KIT_UNTIL(&loop, nodes[0].apart_told == 4);
+    assert_false(nodes[0].apart);
+    kit_close(&nodes[0]);
+    kit_loop_end(&loop);
+}
+
 /* Silent connections, more than there is room for: each newer one makes room, and nodes find each other all the same. */
 static void test_silent_connections(void **state)
 {
@@ -613,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_another_address),
         cmocka_unit_test(test_no_answer_at_all),
         cmocka_unit_test(test_wrong_secret_and_clock),
+        cmocka_unit_test(test_clock_apart_and_gone),
         cmocka_unit_test(test_silent_connections),
         cmocka_unit_test(test_slow_dribble),
         cmocka_unit_test(test_garbage_and_cuts),
