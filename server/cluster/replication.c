@@ -257,8 +257,8 @@ static bool take(struct replication *r, struct replication_link *link, uint8_t k
     if (is_compare(kind)) {
         return replication_link_keep(link, kind, number, body);
     }
-    if (kind == REPLICATION_COMPARE_RECORD && number < SLOT_COUNT) {
-        replication_take_copy(r, link, replication_job(link, (uint32_t)number), body);
+    if (kind == REPLICATION_COMPARE_RECORD && replication_number_slot(number) < SLOT_COUNT) {
+        replication_take_copy(r, link, replication_job_of(link, number), body);
         return true;
     }
     if (kind == REPLICATION_COPY) {

@@ -37,25 +37,27 @@
  *   37 <  WHOLE_ASK     number of a record that could not be merged; u64 life, u64 position
  *   38 >  WHOLE         the same number; u64 position, one whole session of that position
  *   39 >  WHOLE_DONE    the same number; nothing: these were all
- *   40 >  COMPARE_OPEN  slot   u8 flags, u64 first, u64 last, then the seen vector if flagged (seen.h); a range of
+ *   40 >  COMPARE_OPEN  which  u8 flags, u64 first, u64 last, then the seen vector if flagged (seen.h); a range of
  *                              the slot's positions, at most as many sessions as one comparison may have
- *   41 <  COMPARE_OPENED slot  u8 flags, u64 last, perhaps less than asked for, vector. Where it says `given` all of
+ *   41 <  COMPARE_OPENED which u8 flags, u64 last, perhaps less than asked for, vector. Where it says `given` all of
  *                              the range is sent, and where it says `nothing` the asking end may send all that it
  *                              has: then no items follow
- *   42 >  COMPARE_RANGE slot   u64 first, u64 last: the next range of the slot
- *   43 <  COMPARE_RANGED slot  u64 last
- *   44 >  COMPARE_ITEMS slot   as in compare.h
- *   45 <  COMPARE_ANSWERS slot as in compare.h
- *   46 <> COMPARE_RECORD slot  u64 position, one whole session
- *   47 >  COMPARE_CLOSE slot   nothing: all ranges are compared, and everything was sent
- *   48 <  COMPARE_CLOSED slot  u8 flags, vector: all is merged, this is what has been seen now
- *   49 <> COMPARE_FAILED slot  nothing: it is over, and no use
+ *   42 >  COMPARE_RANGE which  u64 first, u64 last: the next range of the slot
+ *   43 <  COMPARE_RANGED which u64 last
+ *   44 >  COMPARE_ITEMS which  as in compare.h
+ *   45 <  COMPARE_ANSWERS which as in compare.h
+ *   46 <> COMPARE_RECORD which u64 position, one whole session
+ *   47 >  COMPARE_CLOSE which  nothing: all ranges are compared, and everything was sent
+ *   48 <  COMPARE_CLOSED which u8 flags, vector: all is merged, this is what has been seen now
+ *   49 <> COMPARE_FAILED which nothing: it is over, and no use
  *   50 >  BURY_ASK      0      each: u64 number, u64 position, string key, string version, varint ms of last access
  *   51 <  BURY_ANSWER   0      each: u64 number, u8 1 agreed
  *   52 <> COPY          0      u64 position, one whole session that the other end should have
  *   53 >  SEEN_ASK      any    u16 slot, each
  *   54 <  SEEN          the same number; each: u16 slot, u8 flags, string vector (empty where not flagged)
  *
+ *   which: u16 slot, u32 a number that the asking end gives each comparison, u16 0: what is said of one that is over, as it
+ *   failed at either end, comes when the next one of the slot may have begun, and is not about that
  *   flags: 1 the slot is level here, 2 a vector follows: its seen is known, 4 (COMPARE_OPEN and OPENED) nothing of the
  *   range is here, 8 (OPENED) given
  *

@@ -24,6 +24,13 @@ struct job *replication_job(const struct replication_link *link, uint32_t slot)
     return NULL;
 }
 
+struct job *replication_job_of(const struct replication_link *link, uint64_t number)
+{
+    struct job *job = replication_job(link, replication_number_slot(number));
+
+    return job != NULL && job->number == number ? job : NULL;
+}
+
 struct counting {
     struct replication *r;
     bool (*visit)(void *context, struct compare_entry entry);
@@ -55,13 +62,14 @@ static int send_position(struct compare_source *source, uint64_t position)
     if (slot_of_position(position) != job->slot) {
         return -EBADMSG;
     }
-    int rc = replication_send_whole(job->link, REPLICATION_COMPARE_RECORD, job->slot, position);
+    int rc = replication_send_whole(job->link, REPLICATION_COMPARE_RECORD, job->number, position);
     job->sends += rc == 0;
     return rc;
 }
 
-/* A free job, begun. NULL: there is none, or no memory. */
-static struct job *job_make(struct replication *r, struct replication_link *link, uint32_t slot)
+/* A free job, begun. `number` 0: the next one of this end. NULL: there is none, or no memory. */
+static struct job *job_make(struct replication *r, struct replication_link *link, uint32_t slot,
+                            uint64_t number)
 {
     uint32_t index = 0;
 
@@ -91,6 +99,7 @@ static struct job *job_make(struct replication *r, struct replication_link *link
         .seen = {.memory = r->memory},
         .compare = {.memory = r->memory},
     };
+    job->number = number != 0 ? number : (uint64_t)job->serial << 16 | slot;
     link->job_slots[index] = (uint16_t)slot;
     link->job_count++;
     r->stats.compares++;
@@ -103,14 +112,14 @@ static void job_free(struct replication *r, struct job *job)
 
     for (uint32_t i = 0; job->sends > 0 && i < link->sends.count; i++) {
         struct send *send = queue_at(&link->sends, i);
-        if (send->kind == REPLICATION_COMPARE_RECORD && send->number == job->slot) {
+        if (send->kind == REPLICATION_COMPARE_RECORD && send->number == job->number) {
             send->kind = 0;
         }
     }
     for (uint32_t i = 0; job->sends > 0 && i < WHOLES_MAX; i++) {
         struct whole *whole = &r->wholes[i];
         if (whole->link == link && whole->kind == REPLICATION_COMPARE_RECORD &&
-            whole->number == job->slot) {
+            whole->number == job->number) {
             whole->link = NULL;
         }
     }
@@ -138,7 +147,8 @@ static void job_fail(struct replication *r, struct job *job, bool tell)
     const uint64_t asks = job->asks;
 
     if (tell) {
-        replication_link_send_bytes(job->link, REPLICATION_COMPARE_FAILED, slot, bytes_of(NULL, 0));
+        replication_link_send_bytes(job->link, REPLICATION_COMPARE_FAILED, job->number,
+                                    bytes_of(NULL, 0));
     }
     r->stats.compares_failed++;
     job_free(r, job);
@@ -173,7 +183,7 @@ void replication_jobs_fail(struct replication *r, uint32_t slot)
 
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good)
 {
-    struct job *job = replication_job(link, (uint32_t)number);
+    struct job *job = replication_job_of(link, number);
 
     if (job != NULL && job->sends > 0) {
         job->sends--;
@@ -197,9 +207,10 @@ uint8_t replication_flags(const struct replication *r, uint32_t slot)
 }
 
 /* Send flags, `count` positions and, where it is known, the slot's vector. */
-static void say(struct replication *r, struct replication_link *link, uint8_t kind, uint32_t slot,
+static void say(struct replication *r, struct replication_link *link, uint8_t kind, uint64_t number,
                 uint8_t more_flags, const uint64_t positions[], uint32_t count)
 {
+    const uint32_t slot = replication_number_slot(number);
     const uint8_t flags = replication_flags(r, slot);
     uint8_t head[1 + 2 * 8] = {flags | more_flags};
 
@@ -212,7 +223,7 @@ static void say(struct replication *r, struct replication_link *link, uint8_t ki
         return;
     }
     const struct bytes parts[] = {bytes_of(head, 1 + 8 * (size_t)count), buffer_bytes(&r->answer)};
-    replication_link_send(link, kind, slot, parts, 2);
+    replication_link_send(link, kind, number, parts, 2);
 }
 
 /* The rest of a message is the other end's vector, if flagged. Returns 0, -EBADMSG, -ENOMEM. */
@@ -233,7 +244,7 @@ static int take_seen(struct job *job, uint8_t flags, struct reader *from)
 
 bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot)
 {
-    struct job *job = job_make(r, peer->out, slot);
+    struct job *job = job_make(r, peer->out, slot, 0);
 
     if (job == NULL) {
         return false;
@@ -242,7 +253,8 @@ bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slo
     job->first = slot_first(slot);
     job->last = replication_cut_range(r, job->first, slot_last(slot), &job->nothing);
     const uint64_t range[] = {job->first, job->last};
-    say(r, peer->out, REPLICATION_COMPARE_OPEN, slot, job->nothing ? FLAG_NOTHING : 0, range, 2);
+    say(r, peer->out, REPLICATION_COMPARE_OPEN, job->number, job->nothing ? FLAG_NOTHING : 0, range,
+        2);
     return true;
 }
 
@@ -252,7 +264,7 @@ static int ask(struct replication *r, struct job *job, struct buffer *items)
     int rc = compare_ask(&job->compare, items);
 
     if (rc == 0 && items->size > 0) {
-        replication_link_send_bytes(job->link, REPLICATION_COMPARE_ITEMS, job->slot,
+        replication_link_send_bytes(job->link, REPLICATION_COMPARE_ITEMS, job->number,
                                     buffer_bytes(items));
     }
     (void)r;
@@ -312,7 +324,7 @@ static void next_range(struct replication *r, struct job *job)
     job->last = replication_cut_range(r, job->first, slot_last(job->slot), &nothing);
     store_u64(range, job->first);
     store_u64(range + 8, job->last);
-    replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGE, job->slot,
+    replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGE, job->number,
                                 bytes_of(range, sizeof range));
 }
 
@@ -358,7 +370,7 @@ static int answer_to_asker(struct replication *r, struct job *job, uint8_t kind,
     int rc;
 
     if (!job->opened && kind != REPLICATION_COMPARE_OPENED) {
-        return 0; /* It was on its way when an earlier comparison of the slot failed here. */
+        return -EBADMSG;
     }
     switch (kind) {
     case REPLICATION_COMPARE_OPENED: {
@@ -382,9 +394,10 @@ static int answer_to_asker(struct replication *r, struct job *job, uint8_t kind,
 
 /* ---- The answering end ---- */
 
-static int open_answer(struct replication *r, struct replication_link *link, uint32_t slot,
+static int open_answer(struct replication *r, struct replication_link *link, uint64_t number,
                        struct bytes body)
 {
+    const uint32_t slot = replication_number_slot(number);
     struct reader from = reader_of(body);
     const uint8_t flags = read_u8(&from);
     const uint64_t first = read_u64(&from), last = read_u64(&from);
@@ -397,7 +410,7 @@ static int open_answer(struct replication *r, struct replication_link *link, uin
     if (!r->core->ready(r->core)) {
         return -EAGAIN;
     }
-    job = job_make(r, link, slot);
+    job = job_make(r, link, slot, number);
     if (job == NULL) {
         return -ENOMEM;
     }
@@ -410,7 +423,7 @@ static int open_answer(struct replication *r, struct replication_link *link, uin
     bool nothing;
     job->last = replication_cut_range(r, first, last, &nothing);
     const bool gives = (flags & FLAG_NOTHING) != 0 && !crosses(r, link, slot);
-    say(r, link, REPLICATION_COMPARE_OPENED, slot,
+    say(r, link, REPLICATION_COMPARE_OPENED, number,
         (uint8_t)((nothing ? FLAG_NOTHING : 0) | (gives ? FLAG_GIVEN : 0)), &job->last, 1);
     job->failed = gives && replication_give_range(r, job, first, job->last) != 0;
     return 0;
@@ -428,7 +441,7 @@ static int answer_range(struct replication *r, struct job *job, struct bytes bod
     }
     bool nothing;
     store_u64(answer, replication_cut_range(r, first, last, &nothing));
-    replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGED, job->slot,
+    replication_link_send_bytes(job->link, REPLICATION_COMPARE_RANGED, job->number,
                                 bytes_of(answer, sizeof answer));
     return 0;
 }
@@ -438,7 +451,7 @@ static int answer_items(struct replication *r, struct job *job, struct bytes bod
     r->scratch.size = 0;
     int rc = compare_answer(&job->source, body, &r->scratch);
     if (rc >= 0 && r->scratch.size > 0) {
-        replication_link_send_bytes(job->link, REPLICATION_COMPARE_ANSWERS, job->slot,
+        replication_link_send_bytes(job->link, REPLICATION_COMPARE_ANSWERS, job->number,
                                     buffer_bytes(&r->scratch));
     }
     return rc < 0 ? rc : 0;
@@ -467,18 +480,19 @@ static int ask_to_answerer(struct replication *r, struct job *job, uint8_t kind,
 static void take(struct replication *r, struct replication_link *link, uint8_t kind,
                  uint64_t number, struct bytes body)
 {
-    const uint32_t slot = (uint32_t)number;
+    const uint32_t slot = replication_number_slot(number);
     int rc;
 
-    if (number >= SLOT_COUNT || !has_slot(r, link->peer, slot)) {
+    if (slot >= SLOT_COUNT || !has_slot(r, link->peer, slot)) {
         replication_link_bad(link);
         return;
     }
-    struct job *job = replication_job(link, slot);
+    struct job *job = replication_job_of(link, number);
     if (kind == REPLICATION_COMPARE_OPEN && !link->dialled) {
-        rc = open_answer(r, link, slot, body);
+        rc = open_answer(r, link, number, body);
         if (rc != 0 && rc != -EBADMSG) {
-            replication_link_send_bytes(link, REPLICATION_COMPARE_FAILED, slot, bytes_of(NULL, 0));
+            replication_link_send_bytes(link, REPLICATION_COMPARE_FAILED, number,
+                                        bytes_of(NULL, 0));
             return;
         }
         job = NULL;
@@ -511,7 +525,8 @@ static void move_on(struct replication *r, struct job *job)
         job_fail(r, job, true);
     } else if (link->dialled && job->state == JOB_CLOSING && job->sends == 0) {
         job->state = JOB_CLOSED;
-        replication_link_send_bytes(link, REPLICATION_COMPARE_CLOSE, job->slot, bytes_of(NULL, 0));
+        replication_link_send_bytes(link, REPLICATION_COMPARE_CLOSE, job->number,
+                                    bytes_of(NULL, 0));
     } else if (link->dialled && job->state == JOB_SETTLING && job->merges == 0) {
         const size_t at_open = (size_t)job->first;
         struct reader seen = reader_of(buffer_bytes(&job->seen));
@@ -520,9 +535,9 @@ static void move_on(struct replication *r, struct job *job)
         job->seen.size = at_open;
         job_done(r, job, job->flags, now);
     } else if (!link->dialled && job->state == JOB_CLOSING && job->sends + job->merges == 0) {
-        const uint32_t slot = job->slot;
+        const uint64_t number = job->number;
         job_done(r, job, job->flags, bytes_of(NULL, 0));
-        say(r, link, REPLICATION_COMPARE_CLOSED, slot, 0, NULL, 0);
+        say(r, link, REPLICATION_COMPARE_CLOSED, number, 0, NULL, 0);
     }
 }
 

@@ -115,6 +115,7 @@ struct job {
     struct compare_source source;
     struct replication_link *link;
     enum job_state state;
+    uint64_t number; /* Of its messages: `which`. */
     uint16_t slot;
     uint8_t flags; /* The other end's. */
     bool failed;
@@ -446,6 +447,13 @@ void replication_want(struct peer *peer, uint32_t slot);
 /* ---- replication_compare.c ---- */
 
 struct job *replication_job(const struct replication_link *link, uint32_t slot);
+/* The one that a message with this number is about; NULL: it is over. */
+struct job *replication_job_of(const struct replication_link *link, uint64_t number);
+/* What it is about: SLOT_COUNT or more: there is no such number. */
+static inline uint32_t replication_number_slot(uint64_t number)
+{
+    return number >> 48 == 0 ? (uint32_t)(number & UINT16_MAX) : SLOT_COUNT;
+}
 bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot);
 void replication_jobs_drop(struct replication *r, struct replication_link *link);
 /* What is here of the slot goes: who compares it is told that it is no use. */

@@ -271,6 +271,52 @@ static void test_asked_again(void **state)
     world_fini(&world);
 }
 
+/* A write that nobody is told of. */
+static void put_secretly(uint32_t number, const char *key)
+{
+    struct world_unit *unit = world_unit(&world, number, world_slot(key));
+    struct replication *r = unit->r;
+
+    unit->r = NULL;
+    world_put(&world, number, key, "x", "1");
+    unit->r = r;
+}
+
+/* It fails at both ends at once: what the other one says of that comes when the next one has begun, which goes on. */
+static void test_both_ends_fail(void **state)
+{
+    const uint32_t slot = world_slot("a");
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    world_owners(&world, &table, (struct slot_owners){{2}}, (struct slot_owners){{2}});
+    table.owners[slot] = table.targets[slot] = (struct slot_owners){{2, 1}};
+    world_tables(&world, &table);
+    world_until(&world, 5000, world_calm(&world));
+    world_put(&world, 2, "a", "x", "1");
+    world_until(&world, 100, world.units[0].count == 1);
+    world_kill(&world, 1);
+    world_restart(&world, 1, true);
+    put_secretly(1, "{a}b");
+    world.delay_us = 20 * 1000;
+    for (uint32_t i = 0; i < 50; i++) {
+        world.units[0].park = world_position("a");
+        world.units[1].park = world_position("{a}b");
+        world_run(&world, 150 + 2 * i);
+        refuse_parked(&world.units[0]);
+        refuse_parked(&world.units[1]);
+        world_run(&world, 1);
+        world_table(&world, 1, &table); /* It asks again at once. */
+    }
+    assert_true(world_stats(&world, 1)->compares_failed > 1);
+    assert_true(world_stats(&world, 2)->compares_failed > 1);
+    world_until(&world, 20000, world.units[0].count == 2 && world.units[1].count == 2);
+    world_until(&world, 20000, world_calm(&world));
+    assert_int_equal(world_stats(&world, 1)->bad_messages, 0);
+    assert_int_equal(world_stats(&world, 2)->bad_messages, 0);
+    world_fini(&world);
+}
+
 static void test_seen(void **state)
 {
     (void)state;
@@ -680,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_not_ready),
         cmocka_unit_test(test_merge_fails),
         cmocka_unit_test(test_asked_again),
+        cmocka_unit_test(test_both_ends_fail),
         cmocka_unit_test(test_seen),
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_gap_while_compared),
