@@ -75,6 +75,7 @@ static void on_build(struct archiver_port *port, uint64_t sequence, bool anew)
         archive->from[i] = archive->archiver.shards[i].archived;
         archive->to[i] = archive->archiver.shards[i].durable;
     }
+    archive_others_build(archive);
     post(archive, ARCHIVE_JOB_BUILD);
 }
 
@@ -86,9 +87,15 @@ static void on_keep(struct archiver_port *port)
     archive->job_checkpoints = archive->side.checkpointer.sequence - 1;
     memcpy(archive->job_based, archive->based, sizeof archive->job_based);
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
-        archive->to[i] = archive->archiver.shards[i].archived;
+        archive->to[i] =
+            archive_tails_begin(&archive->others.tails, i, archive->archiver.shards[i].archived);
     }
     post(archive, ARCHIVE_JOB_KEEP);
+}
+
+uint64_t archive_said(const struct node_archive *archive, uint32_t shard)
+{
+    return archive->to[shard] > archive->said[shard] ? archive->to[shard] : archive->said[shard];
 }
 
 static void step(struct node_archive *archive);
@@ -102,7 +109,10 @@ static void on_stored(void *context, const struct object_answer *answer)
         return; /* The node stops. */
     }
     if (answer->rc == 0) {
-        memcpy(archive->said, archive->to, sizeof archive->said);
+        for (uint32_t i = 0; i < archive->node->shard_count; i++) {
+            archive->said[i] = archive_said(archive, i);
+        }
+        archive_others_stored(archive);
     }
     archiver_stored(&archive->archiver, answer->rc,
                     answer->text[0] != '\0' ? answer->text : strerror(-answer->rc), now_ms(),
@@ -181,12 +191,27 @@ static void step(struct node_archive *archive)
         return;
     }
     reach(archive);
+    archiver_tails(&archive->archiver, archive_others_step(archive));
     uint64_t wait_ms = archiver_step(&archive->archiver, now_ms());
     if (!archive->stopped) {
         uint64_t side_ms = archive_side_step(archive);
         wait_ms = side_ms < wait_ms ? side_ms : wait_ms;
     }
     uv_timer_start(&archive->timer, on_timer, wait_ms, 0);
+}
+
+/* What the thread came to. Of what goes into no object it is known already that the archive has it. */
+static void take_built(struct node_archive *archive)
+{
+    struct archiver_built *built = &archive->built;
+
+    if (built->rc == 0) {
+        built->rc = archive_others_built(archive);
+    }
+    if (built->rc == 0 && built->records == 0) {
+        archive_others_stored(archive);
+    }
+    archiver_built(&archive->archiver, built, now_ms());
 }
 
 static void take_job(struct node_archive *archive)
@@ -199,7 +224,7 @@ static void take_job(struct node_archive *archive)
     }
     pthread_mutex_unlock(&archive->lock);
     if (job == ARCHIVE_JOB_BUILD) {
-        archiver_built(&archive->archiver, &archive->built, now_ms());
+        take_built(archive);
     } else if (job == ARCHIVE_JOB_KEEP) {
         archiver_kept(&archive->archiver, archive->kept_rc, now_ms());
     }
@@ -296,6 +321,7 @@ int node_archive_start(struct node *node)
         .alarm = on_alarm,
     };
     archiver_init(&archive->archiver, &settings, &archive->port, archive->sequence, now_ms());
+    archive_others_init(archive);
     int rc = begin_shards(archive);
     if (rc != 0) {
         return rc;
@@ -385,6 +411,7 @@ void node_archive_close(struct node *node)
         return;
     }
     archive_side_fini(archive);
+    archive_others_fini(archive);
     archive_keys_wipe(&archive->keys);
     archive_feed_fini(&archive->feed);
     archive_writer_fini(&archive->writer);
@@ -415,6 +442,10 @@ void node_archive_figures(struct node *node, struct metrics_archive *to)
     snprintf(to->cause, sizeof to->cause, "%s", archiver->text);
     to->url = node->world.config->archive_url;
     to->behind_ms = archiver_behind_ms(archiver, now_ms());
+    to->others_ms = archive_tails_behind_ms(&archive->others.tails, now_ms());
+    to->behind_ms = to->others_ms > to->behind_ms ? to->others_ms : to->behind_ms;
+    to->taken = archive_tails_taken(&archive->others.tails);
+    to->taken_records = archive->others.records;
     to->behind_bytes = archiver_behind_bytes(archiver);
     to->objects = figures->objects;
     to->records = figures->records;

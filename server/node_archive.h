@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "archive_place.h"
+#include "bytes.h"
 #include "metrics.h"
 
 struct node;
@@ -34,6 +35,12 @@ int node_archive_start(struct node *node);
 
 /* plane_options.archive_wanted: on a shard's thread. */
 void node_archive_wanted(struct node *node);
+
+/* Another member says what the archive has (PEER_ARCHIVED). */
+void node_archive_heard(struct node *node, uint32_t from, struct bytes message);
+
+/* A member can be reached, which may not have heard what this node said. */
+void node_archive_link_up(struct node *node);
 
 /* Ends what node_archive_start() began, having sent what is durable if the archive is there and `send`. */
 void node_archive_stop(struct node *node, bool send);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "archive_feed.h"
+#include "archive_tails.h"
 #include "archiver.h"
 #include "checkpointer.h"
 #include "log_follow.h"
@@ -39,6 +40,23 @@ struct archive_side {
     uint32_t shard;                 /* The next session is of this one... */
     struct checkpoint_key next;     /* ... at this key, or behind. */
     uint64_t least_hlc, newest_hlc; /* Of all parts; 0: none has any. */
+};
+
+/* What others stamped (node_archive_tails.c). */
+struct archive_others {
+    struct archive_tails tails;
+    uint64_t records;  /* That were taken, and are stored. */
+    uint64_t told_hlc; /* Of what the other nodes were told... */
+    uint64_t looked_ms;
+    struct buffer message;
+    /* Of the job: asked... */
+    struct archive_feed_taken taken[ARCHIVE_TAILS_NODES_MAX];
+    uint32_t taken_count;
+    uint64_t own_lsn[ARCHIVER_SHARDS_MAX]; /* Before it this node's records are archived. */
+    bool asks;                             /* Shards are asked up to where they have stamped. */
+    /* ... and made. */
+    uint64_t walked[ARCHIVER_SHARDS_MAX];
+    uint64_t own_hlc[ARCHIVER_SHARDS_MAX]; /* Once it is stored the archive has all up to there. */
 };
 
 struct node_archive {
@@ -84,6 +102,7 @@ struct node_archive {
     uint64_t job_checkpoints;
 
     struct archive_side side;
+    struct archive_others others;
 
     struct archive_keys keys; /* None: not enciphered. */
     struct archive_writer writer;
@@ -108,9 +127,28 @@ void archive_side_take(struct node_archive *archive);
 /* A job of it, on the thread. */
 void archive_side_work(struct node_archive *archive);
 
+/* ---- node_archive_tails.c: on the control thread ---- */
+
+void archive_others_init(struct node_archive *archive);
+void archive_others_fini(struct node_archive *archive);
+
+/* An object is begun, from `archive->from` on, which may become less. */
+void archive_others_build(struct node_archive *archive);
+/* It is made: what was found is noted. Returns 0 or negative errno. */
+int archive_others_built(struct node_archive *archive);
+/* It is stored, or there was nothing for it. */
+void archive_others_stored(struct node_archive *archive);
+/* Take whom there is to take, and tell the others. Returns whether some log is to be walked again. */
+bool archive_others_step(struct node_archive *archive);
+
+/* ---- All of them ---- */
+
 /* Name of an object of this node, and when it is made. */
 struct archive_name archive_name_of(const struct node_archive *archive, enum archive_kind kind,
                                     uint64_t sequence, uint32_t part);
+
+/* Up to where the objects say that they have a shard's log, once the one that is made is stored. */
+uint64_t archive_said(const struct node_archive *archive, uint32_t shard);
 
 /* The thread; the context is the node_archive. */
 void *node_archive_main(void *context);

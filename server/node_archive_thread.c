@@ -218,18 +218,37 @@ static int feed_shard(struct node_archive *archive, uint32_t shard)
     struct asking asking = {.source = {ask}, .archive = archive, .shard = shard};
     uint64_t lsn = archive->from[shard], gap_bytes = 0;
 
+    archive_feed_shard(&archive->feed, shard, archive->others.own_lsn[shard]);
     log_follow_init(&follow, store_segments(node->shards[shard].store), files_system(),
                     &node->memory);
     int rc = log_follow(&follow, &lsn, archive->to[shard], &feeding.visitor, &gap_bytes);
     log_follow_fini(&follow);
+    archive->others.walked[shard] = lsn;
     if (rc == 0 || rc == 1) {
         rc = archive_feed_settle(&archive->feed, &asking.source, &lsn);
+    }
+    if (lsn == archive->others.walked[shard]) {
+        archive->others.own_hlc[shard] = archive->feed.own_hlc;
     }
     archive->to[shard] = lsn;
     archive->lost[shard] = gap_bytes + feeding.damaged_bytes > 0 ? lsn : 0;
     archive->built.gap_bytes += gap_bytes + feeding.damaged_bytes;
     archive->built.baseless = archive->feed.baseless;
     return rc;
+}
+
+/* A shard that has appended nothing since: all that it has stamped is in the archive with this object, and what it will
+ * stamp is later. Where one does not answer, less is known than is true, and no other is waited for. */
+static void ask_stamped(struct node_archive *archive, uint32_t shard)
+{
+    struct plane_basis basis = {.vectors = {.memory = &archive->node->memory}};
+
+    int rc = plane_basis(archive->node->plane, shard, false, &basis);
+    if (rc == 0 && basis.lsn <= archive->to[shard]) {
+        archive->others.own_hlc[shard] = basis.hlc;
+    }
+    archive->others.asks = rc != -ETIMEDOUT;
+    buffer_fini(&basis.vectors);
 }
 
 /* ---- Jobs ---- */
@@ -239,7 +258,8 @@ static int make_object(struct node_archive *archive)
     struct archiver_built *built = &archive->built;
 
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
-        int rc = archive_writer_shard(&archive->writer, i, archive->said[i], archive->to[i]);
+        int rc =
+            archive_writer_shard(&archive->writer, i, archive->said[i], archive_said(archive, i));
         if (rc != 0) {
             return rc;
         }
@@ -272,12 +292,16 @@ static void build(struct node_archive *archive)
     }
     archive->built = (struct archiver_built){.to = archive->to};
     archive_writer_begin(&archive->writer, &options);
-    archive_feed_begin(&archive->feed, archive->anew);
+    archive_feed_begin(&archive->feed, archive->anew, archive->others.taken,
+                       archive->others.taken_count);
     memset(archive->lost, 0, sizeof archive->lost);
     for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
         if (archive->to[i] > archive->from[i]) {
             rc = feed_shard(archive, i);
             moved = moved || archive->to[i] > archive->from[i];
+        }
+        if (rc == 0 && archive->others.asks && !archive->stopped) {
+            ask_stamped(archive, i);
         }
     }
     if (rc == -ETIMEDOUT) {

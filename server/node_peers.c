@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node_archive.h"
 #include "node_cluster.h"
 #include "node_joiners.h"
 #include "node_private.h"
@@ -18,6 +19,7 @@ static void on_up(void *context, uint32_t other, uint32_t start)
 
     (void)start;
     cluster_link_up(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster), other);
+    node_archive_link_up(node);
 }
 
 static void on_down(void *context, uint32_t other)
@@ -32,6 +34,10 @@ static void on_frame(void *context, uint32_t other, const struct peer_frame *fra
 {
     struct node *node = context;
 
+    if (frame->kind == PEER_ARCHIVED) {
+        node_archive_heard(node, other, frame->body);
+        return;
+    }
     (void)cluster_receive(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster),
                           other, frame->kind, frame->number, frame->body);
 }

@@ -324,6 +324,23 @@ static bool is_covered(const struct archive_reader *reader, const struct seen *c
     return *begins == UINT64_MAX;
 }
 
+/* The newest stamp of an actor in a log object; 0: there is none. */
+static uint64_t newest_of(const struct archive_reader *reader, struct actor actor)
+{
+    uint64_t newest = 0;
+
+    for (uint32_t i = 0; i < reader->slot_count; i++) {
+        const struct archive_slot *slot = &reader->slots[i];
+        for (uint32_t j = 0; j < slot->span_count; j++) {
+            const struct archive_span *span = &slot->spans[j];
+            if (actor_compare(span->actor, actor) == 0 && span->newest_hlc > newest) {
+                newest = span->newest_hlc;
+            }
+        }
+    }
+    return newest;
+}
+
 static int plan_log(const struct archive_catalog *catalog, struct catalog_port *port,
                     struct catalog_log *log, uint64_t as_of_hlc, const struct seen *cover)
 {
@@ -339,6 +356,7 @@ static int plan_log(const struct archive_catalog *catalog, struct catalog_port *
     }
     log->least_hlc = reader->least_hlc;
     log->newest_hlc = reader->newest_hlc;
+    log->own_hlc = newest_of(reader, log->actor);
     log->covered = is_covered(reader, cover, &begins);
     log->needed = !log->covered && begins <= as_of_hlc;
     return 0;
@@ -474,12 +492,24 @@ int catalog_retain(struct archive_catalog *catalog, struct catalog_port *port, u
 
 /* ---- Gaps ---- */
 
+/* The newest stamp of an actor in its log objects from an index on. */
+static uint64_t newest_behind(const struct archive_catalog *catalog, size_t first)
+{
+    uint64_t newest = 0;
+
+    for (size_t i = first, end = actor_end(catalog, first); i < end; i++) {
+        const struct catalog_log *log = &catalog->logs[i];
+        newest = log->rc == 0 && log->own_hlc > newest ? log->own_hlc : newest;
+    }
+    return newest;
+}
+
 /* The first time from which a checkpoint of the actor has all that it stamped before `hlc`; 0: none has. */
 static uint64_t closed_hlc(const struct archive_catalog *catalog, struct actor actor, uint64_t hlc)
 {
     bool begun = false;
 
-    for (size_t i = 0; i < catalog->checkpoint_count; i++) {
+    for (size_t i = 0; hlc != 0 && i < catalog->checkpoint_count; i++) {
         const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
         if (!checkpoint->whole || actor_compare(checkpoint->actor, actor) != 0) {
             continue;
@@ -515,8 +545,7 @@ bool catalog_next_gap(const struct archive_catalog *catalog, size_t *at, struct 
             .actor = behind->actor,
             .first = before + 1,
             .last = behind->sequence - 1,
-            .closed_hlc =
-                behind->rc == 0 ? closed_hlc(catalog, behind->actor, behind->newest_hlc) : 0,
+            .closed_hlc = closed_hlc(catalog, behind->actor, newest_behind(catalog, i)),
         };
         *at = i + 1;
         return true;

@@ -2,7 +2,7 @@
  * needs any more.
  *
  * An object covers, of each slot, times of actors: a log object has records whose newest stamps are of an actor from
- * one hlc to another; a checkpoint says with its vectors (seen.h) up to which hlc of each actor all of a slot is in
+ * one hlc to another, mostly of the one that made it, and of others whose records it took (archive_tails.h); a checkpoint says with its vectors (seen.h) up to which hlc of each actor all of a slot is in
  * it, or has ended. A checkpoint that has records newer than the time of a restore is of no use for it, as what it has
  * instead of older ones is nowhere else in it; so its *newest* time counts, which is that of its records and of its
  * vectors (a session that ended and was forgotten is in no record of it).
@@ -22,7 +22,7 @@
  *
  * No I/O: names come from a listing, and ends of objects (their index) through a port.
  *
- * Memory: from the port; about 48 bytes for each object, and 1 to 2 MiB of vectors while it plans. Threads: the
+ * Memory: from the port; about 64 bytes for each object, and 1 to 2 MiB of vectors while it plans. Threads: the
  * caller's.
  */
 #ifndef ARCHIVE_CATALOG_H
@@ -39,7 +39,8 @@ struct catalog_log {
     struct actor actor;
     uint64_t sequence, size;
     /* Of the last plan. */
-    uint64_t least_hlc, newest_hlc; /* Of its records. */
+    uint64_t least_hlc, newest_hlc; /* Of its records... */
+    uint64_t own_hlc;               /* ... and the newest of its actor's. */
     int rc;                         /* Of opening it: 0; as catalog_port. */
     bool covered;                   /* Checkpoints have all of it. */
     bool needed;
@@ -114,8 +115,8 @@ struct catalog_gap {
  * whether there is one. What is missing before an actor's first log object is none where there are whole checkpoints:
  * it was let go.
  *
- * What the actor stamped in it is older than what is in the object behind it. A checkpoint of this actor that began
- * after that has all of it, and one has where the one before it is as new already. */
+ * What the actor stamped in it is older than what it stamped in the objects behind it. A checkpoint of this actor that
+ * began after that has all of it, and one has where the one before it is as new already. */
 bool catalog_next_gap(const struct archive_catalog *catalog, size_t *at, struct catalog_gap *gap);
 
 /* Names of what the catalog has; of a part. */

@@ -22,6 +22,7 @@ void archive_feed_init(struct archive_feed *feed, struct memory *memory,
         .memory = memory,
         .writer = writer,
         .node = node,
+        .notes = {.memory = memory},
         .held = {.memory = memory},
         .bodies = {.memory = memory},
     };
@@ -40,18 +41,31 @@ static void forget(struct archive_feed *feed)
 void archive_feed_fini(struct archive_feed *feed)
 {
     forget(feed);
+    buffer_fini(&feed->notes);
     buffer_fini(&feed->held);
     buffer_fini(&feed->bodies);
 }
 
-void archive_feed_begin(struct archive_feed *feed, bool anew)
+void archive_feed_begin(struct archive_feed *feed, bool anew,
+                        const struct archive_feed_taken taken[], uint32_t taken_count)
 {
     if (anew || feed->bases.count > ARCHIVE_FEED_BASES_MAX ||
         feed->others.count > ARCHIVE_FEED_BASES_MAX) {
         forget(feed);
     }
-    feed->held.size = feed->bodies.size = 0;
-    feed->baseless = 0;
+    feed->held.size = feed->bodies.size = feed->notes.size = 0;
+    feed->baseless = feed->taken_records = 0;
+    feed->taken = taken;
+    feed->taken_count = taken_count;
+    archive_feed_shard(feed, 0, 0);
+}
+
+void archive_feed_shard(struct archive_feed *feed, uint32_t shard, uint64_t own_lsn)
+{
+    feed->shard = shard;
+    feed->own_lsn = own_lsn;
+    feed->own_hlc = 0;
+    feed->notes_at = feed->notes.size;
 }
 
 static int add(struct archive_feed *feed, uint8_t kind, uint64_t position, struct bytes body,
@@ -74,6 +88,59 @@ static int hold(struct archive_feed *feed, uint64_t lsn, uint64_t position, stru
     return rc != 0 ? rc : buffer_append(&feed->bodies, body);
 }
 
+/* ---- What others stamped ---- */
+
+static int note(struct archive_feed *feed, uint64_t lsn, struct stamp newest)
+{
+    struct archive_feed_note *notes = (struct archive_feed_note *)(void *)feed->notes.data;
+    size_t i = feed->notes_at / sizeof *notes, count = feed->notes.size / sizeof *notes;
+
+    while (i < count && notes[i].node != newest.actor.node) {
+        i++;
+    }
+    if (i == count) {
+        const struct archive_feed_note first = {
+            .shard = feed->shard,
+            .node = newest.actor.node,
+            .first_lsn = lsn,
+            .last_lsn = lsn,
+            .newest_hlc = newest.hlc,
+        };
+        return buffer_append(&feed->notes, bytes_of(&first, sizeof first));
+    }
+    notes[i].last_lsn = lsn;
+    notes[i].newest_hlc = newest.hlc > notes[i].newest_hlc ? newest.hlc : notes[i].newest_hlc;
+    return 0;
+}
+
+static bool is_taken(const struct archive_feed *feed, struct stamp newest)
+{
+    for (uint32_t i = 0; i < feed->taken_count; i++) {
+        if (feed->taken[i].node == newest.actor.node) {
+            return newest.hlc > feed->taken[i].hlc;
+        }
+    }
+    return false;
+}
+
+/* Nothing may build on it here, whether it goes or not. */
+static int pass(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t position,
+                struct bytes body, struct stamp newest)
+{
+    int rc = note(feed, lsn, newest);
+
+    rc = rc != 0 ? rc : position_set_add(&feed->others, position);
+    if (rc != 0 || !is_taken(feed, newest)) {
+        return rc;
+    }
+    rc = kind == LOG_DELTA ? hold(feed, lsn, position, body)
+                           : add(feed, kind, position, body, newest);
+    feed->taken_records += rc == 0;
+    return rc;
+}
+
+/* ---- A record ---- */
+
 /* Without memory for a position its session goes whole more often; what came from elsewhere must be noted. */
 static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t position,
                 struct bytes body)
@@ -90,7 +157,13 @@ static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t 
         return -EBADMSG;
     }
     if (newest.actor.node != feed->node && newest.actor.node < ARCHIVE_ADOPTED_NODE) {
-        return position_set_add(&feed->others, position);
+        return pass(feed, lsn, kind, position, body, newest);
+    }
+    if (newest.actor.node == feed->node && newest.hlc > feed->record_hlc) {
+        feed->record_hlc = newest.hlc;
+    }
+    if (lsn < feed->own_lsn) {
+        return 0;
     }
     bool whole = kind != LOG_DELTA;
     if (!whole &&
@@ -111,11 +184,16 @@ int archive_feed_record(struct archive_feed *feed, uint64_t lsn, uint8_t kind, u
     struct log_batch_item item;
     int rc = 0;
 
+    feed->record_hlc = 0;
     if (kind != LOG_BATCH) {
-        return take(feed, lsn, kind, position, body);
+        rc = take(feed, lsn, kind, position, body);
+    } else {
+        while (rc == 0 && (rc = log_batch_next(&batch, &item)) == 1) {
+            rc = take(feed, lsn, item.kind, item.position, item.body);
+        }
     }
-    while (rc == 0 && (rc = log_batch_next(&batch, &item)) == 1) {
-        rc = take(feed, lsn, item.kind, item.position, item.body);
+    if (rc == 0 && feed->record_hlc > feed->own_hlc) {
+        feed->own_hlc = feed->record_hlc;
     }
     return rc;
 }

@@ -1,19 +1,22 @@
 /* What of a node's log goes to the archive, and in which form.
  *
- * Records whose newest stamp is of a life of this node go, others do not: whoever stamped them archives them. Beside them
+ * Records whose newest stamp is of a life of this node go, others do not: whoever stamped them archives them. Where they
+ * lie is noted, and where a node does not, its records are *taken* and go as well (archive_tails.h). Beside them
  * go those that came from another cluster's archive (ARCHIVE_ADOPTED_NODE), which nobody here stamped. Uses of
  * sessions (LOG_TOUCH), what left this node for others (LOG_DROP), and journals of renames do not go. A batch goes as its
  * items.
  *
  * A delta goes as it is only where what it builds on is in objects of this life of the node, all of it: where the session
  * went whole since the start, and nothing of it came from another node since. Else the session goes whole, as it is
- * now; and where it is not there any more, the delta does after all, as the best there is.
+ * now; and where it is not there any more, the delta does after all, as the best there is. A delta that is taken goes
+ * whole in any case.
  *
- * Use, for an object: archive_feed_begin(), archive_feed_record() for the records of one shard, then archive_feed_settle() of
- * that shard, and the same for the next shard.
+ * Use, for an object: archive_feed_begin(), then of each shard archive_feed_shard(), archive_feed_record() for its records,
+ * and archive_feed_settle().
  *
  * Memory: from the port: the positions of sessions that went whole, 8 to 22 bytes each and at most
- * ARCHIVE_FEED_BASES_MAX of them, and the deltas that wait to be settled. Threads: one at a time.
+ * ARCHIVE_FEED_BASES_MAX of them, the deltas that wait to be settled, and 32 bytes for each shard and other node of an
+ * object. Threads: one at a time.
  */
 #ifndef ARCHIVE_FEED_H
 #define ARCHIVE_FEED_H
@@ -48,10 +51,32 @@ struct archive_feed_source {
     int (*ask)(struct archive_feed_source *source, struct archive_feed_ask asks[], uint32_t count);
 };
 
+/* Where the log of a shard has something that another node stamped. */
+struct archive_feed_note {
+    uint32_t shard, node;
+    uint64_t first_lsn, last_lsn; /* The first such record, and the last. */
+    uint64_t newest_hlc;          /* Of their newest stamps. */
+};
+
+/* What a node stamped above this hlc is taken. */
+struct archive_feed_taken {
+    uint32_t node;
+    uint64_t hlc;
+};
+
 struct archive_feed {
     struct memory *memory;
     struct archive_writer *writer;
     uint32_t node;
+    const struct archive_feed_taken *taken; /* Set by archive_feed_begin(). */
+    uint32_t taken_count;
+    uint64_t taken_records; /* Of the object. */
+    struct buffer notes;    /* Of the object: struct archive_feed_note, packed... */
+    size_t notes_at;        /* ... and where those of this shard begin. */
+    uint32_t shard;
+    uint64_t own_lsn;
+    uint64_t own_hlc;           /* The newest stamp of this node in the shard's records... */
+    uint64_t record_hlc;        /* ... and in the one that is looked at. */
     struct position_set bases;  /* They went whole... */
     struct position_set others; /* ... and of these something came from elsewhere since. */
     struct buffer held;         /* Deltas that may not go as they are: struct held, packed... */
@@ -63,8 +88,13 @@ void archive_feed_init(struct archive_feed *feed, struct memory *memory,
                        struct archive_writer *writer, uint32_t node);
 void archive_feed_fini(struct archive_feed *feed);
 
-/* The writer has begun an object. `anew`: what went since the last one that is stored is not there. */
-void archive_feed_begin(struct archive_feed *feed, bool anew);
+/* The writer has begun an object. `anew`: what went since the last one that is stored is not there. `taken` stays the
+ * caller's, and must stay for as long as the object is made. */
+void archive_feed_begin(struct archive_feed *feed, bool anew,
+                        const struct archive_feed_taken taken[], uint32_t taken_count);
+
+/* What comes now is of this shard. Its own records before `own_lsn` are in the archive. */
+void archive_feed_shard(struct archive_feed *feed, uint32_t shard, uint64_t own_lsn);
 
 /* A record of the log, at `lsn`. Returns 0; -EFBIG: the object has no room for it; -EBADMSG: it is damaged, and left out;
  * -ENOMEM. */

@@ -96,8 +96,14 @@ static bool is_due(const struct archiver *archiver, uint64_t now_ms)
         bytes += behind(shard);
         wanted = wanted || shard->wanted > shard->archived;
     }
-    return bytes > 0 && (wanted || bytes >= archiver->settings.object_bytes ||
-                         now_ms - archiver->begun_ms >= archiver->settings.flush_ms);
+    return archiver->tails ||
+           (bytes > 0 && (wanted || bytes >= archiver->settings.object_bytes ||
+                          now_ms - archiver->begun_ms >= archiver->settings.flush_ms));
+}
+
+void archiver_tails(struct archiver *archiver, bool due)
+{
+    archiver->tails = due;
 }
 
 static bool must_keep(const struct archiver *archiver, uint64_t now_ms)

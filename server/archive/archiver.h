@@ -2,7 +2,8 @@
  *
  * The log of all shards is the queue (log_follow.h): what is durable of it and not archived yet goes out as one object at a
  * time. An object begins once one of these holds: a write waits for it; as much log as an object takes is there;
- * `flush_ms` have passed since the last one began, and there is any. The next one begins when the one before is stored,
+ * `flush_ms` have passed since the last one began, and there is any; something of other nodes is to go
+ * (archive_tails.h). The next one begins when the one before is stored,
  * so that objects lie there in the order of the log, without a gap, whatever is lost meanwhile; one that cannot be stored
  * is tried again, the same bytes, for as long as it takes. Nothing waits in memory but that object.
  *
@@ -103,6 +104,7 @@ struct archiver {
     bool anew;
     bool moved; /* Since it was kept. */
     bool ending;
+    bool tails; /* Some log is to be walked again. */
     uint64_t begun_ms, kept_ms, until_ms, pause_ms, store_ms;
     struct archiver_built built;
     uint64_t away_ms;               /* Since when it is; 0: it is not. */
@@ -120,6 +122,9 @@ void archiver_begin(struct archiver *archiver, uint32_t shard, uint64_t archived
 /* What is known of a shard's log: wanted <= durable <= appended, and none goes back. */
 void archiver_reach(struct archiver *archiver, uint32_t shard, uint64_t wanted, uint64_t durable,
                     uint64_t appended);
+
+/* Is some log that is archived to be walked again, for what others stamped? Then an object is due. */
+void archiver_tails(struct archiver *archiver, bool due);
 
 /* Do what is due. Returns in how many milliseconds to come again, if nothing happens before. */
 uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms);

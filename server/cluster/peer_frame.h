@@ -45,6 +45,7 @@ enum {
     X(PROPOSED, 22)                                                                                \
     X(JOIN, 23)                                                                                    \
     X(JOINED, 24)                                                                                  \
+    X(ARCHIVED, 25)                                                                                \
     X(FAR_REQUEST, 64)                                                                             \
     X(FAR_ANSWER, 65)                                                                              \
     X(PUBLISH, 80)                                                                                 \

@@ -9,6 +9,7 @@
  *   MAP        its epoch                 a map (map.h)
  *   PROPOSE    of the proposal           an entry (cluster_log.h), to the leader
  *   PROPOSED   of the proposal           u8 version (1), varint errno: the leader will never take it
+ *   ARCHIVED   0                         what the archive has (archive_tails.h); who does not know it passes over it
  *
  *   seed       u8 version (1), u64 index, u64 term, then a snapshot of Raft
  */

@@ -79,7 +79,11 @@ struct metrics_archive {
     char cause[256]; /* Why it was away the last time. */
     uint64_t away_for_ms;
     uint64_t behind_ms,
-        behind_bytes;    /* Of log that is not there yet: the age of the oldest, and how much. */
+        behind_bytes; /* Of log that is not there yet: the age of the oldest, and how much... */
+    uint64_t
+        others_ms; /* ... and that of what others stamped, and may not have archived; in `behind_ms`, too. */
+    uint32_t taken; /* Nodes for which this one archives. */
+    uint64_t taken_records;
     uint64_t kept_bytes; /* Of log that is kept for it alone. */
     uint64_t objects, records, raw_bytes, object_bytes;
     uint64_t failures, conflicts, gap_bytes, baseless;

@@ -287,7 +287,13 @@
       "the archive is there.",                                                                     \
       m->archive.based)                                                                            \
     X(belay_archive_rpo_seconds, GAUGE, NODE, "",                                                  \
-      "Age of the oldest write that is not archived yet.", (double)m->archive.behind_ms / 1e3)     \
+      "Age of the oldest write that is not archived yet: of this node, or of another one whose "   \
+      "copy is here.",                                                                             \
+      (double)m->archive.behind_ms / 1e3)                                                          \
+    X(belay_archive_taken_nodes, GAUGE, NODE, "",                                                  \
+      "Other nodes whose writes this one archives, as they are down or behind.", m->archive.taken) \
+    X(belay_archive_taken_records_total, COUNTER, NODE, "",                                        \
+      "Records of other nodes that this one archived in their place.", m->archive.taken_records)   \
     X(belay_archive_unarchived_bytes, GAUGE, NODE, "", "Log that is not archived yet.",            \
       m->archive.behind_bytes)                                                                     \
     X(belay_archive_kept_bytes, GAUGE, NODE, "",                                                   \

@@ -164,10 +164,12 @@ static json_t *archive_part(const struct metrics_archive *archive)
         return json_pack("{s:{s:s}}", "archive", "state", "off");
     }
     return json_pack("{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                     "s:o, s:o, s:o, s:o}}",
+                     "s:o, s:o, s:o, s:o, s:o, s:o, s:o}}",
                      "archive", "state", archive->away ? "degraded" : "ok", "url", archive->url,
                      "cause", archive->cause, "degraded_ms", number(archive->away_for_ms), "based",
-                     (int)archive->based, "rpo_ms", number(archive->behind_ms), "unarchived_bytes",
+                     (int)archive->based, "rpo_ms", number(archive->behind_ms), "others_ms",
+                     number(archive->others_ms), "taken_nodes", number(archive->taken),
+                     "taken_records", number(archive->taken_records), "unarchived_bytes",
                      number(archive->behind_bytes), "kept_bytes", number(archive->kept_bytes),
                      "objects", number(archive->objects), "checkpoints",
                      number(archive->checkpoints), "records", number(archive->records), "raw_bytes",

@@ -169,11 +169,19 @@ static int put_vector(struct shard_thread *thread, uint32_t slot, bool alone, st
                : seen_put(shard_seen(thread->shard), slot, to);
 }
 
+/* Whatever is stamped later is above it: later than what was, and of this millisecond or a later one. */
+static uint64_t stamped_hlc(const struct shard_thread *thread)
+{
+    uint64_t hlc = shard_hlc(thread->shard), before = hlc_of_ms(thread->now_ms) - 1;
+
+    return hlc > before ? hlc : before;
+}
+
 void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, bool ends)
 {
     uint32_t shards = thread->plane->options.shard_count;
     struct buffer *to = &basis->vectors;
-    bool alone = !was_clustered(thread);
+    bool alone = basis->slot_count > 0 && !was_clustered(thread);
     int rc = 0;
 
     basis->epoch = thread->table == NULL ? 0 : thread->table->table->epoch;
@@ -195,6 +203,7 @@ void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, 
         }
     }
     basis->lsn = thread->log.stats.lsn_appended;
+    basis->hlc = stamped_hlc(thread);
     basis->known = rc == 0 && !atomic_load(&thread->loads);
     if (ends && basis->known && thread->loader != NULL) {
         thread->log.port.seal(&thread->log.port);

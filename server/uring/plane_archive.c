@@ -95,6 +95,7 @@ int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_bas
     }
     rc = buffer_append(&basis->vectors, buffer_bytes(&mail->basis->vectors));
     basis->lsn = mail->basis->lsn;
+    basis->hlc = mail->basis->hlc;
     basis->epoch = mail->basis->epoch;
     basis->known = mail->basis->known;
     mail_free(mail);

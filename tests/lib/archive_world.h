@@ -306,6 +306,30 @@ static inline void world_flush(struct world *world, uint32_t at)
     world_put(world);
 }
 
+/* A node archives in the place of another one what it has of its sessions, as they are here. */
+static inline void world_take(struct world *world, uint32_t at, uint32_t from)
+{
+    struct world_node *node = &world->nodes[at];
+    struct record opened;
+
+    world_begin_object(world, ARCHIVE_LOG, node->actor, node->log_sequence + 1, 0);
+    for (uint32_t key = 0; key < WORLD_KEYS; key++) {
+        const struct archive_record record = {.kind = LOG_FULL,
+                                              .body = buffer_bytes(&node->records[key])};
+        if (record.body.size == 0) {
+            continue;
+        }
+        assert_int_equal(record_open(&opened, record.body, RECORD_FORMAT), 0);
+        if (opened.version.newest.actor.node == world->nodes[from].actor.node) {
+            assert_int_equal(archive_writer_add(&world->writer, &record, opened.version.newest), 0);
+        }
+    }
+    if (world->writer.records > 0) {
+        node->log_sequence++;
+        world_put(world);
+    }
+}
+
 enum { WORLD_ALL_KEYS = (1 << WORLD_KEYS) - 1 };
 
 /* A node archives what it has of the sessions of these bits (it owns no others). What it wrote before is in it. */

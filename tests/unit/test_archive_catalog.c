@@ -117,7 +117,13 @@ static void step(void)
             world_restart(&world, at);
         }
         break;
-    case 6:
+    case 6: {
+        uint32_t from = random_below(&world.random, WORLD_NODES);
+        if (at != from) {
+            world_take(&world, at, from);
+        }
+        break;
+    }
     case 7:
     case 8:
     case 9:
@@ -254,13 +260,29 @@ static void test_the_forgotten_stay_dead(void **unused)
     world_fini(&world);
 }
 
+/* The only gap of the archive as it is now. */
+static struct catalog_gap only_gap(void)
+{
+    struct archive_catalog catalog;
+    struct catalog_gap gap, none;
+    struct seen cover;
+    size_t at = 0;
+
+    catalog_init(&catalog, world.memory);
+    assert_int_equal(seen_init(&cover, world.memory, SLOT_COUNT), 0);
+    world_list(&world, &catalog);
+    assert_int_equal(catalog_load(&catalog, &world.port), 0);
+    assert_int_equal(catalog_plan(&catalog, &world.port, UINT64_MAX, &cover), 0);
+    assert_true(catalog_next_gap(&catalog, &at, &gap));
+    assert_false(catalog_next_gap(&catalog, &at, &none));
+    seen_fini(&cover);
+    catalog_fini(&catalog);
+    return gap;
+}
+
 /* A number that is missing is told, until a checkpoint that began later has what was in it. */
 static void test_gaps(void **unused)
 {
-    struct archive_catalog catalog;
-    struct catalog_gap gap;
-    struct seen cover;
-
     (void)unused;
     world_init(&world, 1);
     for (int i = 0; i < 5; i++) {
@@ -270,22 +292,40 @@ static void test_gaps(void **unused)
     }
     world.objects[1].removed = world.objects[2].removed = true;
     for (int checkpoints = 0; checkpoints <= 2; checkpoints++) {
-        size_t at = 0;
-        catalog_init(&catalog, world.memory);
-        assert_int_equal(seen_init(&cover, world.memory, SLOT_COUNT), 0);
-        world_list(&world, &catalog);
-        assert_int_equal(catalog_load(&catalog, &world.port), 0);
-        assert_int_equal(catalog_plan(&catalog, &world.port, UINT64_MAX, &cover), 0);
-        assert_true(catalog_next_gap(&catalog, &at, &gap));
+        const struct catalog_gap gap = only_gap();
         assert_int_equal(gap.actor.node, 1);
         assert_int_equal(gap.first, 2);
         assert_int_equal(gap.last, 3);
         assert_int_equal(gap.closed_hlc != 0, checkpoints == 2);
-        assert_false(catalog_next_gap(&catalog, &at, &gap));
-        seen_fini(&cover);
-        catalog_fini(&catalog);
         world_checkpoint(&world, 0, WORLD_ALL_KEYS);
     }
+    world_fini(&world);
+}
+
+/* What a node took of another one may be older than what it stamped itself before, and says nothing of that. */
+static void test_gap_before_what_was_taken(void **unused)
+{
+    (void)unused;
+    world_init(&world, 1);
+    world_write(&world, 1, 1, 1);
+    world_hear_all(&world);
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    for (int i = 0; i < 2; i++) {
+        world.now_ms++;
+        world_write(&world, 0, 0, i);
+        world_flush(&world, 0);
+    }
+    world.objects[world.object_count - 1].removed = true;
+    world_take(&world, 0, 1);
+    assert_int_equal(only_gap().first, 2);
+    assert_int_equal(only_gap().closed_hlc, 0);
+    world.now_ms++;
+    world_write(&world, 0, 0, 7);
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    assert_int_equal(only_gap().closed_hlc, 0);
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    assert_true(only_gap().closed_hlc != 0);
     world_fini(&world);
 }
 
@@ -351,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_logs_go_in_order),
         cmocka_unit_test(test_the_forgotten_stay_dead),
         cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_gap_before_what_was_taken),
         cmocka_unit_test(test_what_cannot_be_read),
         cmocka_unit_test(test_names_must_be_in_order),
     };

@@ -13,6 +13,8 @@ static struct archive_writer writer;
 static struct archive_feed feed;
 static struct kit kit; /* Of the session that is written. */
 static uint64_t lsn;
+static struct archive_feed_taken taken[2];
+static uint32_t taken_count;
 
 /* The shard that is asked. */
 static struct shard_world {
@@ -41,7 +43,7 @@ static void begin_object(bool anew)
         .name = {.kind = ARCHIVE_LOG, .actor = {NODE, 1}, .sequence = ++sequence}, .level = 1};
 
     archive_writer_begin(&writer, &options);
-    archive_feed_begin(&feed, anew);
+    archive_feed_begin(&feed, anew, taken, taken_count);
 }
 
 static int setup(void **state)
@@ -54,6 +56,7 @@ static int setup(void **state)
     kit.actor = (struct actor){NODE, 1};
     shard = (struct shard_world){.source = {on_ask}, .found = ARCHIVE_FEED_WHOLE};
     lsn = 0;
+    taken_count = 0;
     begin_object(true);
     return 0;
 }
@@ -207,6 +210,82 @@ static void test_others(void **state)
     check_object("F");
 }
 
+static const struct archive_feed_note *note_of(size_t index)
+{
+    assert_true((index + 1) * sizeof(struct archive_feed_note) <= feed.notes.size);
+    return (const struct archive_feed_note *)(const void *)feed.notes.data + index;
+}
+
+/* Where something of others lies is noted, shard by shard; and what this node stamped itself. */
+static void test_notes(void **state)
+{
+    (void)state;
+    archive_feed_shard(&feed, 3, 0);
+    write_as(own, "a");
+    uint64_t own_hlc = kit.written.stamp.hlc;
+    assert_int_equal(log_full(), 0);
+    for (int i = 0; i < 2; i++) {
+        write_as(other, "b");
+        assert_int_equal(log_delta(), 0);
+    }
+    assert_int_equal(feed.own_hlc, own_hlc);
+    assert_int_equal(feed.notes.size, sizeof(struct archive_feed_note));
+    assert_int_equal(note_of(0)->shard, 3);
+    assert_int_equal(note_of(0)->node, other.node);
+    assert_int_equal(note_of(0)->first_lsn, 200);
+    assert_int_equal(note_of(0)->last_lsn, 300);
+    assert_int_equal(note_of(0)->newest_hlc, kit.written.stamp.hlc);
+    archive_feed_shard(&feed, 4, 0);
+    assert_int_equal(feed.own_hlc, 0);
+    write_as(other, "c");
+    assert_int_equal(log_full(), 0);
+    write_as(adopted,
+             "d"); /* Of another cluster: it goes as if it were its own, and nobody waits for it. */
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(feed.notes.size, 2 * sizeof(struct archive_feed_note));
+    assert_int_equal(note_of(1)->shard, 4);
+    begin_object(false);
+    assert_int_equal(feed.notes.size, 0);
+}
+
+/* What a node that does not archive it stamped above some hlc: whole. What lies before it is this node's own, and there. */
+static void test_taken(void **state)
+{
+    (void)state;
+    write_as(other, "a");
+    taken[0] = (struct archive_feed_taken){9, 0};
+    taken[1] = (struct archive_feed_taken){other.node, kit.written.stamp.hlc};
+    taken_count = 2;
+    begin_object(false);
+    archive_feed_shard(&feed, 0, 700);
+    assert_int_equal(log_full(), 0); /* At LSN 100: not above it. */
+    write_as(own, "b");
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(log_record(LOG_BURY, buffer_bytes(&kit.record)), 0);
+    (void)settle();
+    assert_int_equal(feed.taken_records, 0);
+    check_object("");
+    write_as(other, "c");
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(log_record(LOG_BURY, buffer_bytes(&kit.record)), 0);
+    check_object("FB");
+    assert_int_equal(feed.taken_records, 2);
+    begin_object(false);
+    archive_feed_shard(&feed, 0, 700);
+    write_as(other, "d");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    assert_int_equal(shard.asked, 1);
+    assert_int_equal(feed.taken_records, 1);
+    check_object("F");
+    write_as(own,
+             "e"); /* LSN 700: it goes; and whole, as what another node stamped came in between. */
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    assert_int_equal(shard.asked, 2);
+    check_object("FF");
+}
+
 static void test_life_before(void **state)
 {
     (void)state;
@@ -280,6 +359,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_records_and_deltas_on_them, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delta_on_what_never_went, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_life_before, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_does_not_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch, setup, teardown),

@@ -162,6 +162,27 @@ static void test_at_once_where_wanted_or_large(void **state)
     assert_int_equal(world.builds, 3);
 }
 
+/* What others stamped is to go: at once, though there is nothing new. */
+static void test_tails(void **state)
+{
+    (void)state;
+    begin();
+    step(1);
+    archiver_tails(&world.archiver, true);
+    step(1);
+    assert_int_equal(world.builds, 1);
+    built(60, 100, 3); /* It came up to there. */
+    stored(0);
+    assert_int_equal(world.archived[0], 100);
+    step(1);
+    assert_int_equal(world.builds, 2);
+    built(100, 100, 0);
+    archiver_tails(&world.archiver, false);
+    step(1);
+    assert_int_equal(world.builds, 2);
+    assert_int_equal(world.keeps, 0);
+}
+
 /* What none of it goes out of needs no object. */
 static void test_nothing_of_it_goes(void **state)
 {
@@ -353,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flush_interval),
         cmocka_unit_test(test_at_once_where_wanted_or_large),
+        cmocka_unit_test(test_tails),
         cmocka_unit_test(test_nothing_of_it_goes),
         cmocka_unit_test(test_away_and_back),
         cmocka_unit_test(test_slow),

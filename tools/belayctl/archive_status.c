@@ -41,6 +41,15 @@ static void print_archive(const json_t *archive)
     printf("  not archived  %s of log, the oldest %s old\n",
            show_size(number_of(archive, "unarchived_bytes"), one, sizeof one),
            show_duration(number_of(archive, "rpo_ms"), two, sizeof two));
+    if (number_of(archive, "others_ms") > 0) {
+        printf("  of others     copies that may not be archived, the oldest %s old\n",
+               show_duration(number_of(archive, "others_ms"), one, sizeof one));
+    }
+    if (number_of(archive, "taken_nodes") > 0 || number_of(archive, "taken_records") > 0) {
+        printf("  in place of   %s nodes now; %s records\n",
+               show_count(number_of(archive, "taken_nodes"), one, sizeof one),
+               show_count(number_of(archive, "taken_records"), two, sizeof two));
+    }
     printf("  kept for it   %s of files of the log\n",
            show_size(number_of(archive, "kept_bytes"), one, sizeof one));
     printf("  stored        %s objects",

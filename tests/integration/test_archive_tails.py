@@ -1,0 +1,172 @@
+"""What a coordinator has not archived is archived by those that have copies of it: where it is lost with its disk, where it
+lives and its archive takes nothing, and where who has a copy started anew before it did."""
+
+import binascii
+import re
+import subprocess
+from contextlib import contextmanager
+
+from cases import run_cases
+from cluster import Cluster
+from daemon import Daemon, check, program, wait_for
+from native import Connection
+from redis_kit import Client, port_of
+
+ARCHIVE = 4
+
+
+class Archive:
+    """One archive for a cluster, which each node reaches by a way of its own: a link, which can be cut."""
+
+    def __init__(self, cluster, flush):
+        self.path = cluster.directory / "archive"
+        self.path.mkdir()
+        for node in cluster:
+            self.mend(node)
+            node.settings += [f"archive.url=file://{self.way(node)}", f"archive.flush={flush}"]
+
+    def way(self, node):
+        return node.directory / "way"
+
+    def mend(self, node):
+        self.way(node).unlink(missing_ok=True)
+        self.way(node).symlink_to(self.path)
+
+    def cut(self, node):
+        self.way(node).unlink()
+        self.way(node).write_text("in its place")
+
+    def keys(self):
+        """Of the records of all log objects."""
+        found = set()
+        for path in self.path.glob("*/log/*/*"):
+            if not path.name.startswith("."):
+                shown = subprocess.run([program("belayctl"), "archive", "cat", str(path)], check=True, stdout=subprocess.PIPE)
+                found.update(re.findall(r'^record .*key="(.*)"$', shown.stdout.decode(), re.MULTILINE))
+        return found
+
+
+@contextmanager
+def archiving(count, flush):
+    with Cluster(count) as cluster:
+        archive = Archive(cluster, flush)
+        yield cluster.start(), archive
+
+
+def status_of(node):
+    return node.ask("archive", "status")["archive"]
+
+
+def is_archived(node):
+    """All that was written at this node, or is a copy here."""
+    status = status_of(node)
+    return status["unarchived_bytes"] == 0 and status["rpo_ms"] == 0 and status["others_ms"] == 0
+
+
+def coordinators(cluster, keys):
+    """Key to the name of the node that coordinates it, by the map of the first one."""
+    runs = cluster[0].ask("ring")["runs"]
+    found = {}
+    for key in keys:
+        slot = binascii.crc_hqx(key.encode(), 0) % 16384
+        found[key] = next(run["owners"][0] for run in runs if run["first"] <= slot <= run["last"])
+    return found
+
+
+def write(node, keys):
+    """Each twice, so that the second time what changed of it is logged."""
+    with Client(port_of(node)) as client:
+        for field in ("first", "second"):
+            for key in keys:
+                check(client.ask("HSET", key, field, f"{field} of {key}" * 20) == 1, key)
+
+
+def check_restored(archive, keys):
+    """A fresh node gets all of them from the archive."""
+    with Daemon() as fresh:
+        fresh.start()
+        fresh.run("belayctl", "archive", "restore", "--from", f"file://{archive.path}")
+        with Client(port_of(fresh)) as client:
+            for key in keys:
+                wanted = [f"{field} of {key}".encode() * 20 for field in ("first", "second")]
+                check(client.ask("HMGET", key, "first", "second") == wanted, f"{key}: {client.ask('HGETALL', key)}")
+            check(client.ask("DBSIZE") >= len(keys), client.ask("DBSIZE"))
+
+
+def lose(node):
+    node.kill()
+    node.wipe()
+
+
+def test_lost_with_its_disk():
+    """A node dies before it has archived anything, and its disk is gone; then all others, once they say that all is archived.
+    Nothing is lost."""
+    with archiving(3, "500ms") as (cluster, archive):
+        lost = cluster[1]
+        archive.cut(lost)
+        keys = [f"k{number}" for number in range(300)]
+        write(cluster[0], keys)
+        its = [key for key, name in coordinators(cluster, keys).items() if name == lost.name]
+        check(len(its) > 30, its)
+        lose(lost)
+        others = cluster.running()
+        wait_for("all is archived", lambda: all(is_archived(node) for node in others))
+        check(sum(status_of(node)["taken_records"] for node in others) >= len(its), "they did that")
+        wait_for("metrics say so", lambda: f"\nbelay_archive_taken_records_total {status_of(others[0])['taken_records']}\n"
+                 in others[0].http("/metrics")[1])
+        for node in others:
+            lose(node)
+        check_restored(archive, keys)
+
+
+def test_behind():
+    """A node whose archive takes nothing lives on: what it stamps is archived by the others, until it does so itself."""
+    with archiving(2, "300ms") as (cluster, archive):
+        behind, other = cluster
+        archive.cut(behind)
+        keys = [f"k{number}" for number in range(60)]
+        write(other, keys)
+        its = {key for key, name in coordinators(cluster, keys).items() if name == behind.name}
+        check(len(its) > 10, its)
+        wait_for("it is taken", lambda: its <= archive.keys())
+        check(status_of(behind)["state"] == "degraded", status_of(behind))
+        wait_for("and all of it", lambda: is_archived(other))
+        write(other, [f"l{number}" for number in range(60)])  # What still comes of it as well.
+        wait_for("and all of that", lambda: {f"l{number}" for number in range(60)} <= archive.keys())
+        shown = other.run("belayctl", "archive", "status")
+        check("in place of" in shown, shown)
+        archive.mend(behind)
+        wait_for("it does it itself", lambda: status_of(behind)["state"] == "ok" and
+                 all(is_archived(node) and status_of(node)["taken_nodes"] == 0 for node in cluster))
+        check_restored(archive, keys)
+
+
+def test_start_of_who_has_the_copy():
+    """Who has copies has archived what it stamped itself, keeps that, and is killed, while the other one is lost with its disk:
+    it still finds what that one had not archived."""
+    with archiving(2, "1h") as (cluster, archive):
+        stays, lost = cluster
+        archive.cut(lost)
+        keys = [f"k{number}" for number in range(200)]
+        write(stays, keys)
+        found = coordinators(cluster, keys + [f"own{number}" for number in range(100)])
+        check(sum(found[key] == lost.name for key in keys) > 30, found)
+        own = next(key for key in found if key.startswith("own") and found[key] == stays.name)
+        marks = [path.read_bytes() for path in sorted(stays.data.rglob("archived"))]
+        with Connection(stays.native) as connection:
+            check(connection.put(own.encode(), b"1", ack=ARCHIVE).get(3) == ARCHIVE, "ack")
+        check(status_of(stays)["others_ms"] > 0, status_of(stays))
+        wait_for("how far it is, is kept",
+                 lambda: [path.read_bytes() for path in sorted(stays.data.rglob("archived"))] != marks)
+        check(not {key for key in keys if found[key] == lost.name} <= archive.keys(), "not all is archived yet")
+        lose(lost)
+        stays.kill()
+        stays.set("archive.flush", "300ms")
+        cluster.restart(stays)
+        wait_for("all is archived", lambda: status_of(stays)["objects"] > 0 and is_archived(stays))
+        lose(stays)
+        check_restored(archive, keys)
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
