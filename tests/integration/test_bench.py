@@ -246,7 +246,8 @@ def test_compare_measures_both():
     check(table[0][:5] == ["figure", "Belay", "Redis", "ratio", "aim"] and len(table) == 28, done.stdout)
     for figure, belay, redis, ratio, *_ in table[2:]:
         numbers = [float(re.match(r"[\d.,]+", cell)[0].replace(",", "")) for cell in (belay, redis)]
-        check(min(numbers) > 0 and re.fullmatch(r"\d+\.\d\d", ratio), (figure, belay, redis, ratio))
+        # Processor time comes in ticks: of a node that hardly ran in that time it is 0.
+        check((min(numbers) > 0 or "CPU" in figure) and re.fullmatch(r"\d+\.\d\d", ratio), (figure, belay, redis, ratio))
     check(sum(row[4].startswith("<=") and row[5] in ("ok", "MISSED") for row in table) == 8, done.stdout)
 
 
