@@ -2,6 +2,7 @@
 lives and its archive takes nothing, and where who has a copy started anew before it did."""
 
 import binascii
+import json
 import re
 import subprocess
 from contextlib import contextmanager
@@ -117,6 +118,34 @@ def test_lost_with_its_disk():
         for node in others:
             lose(node)
         check_restored(archive, keys)
+
+
+def test_lost_under_load():
+    """The same while clients write: what was acknowledged at lower levels before all was archived is there."""
+    with archiving(3, "500ms") as (cluster, archive):
+        lost = cluster[2]
+        record = cluster.directory / "record"
+        servers = ",".join(node.native for node in cluster)
+        with subprocess.Popen([program("belay-bench"), "run", "--server", servers, "--reads", "0", "--keys", "2000",
+                               "--connections", "8", "--rate", "1000", "--count", "5000", "--record", str(record),
+                               "--timeout-ms", "30000"], stdout=subprocess.DEVNULL) as load:
+            try:
+                wait_for("the load has begun, and is archived",
+                         lambda: all(status_of(node)["objects"] > 0 for node in cluster))
+                lose(lost)
+                check(load.wait(timeout=120) == 0, "the load")
+            finally:
+                load.kill()
+        others = cluster.running()
+        wait_for("all is archived", lambda: all(is_archived(node) for node in others))
+        check(sum(status_of(node)["taken_records"] for node in others) > 0, [status_of(node) for node in others])
+        for node in others:
+            lose(node)
+        with Daemon() as fresh:
+            fresh.start()
+            fresh.run("belayctl", "archive", "restore", "--from", f"file://{archive.path}")
+            said = json.loads(fresh.run("belay-bench", "audit", str(record), "--server", fresh.native, "--json"))
+            check(said["all"] == {"acked": 5000, "lost": 0, "stale": 0, "wrong": 0, "resurrected": 0}, said)
 
 
 def test_behind():
