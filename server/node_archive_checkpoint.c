@@ -12,6 +12,8 @@
 enum {
     SCAN_BYTES = 1024 * 1024, /* The store's checkpoint is held for so much at a time. */
     LOG_PART = 2,             /* One is due once so many times the data was archived as log, */
+    WAITS_MAX = 30,           /* For what slots have seen, a second each... */
+    AGAIN_MS = 600 * 1000,    /* ... and one that had to do without is made again after it. */
 };
 #define LOG_BYTES_MIN (UINT64_C(64) << 20) /* and this. */
 
@@ -42,6 +44,7 @@ static int base_shard(struct node_archive *archive, uint32_t shard)
         if (rc == 0 && (!basis.known || basis.epoch != side->epochs[shard])) {
             rc = -EAGAIN;
         }
+        side->missing += basis.missing;
         basis.first_slot += PLANE_BASIS_SLOTS;
     }
     side->vectors = basis.vectors;
@@ -68,8 +71,13 @@ static int base(struct node_archive *archive)
     int rc = 0;
 
     side->vectors.size = 0;
+    side->missing = 0;
     for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
         rc = base_shard(archive, i);
+    }
+    if (rc == 0 && side->missing > 0 && side->waited < WAITS_MAX) {
+        side->waited++; /* After a start it is known once these slots were compared. */
+        rc = -EAGAIN;
     }
     memset(side->slots, 0, sizeof side->slots);
     memset(side->damaged, 0, sizeof side->damaged);
@@ -270,13 +278,18 @@ static void on_store(struct checkpointer_port *port, uint64_t sequence, uint32_t
 static void on_made(struct checkpointer_port *port, uint64_t sequence)
 {
     struct node_archive *archive = archive_of(port);
+    struct archive_side *side = &archive->side;
+    bool whole = side->missing == 0 && !side->checkpointer.wanted;
 
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
-        archive->based[i] = archive->based[i] || !archive->side.checkpointer.wanted;
+        archive->based[i] = archive->based[i] || whole;
     }
+    side->waited = 0;
+    side->again_ms = side->missing == 0 ? 0 : now_ms() + AGAIN_MS;
     archive->archiver.moved = true; /* So that it is kept. */
     logger_write(archive->node->world.logger, LOG_LEVEL_INFO, "archive-checkpoint",
-                 LOG_NUMBER("sequence", sequence), LOG_NUMBER("parts", archive->side.part));
+                 LOG_NUMBER("sequence", sequence), LOG_NUMBER("parts", side->part),
+                 LOG_NUMBER("slots_missing", side->missing));
 }
 
 /* ---- Its steps ---- */
@@ -316,6 +329,10 @@ uint64_t archive_side_step(struct node_archive *archive)
     uint64_t archived = 0, data = 0;
 
     look_for_gaps(archive);
+    if (side->again_ms != 0 && now_ms() >= side->again_ms) {
+        side->again_ms = 0;
+        checkpointer_want(&side->checkpointer);
+    }
     if (side->checkpointer.state == CHECKPOINTER_RESTING && archive->archiver.away_ms != 0) {
         return 1000;
     }

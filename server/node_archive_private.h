@@ -26,6 +26,7 @@ struct archive_side {
     int begin_rc;
     uint64_t gap_bytes;   /* Of the archiver's, of which it was told. */
     uint64_t first_bytes; /* Of log that was archived at the start. */
+    uint64_t again_ms;    /* Another one is due then, as something was missing; 0: not. */
     uint64_t sequence, made_ms;
     uint32_t part;
     bool last;
@@ -35,6 +36,8 @@ struct archive_side {
     struct archive_writer writer;
     struct buffer vectors;    /* As plane_basis() has them, of all shards. */
     bool slots[SLOT_COUNT];   /* Those. */
+    uint32_t missing;         /* Of the node, that had none... */
+    uint32_t waited;          /* ... and so often it was waited for those. */
     bool damaged[SLOT_COUNT]; /* Something of these is, so that nothing is said of them. */
     uint64_t lsn[ARCHIVER_SHARDS_MAX], epochs[ARCHIVER_SHARDS_MAX];
     uint32_t shard;                 /* The next session is of this one... */

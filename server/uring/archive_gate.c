@@ -157,16 +157,21 @@ static bool was_clustered(const struct shard_thread *thread)
            thread->plane->options.actor.node != 1;
 }
 
-static int put_vector(struct shard_thread *thread, uint32_t slot, bool alone, struct buffer *to)
+/* Returns -ENOENT also where it is another's. */
+static int put_vector(struct shard_thread *thread, uint32_t slot, bool alone,
+                      struct plane_basis *basis)
 {
     const struct slot_table *table = thread->table == NULL ? NULL : thread->table->table;
 
     if (alone) {
-        return put_own(thread, to);
+        return put_own(thread, &basis->vectors);
     }
-    return table != NULL && table->owners[slot].nodes[0] != table->self
-               ? -ENOENT
-               : seen_put(shard_seen(thread->shard), slot, to);
+    if (table != NULL && table->owners[slot].nodes[0] != table->self) {
+        return -ENOENT;
+    }
+    int rc = seen_put(shard_seen(thread->shard), slot, &basis->vectors);
+    basis->missing += rc == -ENOENT;
+    return rc;
 }
 
 /* Whatever is stamped later is above it: later than what was, and of this millisecond or a later one. */
@@ -184,6 +189,7 @@ void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, 
     bool alone = basis->slot_count > 0 && !was_clustered(thread);
     int rc = 0;
 
+    basis->missing = 0;
     basis->epoch = thread->table == NULL ? 0 : thread->table->table->epoch;
     for (uint32_t i = 0; i < basis->slot_count && rc == 0; i++) {
         uint32_t slot = basis->first_slot + i;
@@ -193,7 +199,7 @@ void archive_gate_basis(struct shard_thread *thread, struct plane_basis *basis, 
             continue;
         }
         rc = buffer_append(to, bytes_of(head, sizeof head));
-        rc = rc != 0 ? rc : put_vector(thread, slot, alone, to);
+        rc = rc != 0 ? rc : put_vector(thread, slot, alone, basis);
         if (rc == -ENOENT) {
             to->size = at;
             rc = 0;

@@ -251,7 +251,9 @@ struct plane_basis {
         hlc; /* ... and all that was stamped here, which is at or below this; what will be is above. */
     uint64_t
         epoch; /* Of the slot table that the shard goes by: with another one slots may have left it. */
-    bool known; /* Else sessions are still being loaded: ask again. */
+    uint32_t
+        missing; /* Slots of which it is the primary, and does not know yet what it has seen. */
+    bool known;  /* Else sessions are still being loaded: ask again. */
 };
 
 enum { PLANE_BASIS_SLOTS = 1024 };

@@ -97,6 +97,7 @@ int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_bas
     basis->lsn = mail->basis->lsn;
     basis->hlc = mail->basis->hlc;
     basis->epoch = mail->basis->epoch;
+    basis->missing = mail->basis->missing;
     basis->known = mail->basis->known;
     mail_free(mail);
     return rc;

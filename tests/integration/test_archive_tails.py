@@ -37,14 +37,18 @@ class Archive:
         self.way(node).unlink()
         self.way(node).write_text("in its place")
 
-    def keys(self):
-        """Of the records of all log objects."""
+    def find(self, names, what):
+        """What matches in what `belayctl archive cat` says of the objects of such names."""
         found = set()
-        for path in self.path.glob("*/log/*/*"):
+        for path in self.path.glob(names):
             if not path.name.startswith("."):
                 shown = subprocess.run([program("belayctl"), "archive", "cat", str(path)], check=True, stdout=subprocess.PIPE)
-                found.update(re.findall(r'^record .*key="(.*)"$', shown.stdout.decode(), re.MULTILINE))
+                found.update(re.findall(what, shown.stdout.decode(), re.MULTILINE))
         return found
+
+    def keys(self):
+        """Of the records of all log objects."""
+        return self.find("*/log/*/*", r'^record .*key="(.*)"$')
 
 
 @contextmanager
@@ -195,6 +199,28 @@ def test_start_of_who_has_the_copy():
         wait_for("all is archived", lambda: status_of(stays)["objects"] > 0 and is_archived(stays))
         lose(stays)
         check_restored(archive, keys)
+
+
+def test_checkpoint_after_a_start():
+    """A node that starts does not know yet what its slots have seen; its first checkpoint waits until it does, and has all."""
+    with Cluster(2) as cluster:
+        cluster.start()
+        keys = [f"k{number}" for number in range(200)]
+        write(cluster[0], keys)
+        cluster.await_settled()
+        for node in (cluster[1], cluster[0]):
+            check(node.stop() == 0, f"{node.name} stops")
+        archive = Archive(cluster, "300ms")
+        alone = cluster[0]
+        for path in alone.data.rglob("seen"):
+            path.unlink()
+        alone.set("node.shards", 3)  # So all of it lies in checkpoints, and none in the log.
+        cluster.restart(alone)
+        wait_for("it is whole", lambda: status_of(alone)["based"], 60)
+        seen = archive.find("*/checkpoint/*/*/done", r"^seen slot=(\d+)")
+        check(len(seen) > 6000, len(seen))
+        found = archive.find("*/checkpoint/*/*/0*", r'^record .*key="(.*)"$')
+        check({key for key in keys if str(binascii.crc_hqx(key.encode(), 0) % 16384) in seen} <= found, found)
 
 
 if __name__ == "__main__":
