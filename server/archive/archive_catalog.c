@@ -272,8 +272,13 @@ static int plan_checkpoint(const struct archive_catalog *catalog, struct catalog
     struct archive_reader *reader = NULL;
 
     int rc = port->open(port, &name, checkpoint->done_size, &reader);
+    if (is_passed_over(rc)) { /* It could be opened before: somebody removes it. */
+        checkpoint->rc = rc;
+        checkpoint->whole = false;
+        return 0;
+    }
     if (rc != 0) {
-        return rc; /* It could be opened before. */
+        return rc;
     }
     checkpoint->needed = adds_to(reader, cover);
     return checkpoint->needed ? join(cover, reader) : 0;

@@ -366,6 +366,33 @@ static void test_what_cannot_be_read(void **unused)
     world_fini(&world);
 }
 
+/* A checkpoint that another round of retention removes meanwhile is none any more. */
+static void test_what_is_removed_meanwhile(void **unused)
+{
+    struct archive_catalog catalog;
+    struct seen cover;
+
+    (void)unused;
+    world_init(&world, 1);
+    world_write(&world, 0, 0, 1);
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    catalog_init(&catalog, world.memory);
+    world_list(&world, &catalog);
+    assert_int_equal(catalog_load(&catalog, &world.port), 0);
+    assert_true(catalog.checkpoints[0].whole);
+    for (uint32_t i = 0; i < world.object_count; i++) {
+        world.objects[i].removed |= world.objects[i].name.kind != ARCHIVE_LOG;
+    }
+    assert_int_equal(seen_init(&cover, world.memory, SLOT_COUNT), 0);
+    assert_int_equal(catalog_plan(&catalog, &world.port, UINT64_MAX, &cover), 0);
+    assert_false(catalog.checkpoints[0].whole || catalog.checkpoints[0].needed);
+    assert_int_equal(catalog.checkpoints[0].rc, -ENOENT);
+    assert_true(catalog.logs[0].needed);
+    seen_fini(&cover);
+    catalog_fini(&catalog);
+    world_fini(&world);
+}
+
 static void test_names_must_be_in_order(void **unused)
 {
     struct archive_catalog catalog;
@@ -393,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_gap_before_what_was_taken),
         cmocka_unit_test(test_what_cannot_be_read),
+        cmocka_unit_test(test_what_is_removed_meanwhile),
         cmocka_unit_test(test_names_must_be_in_order),
     };
 
