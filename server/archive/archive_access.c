@@ -127,7 +127,11 @@ int access_get(struct archive_access *access, const char *name, uint64_t offset,
     struct object_call call = {
         .op = OBJECT_GET, .name = name, .offset = offset, .bytes_max = size, .part = true};
 
-    int rc = wait_for(access, &call, &waiting);
+    int rc = access_take_ahead(access, name, offset, size, to);
+    if (rc != 0) {
+        return rc == 1 ? 0 : rc;
+    }
+    rc = wait_for(access, &call, &waiting);
     if (rc == 0 && to->size != size) {
         snprintf(access->text, sizeof access->text, "%s ends too early", name);
         return -EBADMSG;
@@ -204,11 +208,26 @@ const char *access_error(int rc)
 
 /* ---- Opening objects ---- */
 
+static uint64_t tail_of(uint64_t size)
+{
+    return size < ARCHIVE_TAIL_BYTES ? size : ARCHIVE_TAIL_BYTES;
+}
+
+int access_expect_open(struct archive_access *access, const struct archive_name *name,
+                       uint64_t size)
+{
+    const uint64_t tail = tail_of(size);
+    char text[ARCHIVE_NAME_BYTES];
+
+    archive_name_put(text, name);
+    return access_expect(access, text, size - tail, tail);
+}
+
 static int open_object(struct catalog_port *port, const struct archive_name *name, uint64_t size,
                        struct archive_reader **reader)
 {
     struct archive_access *access = (struct archive_access *)port;
-    uint64_t tail = size < ARCHIVE_TAIL_BYTES ? size : ARCHIVE_TAIL_BYTES;
+    uint64_t tail = tail_of(size);
     char text[ARCHIVE_NAME_BYTES];
     int rc;
 
@@ -269,6 +288,7 @@ int access_open(struct archive_access *access, const struct archive_place *place
 
 void access_close(struct archive_access *access)
 {
+    access_expect_nothing(access);
     object_store_destroy(access->store);
     uv_run(&access->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&access->loop);
@@ -346,7 +366,14 @@ int access_catalog(struct archive_access *access, const uint8_t cluster[CLUSTER_
         archive_name_prefix(prefix, ARCHIVE_PART, cluster, any);
         rc = access_list(access, prefix, take_name, &listing);
     }
+    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        const struct archive_name name = catalog_done_name(catalog, checkpoint);
+        rc = checkpoint->done_size == 0 ? 0
+                                        : access_expect_open(access, &name, checkpoint->done_size);
+    }
     rc = rc != 0 ? rc : catalog_load(catalog, &access->port);
+    access_expect_nothing(access);
     if (rc != 0) {
         catalog_fini(catalog);
     }

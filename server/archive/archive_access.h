@@ -16,7 +16,13 @@
 #include "archive_place.h"
 #include "object_store.h"
 
-enum { ACCESS_TEXT_BYTES = OBJECT_TEXT_BYTES + 128 };
+enum {
+    ACCESS_TEXT_BYTES = OBJECT_TEXT_BYTES + 128,
+    ACCESS_AHEAD_CALLS = 8,                /* So many reads are under way ahead, at most... */
+    ACCESS_AHEAD_BYTES = 32 * 1024 * 1024, /* ... of so many bytes, or one. */
+};
+
+struct access_part;
 
 struct archive_access {
     struct catalog_port port; /* Opens objects with `reader`. First, so that it leads back here. */
@@ -28,6 +34,10 @@ struct archive_access {
     struct buffer bytes; /* The end of the object that was opened last... */
     uint64_t bytes_at;   /* ... from this offset on. */
     uint64_t bytes_read;
+    struct access_part *ahead, **ahead_end; /* What is expected to be read next, in that order. */
+    uint32_t ahead_calls;                   /* Of these, under way. */
+    uint64_t
+        ahead_bytes; /* Of those under way, and of those that have come and nobody has asked for. */
     const atomic_bool *stops; /* Where it is not NULL: calls end with -ECANCELED once it is set. */
     char text[ACCESS_TEXT_BYTES]; /* Why the last call failed, for a person. */
 };
@@ -51,6 +61,23 @@ int access_first(struct archive_access *access, const char *after, char *name, s
  * object_store.h has them; with `text` set. */
 int access_get(struct archive_access *access, const char *name, uint64_t offset, uint64_t size,
                struct buffer *to);
+
+/* So much of an object will be asked for with access_get(), next after what was said before: it is read ahead, several at
+ * a time (access_ahead.c). What is not asked for in the end, as something behind it is, is forgotten. Returns 0 or
+ * -ENOMEM. */
+int access_expect(struct archive_access *access, const char *name, uint64_t offset, uint64_t size);
+
+/* The same for opening an object through the port. */
+int access_expect_open(struct archive_access *access, const struct archive_name *name,
+                       uint64_t size);
+
+/* Nothing of what was expected will be asked for. */
+void access_expect_nothing(struct archive_access *access);
+
+/* Private to the access: what was read ahead, in the place of what is in `to`, waiting for it. Returns 1; 0: this is not
+ * expected, or could not be read: it is to be asked for; -ECANCELED: `stops`. */
+int access_take_ahead(struct archive_access *access, const char *name, uint64_t offset,
+                      uint64_t size, struct buffer *to);
 
 /* Read `count` blocks, from the first on, of the object that was opened last, as stored: blocks[first] begins where
  * `stored` does, which lies in `to`, or in what the opening read, until the next call. Returns as access_get(). */

@@ -274,6 +274,10 @@ void archive_reader_fini(struct archive_reader *reader);
 int archive_reader_open(struct archive_reader *reader, struct bytes tail, uint64_t object_bytes,
                         uint64_t *tail_bytes);
 
+/* What it takes to read the blocks of an open object, in `blocks`, which is the caller's to end as a reader: some 40 bytes for
+ * each block. The keys of the reader it needs no more. Returns 0 or -ENOMEM. */
+int archive_reader_keep_blocks(const struct archive_reader *reader, struct archive_reader *blocks);
+
 /* Is this, the object's first ARCHIVE_HEADER_BYTES, what the trailer says it is? For who verifies. Returns 0;
  * -EBADMSG. */
 int archive_reader_check_header(const struct archive_reader *reader, struct bytes first);

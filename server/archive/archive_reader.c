@@ -128,6 +128,28 @@ int archive_reader_open(struct archive_reader *reader, struct bytes tail, uint64
     return rc;
 }
 
+int archive_reader_keep_blocks(const struct archive_reader *reader, struct archive_reader *blocks)
+{
+    struct memory *memory = reader->memory;
+    const size_t bytes = reader->block_count * sizeof *reader->blocks;
+    struct archive_block *copy = bytes == 0 ? NULL : memory->resize(memory, NULL, 0, bytes);
+
+    if (bytes > 0 && copy == NULL) {
+        return -ENOMEM;
+    }
+    if (bytes > 0) {
+        memcpy(copy, reader->blocks, bytes);
+    }
+    *blocks = *reader;
+    blocks->keys = NULL;
+    blocks->blocks = copy;
+    blocks->slots = NULL;
+    blocks->shards = NULL;
+    blocks->slot_count = blocks->shard_count = 0;
+    blocks->footer = blocks->spans = (struct buffer){.memory = memory};
+    return 0;
+}
+
 int archive_reader_check_header(const struct archive_reader *reader, struct bytes first)
 {
     return bytes_equal(first, bytes_of(reader->header_bytes, ARCHIVE_HEADER_BYTES)) ? 0 : -EBADMSG;

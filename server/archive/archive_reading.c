@@ -41,10 +41,10 @@ static int no_memory(struct archive_reading *reading)
 static void drop_objects(struct archive_reading *reading)
 {
     for (size_t i = 0; i < reading->object_count; i++) {
-        free(reading->objects[i].blocks);
+        archive_reader_fini(&reading->objects[i].blocks);
     }
     reading->object_count = 0;
-    reading->total_bytes = 0;
+    reading->total_bytes = reading->spread_bytes = 0;
     memset(reading->weights, 0, sizeof reading->weights);
 }
 
@@ -53,6 +53,7 @@ static void weigh(struct archive_reading *reading, const struct archive_block *b
     uint32_t slots = (uint32_t)block->last_slot - block->first_slot + 1;
 
     reading->total_bytes += block->raw_size;
+    reading->spread_bytes += (uint64_t)block->raw_size * slots / SLOT_COUNT;
     for (uint32_t slot = block->first_slot; slot <= block->last_slot; slot++) {
         reading->weights[slot] += block->raw_size / slots;
     }
@@ -79,64 +80,65 @@ static int add_object(struct archive_reading *reading, const struct archive_name
     if (rc != 0) {
         return rc;
     }
-    struct archive_block *blocks = malloc((reader->block_count + 1) * sizeof *blocks);
-    if (blocks == NULL) {
+    struct reading_object *object = &reading->objects[reading->object_count];
+    *object = (struct reading_object){.name = *name, .checkpoint = checkpoint};
+    if (archive_reader_keep_blocks(reader, &object->blocks) != 0) {
         return no_memory(reading);
     }
-    memcpy(blocks, reader->blocks, reader->block_count * sizeof *blocks);
-    reading->objects[reading->object_count++] = (struct reading_object){
-        .name = *name,
-        .size = size,
-        .checkpoint = checkpoint,
-        .block_count = reader->block_count,
-        .blocks = blocks,
-    };
-    for (uint32_t i = 0; i < reader->block_count; i++) {
-        weigh(reading, &blocks[i]);
+    reading->object_count++;
+    for (uint32_t i = 0; i < object->blocks.block_count; i++) {
+        weigh(reading, &object->blocks.blocks[i]);
     }
     return 0;
 }
 
-/* The size of a part, which the catalog does not keep. Returns 0; -ENOENT. */
-struct wanted_part {
-    const char *name;
-    uint64_t size;
+/* The sizes of a checkpoint's parts, which the catalog does not keep; 0: it is not there. */
+struct part_sizes {
+    uint64_t *sizes;
+    uint32_t count;
 };
 
-static int find_size(void *context, const char *name, uint64_t size)
+static int take_size(void *context, const char *name, uint64_t size)
 {
-    struct wanted_part *wanted = context;
+    const struct part_sizes *parts = context;
+    struct archive_name parsed;
 
-    if (strcmp(name, wanted->name) != 0) {
-        return 0;
+    if (archive_name_parse(name, &parsed) == 0 && parsed.kind == ARCHIVE_PART &&
+        parsed.part < parts->count) {
+        parts->sizes[parsed.part] = size;
     }
-    wanted->size = size;
-    return 1;
+    return 0;
 }
 
-static int add_part(struct archive_reading *reading, const struct archive_name *name,
-                    uint32_t checkpoint)
+static int list_parts(struct archive_reading *reading, const struct catalog_checkpoint *checkpoint,
+                      struct part_sizes *parts)
 {
+    const struct archive_name name = catalog_part_name(reading->catalog, checkpoint, 0);
     char text[ARCHIVE_NAME_BYTES];
-    struct wanted_part wanted = {.name = text};
 
-    archive_name_put(text, name);
-    int rc = access_list(reading->access, text, find_size, &wanted);
-    if (rc < 0) {
-        return rc;
+    archive_name_put(text, &name);
+    strrchr(text, '/')[1] = '\0';
+    int rc = access_list(reading->access, text, take_size, parts);
+    for (uint32_t part = 0; part < parts->count && rc == 0; part++) {
+        const struct archive_name next = catalog_part_name(reading->catalog, checkpoint, part);
+        rc = parts->sizes[part] == 0
+                 ? 0
+                 : access_expect_open(reading->access, &next, parts->sizes[part]);
     }
-    return rc == 0 ? -ENOENT : add_object(reading, name, wanted.size, checkpoint);
+    return rc == -ENOMEM ? no_memory(reading) : rc;
 }
 
-/* The parts of a checkpoint. Returns 0; -EAGAIN: it is damaged, which is new; as above. */
-static int add_checkpoint(struct archive_reading *reading, size_t index)
+/* Its parts that can be opened. Returns 0, with `broken` set where one cannot; as the port; -ENOMEM. */
+static int add_parts(struct archive_reading *reading, size_t index, const struct part_sizes *parts)
 {
-    struct catalog_checkpoint *checkpoint = &reading->catalog->checkpoints[index];
-    bool was_broken = reading->broken[index];
+    const bool was_broken = reading->broken[index];
 
-    for (uint32_t part = 0; part < checkpoint->parts; part++) {
-        const struct archive_name name = catalog_part_name(reading->catalog, checkpoint, part);
-        int rc = add_part(reading, &name, was_broken ? STATE_LOG : (uint32_t)index);
+    for (uint32_t part = 0; part < parts->count; part++) {
+        const struct archive_name name =
+            catalog_part_name(reading->catalog, &reading->catalog->checkpoints[index], part);
+        int rc = parts->sizes[part] == 0 ? -ENOENT
+                                         : add_object(reading, &name, parts->sizes[part],
+                                                      was_broken ? STATE_LOG : (uint32_t)index);
         if (rc != 0 && !is_damage(rc)) {
             return rc;
         }
@@ -145,9 +147,43 @@ static int add_checkpoint(struct archive_reading *reading, size_t index)
             reading->broken[index] = true;
         }
     }
-    if (reading->broken[index] && !was_broken) {
+    return 0;
+}
+
+/* The parts of a checkpoint. Returns 0; -EAGAIN: it is damaged, which is new; as above. */
+static int add_checkpoint(struct archive_reading *reading, size_t index)
+{
+    struct catalog_checkpoint *checkpoint = &reading->catalog->checkpoints[index];
+    const bool was_broken = reading->broken[index];
+    struct part_sizes parts = {.count = checkpoint->parts};
+
+    parts.sizes = calloc((size_t)parts.count + 1, sizeof *parts.sizes);
+    if (parts.sizes == NULL) {
+        return no_memory(reading);
+    }
+    int rc = list_parts(reading, checkpoint, &parts);
+    rc = rc != 0 ? rc : add_parts(reading, index, &parts);
+    free(parts.sizes);
+    access_expect_nothing(reading->access);
+    if (rc == 0 && reading->broken[index] && !was_broken) {
         checkpoint->whole = false; /* The plan does without it. */
         return -EAGAIN;
+    }
+    return rc;
+}
+
+/* Log objects will be opened: those that are needed, or all. Returns 0 or -ENOMEM. */
+static int expect_logs(struct archive_reading *reading, bool all)
+{
+    const struct archive_catalog *catalog = reading->catalog;
+
+    for (size_t i = 0; i < catalog->log_count; i++) {
+        const struct catalog_log *log = &catalog->logs[i];
+        const struct archive_name name = catalog_log_name(catalog, log);
+        if ((all || (log->needed && log->rc == 0)) &&
+            access_expect_open(reading->access, &name, log->size) != 0) {
+            return no_memory(reading);
+        }
     }
     return 0;
 }
@@ -163,6 +199,7 @@ static int collect(struct archive_reading *reading)
             rc = add_checkpoint(reading, i);
         }
     }
+    rc = rc != 0 ? rc : expect_logs(reading, false);
     for (size_t i = 0; i < catalog->log_count && rc == 0; i++) {
         const struct catalog_log *log = &catalog->logs[i];
         if (log->needed && log->rc == 0) {
@@ -170,6 +207,7 @@ static int collect(struct archive_reading *reading)
             rc = add_object(reading, &name, log->size, STATE_LOG);
         }
     }
+    access_expect_nothing(reading->access);
     return rc;
 }
 
@@ -185,7 +223,10 @@ static int plan(struct archive_reading *reading)
         if (rc != 0) {
             return no_memory(reading);
         }
-        rc = catalog_plan(catalog, &reading->access->port, reading->as_of_hlc, &cover);
+        rc = expect_logs(reading, true);
+        rc = rc != 0 ? rc
+                     : catalog_plan(catalog, &reading->access->port, reading->as_of_hlc, &cover);
+        access_expect_nothing(reading->access);
         seen_fini(&cover);
         rc = rc != 0 ? rc : collect(reading);
     } while (rc == -EAGAIN);
@@ -241,6 +282,13 @@ void reading_close(struct archive_reading *reading)
     reading->broken = NULL;
 }
 
+uint64_t reading_range_bytes(const struct archive_reading *reading, uint64_t least, uint64_t most)
+{
+    uint64_t bytes = reading->spread_bytes;
+
+    return bytes < least ? least : bytes > most ? most : bytes;
+}
+
 uint16_t reading_range(const struct archive_reading *reading, uint16_t first, uint64_t bytes_max)
 {
     uint64_t bytes = reading->weights[first];
@@ -256,14 +304,14 @@ uint16_t reading_range(const struct archive_reading *reading, uint16_t first, ui
 
 /* The records of a block that are of the range. Returns 0; -EBADMSG; -ENOMEM. */
 static int take_block(struct archive_reading *reading, const struct reading_object *object,
-                      struct archive_reader *reader, uint32_t block, struct bytes stored,
-                      uint16_t first, uint16_t last, struct archive_state *state)
+                      uint32_t block, uint16_t first, uint16_t last, struct archive_state *state)
 {
+    const struct archive_reader *reader = &object->blocks;
     struct archive_record record;
     struct archive_walk walk;
     bool damaged = false;
 
-    int rc = archive_reader_block(reader, block, stored, &reading->raw);
+    int rc = archive_reader_block(reader, block, buffer_bytes(&reading->stored), &reading->raw);
     if (rc != 0) {
         return rc;
     }
@@ -294,42 +342,45 @@ static int on_damage(struct archive_reading *reading, const struct reading_objec
     return -EAGAIN;
 }
 
-/* Returns whether any block of it has slots of the range. */
-static bool has_slots(const struct reading_object *object, uint16_t first, uint16_t last)
+/* All blocks of the range will be read, object by object. Returns 0 or -ENOMEM. */
+static int expect_blocks(struct archive_reading *reading, uint16_t first, uint16_t last)
 {
-    for (uint32_t i = 0; i < object->block_count; i++) {
-        if (object->blocks[i].first_slot <= last && object->blocks[i].last_slot >= first) {
-            return true;
+    char name[ARCHIVE_NAME_BYTES];
+    uint32_t from = 0;
+
+    for (size_t i = 0; i < reading->object_count; i++) {
+        const struct reading_object *object = &reading->objects[i];
+        uint32_t count = archive_reader_blocks(&object->blocks, first, last, &from);
+        archive_name_put(name, &object->name);
+        for (uint32_t block = from; block < from + count; block++) {
+            const struct archive_block *wanted = &object->blocks.blocks[block];
+            if (access_expect(reading->access, name, wanted->offset, wanted->size) != 0) {
+                return no_memory(reading);
+            }
         }
     }
-    return false;
+    return 0;
 }
 
 static int take_object(struct archive_reading *reading, const struct reading_object *object,
                        uint16_t first, uint16_t last, struct archive_state *state)
 {
-    struct archive_access *access = reading->access;
-    struct archive_reader *reader = NULL;
-    uint32_t from = 0;
+    char name[ARCHIVE_NAME_BYTES];
+    uint32_t from = 0, count = archive_reader_blocks(&object->blocks, first, last, &from);
 
-    if (!has_slots(object, first, last)) {
-        return 0;
-    }
-    int rc = access->port.open(&access->port, &object->name, object->size, &reader);
-    if (rc != 0) {
-        return is_damage(rc) ? on_damage(reading, object, rc, 0, LAST_SLOT) : rc;
-    }
-    uint32_t count = archive_reader_blocks(reader, first, last, &from);
+    archive_name_put(name, &object->name);
     for (uint32_t i = from; i < from + count; i++) {
-        struct bytes stored;
-        rc = access_blocks(access, i, 1, &reading->stored, &stored);
-        rc = rc != 0 ? rc : take_block(reading, object, reader, i, stored, first, last, state);
+        const struct archive_block *block = &object->blocks.blocks[i];
+        int rc = access_get(reading->access, name, block->offset, block->size, &reading->stored);
+        rc = rc != 0 ? rc : take_block(reading, object, i, first, last, state);
+        if (rc == -ENOENT) {
+            return on_damage(reading, object, rc, 0, LAST_SLOT);
+        }
         if (rc != 0 && !is_damage(rc)) {
             return rc;
         }
         if (rc != 0) {
-            rc = on_damage(reading, object, rc, reader->blocks[i].first_slot,
-                           reader->blocks[i].last_slot);
+            rc = on_damage(reading, object, rc, block->first_slot, block->last_slot);
         }
         if (rc != 0) {
             return rc;
@@ -368,15 +419,17 @@ static int take_all(struct archive_reading *reading, uint16_t first, uint16_t la
     int rc = 0;
 
     archive_state_clear(state);
-    for (size_t i = 0; i < reading->object_count && rc == 0; i++) {
-        rc = take_object(reading, &reading->objects[i], first, last, state);
-    }
     for (uint32_t i = 0; i < reading->catalog->checkpoint_count && rc == 0; i++) {
         const struct catalog_checkpoint *checkpoint = &reading->catalog->checkpoints[i];
         if (checkpoint->needed && !reading->broken[i]) {
             rc = take_vectors(reading, i, first, last, state);
         }
     }
+    rc = rc != 0 ? rc : expect_blocks(reading, first, last);
+    for (size_t i = 0; i < reading->object_count && rc == 0; i++) {
+        rc = take_object(reading, &reading->objects[i], first, last, state);
+    }
+    access_expect_nothing(reading->access);
     return rc != 0 ? rc : archive_state_finish(state);
 }
 

@@ -4,7 +4,9 @@
  * what has ended, and what it covered is looked for in the logs and in older checkpoints; so the plan is then made
  * anew without it, and what is left of it is read beside the rest.
  *
- * Memory: malloc(), some 40 bytes for each block of a needed object. Threads: the access'.
+ * Blocks are read ahead (archive_access.h), and objects opened but once for all ranges.
+ *
+ * Memory: malloc(), some 40 bytes for each block of a needed object and 600 for the object. Threads: the access'.
  */
 #ifndef ARCHIVE_READING_H
 #define ARCHIVE_READING_H
@@ -15,11 +17,9 @@
 /* An object with records. Private, as the rest. */
 struct reading_object {
     struct archive_name name;
-    uint64_t size;
     uint32_t
         checkpoint; /* Its index in the catalog; STATE_LOG: of a log, or of one that is damaged. */
-    uint32_t block_count;
-    struct archive_block *blocks;
+    struct archive_reader blocks;
 };
 
 struct archive_reading {
@@ -35,6 +35,7 @@ struct archive_reading {
     struct buffer stored, raw;
     struct buffer lines;          /* What was told. */
     uint64_t total_bytes;         /* Read: raw bytes that are to be read, in all. */
+    uint64_t spread_bytes;        /* Raw bytes of as many slots as a block has. */
     uint64_t told;                /* Read: how much was told to be damaged. */
     uint64_t weights[SLOT_COUNT]; /* Raw bytes of each slot, about. */
 };
@@ -48,6 +49,10 @@ int reading_open(struct archive_reading *reading, struct archive_access *access,
                                  uint16_t first_slot, uint16_t last_slot),
                  void *context);
 void reading_close(struct archive_reading *reading);
+
+/* How many raw bytes a range should have, between these two. A block is read for each range that it has slots of: with less
+ * than what as many slots have as a block has, all is read several times. */
+uint64_t reading_range_bytes(const struct archive_reading *reading, uint64_t least, uint64_t most);
 
 /* The last slot of a range that begins with `first` and has about so many raw bytes, or one slot. */
 uint16_t reading_range(const struct archive_reading *reading, uint16_t first, uint64_t bytes_max);

@@ -123,9 +123,12 @@ static int make_room(struct archive_state *state)
     return 0;
 }
 
-/* The entry of a key, made where there is none. Returns 0 or -ENOMEM. */
-static int take_entry(struct archive_state *state, struct bytes key, struct state_entry **found)
+/* The entry of a key. Where there is none it is made with this record, or with the key alone where that is empty. Returns 0,
+ * or 1: it was made; -ENOMEM. */
+static int take_entry(struct archive_state *state, struct bytes key, struct bytes record,
+                      struct state_entry **found)
 {
+    const struct bytes kept = record.size > 0 ? record : key;
     uint64_t position = keeper_position(0, key);
 
     int rc = make_room(state);
@@ -133,23 +136,30 @@ static int take_entry(struct archive_state *state, struct bytes key, struct stat
         return rc;
     }
     size_t place = place_of(state, position, key);
-    if (state->table[place] == 0) {
-        uint8_t *copy = state->memory->resize(state->memory, NULL, 0, key.size);
+    bool made = state->table[place] == 0;
+    if (made) {
+        uint8_t *copy = state->memory->resize(state->memory, NULL, 0, kept.size);
         if (copy == NULL) {
             return -ENOMEM;
         }
-        memcpy(copy, key.data, key.size);
-        state->entries[state->entry_count++] = (struct state_entry){
+        memcpy(copy, kept.data, kept.size);
+        struct state_entry *entry = &state->entries[state->entry_count++];
+        *entry = (struct state_entry){
             .position = position,
-            .key = copy,
-            .key_size = (uint32_t)key.size,
             .held = {.memory = state->memory},
             .known = {.memory = state->memory},
         };
+        if (record.size > 0) {
+            entry->record = copy;
+            entry->record_size = (uint32_t)record.size;
+        } else {
+            entry->key = copy;
+            entry->key_size = (uint32_t)key.size;
+        }
         state->table[place] = (uint32_t)state->entry_count;
     }
     *found = &state->entries[state->table[place] - 1];
-    return 0;
+    return made;
 }
 
 /* Put a record in the place of what the entry has; its own key is not needed beside it. Returns 0 or -ENOMEM. */
@@ -205,14 +215,17 @@ static int add_whole(struct archive_state *state, struct bytes record, uint32_t 
     if (rc != 0 || (state->wants != NULL && !state->wants(state->context, session_key(record)))) {
         return rc;
     }
-    rc = take_entry(state, session_key(record), &entry);
+    rc = take_entry(state, session_key(record), record, &entry);
     if (rc == 0 && entry->record == NULL) {
         rc = set_record(state, entry, record);
     } else if (rc == 0) {
         rc = session_merge(record_of(entry), record, &state->work);
         rc = rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
     }
-    return rc == 0 && checkpoint != STATE_LOG ? note_births(entry, record, checkpoint) : rc;
+    if (rc < 0) {
+        return rc;
+    }
+    return checkpoint == STATE_LOG ? 0 : note_births(entry, record, checkpoint);
 }
 
 /* Returns 0; -ESTALE: its base is not here. */
@@ -241,8 +254,8 @@ static int add_delta(struct archive_state *state, struct bytes delta)
     if (rc != 0 || (state->wants != NULL && !state->wants(state->context, session_key(delta)))) {
         return rc;
     }
-    rc = take_entry(state, session_key(delta), &entry);
-    rc = rc != 0 ? rc : apply_delta(state, entry, delta);
+    rc = take_entry(state, session_key(delta), bytes_of(NULL, 0), &entry);
+    rc = rc < 0 ? rc : apply_delta(state, entry, delta);
     return rc == -ESTALE ? hold_delta(entry, delta) : rc;
 }
 

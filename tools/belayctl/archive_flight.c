@@ -7,10 +7,11 @@
 #include "archive_restore.h"
 
 enum {
-    FLYING_MAX = 4096,
+    FLYING_MAX = 16 * 1024,
     FLYING_BYTES_MAX = 32 * 1024 * 1024,
-    PATIENCE_MS = 60000, /* Without any good answer. */
-    PAUSE_MS = 100,      /* Where a busy server does not say. */
+    SEND_BYTES = 128 * 1024, /* So much is handed to the kernel at a time. */
+    PATIENCE_MS = 60000,     /* Without any good answer. */
+    PAUSE_MS = 100,          /* Where a busy server does not say. */
 };
 
 struct flight {
@@ -125,6 +126,7 @@ static void fly(struct flight *flight)
     struct belay_request *request = belay_recover_begin(restore->client, key, record);
 
     belay_request_timeout_ms(request, PATIENCE_MS);
+    belay_write_ack(request, BELAY_ACK_DISK); /* So what is kept as done is durable. */
     enum belay_status status = belay_send(request, landed, flight);
     if (status == BELAY_OK) {
         restore->flying++;
@@ -146,7 +148,11 @@ void restore_send(struct restore *restore, struct bytes key, struct bytes record
     memcpy(flight->bytes, key.data, key.size);
     memcpy(flight->bytes + key.size, record.data, record.size);
     fly(flight);
-    belay_client_dispatch(restore->client);
+    restore->unsent_bytes += record.size;
+    if (restore->unsent_bytes >= SEND_BYTES) {
+        restore->unsent_bytes = 0;
+        belay_client_dispatch(restore->client);
+    }
     while (restore->flying > FLYING_MAX || restore->flying_bytes > FLYING_BYTES_MAX) {
         belay_client_step(restore->client);
     }

@@ -60,9 +60,8 @@ static int put_back(void *context, struct bytes key, struct bytes record, uint32
 /* ---- All ranges ---- */
 
 /* How far it is, also for who has no terminal. */
-static void tell_progress(struct restore *restore)
+static void tell_progress(struct restore *restore, uint64_t total_bytes)
 {
-    const struct archive_reading *reading = &restore->reading;
     uint64_t now_ms = archive_now_ms(), elapsed_ms = now_ms - restore->begun_ms;
     char sessions[32], left[32];
 
@@ -71,22 +70,20 @@ static void tell_progress(struct restore *restore)
         return;
     }
     restore->told_ms = now_ms;
-    double share = (double)restore->bytes_done / (double)(reading->total_bytes + 1);
+    double share = (double)restore->bytes_done / (double)(total_bytes + 1);
     double left_ms = share <= 0 ? 0 : (double)elapsed_ms * (1 - share) / share;
     fprintf(stderr, "belayctl: archive restore: %.0f%%, %s sessions, %s to go\n", share * 100,
             show_count(restore->done.sessions, sessions, sizeof sessions),
             show_duration((uint64_t)left_ms, left, sizeof left));
 }
 
-static int take_range(struct restore *restore, uint16_t first, uint16_t last)
+static int take_range(struct restore *restore, const struct restore_range *range)
 {
-    int rc = reading_take(&restore->reading, first, last, &restore->state);
-
-    if (rc != 0) {
+    if (range->rc != 0) {
         progress_end(&restore->progress);
-        return archive_failed(&restore->command, rc);
+        return archive_failed(&restore->command, range->rc);
     }
-    rc = archive_state_visit(&restore->state, put_back, restore);
+    int rc = archive_state_visit(range->state, put_back, restore);
     restore_land(restore);
     if (restore->code == CTL_OK && rc == -ENOMEM) {
         return archive_refused(&restore->command, "out of memory");
@@ -94,31 +91,32 @@ static int take_range(struct restore *restore, uint16_t first, uint16_t last)
     return restore->code;
 }
 
-static int take_ranges(struct restore *restore)
+static int take_ranges(struct restore *restore, uint64_t as_of_hlc)
 {
-    const struct archive_reading *reading = &restore->reading;
+    const struct restore_range *range;
     int code = CTL_OK;
 
     for (uint32_t slot = 0; slot < restore->done.next_slot; slot++) {
-        restore->bytes_done += reading->weights[slot];
+        restore->bytes_done += restore->reading.weights[slot];
     }
-    while (restore->done.next_slot < SLOT_COUNT && code == CTL_OK) {
-        uint16_t first = (uint16_t)restore->done.next_slot;
-        uint16_t last = reading_range(reading, first, RESTORE_RANGE_BYTES);
-        code = take_range(restore, first, last);
+    struct restore_ranges *ranges = restore_ranges_begin(restore, as_of_hlc);
+    if (ranges == NULL) {
+        return CTL_REFUSED;
+    }
+    while (code == CTL_OK && (range = restore_ranges_next(ranges)) != NULL) {
+        code = take_range(restore, range);
         if (code != CTL_OK) {
             break;
         }
-        for (uint32_t slot = first; slot <= last; slot++) {
-            restore->bytes_done += reading->weights[slot];
-        }
-        restore->done.next_slot = (uint32_t)last + 1;
-        if (restore->command.damaged > restore->done.damaged) {
-            restore->done.damaged = restore->command.damaged;
+        restore->bytes_done += range->bytes;
+        restore->done.next_slot = (uint32_t)range->last + 1;
+        if (range->damaged > restore->done.damaged) {
+            restore->done.damaged = range->damaged;
         }
         code = restore_keep(restore);
-        tell_progress(restore);
+        tell_progress(restore, range->total_bytes);
     }
+    restore_ranges_end(ranges);
     return code;
 }
 
@@ -209,10 +207,8 @@ static int restore_all(struct restore *restore)
         return archive_failed(&restore->command, rc);
     }
     progress_begin(&restore->progress, "KiB", restore->reading.total_bytes / 1024);
-    archive_state_init(&restore->state, restore->command.access.memory, as_of_hlc, NULL, NULL);
-    code = take_ranges(restore);
+    code = take_ranges(restore, as_of_hlc);
     progress_end(&restore->progress);
-    archive_state_fini(&restore->state);
     reading_close(&restore->reading);
     if (code == CTL_OK) {
         restore_forget(restore);

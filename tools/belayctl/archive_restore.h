@@ -5,8 +5,9 @@
 #include "archive.h"
 
 enum {
-    RESTORE_RANGE_BYTES =
-        64 * 1024 * 1024, /* Raw bytes of the archive that are worked on at a time. */
+    /* Raw bytes of the archive that are worked on at a time, two times. */
+    RESTORE_RANGE_BYTES = 64 * 1024 * 1024,
+    RESTORE_RANGE_BYTES_MAX = 256 * 1024 * 1024,
     RESTORE_PATH_BYTES = 4096,
 };
 
@@ -19,6 +20,17 @@ struct restore_state {
 };
 
 struct flight;
+struct restore_ranges;
+
+/* Some slots, as they are to be. */
+struct restore_range {
+    uint16_t first, last;
+    int rc;               /* Of reading them; then the rest is nothing, and it is the last one. */
+    uint64_t bytes;       /* About so much of the archive was read for it... */
+    uint64_t total_bytes; /* ... of so much for all. */
+    uint64_t damaged;     /* Told until then. */
+    struct archive_state *state;
+};
 
 struct restore {
     struct archive_command command;
@@ -26,7 +38,7 @@ struct restore {
     bool force, dry_run, undelete;
     struct archive_catalog catalog;
     struct archive_reading reading;
-    struct archive_state state;
+    struct archive_state state; /* Of archive_select.c. */
     struct belay_client *client;
     struct progress progress;
     struct restore_state done;
@@ -37,7 +49,7 @@ struct restore {
     struct buffer record;
     int code; /* CTL_OK as long as it goes on. */
     /* Requests under way. */
-    size_t flying, flying_bytes;
+    size_t flying, flying_bytes, unsent_bytes;
     struct flight *again; /* Those to be sent once more. */
     uint64_t trouble_since_ms;
     uint32_t pause_ms;
@@ -45,6 +57,15 @@ struct restore {
 
 /* The time as of which it restores. */
 uint64_t restore_as_of_hlc(const struct restore *restore);
+
+/* ---- archive_ranges.c: ranges of slots, read on a thread while the one before is on its way ---- */
+
+/* Begin to read, from restore->done.next_slot on; until the end restore->command.access, reading and command.damaged are the
+ * thread's. Returns NULL, with a message printed, where that cannot be. */
+struct restore_ranges *restore_ranges_begin(struct restore *restore, uint64_t as_of_hlc);
+/* The next range, which takes the place of the one before; NULL: there is none. */
+const struct restore_range *restore_ranges_next(struct restore_ranges *ranges);
+void restore_ranges_end(struct restore_ranges *ranges);
 
 /* ---- archive_flight.c: records on their way into the cluster ---- */
 
