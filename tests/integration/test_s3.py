@@ -1,16 +1,24 @@
 """Objects in S3, as Ceph's RADOS gateway has them: what is promised holds in races, whatever is lost on the way, and once
-the server is well again. Each case has a prefix of its own in one bucket of one server."""
+the server is well again. And an archive there: what comes back from it, and what retention leaves. Each case has a prefix of its
+own in one bucket of one server."""
 
+import contextlib
 import errno
+import json
+import os
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import object_checks
 from cases import run_cases
 from ceph import Ceph
-from daemon import check, wait_for
+from daemon import Daemon, check, program, wait_for
 from http_faults import HttpFaults
 from object_checks import BUCKET, expect, expect_object, options
 from objects import Objects, body_hash
+from redis_kit import Client, port_of
 
 CEPH = Ceph()
 TRY_MS = 1000
@@ -62,6 +70,87 @@ def test_many_uploads():
         check(len(answer["names"]) == 1000 and answer["more"], (len(answer["names"]), answer["more"]))
         answer = expect(objects.tidy("", later))
         check([name for name, _ in answer["names"]] == ["1000", "1001"] and not answer["more"], answer)
+
+
+class Archive:
+    """Of nodes, in the bucket, and how belayctl reads it: through a proxy, where there is one."""
+
+    def __init__(self, directory, prefix):
+        self.url = f"s3://{BUCKET}/{prefix}"
+        self.credentials = Path(directory) / "credentials"
+        self.credentials.write_text(f"[default]\naws_access_key_id = {CEPH.access_key}\n"
+                                    f"aws_secret_access_key = {CEPH.secret_key}\n")
+        self.address = CEPH.address
+
+    def settings(self, *more):
+        return [f"archive.url={self.url}", f"archive.endpoint=http://{CEPH.address}",
+                f"archive.credentials_file={self.credentials}", "archive.flush=50ms", *more]
+
+    def ctl(self, verb, *words, node=None):
+        done = subprocess.run(
+            [program("belayctl"), "archive", verb, *(["--from", self.url] if verb == "restore" else [self.url]), "--json",
+             "--endpoint", f"http://{self.address}", "--path-style", "--credentials-file", str(self.credentials),
+             "--timeout", "60s", *words],
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=self.credentials.parent,
+            env={**os.environ, "BELAY_SERVER": "127.0.0.1:1" if node is None else node.native})
+        check(done.returncode == 0, f"{verb}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
+    def restored(self, wanted):
+        """Restore it into an empty node."""
+        with Daemon() as node:
+            node.start()
+            done = self.ctl("restore", node=node)
+            check(done["sessions"] == len(wanted) and done["damaged"] == done["left"] == done["refused"] == 0, done)
+            with Client(port_of(node)) as client:
+                check(client.ask("DBSIZE") == len(wanted), client.ask("DBSIZE"))
+                found = dict(zip(wanted, client.ask("MGET", *wanted)))
+                check(found == wanted, {key: value for key, value in found.items() if wanted[key] != value})
+
+
+def await_archived(node):
+    wait_for("all is archived", lambda: json.loads(
+        node.run("belayctl", "archive", "status", "--json"))["archive"]["unarchived_bytes"] == 0)
+
+
+def test_archive():
+    """A node archives and dies, and its disk is gone: all comes back, also where the server fails now and then while it is read;
+    and once more when retention has removed what checkpoints have."""
+    with contextlib.ExitStack() as stack:
+        archive = Archive(stack.enter_context(tempfile.TemporaryDirectory(prefix="belay-test-")), "archive")
+        lost = stack.enter_context(Daemon(archive.settings("archive.keep=0"), shards=1))
+        lost.start()
+        wanted = {f"s:{number}": b"%d" % number + b"x" * 300 for number in range(300)}
+        with Client(port_of(lost)) as client:
+            for part in range(10):  # Some objects.
+                for key in list(wanted)[part::10]:
+                    client.ask("SET", key, wanted[key])
+                lost.run("belayctl", "session", "put", f"last:{part}", str(part), "--ack", "archive")
+                wanted[f"last:{part}"] = b"%d" % part
+            for key in list(wanted)[:300:7]:
+                client.ask("DEL", key)
+                del wanted[key]
+        await_archived(lost)
+        logs = archive.ctl("ls")["clusters"][0]["logs"]
+        check(sum(log["objects"] for log in logs) >= 10, logs)
+        with HttpFaults(CEPH.address) as proxy:
+            archive.address = proxy.address
+            faults = [proxy.add(kind, "GET", "/log/") for kind in ("error", "cut_answer", "lose_answer")]
+            archive.restored(wanted)
+            check(all(fault.came == 1 for fault in faults), [fault.came for fault in faults])
+            archive.address = CEPH.address
+
+        # With another number of shards all lies in checkpoints, of which one goes to the archive; then logs may go.
+        check(lost.stop() == 0, "stops")
+        lost.settings = [setting for setting in lost.settings if not setting.startswith("archive.keep")]
+        lost.settings += ["node.shards=2", "archive.keep=1s"]
+        lost.start()
+        wait_for("what a checkpoint has is gone", lambda: archive.ctl("ls")["clusters"][0]["logs"] == [])
+        lost.run("belayctl", "session", "put", "after", "v", "--ack", "archive")
+        wanted["after"] = b"v"
+        lost.kill()
+        check(archive.ctl("verify")["damaged"] == 0, "it is whole")
+        archive.restored(wanted)
 
 
 def test_lost_answers():
