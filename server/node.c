@@ -277,6 +277,7 @@ static int open_store(struct node *node, struct node_shard *shard, char *message
         .bytes_max = config->storage_disk_limit / node->shard_count,
         .archives = node->archive != NULL,
         .archive_backlog_bytes = node_archive_backlog(node),
+        .archive_place = node_archive_place_id(node),
         .load_bytes_max = config->memory_limit / node->shard_count / 2,
         .memory = &node->memory,
         .reporter = &node->reporter,

@@ -27,6 +27,9 @@ int node_archive_open(struct node *node, char *message, size_t message_size);
 /* Where it is, by the configuration, for calls of so long at most. */
 struct archive_place node_archive_place(const struct node *node, uint32_t call_ms);
 
+/* Which one that is (archive_place_id()); 0 where there is none. */
+uint64_t node_archive_place_id(const struct node *node);
+
 /* How much log is kept for it by a shard, 0 where there is no archive. */
 uint64_t node_archive_backlog(const struct node *node);
 

@@ -104,6 +104,13 @@ struct archive_place node_archive_place(const struct node *node, uint32_t call_m
     };
 }
 
+uint64_t node_archive_place_id(const struct node *node)
+{
+    const struct archive_place place = node_archive_place(node, CALL_MS);
+
+    return node->archive == NULL ? 0 : archive_place_id(&place);
+}
+
 static int open_place(const struct node_archive *archive, uint32_t call_ms,
                       struct object_store **store, char *message, size_t message_size)
 {
@@ -118,23 +125,40 @@ static int open_place(const struct node_archive *archive, uint32_t call_ms,
     return rc;
 }
 
-/* What the marks of the shards say of the names that were given. Sessions may lie by another number of shards yet. */
+static void tell_other_place(const struct node *node)
+{
+    logger_write(node->world.logger, LOG_LEVEL_INFO, "archive-elsewhere",
+                 LOG_TEXT("archive", node->world.config->archive_url),
+                 LOG_TEXT("cause", "this node archived elsewhere before"),
+                 LOG_TEXT("effect", "a checkpoint of everything comes first"));
+}
+
+/* What the marks of the shards say of the names that were given here. Sessions may lie by another number of shards yet. */
 static void read_sequences(const struct node *node, uint64_t *log, uint64_t *checkpoint)
 {
     const struct directory_meta *meta = &node->directory.meta;
+    const uint64_t place = node_archive_place_id(node);
+    bool elsewhere = false;
 
     *log = *checkpoint = 1;
     for (uint32_t i = 0; i < meta->shards; i++) {
         char path[PATH_BYTES_MAX];
         struct archive_mark mark;
         if (directory_shard_path(&node->directory, meta->generation, i, path) != 0 ||
-            archive_mark_read(files_system(), path, i, &mark) != 0 ||
-            mark.actor.node != meta->actor.node || mark.actor.start != meta->actor.start) {
+            archive_mark_read(files_system(), path, i, &mark) != 0) {
+            continue;
+        }
+        elsewhere = elsewhere || mark.place != place;
+        if (mark.place != place || mark.actor.node != meta->actor.node ||
+            mark.actor.start != meta->actor.start) {
             continue;
         }
         *log = mark.log_sequence >= *log ? mark.log_sequence + 1 : *log;
         *checkpoint =
             mark.checkpoint_sequence >= *checkpoint ? mark.checkpoint_sequence + 1 : *checkpoint;
+    }
+    if (elsewhere) {
+        tell_other_place(node);
     }
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "node_archive.h"
 #include "node_archive_private.h"
 
 enum {
@@ -323,6 +324,7 @@ static void keep(struct node_archive *archive)
             .log_sequence = archive->job_sequence,
             .checkpoint_sequence = archive->job_checkpoints,
             .based = archive->job_based[i],
+            .place = node_archive_place_id(archive->node),
         };
         int rc = store_set_archived(archive->node->shards[i].store, &mark);
         archive->kept_rc = rc != 0 ? rc : archive->kept_rc;

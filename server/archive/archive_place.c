@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,32 @@ static int find_credentials(const struct archive_place *place, struct credential
              "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
              "archive.credentials_file");
     return -EINVAL;
+}
+
+/* ---- Which one it is ---- */
+
+/* Without the slashes at its end. */
+static void hash_text(const char *text, uint8_t digest[SHA256_DIGEST_LENGTH])
+{
+    size_t size = text == NULL ? 0 : strlen(text);
+
+    while (size > 0 && text[size - 1] == '/') {
+        size--;
+    }
+    SHA256((const uint8_t *)(text == NULL ? "" : text), size, digest);
+}
+
+uint64_t archive_place_id(const struct archive_place *place)
+{
+    uint8_t parts[2 * SHA256_DIGEST_LENGTH], digest[SHA256_DIGEST_LENGTH];
+    bool is_s3 = begins(place->url, s3_scheme);
+
+    hash_text(place->url, parts);
+    hash_text(is_s3 ? or_environment(place->endpoint, "AWS_ENDPOINT_URL", NULL) : NULL,
+              parts + SHA256_DIGEST_LENGTH);
+    SHA256(parts, sizeof parts, digest);
+    uint64_t id = load_u64(digest);
+    return id == 0 ? 1 : id;
 }
 
 /* ---- Stores ---- */

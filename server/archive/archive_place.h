@@ -32,6 +32,10 @@ struct archive_place {
 /* Is it such a URL? Returns 0, or -EINVAL with `message` set. */
 int archive_place_check(const char *url, char *message, size_t message_size);
 
+/* A number that tells one place from another, as they are said: of the URL, of S3 the endpoint as well; slashes at the end do
+ * not count. Places that are the same and are said otherwise have different ones. Never 0. */
+uint64_t archive_place_id(const struct archive_place *place);
+
 /* Make the store; nothing is asked of it yet. Returns 0; with `message` set: -EINVAL: no such URL, no credentials, or what
  * s3_create() refuses; another negative errno: the file cannot be read, or as object_files_create(); -ENOMEM. */
 int archive_place_open(uv_loop_t *loop, const struct archive_place *place,

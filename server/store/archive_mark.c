@@ -6,7 +6,7 @@
 #include "bytes.h"
 #include "crc32c.h"
 
-enum { MARK_BYTES = 56, SUMMED_BYTES = 52, VERSION = 1 };
+enum { MARK_BYTES = 64, SUMMED_BYTES = 60, VERSION = 2 };
 
 static const uint8_t magic[8] = {'B', 'E', 'L', 'A', 'Y', 'A', 'R', 'M'};
 
@@ -42,6 +42,7 @@ int archive_mark_read(struct files *files, const char *directory, uint32_t shard
         .log_sequence = load_u64(bytes + 32),
         .checkpoint_sequence = load_u64(bytes + 40),
         .based = bytes[48] == 1,
+        .place = load_u64(bytes + 52),
     };
     return 0;
 }
@@ -60,6 +61,7 @@ int archive_mark_write(struct files *files, const char *directory, uint32_t shar
     store_u64(bytes + 32, mark->log_sequence);
     store_u64(bytes + 40, mark->checkpoint_sequence);
     bytes[48] = mark->based;
+    store_u64(bytes + 52, mark->place);
     store_u32(bytes + SUMMED_BYTES, crc32c(0, bytes_of(bytes, SUMMED_BYTES)));
     return files_replace(files, directory, ARCHIVE_MARK_NAME, bytes, sizeof bytes);
 }

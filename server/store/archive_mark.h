@@ -3,7 +3,7 @@
  *
  *   offset size
  *        0    8  "BELAYARM"
- *        8    4  format version, 1
+ *        8    4  format version, 2
  *       12    4  shard
  *       16    8  LSN: what is to go to the archive of the log before it is there
  *       24    8  the actor whose objects these are: node, start
@@ -11,9 +11,11 @@
  *       40    8  how many checkpoints
  *       48    1  1: all that the shard's checkpoint had before the log of this file is in the archive, too
  *       49    3  zeros
- *       52    4  CRC-32C of the bytes 0 to 51
+ *       52    8  which archive this is about (archive_place_id())
+ *       60    4  CRC-32C of the bytes 0 to 59
  *
- * A file that is behind what is true costs no more than objects that say again what others do. Threads: any, one at a
+ * A file that is behind what is true costs no more than objects that say again what others do. So one of another version, or
+ * about another archive, counts as none: that archive says nothing of what is in this one. Threads: any, one at a
  * time for a shard.
  */
 #ifndef ARCHIVE_MARK_H
@@ -32,9 +34,11 @@ struct archive_mark {
     struct actor actor;
     uint64_t log_sequence, checkpoint_sequence;
     bool based;
+    uint64_t place;
 };
 
-/* Returns 0; -ENOENT: there is none, or it is damaged, which comes to the same; or other negative errno. */
+/* Returns 0; -ENOENT: there is none, or it is damaged or of another version, which comes to the same; or other negative
+ * errno. */
 int archive_mark_read(struct files *files, const char *directory, uint32_t shard,
                       struct archive_mark *mark);
 

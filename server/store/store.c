@@ -162,18 +162,21 @@ static void report(struct reporter *reporter, const struct store_report *report)
     store->told->report(store->told, report);
 }
 
-/* What is missing of the log is a gap, of which whoever follows it is told; of a log without a mark the archive has
- * nothing. */
+/* What is missing of the log is a gap, of which whoever follows it is told; of a log without a mark, or with one of another
+ * archive, this one has nothing. */
 static int open_archived(struct store *store)
 {
     const struct store_options *options = &store->options;
     struct checkpoint_info info;
 
     int rc = archive_mark_read(options->files, store->directory, options->shard, &store->archived);
-    if (rc == -ENOENT) {
+    if (rc == -ENOENT || (rc == 0 && store->archived.place != options->archive_place)) {
         checkpoint_info(store->checkpoint, &info);
-        store->archived =
-            (struct archive_mark){.lsn = info.lsn, .based = info.lsn == 0 && info.sessions == 0};
+        store->archived = (struct archive_mark){
+            .lsn = info.lsn,
+            .based = info.lsn == 0 && info.sessions == 0,
+            .place = options->archive_place,
+        };
         /* What comes from now on is not to be passed over by the next start; on a full disk that may be. */
         (void)archive_mark_write(options->files, store->directory, options->shard,
                                  &store->archived);

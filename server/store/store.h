@@ -49,6 +49,7 @@ struct store_options {
     bool archives; /* What the archive has not yet of the log is kept (segment_pool.h)... */
     uint64_t
         archive_backlog_bytes; /* ... up to so many bytes of files beside the log that is needed. */
+    uint64_t archive_place;    /* Which archive (archive_mark.h). */
     struct files *files;       /* NULL: the system's. */
     struct memory *memory;     /* Any thread may use it. */
     struct reporter *reporter;

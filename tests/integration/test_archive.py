@@ -323,7 +323,7 @@ def test_mark_beyond_the_log():
         beyond = bytearray(mark.read_bytes())
         end = struct.unpack_from("<Q", beyond, 16)[0]
         struct.pack_into("<Q", beyond, 16, end + 2000)
-        struct.pack_into("<I", beyond, 52, crc32c(bytes(beyond[:52])))
+        struct.pack_into("<I", beyond, 60, crc32c(bytes(beyond[:60])))
         mark.write_bytes(beyond)
         daemon.start()
         kept = struct.unpack_from("<Q", mark.read_bytes(), 16)[0]
@@ -465,6 +465,60 @@ def test_checkpoint():
         second = Checkpoint(archive)
         check(second.number == whole.number + 1, second.number)
         check(second.keys == whole.keys | {"new", "newer"}, second.keys - whole.keys)
+
+
+def test_another_place():
+    """Where archive.url is another one than before, that archive gets what the node has, from its first name on; and so does
+    the first one again, once the node is back there."""
+    with Daemon() as daemon:
+        first, second = Archive(daemon), Archive(daemon)
+        second.path = daemon.directory / "other"
+        for archive in (first, second):
+            archive.path.mkdir()
+        keys = set()
+
+        def put_some(count, ack):
+            with Connection(daemon.native) as connection:
+                for _ in range(count):
+                    keys.add(f"k{len(keys)}")
+                    connection.put(b"k%d" % (len(keys) - 1), b"1", ack=ack)
+
+        def begin(archive):
+            daemon.settings[-1] = f"archive.url={archive.url}"
+            daemon.start()
+            wait_for("it is whole", lambda: status_of(daemon)["based"])
+
+        def is_all_in(archive):
+            return Checkpoint(archive).keys | archive.keys() == keys
+
+        daemon.start()
+        put_some(30, ack=3)
+        check(daemon.stop() == 0, "exit code")
+        # With another number of shards all of it lies in checkpoints, and none in the log.
+        daemon.settings += ["archive.flush=50ms", "archive.keep=0", "node.shards=3", ""]
+        begin(first)
+        put_some(20, ARCHIVE)
+        check(is_all_in(first), "all is in the first place")
+        check("archive-elsewhere" not in daemon.log(), daemon.log())
+        check(daemon.stop() == 0, "exit code")
+        begin(second)
+        put_some(1, ARCHIVE)
+        check("archive-elsewhere" in daemon.log(), daemon.log())
+        check(is_all_in(second), "all is in the second place")
+        check(int(second.objects()[0].name, 16) == Checkpoint(second).number == 1, second.objects())
+        check(len(Checkpoint(first).keys | first.keys()) == 50, "the first one has what it had")
+        check(daemon.stop() == 0, "exit code")
+        begin(second)
+        put_some(1, ARCHIVE)
+        check(Checkpoint(second).number == 1, "the same place needs no other")
+        check(daemon.stop() == 0, "exit code")
+        begin(first)
+        put_some(1, ARCHIVE)
+        check(is_all_in(first), "all is in the first place again")
+        for archive in (first, second):
+            told = subprocess.run([program("belayctl"), "archive", "verify", archive.url], check=False,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            check(told.returncode == 0, told.stdout)
 
 
 def test_names_are_taken():

@@ -52,6 +52,39 @@ static int teardown(void **state)
     return uv_loop_close(&loop);
 }
 
+/* The same place has the same number, another one another. */
+static void test_ids(void **state)
+{
+    const struct archive_place places[] = {
+        {.url = "s3://bucket"},
+        {.url = "s3://bucket/a"},
+        {.url = "s3://bucket/b"},
+        {.url = "s3://bucket", .endpoint = "http://127.0.0.1:1"},
+        {.url = "s3://bucket", .endpoint = "http://127.0.0.1:2"},
+        {.url = "file:///bucket"},
+        {.url = "file:///a"},
+    };
+    const size_t count = sizeof places / sizeof places[0];
+
+    (void)state;
+    forget_environment();
+    for (size_t i = 0; i < count; i++) {
+        assert_int_not_equal(archive_place_id(&places[i]), 0);
+        for (size_t j = 0; j < count; j++) {
+            assert_int_equal(archive_place_id(&places[i]) == archive_place_id(&places[j]), i == j);
+        }
+    }
+    const struct archive_place slashes = {.url = "s3://bucket//",
+                                          .endpoint = "http://127.0.0.1:1/"},
+                               environment = {.url = "s3://bucket"},
+                               file = {.url = "file:///a/", .endpoint = "http://127.0.0.1:1"};
+    assert_true(archive_place_id(&slashes) == archive_place_id(&places[3]));
+    assert_true(archive_place_id(&file) == archive_place_id(&places[6]));
+    setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2", 1);
+    assert_true(archive_place_id(&environment) == archive_place_id(&places[4]));
+    forget_environment();
+}
+
 static void test_urls(void **state)
 {
     static const char *const good[] = {"s3://bucket", "s3://bucket/", "s3://bucket/a/b",
@@ -137,6 +170,7 @@ static void test_credentials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_urls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_credentials, setup, teardown),
