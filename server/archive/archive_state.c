@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "archive_vector.h"
 #include "keeper.h"
 #include "log_format.h"
 #include "record.h"
@@ -181,6 +182,30 @@ static int set_record(struct archive_state *state, struct state_entry *entry, st
     return 0;
 }
 
+/* ---- What checkpoints have ---- */
+
+static struct bytes vector_of(const struct archive_state *state, const struct state_cover *cover)
+{
+    return bytes_of(state->vectors.data + cover->vector_at, cover->vector_size);
+}
+
+/* Is all that this record of a log tells of in a checkpoint, or has ended there? */
+static bool is_covered(const struct archive_state *state, uint16_t slot, struct bytes body)
+{
+    struct record opened;
+
+    if (state->heads[slot] == 0 || body.size == 0 ||
+        record_open_head(&opened, body, body.data[0] & 0xf0) != 0) {
+        return false;
+    }
+    for (uint32_t at = state->heads[slot]; at != 0; at = state->covers[at - 1].next) {
+        if (archive_vector_covers_own(vector_of(state, &state->covers[at - 1]), &opened.version)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- Records ---- */
 
 static int note_birth(struct state_entry *entry, uint32_t checkpoint, struct stamp stamp)
@@ -267,6 +292,9 @@ static bool is_too_new(const struct archive_state *state, struct bytes body)
 static int add_one(struct archive_state *state, uint8_t kind, struct bytes body,
                    uint32_t checkpoint)
 {
+    if (checkpoint == STATE_LOG && is_covered(state, slot_of_key(session_key(body)), body)) {
+        return 0;
+    }
     return kind == LOG_DELTA ? add_delta(state, body) : add_whole(state, body, checkpoint);
 }
 
@@ -336,22 +364,6 @@ int archive_state_cover(struct archive_state *state, uint32_t checkpoint, uint16
     return rc;
 }
 
-/* Has a vector (seen.h) this stamp? */
-static bool vector_covers(struct bytes vector, struct stamp stamp)
-{
-    struct reader reader = reader_of(vector);
-    uint64_t count = read_varint(&reader);
-
-    for (uint64_t i = 0; i < count && !reader.bad; i++) {
-        uint64_t node = read_varint(&reader), start = read_varint(&reader);
-        uint64_t hlc = read_u64(&reader);
-        if (node == stamp.actor.node && start == stamp.actor.start) {
-            return !reader.bad && stamp.hlc <= hlc;
-        }
-    }
-    return false;
-}
-
 static bool knows(const struct state_entry *entry, uint32_t checkpoint, struct stamp stamp)
 {
     const size_t count = entry->known.size / sizeof(struct state_birth);
@@ -372,15 +384,14 @@ static bool knows(const struct state_entry *entry, uint32_t checkpoint, struct s
     return false;
 }
 
-/* Does a checkpoint say that what was born so has ended? */
+/* Does a checkpoint say that what was born so, as this record has it, has ended? */
 static bool has_ended(const struct archive_state *state, const struct state_entry *entry,
-                      struct stamp birth)
+                      const struct record *record, struct stamp birth)
 {
     for (uint32_t at = state->heads[slot_of(entry)]; at != 0; at = state->covers[at - 1].next) {
         const struct state_cover *cover = &state->covers[at - 1];
-        const struct bytes vector =
-            bytes_of(state->vectors.data + cover->vector_at, cover->vector_size);
-        if (vector_covers(vector, birth) && !knows(entry, cover->checkpoint, birth)) {
+        if (archive_vector_has_birth(vector_of(state, cover), record, birth) &&
+            !knows(entry, cover->checkpoint, birth)) {
             return true;
         }
     }
@@ -397,7 +408,7 @@ static uint64_t ended_hlc(const struct archive_state *state, const struct state_
 
     for (uint32_t i = 0; i < opened->birth_count; i++) {
         struct stamp stamp = record_birth(opened, i).stamp;
-        if (!has_ended(state, entry, stamp)) {
+        if (!has_ended(state, entry, opened, stamp)) {
             return ended != 0 && stamp.hlc == ended ? ended - 1 : ended;
         }
         ended = stamp.hlc;
@@ -431,7 +442,7 @@ static bool is_of_the_dead(const struct archive_state *state, const struct state
         return false;
     }
     for (uint32_t i = 0; i < opened.birth_count; i++) {
-        if (!has_ended(state, entry, record_birth(&opened, i).stamp)) {
+        if (!has_ended(state, entry, &opened, record_birth(&opened, i).stamp)) {
             return false;
         }
     }

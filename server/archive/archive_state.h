@@ -6,6 +6,8 @@
  * dead (seen.h). So older objects may be read beside a checkpoint in which the session is not even a tombstone any
  * more.
  *
+ * Records of a log that a checkpoint has all of need not be added, and are passed over where its vector was added before.
+ *
  * A restore goes through the slots in ranges: all records of a range are added, then it is finished and visited, then
  * cleared. Memory is as large as what a range has.
  *

@@ -315,6 +315,19 @@ int session_end(struct bytes record, uint64_t hlc, struct buffer *out)
     return join_records(&opened, &end, true, out);
 }
 
+int session_stamp(struct bytes record, struct stamp stamp, struct buffer *out)
+{
+    struct record opened, write;
+
+    if (record_open(&opened, record, RECORD_FORMAT) != 0 || stamp.hlc <= record_newest(&opened)) {
+        return -EBADMSG;
+    }
+    record_init(&write, opened.key);
+    write.format = RECORD_DELTA; /* So what it does not tell of stays. */
+    version_init_stamp(&write.version, stamp);
+    return join_records(&opened, &write, false, out);
+}
+
 int session_apply_delta(struct bytes record, struct bytes delta, struct buffer *out)
 {
     struct record local, news;

@@ -112,6 +112,10 @@ int session_empty(struct bytes record, struct buffer *out);
  * what remains of it has that death. Returns 0 with `out` set; -EBADMSG; -ENOMEM. */
 int session_end(struct bytes record, uint64_t hlc, struct buffer *out);
 
+/* The same record, as of a write of this stamp that saw it and changed nothing. The stamp is newer than all of it. Returns 0
+ * with `out` set; -EBADMSG; -ENOMEM. */
+int session_stamp(struct bytes record, struct stamp stamp, struct buffer *out);
+
 /* The join of two full records of one key, neither of them in `out`, which is set in canonical form: equal states,
  * equal bytes. Returns 0; -EBADMSG when one is damaged, the keys differ or the two contradict each other; -ENOMEM. */
 int session_merge(struct bytes a, struct bytes b, struct buffer *out);

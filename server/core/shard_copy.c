@@ -5,6 +5,7 @@
  *
  * The log gets the whole merged record, or, where it came as one, the delta: what that builds on is in the log, too,
  * under the same rule as for writes (shard_write.c). */
+#include "adopt.h"
 #include "record.h"
 #include "shard_state.h"
 
@@ -57,6 +58,30 @@ static bool has_birth(const struct record *record, struct stamp stamp)
     return has;
 }
 
+/* Has all that its actor stamped until then come here? What was put back (adopt.h) nobody here stamped, but whoever put it
+ * back stamped that it saw it (recover.h): it came with that, which is one of this cluster's stamps in the version. */
+static bool has_come(const struct shard *shard, uint32_t slot, const struct record *record,
+                     struct stamp birth)
+{
+    struct version_walk walk = version_walk(&record->version);
+    struct version_item item;
+    bool stamped = false;
+
+    if (birth.actor.node < ADOPT_NODES) {
+        return seen_covers(&shard->seen, slot, birth);
+    }
+    while (version_next(&walk, &item)) {
+        if (item.actor.node >= ADOPT_NODES) {
+            continue;
+        }
+        if (!seen_covers(&shard->seen, slot, (struct stamp){item.hlc, item.actor})) {
+            return false;
+        }
+        stamped = true;
+    }
+    return stamped;
+}
+
 /* Births in what was merged that are not in what was here, though all that their actors stamped until then came here:
  * they have ended, and were forgotten. Returns up to which hlc all is to end: that of the newest such birth before the
  * oldest that lives; 0: nothing is. */
@@ -69,7 +94,7 @@ static uint64_t ended_hlc(const struct shard *shard, uint64_t position, const st
     /* In order of their stamps. */
     for (uint32_t i = 0; i < after->birth_count; i++) {
         struct stamp stamp = record_birth(after, i).stamp;
-        if (has_birth(before, stamp) || !seen_covers(&shard->seen, slot, stamp)) {
+        if (has_birth(before, stamp) || !has_come(shard, slot, after, stamp)) {
             break;
         }
         ended = stamp.hlc;
@@ -78,7 +103,7 @@ static uint64_t ended_hlc(const struct shard *shard, uint64_t position, const st
     for (uint32_t i = 0; i < after->birth_count && ended != 0; i++) {
         struct stamp stamp = record_birth(after, i).stamp;
         if (stamp.hlc == ended &&
-            (has_birth(before, stamp) || !seen_covers(&shard->seen, slot, stamp))) {
+            (has_birth(before, stamp) || !has_come(shard, slot, after, stamp))) {
             ended--;
         }
     }

@@ -37,7 +37,25 @@ static enum status join(struct turn *turn, struct bytes before, struct buffer *a
     return rc == 0 ? STATUS_OK : rc == -ENOMEM ? STATUS_MEMORY_FULL : STATUS_DAMAGED;
 }
 
-/* Log and store it. As other writes are, but that its stamps may be older than what is logged already. */
+/* This node has seen it. */
+static enum status stamp(struct shard *shard, struct buffer *after)
+{
+    uint64_t newest = session_newest_hlc(buffer_bytes(after));
+    const struct stamp stamp = {
+        .hlc = hlc_next(newest > shard->hlc ? newest : shard->hlc, shard->now_ms),
+        .actor = shard->options.actor,
+    };
+
+    int rc = session_stamp(buffer_bytes(after), stamp, &shard->answer);
+    if (rc == 0) {
+        after->size = 0;
+        rc = buffer_append(after, buffer_bytes(&shard->answer));
+    }
+    shard->answer.size = 0; /* It is the answer's. */
+    return rc == 0 ? STATUS_OK : rc == -ENOMEM ? STATUS_MEMORY_FULL : STATUS_DAMAGED;
+}
+
+/* Log and store it, as other writes are. */
 static enum status store(struct turn *turn, struct bytes before, struct bytes after)
 {
     struct shard *shard = turn->shard;
@@ -52,8 +70,7 @@ static enum status store(struct turn *turn, struct bytes before, struct bytes af
     if (keeper_reserve(shard->keeper, request->position, request->key, after.size) != 0) {
         return STATUS_MEMORY_FULL;
     }
-    uint64_t newest = session_newest_hlc(after), logged_hlc = shard->logged_hlc;
-    shard->hlc = newest > shard->hlc ? newest : shard->hlc;
+    shard->hlc = session_newest_stamp(after);
     int rc = shard_append(shard, LOG_FULL, request->position, request->key, &after, 1);
     if (rc != 0) {
         return shard_append_status(rc);
@@ -65,8 +82,6 @@ static enum status store(struct turn *turn, struct bytes before, struct bytes af
     if (moved) {
         shard_note_moved(shard, request->position);
     }
-    shard_note_logged(shard, request->position, session_newest_stamp(after), logged_hlc,
-                      shard->appended_lsn);
     return STATUS_OK;
 }
 
@@ -81,7 +96,8 @@ static enum status merge_run(struct turn *turn)
         return status;
     }
     turn->opened = false;
-    return store(turn, before, buffer_bytes(after));
+    status = stamp(shard, after);
+    return status == STATUS_OK ? store(turn, before, buffer_bytes(after)) : status;
 }
 
 const struct procedure recover_merge = {.name = "recover", .run = merge_run};

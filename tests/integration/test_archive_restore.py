@@ -346,6 +346,36 @@ def test_retention():
             check(shown(other, archive.truth[0]) == archive.truth[0], shown(other, archive.truth[0]))
 
 
+def test_archived_again():
+    """What was put back is archived as what is written there: what ends has ended, and retention goes on."""
+    with made() as archive, Daemon(shards=1) as again, Daemon() as last:
+        again.settings += [f"archive.url=file://{archive.directory.parent}/again", "archive.flush=50ms", "archive.keep=0"]
+        again.start()
+        restore(again, archive)
+        truth = dict(archive.truth[0])
+        ended = next(key for key in truth if truth[key])
+        with Client(port_of(again)) as client:
+            client.ask("DEL", ended)
+        truth[ended] = {}
+        await_archived(again)
+
+        def logs():
+            listed = json.loads(ctl("archive", "ls", f"file://{archive.directory.parent}/again", "--json")[0])
+            return listed["clusters"][0]["logs"]
+
+        check(logs() != [], "it is archived")
+        # With another number of shards all lies in checkpoints, of which one goes to the archive.
+        check(again.stop() == 0, "stops")
+        again.settings += ["node.shards=2", "archive.keep=1s"]
+        again.start()
+        wait_for("what a checkpoint has is gone", lambda: logs() == [])
+        again.kill()
+        last.start()
+        ctl("archive", "restore", "--from", f"file://{archive.directory.parent}/again", server=last.native,
+            directory=archive.directory.parent)
+        check(shown(last, truth) == truth, shown(last, truth))
+
+
 def test_some_sessions():
     """One session, or those of a prefix, as they were: into place as new writes, only said, or to a file."""
     with made() as archive, Daemon() as daemon:

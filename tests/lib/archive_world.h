@@ -440,7 +440,28 @@ static inline void world_take_object(struct world *world, const struct archive_n
     }
 }
 
-/* Restore as of a time, by the catalog's plan. `backwards`: objects are read in the other order, which changes nothing. */
+/* What the needed checkpoints have seen. */
+static inline void world_take_vectors(struct world *world, const struct archive_catalog *catalog,
+                                      struct archive_state *state)
+{
+    for (size_t i = 0; i < catalog->checkpoint_count; i++) {
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        const struct archive_name done = catalog_done_name(catalog, checkpoint);
+        struct archive_reader *reader = NULL;
+        if (!checkpoint->needed) {
+            continue;
+        }
+        assert_int_equal(world_open(&world->port, &done, 0, &reader), 0);
+        for (uint32_t j = 0; j < reader->slot_count; j++) {
+            assert_int_equal(archive_state_cover(state, (uint32_t)i, reader->slots[j].slot,
+                                                 reader->slots[j].seen),
+                             0);
+        }
+    }
+}
+
+/* Restore as of a time, by the catalog's plan. `backwards`: objects are read in the other order, and vectors last, which
+ * changes nothing. */
 static inline void world_restore(struct world *world, uint64_t as_of_hlc, bool backwards,
                                  struct archive_state *state)
 {
@@ -453,6 +474,9 @@ static inline void world_restore(struct world *world, uint64_t as_of_hlc, bool b
     assert_int_equal(catalog_load(&catalog, &world->port), 0);
     assert_int_equal(catalog_plan(&catalog, &world->port, as_of_hlc, &cover), 0);
     archive_state_init(state, world->memory, as_of_hlc, NULL, NULL);
+    if (!backwards) {
+        world_take_vectors(world, &catalog, state);
+    }
     for (size_t i = 0; i < catalog.log_count; i++) {
         const struct catalog_log *log = &catalog.logs[backwards ? catalog.log_count - 1 - i : i];
         if (log->needed) {
@@ -462,21 +486,13 @@ static inline void world_restore(struct world *world, uint64_t as_of_hlc, bool b
     }
     for (size_t i = 0; i < catalog.checkpoint_count; i++) {
         const struct catalog_checkpoint *checkpoint = &catalog.checkpoints[i];
-        if (!checkpoint->needed) {
-            continue;
-        }
-        for (uint32_t part = 0; part < checkpoint->parts; part++) {
+        for (uint32_t part = 0; checkpoint->needed && part < checkpoint->parts; part++) {
             const struct archive_name name = catalog_part_name(&catalog, checkpoint, part);
             world_take_object(world, &name, (uint32_t)i, state);
         }
-        const struct archive_name done = catalog_done_name(&catalog, checkpoint);
-        struct archive_reader *reader;
-        assert_int_equal(world_open(&world->port, &done, 0, &reader), 0);
-        for (uint32_t j = 0; j < reader->slot_count; j++) {
-            assert_int_equal(archive_state_cover(state, (uint32_t)i, reader->slots[j].slot,
-                                                 reader->slots[j].seen),
-                             0);
-        }
+    }
+    if (backwards) {
+        world_take_vectors(world, &catalog, state);
     }
     assert_int_equal(archive_state_finish(state), 0);
     seen_fini(&cover);

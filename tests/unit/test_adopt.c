@@ -8,7 +8,7 @@
 
 enum { HISTORIES = 120, STEPS = 60 };
 
-static struct buffer one, other, joined, moved;
+static struct buffer one, other, joined, moved, stamped;
 
 static struct bytes adopt(struct bytes record, struct buffer *to)
 {
@@ -65,6 +65,22 @@ static void check_shown(struct bytes record, struct bytes adopted, uint64_t now_
     }
 }
 
+/* Who puts it back stamps that it saw it: nothing else changes, and it is newer than what it was. */
+static void check_stamped(struct bytes adopted, uint64_t now_ms)
+{
+    const struct stamp stamp = {session_newest_hlc(adopted) + 1, {1, 1}};
+    struct stamp newest;
+
+    assert_int_equal(session_stamp(adopted, stamp, &stamped), 0);
+    assert_int_equal(session_check(buffer_bytes(&stamped)), 0);
+    assert_true(session_newest(buffer_bytes(&stamped), &newest));
+    assert_int_equal(stamp_compare(newest, stamp), 0);
+    check_shown(adopted, buffer_bytes(&stamped), now_ms);
+    assert_int_equal(session_merge(buffer_bytes(&stamped), adopted, &joined), 0);
+    assert_bytes_equal(buffer_bytes(&joined), buffer_bytes(&stamped));
+    assert_int_equal(session_stamp(buffer_bytes(&stamped), stamp, &joined), -EBADMSG);
+}
+
 /* On states of random histories: it is canonical, shows the same, and commutes with the join. */
 static void test_it_commutes_with_the_join(void **state)
 {
@@ -87,6 +103,7 @@ static void test_it_commutes_with_the_join(void **state)
             states++;
             check_moved(a, adopt(a, &one));
             check_shown(a, buffer_bytes(&one), history.now_ms);
+            check_stamped(buffer_bytes(&one), history.now_ms);
             adopt(b, &other);
             assert_int_equal(session_merge(a, b, &joined), 0);
             adopt(buffer_bytes(&joined), &moved);
@@ -170,11 +187,12 @@ int main(void)
     };
     struct test_memory memory = test_memory();
 
-    one.memory = other.memory = joined.memory = moved.memory = &memory.memory;
+    one.memory = other.memory = joined.memory = moved.memory = stamped.memory = &memory.memory;
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     buffer_fini(&one);
     buffer_fini(&other);
     buffer_fini(&joined);
     buffer_fini(&moved);
+    buffer_fini(&stamped);
     return rc;
 }

@@ -34,6 +34,15 @@ static void old_session(const char *value)
     other_put("k", value);
 }
 
+/* Whose stamp is the newest of what is here. */
+static struct stamp newest_here(const char *key)
+{
+    struct stamp newest = {0, {0, 0}};
+
+    assert_true(session_newest(here(key), &newest));
+    return newest;
+}
+
 static void finish(void)
 {
     buffer_fini(&moved);
@@ -53,15 +62,20 @@ static void test_it_lives(void **state)
     assert_true(world.answer.held); /* Until another node has it. */
     assert_int_equal(copies.sent_count, sent + 1);
     assert_int_equal(last_sent()->kind, LOG_FULL);
-    assert_bytes_equal(bytes_of(last_sent()->body, last_sent()->size), buffer_bytes(&moved));
+    assert_bytes_equal(bytes_of(last_sent()->body, last_sent()->size), here("k"));
     assert_int_equal(world.record_count, logged + 1);
     assert_int_equal(last_logged()->kind, LOG_FULL);
-    assert_bytes_equal(here("k"), buffer_bytes(&moved)); /* Nothing was stamped. */
+    struct stamp newest = newest_here("k"); /* It is a write of this node. */
+    assert_int_equal(actor_compare(newest.actor, world.options.actor), 0);
+    assert_true(newest.hlc > newest_here("other").hlc);
+    assert_true(seen_covers(shard_seen(world.shard), slot_of_key(text("k")), newest));
+    assert_int_equal(session_check(here("k")), 0);
     assert_int_equal(world_get("k"), STATUS_OK);
     assert_string_equal(world.answer.blob, "theirs");
     assert_int_equal(stats()->live, 2);
     assert_int_equal(recover("k", buffer_bytes(&moved)), STATUS_OK); /* Again: it is known. */
     assert_int_equal(world.record_count, logged + 1);
+    assert_int_equal(newest_here("k").hlc, newest.hlc);
     finish();
 }
 
@@ -83,6 +97,34 @@ static void test_as_it_was_it_would_be_dead(void **state)
     assert_int_equal(kit_do(&copies.kit, KIT_CHANGE(SET, .value = text("v"))), STATUS_OK);
     assert_int_equal(copy_now(LOG_FULL, "{k}3", adopted()), STATUS_OK); /* At another owner. */
     assert_int_equal(world_get("{k}3"), STATUS_OK);
+    finish();
+}
+
+/* What was put back and has ended, so long ago that nothing of it is left, stays so: a copy that comes has the stamp with
+ * which it came, and what this slot has seen has that. */
+static void test_what_ended_stays_so(void **state)
+{
+    static const char *const keys[] = {"{k}2", "{k}3"};
+    static const struct actor elsewhere = {7, 7};
+    struct buffer stamped = {.memory = &copies.kit.memory.memory};
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    old_session("theirs");
+    put_held("k", "x", ACK_DEFAULT); /* Stamped here, in the slot, later than what comes. */
+    for (size_t i = 0; i < 2; i++) {
+        const struct stamp stamp = {hlc_of_ms(world.now_ms - 1000),
+                                    i == 0 ? world.options.actor : elsewhere};
+        copies.kit.key = text(keys[i]);
+        copies.kit.record.size = 0;
+        assert_int_equal(kit_do(&copies.kit, KIT_CHANGE(SET, .value = text("v"))), STATUS_OK);
+        assert_int_equal(session_stamp(adopted(), stamp, &stamped), 0);
+        assert_int_equal(session_check(buffer_bytes(&stamped)), 0);
+        assert_int_equal(copy_now(LOG_FULL, keys[i], buffer_bytes(&stamped)),
+                         i == 0 ? STATUS_DESTROYED : STATUS_OK);
+    }
+    buffer_fini(&stamped);
     finish();
 }
 
@@ -128,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_lives),
         cmocka_unit_test(test_as_it_was_it_would_be_dead),
+        cmocka_unit_test(test_what_ended_stays_so),
         cmocka_unit_test(test_it_joins_what_is_there),
         cmocka_unit_test(test_what_is_no_such_record),
     };
