@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import tempfile
 import time
@@ -199,6 +200,48 @@ def test_audit_sees_lost_and_wrong():
         printed = daemon.run("belay-bench", "audit", record, expect=1)
         check(re.search(r"^all +acked=2000 lost=1 stale=0 wrong=2 resurrected=0$", printed,
                         re.MULTILINE), printed)
+
+
+def acknowledged(record):
+    """(time in us, key, count) of what the record has as acknowledged."""
+    entries = record.read_bytes()[256:]
+    return [(time_us, key, count) for time_us, key, count, what, _, _, _
+            in struct.iter_unpack("<QQQBBHI", entries[:len(entries) // 32 * 32]) if what == 2]
+
+
+def test_audit_tells_how_old_the_missing_is():
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
+        record = Path(scratch) / "record"
+        daemon.start()
+        with native.Connection(daemon.native) as connection:
+            load = subprocess.Popen([program("belay-bench"), "run", "--server", daemon.native, "--record", record, "--keys",
+                                     "20", "--reads", "0", "--prefix", "a:", "--seconds", "600"],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            wait_for("a thousand entries", lambda: record.exists() and record.read_bytes()[256 + 32000:256 + 32032].strip(b"\0"))
+            early = connection.get(key_of("a:", 3))
+            wait_for("it is written again", lambda: connection.get(key_of("a:", 3)) != early)
+            load.terminate()
+            load.wait()
+            acked = acknowledged(record)
+            end_us = max(time_us for time_us, _, _ in acked)
+
+            def oldest_ms(expect):
+                audited = json.loads(daemon.run("belay-bench", "audit", record, "--json", expect=expect))
+                documented(audited)
+                return audited["oldest_missing_ms"], audited["all"]
+
+            check(oldest_ms(0)[0] == 0, "nothing is missing")
+            connection.put(key_of("a:", 3), early)
+            found, row = oldest_ms(1)
+            first_us = min(time_us for time_us, key, count in acked
+                           if key == 3 and count > int.from_bytes(early[12:20], "little"))
+            check(row["stale"] == 1 and abs(found - (end_us - first_us) / 1000) < 0.01, (found, end_us - first_us, row))
+            daemon.run("belayctl", "session", "del", key_of("a:", 4).decode())
+            found, row = oldest_ms(1)
+            first_us = min(time_us for time_us, key, _ in acked if key == 4)
+            check(row["lost"] == 1 and abs(found - (end_us - first_us) / 1000) < 0.01, (found, end_us - first_us, row))
+        text = daemon.run("belay-bench", "audit", record, expect=1)
+        check(f"the oldest was acknowledged {found:.1f} ms before the last" in text, text)
 
 
 def test_audit_names_some():

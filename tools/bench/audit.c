@@ -24,6 +24,7 @@ struct audit_key {
     uint64_t sent;
     uint64_t acked[LEVELS];
     uint64_t acked_us[LEVELS];
+    uint64_t missing; /* Writes from this count on are not there; 0: nothing is missing. */
 };
 
 struct audit {
@@ -36,6 +37,9 @@ struct audit {
     uint64_t found; /* Keys with which something is wrong. */
     uint64_t acked[LEVELS];
     uint64_t verdicts[LEVELS][VERDICT_COUNT];
+    uint64_t ignore_us; /* Acknowledgements at `memory` since then do not count. */
+    uint64_t end_us;    /* The last acknowledgement... */
+    uint64_t oldest_us; /* ... and how long before it the oldest came of which nothing is there. */
     struct report_errors errors;
 };
 
@@ -44,18 +48,28 @@ static struct audit *audit_of(struct pump_user *user)
     return (struct audit *)user;
 }
 
-/* Bring the entries into one row per key, but for acknowledgements at `memory` since `ignore_us`. */
-static void note_entry(struct audit *audit, const struct record_entry *entry, uint64_t ignore_us)
+static bool is_acked(const struct record_entry *entry)
+{
+    return entry->what == RECORD_ACKED && entry->level > 0 && entry->level < LEVELS;
+}
+
+static bool is_ignored(const struct audit *audit, const struct record_entry *entry)
+{
+    return entry->level == BELAY_ACK_MEMORY && entry->time_us >= audit->ignore_us;
+}
+
+/* Bring the entries into one row per key. */
+static void note_entry(struct audit *audit, const struct record_entry *entry)
 {
     struct audit_key *key = &audit->keys[entry->key];
 
     if (entry->what == RECORD_SENT) {
         key->sent = entry->count;
     }
-    if (entry->what != RECORD_ACKED || entry->level == 0 || entry->level >= LEVELS) {
+    if (!is_acked(entry)) {
         return;
     }
-    if (entry->level == BELAY_ACK_MEMORY && entry->time_us >= ignore_us) {
+    if (is_ignored(audit, entry)) {
         audit->ignored++;
         return;
     }
@@ -67,29 +81,27 @@ static void note_entry(struct audit *audit, const struct record_entry *entry, ui
     }
 }
 
-/* When the last acknowledgement came, and how many entries there are. */
-static int find_end(struct record *record, uint64_t *end_us)
+/* When the last acknowledgement came. */
+static int find_end(struct audit *audit)
 {
+    struct record *record = &audit->record;
     struct record_entry entry;
-    size_t start = record->at;
     int rc;
 
-    *end_us = 0;
     while ((rc = record_next(record, &entry)) == 1) {
-        if (entry.what == RECORD_ACKED && entry.time_us > *end_us) {
-            *end_us = entry.time_us;
+        if (entry.what == RECORD_ACKED && entry.time_us > audit->end_us) {
+            audit->end_us = entry.time_us;
         }
     }
-    record->at = start;
+    record_rewind(record);
     return rc;
 }
 
 static int read_record(struct audit *audit)
 {
     struct record_entry entry;
-    uint64_t end_us = 0;
 
-    int rc = find_end(&audit->record, &end_us);
+    int rc = find_end(audit);
     if (rc != 0) {
         return rc;
     }
@@ -98,11 +110,26 @@ static int read_record(struct audit *audit)
         return -ENOMEM;
     }
     uint64_t ignored_us = audit->options->ignore_last_ms * 1000;
-    uint64_t ignore_us = end_us + 1 > ignored_us ? end_us + 1 - ignored_us : 0;
+    audit->ignore_us = audit->end_us + 1 > ignored_us ? audit->end_us + 1 - ignored_us : 0;
     while (record_next(&audit->record, &entry) == 1) {
-        note_entry(audit, &entry, ignore_us);
+        note_entry(audit, &entry);
     }
     return 0;
+}
+
+/* Once every key was looked at. */
+static void find_oldest_missing(struct audit *audit)
+{
+    struct record_entry entry;
+
+    record_rewind(&audit->record);
+    while (record_next(&audit->record, &entry) == 1) {
+        const struct audit_key *key = &audit->keys[entry.key];
+        if (is_acked(&entry) && !is_ignored(audit, &entry) && key->missing > 0 &&
+            entry.count >= key->missing && audit->end_us - entry.time_us > audit->oldest_us) {
+            audit->oldest_us = audit->end_us - entry.time_us;
+        }
+    }
 }
 
 static bool audit_begin(struct pump_user *user, struct operation *operation, struct ask *ask)
@@ -133,10 +160,36 @@ static bool may_have_expired(const struct audit *audit, uint64_t acked_us)
     return header->ttl_ms > 0 && now_us >= header->start_us + acked_us + header->ttl_ms * 1000;
 }
 
+/* The first write that is not there. What is absent may be so by the last delete that was acknowledged; of what is wrong
+ * nothing is known. */
+static uint64_t first_missing(const struct evidence *evidence)
+{
+    uint64_t count = evidence->acked;
+
+    if (evidence->present) {
+        return evidence->found + 1;
+    }
+    while (count > 0 && !content_is_delete(evidence->key, count, evidence->deletes_percent)) {
+        count--;
+    }
+    return count + 1;
+}
+
+/* The first ones. */
+static void tell(struct audit *audit, const struct evidence *evidence, enum verdict verdict)
+{
+    char text[VERDICT_TEXT_BYTES];
+
+    if (audit->found++ < TOLD_MAX) {
+        verdict_describe(evidence, verdict, text);
+        fprintf(stderr, "belay-bench: %s\n", text);
+    }
+}
+
 /* Judge one key at each level by itself, and in all. */
 static void judge(struct audit *audit, struct evidence *evidence)
 {
-    const struct audit_key *key = &audit->keys[evidence->key];
+    struct audit_key *key = &audit->keys[evidence->key];
 
     for (unsigned level = 0; level < LEVELS; level++) {
         if (level != ALL_LEVELS && key->acked[level] == 0) {
@@ -146,10 +199,9 @@ static void judge(struct audit *audit, struct evidence *evidence)
         evidence->expired = may_have_expired(audit, key->acked_us[level]);
         enum verdict verdict = verdict_of(evidence);
         audit->verdicts[level][verdict]++;
-        if (level == ALL_LEVELS && verdict != VERDICT_GOOD && audit->found++ < TOLD_MAX) {
-            char text[VERDICT_TEXT_BYTES];
-            verdict_describe(evidence, verdict, text);
-            fprintf(stderr, "belay-bench: %s\n", text);
+        if (level == ALL_LEVELS && verdict != VERDICT_GOOD) {
+            key->missing = verdict == VERDICT_WRONG ? 0 : first_missing(evidence);
+            tell(audit, evidence, verdict);
         }
     }
 }
@@ -217,6 +269,7 @@ static void print_json(const struct audit *audit)
     json_object_set_new(document, "all", level_json(audit, ALL_LEVELS));
     json_object_set_new(document, "keys", json_integer((json_int_t)audit->done));
     json_object_set_new(document, "ignored", json_integer((json_int_t)audit->ignored));
+    json_object_set_new(document, "oldest_missing_ms", json_real((double)audit->oldest_us / 1000));
     json_object_set_new(document, "errors", report_errors_json(&audit->errors));
     report_json(document);
 }
@@ -238,6 +291,10 @@ static void print_text(const struct audit *audit)
         }
     }
     print_level(audit, ALL_LEVELS, "all");
+    if (audit->oldest_us > 0) {
+        printf("missing     the oldest was acknowledged %.1f ms before the last of the record\n",
+               (double)audit->oldest_us / 1000);
+    }
     if (audit->ignored > 0) {
         printf("ignored     %" PRIu64 " acknowledged at memory in the last %" PRIu64 " ms\n",
                audit->ignored, audit->options->ignore_last_ms);
@@ -263,6 +320,7 @@ static enum bench_exit run_audit(struct audit *audit, const struct server *serve
     pump_run(audit->pump);
     report_progress_end();
     pump_destroy(audit->pump);
+    find_oldest_missing(audit);
     if (audit->found > TOLD_MAX) {
         fprintf(stderr, "belay-bench: and %" PRIu64 " more keys\n", audit->found - TOLD_MAX);
     }

@@ -200,6 +200,11 @@ int record_next(struct record *record, struct record_entry *entry)
     return 1;
 }
 
+void record_rewind(struct record *record)
+{
+    record->at = RECORD_HEADER_BYTES;
+}
+
 void record_close(struct record *record)
 {
     bool writing = record->start_ns != 0;

@@ -70,6 +70,9 @@ int record_open(struct record *record, const char *path);
 /* The next entry. Returns 1 with `entry` set; 0 at the end; -EBADMSG at a damaged one. */
 int record_next(struct record *record, struct record_entry *entry);
 
+/* Begin again with the first entry. */
+void record_rewind(struct record *record);
+
 /* Cut off the zeros of a file being written, and close. */
 void record_close(struct record *record);
 
