@@ -14,6 +14,7 @@ enum {
     PAUSE_MS = 100,
     PAUSE_MS_MAX = 5000,
     SLOW_MS = 3000,
+    GATHER_MS_MAX = 20,
     END_MS = 5000, /* What is left has so long to go out when the node stops. */
 };
 
@@ -173,11 +174,15 @@ static void on_alarm(struct archiver_port *port, const char *text)
 
 static void reach(struct node_archive *archive)
 {
+    uint64_t asked = 0;
+
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
         struct plane_log_reach found;
         plane_log_reach(archive->node->plane, i, &found);
         archiver_reach(&archive->archiver, i, found.wanted, found.durable, found.appended);
+        asked += found.asked;
     }
+    archiver_asked(&archive->archiver, asked);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -305,6 +310,7 @@ int node_archive_start(struct node *node)
         .object_bytes = config->archive_object_size,
         .keep_ms = KEEP_MS,
         .slow_ms = SLOW_MS,
+        .gather_ms_max = GATHER_MS_MAX,
         .pause_ms = PAUSE_MS,
         .pause_max_ms = PAUSE_MS_MAX,
     };

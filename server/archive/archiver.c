@@ -4,7 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum { STEP_MS_MAX = 1000, SOON_MS = 50 };
+enum {
+    STEP_MS_MAX = 1000,
+    SOON_MS = 50,
+    STORE_MS_MIN =
+        2,           /* Where storing takes less than that, waiting for others would take longer. */
+    GATHER_PART = 4, /* Of what storing took... */
+    GATHER_MS = 3,   /* ... and this, for answers to go out and writes to come and be durable. */
+};
 
 void archiver_init(struct archiver *archiver, const struct archiver_settings *settings,
                    struct archiver_port *port, uint64_t sequence, uint64_t now_ms)
@@ -42,6 +49,11 @@ void archiver_reach(struct archiver *archiver, uint32_t shard, uint64_t wanted, 
     lift(&to->wanted, wanted);
     lift(&to->durable, durable);
     lift(&to->appended, appended);
+}
+
+void archiver_asked(struct archiver *archiver, uint64_t writes)
+{
+    lift(&archiver->asked, writes);
 }
 
 /* ---- When ---- */
@@ -86,15 +98,33 @@ static void note_time(struct archiver *archiver, uint64_t now_ms)
     }
 }
 
+/* Are more writes to come before an object begins for those that wait? */
+static bool gathers(const struct archiver *archiver, uint64_t now_ms)
+{
+    return now_ms < archiver->gather_until_ms &&
+           archiver->asked - archiver->asked_stored < archiver->group;
+}
+
+static void gather(struct archiver *archiver, uint64_t took_us, uint64_t now_ms)
+{
+    uint64_t took_ms = took_us / 1000, wait_ms = GATHER_MS + took_ms / GATHER_PART;
+
+    if (wait_ms > archiver->settings.gather_ms_max) {
+        wait_ms = archiver->settings.gather_ms_max;
+    }
+    archiver->group = archiver->asked - archiver->asked_stored;
+    archiver->gather_until_ms = took_ms < STORE_MS_MIN ? now_ms : now_ms + wait_ms;
+}
+
 static bool is_due(const struct archiver *archiver, uint64_t now_ms)
 {
     uint64_t bytes = 0;
-    bool wanted = archiver->ending;
+    bool wanted = archiver->ending, gathered = !gathers(archiver, now_ms);
 
     for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
         const struct archiver_shard *shard = &archiver->shards[i];
         bytes += behind(shard);
-        wanted = wanted || shard->wanted > shard->archived;
+        wanted = wanted || (gathered && shard->wanted > shard->archived);
     }
     return archiver->tails ||
            (bytes > 0 && (wanted || bytes >= archiver->settings.object_bytes ||
@@ -116,6 +146,7 @@ static void build(struct archiver *archiver, uint64_t now_ms)
 {
     archiver->state = ARCHIVER_BUILDING;
     archiver->begun_ms = now_ms;
+    archiver->asked_built = archiver->asked;
     for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
         archiver->shards[i].build_ms = now_ms;
     }
@@ -176,6 +207,9 @@ uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms)
     uint64_t passed_ms = now_ms - archiver->begun_ms;
     uint64_t left_ms =
         archiver->settings.flush_ms > passed_ms ? archiver->settings.flush_ms - passed_ms : SOON_MS;
+    if (gathers(archiver, now_ms) && archiver->gather_until_ms - now_ms < left_ms) {
+        left_ms = archiver->gather_until_ms - now_ms;
+    }
     return left_ms < STEP_MS_MAX ? left_ms : STEP_MS_MAX;
 }
 
@@ -215,6 +249,7 @@ static void advance(struct archiver *archiver)
 {
     archiver->state = ARCHIVER_IDLE;
     archiver->anew = false;
+    archiver->asked_stored = archiver->asked_built;
     archiver->figures.gap_bytes += archiver->built.gap_bytes;
     archiver->figures.baseless += archiver->built.baseless;
     if (archiver->built.gap_bytes > 0) {
@@ -283,6 +318,7 @@ void archiver_stored(struct archiver *archiver, int rc, const char *text, uint64
     archiver->figures.object_bytes += archiver->built.object_bytes;
     archiver->figures.stored_ms = now_ms;
     archiver->sequence++;
+    gather(archiver, took_us, now_ms);
     well(archiver);
     advance(archiver);
 }

@@ -1,11 +1,16 @@
 /* When a node's log goes to the archive, how far it is there, and what becomes of it when the archive is away.
  *
  * The log of all shards is the queue (log_follow.h): what is durable of it and not archived yet goes out as one object at a
- * time. An object begins once one of these holds: a write waits for it; as much log as an object takes is there;
- * `flush_ms` have passed since the last one began, and there is any; something of other nodes is to go
+ * time. An object begins once one of these holds: writes wait for it, and have gathered; as much log as an object takes is
+ * there; `flush_ms` have passed since the last one began, and there is any; something of other nodes is to go
  * (archive_tails.h). The next one begins when the one before is stored,
  * so that objects lie there in the order of the log, without a gap, whatever is lost meanwhile; one that cannot be stored
  * is tried again, the same bytes, for as long as it takes. Nothing waits in memory but that object.
+ *
+ * Who writes one after the other waits for an answer before the next: once an object is stored, the writes that it answers come
+ * again at once, while those that came meanwhile wait already. Were the next object begun with these, each write would
+ * wait for two. So it waits until as many are there as waited when the last one was stored, for a quarter of what that
+ * one took and 3 ms (but `gather_ms_max`) at the longest; where one client alone writes, that is no time at all.
  *
  *                  +-----------------------------+
  *                  v                             |
@@ -39,6 +44,7 @@ struct archiver_settings {
     uint64_t keep_ms;
     uint64_t
         slow_ms; /* An object that is not stored by then: the archive is away, though nothing has failed yet. */
+    uint64_t gather_ms_max;          /* So long at most an object waits for writes. */
     uint64_t pause_ms, pause_max_ms; /* Before another try: doubled from one to the other. */
 };
 
@@ -105,6 +111,9 @@ struct archiver {
     bool moved; /* Since it was kept. */
     bool ending;
     bool tails; /* Some log is to be walked again. */
+    uint64_t asked, asked_built, asked_stored; /* Writes: so far, in what is built, and stored. */
+    uint64_t group;           /* So many are to be there before an object begins... */
+    uint64_t gather_until_ms; /* ... or it is so late. */
     uint64_t begun_ms, kept_ms, until_ms, pause_ms, store_ms;
     struct archiver_built built;
     uint64_t away_ms;               /* Since when it is; 0: it is not. */
@@ -125,6 +134,9 @@ void archiver_reach(struct archiver *archiver, uint32_t shard, uint64_t wanted, 
 
 /* Is some log that is archived to be walked again, for what others stamped? Then an object is due. */
 void archiver_tails(struct archiver *archiver, bool due);
+
+/* So many writes waited so far, each for what is wanted at most. It does not go back. */
+void archiver_asked(struct archiver *archiver, uint64_t writes);
 
 /* Do what is due. Returns in how many milliseconds to come again, if nothing happens before. */
 uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms);

@@ -63,6 +63,21 @@ const struct ack *acks_first(const struct acks *acks)
     return acks->count == 0 ? NULL : place(acks, 0);
 }
 
+uint32_t acks_beyond(const struct acks *acks, uint64_t lsn)
+{
+    uint32_t low = 0, high = acks->count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (place(acks, middle)->lsn <= lsn) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return acks->count - low;
+}
+
 bool acks_pop(struct acks *acks, uint64_t lsn, struct ack *ack)
 {
     if (acks->count == 0 || acks->ring[acks->first].lsn > lsn) {

@@ -39,6 +39,9 @@ void acks_push(struct acks *acks, struct ack ack);
 /* The oldest; NULL: there is none. */
 const struct ack *acks_first(const struct acks *acks);
 
+/* How many wait for more than `lsn`. */
+uint32_t acks_beyond(const struct acks *acks, uint64_t lsn);
+
 /* Take the oldest whose LSN is at most `lsn`; false where there is none. */
 bool acks_pop(struct acks *acks, uint64_t lsn, struct ack *ack);
 

@@ -295,6 +295,9 @@ void shard_archive_lost(struct shard *shard, uint64_t lsn);
 /* The LSN that the oldest write waits for to be archived; 0: none waits. */
 uint64_t shard_archive_wanted(const struct shard *shard);
 
+/* How many writes have begun to wait so far, but for those that wait for log beyond `lsn`. */
+uint64_t shard_archive_asked(const struct shard *shard, uint64_t lsn);
+
 /* Answers those that waited for too long; `all`: every one, as nobody will archive anything now. Returns in how many
  * microseconds to come again, UINT64_MAX: not before another write. */
 uint64_t shard_archive_late(struct shard *shard, bool all, uint64_t now_us);

@@ -83,6 +83,7 @@ void shard_answer_archived(struct shard *shard, const struct request *request, s
                                         .ticket = request->ticket,
                                         .received_us = request->received_us,
                                     });
+    shard->archive.asked++;
     shard->stats.archive_waits = shard->archive.acks.count;
     shard->options.log->hurry(shard->options.log);
 }
@@ -118,6 +119,11 @@ uint64_t shard_archive_wanted(const struct shard *shard)
     const struct ack *first = acks_first(&shard->archive.acks);
 
     return first == NULL ? 0 : first->lsn;
+}
+
+uint64_t shard_archive_asked(const struct shard *shard, uint64_t lsn)
+{
+    return shard->archive.asked - acks_beyond(&shard->archive.acks, lsn);
 }
 
 /* They came in about the order in which they wait. */

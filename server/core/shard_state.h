@@ -131,6 +131,7 @@ struct shard {
         uint64_t begun_lsn; /* Appended when the write that is answered was begun... */
         uint64_t lost_hlc;  /* ... and when log was last found to be lost. */
         uint64_t wait_us;
+        uint64_t asked; /* How many writes have waited so far. */
     } archive;
     bool log_full, log_failed;
     char failed_text[FAILED_TEXT_BYTES_MAX];

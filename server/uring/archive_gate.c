@@ -58,6 +58,8 @@ static void tell_wanted(struct shard_thread *thread)
     uint64_t told = atomic_load_explicit(&gate->wanted, memory_order_relaxed);
 
     if (first != 0 && first <= durable && told < durable) {
+        atomic_store_explicit(&gate->asked, shard_archive_asked(thread->shard, durable),
+                              memory_order_relaxed);
         atomic_store_explicit(&gate->wanted, durable, memory_order_release);
         options->archive_wanted(options->context, thread->index);
     }

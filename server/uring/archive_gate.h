@@ -1,5 +1,5 @@
-/* Between a shard's thread and whoever archives its log: how far that is durable, and wanted in the archive; how far it is
- * there; and records as they are now.
+/* Between a shard's thread and whoever archives its log: how far that is durable, and wanted in the archive, and by how
+ * many writes; how far it is there; and records as they are now.
  *
  * The numbers are words that one side writes and the other reads when it comes by, so that a write of a lower level costs
  * nothing more for it; what the archive has is looked at under a lock only where that word has changed. Threads: as each
@@ -26,9 +26,10 @@ struct archive_news {
 
 struct archive_gate {
     bool open;                                  /* There is an archive. */
-    _Atomic uint64_t appended, durable, wanted; /* The shard's thread's: LSNs. */
-    _Atomic uint64_t archived;                  /* Whoever archives: that there is news. */
-    pthread_mutex_t lock;                       /* Of `news`. */
+    _Atomic uint64_t appended, durable, wanted; /* The shard's thread's: LSNs... */
+    _Atomic uint64_t asked;    /* ... and how many writes waited so far for log up to `wanted`. */
+    _Atomic uint64_t archived; /* Whoever archives: that there is news. */
+    pthread_mutex_t lock;      /* Of `news`. */
     struct archive_news news;
     uint64_t released; /* What the shard was told last of `archived`. */
 };

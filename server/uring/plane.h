@@ -201,6 +201,7 @@ struct plane_log_reach {
         wanted; /* Writes wait for the archive to have this, which is durable; 0: none ever did. */
     uint64_t durable;  /* At or below... */
     uint64_t appended; /* ... this. */
+    uint64_t asked;    /* How many writes have waited so far for log up to `wanted`. */
 };
 
 /* Any thread. */

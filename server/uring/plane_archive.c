@@ -11,6 +11,7 @@ void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach
 
     /* In this order: each only grows. */
     reach->wanted = atomic_load_explicit(&gate->wanted, memory_order_acquire);
+    reach->asked = atomic_load_explicit(&gate->asked, memory_order_relaxed);
     reach->durable = atomic_load_explicit(&gate->durable, memory_order_acquire);
     reach->appended = atomic_load_explicit(&gate->appended, memory_order_relaxed);
     reach->durable = reach->durable < reach->wanted ? reach->wanted : reach->durable;

@@ -64,6 +64,7 @@ static const struct archiver_settings settings = {
     .object_bytes = 1000,
     .keep_ms = 1000,
     .slow_ms = 3000,
+    .gather_ms_max = 20,
     .pause_ms = 100,
     .pause_max_ms = 400,
 };
@@ -100,9 +101,14 @@ static void built(uint64_t first, uint64_t second, uint64_t records)
     archiver_built(&world.archiver, &what, world.now_ms);
 }
 
+static void stored_in(int rc, uint64_t took_us)
+{
+    archiver_stored(&world.archiver, rc, rc == 0 ? "" : "why", world.now_ms, took_us);
+}
+
 static void stored(int rc)
 {
-    archiver_stored(&world.archiver, rc, rc == 0 ? "" : "why", world.now_ms, 1000);
+    stored_in(rc, 1000);
 }
 
 static void test_flush_interval(void **state)
@@ -181,6 +187,86 @@ static void test_tails(void **state)
     step(1);
     assert_int_equal(world.builds, 2);
     assert_int_equal(world.keeps, 0);
+}
+
+/* So many writes wait for log up to there, since the start. */
+static void asked(uint64_t lsn, uint64_t writes)
+{
+    reach(0, lsn, lsn);
+    archiver_asked(&world.archiver, writes);
+}
+
+/* The last object had 3 writes, 5 more came while it was stored, which took 40 ms. */
+static void begin_group(void)
+{
+    begin();
+    asked(103, 3);
+    step(1);
+    built(103, 100, 3);
+    asked(108, 8);
+    step(1);
+    assert_int_equal(world.builds, 1);
+    stored_in(0, 40000);
+}
+
+static void test_writes_gather(void **state)
+{
+    (void)state;
+    begin_group();
+    assert_int_equal(step(0), 13); /* A quarter of 40 ms, and three. */
+    asked(110, 10);
+    step(5);
+    assert_int_equal(world.builds, 1);
+    asked(111, 11); /* All 8 are there. */
+    step(1);
+    assert_int_equal(world.builds, 2);
+    built(111, 100, 8);
+    stored_in(0, 40000);
+    asked(118, 18); /* One came no more: the others wait for it once... */
+    step(12);
+    assert_int_equal(world.builds, 2);
+    step(1);
+    assert_int_equal(world.builds, 3);
+    built(118, 100, 7);
+    stored_in(0, 40000);
+    asked(125, 25); /* ... and from then on are as many as they are. */
+    step(0);
+    assert_int_equal(world.builds, 4);
+    built(125, 100, 7);
+    stored_in(0, 2000000);
+    assert_int_equal(step(0), 20); /* The most that they wait. */
+    asked(126, 26);
+    archiver_end(&world.archiver);
+    step(0);
+    assert_int_equal(world.builds, 5);
+}
+
+/* One after the other of one client, those of lower levels, and those whose store is fast do not wait for more. */
+static void test_what_does_not_gather(void **state)
+{
+    (void)state;
+    begin();
+    for (uint64_t i = 1; i <= 3; i++) {
+        asked(100 + i, i);
+        step(0);
+        assert_int_equal(world.builds, i);
+        built(100 + i, 100, 1);
+        stored_in(0, 40000);
+        step(0);
+        assert_int_equal(world.builds, i);
+    }
+    begin_group();
+    reach(0, 108, 1103); /* As much as an object takes. */
+    step(0);
+    assert_int_equal(world.builds, 2);
+    begin();
+    asked(103, 3);
+    step(0);
+    built(103, 100, 3);
+    asked(105, 5);
+    stored_in(0, 1999);
+    step(0);
+    assert_int_equal(world.builds, 2);
 }
 
 /* What none of it goes out of needs no object. */
@@ -375,6 +461,8 @@ int main(void)
         cmocka_unit_test(test_flush_interval),
         cmocka_unit_test(test_at_once_where_wanted_or_large),
         cmocka_unit_test(test_tails),
+        cmocka_unit_test(test_writes_gather),
+        cmocka_unit_test(test_what_does_not_gather),
         cmocka_unit_test(test_nothing_of_it_goes),
         cmocka_unit_test(test_away_and_back),
         cmocka_unit_test(test_slow),

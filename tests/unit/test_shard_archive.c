@@ -27,6 +27,9 @@ static void test_waits_until_it_is_there(void **state)
     assert_int_equal(world.hurries, 1); /* It cannot be archived before it is durable. */
     assert_int_equal(shard_archive_wanted(world.shard), world.records[0].lsn);
     assert_int_equal(world_run(archived_put("b", "1")), STATUS_OK);
+    assert_int_equal(shard_archive_asked(world.shard, world.records[0].lsn - 1), 0);
+    assert_int_equal(shard_archive_asked(world.shard, world.records[0].lsn), 1);
+    assert_int_equal(shard_archive_asked(world.shard, world.records[1].lsn), 2);
     shard_log_durable(world.shard, world.records[1].lsn, world.now_us);
     assert_int_equal(world.releases, 0);
     assert_int_equal(shard_stats(world.shard)->archive_waits, 2);
@@ -49,6 +52,8 @@ static void test_waits_until_it_is_there(void **state)
     assert_int_equal(shard_archive_wanted(world.shard), world.records[1].lsn);
     shard_archived(world.shard, world.records[3].lsn, world.now_us);
     assert_int_equal(world.releases, 3);
+    assert_int_equal(shard_archive_asked(world.shard, world.records[0].lsn),
+                     2); /* Once and for all. */
     assert_int_equal(shard_archive_wanted(world.shard), 0);
     const struct shard_stats *stats = shard_stats(world.shard);
     assert_int_equal(stats->acks[ACK_ARCHIVE], 2);
