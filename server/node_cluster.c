@@ -42,6 +42,7 @@ static int give_table(struct node *node, const struct map *map)
         return -ENOMEM;
     }
     slot_table_make(table, map, node->directory.meta.actor.node);
+    table->kept = node->map_kept;
     for (uint32_t i = 0; i < table->member_count; i++) {
         table->members[i].apart = is_apart(node, table->members[i].number);
     }
@@ -178,9 +179,12 @@ void node_cluster_apart(struct node *node, uint32_t number, bool apart)
     }
 }
 
-static void on_map(void *context, const struct map *map)
+static void on_map(void *context, const struct map *map, bool kept)
 {
-    publish(context, map);
+    struct node *node = context;
+
+    node->map_kept = kept;
+    publish(node, map);
 }
 
 static bool on_send(void *context, uint32_t to, uint8_t kind, uint64_t number,

@@ -57,6 +57,7 @@ struct node {
     struct joiners *joiners;
     bool among_others;               /* There are, or were, other members. */
     bool map_pending;                /* The map is to be published again. */
+    bool map_kept;                   /* As struct cluster_port says it of the last one. */
     bool removed;                    /* It is a member no more, and ends. */
     uint32_t apart[MAP_MEMBERS_MAX]; /* Members whose clocks are too far from this one's. */
     uint32_t apart_count;

@@ -92,5 +92,6 @@ int raft_append_came(struct raft *raft, uint32_t from, const struct raft_message
         raft->commit = commit;
         (void)raft_apply(raft);
     }
+    raft_note_commit(raft, message->commit);
     return 0;
 }

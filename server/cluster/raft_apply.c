@@ -1,5 +1,12 @@
 #include "raft_private.h"
 
+/* A leader knows all that is committed from when an entry of its own term is (dissertation, 6.4). */
+void raft_note_commit(struct raft *raft, uint64_t commit)
+{
+    raft->current = raft->current ||
+                    (raft->applied >= commit && raft_log_term(&raft->log, commit) == raft->term);
+}
+
 int raft_apply(struct raft *raft)
 {
     if (raft->applied < raft->snapshot.index) {

@@ -172,6 +172,7 @@ void raft_advance_commit(struct raft *raft)
     }
     raft->commit = index;
     (void)raft_apply(raft);
+    raft_note_commit(raft, index);
     raft_send_all(raft, false);
     leave_if_removed(raft);
 }

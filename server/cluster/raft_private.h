@@ -109,6 +109,8 @@ int raft_snapshot_answered(struct raft *raft, uint32_t from, const struct raft_m
 
 /* ---- raft_apply.c ---- */
 
+/* A leader of this term says, or is this node and knows, that it is committed up to here. */
+void raft_note_commit(struct raft *raft, uint64_t commit);
 /* Give the machine what is committed. Returns 0, or what the machine's restore() returned. */
 int raft_apply(struct raft *raft);
 

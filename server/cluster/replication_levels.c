@@ -5,7 +5,9 @@
  * without the others a node serves what it has. An owner that does not talk to this node as their clocks are too far
  * apart is not out of reach while it is there (peers.h): if it is this one whose clock is wrong, sessions would end early or
  * late here, and its stamps would be ahead of everybody's for long. One that does not own the slot yet is never level by
- * that. Once level, a slot stays it for as long as this node is its owner or target.
+ * that. Nor is anybody by the map that he has kept over his start: others may own by now what it says is his, and have what
+ * he does not. Until he has heard the present one he is level by comparison only; but who hears nobody who decides for as
+ * long as that serves what he has. Once level, a slot stays it for as long as this node is its owner or target.
  *
  * Slots of which something is here though this node has no part in them any more are strays: they are compared with
  * each of their owners, and go once what all of these have seen covers what was seen here, and all are owners that are to
@@ -33,6 +35,12 @@ static void set_level(struct replication *r, uint32_t slot)
     }
 }
 
+/* May what the table says of who owns what be long over? */
+static bool is_kept(const struct replication *r)
+{
+    return r->table->kept && r->now_us - r->start_us < (uint64_t)REPLICATION_ALONE_MS * 1000;
+}
+
 static bool is_out_of_reach(const struct replication *r, const struct peer *peer)
 {
     const uint64_t heard_us =
@@ -52,7 +60,8 @@ bool replication_check_level(struct replication *r, uint32_t slot)
     if (slot_set_has(&r->level, slot)) {
         return true;
     }
-    if (!route->mine || (route->rank == PLACEMENT_REPLICAS_MAX && route->owners == 0)) {
+    if (!route->mine || is_kept(r) ||
+        (route->rank == PLACEMENT_REPLICAS_MAX && route->owners == 0)) {
         return false;
     }
     for (uint32_t i = 0; i < route->owners; i++) {

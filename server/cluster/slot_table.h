@@ -30,6 +30,9 @@ struct slot_table_member {
 
 struct slot_table {
     uint64_t epoch;
+    /* Not of the map: this node has kept it over its start, and not heard yet that it is the present one. Others may own
+     * by now what it says is this node's. */
+    bool kept;
     uint32_t self, replicas;
     uint32_t member_count;
     struct slot_table_member

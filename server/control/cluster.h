@@ -57,8 +57,10 @@ struct cluster_port {
     bool (*send)(void *context, uint32_t node, uint8_t kind, uint64_t number,
                  const struct bytes parts[], uint32_t count);
     /* The map is now this: whom to dial and let in, slot tables, policies. Also once from within cluster_create().
-     * Several changes may come as one. Valid until the next call, on the control thread. */
-    void (*map)(void *context, const struct map *map);
+     * Several changes may come as one. Valid until the next call, on the control thread. `kept`: nobody who
+     * decides has said since this node's start that it has the present map; once that is said the map comes again without,
+     * though it may be the same. */
+    void (*map)(void *context, const struct map *map, bool kept);
     /* Raft's log is committed up to here: for the store to keep, behind the calls it has taken (struct raft_saved). */
     void (*committed)(void *context, uint64_t index);
     /* Call cluster_tick() in so many milliseconds, or before. */

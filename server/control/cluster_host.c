@@ -105,11 +105,11 @@ static bool port_send(void *context, uint32_t node, uint8_t kind, uint64_t numbe
     return host->port.send(host->port.context, node, kind, number, parts, count);
 }
 
-static void port_map(void *context, const struct map *map)
+static void port_map(void *context, const struct map *map, bool kept)
 {
     struct cluster_host *host = context;
 
-    host->port.map(host->port.context, map);
+    host->port.map(host->port.context, map, kept);
 }
 
 static void port_committed(void *context, uint64_t index)

@@ -14,7 +14,9 @@ void cluster_map_publish(struct cluster *cluster)
     const struct map *map = cluster_map(cluster);
     uint64_t gone_ms = cluster->now_ms - cluster->published_ms;
 
-    if (map->epoch == cluster->published_epoch) {
+    /* While no other node follows Raft's log nobody else can have decided anything. */
+    cluster->heard = cluster->heard || cluster->raft.current || cluster_is_alone(cluster);
+    if (map->epoch == cluster->published_epoch && cluster->heard == cluster->published_heard) {
         return;
     }
     if (cluster->published_epoch != 0 && gone_ms < CLUSTER_PUBLISH_MS) {
@@ -22,9 +24,10 @@ void cluster_map_publish(struct cluster *cluster)
         return;
     }
     cluster->published_epoch = map->epoch;
+    cluster->published_heard = cluster->heard;
     cluster->published_ms = cluster->now_ms;
     cluster->maps_published++;
-    port->map(port->context, map);
+    port->map(port->context, map, !cluster->heard);
 }
 
 void cluster_epoch(struct cluster *cluster, uint64_t now_ms, uint32_t node, uint64_t epoch)

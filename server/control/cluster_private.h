@@ -62,7 +62,10 @@ struct cluster {
     bool restored; /* The map came as a whole: what became of proposals is to be looked up. */
     uint64_t followed_epoch; /* Of `map`: known to liveness and verdict. */
     uint64_t published_epoch, published_ms;
-    uint64_t pull_ms; /* When a map was last asked for. */
+    bool
+        heard; /* At some time since its start this node had the map that was the present one then... */
+    bool published_heard; /* ... as the last map that went out said. */
+    uint64_t pull_ms;     /* When a map was last asked for. */
     uint64_t unsettled_epoch;
     uint32_t unsettled;
     uint32_t down_count;

@@ -37,10 +37,11 @@ static bool send_nothing(void *context, uint32_t node, uint8_t kind, uint64_t nu
     return false;
 }
 
-static void tell_nobody(void *context, const struct map *map)
+static void tell_nobody(void *context, const struct map *map, bool kept)
 {
     (void)context;
     (void)map;
+    (void)kept;
 }
 
 static void keep_nothing(void *context, uint64_t index)

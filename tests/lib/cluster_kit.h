@@ -30,7 +30,8 @@ struct kit_node {
     const char *zone;
     uint64_t tick_at_ms, stored_at_ms;
     uint64_t commit; /* What is to be kept of it. */
-    uint64_t epoch;  /* Published. */
+    uint64_t epoch;  /* Published... */
+    bool kept;       /* ... and this was said of it. */
     uint32_t publications;
 };
 
@@ -128,12 +129,14 @@ static inline bool kit_send(void *context, uint32_t node, uint8_t kind, uint64_t
     return true;
 }
 
-static inline void kit_map(void *context, const struct map *map)
+static inline void kit_map(void *context, const struct map *map, bool kept)
 {
     struct kit_node *node = context;
 
-    assert_true(map->epoch > node->epoch);
+    assert_true(map->epoch > node->epoch || (map->epoch == node->epoch && node->kept && !kept));
+    assert_true(node->epoch == 0 || node->kept || !kept); /* What was heard stays so. */
     node->epoch = map->epoch;
+    node->kept = kept;
     node->publications++;
 }
 

@@ -26,15 +26,49 @@ static uint64_t hash_of(const struct map *map)
     return hash;
 }
 
+/* Is there a leader of a later term than this node knows? Then what its own says may be over. */
+static bool is_passed_over(const struct cluster_node *node)
+{
+    const struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
+    uint64_t term = node->cluster->raft.term + 1;
+
+    while (term < CLUSTER_SIM_TERMS_MAX && scenario->leaders[term] == 0) {
+        term++;
+    }
+    return term < CLUSTER_SIM_TERMS_MAX;
+}
+
+/* It has all that was committed: then its map is no older than any that was known when it started. */
+static void check_heard(struct cluster_node *node)
+{
+    node->heard = true;
+    SIM_CHECK("heard", node->cluster->map->epoch >= node->newest_epoch || is_passed_over(node),
+              "node %u takes epoch %" PRIu64 " for the present one, and there was %" PRIu64,
+              node->place, node->cluster->map->epoch, node->newest_epoch);
+}
+
+/* Is this no map that the node has only kept over its start? */
+static bool may_be_present(const struct cluster_node *node, const struct map *map)
+{
+    return node->cluster == NULL ? map->member_count == 1
+                                 : node->cluster->raft.current || cluster_is_alone(node->cluster);
+}
+
 /* An epoch stands for one map: so each slot has the same owners wherever that epoch is known. And a node's only grow. */
-void cluster_check_map(struct cluster_node *node, const struct map *map)
+void cluster_check_map(struct cluster_node *node, const struct map *map, bool kept)
 {
     struct cluster_scenario *scenario = cluster_scenario_of(node->sim);
     uint64_t hash = hash_of(map);
 
-    SIM_CHECK("epoch", map->epoch > node->epoch, "node %u goes from epoch %" PRIu64 " to %" PRIu64,
-              node->place, node->epoch, map->epoch);
+    SIM_CHECK(
+        "epoch", map->epoch > node->epoch || (map->epoch == node->epoch && node->kept && !kept),
+        "node %u goes from epoch %" PRIu64 " to %" PRIu64, node->place, node->epoch, map->epoch);
+    SIM_CHECK("heard", kept || may_be_present(node, map),
+              "node %u has not heard that epoch %" PRIu64 " is the present one", node->place,
+              map->epoch);
+    node->kept = kept;
     node->epoch = map->epoch;
+    scenario->epoch = map->epoch > scenario->epoch ? map->epoch : scenario->epoch;
     SIM_CHECK("bounds", map->epoch < CLUSTER_SIM_EPOCHS_MAX, "more maps than there is room for");
     uint64_t *known = &scenario->maps[map->epoch];
     SIM_CHECK("map", *known == 0 || *known == hash, "node %u has another map of epoch %" PRIu64,
@@ -57,6 +91,9 @@ void cluster_check_node(struct cluster_node *node)
               "node %u: commit %" PRIu64 ", applied %" PRIu64, node->place, raft->commit,
               raft->applied);
     node->commit = raft->commit;
+    if (raft->current && !node->heard) {
+        check_heard(node);
+    }
     if (raft->role != RAFT_LEADER) {
         return;
     }
@@ -71,8 +108,8 @@ void cluster_check_node(struct cluster_node *node)
     *leader = node->copies->number;
 }
 
-/* Can a node have been compared with the other owners that serve since its start, or long enough without them? By another
- * map than the one that it began with, it may have been without them before. */
+/* Can a node have been compared with the other owners that serve since its start, or have been without anybody for long
+ * enough? The only owner has heard that it is that still. */
 static bool may_be_level(const struct copies_node *copies, uint32_t slot)
 {
     const struct slot_owners *owners = &copies->table->owners[slot];
@@ -84,9 +121,8 @@ static bool may_be_level(const struct copies_node *copies, uint32_t slot)
         others =
             others || (owners->nodes[rank] != copies->number && member != NULL && member->serves);
     }
-    return !others || copies->table->epoch != copies->begun_epoch ||
-           replication_stats(copies->replication)->compared > 0 ||
-           copies_node_now_us(copies) - copies->begun_us >= REPLICATION_ALONE_MS * UINT64_C(1000);
+    return copies_node_now_us(copies) - copies->begun_us >= REPLICATION_ALONE_MS * UINT64_C(1000) ||
+           (others ? replication_stats(copies->replication)->compared > 0 : !copies->table->kept);
 }
 
 /* Only an owner serves, by the map that it knows; but for reads of any copy only once it has what the others have. */

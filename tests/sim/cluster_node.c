@@ -99,16 +99,17 @@ static void tell_clients(struct cluster_node *node, const struct slot_table *tab
     }
 }
 
-static void port_map(void *context, const struct map *map)
+static void port_map(void *context, const struct map *map, bool kept)
 {
     struct cluster_node *node = context;
     struct slot_table *before = node->tables[node->table], *table = node->tables[!node->table];
     struct copies_node *copies = node->copies;
 
     sim_note(node->sim, "map", node->place, map->epoch, map->member_count);
-    cluster_check_map(node, map);
+    cluster_check_map(node, map, kept);
     note_members(node, map);
     make_table(table, map, copies->number);
+    table->kept = kept;
     node->table = !node->table;
     copies->table = table;
     tell_clients(node, table);
@@ -385,6 +386,8 @@ void cluster_node_run(struct cluster_node *node, struct bytes seed)
     options.saved = &node->file.saved;
     node->due_us = UINT64_MAX;
     node->epoch = node->commit = node->level_epoch = 0;
+    node->newest_epoch = cluster_scenario_of(node->sim)->epoch;
+    node->heard = false;
     int rc = cluster_create(&options, cluster_node_now_ms(node), &node->cluster, message,
                             sizeof message);
     raft_file_forget(&node->file);

@@ -86,6 +86,9 @@ struct cluster_node {
     struct cluster_told told;
     uint64_t due_us, timer; /* When the next tick is, and its number. */
     uint64_t epoch, commit; /* Of this life, the newest. */
+    uint64_t newest_epoch;  /* Of all maps that anybody knew when it started. */
+    bool heard;             /* It had the present one at some time since then... */
+    bool kept;              /* ... and the one that it goes by, which may be older, may be over. */
     uint64_t level_epoch;   /* Slots that nobody uses were looked at in this map. */
     bool copies_settled;    /* As in server/uring/copies.c. */
     bool removed;           /* By an operator: its machine is used anew. */
@@ -125,7 +128,8 @@ struct cluster_scenario {
     int null_fd;
     /* What is known of all lives. */
     uint32_t leaders[CLUSTER_SIM_TERMS_MAX];
-    uint64_t maps[CLUSTER_SIM_EPOCHS_MAX]; /* Hashes by epoch. */
+    uint64_t maps[CLUSTER_SIM_EPOCHS_MAX]; /* Hashes by epoch... */
+    uint64_t epoch;                        /* ... and the newest. */
 };
 
 static inline struct cluster_scenario *cluster_scenario_of(struct sim *sim)
@@ -185,8 +189,8 @@ bool cluster_clients_are_done(const struct cluster_scenario *scenario);
 
 /* ---- cluster_checks.c ---- */
 
-/* A node goes by this map from here. */
-void cluster_check_map(struct cluster_node *node, const struct map *map);
+/* A node goes by this map from here; `kept` as in struct cluster_port. */
+void cluster_check_map(struct cluster_node *node, const struct map *map, bool kept);
 /* After each event of a node's control plane. */
 void cluster_check_node(struct cluster_node *node);
 /* A node executes a request for this slot; `any`: of those that any copy may answer. */

@@ -385,7 +385,6 @@ static void start_replication(struct copies_node *node)
 
     node->taken_ms = now_ms;
     node->turn_us = node->begun_us = now_us;
-    node->begun_epoch = node->table->epoch;
     node->late_us = UINT64_MAX;
     replication_core_init(&node->core, node->shard);
     int rc = replication_create(&options, now_ms, now_us, &node->replication);

@@ -106,7 +106,7 @@ struct copies_node {
     struct replication_core core;
     struct replication *replication;
     struct copies_link links[1 + SIM_NODES_MAX][2]; /* By peer; [1]: it was dialled here. */
-    uint64_t begun_us, begun_epoch;                 /* By its own clock; the table's then. */
+    uint64_t begun_us;                              /* By its own clock. */
     uint64_t taken_ms, turn_us;                     /* As in server/uring/copies.h... */
     /* ... and pause.h: what comes at this time was sent while it was stopped, since then by its own clock. */
     uint64_t late_us, before_us;

@@ -25,6 +25,7 @@ static void test_alone(void **state)
     assert_true(cluster_is_alone(kit_cluster(1)));
     assert_true(kit_is(1, 1, MAP_ACTIVE));
     assert_int_equal(kit_node(1)->epoch, map->epoch);
+    assert_false(kit_node(1)->kept); /* Nobody else can have changed it. */
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         assert_int_equal(map->owners[slot].nodes[0], 1);
     }
@@ -37,6 +38,7 @@ static void test_alone(void **state)
     uint64_t epoch = cluster_map(kit_cluster(1))->epoch;
     kit_kill(1);
     kit_restart(1);
+    assert_false(kit_node(1)->kept);
     KIT_UNTIL(kit_member(1, 1)->place.start == 2); /* It says that this is another life. */
     assert_int_equal(cluster_map(kit_cluster(1))->epoch, epoch + 1);
     assert_int_equal(cluster_map(kit_cluster(1))->policy_count, 1);
@@ -295,6 +297,35 @@ static void test_all_restart(void **state)
     kit_check_equal();
 }
 
+/* The map that a node has at its start is known to be the present one once who decides has said so, not because another node
+ * has the same or a newer one. */
+static void test_kept(void **state)
+{
+    (void)state;
+    kit_form(3);
+    uint32_t leader = kit_leader(), near = 1 + leader % 3, far = 1 + near % 3;
+    assert_false(kit_node(far)->kept);
+    kit_kill(far);
+    assert_int_equal(kit_set_policy(leader, "web:", 5), 0);
+    kit.cut[leader][far] = kit.cut[far][leader] = true;
+    kit_restart(far);
+    assert_true(kit_node(far)->kept);
+    KIT_UNTIL(kit_node(far)->epoch == kit_node(near)->epoch);
+    assert_true(kit_node(far)->kept);
+    memset(kit.cut, 0, sizeof kit.cut);
+    KIT_UNTIL(!kit_node(far)->kept);
+    KIT_UNTIL(kit_all_are(3, MAP_ACTIVE) && kit_agree());
+    for (uint32_t i = 1; i <= 3; i++) {
+        kit_kill(i);
+    }
+    kit_restart(near);
+    kit_run(60 * 1000);
+    assert_true(kit_node(near)->kept); /* There is nobody to decide. */
+    kit_restart(far);
+    kit_restart(leader);
+    KIT_UNTIL(!kit_node(near)->kept && !kit_node(far)->kept && !kit_node(leader)->kept);
+}
+
 /* ---- Members ---- */
 
 /* A voter that is gone for long is replaced, by one of its zone; one that is removed follows no more. */
@@ -519,6 +550,7 @@ int main(void)
         CASE(test_two),
         CASE(test_panic),
         CASE(test_all_restart),
+        CASE(test_kept),
         CASE(test_voters),
         CASE(test_shrinks),
         CASE(test_condition),

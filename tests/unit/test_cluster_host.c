@@ -96,8 +96,9 @@ static void on_beat(uv_timer_t *timer)
     carry();
 }
 
-static void port_map(void *context, const struct map *map)
+static void port_map(void *context, const struct map *map, bool kept)
 {
+    (void)kept;
     ((struct host_node *)context)->epoch = map->epoch;
 }
 

@@ -62,11 +62,12 @@ static bool port_send(void *context, uint32_t node, uint8_t kind, uint64_t numbe
     return peers_send(from->peers, node, kind, number, parts, count);
 }
 
-static void port_map(void *context, const struct map *map)
+static void port_map(void *context, const struct map *map, bool kept)
 {
     const struct real_node *node = context;
     struct peer_member members[MAP_MEMBERS_MAX];
 
+    (void)kept;
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *from = &map->members[i];
         members[i] = (struct peer_member){

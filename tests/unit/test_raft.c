@@ -471,6 +471,43 @@ static void test_timeout_now(void **state)
     glass_fini();
 }
 
+/* ---- One node: what it has ---- */
+
+/* Whether all that is committed is applied is known from the first that is committed in a leader's own term on. */
+static void test_current(void **state)
+{
+    (void)state;
+    glass_init(3);
+    glass_entry(1, RAFT_COMMAND, text("a"));
+    assert_int_equal(glass_append(2, 2, 1, 1, 2), 0);
+    assert_int_equal(glass_raft()->applied, 2);
+    assert_false(glass_raft()->current); /* The leader may not know yet that more is. */
+    glass_entry(2, RAFT_NOOP, text(""));
+    assert_int_equal(glass_append(2, 2, 2, 1, 4), 0);
+    assert_int_equal(glass_raft()->applied, 3);
+    assert_false(glass_raft()->current); /* One is still to come. */
+    glass_entry(2, RAFT_COMMAND, text("b"));
+    assert_int_equal(glass_append(2, 2, 3, 2, 4), 0);
+    assert_true(glass_raft()->current);
+    glass_store();
+    glass_restart(0);
+    assert_false(glass_raft()->current);
+    assert_int_equal(glass_append(2, 2, 4, 2, 4), 0);
+    assert_true(glass_raft()->current); /* It had all. */
+    glass_fini();
+}
+
+static void test_current_leader(void **state)
+{
+    (void)state;
+    glass_init(3);
+    glass_lead();
+    assert_false(glass_raft()->current);
+    glass_confirm(2, raft_log_last(&glass_raft()->log));
+    assert_true(glass_raft()->current);
+    glass_fini();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +530,8 @@ int main(void)
         cmocka_unit_test(test_hand_over),
         cmocka_unit_test(test_hand_over_waits_for_level),
         cmocka_unit_test(test_timeout_now),
+        cmocka_unit_test(test_current),
+        cmocka_unit_test(test_current_leader),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

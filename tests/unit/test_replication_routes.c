@@ -286,6 +286,79 @@ static void test_both_restarted(void **state)
     world_fini(&world);
 }
 
+/* A node starts again with the map that it had. */
+static void restart_with_kept(uint32_t number)
+{
+    world.nodes[number].table->kept = true;
+    world_restart(&world, number, false);
+}
+
+/* It hears that this is the present one. */
+static void hear(uint32_t number)
+{
+    static struct slot_table told;
+
+    told = *world.nodes[number].table;
+    told.kept = false;
+    world_table(&world, number, &told);
+}
+
+/* The only owner by a map that it has kept over its start may be that no more: it waits until it has heard the present
+ * one, or has heard nothing for so long that there is nobody to hear. */
+static void test_kept_map(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 2, 1);
+    set_owners((struct slot_owners){{1}});
+    world_until(&world, 3000, world_calm(&world));
+    for (int alone = 0; alone < 2; alone++) {
+        world_kill(&world, 1);
+        restart_with_kept(1);
+        world_run(&world, REPLICATION_ALONE_MS - 100);
+        assert_int_equal(route(1, "a", 0, &far), ROUTE_NOWHERE);
+        if (alone) {
+            world_run(&world, 200);
+        } else {
+            hear(1);
+        }
+        assert_int_equal(route(1, "a", 0, &far), ROUTE_LOCAL);
+    }
+    world_kill(&world, 1);
+    restart_with_kept(1);
+    set_owners(
+        (struct slot_owners){{2, 1}}); /* It is the second one by now: it is compared first. */
+    assert_int_equal(route(1, "a", ROUTE_COORDINATE, &far), ROUTE_NOWHERE);
+    world_until(&world, 3000, route(1, "a", ROUTE_COORDINATE, &far) == ROUTE_LOCAL);
+    assert_true(world_stats(&world, 1)->compared > 0);
+    world_fini(&world);
+}
+
+/* All owners by such a map have started again: that they are the same says nothing of who owns the slot now. One that has
+ * gone on does. */
+static void test_kept_maps_agree(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    world_kill(&world, 1);
+    world_kill(&world, 2);
+    restart_with_kept(1);
+    restart_with_kept(2);
+    world_run(&world, 2500);
+    assert_true(world_stats(&world, 1)->compared > 0);
+    assert_int_not_equal(route(1, "a", 0, &far), ROUTE_LOCAL);
+    assert_int_not_equal(route(2, "a", ROUTE_COORDINATE, &far), ROUTE_LOCAL);
+    hear(1);
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_LOCAL);
+    world_until(&world, 400, route(2, "a", ROUTE_COORDINATE, &far) == ROUTE_LOCAL);
+    world_fini(&world);
+}
+
 /* ---- Three copies ---- */
 
 /* The primary told the third of a write that the second does not have: before the second reads, it has it. */
@@ -660,6 +733,8 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_clock_apart),
         cmocka_unit_test(test_both_restarted),
+        cmocka_unit_test(test_kept_map),
+        cmocka_unit_test(test_kept_maps_agree),
         cmocka_unit_test(test_take_over),
         cmocka_unit_test(test_take_over_alone),
         cmocka_unit_test(test_paused),
