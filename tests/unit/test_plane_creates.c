@@ -18,8 +18,9 @@ enum { RELAY_ROOM = 65536 };
 static struct relay {
     pthread_t thread;
     int dialler, acceptor; /* Our ends. */
-    _Atomic bool holds;    /* What the dialler says is kept back... */
-    _Atomic bool held;     /* ... and there is a record in it. */
+    _Atomic bool holds;    /* What the dialler says is to be kept back... */
+    _Atomic bool held;     /* ... is... */
+    _Atomic bool has_run;  /* ... and there is a record in it. */
     _Atomic bool over;
 } relay;
 
@@ -58,11 +59,12 @@ static void *run_relay(void *context)
         struct pollfd fds[] = {{.fd = relay.acceptor, .events = POLLIN},
                                {.fd = relay.dialler, .events = POLLIN}};
         const bool holds = atomic_load(&relay.holds);
+        atomic_store(&relay.held, holds);
         int count = poll(fds, holds ? 1 : 2, 5);
         if (holds) {
             static uint8_t room[RELAY_ROOM];
             ssize_t there = recv(relay.dialler, room, sizeof room, MSG_PEEK | MSG_DONTWAIT);
-            atomic_store(&relay.held, has_run(room, there));
+            atomic_store(&relay.has_run, has_run(room, there));
         }
         if (count > 0 && fds[0].revents != 0) {
             good = pass_on(relay.acceptor, relay.dialler);
@@ -143,9 +145,10 @@ static void test_link_is_lost_for_a_moment(void **state)
     plane_client_connect(&second, &kit.nodes[0]);
     const uint64_t before = handed_on();
     atomic_store(&relay.holds, true);
+    plane_kit_until(atomic_load(&relay.held));
     snprintf(line, sizeof line, "SET %s 1 NX", key_of_first());
     plane_client_ask(&first, line);
-    plane_kit_until(atomic_load(&relay.held) && handed_on() > before);
+    plane_kit_until(atomic_load(&relay.has_run) && handed_on() > before);
     cut();
     struct pollfd answer = {.fd = first.fd, .events = POLLIN};
     assert_int_equal(poll(&answer, 1, 100), 0);

@@ -213,7 +213,7 @@ static void test_letter_is_gone(void **state)
     assert_int_equal(deliver("new"), RENAME_DONE);
     assert_int_equal(arrive(1, "old"), RENAME_DONE);
     assert_int_equal(copies.awaited, 0);
-    uint32_t logged = world.record_count;
+    size_t logged = world.record_count;
     assert_int_equal(ask(&move_gone, letter(1, "old"), bytes_of(intent, 0)), RENAME_DONE);
     assert_true(world.answer.held);
     assert_int_equal(rest().data[0], 0);
