@@ -103,7 +103,7 @@ static struct archive_tail_node *find_or_make(struct archive_tails *tails, uint3
 /* ---- Marks ---- */
 
 static void add_mark(const struct archive_tails *tails, struct archive_tail *tail,
-                     const struct archive_feed_note *note, uint64_t now_ms)
+                     const struct archive_feed_note *note, uint64_t first_lsn, uint64_t now_ms)
 {
     struct archive_tail_mark *last = tail->count == 0 ? NULL : &tail->marks[tail->count - 1];
 
@@ -114,7 +114,7 @@ static void add_mark(const struct archive_tails *tails, struct archive_tail *tai
         return;
     }
     tail->marks[tail->count++] = (struct archive_tail_mark){
-        .first_lsn = note->first_lsn,
+        .first_lsn = first_lsn,
         .last_lsn = note->last_lsn,
         .newest_hlc = note->newest_hlc,
         .since_ms = now_ms,
@@ -131,6 +131,7 @@ int archive_tails_note(struct archive_tails *tails, const struct archive_feed_no
                        uint64_t now_ms)
 {
     struct archive_tails_shard *shard = &tails->shards[note->shard];
+    uint64_t first_lsn = note->first_lsn;
 
     if (note->last_lsn < shard->noted) {
         return 0;
@@ -149,9 +150,10 @@ int archive_tails_note(struct archive_tails *tails, const struct archive_feed_no
         }
         memset(node->tails, 0, tails_bytes(tails));
     }
-    add_mark(tails, &node->tails[note->shard], note, now_ms);
+    lift(&first_lsn, shard->noted); /* What lies before that is in an older mark, or goes. */
+    add_mark(tails, &node->tails[note->shard], note, first_lsn, now_ms);
     if (node->taken && !node->building) { /* The walk that found it did not take it. */
-        lower(&shard->again, note->first_lsn);
+        lower(&shard->again, first_lsn);
     }
     return 0;
 }
