@@ -110,7 +110,7 @@ struct archiver {
     bool anew;
     bool moved; /* Since it was kept. */
     bool ending;
-    bool tails; /* Some log is to be walked again. */
+    bool tails;                                /* Some log is to be walked again. */
     uint64_t asked, asked_built, asked_stored; /* Writes: so far, in what is built, and stored. */
     uint64_t group;           /* So many are to be there before an object begins... */
     uint64_t gather_until_ms; /* ... or it is so late. */
