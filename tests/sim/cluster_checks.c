@@ -108,8 +108,8 @@ void cluster_check_node(struct cluster_node *node)
     *leader = node->copies->number;
 }
 
-/* Can a node have been compared with the other owners that serve since its start, or have been without anybody for long
- * enough? The only owner has heard that it is that still. */
+/* Can a node have been compared with others since its start, or have been without anybody for long enough? The only owner
+ * that serves need not, once it has heard that it is that still. */
 static bool may_be_level(const struct copies_node *copies, uint32_t slot)
 {
     const struct slot_owners *owners = &copies->table->owners[slot];
@@ -121,8 +121,9 @@ static bool may_be_level(const struct copies_node *copies, uint32_t slot)
         others =
             others || (owners->nodes[rank] != copies->number && member != NULL && member->serves);
     }
-    return copies_node_now_us(copies) - copies->begun_us >= REPLICATION_ALONE_MS * UINT64_C(1000) ||
-           (others ? replication_stats(copies->replication)->compared > 0 : !copies->table->kept);
+    return replication_stats(copies->replication)->compared > 0 ||
+           copies_node_now_us(copies) - copies->begun_us >= REPLICATION_ALONE_MS * UINT64_C(1000) ||
+           (!others && !copies->table->kept);
 }
 
 /* Only an owner serves, by the map that it knows; but for reads of any copy only once it has what the others have. */
