@@ -43,15 +43,17 @@ static uint64_t unknown_ms(const struct session_view *view, uint64_t known_ms)
 
 static void take_deadline(struct session_view *view, uint64_t known_ms)
 {
-    uint64_t idle_end_ms = 0;
+    uint64_t idle_end_ms = 0, allowed_ms = 0;
 
     if (view->idle_ms != 0) {
         view->last_access_ms = view->record_.last_access_ms > view->created_ms
                                    ? view->record_.last_access_ms
                                    : view->created_ms;
-        idle_end_ms = view->last_access_ms + view->idle_ms + unknown_ms(view, known_ms);
+        idle_end_ms = view->last_access_ms + view->idle_ms;
+        allowed_ms = unknown_ms(view, known_ms);
     }
-    view->deadline_ms = earlier_ms(view->absolute_ms, idle_end_ms);
+    view->ended_ms = earlier_ms(view->absolute_ms, idle_end_ms);
+    view->deadline_ms = earlier_ms(view->absolute_ms, idle_end_ms + allowed_ms);
     view->next_ms = view->deadline_ms;
 }
 
@@ -98,7 +100,7 @@ static void fade(struct session_view *view, uint64_t fields_end_ms)
     if (view->faded) {
         view->live = false;
         view->expired = true;
-        view->deadline_ms = view->next_ms = fields_end_ms;
+        view->deadline_ms = view->ended_ms = view->next_ms = fields_end_ms;
         view->siblings_hidden = 0;
     }
 }

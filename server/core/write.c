@@ -6,8 +6,9 @@
  *
  * What is expired is absent: it died just before its deadline. A birth over it buries it by a death there, or
  * at its newest birth, which may be later. (Any later death would also end what others begin anew, who cannot see
- * this write.) A blind birth at or below the death's `until` would be dropped by every join: it is refused
- * here.
+ * this write. Nor is it later where more time is given here for uses that only others know of: who knows of all gives
+ * none, and begins it anew before.) A blind birth at or below the death's `until` would be dropped by every join: it is
+ * refused here.
  *
  * Where a session is on its way from here and may come back (alias.h), none begins: BUSY.
  *
@@ -261,7 +262,7 @@ static struct death death_before(const struct edit *edit)
 {
     const struct record *old = edit->old;
     uint64_t hlc = record_birth(old, old->birth_count - 1).stamp.hlc; /* The newest. */
-    uint64_t end = edit->view.expired ? hlc_of_ms(edit->view.deadline_ms) - 1 : 0;
+    uint64_t end = edit->view.expired ? hlc_of_ms(edit->view.ended_ms) - 1 : 0;
 
     hlc = end > hlc ? end : hlc;
     assert(hlc < edit->stamp.hlc);

@@ -401,6 +401,38 @@ static void test_unknown_uses(void **state)
     kit_fini(&kit);
 }
 
+/* Who knows of all uses has begun it anew at once. Who allows for more uses, and has not heard of that, begins it anew
+ * later: that ends the old session, not the other new one. */
+static void test_unknown_uses_and_births(void **state)
+{
+    struct kit primary, other;
+
+    (void)state;
+    kit_init(&primary);
+    kit_init(&other);
+    const uint64_t start = primary.now_ms;
+    kit_add(&primary, KIT_CHANGE(SET, .name = text("a"), .value = text("old")));
+    kit_add(&primary, KIT_CHANGE(IDLE, .ms = 800));
+    assert_int_equal(kit_write(&primary), STATUS_OK);
+    kit_take_first(&other, &primary);
+    primary.now_ms = start + 800;
+    assert_int_equal(kit_do(&primary, KIT_CHANGE(SET, .name = text("b"), .value = text("new"))),
+                     STATUS_OK);
+    assert_true(primary.written.created);
+    other.actor.node++;
+    other.known_ms = UINT64_MAX;
+    other.now_ms = start + 900;
+    assert_int_equal(kit_do(&other, KIT_CHANGE(SET, .name = text("c"), .value = text("newer"))),
+                     STATUS_OK);
+    assert_true(other.written.created);
+    kit_take(&other, &primary);
+    kit_expect(&other, "a", NULL);
+    kit_expect(&other, "b", "new");
+    kit_expect(&other, "c", "newer");
+    kit_fini(&other);
+    kit_fini(&primary);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,7 +440,7 @@ int main(void)
         cmocka_unit_test(test_fading),       cmocka_unit_test(test_not_fading),
         cmocka_unit_test(test_no_resurrect), cmocka_unit_test(test_dedup),
         cmocka_unit_test(test_bury),         cmocka_unit_test(test_bury_what_was_seen),
-        cmocka_unit_test(test_unknown_uses),
+        cmocka_unit_test(test_unknown_uses), cmocka_unit_test(test_unknown_uses_and_births),
     };
     return cmocka_run_group_tests_name("session_time", tests, NULL, NULL);
 }
