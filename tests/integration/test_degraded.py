@@ -175,7 +175,8 @@ def test_degrade():
         refused = first.run("belayctl", "node", "degrade", "n9", expect=1)
         check(refused == "", refused)
         # It may be down for a moment, as its stop is noticed late.
-        wait_for("undegrade", lambda: first.run("belayctl", "node", "undegrade", "n2") == "n2 is active\n")
+        wait_for("undegrade",
+                 lambda: first.run("belayctl", "node", "undegrade", "n2", expect=None) == "n2 is active\n", 120)
         wait_for("all know", lambda: all(metric(node, reason) == 0 for node in cluster))
         wait_for("it begins sessions", lambda: begins(chosen, first, owners))
 
