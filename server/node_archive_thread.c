@@ -175,8 +175,18 @@ struct feeding {
     struct archive_feed *feed;
     uint64_t from, share;
     uint64_t damaged_bytes; /* Records that read back, and are none. */
-    int rc;
+    uint64_t gap_bytes;     /* Not there any more, or damaged, up to where it is... */
+    uint64_t lost_bytes;    /* ... of which the feed knows of so many. */
 };
+
+/* What was missing nobody builds on. */
+static void tell_lost(struct feeding *feeding)
+{
+    if (feeding->gap_bytes + feeding->damaged_bytes != feeding->lost_bytes) {
+        feeding->lost_bytes = feeding->gap_bytes + feeding->damaged_bytes;
+        archive_feed_lost(feeding->feed);
+    }
+}
 
 static int on_record(struct log_visitor *visitor, uint64_t lsn, const struct log_record *record)
 {
@@ -185,6 +195,7 @@ static int on_record(struct log_visitor *visitor, uint64_t lsn, const struct log
     if (lsn > feeding->from && lsn - feeding->from >= feeding->share) {
         return 1; /* The rest goes into the next object. */
     }
+    tell_lost(feeding);
     int rc = archive_feed_record(feeding->feed, lsn, (uint8_t)record->kind, record->position,
                                  record->body);
     if (rc == -EFBIG) {
@@ -195,6 +206,12 @@ static int on_record(struct log_visitor *visitor, uint64_t lsn, const struct log
         rc = 0;
     }
     return rc;
+}
+
+static void on_damage(struct log_visitor *visitor, const struct log_damage *damage)
+{
+    (void)damage;
+    archive_feed_lost(container_of(visitor, struct feeding, visitor)->feed);
 }
 
 static uint64_t share_of(const struct node_archive *archive)
@@ -211,19 +228,20 @@ static int feed_shard(struct node_archive *archive, uint32_t shard)
     struct node *node = archive->node;
     struct log_follow follow;
     struct feeding feeding = {
-        .visitor = {.record = on_record},
+        .visitor = {.record = on_record, .damage = on_damage},
         .feed = &archive->feed,
         .from = archive->from[shard],
         .share = share_of(archive),
     };
     struct asking asking = {.source = {ask}, .archive = archive, .shard = shard};
-    uint64_t lsn = archive->from[shard], gap_bytes = 0;
+    uint64_t lsn = archive->from[shard];
 
     archive_feed_shard(&archive->feed, shard, archive->others.own_lsn[shard]);
     log_follow_init(&follow, store_segments(node->shards[shard].store), files_system(),
                     &node->memory);
-    int rc = log_follow(&follow, &lsn, archive->to[shard], &feeding.visitor, &gap_bytes);
+    int rc = log_follow(&follow, &lsn, archive->to[shard], &feeding.visitor, &feeding.gap_bytes);
     log_follow_fini(&follow);
+    tell_lost(&feeding);
     archive->others.walked[shard] = lsn;
     if (rc == 0 || rc == 1) {
         rc = archive_feed_settle(&archive->feed, &asking.source, &lsn);
@@ -232,8 +250,8 @@ static int feed_shard(struct node_archive *archive, uint32_t shard)
         archive->others.own_hlc[shard] = archive->feed.own_hlc;
     }
     archive->to[shard] = lsn;
-    archive->lost[shard] = gap_bytes + feeding.damaged_bytes > 0 ? lsn : 0;
-    archive->built.gap_bytes += gap_bytes + feeding.damaged_bytes;
+    archive->lost[shard] = feeding.gap_bytes + feeding.damaged_bytes > 0 ? lsn : 0;
+    archive->built.gap_bytes += feeding.gap_bytes + feeding.damaged_bytes;
     archive->built.baseless = archive->feed.baseless;
     return rc;
 }

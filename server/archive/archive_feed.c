@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "log_format.h"
+#include "record.h"
 #include "rename.h"
 #include "session.h"
 
@@ -68,12 +69,40 @@ void archive_feed_shard(struct archive_feed *feed, uint32_t shard, uint64_t own_
     feed->notes_at = feed->notes.size;
 }
 
+void archive_feed_lost(struct archive_feed *feed)
+{
+    forget(feed);
+}
+
 static int add(struct archive_feed *feed, uint8_t kind, uint64_t position, struct bytes body,
                struct stamp newest)
 {
     const struct archive_record record = {.kind = kind, .position = position, .body = body};
 
     return archive_writer_add(feed->writer, &record, newest);
+}
+
+/* A whole record. Deltas are to build on all that it has, also on what other nodes stamped, which these may not have archived
+ * yet: a checkpoint that has not seen that stands in for nothing. */
+static int add_whole(struct archive_feed *feed, uint8_t kind, uint64_t position, struct bytes body,
+                     struct stamp newest)
+{
+    struct record opened;
+    struct version_item item;
+
+    int rc = add(feed, kind, position, body, newest);
+    if (rc != 0 || record_open_head(&opened, body, RECORD_FORMAT) != 0) {
+        return rc;
+    }
+    struct version_walk walk = version_walk(&opened.version);
+    while (rc == 0 && version_next(&walk, &item)) {
+        const struct stamp stamp = {item.hlc, item.actor};
+        if (item.hlc != 0 && item.actor.node != feed->node &&
+            item.actor.node < ARCHIVE_ADOPTED_NODE && stamp_compare(stamp, newest) != 0) {
+            rc = archive_writer_note(feed->writer, stamp);
+        }
+    }
+    return rc;
 }
 
 static int hold(struct archive_feed *feed, uint64_t lsn, uint64_t position, struct bytes body)
@@ -170,8 +199,11 @@ static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t 
         (!position_set_has(&feed->bases, position) || position_set_has(&feed->others, position))) {
         return hold(feed, lsn, position, body);
     }
-    int rc = add(feed, kind, position, body, newest);
-    if (rc == 0 && whole) {
+    if (!whole) {
+        return add(feed, kind, position, body, newest);
+    }
+    int rc = add_whole(feed, kind, position, body, newest);
+    if (rc == 0) {
         (void)position_set_add(&feed->bases, position);
     }
     return rc;
@@ -234,7 +266,11 @@ static int settle_group(struct archive_feed *feed, const struct held *all, struc
     int rc = 0;
 
     if (ask->found == ARCHIVE_FEED_WHOLE && session_newest(ask->record, &newest)) {
-        rc = add(feed, LOG_FULL, ask->position, ask->record, newest);
+        rc = add_whole(feed, LOG_FULL, ask->position, ask->record, newest);
+        for (size_t i = group.first; i < group.end && rc == 0; i++) {
+            (void)session_newest(body_of(feed, &all[i]), &newest); /* It was read before. */
+            rc = archive_writer_note(feed->writer, newest);
+        }
         if (rc == 0) {
             (void)position_set_add(&feed->bases, ask->position);
         }

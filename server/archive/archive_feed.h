@@ -9,7 +9,7 @@
  * A delta goes as it is only where what it builds on is in objects of this life of the node, all of it: where the session
  * went whole since the start, and nothing of it came from another node since. Else the session goes whole, as it is
  * now; and where it is not there any more, the delta does after all, as the best there is. A delta that is taken goes
- * whole in any case.
+ * whole in any case. What is behind a part of the log that is missing builds on nothing before it.
  *
  * Use, for an object: archive_feed_begin(), then of each shard archive_feed_shard(), archive_feed_record() for its records,
  * and archive_feed_settle().
@@ -95,6 +95,9 @@ void archive_feed_begin(struct archive_feed *feed, bool anew,
 
 /* What comes now is of this shard. Its own records before `own_lsn` are in the archive. */
 void archive_feed_shard(struct archive_feed *feed, uint32_t shard, uint64_t own_lsn);
+
+/* Something of the log is missing here, or damaged. */
+void archive_feed_lost(struct archive_feed *feed);
 
 /* A record of the log, at `lsn`. Returns 0; -EFBIG: the object has no room for it; -EBADMSG: it is damaged, and left out;
  * -ENOMEM. */

@@ -84,8 +84,9 @@ static int compare_spans(const void *a, const void *b)
     return actor_compare(left->actor, right->actor);
 }
 
-/* Count a record to its actor's span: mostly that of the record before. */
-static int add_to_span(struct buffer *buffer, struct archive_span **last, struct stamp newest)
+/* Count a record, or a note to one, to its actor's span: mostly that of the record before. */
+static int add_to_span(struct buffer *buffer, struct archive_span **last, struct stamp newest,
+                       bool is_record)
 {
     struct archive_span *spans = (struct archive_span *)(void *)buffer->data;
     size_t count = buffer->size / sizeof *spans;
@@ -107,7 +108,7 @@ static int add_to_span(struct buffer *buffer, struct archive_span **last, struct
     struct archive_span *span = *last;
     span->least_hlc = newest.hlc < span->least_hlc ? newest.hlc : span->least_hlc;
     span->newest_hlc = newest.hlc > span->newest_hlc ? newest.hlc : span->newest_hlc;
-    span->records++;
+    span->records += is_record;
     return 0;
 }
 
@@ -180,7 +181,7 @@ static int put_slot(struct archive_writer *writer, struct slots *at, uint32_t sl
         if (entry->slot != slot) {
             break;
         }
-        rc = add_to_span(&writer->spans, &last, entry->newest);
+        rc = add_to_span(&writer->spans, &last, entry->newest, entry->size > 0);
     }
     if (rc == 0) {
         rc = put_spans(&writer->block, &writer->spans, writer->least_hlc);

@@ -145,7 +145,7 @@ static int read_span(struct archive_reader *reader, struct reader *from,
         .records = read_varint(from),
     };
 
-    if (from->bad || node > UINT32_MAX || start > UINT32_MAX || span.records == 0 ||
+    if (from->bad || node > UINT32_MAX || start > UINT32_MAX ||
         least > UINT64_MAX - reader->least_hlc || length > UINT64_MAX - span.least_hlc) {
         return -EBADMSG;
     }

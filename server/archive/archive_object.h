@@ -52,7 +52,8 @@
  * cipher. So is the footer. Raw, the footer is
  *
  *   varint   records
- *   8, 8     least and newest hlc of the newest stamps of all records, or as archive_writer_reach() said; 0: none
+ *   8, 8     least and newest hlc of the newest stamps of all records, or as archive_writer_note() and
+ *            archive_writer_reach() said; 0: none
  *   varint   parts: of ARCHIVE_DONE how many objects the checkpoint has beside it, else 0
  *   varint   blocks; for each:
  *              varint size as stored, varint raw size, 1 codec, 4 CRC-32C as stored,
@@ -64,6 +65,7 @@
  *              varint slot less the one before, less 1 (of the first: the slot itself),
  *              varint actors; for each, ascending: varint node, varint start,
  *                varint least hlc of newest stamps less that of the object, varint newest less least, varint records
+ *                (0: what it stamped is in records whose newest stamp is another's, archive_writer_note()),
  *              varint size, a vector of seen.h: of a checkpoint, what the slot had seen when it was made; else empty
  *
  * and a slot is there if it has records or a vector. Where blocks begin follows from their sizes, so none lies on
@@ -188,6 +190,10 @@ void archive_writer_begin(struct archive_writer *writer,
 int archive_writer_add(struct archive_writer *writer, const struct archive_record *record,
                        struct stamp newest);
 
+/* The record that was added last has what an actor stamped up to here as well, and is needed for it, though its newest
+ * stamp is another's. Returns 0 or -ENOMEM. */
+int archive_writer_note(struct archive_writer *writer, struct stamp stamp);
+
 /* Of a checkpoint: what a slot had seen (seen_put()) when its sessions began to be read; copied. A part has those of
  * slots that it holds wholly or in part, or none; `done` has those of all slots that the checkpoint holds, also the
  * empty ones, so that one object says what a checkpoint covers. Once per slot, never empty. Returns 0; -EFBIG: more
@@ -221,8 +227,8 @@ struct archive_block {
 /* Records of a slot whose newest stamp is of one actor. */
 struct archive_span {
     struct actor actor;
-    uint64_t least_hlc, newest_hlc; /* Of their newest stamps. */
-    uint64_t records;
+    uint64_t least_hlc, newest_hlc; /* Of their newest stamps, and as archive_writer_note() said. */
+    uint64_t records;               /* 0: only that. */
 };
 
 struct archive_slot {

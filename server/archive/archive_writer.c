@@ -96,6 +96,19 @@ int archive_writer_add(struct archive_writer *writer, const struct archive_recor
     return 0;
 }
 
+int archive_writer_note(struct archive_writer *writer, struct stamp stamp)
+{
+    struct entry entry = {.offset = (uint32_t)writer->raw.size, .newest = stamp};
+
+    assert(writer->records > 0 && stamp.hlc != 0);
+    entry.slot = entries_of(writer)[entry_count(writer) - 1].slot;
+    int rc = buffer_append(&writer->entries, bytes_of(&entry, sizeof entry));
+    if (rc == 0) {
+        archive_writer_reach(writer, stamp.hlc, stamp.hlc);
+    }
+    return rc;
+}
+
 int archive_writer_seen(struct archive_writer *writer, uint16_t slot, struct bytes vector)
 {
     struct vector item = {
@@ -204,6 +217,9 @@ static int make_blocks(struct making *making)
     writer->index.size = writer->block.size = 0;
     for (size_t i = 0; i < entry_count(writer) && rc == 0; i++) {
         const struct entry *entry = &entries[i];
+        if (entry->size == 0) {
+            continue; /* A note. */
+        }
         if (writer->block.size + entry->size > ARCHIVE_BLOCK_BYTES_MAX) {
             rc = end_block(making);
         }

@@ -4,7 +4,7 @@
 
 #include "archive_format.h"
 
-/* A record in `raw`. */
+/* A record in `raw`, or (size 0) a note to one. */
 struct entry {
     uint32_t offset, size;
     struct stamp newest;

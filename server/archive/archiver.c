@@ -6,6 +6,7 @@
 
 enum {
     STEP_MS_MAX = 1000,
+    LOOK_MS = 100, /* While something is behind: its age is known as exactly as that. */
     SOON_MS = 50,
     STORE_MS_MIN =
         2,           /* Where storing takes less than that, waiting for others would take longer. */
@@ -24,7 +25,8 @@ void archiver_init(struct archiver *archiver, const struct archiver_settings *se
     archiver->begun_ms = archiver->kept_ms = now_ms;
     archiver->pause_ms = settings->pause_ms;
     for (uint32_t i = 0; i < settings->shard_count; i++) {
-        archiver->shards[i].since_ms = now_ms;
+        archiver->shards[i].times[0].ms = now_ms;
+        archiver->shards[i].time_count = 1;
     }
 }
 
@@ -32,7 +34,7 @@ void archiver_begin(struct archiver *archiver, uint32_t shard, uint64_t archived
 {
     struct archiver_shard *to = &archiver->shards[shard];
 
-    to->archived = to->to = archived;
+    to->archived = to->to = to->times[0].lsn = archived;
     to->durable = to->appended = durable;
 }
 
@@ -80,21 +82,61 @@ uint64_t archiver_behind_ms(const struct archiver *archiver, uint64_t now_ms)
 
     for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
         const struct archiver_shard *shard = &archiver->shards[i];
-        if (shard->appended > shard->archived && now_ms > shard->since_ms) {
-            lift(&most_ms, now_ms - shard->since_ms);
+        if (shard->appended > shard->archived && now_ms > shard->times[0].ms) {
+            lift(&most_ms, now_ms - shard->times[0].ms);
         }
     }
     return most_ms;
 }
 
-/* Where nothing is behind, nothing that comes later is older than now. */
+/* Times before what is archived are of no use any more, but for the last. */
+static void drop_times(struct archiver_shard *shard)
+{
+    uint32_t first = 0;
+
+    while (first + 1 < shard->time_count && shard->times[first + 1].lsn <= shard->archived) {
+        first++;
+    }
+    shard->time_count -= first;
+    memmove(shard->times, shard->times + first, shard->time_count * sizeof shard->times[0]);
+}
+
+/* Every second one of them. */
+static void thin_times(struct archiver_shard *shard)
+{
+    shard->time_count /= 2;
+    for (uint32_t i = 0; i < shard->time_count; i++) {
+        shard->times[i] = shard->times[2 * i];
+    }
+}
+
+static void add_time(struct archiver_shard *shard, uint64_t lsn, uint64_t now_ms)
+{
+    const struct archiver_time *last = &shard->times[shard->time_count - 1];
+
+    if (shard->time_count > 1 &&
+        (now_ms - last->ms) * (ARCHIVER_TIMES / 2) < now_ms - shard->times[0].ms) {
+        return;
+    }
+    if (shard->time_count == ARCHIVER_TIMES) {
+        thin_times(shard);
+    }
+    shard->times[shard->time_count++] = (struct archiver_time){lsn, now_ms};
+}
+
+/* Nothing that comes later is older than now. */
 static void note_time(struct archiver *archiver, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
         struct archiver_shard *shard = &archiver->shards[i];
-        if (shard->appended <= shard->archived) {
-            shard->since_ms = now_ms;
+        struct archiver_time *last = &shard->times[shard->time_count - 1];
+        uint64_t end = shard->appended > shard->archived ? shard->appended : shard->archived;
+        if (last->lsn == end) {
+            last->ms = now_ms;
+        } else {
+            add_time(shard, end, now_ms);
         }
+        drop_times(shard);
     }
 }
 
@@ -147,9 +189,6 @@ static void build(struct archiver *archiver, uint64_t now_ms)
     archiver->state = ARCHIVER_BUILDING;
     archiver->begun_ms = now_ms;
     archiver->asked_built = archiver->asked;
-    for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
-        archiver->shards[i].build_ms = now_ms;
-    }
     archiver->port->build(archiver->port, archiver->sequence, archiver->anew);
 }
 
@@ -210,7 +249,8 @@ uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms)
     if (gathers(archiver, now_ms) && archiver->gather_until_ms - now_ms < left_ms) {
         left_ms = archiver->gather_until_ms - now_ms;
     }
-    return left_ms < STEP_MS_MAX ? left_ms : STEP_MS_MAX;
+    uint64_t most_ms = archiver_behind_bytes(archiver) > 0 ? LOOK_MS : STEP_MS_MAX;
+    return left_ms < most_ms ? left_ms : most_ms;
 }
 
 /* ---- What came of it ---- */
@@ -261,7 +301,7 @@ static void advance(struct archiver *archiver)
         struct archiver_shard *shard = &archiver->shards[i];
         if (shard->to > shard->archived) {
             shard->archived = shard->to;
-            shard->since_ms = shard->build_ms;
+            drop_times(shard);
             archiver->moved = true;
             archiver->port->archived(archiver->port, i, shard->archived);
         }

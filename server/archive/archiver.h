@@ -35,7 +35,7 @@
 
 #include "histogram.h"
 
-enum { ARCHIVER_SHARDS_MAX = 255, ARCHIVER_TEXT_BYTES = 256 };
+enum { ARCHIVER_SHARDS_MAX = 255, ARCHIVER_TEXT_BYTES = 256, ARCHIVER_TIMES = 32 };
 
 struct archiver_settings {
     uint32_t shard_count;
@@ -83,11 +83,17 @@ enum archiver_state {
     ARCHIVER_KEEPING
 };
 
+/* The log ended at `lsn` then: what lies behind it was appended later. */
+struct archiver_time {
+    uint64_t lsn, ms;
+};
+
 struct archiver_shard {
     uint64_t archived, wanted, durable, appended;
-    uint64_t to;       /* Of the object that is built. */
-    uint64_t since_ms; /* All that was appended before it is archived... */
-    uint64_t build_ms; /* ... and this it will be once the object is stored. */
+    uint64_t to; /* Of the object that is built. */
+    /* Ascending; the first one is of what is archived. They are some sixteenth of the whole time apart. */
+    struct archiver_time times[ARCHIVER_TIMES];
+    uint32_t time_count;
 };
 
 /* Since the start. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "log_format.h"
+#include "record.h"
 #include "session_kit.h"
 
 enum { NODE = 1, NAMES_MAX = 32 };
@@ -179,6 +180,71 @@ static void test_delta_on_what_never_went(void **state)
     write_as(own, "d");
     assert_int_equal(log_delta(), 0);
     (void)settle();
+    check_object("F");
+}
+
+/* The object is needed until all of these were seen up to where the session has them. */
+static void check_spans(const struct actor actors[], uint32_t count)
+{
+    struct archive_reader reader;
+    struct bytes object = {0};
+    struct record opened;
+    uint64_t tail;
+
+    assert_int_equal(archive_writer_make(&writer, &object), 0);
+    archive_reader_init(&reader, &memory.memory, NULL);
+    assert_int_equal(archive_reader_open(&reader, object, object.size, &tail), 0);
+    assert_int_equal(record_open_head(&opened, buffer_bytes(&kit.record), RECORD_FORMAT), 0);
+    assert_int_equal(reader.slot_count, 1);
+    assert_int_equal(reader.slots[0].span_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct archive_span *span = &reader.slots[0].spans[i];
+        struct version_walk walk = version_walk(&opened.version);
+        struct version_item item = {0};
+        while (actor_compare(item.actor, actors[i]) != 0) {
+            assert_true(version_next(&walk, &item));
+        }
+        assert_int_equal(actor_compare(span->actor, actors[i]), 0);
+        assert_int_equal(span->newest_hlc, item.hlc);
+    }
+    archive_reader_fini(&reader);
+}
+
+/* A session that goes whole has more than its newest stamp tells: the change that it goes for, and what is of others. */
+static void test_all_of_a_whole_one_counts(void **state)
+{
+    const struct actor third = {3, 1}, all[] = {own, other, third};
+
+    (void)state;
+    write_as(third, "a");
+    write_as(own, "b");
+    assert_int_equal(log_delta(), 0);
+    write_as(other, "c"); /* Comes just then. */
+    (void)settle();
+    check_object("F");
+    check_spans(all, 3);
+    begin_object(true);
+    write_as(own, "d");
+    assert_int_equal(log_full(), 0);
+    check_object("F");
+    check_spans(all, 3);
+}
+
+/* What it builds on may have been in what is missing. */
+static void test_behind_a_gap(void **state)
+{
+    (void)state;
+    write_as(own, "a");
+    assert_int_equal(log_full(), 0);
+    (void)settle();
+    check_object("F");
+    begin_object(false);
+    write_as(own, "b"); /* This one is given up. */
+    archive_feed_lost(&feed);
+    write_as(own, "c");
+    assert_int_equal(log_delta(), 0);
+    (void)settle();
+    assert_int_equal(shard.asked, 1);
     check_object("F");
 }
 
@@ -358,6 +424,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_own_records_and_deltas_on_them, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delta_on_what_never_went, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_of_a_whole_one_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_behind_a_gap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken, setup, teardown),

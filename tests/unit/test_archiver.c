@@ -455,6 +455,38 @@ static void test_age(void **state)
                      50); /* Since it was begun. */
 }
 
+/* What an object leaves is as old as before: when it was appended, not when the object was begun. */
+static void test_age_of_what_is_left(void **state)
+{
+    (void)state;
+    begin();
+    reach(0, 0, 1100);
+    step(10);
+    assert_int_equal(world.builds, 1);
+    for (uint64_t i = 1; i <= 200; i++) { /* It takes long. */
+        reach(0, 0, 1100 + 100 * i);
+        step(1000);
+    }
+    built(1100, 100, 1);
+    stored(0);
+    uint64_t age_ms = archiver_behind_ms(&world.archiver, world.now_ms);
+    assert_in_range(age_ms, 199000, 200010);
+    step(0);
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    step(0);
+    built(11100, 100, 1); /* Half of it. */
+    stored(0);
+    age_ms = archiver_behind_ms(&world.archiver, world.now_ms);
+    assert_in_range(age_ms, 99000, 99000 + 200000 / 8);
+    step(0);
+    reach(0, 0, 21200); /* Appended, and not durable, when the next one was begun. */
+    step(10);
+    built(21100, 100, 1);
+    stored(0);
+    age_ms = archiver_behind_ms(&world.archiver, world.now_ms);
+    assert_in_range(age_ms, 10, 10 + 200000 / 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_kept_again_where_it_failed),
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_age),
+        cmocka_unit_test(test_age_of_what_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
