@@ -256,14 +256,20 @@ static int open_object(struct catalog_port *port, const struct archive_name *nam
     return 0;
 }
 
+static void init(struct archive_access *access)
+{
+    memset(access, 0, sizeof *access);
+    access->port.open = open_object;
+    access->memory = access->bytes.memory = heap_memory();
+    archive_reader_init(&access->reader, access->memory, &access->keys);
+}
+
 int access_open(struct archive_access *access, const struct archive_place *place,
                 const char *key_file)
 {
     char message[ACCESS_TEXT_BYTES] = "";
 
-    memset(access, 0, sizeof *access);
-    access->port.open = open_object;
-    access->memory = access->bytes.memory = heap_memory();
+    init(access);
     int rc = archive_key_file_read(&access->keys, key_file == NULL ? "" : key_file, message,
                                    sizeof message);
     if (rc != 0 && rc != -ENOENT) {
@@ -282,8 +288,23 @@ int access_open(struct archive_access *access, const struct archive_place *place
         archive_keys_wipe(&access->keys);
         return rc;
     }
-    archive_reader_init(&access->reader, access->memory, &access->keys);
     return 0;
+}
+
+int access_open_store(struct archive_access *access,
+                      int (*make)(void *context, uv_loop_t *loop, struct object_store **store),
+                      void *context)
+{
+    init(access);
+    int rc = uv_loop_init(&access->loop);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = make(context, &access->loop, &access->store);
+    if (rc != 0) {
+        uv_loop_close(&access->loop);
+    }
+    return rc;
 }
 
 void access_close(struct archive_access *access)

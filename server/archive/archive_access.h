@@ -46,6 +46,12 @@ struct archive_access {
  * the store yet. Returns 0; negative errno with `text` set; the access is then closed. */
 int access_open(struct archive_access *access, const struct archive_place *place,
                 const char *key_file);
+
+/* The same, of a store that `make` makes on that loop, without keys. The store ends with the access. Returns 0; what `make`
+ * returned, or another negative errno: the access is then closed. */
+int access_open_store(struct archive_access *access,
+                      int (*make)(void *context, uv_loop_t *loop, struct object_store **store),
+                      void *context);
 void access_close(struct archive_access *access);
 
 /* Go through all names that begin so, in ascending order, until `visit` returns another value than 0, which is

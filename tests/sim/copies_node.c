@@ -133,17 +133,18 @@ void copies_node_written(struct copies_node *node, bool good)
     copies_node_turn(node);
 }
 
-static void give(void *context, size_t at, const struct log_record *record)
+static int give(void *context, size_t at, const struct log_record *record)
 {
     const struct copies_node *node = context;
 
     (void)at;
     sim_log_give(node->shard, record);
+    return 0;
 }
 
 static void restore(struct copies_node *node)
 {
-    size_t end = sim_log_walk(log_of(node), disk_of(node)->size, give, node), left = 0;
+    size_t end = sim_log_walk(log_of(node), 0, disk_of(node)->size, give, node), left = 0;
 
     while (left < node->append_count && node->appends[left].end <= end) {
         left++;
@@ -171,6 +172,9 @@ static void reply(struct door *door, uint64_t ticket, const struct reply *reply,
         return;
     }
     copies_oracle_executed(node, write, reply->hlc);
+    if (copies_scenario_of(node->sim)->executed != NULL) {
+        copies_scenario_of(node->sim)->executed(node, write);
+    }
     if (!held) {
         copies_oracle_acked(node->sim, write, reply->ack);
         return;
@@ -251,15 +255,24 @@ struct bytes copies_changes(const struct copies_write *write, uint32_t number, u
     return bytes_of(to, (size_t)(end - to));
 }
 
+static uint8_t level_of(const struct copies_scenario *scenario, uint32_t number)
+{
+    if (scenario->archive_one_of != 0 && number % scenario->archive_one_of == 0) {
+        return ACK_ARCHIVE;
+    }
+    return (uint8_t)(ACK_MEMORY + number % 3);
+}
+
 static void execute(struct copies_node *node, uint32_t number)
 {
-    const struct copies_write *write = &copies_scenario_of(node->sim)->oracle.writes[number];
+    const struct copies_scenario *scenario = copies_scenario_of(node->sim);
+    const struct copies_write *write = &scenario->oracle.writes[number];
     uint8_t changes[128];
     struct request request = {
         .ticket = ++node->tickets,
         .op = REQUEST_WRITE,
         .type = SESSION_MAP,
-        .ack = (uint8_t)(ACK_MEMORY + number % 3),
+        .ack = level_of(scenario, number),
         .received_us = copies_node_now_us(node),
         .key = copies_key(write->key),
         .body = copies_changes(write, number, changes),

@@ -4,8 +4,8 @@
  * be missing in the end only
  *
  *   - where its session was destroyed at or after it, or had a deadline;
- *   - at `memory`, where a node lost what it had appended at that time; at `replica`, where two did; at `disk`, only
- *     where a node lost all that it had.
+ *   - at `memory`, where a node lost what it had appended at that time; at `replica`, where two did; at `disk` and
+ *     `archive`, only where a node lost all that it had.
  *
  * And what an acknowledged destroy ended, that is all fields that its coordinator had, may not be there, where the
  * destroy itself may not be missing. */
@@ -56,8 +56,8 @@ bool copies_was_added(const struct session_view *view, const struct copies_write
     return digit == 1;
 }
 
-static bool has_field(struct bytes record, uint64_t now_ms, const struct copies_write *write,
-                      uint32_t number)
+bool copies_shows(struct bytes record, uint64_t now_ms, const struct copies_write *write,
+                  uint32_t number)
 {
     struct session_view view;
     struct session_field field;
@@ -135,7 +135,8 @@ void copies_oracle_acked(struct sim *sim, uint32_t number, enum ack_level level)
     SIM_CHECK("answer", write->level == 0, "write %u is acknowledged twice", number);
     write->level = (uint8_t)level;
     write->acked_us = sim->now_us;
-    sim_count(sim, level == ACK_DISK      ? SIM_ACKS_DISK
+    sim_count(sim, level == ACK_ARCHIVE   ? SIM_ACKS_ARCHIVE
+                   : level == ACK_DISK    ? SIM_ACKS_DISK
                    : level == ACK_REPLICA ? SIM_ACKS_REPLICA
                                           : SIM_ACKS_MEMORY);
     sim_count(sim, write->destroys ? SIM_DESTROYS : SIM_EVENTS);
@@ -193,7 +194,7 @@ static bool may_be_lost(const struct copies_oracle *oracle, const struct copies_
     for (; nodes != 0; nodes &= nodes - 1) {
         count++;
     }
-    return write->level == ACK_DISK ? wiped : count >= (write->level == ACK_MEMORY ? 1U : 2U);
+    return write->level >= ACK_DISK ? wiped : count >= (write->level == ACK_MEMORY ? 1U : 2U);
 }
 
 bool copies_may_be_ended(const struct copies_oracle *oracle, const struct copies_write *write)
@@ -285,7 +286,7 @@ static void check_write(struct copies_node *node, const struct copies_oracle *or
     const struct copies_write *write = &oracle->writes[number];
     const struct copies_write *end = &oracle->writes[write->doomed == 0 ? 0 : write->doomed - 1];
     struct bytes record = copies_node_record(node, write->key);
-    bool has = has_field(record, copies_node_now_ms(node), write, number);
+    bool has = copies_shows(record, copies_node_now_ms(node), write, number);
 
     if (write->level != 0 && !has) {
         bool ended = copies_may_be_ended(oracle, write);

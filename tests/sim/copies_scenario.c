@@ -69,12 +69,10 @@ static void make_tables(struct sim *sim, struct copies_scenario *scenario)
     }
 }
 
-static void begin(struct sim *sim)
+void copies_begin(struct sim *sim)
 {
     struct copies_scenario *scenario = copies_scenario_of(sim);
 
-    scenario->tombstone_ms = TOMBSTONE_MS;
-    scenario->replicas = 2 + draw(sim, 2);
     make_tables(sim, scenario);
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         copies_node_init(&scenario->nodes[i], sim, i);
@@ -85,7 +83,14 @@ static void begin(struct sim *sim)
     sim_after(sim, WRITE_US_MAX, 0, "write", write_one, 0, 0);
 }
 
-static void end(struct sim *sim)
+static void begin(struct sim *sim)
+{
+    copies_scenario_of(sim)->tombstone_ms = TOMBSTONE_MS;
+    copies_scenario_of(sim)->replicas = 2 + draw(sim, 2);
+    copies_begin(sim);
+}
+
+void copies_end(struct sim *sim)
 {
     struct copies_scenario *scenario = copies_scenario_of(sim);
 
@@ -95,37 +100,37 @@ static void end(struct sim *sim)
     free(scenario->tables);
 }
 
-static void start(struct sim *sim, uint32_t node)
+void copies_start(struct sim *sim, uint32_t node)
 {
     copies_node_read_clock(&copies_scenario_of(sim)->nodes[node]);
     copies_node_count(&copies_scenario_of(sim)->nodes[node]);
     copies_node_open(&copies_scenario_of(sim)->nodes[node]);
 }
 
-static void stop(struct sim *sim, uint32_t node, enum sim_stop how)
+void copies_stop(struct sim *sim, uint32_t node, enum sim_stop how)
 {
     copies_node_stop(&copies_scenario_of(sim)->nodes[node], how);
 }
 
-static void receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes message)
+void copies_receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes message)
 {
     copies_links_receive(&copies_scenario_of(sim)->nodes[to], from, message);
 }
 
-static void reset(struct sim *sim, uint32_t lost, uint32_t peer)
+void copies_reset(struct sim *sim, uint32_t lost, uint32_t peer)
 {
     if (lost <= sim->node_count && peer <= sim->node_count) {
         copies_links_reset(&copies_scenario_of(sim)->nodes[lost], peer);
     }
 }
 
-static void written(struct sim *sim, struct sim_disk *disk, bool good)
+void copies_written(struct sim *sim, struct sim_disk *disk, bool good)
 {
     copies_node_written(&copies_scenario_of(sim)->nodes[disk->node], good);
 }
 
 /* Versions are looked at with each tick. */
-static void check(struct sim *sim)
+void copies_check(struct sim *sim)
 {
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         copies_node_check(&copies_scenario_of(sim)->nodes[i]);
@@ -214,14 +219,14 @@ bool copies_are_level(struct sim *sim)
 }
 
 /* Are all copies the same, and does everybody know? */
-static bool settled(struct sim *sim)
+bool copies_settled(struct sim *sim)
 {
     return sim_all_go(sim) && copies_are_level(sim);
 }
 
 static void check_end(struct sim *sim)
 {
-    SIM_CHECK("end", settled(sim), "the copies differ again");
+    SIM_CHECK("end", copies_settled(sim), "the copies differ again");
     copies_oracle_check(sim);
 }
 
@@ -237,13 +242,13 @@ const struct sim_scenario scenario_copies = {
     .settle_us = SETTLE_US,
     .epilogue_us = EPILOGUE_US,
     .begin = begin,
-    .end = end,
-    .start = start,
-    .stop = stop,
-    .receive = receive,
-    .reset = reset,
-    .written = written,
-    .check = check,
+    .end = copies_end,
+    .start = copies_start,
+    .stop = copies_stop,
+    .receive = copies_receive,
+    .reset = copies_reset,
+    .written = copies_written,
+    .check = copies_check,
     .check_end = check_end,
-    .settled = settled,
+    .settled = copies_settled,
 };

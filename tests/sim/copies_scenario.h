@@ -6,7 +6,8 @@
  *   copies_oracle.c    what was written and acknowledged, and what of it must be there in the end
  *   copies_scenario.c  what is asked of the nodes, and that all copies are the same once all is well
  *
- * Scenario `cluster` (cluster_scenario.h) is built on the same nodes, links and oracle.
+ * Scenarios `cluster` (cluster_scenario.h) and `archive` (archive_scenario.h) are built on the same nodes, links and
+ * oracle.
  */
 #ifndef COPIES_SCENARIO_H
 #define COPIES_SCENARIO_H
@@ -126,11 +127,14 @@ struct copies_scenario {
     struct slot_table *tables; /* One for each node, from 0. */
     struct copies_oracle oracle;
     uint32_t replicas;
-    uint64_t tombstone_ms; /* So long tombstones are kept. */
+    uint64_t tombstone_ms;   /* So long tombstones are kept. */
+    uint32_t archive_one_of; /* Of so many writes one is asked for at level `archive`; 0: none. */
     /* Does this node have anything to do with that place? NULL: with every one. */
     bool (*knows)(const struct copies_node *node, uint32_t place, uint32_t number);
     /* As replication's port says it. NULL: it is nobody's business. */
     void (*level)(struct copies_node *node, uint32_t slot, const struct slot_owners *targets);
+    /* A write was executed, just now. NULL: as `level`. */
+    void (*executed)(struct copies_node *node, uint32_t write);
 };
 
 static inline struct copies_scenario *copies_scenario_of(struct sim *sim)
@@ -155,6 +159,18 @@ struct copies_node *copies_node_of(struct copies_scenario *scenario, uint32_t nu
 struct copies_node *copies_owner(struct copies_scenario *scenario, uint32_t key, uint32_t rank);
 /* Are all copies of all keys the same, and do their nodes know? sim->unsettled says why not. */
 bool copies_are_level(struct sim *sim);
+
+/* What struct sim_scenario asks for, with the nodes that there are all the time; before it begins, `replicas` and
+ * `tombstone_ms` are set. */
+void copies_begin(struct sim *sim);
+void copies_end(struct sim *sim);
+void copies_start(struct sim *sim, uint32_t node);
+void copies_stop(struct sim *sim, uint32_t node, enum sim_stop how);
+void copies_receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes message);
+void copies_reset(struct sim *sim, uint32_t lost, uint32_t peer);
+void copies_written(struct sim *sim, struct sim_disk *disk, bool good);
+void copies_check(struct sim *sim);
+bool copies_settled(struct sim *sim);
 
 void copies_node_init(struct copies_node *node, struct sim *sim, uint32_t place);
 void copies_node_fini(struct copies_node *node);
@@ -205,6 +221,9 @@ uint32_t copies_write_of(struct bytes name);
 /* Was an addition done in this record, which is in view? More than once fails. */
 bool copies_was_added(const struct session_view *view, const struct copies_write *write,
                       uint32_t number);
+/* Does this record show what a write made? */
+bool copies_shows(struct bytes record, uint64_t now_ms, const struct copies_write *write,
+                  uint32_t number);
 /* May what a write made have been destroyed? */
 bool copies_may_be_destroyed(const struct copies_oracle *oracle, const struct copies_write *write);
 /* Or have ended by that, or by its deadline? */

@@ -9,8 +9,8 @@
 
 #include "scenarios.h"
 
-static const struct sim_scenario *const scenarios[] = {&scenario_shard, &scenario_raft,
-                                                       &scenario_copies, &scenario_cluster};
+static const struct sim_scenario *const scenarios[] = {
+    &scenario_shard, &scenario_raft, &scenario_copies, &scenario_cluster, &scenario_archive};
 enum {
     SCENARIOS = sizeof scenarios / sizeof scenarios[0],
     SEEDS_OF_LEAST = 100, /* The table's numbers are for so many... */
@@ -26,7 +26,7 @@ static const char usage[] =
     "  --seeds A..B     these seeds (1..100); from 30 on it is also checked that each fault came\n"
     "                   often enough\n"
     "  --scenario NAME  only this scenario (default: all): shard, raft, copies,\n"
-    "                   cluster\n"
+    "                   cluster, archive\n"
     "  --nodes N        so many nodes, where the scenario has several (default: the seed says)\n"
     "  --trace          print every event\n"
     "  --twice          run each seed twice, and compare\n"
@@ -127,29 +127,34 @@ static bool parse(int argc, char *argv[], struct arguments *arguments)
 }
 
 static const char *const count_texts[] = {
-#define COUNT_TEXT(name, text, shard, raft, copies, cluster) text,
+#define COUNT_TEXT(name, text, shard, raft, copies, cluster, archive) text,
     SIM_COUNT_TABLE(COUNT_TEXT)
 #undef COUNT_TEXT
 };
 
 static const uint64_t leasts[][SIM_COUNTS] = {
     {
-#define COUNT_LEAST(name, text, shard, raft, copies, cluster) shard,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster, archive) shard,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },
     {
-#define COUNT_LEAST(name, text, shard, raft, copies, cluster) raft,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster, archive) raft,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },
     {
-#define COUNT_LEAST(name, text, shard, raft, copies, cluster) copies,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster, archive) copies,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },
     {
-#define COUNT_LEAST(name, text, shard, raft, copies, cluster) cluster,
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster, archive) cluster,
+        SIM_COUNT_TABLE(COUNT_LEAST)
+#undef COUNT_LEAST
+    },
+    {
+#define COUNT_LEAST(name, text, shard, raft, copies, cluster, archive) archive,
         SIM_COUNT_TABLE(COUNT_LEAST)
 #undef COUNT_LEAST
     },

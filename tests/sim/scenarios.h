@@ -16,4 +16,7 @@ extern const struct sim_scenario scenario_copies;
 /* Three to seven nodes of a cluster, whole, and clients. */
 extern const struct sim_scenario scenario_cluster;
 
+/* One to three nodes of the third, and their archive. */
+extern const struct sim_scenario scenario_archive;
+
 #endif

@@ -228,13 +228,13 @@ static void tick(struct sim *sim, const struct sim_event *event)
 }
 
 /* A compaction forgets all of a key up to its burial. */
-static void forget(void *context, size_t at, const struct log_record *record)
+static int forget(void *context, size_t at, const struct log_record *record)
 {
     struct shard_life *life = context;
     uint32_t i = 0;
 
     if (record->kind != LOG_BURY) {
-        return;
+        return 0;
     }
     while (i < life->forgotten_count && life->forgotten[i].position != record->position) {
         i++;
@@ -242,18 +242,20 @@ static void forget(void *context, size_t at, const struct log_record *record)
     assert(i < OPERATION_KEYS);
     life->forgotten_count += i == life->forgotten_count;
     life->forgotten[i] = (struct forgotten){record->position, at};
+    return 0;
 }
 
-static void give_unless_forgotten(void *context, size_t at, const struct log_record *record)
+static int give_unless_forgotten(void *context, size_t at, const struct log_record *record)
 {
     struct shard_life *life = context;
 
     for (uint32_t i = 0; i < life->forgotten_count; i++) {
         if (life->forgotten[i].position == record->position && at <= life->forgotten[i].at) {
-            return;
+            return 0;
         }
     }
     sim_log_give(life->shard, record);
+    return 0;
 }
 
 static void restore(struct shard_life *life)
@@ -268,14 +270,14 @@ static void restore(struct shard_life *life)
     bool paused = node->resumed_us != 0 && node->resumed_us + bound_us > to_us;
 
     if (sim_chance(life->sim, SIM_RANDOM_NODES, 50) && durable > 0) {
-        sim_log_walk(log, sim_between(life->sim, SIM_RANDOM_NODES, 0, durable), forget, life);
+        sim_log_walk(log, 0, sim_between(life->sim, SIM_RANDOM_NODES, 0, durable), forget, life);
     }
-    size_t end = sim_log_walk(log, disk->size, give_unless_forgotten, life);
+    size_t end = sim_log_walk(log, 0, disk->size, give_unless_forgotten, life);
     oracle_restarted(life->oracle, end, node->stopped,
                      to_us > bound_us && !paused ? to_us - bound_us : 0);
     if (end > 0 && sim_chance(life->sim, SIM_RANDOM_NODES, 30)) {
-        sim_log_walk(log, sim_between(life->sim, SIM_RANDOM_NODES, 0, end), give_unless_forgotten,
-                     life);
+        sim_log_walk(log, 0, sim_between(life->sim, SIM_RANDOM_NODES, 0, end),
+                     give_unless_forgotten, life);
     }
     sim_log_begin(log, end);
 }

@@ -43,6 +43,7 @@ enum sim_random {
     SIM_RANDOM_NEMESIS,
     SIM_RANDOM_NODES,
     SIM_RANDOM_CLIENTS,
+    SIM_RANDOM_STORE,
     SIM_RANDOMS
 };
 

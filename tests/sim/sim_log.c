@@ -152,23 +152,22 @@ void sim_log_begin(struct sim_log *log, size_t end)
     };
 }
 
-size_t sim_log_walk(const struct sim_log *log, size_t until,
-                    void (*visit)(void *context, size_t at, const struct log_record *record),
+size_t sim_log_walk(const struct sim_log *log, size_t from, size_t until,
+                    int (*visit)(void *context, size_t at, const struct log_record *record),
                     void *context)
 {
     const struct sim_disk *disk = disk_of(log);
     struct log_record record;
-    size_t at = 0;
+    size_t at = from;
 
     for (uint32_t i = 0; i < log->epoch_count && log->epochs[i].at <= until; i++) {
         size_t end = i + 1 < log->epoch_count ? log->epochs[i + 1].at : until;
-        for (at = log->epochs[i].at; at < end && at < until;) {
+        while (at < end && at < until) {
             struct bytes left = bytes_of(disk->data + at, until - at);
             int64_t size = log_record_parse(left, log->epochs[i].epoch, &record);
-            if (size <= 0) {
+            if (size <= 0 || visit(context, at, &record) != 0) {
                 return at;
             }
-            visit(context, at, &record);
             at += (size_t)size;
         }
     }

@@ -47,9 +47,10 @@ bool sim_log_is_new(const struct sim_log *log);
 void sim_log_open(struct sim_log *log);
 void sim_log_begin(struct sim_log *log, size_t end);
 
-/* Visit the records up to a place. Returns where what can be read ends. */
-size_t sim_log_walk(const struct sim_log *log, size_t until,
-                    void (*visit)(void *context, size_t at, const struct log_record *record),
+/* Visit the records from one place, where one begins, up to another, until `visit` returns another value than 0. Returns
+ * where it stopped: at that record, or where what can be read ends. */
+size_t sim_log_walk(const struct sim_log *log, size_t from, size_t until,
+                    int (*visit)(void *context, size_t at, const struct log_record *record),
                     void *context);
 
 /* A record goes back to where it came from. */
