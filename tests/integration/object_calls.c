@@ -36,6 +36,7 @@ static const struct {
 struct call {
     json_int_t id;
     uint8_t *body;
+    uint64_t begun_ns;
 };
 
 static void die(const char *what, const char *why)
@@ -66,6 +67,7 @@ static void say(json_t *line)
 static void on_done(void *context, const struct object_answer *answer)
 {
     struct call *call = context;
+    uint64_t took_ns = uv_hrtime() - call->begun_ns;
     char hash[SIGV4_HASH_BYTES];
     json_t *names = must(json_array());
 
@@ -74,10 +76,10 @@ static void on_done(void *context, const struct object_answer *answer)
         const struct object_listed *listed = &answer->listed[i];
         json_array_append_new(names, json_pack("[sI]", listed->name, (json_int_t)listed->size));
     }
-    say(json_pack("{sI si ss sI sI ss so sb}", "id", call->id, "rc", answer->rc, "text",
+    say(json_pack("{sI si ss sI sI ss so sb sI}", "id", call->id, "rc", answer->rc, "text",
                   answer->text, "size", (json_int_t)answer->size, "body",
                   (json_int_t)answer->body.size, "sha256", hash, "names", names, "more",
-                  answer->more));
+                  answer->more, "took_us", (json_int_t)(took_ns / 1000)));
     free(call->body);
     free(call);
 }
@@ -122,6 +124,7 @@ static void begin_call(const json_t *asked, enum object_op op, json_int_t id)
         .done = on_done,
         .context = call,
     };
+    call->begun_ns = uv_hrtime();
     int rc = object_store_begin(store, &begun);
     if (rc != 0) {
         on_done(call, &(struct object_answer){.rc = rc, .text = "it was not begun"});

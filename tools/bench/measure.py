@@ -1,4 +1,4 @@
-"""What the measurements of this folder share: where server and load run, what of a run counts, tables."""
+"""What the measurements of this folder share: where server and load run, what of a run counts, tables and what made them."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ TOP = Path(__file__).resolve().parents[2]
 os.environ.setdefault("BELAY_BUILD", str(TOP / "build"))
 sys.path.insert(0, str(TOP / "tests/lib"))
 
-from daemon import TICKS, Daemon  # noqa: E402
+from daemon import TICKS, Daemon, program  # noqa: E402
 
 SERVER_CORE, LOAD_CORE = "0", "1"
 ON_SERVER_CORE = ("taskset", "-c", SERVER_CORE)
@@ -104,3 +104,32 @@ def print_table(heads, rows):
     for row in [heads, ["-" * width for width in widths], *rows]:
         cells = (str(cell).ljust(width) for cell, width in zip(row, widths))
         print("| " + " | ".join(cells) + " |")
+
+
+class Table:
+    """The results, printed as they come and once more at the end."""
+    heads = ("figure", "measured", "aim", "", "note")
+
+    def __init__(self):
+        self.rows = []
+        self.missed = False
+
+    def add(self, what, measured, aim="", good=None, note=""):
+        """`good`: None where there is no aim."""
+        self.missed = self.missed or good is False
+        row = (what, measured, aim, "" if good is None else "ok" if good else "MISSED", note)
+        self.rows.append(row)
+        print("  ".join(str(cell) for cell in row if cell != ""), flush=True)
+
+    def print(self):
+        print_table(self.heads, self.rows)
+
+
+def print_origin(command, *other):
+    """What made a table: the command line, our program, and another by the words that make it say its version."""
+    def said(*words):
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.run(["git", "-C", str(TOP), "describe", "--always", "--dirty"], capture_output=True, text=True,
+                            check=False).stdout.strip()
+    programs = [f"{said(program('belayd'), '--version')} {commit}", *([said(*other)] if other else [])]
+    print(f"$ {command}\n{'; '.join(programs)}")
