@@ -12,8 +12,8 @@ enum {
     ZSTD_LEVEL = 1,
     BUSY_PERCENT = 8,
     KEEP_FAILS_PERCENT = 3,
-    GIVE_UP_ONE_OF = 100, /* Turns, while the store is away. */
-    GIVE_UP_PART_PERCENT = 10,
+    GIVE_UP_ONE_OF = 50, /* Turns, while the store is away. */
+    GIVE_UP_PART_PERCENT = 4,
 };
 
 static struct sim_disk *disk_of(const struct archive_node *node)

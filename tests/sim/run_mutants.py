@@ -18,7 +18,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("BELAY_BUILD", TOP / "build"))
 MUTANTS = Path(__file__).resolve().parent / "mutants"
-SEEDS = {"shard": "1..400", "raft": "1..4000", "copies": "1..400", "cluster": "1..60", "archive": "1..100"}
+SEEDS = {"shard": "1..400", "raft": "1..4000", "copies": "1..400", "cluster": "1..60", "archive": "1..400"}
 
 
 class Failed(Exception):
