@@ -6,37 +6,13 @@
  *                                    With a fourth argument: of that cluster, by nodes from 101 up.
  *   archive_maker DIR bulk COUNT     one node's checkpoint of so many sessions of 4 KiB: blobs "bulk-N"
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 
 #include "archive_world.h"
 
 enum { STEPS = 300, BULK_BYTES = 4096, BULK_PART_SESSIONS = 8192 };
 
 static struct world world;
-
-static void make_directories(char *path)
-{
-    for (char *at = strchr(path + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
-        *at = '\0';
-        assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
-        *at = '/';
-    }
-}
-
-static void store(const char *directory, const struct world_object *object)
-{
-    char name[ARCHIVE_NAME_BYTES], path[4096];
-
-    archive_name_put(name, &object->name);
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    make_directories(path);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(object->bytes, 1, object->size, file), object->size);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void tell(uint64_t time_ms)
 {
@@ -166,9 +142,7 @@ int main(int argc, char **argv)
     } else {
         make_history(strtoull(argv[3], NULL, 10), argc == 5 ? argv[4] : NULL);
     }
-    for (uint32_t i = 0; i < world.object_count; i++) {
-        store(argv[1], &world.objects[i]);
-    }
+    world_store(&world, argv[1]);
     world_fini(&world);
     return 0;
 }

@@ -6,7 +6,9 @@
 
 #include "check.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "archive_catalog.h"
 #include "archive_state.h"
@@ -408,6 +410,26 @@ static inline void world_list(struct world *world, struct archive_catalog *catal
     qsort(sorted, count, sizeof sorted[0], world_compare);
     for (uint32_t i = 0; i < count; i++) {
         assert_int_equal(catalog_add(catalog, &sorted[i]->name, sorted[i]->size), 0);
+    }
+}
+
+/* Write all objects into a directory, as a store of files has them. */
+static inline void world_store(const struct world *world, const char *directory)
+{
+    for (uint32_t i = 0; i < world->object_count; i++) {
+        const struct world_object *object = &world->objects[i];
+        char name[ARCHIVE_NAME_BYTES], path[4096];
+        archive_name_put(name, &object->name);
+        snprintf(path, sizeof path, "%s/%s", directory, name);
+        for (char *at = strchr(path + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
+            *at = '\0';
+            assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+            *at = '/';
+        }
+        FILE *file = fopen(path, "wb");
+        assert_non_null(file);
+        assert_int_equal(fwrite(object->bytes, 1, object->size, file), object->size);
+        assert_int_equal(fclose(file), 0);
     }
 }
 

@@ -1,0 +1,194 @@
+/* An archive that is read range by range, from a directory: what comes of it, and how much is read for that. */
+#include "archive_reading.h"
+#include "archive_world.h"
+#include "scratch.h"
+
+enum { STEPS = 300, HALF = SLOT_COUNT / 2 };
+
+static struct world world;
+static struct scratch scratch;
+static struct archive_access store;
+static struct archive_catalog catalog;
+static struct archive_reading reading;
+static struct archive_state state, wanted;
+static uint32_t compared;
+
+static void on_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
+                       uint16_t last_slot)
+{
+    (void)context;
+    (void)first_slot;
+    (void)last_slot;
+    fail_msg("%s: %s", name, why);
+}
+
+static void make_history(void)
+{
+    world_init(&world, 7);
+    for (int i = 0; i < STEPS; i++) {
+        uint32_t at = random_below(&world.random, WORLD_NODES);
+        uint32_t key = random_below(&world.random, WORLD_KEYS);
+        world.now_ms += 1 + random_below(&world.random, 50);
+        if (i % 10 == 0) {
+            world_flush(&world, at);
+        } else if (i % 101 == 0) {
+            world_checkpoint(&world, at, WORLD_ALL_KEYS);
+        } else if (i % 2 == 0) {
+            world_hear(&world, at, random_below(&world.random, WORLD_NODES));
+        } else {
+            world_write(&world, at, key, (int)random_below(&world.random, 1000));
+        }
+    }
+    for (uint32_t at = 0; at < WORLD_NODES; at++) {
+        world_flush(&world, at);
+    }
+}
+
+struct looking {
+    struct bytes key, record;
+    bool found;
+};
+
+static int look(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    struct looking *looking = context;
+
+    assert_int_equal(left, 0);
+    if (bytes_equal(key, looking->key)) {
+        assert_bytes_equal(record, looking->record);
+        looking->found = true;
+    }
+    return 0;
+}
+
+/* It is the same as in `wanted`. */
+static int compare(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    struct looking looking = {key, record, false};
+
+    (void)context;
+    assert_int_equal(left, 0);
+    assert_int_equal(archive_state_visit(&wanted, look, &looking), 0);
+    assert_true(looking.found);
+    compared++;
+    return 0;
+}
+
+static int count(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    (void)key;
+    (void)record;
+    (void)left;
+    ++*(uint32_t *)context;
+    return 0;
+}
+
+/* Of the blocks that have slots of a range, and of what says what was seen. */
+static uint64_t bytes_of_range(uint16_t first, uint16_t last)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < reading.object_count; i++) {
+        uint32_t from = 0;
+        const struct archive_reader *blocks = &reading.objects[i].blocks;
+        uint32_t blocks_count = archive_reader_blocks(blocks, first, last, &from);
+        bytes += archive_reader_bytes(blocks, from, blocks_count);
+    }
+    for (size_t i = 0; i < catalog.checkpoint_count; i++) {
+        bytes += catalog.checkpoints[i].needed ? catalog.checkpoints[i].done_size : 0;
+    }
+    return bytes;
+}
+
+static void take_range(uint16_t first, uint16_t last)
+{
+    uint64_t before = store.bytes_read;
+
+    assert_int_equal(reading_take(&reading, first, last, &state), 0);
+    assert_int_equal(store.bytes_read - before, bytes_of_range(first, last));
+    assert_int_equal(archive_state_visit(&state, compare, NULL), 0);
+}
+
+/* Both halves give what all of it does, and for each range its blocks are read and nothing else. */
+static void test_ranges(void **unused)
+{
+    uint64_t spread = 0;
+    uint32_t all = 0;
+
+    (void)unused;
+    compared = 0;
+    world_restore(&world, UINT64_MAX, false, &wanted);
+    assert_int_equal(reading_open(&reading, &store, &catalog, UINT64_MAX, on_damaged, NULL), 0);
+    archive_state_init(&state, store.memory, UINT64_MAX, NULL, NULL);
+    assert_true(reading.object_count > 10);
+    take_range(0, HALF - 1);
+    take_range(HALF, SLOT_COUNT - 1);
+    assert_int_equal(archive_state_visit(&wanted, count, &all), 0);
+    assert_int_equal(compared, all);
+    assert_true(all > 0);
+
+    for (size_t i = 0; i < reading.object_count; i++) {
+        const struct archive_reader *blocks = &reading.objects[i].blocks;
+        for (uint32_t j = 0; j < blocks->block_count; j++) {
+            const struct archive_block *block = &blocks->blocks[j];
+            spread += (uint64_t)block->raw_size *
+                      ((uint32_t)block->last_slot - block->first_slot + 1) / SLOT_COUNT;
+        }
+    }
+    assert_true(spread > 1 && spread < reading.total_bytes);
+    assert_int_equal(reading_range_bytes(&reading, 1, UINT64_MAX), spread);
+    assert_int_equal(reading_range_bytes(&reading, spread + 1, UINT64_MAX), spread + 1);
+    assert_int_equal(reading_range_bytes(&reading, 0, spread - 1), spread - 1);
+    archive_state_fini(&state);
+    archive_state_fini(&wanted);
+    reading_close(&reading);
+}
+
+static int begin(void **unused)
+{
+    char url[300];
+    const struct archive_place place = {.url = url};
+
+    (void)unused;
+    scratch_make(&scratch, "/tmp", "belay-reading");
+    make_history();
+    world_store(&world, scratch.path);
+    snprintf(url, sizeof url, "file://%s", scratch.path);
+    assert_int_equal(access_open(&store, &place, NULL), 0);
+    return access_catalog(&store, world.cluster, &catalog);
+}
+
+/* An archive is deeper than scratch_remove() goes. */
+static void remove_objects(void)
+{
+    for (uint32_t i = 0; i < world.object_count; i++) {
+        char name[ARCHIVE_NAME_BYTES], path[512];
+        archive_name_put(name, &world.objects[i].name);
+        int size = snprintf(path, sizeof path, "%s/%s", scratch.path, name);
+        assert_true(size > 0 && (size_t)size < sizeof path);
+        /* Those directories, too, that are empty by then. */
+        while (strlen(path) > strlen(scratch.path) && remove(path) == 0) {
+            *strrchr(path, '/') = '\0';
+        }
+    }
+}
+
+static int end(void **unused)
+{
+    (void)unused;
+    remove_objects();
+    catalog_fini(&catalog);
+    access_close(&store);
+    world_fini(&world);
+    scratch_remove(&scratch);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_ranges, begin, end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
