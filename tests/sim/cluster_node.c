@@ -386,7 +386,7 @@ void cluster_node_run(struct cluster_node *node, struct bytes seed)
     options.saved = &node->file.saved;
     node->due_us = UINT64_MAX;
     node->epoch = node->commit = node->level_epoch = 0;
-    node->newest_epoch = cluster_scenario_of(node->sim)->epoch;
+    node->begun_us = node->sim->now_us;
     node->heard = false;
     int rc = cluster_create(&options, cluster_node_now_ms(node), &node->cluster, message,
                             sizeof message);

@@ -86,7 +86,7 @@ struct cluster_node {
     struct cluster_told told;
     uint64_t due_us, timer; /* When the next tick is, and its number. */
     uint64_t epoch, commit; /* Of this life, the newest. */
-    uint64_t newest_epoch;  /* Of all maps that anybody knew when it started. */
+    uint64_t begun_us;      /* When it started. */
     bool heard;             /* It had the present one at some time since then... */
     bool kept;              /* ... and the one that it goes by, which may be older, may be over. */
     uint64_t level_epoch;   /* Slots that nobody uses were looked at in this map. */
@@ -128,8 +128,9 @@ struct cluster_scenario {
     int null_fd;
     /* What is known of all lives. */
     uint32_t leaders[CLUSTER_SIM_TERMS_MAX];
-    uint64_t maps[CLUSTER_SIM_EPOCHS_MAX]; /* Hashes by epoch... */
-    uint64_t epoch;                        /* ... and the newest. */
+    uint64_t maps[CLUSTER_SIM_EPOCHS_MAX];     /* Hashes by epoch... */
+    uint64_t known_us[CLUSTER_SIM_EPOCHS_MAX]; /* ... since when anybody knew it... */
+    uint64_t epoch;                            /* ... and the newest. */
 };
 
 static inline struct cluster_scenario *cluster_scenario_of(struct sim *sim)
