@@ -7,6 +7,7 @@ import random
 import subprocess
 import tempfile
 import threading
+import uuid
 from pathlib import Path
 
 from measure import LOAD_CORE
@@ -87,19 +88,21 @@ class Puts(threading.Thread):
         super().__init__()
         self.objects = place.objects("puts")
         self.over = threading.Event()
+        self.prefix = uuid.uuid4() # What is there already would not be written once more.
         self.times_ms, self.failed = [], None
         self.start()
 
     def run(self):
         with self.objects:
-            while not self.over.wait(PUT_PAUSE_S):
-                # A name for each run of these: what is there already would not be written once more.
-                answer = self.objects.put(f"{id(self):x}-{len(self.times_ms)}", PUT_BYTES, seed=len(self.times_ms) % 251,
+            while True: # One at least, however late this thread begins.
+                answer = self.objects.put(f"{self.prefix}-{len(self.times_ms)}", PUT_BYTES, seed=len(self.times_ms) % 251,
                                           only_new=True)
                 if answer["rc"] != 0:
                     self.failed = answer
                     return
                 self.times_ms.append(answer["took_us"] / 1000)
+                if self.over.wait(PUT_PAUSE_S):
+                    return
 
     def end(self):
         """How long each took, in milliseconds."""
