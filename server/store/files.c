@@ -60,6 +60,12 @@ static void system_close(struct files *files, int fd)
     close(fd);
 }
 
+static void system_uncache(struct files *files, int fd)
+{
+    (void)files;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int64_t system_read(struct files *files, int fd, void *to, size_t size, uint64_t offset)
 {
     size_t done = 0;
@@ -175,6 +181,7 @@ struct files *files_system(void)
         .open_private = system_open_private,
         .close = system_close,
         .read = system_read,
+        .uncache = system_uncache,
         .write = system_write,
         .allocate = system_allocate,
         .size = system_size,

@@ -20,6 +20,9 @@ struct files {
     void (*close)(struct files *files, int fd);
     /* Read until `size` bytes are there or the file ends. Returns how many. */
     int64_t (*read)(struct files *files, int fd, void *to, size_t size, uint64_t offset);
+    /* What was read need not stay in the system's cache: direct writes to where something does are much slower, as they
+     * have to take it out. */
+    void (*uncache)(struct files *files, int fd);
     /* Write all of it. */
     int (*write)(struct files *files, int fd, const void *from, size_t size, uint64_t offset);
     /* Reserve blocks up to `size`, which becomes the file's size where it was less. Waits for direct writes

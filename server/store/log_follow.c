@@ -45,7 +45,8 @@ static void on_torn(struct log_visitor *visitor, uint64_t offset)
 }
 
 /* Walk through what one file has of it. Each time it is opened anew: of the end of one that is being written an older
- * window would show what was there before. */
+ * window would show what was there before. Nothing of it stays in the system's cache, which has what lies behind the end as
+ * well: the log's next writes go there. */
 static int walk(struct log_follow *follow, const struct segment_file *file, uint64_t *lsn,
                 uint64_t end_lsn, struct following *following)
 {
@@ -60,6 +61,7 @@ static int walk(struct log_follow *follow, const struct segment_file *file, uint
     }
     follow->reader.lsn = file->lsn;
     rc = log_reader_walk(&follow->reader, lsn, end_lsn, &following->visitor);
+    follow->reader.files->uncache(follow->reader.files, follow->reader.fd);
     log_reader_close(&follow->reader);
     return rc;
 }

@@ -58,6 +58,7 @@ struct faulty_files {
     bool limited;
     int map_error;    /* What map() says. */
     uint64_t removed; /* Files. */
+    uint64_t cached;  /* Reads since uncache(). */
 };
 
 static inline int faulty(struct files *files)
@@ -93,7 +94,14 @@ static inline void faulty_close(struct files *files, int fd)
 static inline int64_t faulty_read(struct files *files, int fd, void *to, size_t size, uint64_t at)
 {
     int rc = faulty(files);
+    __atomic_add_fetch(&((struct faulty_files *)(void *)files)->cached, 1, __ATOMIC_RELAXED);
     return rc != 0 ? rc : files_system()->read(files_system(), fd, to, size, at);
+}
+
+static inline void faulty_uncache(struct files *files, int fd)
+{
+    __atomic_store_n(&((struct faulty_files *)(void *)files)->cached, 0, __ATOMIC_RELAXED);
+    files_system()->uncache(files_system(), fd);
 }
 
 /* A write that fails may have written a part. */

@@ -189,7 +189,7 @@ static inline void store_kit_init(struct store_kit *kit, uint32_t key_count, uin
                    .lock = PTHREAD_MUTEX_INITIALIZER},
         .own = test_memory(),
         .files = {.files = {faulty_open, faulty_open_private, faulty_close, faulty_read,
-                            faulty_write, faulty_allocate, faulty_size, faulty_sync,
+                            faulty_uncache, faulty_write, faulty_allocate, faulty_size, faulty_sync,
                             faulty_sync_directory, faulty_rename, faulty_remove,
                             faulty_make_directory, faulty_commit, faulty_map},
                   .error = -EIO},
