@@ -69,7 +69,7 @@ int access_get(struct archive_access *access, const char *name, uint64_t offset,
                struct buffer *to);
 
 /* So much of an object will be asked for with access_get(), next after what was said before: it is read ahead, several at
- * a time (access_ahead.c). What is not asked for in the end, as something behind it is, is forgotten. Returns 0 or
+ * a time (archive_ahead.c). What is not asked for in the end, as something behind it is, is forgotten. Returns 0 or
  * -ENOMEM. */
 int access_expect(struct archive_access *access, const char *name, uint64_t offset, uint64_t size);
 
