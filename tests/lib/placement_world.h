@@ -11,6 +11,7 @@
 
 #include "crc32c.h"
 #include "placement.h"
+#include "placement_flow.h"
 #include "placement_least.h"
 #include "random.h"
 
@@ -247,6 +248,10 @@ static inline void look_at_least(const struct world *world, struct figures *figu
             for (uint32_t i = 0; i < r; i++) {
                 moved += !holds(&before[slot], r, after[slot].nodes[i]);
             }
+        }
+        if (moved * 10 > least * 11 && count <= FLOW_NODES_MAX) { /* The bounds may be too low. */
+            uint64_t exact = placement_least_exactly(nodes, count, r, before);
+            least = exact > least ? exact : least;
         }
         if (least >= SLOT_COUNT / 256) { /* A ratio of a few copies says nothing. */
             double ratio = (double)moved / (double)least;

@@ -2,7 +2,7 @@
  * are printed as a table. What is moved is counted for every smaller number of replicas as well: of the copies in ranks
  * 1 to r, those on a node that had none of that slot in ranks 1 to r before. The least is what the loads after it ask
  * for, the sum of what each node has more than before; and of a single change what any algorithm must move
- * (placement_least.h).
+ * (placement_least.h, and placement_flow.h where those bounds are too low).
  */
 #include "placement_world.h"
 
@@ -104,7 +104,7 @@ static void run(uint32_t nodes, uint32_t zones, enum weights weights, uint32_t c
     }
     assert_true(figures.least_ratio[0] <= 1);
     assert_true(figures.least_sum <= 1.05 * figures.least_count);
-    assert_true(figures.least_ratio[REPLICAS - 1] <= (nodes < 64 ? 1.35 : 1.1));
+    assert_true(figures.least_ratio[REPLICAS - 1] <= (zones == 2 && nodes == 4 ? 1.12 : 1.1));
     assert_true(figures.copies_percent[REPLICAS - 1] <= (zones == 2 && nodes == 4 ? 6 : 1.001));
 }
 
