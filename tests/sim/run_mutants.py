@@ -1,9 +1,9 @@
 """Break the code on purpose, and see that the simulator finds it: run_mutants.py [NAME]...
 
 Each mutants/NAME.patch has lines before its diff: what it breaks, `Scenario: NAME`, and `Checker: NAME[ NAME]...`, the
-checkers that may find it. It is applied to copies of the sources, which are compiled as the build in BELAY_BUILD
-compiles them, and linked in the place of its own. A mutant that lives, that another checker finds, whose patch no
-longer applies, or that does not build is a failure.
+checkers that may find it; and where those of its scenario do not find it soon, `Seeds: A..B`. It is applied to copies of
+the sources, which are compiled as the build in BELAY_BUILD compiles them, and linked in the place of its own. A mutant that
+lives, that another checker finds, whose patch no longer applies, or that does not build is a failure.
 """
 
 import os
@@ -51,11 +51,11 @@ def build_commands():
     return compiles, shlex.split(lines[-1])
 
 
-def heading(text, name):
+def heading(text, name, otherwise=None):
     found = re.search(rf"^{name}: (.+)$", text, re.MULTILINE)
-    if found is None:
+    if found is None and otherwise is None:
         raise Failed(f"the patch has no line {name}:")
-    return found[1].split()
+    return found[1].split() if found else otherwise
 
 
 def build_mutant(patch, text, compiles, link, scratch):
@@ -92,7 +92,7 @@ def judge(patch, compiles, link):
     text = patch.read_text(encoding="utf-8")
     checkers = heading(text, "Checker")
     scenario = heading(text, "Scenario")[0]
-    seeds = SEEDS.get(scenario, "none")
+    seeds = heading(text, "Seeds", [SEEDS.get(scenario, "none")])[0]
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         build_mutant(patch, text, compiles, link, scratch)
