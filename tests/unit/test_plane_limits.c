@@ -353,22 +353,20 @@ static void await(sem_t *semaphore)
     }
 }
 
-/* What stays in the sockets because a turn has no buffer for it waits too: once it is late it is answered
- * BUSY. Six turns' worth comes during the first turn; the second takes one, the third is held up for
- * longer than allowed, and so the four after it are late as well. Nothing stays unanswered. */
-static void test_overload(void **state)
-{
-    enum { FLOODS = 96, FLOOD_COUNT = 1100, DELAY_MS = 100 };
-    static struct plane_client floods[FLOODS], first;
-    struct frame frame;
-    uint32_t busy = 0, other = 0;
+enum { FLOODS = 96, FLOOD_COUNT = 1100, FLOOD_DELAY_MS = 100 };
 
-    (void)state;
+/* Returns in how many milliseconds the floods were sent, all during one turn. */
+static uint64_t flood(uint32_t *busy, uint32_t *other)
+{
+    static struct plane_client floods[FLOODS], first;
+    struct timespec began, now;
+    struct frame frame;
+
     brake.turns = 0;
     sem_init(&brake.holding, 0, 0);
     sem_init(&brake.release, 0, 0);
     plane_kit_init(&kit, 1);
-    kit.options.limits.queue_delay_ms = DELAY_MS;
+    kit.options.limits.queue_delay_ms = FLOOD_DELAY_MS;
     kit.options.limits.in_flight = 1000000;
     kit.options.now_ms = braking_now_ms;
     plane_kit_start(&kit);
@@ -384,30 +382,50 @@ static void test_overload(void **state)
     atomic_store(&brake.armed, true);
     plane_client_add(&first, FRAME_PING, NULL, bytes_of(NULL, 0));
     plane_client_flush(&first);
+    clock_gettime(CLOCK_MONOTONIC, &began);
     await(&brake.holding);
     for (int i = 0; i < FLOODS; i++) {
         plane_client_flush(&floods[i]);
     }
     sem_post(&brake.release);
     await(&brake.holding);
-    usleep((DELAY_MS + DELAY_MS / 2) * 1000);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    usleep((FLOOD_DELAY_MS + FLOOD_DELAY_MS / 2) * 1000);
     atomic_store(&brake.armed, false);
     sem_post(&brake.release);
     for (int i = 0; i < FLOODS; i++) {
         for (int j = 0; j < FLOOD_COUNT; j++) {
             Belay__Wire__Reply *reply = plane_client_reply(&floods[i], &frame);
-            busy += reply->status == STATUS_BUSY && reply->retry_after_ms > 0;
-            other += reply->status == STATUS_NOT_FOUND;
+            *busy += reply->status == STATUS_BUSY && reply->retry_after_ms > 0;
+            *other += reply->status == STATUS_NOT_FOUND;
             belay__wire__reply__free_unpacked(reply, NULL);
         }
         plane_client_close(&floods[i]);
     }
-    assert_int_equal(busy + other, FLOODS * FLOOD_COUNT);
-    assert_true(other > 0 && busy > FLOODS * FLOOD_COUNT / 2);
     plane_client_close(&first);
     plane_kit_stop(&kit);
     sem_destroy(&brake.holding);
     sem_destroy(&brake.release);
+    return (uint64_t)((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000);
+}
+
+/* What stays in the sockets because a turn has no buffer for it waits too: once it is late it is answered
+ * BUSY. Six turns' worth comes during the first turn; the second takes one, the third is held up for
+ * longer than allowed, and so the four after it are late as well. Nothing stays unanswered. Where the first turn takes so
+ * long that all of it is late, it is to be done again. */
+static void test_overload(void **state)
+{
+    uint64_t took_ms = FLOOD_DELAY_MS;
+    uint32_t busy = 0, other = 0;
+
+    (void)state;
+    for (int rounds = 0; rounds < 20 && took_ms >= FLOOD_DELAY_MS && other == 0; rounds++) {
+        busy = other = 0;
+        took_ms = flood(&busy, &other);
+        assert_int_equal(busy + other, FLOODS * FLOOD_COUNT);
+        assert_true(busy > FLOODS * FLOOD_COUNT / 2);
+    }
+    assert_true(other > 0);
 }
 
 static void admin(void *context, uint64_t token, struct bytes command, struct bytes argument)
