@@ -2,8 +2,8 @@
  * needs any more.
  *
  * An object covers, of each slot, times of actors: a log object has records whose newest stamps are of an actor from
- * one hlc to another, mostly of the one that made it, and of others whose records it took (archive_tails.h); a checkpoint says with its vectors (seen.h) up to which hlc of each actor all of a slot is in
- * it, or has ended. A checkpoint that has records newer than the time of a restore is of no use for it, as what it has
+ * one hlc to another, mostly of the one that made it, and of others whose records it took (archive_tails.h); a checkpoint
+ * says with its vectors (seen.h) up to which hlc of each actor all of a slot is in it, or has ended. A checkpoint that has records newer than the time of a restore is of no use for it, as what it has
  * instead of older ones is nowhere else in it; so its *newest* time counts, which is that of its records and of its
  * vectors (a session that ended and was forgotten is in no record of it).
  *

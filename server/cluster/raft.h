@@ -190,8 +190,8 @@ struct raft {
     enum raft_role role;
     uint32_t leader; /* Of this term, 0: not known. */
     uint64_t commit, applied;
-    bool
-        current; /* At some time since the start all that was committed by then was applied here. */
+    /* At some time since the start all that was committed by then was applied here. */
+    bool current;
     uint64_t applied_bytes;      /* Of the entries applied since the snapshot. */
     struct raft_members members; /* The newest in the log, committed or not (dissertation, 4.1). */
     uint64_t members_index;      /* Of their entry. */

@@ -38,8 +38,7 @@ enum far_protocol { FAR_NATIVE = 1, FAR_RESP, FAR_TASK };
 enum far_flag {
     FAR_COORDINATE = 1, /* An owner before this one cannot serve, and asks it to. */
     FAR_SCANS = 2,      /* A scan of one shard's keys. */
-    FAR_FOR_FIRST =
-        4, /* The first owner hands it on: it is to have a copy before this is answered. */
+    FAR_FOR_FIRST = 4,  /* The first owner hands it on, and is to have a copy before the answer. */
 };
 
 enum far_answer_kind {

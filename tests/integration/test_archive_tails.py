@@ -151,7 +151,8 @@ def test_lost_under_load():
             fresh.run("belayctl", "archive", "restore", "--from", f"file://{archive.path}")
             said = json.loads(fresh.run("belay-bench", "audit", str(record), "--server", fresh.native, "--json"))
             faults = {name: count for name, count in said["all"].items() if name != "acked" and count != 0}
-            check(said["all"]["acked"] > 0 and not faults, said)
+            # The one write that each connection had under way may have been applied, for all that it was told.
+            check(said["all"]["acked"] >= 5000 - 8 and not faults, said)
 
 
 def test_behind():
