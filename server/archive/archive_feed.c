@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adopt.h"
 #include "log_format.h"
 #include "record.h"
 #include "rename.h"
@@ -97,8 +98,8 @@ static int add_whole(struct archive_feed *feed, uint8_t kind, uint64_t position,
     struct version_walk walk = version_walk(&opened.version);
     while (rc == 0 && version_next(&walk, &item)) {
         const struct stamp stamp = {item.hlc, item.actor};
-        if (item.hlc != 0 && item.actor.node != feed->node &&
-            item.actor.node < ARCHIVE_ADOPTED_NODE && stamp_compare(stamp, newest) != 0) {
+        if (item.hlc != 0 && item.actor.node != feed->node && item.actor.node < ADOPT_NODES &&
+            stamp_compare(stamp, newest) != 0) {
             rc = archive_writer_note(feed->writer, stamp);
         }
     }
@@ -185,7 +186,7 @@ static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t 
     if (!session_newest(body, &newest)) {
         return -EBADMSG;
     }
-    if (newest.actor.node != feed->node && newest.actor.node < ARCHIVE_ADOPTED_NODE) {
+    if (newest.actor.node != feed->node && newest.actor.node < ADOPT_NODES) {
         return pass(feed, lsn, kind, position, body, newest);
     }
     if (newest.actor.node == feed->node && newest.hlc > feed->record_hlc) {

@@ -2,7 +2,7 @@
  *
  * Records whose newest stamp is of a life of this node go, others do not: whoever stamped them archives them. Where they
  * lie is noted, and where a node does not, its records are *taken* and go as well (archive_tails.h). Beside them
- * go those that came from another cluster's archive (ARCHIVE_ADOPTED_NODE), which nobody here stamped. Uses of
+ * go those that came from another cluster's archive (adopt.h), which nobody here stamped. Uses of
  * sessions (LOG_TOUCH), what left this node for others (LOG_DROP), and journals of renames do not go. A batch goes as its
  * items.
  *
@@ -24,10 +24,7 @@
 #include "archive_object.h"
 #include "position_set.h"
 
-enum {
-    ARCHIVE_FEED_BASES_MAX = 1 << 20, /* Then all is forgotten, and sessions go whole again. */
-    ARCHIVE_ADOPTED_NODE = 1 << 24,   /* Numbers of nodes from here on are of other clusters. */
-};
+enum { ARCHIVE_FEED_BASES_MAX = 1 << 20 }; /* Then all is forgotten, and sessions go whole again. */
 
 /* What is asked of a shard, and of its checkpoint. */
 enum archive_feed_found {

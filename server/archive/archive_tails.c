@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "adopt.h"
+
 static void lift(uint64_t *number, uint64_t to)
 {
     *number = to > *number ? to : *number;
@@ -228,7 +230,7 @@ uint64_t archive_tails_begin(const struct archive_tails *tails, uint32_t shard, 
 
 static bool is_other(const struct archive_tails *tails, uint64_t number)
 {
-    return number != 0 && number != tails->settings.self && number < ARCHIVE_ADOPTED_NODE;
+    return number != 0 && number != tails->settings.self && number < ADOPT_NODES;
 }
 
 bool archive_tails_has(struct archive_tails *tails, uint32_t number, uint64_t hlc, uint64_t now_ms)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "adopt.h"
 #include "log_format.h"
 #include "record.h"
 #include "session_kit.h"
@@ -140,7 +141,7 @@ static void check_object(const char *expected)
 }
 
 static const struct actor own = {NODE, 1}, before = {NODE, 0}, other = {2, 5},
-                          adopted = {ARCHIVE_ADOPTED_NODE + 2, 5};
+                          adopted = {ADOPT_NODES + 2, 5};
 
 static void test_own_records_and_deltas_on_them(void **state)
 {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "adopt.h"
 #include "check.h"
 
 enum { SHARDS = 2, SELF = 1, BEHIND_MS = 10000, MARK_MS = 2500 };
@@ -250,7 +251,7 @@ static void test_message(void **state)
     archive_tails_has(&tails, 9, 77, now_ms);
     archive_tails_has(&tails, 300, UINT64_C(1) << 63, now_ms);
     archive_tails_has(&tails, SELF, 1, now_ms);
-    archive_tails_has(&tails, ARCHIVE_ADOPTED_NODE, 1, now_ms);
+    archive_tails_has(&tails, ADOPT_NODES, 1, now_ms);
     assert_int_equal(archive_tails_put(&tails, &message), 0);
     static const uint8_t golden[] = {1, 3, 1, 40, 0, 0,    0, 0, 0, 0, 0, 9, 77, 0, 0,
                                      0, 0, 0, 0,  0, 0xac, 2, 0, 0, 0, 0, 0, 0,  0, 0x80};
