@@ -15,13 +15,16 @@
  *   deliver  at the new key: the session begins in place of what was there, or is refused, for a RENAMENX that finds
  *            one. A receipt says which (receipt.h), so that it is done once, and whoever else delivers the letter, however
  *            much later, is answered the same. Answered as commit is, and then the client of a RENAME is.
+ *   kept     at the new key: asks until another owner has the receipt, where there is one, and the disk of who coordinates.
+ *            Until then the letter stays, which may be the only whole copy: were its end on a disk before its session is,
+ *            a loss of power between would leave neither. The client of a RENAME does not wait for it.
  *   arrive   at the old key: the letter goes, and the alias learns which birth the session has now.
  *   back     at the old key, where it was refused: the session begins again under the old key. Until it has arrived, or
  *            come back, the old key is taken, for other RENAMENX, and for who would begin a session there and get one beside
  *            it (BUSY): so that none takes its way back. (RENAME to the old key takes its place, as Redis has it.) So the
  *            client is answered once it has, if that can be had.
- *   gone     at the old key, where the new one has more receipts than need be: is the letter gone at all owners? What one of
- *            them still has it will deliver, should the others die.
+ *   gone     at the old key, where the new one has more receipts than need be: is the letter gone at all owners, and its
+ *            end on the disk of who coordinates? What one of them still has it will deliver, should the others die.
  *   forget   at the new key: then the receipt goes, if nobody else can have been at it. The others leave in time (dedup.h).
  *
  * Why the letter lies at the old key, and nothing at the new one before the commit: so there is never a copy of which
@@ -79,6 +82,8 @@ extern const struct procedure move_take;
 /* At the new key, UPSERT: the intent. DONE: its birth follows (a stamp); EXISTS; of both a byte then, 1: there are more
  * receipts than need be. WAIT: there are too many. */
 extern const struct procedure move_deliver;
+/* At the new key, UPDATE: id. DONE: the receipt is here, and as safe as this is answered; NONE: it is not. */
+extern const struct procedure move_kept;
 /* At the old key, UPDATE: id, tag, birth. DONE; a byte follows, 1: the letter was here. */
 extern const struct procedure move_arrive;
 /* At the old key, UPSERT: tag (2 bytes), the intent. DONE; NONE: the letter has gone, by who else is at it; WAIT: there is

@@ -382,6 +382,20 @@ static enum status deliver_run(struct turn *turn)
                : status;
 }
 
+/* It writes nothing; how safe the receipt is follows from the level that it is asked with. */
+static enum status kept_run(struct turn *turn)
+{
+    struct reader body = reader_of(turn->request->body);
+    const uint64_t id = read_u64(&body);
+    struct dedup dedup;
+
+    if (body.bad) {
+        return STATUS_INVALID;
+    }
+    read_window(turn, &dedup);
+    return rename_say(turn, receipt_find(&dedup, id) != NULL ? RENAME_DONE : RENAME_NONE);
+}
+
 enum status moved_drop_letter(struct turn *turn, struct bytes key)
 {
     const struct request *whole = turn->request;
@@ -492,6 +506,7 @@ const struct procedure move_deliver = {.name = "move-deliver",
                                        .inner = true,
                                        .run = deliver_run,
                                        .safe = true};
+const struct procedure move_kept = {.name = "move-kept", .inner = true, .run = kept_run};
 const struct procedure move_arrive = {.name = "move-arrive",
                                       .inner = true,
                                       .run = arrive_run,

@@ -78,6 +78,8 @@ static const struct procedure *special_at(uint32_t number)
         return &recover_merge;
     case 24:
         return &move_gone;
+    case 25:
+        return &move_kept;
     default:
         return NULL;
     }

@@ -9,7 +9,6 @@
 #include "heap.h"
 #include "move.h"
 #include "plane_private.h"
-#include "settles.h"
 #include "shard_thread.h"
 #include "slot.h"
 #include "tasks.h"
@@ -22,8 +21,10 @@ enum step {
     STEP_COMMIT,
     STEP_TAKE,
     STEP_DELIVER,
+    STEP_KEPT,
     STEP_ARRIVE,
     STEP_BACK,
+    STEP_ENDED,
     STEP_GONE,
     STEP_FORGET,
 };
@@ -34,10 +35,12 @@ struct move {
     uint16_t tag; /* Of the old key's slot. */
     uint8_t step;
     bool only_new;
-    bool found;  /* As a letter: nobody waits for it. */
-    bool unsure; /* A commit was asked for, and not answered. */
-    bool again;  /* What follows it was asked for more than once... */
-    bool many;   /* ... and the new key has more receipts than need be. */
+    bool found;   /* As a letter: nobody waits for it. */
+    bool unsure;  /* A commit was asked for, and not answered. */
+    bool again;   /* What follows it was asked for more than once... */
+    bool many;    /* ... and the new key has more receipts than need be. */
+    bool refused; /* It was not delivered, but is to go back. */
+    bool copied;  /* Another owner of the new key has the receipt, or there is none. */
     uint64_t begun_us;
     uint32_t from_size, to_size;
     uint8_t keys[2 * KEY_BYTES_MAX];
@@ -139,9 +142,10 @@ static uint8_t *put_id(const struct move *move, uint8_t *to)
 static bool make_request(struct shard_thread *thread, struct move *move, struct request *request)
 {
     static const struct procedure *const procedures[] = {
-        [STEP_FIND] = &rename_find, [STEP_PROBE] = &move_probe,     [STEP_COMMIT] = &move_commit,
-        [STEP_TAKE] = &move_take,   [STEP_DELIVER] = &move_deliver, [STEP_ARRIVE] = &move_arrive,
-        [STEP_BACK] = &move_back,   [STEP_GONE] = &move_gone,       [STEP_FORGET] = &move_forget,
+        [STEP_FIND] = &rename_find,   [STEP_PROBE] = &move_probe,     [STEP_COMMIT] = &move_commit,
+        [STEP_TAKE] = &move_take,     [STEP_DELIVER] = &move_deliver, [STEP_KEPT] = &move_kept,
+        [STEP_ARRIVE] = &move_arrive, [STEP_BACK] = &move_back,       [STEP_ENDED] = &move_take,
+        [STEP_GONE] = &move_gone,     [STEP_FORGET] = &move_forget,
     };
     size_t room = 11 + KEY_BYTES_MAX + STAMP_BYTES + MOVE_KEY_BYTES;
     room += move->step == STEP_BACK ? move->intent.size : 0;
@@ -175,6 +179,10 @@ static bool make_request(struct shard_thread *thread, struct move *move, struct 
     case STEP_TAKE:
         request->key = move_letter_key(move->tag, move->id, body);
         break;
+    case STEP_ENDED:
+        request->key = move_letter_key(move->tag, move->id, body);
+        request->ack = ACK_DISK;
+        break;
     case STEP_GONE:
         request->key = move_letter_key(move->tag, move->id, body);
         request->ack = ACK_REPLICA; /* Whatever the policy says: it is asked about. */
@@ -184,6 +192,12 @@ static bool make_request(struct shard_thread *thread, struct move *move, struct 
         request->mode = WRITE_UPSERT;
         request->body = buffer_bytes(&move->intent);
         return true;
+    case STEP_KEPT:
+        request->key = to_key(move);
+        request->ack = move->copied ? ACK_DISK : ACK_REPLICA;
+        store_u64(at, move->id);
+        at += 8;
+        break;
     case STEP_ARRIVE:
         at = put_id(move, at);
         memcpy(at, move->birth, STAMP_BYTES);
@@ -254,13 +268,15 @@ static bool set_keys(struct move *move, struct bytes bytes)
 }
 
 static void delivered(struct shard_thread *thread, struct move *move, enum rename_answer what,
-                      struct bytes rest)
+                      enum ack_level level, struct bytes rest)
 {
     struct reader reader = reader_of(rest);
 
-    if (what == RENAME_EXISTS) {
+    move->copied = level == ACK_REPLICA;
+    move->refused = what == RENAME_EXISTS;
+    if (move->refused) {
         move->many = read_u8(&reader) != 0;
-        go_on(thread, move, STEP_BACK, 0);
+        go_on(thread, move, STEP_KEPT, 0);
         return;
     }
     struct bytes birth = read_bytes(&reader, sizeof move->birth);
@@ -272,7 +288,22 @@ static void delivered(struct shard_thread *thread, struct move *move, enum renam
     if (!move->only_new) {
         reply(thread, move, STATUS_OK, true);
     }
-    go_on(thread, move, STEP_ARRIVE, 0);
+    go_on(thread, move, STEP_KEPT, 0);
+}
+
+/* The new key's coordinator has the receipt, or is another one that has not: what was delivered may be lost, and the letter,
+ * if it is there still, is delivered again. */
+static void kept(struct shard_thread *thread, struct move *move, enum rename_answer what)
+{
+    if (what != RENAME_DONE) {
+        move->again = move->unsure = true;
+        go_on(thread, move, move->found ? STEP_TAKE : STEP_COMMIT, MOVE_RETRY_US);
+    } else if (!move->copied) {
+        move->copied = true;
+        go_on(thread, move, STEP_KEPT, 0);
+    } else {
+        go_on(thread, move, move->refused ? STEP_BACK : STEP_ARRIVE, 0);
+    }
 }
 
 /* Who finds a letter waits for longer before it is at it. */
@@ -287,7 +318,7 @@ static void over(struct shard_thread *thread, struct move *move, bool moved, boo
 {
     if (move->many && letter_went && is_quick(thread, move) && !move->found && !move->again) {
         reply(thread, move, STATUS_OK, moved);
-        go_on(thread, move, STEP_GONE, 0);
+        go_on(thread, move, STEP_ENDED, 0);
     } else {
         end(thread, move, STATUS_OK, moved);
     }
@@ -355,13 +386,23 @@ static void step_done(struct shard_thread *thread, struct move *move, enum renam
         }
         break;
     case STEP_DELIVER:
-        delivered(thread, move, what, rest);
+        delivered(thread, move, what, level, rest);
+        break;
+    case STEP_KEPT:
+        kept(thread, move, what);
         break;
     case STEP_ARRIVE:
         over(thread, move, true, rest.size > 0 && rest.data[0] != 0);
         break;
     case STEP_BACK: /* Whoever brought it back: it was not delivered, and will not be. */
         over(thread, move, false, what == RENAME_DONE);
+        break;
+    case STEP_ENDED:
+        if (what == RENAME_NONE) {
+            go_on(thread, move, STEP_GONE, 0);
+        } else {
+            end(thread, move, STATUS_OK, true);
+        }
         break;
     case STEP_GONE:
         gone(thread, move, what == RENAME_DONE ? level : ACK_DEFAULT, rest);
@@ -381,37 +422,8 @@ static bool may_repeat(const struct shard_thread *thread, const struct move *mov
                   (is_committed && (status == STATUS_UNAVAILABLE || status == STATUS_MEMORY_FULL ||
                                     status == STATUS_DISK_FULL));
 
-    return passes && !move->found && move->step != STEP_GONE &&
+    return passes && !move->found && move->step != STEP_ENDED && move->step != STEP_GONE &&
            thread->now_us - move->begun_us < MOVE_PATIENCE_MS * 1000;
-}
-
-bool moves_is_final(enum status status)
-{
-    return status == STATUS_SESSION_TOO_LARGE || status == STATUS_TOO_MANY_FIELDS ||
-           status == STATUS_WRONG_TYPE || status == STATUS_INVALID || status == STATUS_DESTROYED ||
-           status == STATUS_DAMAGED;
-}
-
-static void tell_refused(struct shard_thread *thread, const struct move *move, enum status status)
-{
-    struct moves_found *moves = &thread->moves;
-    const uint32_t at = moves->refused_at++ % MOVES_REFUSED_MAX;
-
-    moves->refused[at].id = move->id;
-    moves->refused[at].until_us = thread->now_us + MOVES_REFUSED_MS * UINT64_C(1000);
-    shard_tell_refused(thread->shard, from_key(move), status);
-}
-
-static bool was_refused(const struct shard_thread *thread, uint64_t id)
-{
-    const struct moves_found *moves = &thread->moves;
-
-    for (uint32_t i = 0; i < MOVES_REFUSED_MAX; i++) {
-        if (moves->refused[i].id == id && thread->now_us < moves->refused[i].until_us) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* It will not. What was committed is left to whoever finds it. */
@@ -420,11 +432,12 @@ static void fail(struct shard_thread *thread, struct move *move, enum status sta
     bool is_committed = move->step > STEP_TAKE || move->unsure;
 
     if (move->found && is_committed && moves_is_final(status)) {
-        tell_refused(thread, move, status);
+        moves_refused(thread, move->id, from_key(move), status);
     }
-
-    if (move->step == STEP_ARRIVE || move->step == STEP_GONE || move->step == STEP_FORGET) {
-        end(thread, move, STATUS_OK, true); /* It was delivered. */
+    const bool is_delivered = move->step == STEP_KEPT && !move->refused;
+    const bool is_over = move->step == STEP_ARRIVE || move->step >= STEP_ENDED;
+    if (is_delivered || is_over) {
+        end(thread, move, STATUS_OK, true);
     } else {
         end(thread, move, is_committed ? STATUS_MAYBE_APPLIED : status, false);
     }
@@ -490,9 +503,7 @@ int moves_begin(struct shard_thread *thread, struct connection *connection, uint
     return 0;
 }
 
-/* ---- What was found ---- */
-
-static bool has(const struct shard_thread *thread, uint64_t id)
+static bool is_under_way(const struct shard_thread *thread, uint64_t id)
 {
     for (struct task *task = thread->tasks; task != NULL; task = task->next) {
         if (task->kind == &move_kind && !task->over && move_of(task)->id == id) {
@@ -502,53 +513,17 @@ static bool has(const struct shard_thread *thread, uint64_t id)
     return false;
 }
 
-static void begin_found(struct shard_thread *thread, struct bytes letter_key)
+bool moves_begin_found(struct shard_thread *thread, struct bytes letter_key)
 {
-    uint64_t id = load_u64(letter_key.data + MOVE_KEY_BYTES - 8);
-    struct move *move = has(thread, id) || was_refused(thread, id) ? NULL : make(thread);
+    const uint64_t id = load_u64(letter_key.data + MOVE_KEY_BYTES - 8);
+    struct move *move = is_under_way(thread, id) ? NULL : make(thread);
 
     if (move != NULL) {
         move->id = id;
         move->tag = move_tag(letter_key);
         move->found = true;
         move->step = STEP_TAKE;
-        thread->moves.count++;
         task_add(thread, &move->task, &move_kind);
     }
-}
-
-static bool found(void *context, struct bytes key, struct bytes target)
-{
-    struct shard_thread *thread = context;
-    struct copies_route route;
-
-    if (thread->moves.count >= MOVES_FOUND_MAX) {
-        return false; /* Once there is a place again. */
-    }
-    copies_find(thread, slot_of_key(key), false, &route);
-    if (route.kind != ROUTE_LOCAL) {
-        return true;
-    }
-    if (!move_is_letter(key)) {
-        if (!settles_has(thread, key)) {
-            settles_begin(thread, key);
-        }
-    } else if (target.size == 0 || copies_hears(thread, slot_of_key(target))) {
-        begin_found(thread, key);
-    }
-    return true;
-}
-
-uint64_t moves_turn(struct shard_thread *thread)
-{
-    struct moves_found *moves = &thread->moves;
-
-    if (!thread->clustered || thread->stopping || !shard_has_moved(thread->shard)) {
-        return UINT64_MAX;
-    }
-    if (thread->now_us >= moves->due_us) {
-        moves->due_us = thread->now_us + MOVES_LOOK_MS * 1000;
-        (void)shard_visit_moved(thread->shard, MOVES_VISIT_MAX, found, thread);
-    }
-    return moves->due_us - thread->now_us;
+    return move != NULL;
 }

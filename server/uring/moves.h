@@ -55,6 +55,12 @@ int moves_begin(struct shard_thread *thread, struct connection *connection, uint
 /* Will it never be done, however often it is asked for? */
 bool moves_is_final(enum status status);
 
+/* A letter that was found: begun, unless it is under way. Returns whether it was; it counts in moves_found until its end. */
+bool moves_begin_found(struct shard_thread *thread, struct bytes letter_key);
+
+/* The rename of that id, of that old key, was refused for good: told, and left for a while. */
+void moves_refused(struct shard_thread *thread, uint64_t id, struct bytes from, enum status status);
+
 /* Begin what was found. Returns when to come again, in us. */
 uint64_t moves_turn(struct shard_thread *thread);
 

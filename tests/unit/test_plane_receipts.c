@@ -1,5 +1,6 @@
-/* Receipts of renames between nodes, over links between real planes: they go where they are many, but only once no node has
- * the letter that another one might deliver. */
+/* Receipts of renames between nodes, over links between real planes: the letter stays until its receipt is kept; receipts go
+ * where they are many, but only once no node has the letter that another one might deliver. */
+#include "alias.h"
 #include "check.h"
 #include "dedup.h"
 #include "keeper.h"
@@ -20,26 +21,29 @@ static const char *target(void)
     return name;
 }
 
-/* The next key of which node 1 is the first owner. */
-static const char *next_old(uint32_t *number)
+static const char *old_of(uint32_t number)
 {
     static char name[16];
 
-    do {
-        snprintf(name, sizeof name, "old%u", ++*number);
-    } while (planes_kit_owner(&kit, name) != 1);
+    snprintf(name, sizeof name, "old%u", number);
     return name;
 }
 
-/* How many the target has, at its first owner. */
-static uint32_t receipts(void)
+/* The next key of which node 1 is the first owner. */
+static const char *next_old(uint32_t *number)
 {
-    struct test_memory memory = test_memory();
-    struct plane_records records = {.keys.memory = &memory.memory, .found.memory = &memory.memory};
-    const struct bytes key = bytes_of_string(target());
+    do {
+        ++*number;
+    } while (planes_kit_owner(&kit, old_of(*number)) != 1);
+    return old_of(*number);
+}
+
+/* What is under a key at its first owner, in `records`, which is to be freed. */
+static struct bytes record_of(const char *name, struct test_memory *memory,
+                              struct plane_records *records)
+{
+    const struct bytes key = bytes_of_string(name);
     struct plane_record_head head;
-    struct record record;
-    struct dedup dedup;
     uint8_t ask[64];
     int rc;
 
@@ -47,20 +51,53 @@ static uint32_t receipts(void)
     uint8_t *at = varint_put(ask + 8, key.size);
     memcpy(at, key.data, key.size);
     const struct bytes keys = bytes_of(ask, (size_t)(at - ask) + key.size);
-    assert_int_equal(buffer_append(&records.keys, keys), 0);
+    *memory = test_memory();
+    *records =
+        (struct plane_records){.keys.memory = &memory->memory, .found.memory = &memory->memory};
+    assert_int_equal(buffer_append(&records->keys, keys), 0);
     do {
-        rc = plane_records(kit.nodes[0].plane, 0, &records);
+        rc = plane_records(kit.nodes[planes_kit_owner(&kit, name)].plane, 0, records);
     } while (rc == -ETIMEDOUT);
     assert_int_equal(rc, 0);
-    assert_int_equal(records.answered, 1);
-    memcpy(&head, records.found.data, sizeof head);
+    assert_int_equal(records->answered, 1);
+    memcpy(&head, records->found.data, sizeof head);
     assert_int_equal(head.what, PLANE_RECORD_WHOLE);
-    const struct bytes whole = bytes_of(records.found.data + sizeof head, head.size);
+    return bytes_of(records->found.data + sizeof head, head.size);
+}
+
+static void free_records(struct plane_records *records)
+{
+    buffer_fini(&records->keys);
+    buffer_fini(&records->found);
+}
+
+/* How many the target has, at its first owner. */
+static uint32_t receipts(void)
+{
+    struct test_memory memory;
+    struct plane_records records;
+    struct record record;
+    struct dedup dedup;
+    const struct bytes whole = record_of(target(), &memory, &records);
+
     assert_int_equal(record_open_dedup(&record, whole, RECORD_FORMAT, &dedup), 0);
     const uint32_t count = dedup_receipts(&dedup);
-    buffer_fini(&records.keys);
-    buffer_fini(&records.found);
+    free_records(&records);
     return count;
+}
+
+/* Has the session of that old key arrived, by what is there: so that its letter has gone? */
+static bool has_arrived(const char *old)
+{
+    struct test_memory memory;
+    struct plane_records records;
+    struct aliases aliases;
+
+    assert_int_equal(alias_find(record_of(old, &memory, &records), &aliases), 0);
+    assert_int_equal(aliases.count, 1);
+    const bool has = aliases.newest.birth.hlc != 0;
+    free_records(&records);
+    return has;
 }
 
 static void begin(struct plane_client *client, uint32_t replicas)
@@ -69,6 +106,10 @@ static void begin(struct plane_client *client, uint32_t replicas)
     char line[64];
 
     planes_kit_init(&kit, 3, shards);
+    for (uint32_t i = 0; i < 3;
+         i++) { /* A log is written where somebody waits for it, and else never. */
+        kit.nodes[i].options.limits.log_interval_ms = 3600 * 1000;
+    }
     planes_kit_start(&kit, replicas);
     planes_kit_wait_level(&kit);
     plane_client_connect(client, &kit.nodes[0]);
@@ -155,9 +196,62 @@ static void test_receipts_stay(void **state)
     receipts_stay(3);
 }
 
+static uint64_t device_writes(uint32_t node)
+{
+    return plane_kit_stats(&kit.nodes[node]).log.device_writes;
+}
+
+/* Before the letter goes, the session is on the disk of who coordinates its new key. */
+static void test_kept_before_letter_goes(void **state)
+{
+    struct plane_client client;
+    char reply[RESP_LINE_BYTES];
+    uint32_t number = 0;
+
+    (void)state;
+    begin(&client, 2);
+    for (uint32_t i = 0; i < DEDUP_RECEIPTS_KEPT; i++) {
+        const uint64_t before = device_writes(0);
+        rename_next(&client, &number, reply);
+        assert_string_equal(reply, "+OK");
+        plane_kit_until(has_arrived(old_of(number)));
+        assert_true(device_writes(0) > before);
+    }
+    end(&client);
+}
+
+/* Before a receipt goes, so is the letter's end at its own. */
+static void test_ended_before_receipt_goes(void **state)
+{
+    struct plane_client client;
+    char reply[RESP_LINE_BYTES];
+    uint32_t number = 0;
+
+    (void)state;
+    begin(&client, 2);
+    for (uint32_t i = 0; i < DEDUP_RECEIPTS_KEPT; i++) {
+        rename_next(&client, &number, reply);
+        plane_kit_until(has_arrived(old_of(number)));
+    }
+    for (bool went = false; !went;) {
+        const uint32_t receipts_before = receipts();
+        const uint64_t before = device_writes(1);
+        rename_next(&client, &number, reply);
+        assert_string_equal(reply, "+OK");
+        for (int tries = 0; tries < 1000 && receipts() > receipts_before; tries++) {
+            usleep(1000);
+        }
+        went = receipts() <= receipts_before;
+        assert_true(!went || device_writes(1) > before);
+    }
+    end(&client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kept_before_letter_goes),
+        cmocka_unit_test(test_ended_before_receipt_goes),
         cmocka_unit_test(test_receipts_go),
         cmocka_unit_test(test_receipts_stay),
     };
