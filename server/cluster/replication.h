@@ -56,7 +56,7 @@
  *   53 >  SEEN_ASK      any    u16 slot, each
  *   54 <  SEEN          the same number; each: u16 slot, u8 flags, string vector (empty where not flagged)
  *
- *   which: u16 slot, u32 a number that the asking end gives each comparison, u16 0: what is said of one that is over, as it
+ *   which: u16 slot, u32 a number that the asking end gives each comparison, not 0, u16 0: what is said of one that is over, as it
  *   failed at either end, comes when the next one of the slot may have begun, and is not about that
  *   flags: 1 the slot is level here, 2 a vector follows: its seen is known, 4 (COMPARE_OPEN and OPENED) nothing of the
  *   range is here, 8 (OPENED) given

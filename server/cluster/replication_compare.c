@@ -92,7 +92,7 @@ static struct job *job_make(struct replication *r, struct replication_link *link
         .source = {.walk = walk, .send = send_position},
         .link = link,
         .slot = (uint16_t)slot,
-        .serial = ++r->serial,
+        .serial = replication_next_serial(r),
         .asks = r->asks,
         .in_turn = link->peer->in_turn,
         .out_turn = link->peer->out_turn,

@@ -54,7 +54,7 @@ static struct peer *make(struct replication *r, uint32_t node, uint32_t shard, u
     peer->shard = shard;
     peer->shards = shards;
     peer->index = (uint16_t)index;
-    peer->generation = ++r->serial;
+    peer->generation = replication_next_serial(r);
     peer->background = r->options.shard;
     peer->burials.memory = peer->seen_asks.memory = r->memory;
     stream_out_init(&peer->stream, r->memory, r->options.window_bytes, r->options.lives);

@@ -282,7 +282,7 @@ struct replication {
     struct replication_shard *core;
     const struct slot_table *table; /* NULL: none yet. */
     uint64_t now_ms, now_us, start_us;
-    uint32_t serial; /* Of links and jobs, for tickets. */
+    uint32_t serial; /* Of links and jobs, for tickets: replication_next_serial(). */
     struct replication_stats stats;
 
     struct peer **peers; /* By index; NULL: free. */
@@ -446,13 +446,20 @@ void replication_want(struct peer *peer, uint32_t slot);
 
 /* ---- replication_compare.c ---- */
 
+/* The next number; never 0. */
+static inline uint32_t replication_next_serial(struct replication *r)
+{
+    r->serial += r->serial == UINT32_MAX ? 2 : 1;
+    return r->serial;
+}
+
 struct job *replication_job(const struct replication_link *link, uint32_t slot);
 /* The one that a message with this number is about; NULL: it is over. */
 struct job *replication_job_of(const struct replication_link *link, uint64_t number);
-/* What it is about: SLOT_COUNT or more: there is no such number. */
+/* What it is about: SLOT_COUNT or more: there is no such number. None begins with 0: that of slot 0 would be none. */
 static inline uint32_t replication_number_slot(uint64_t number)
 {
-    return number >> 48 == 0 ? (uint32_t)(number & UINT16_MAX) : SLOT_COUNT;
+    return number >> 48 == 0 && number >> 16 != 0 ? (uint32_t)(number & UINT16_MAX) : SLOT_COUNT;
 }
 bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot);
 void replication_jobs_drop(struct replication *r, struct replication_link *link);

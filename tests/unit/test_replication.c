@@ -1,4 +1,5 @@
 /* Streams between nodes: what one stamps the others merge, and it knows which of it they have. */
+#include "replication_private.h"
 #include "replication_world.h"
 
 static struct world world;
@@ -551,6 +552,48 @@ static void test_bad_record(void **state)
     world_fini(&world);
 }
 
+/* No comparison has the number 0: who says so has lost count, and what it asked would never end. */
+static void test_comparison_without_number(void **state)
+{
+    const uint64_t range[] = {slot_first(0), slot_last(0)};
+    uint8_t body[1 + sizeof range] = {0};
+
+    (void)state;
+    world_init(&world, 1);
+    world.round_ms = UINT32_MAX; /* Nothing else is compared once all is level. */
+    world_node(&world, 1, 1);
+    world_node(&world, 2, 1);
+    world_wire(&world);
+    world_all_own(&world);
+    world_until(&world, 3000, world_calm(&world));
+    store_u64(body + 1, range[0]);
+    store_u64(body + 9, range[1]);
+    const struct bytes part = bytes_of(body, sizeof body);
+    assert_true(world_send(&world.units[0].port, &world.links[0][1], REPLICATION_COMPARE_OPEN, 0,
+                           &part, 1));
+    world_until(&world, 3000, world_stats(&world, 2)->bad_messages == 1);
+    world_until(&world, 3000, world_calm(&world));
+    world_fini(&world);
+}
+
+/* Their numbers begin anew after the last one, whatever it is that gets the next. */
+static void test_numbers_begin_anew(void **state)
+{
+    (void)state;
+    world_begin(&world, 2, 1);
+    for (uint32_t before = 0; before < 12; before++) {
+        world_until(&world, 3000, world_calm(&world));
+        world.units[0].r->serial = UINT32_MAX - before;
+        world_break_all(&world, 1);
+        world_until(&world, 3000, replication_reaches(world.units[0].r, 2, 0));
+        world_until(&world, 3000, world.units[0].r->serial < UINT32_MAX - before);
+    }
+    world_until(&world, 3000, world_calm(&world));
+    assert_int_equal(world_stats(&world, 1)->bad_messages + world_stats(&world, 2)->bad_messages,
+                     0);
+    world_fini(&world);
+}
+
 /* What is said first may fall on deaf ears: the other end gets the link before it knows of replication. */
 static void test_hello_is_not_heard(void **state)
 {
@@ -722,6 +765,8 @@ int main(void)
         cmocka_unit_test(test_whole_parked),
         cmocka_unit_test(test_whole_is_waited_for),
         cmocka_unit_test(test_bad_record),
+        cmocka_unit_test(test_comparison_without_number),
+        cmocka_unit_test(test_numbers_begin_anew),
         cmocka_unit_test(test_hello_is_not_heard),
         cmocka_unit_test(test_receiver_restarts),
         cmocka_unit_test(test_other_shards),
