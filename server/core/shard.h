@@ -228,7 +228,7 @@ struct shard_copy {
  * does not go on to other nodes. While the session is cold or still to be loaded, it waits, in order with the requests
  * for it; copies->merged() says what became of it:
  * OK: it is in memory, and on its way to the log, or was there before. DESTROYED: the same, but some of it had ended
- * here: by what was seen, it began before, and is not here any more; or a tombstone ends it that no comparison tells of
+ * here: by what was seen, it began before, and is not here any more; or a tombstone was here that no comparison tells of
  * any more. What is here now says so, and the sender should have that (shard_whole()). VERSION_MISMATCH: a delta without
  * its base. BUSY, MEMORY_FULL, DISK_FULL, LOG_FAILED: nothing has changed, it is to be given again later. DAMAGED: the
  * session here cannot be read. INVALID: it is no such record. */

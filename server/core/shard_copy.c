@@ -318,17 +318,19 @@ static enum status store(struct merging *merging, bool whole, struct bytes recor
     return STATUS_OK;
 }
 
-/* Is what came told of by a comparison, and not what is here now, a tombstone that may be let go? Then the other end would
- * never hear of that death. */
-static bool ended_unheard(const struct merging *merging, struct bytes came)
+/* Does a tombstone that was here, and that no comparison tells of as it may be let go, add to what came? Then the other end
+ * would not hear of that death: not from the comparison that is under way, though the tombstone is as new as what came now,
+ * and after it this slot's vector says there that all of it is known. */
+static bool ends_unheard(const struct merging *merging, struct bytes came)
 {
     struct shard *shard = merging->shard;
     const uint64_t position = merging->position;
-    struct bytes now = keeper_find(shard->keeper, position, merging->key);
-    struct glance glance = shard_glance(shard, now, shard->now_ms);
+    const struct bytes before = merging->before;
+    struct glance glance = shard_glance(shard, before, shard->now_ms);
 
     return glance.due_ms != 0 && !glance.counted &&
-           !shard_is_compared(shard, position, now, glance) &&
+           !shard_is_compared(shard, position, before, glance) &&
+           !bytes_equal(merging->news ? buffer_bytes(merging->after) : before, came) &&
            shard_is_compared(shard, position, came, shard_glance(shard, came, shard->now_ms));
 }
 
@@ -345,12 +347,12 @@ static enum status merge_record(struct shard *shard, const struct request *reque
     }
     shard->stats.copies_merged += merging.news;
     shard->stats.copies_known += !merging.news;
+    bool ended = merging.ended || (whole && ends_unheard(&merging, request->body));
     if (merging.news) {
         status = store(&merging, whole, request->body);
     } else if (merging.touched) {
         status = shard_log_touched(&merging);
     }
-    bool ended = merging.ended || (whole && ended_unheard(&merging, request->body));
     return status == STATUS_OK && ended ? STATUS_DESTROYED : status;
 }
 

@@ -518,6 +518,31 @@ static void test_an_old_tombstone_is_told(void **state)
     copies_end();
 }
 
+/* Nor is the comparison that brings what others wrote since, without knowing of that end: it has passed over the tombstone
+ * when that becomes as new as what came. */
+static void test_an_old_tombstone_that_becomes_new_is_told(void **state)
+{
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    assert_int_equal(world_put("k", "v"), STATUS_OK);
+    copies.kit.key = text("k");
+    copies.kit.record.size = 0;
+    assert_int_equal(buffer_append(&copies.kit.record, here("k")), 0);
+    assert_int_equal(world_destroy("k"), STATUS_OK);
+    world.now_ms += world.policy.rules.tombstone_keep_ms + 1000; /* Before the next patrol. */
+    assert_true(here("k").size > 0);
+    assert_int_equal(world_get("other"), STATUS_NOT_FOUND); /* The clock goes on. */
+    assert_int_equal(hash_here("k"), 0);
+    copies.kit.now_ms = world.now_ms;
+    assert_int_equal(kit_do(&copies.kit, KIT_CHANGE(SET, .value = text("later"))), STATUS_OK);
+    assert_int_equal(copy_full(), STATUS_DESTROYED);
+    assert_int_equal(world_get("k"), STATUS_NOT_FOUND);
+    assert_true(hash_here("k") != 0);
+    assert_int_equal(copy_full(), STATUS_OK); /* It is told by comparisons again. */
+    copies_end();
+}
+
 static void test_hashes_of_content(void **state)
 {
     (void)state;
@@ -548,7 +573,7 @@ static void test_hashes_of_content(void **state)
     assert_int_equal(world_destroy("k"), STATUS_OK);
     assert_true(hash_here("k") != 0); /* Of a tombstone, while it is kept. */
     world.now_ms += world.policy.rules.tombstone_keep_ms + 1;
-    shard_advance(world.shard, world.now_ms);
+    assert_int_equal(world_get("other"), STATUS_NOT_FOUND); /* The clock goes on. */
     assert_true(here("k").size > 0);
     assert_true(hash_here("k") != 0); /* And after it, while what comes late would bring it back. */
     saw(session_newest_hlc(buffer_bytes(&copies.kit.record)));
@@ -757,6 +782,7 @@ int main(void)
         cmocka_unit_test(test_uses_that_were_not_told),
         cmocka_unit_test(test_burials_need_the_others),
         cmocka_unit_test(test_an_old_tombstone_is_told),
+        cmocka_unit_test(test_an_old_tombstone_that_becomes_new_is_told),
         cmocka_unit_test(test_hashes_of_content),
         cmocka_unit_test(test_a_slot_is_dropped),
         cmocka_unit_test(test_what_was_dropped_may_come_again),
