@@ -285,9 +285,10 @@ void replication_await_first(struct replication *replication, uint64_t position,
 void replication_merged(struct replication *replication, uint64_t ticket, enum status status);
 void replication_whole(struct replication *replication, uint64_t ticket, struct bytes record);
 void replication_whole_done(struct replication *replication, uint64_t ticket, enum status status);
-/* May this session, which is past its deadline, be buried? False: not now, ask again in a while (100 ms or more). */
+/* May this session, which is past its deadline, be buried? False: not now, ask again in a while (100 ms or more); with
+ * `asked`, within a second, as other owners were asked just now, and what they say does not hold for long. */
 bool replication_may_bury(struct replication *replication, uint64_t position, struct bytes key,
-                          struct bytes record);
+                          struct bytes record, bool *asked);
 /* Is there another owner of this position's slot to whom replication_append() would send now? */
 bool replication_reaches_owner(const struct replication *replication, uint64_t position);
 /* Since when this node has been told of each use of the sessions of this position's slot: it is the primary since then, and

@@ -91,10 +91,11 @@ static bool ask(struct replication *r, struct burial *burial, uint64_t position,
 }
 
 bool replication_may_bury(struct replication *r, uint64_t position, struct bytes key,
-                          struct bytes record)
+                          struct bytes record, bool *asked)
 {
     struct bytes version;
 
+    *asked = false;
     if (r->table == NULL) {
         return false;
     }
@@ -123,7 +124,8 @@ bool replication_may_bury(struct replication *r, uint64_t position, struct bytes
         return agreed;
     }
     *burial = (struct burial){.digest = digest, .us = r->now_us, .state = STATE_ASKED};
-    if (!ask(r, burial, position, key, version, r->view.last_access_ms)) {
+    *asked = ask(r, burial, position, key, version, r->view.last_access_ms);
+    if (!*asked) {
         burial->state = STATE_FREE;
     }
     r->stats.burials_asked++;

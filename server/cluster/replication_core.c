@@ -97,9 +97,9 @@ static void whole_done(struct copies_port *copies, uint64_t ticket, enum status 
 }
 
 static bool may_bury(struct copies_port *copies, uint64_t position, struct bytes key,
-                     struct bytes record)
+                     struct bytes record, bool *asked)
 {
-    return replication_may_bury(replication_of(copies), position, key, record);
+    return replication_may_bury(replication_of(copies), position, key, record, asked);
 }
 
 static bool reaches(struct copies_port *copies, uint64_t position)

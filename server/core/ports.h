@@ -104,9 +104,10 @@ struct copies_port {
     void (*whole)(struct copies_port *copies, uint64_t ticket, struct bytes record);
     void (*whole_done)(struct copies_port *copies, uint64_t ticket, enum status status);
     /* The session is past its deadline. Is it this node that buries it, and do all other owners agree? false: not now;
-     * they are asked, where it is, and the shard will come again, in COPIES_BURY_MS or later. */
+     * where it is, they are asked. `asked`: they were now, and what they say holds for a few seconds only, so that the shard
+     * is to come again in COPIES_BURY_MS; else it comes then or later. */
     bool (*may_bury)(struct copies_port *copies, uint64_t position, struct bytes key,
-                     struct bytes record);
+                     struct bytes record, bool *asked);
     /* Can another owner be reached now, so that append() would return a number? */
     bool (*reaches)(struct copies_port *copies, uint64_t position);
     /* Since when all requests for the slot of this position come to this node, its primary: it knows of each use of a

@@ -156,17 +156,18 @@ static int make_burial(struct due *due, struct bytes record)
 }
 
 /* With other nodes it is one of them that buries, once all agree; the others see its tombstone then. The longer that
- * takes, the more seldom it is looked at. */
+ * takes, the more seldom they are asked. */
 static bool may_bury(const struct due *due, uint64_t position, struct bytes record, uint64_t due_ms)
 {
     struct shard *shard = due->shard;
     struct copies_port *copies = shard->copies;
+    bool asked;
 
     if (copies == NULL || rename_is_journal(session_key(record)) ||
-        copies->may_bury(copies, position, session_key(record), record)) {
+        copies->may_bury(copies, position, session_key(record), record, &asked)) {
         return true;
     }
-    uint64_t wait_ms = (shard->now_ms - due_ms) / 4;
+    uint64_t wait_ms = asked ? 0 : (shard->now_ms - due_ms) / 4;
     wait_ms = wait_ms < COPIES_BURY_MS ? COPIES_BURY_MS : wait_ms;
     shard_arm(shard, position, shard->now_ms + wait_ms);
     return false;

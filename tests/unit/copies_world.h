@@ -5,7 +5,7 @@
 #include "cold_world.h"
 #include "session_kit.h"
 
-enum { SENT_MAX = 64, TOLD_MAX = 64 };
+enum { SENT_MAX = 64, TOLD_MAX = 64, ANSWER_HOLDS_MS = 5000 };
 
 struct sent {
     uint8_t kind;
@@ -35,6 +35,8 @@ static struct copies_world {
     bool agreed;        /* That what has expired is buried. */
     uint64_t known_ms;
     uint32_t asked;
+    bool answers; /* Others agree once they are asked, and that holds for a while. */
+    uint64_t asked_ms;
     uint64_t ticket;
     struct kit kit; /* The other node. */
 } copies;
@@ -81,13 +83,15 @@ static void copies_whole_done(struct copies_port *port, uint64_t ticket, enum st
 }
 
 static bool copies_may_bury(struct copies_port *port, uint64_t position, struct bytes key,
-                            struct bytes record)
+                            struct bytes record, bool *asked)
 {
     (void)port;
     assert_int_equal(position, keeper_position(world.options.seed, key));
     assert_bytes_equal(session_key(record), key);
     copies.asked++;
-    return copies.agreed;
+    *asked = copies.answers && world.now_ms > copies.asked_ms + ANSWER_HOLDS_MS;
+    copies.asked_ms = *asked ? world.now_ms : copies.asked_ms;
+    return copies.answers ? !*asked : copies.agreed;
 }
 
 static bool copies_reaches(struct copies_port *port, uint64_t position)

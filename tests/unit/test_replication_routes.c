@@ -587,13 +587,15 @@ static void test_paused_taking_over(void **state)
 
 /* ---- Burials ---- */
 
+static bool asked_now; /* The others were, by the last question. */
+
 static bool may_bury(uint32_t number, const char *key)
 {
     struct world_unit *unit = world_unit(&world, number, world_slot(key));
     struct world_session *session = world_find(unit, world_position(key), bytes_of_string(key));
 
     return replication_may_bury(unit->r, world_position(key), bytes_of_string(key),
-                                buffer_bytes(&session->record));
+                                buffer_bytes(&session->record), &asked_now);
 }
 
 static void put_with_ttl(uint32_t number, const char *key, uint64_t ms)
@@ -608,8 +610,12 @@ static void test_burial_agreed(void **state)
     world_until(&world, 3000, world_calm(&world));
     put_with_ttl(1, "a", 100);
     world_run(&world, 150);
-    assert_false(may_bury(1, "a")); /* Asked. */
+    assert_false(may_bury(1, "a"));
+    assert_true(asked_now);
+    assert_false(may_bury(1, "a")); /* They are being asked. */
+    assert_false(asked_now);
     assert_false(may_bury(2, "a")); /* Not the primary. */
+    assert_false(asked_now);
     world_run(&world, 5);
     assert_true(may_bury(1, "a"));
     assert_int_equal(world_stats(&world, 1)->burials_asked, 1);

@@ -466,6 +466,21 @@ static void test_burials_need_the_others(void **state)
     copies_end();
 }
 
+/* What others say holds for a few seconds, however long ago the session's deadline was: that is looked at in time. */
+static void test_burials_long_after_the_deadline(void **state)
+{
+    (void)state;
+    copies_begin();
+    copies.agreed = false;
+    assert_int_equal(world_put_until("k", "v", 1000, 0), STATUS_OK);
+    world_pass(100000);
+    copies.answers = true;
+    world_pass(40000);
+    assert_int_equal(world.traces[TRACE_SESSION_EXPIRED], 1);
+    assert_int_equal(stats()->live, 0);
+    copies_end();
+}
+
 /* ---- What is here ---- */
 
 static uint64_t hashes[16];
@@ -781,6 +796,7 @@ int main(void)
         cmocka_unit_test(test_a_later_life_is_not_mixed_with_an_earlier),
         cmocka_unit_test(test_uses_that_were_not_told),
         cmocka_unit_test(test_burials_need_the_others),
+        cmocka_unit_test(test_burials_long_after_the_deadline),
         cmocka_unit_test(test_an_old_tombstone_is_told),
         cmocka_unit_test(test_an_old_tombstone_that_becomes_new_is_told),
         cmocka_unit_test(test_hashes_of_content),
