@@ -195,8 +195,7 @@ int node_archive_open(struct node *node, char *message, size_t message_size)
     pthread_mutex_init(&archive->lock, NULL);
     pthread_cond_init(&archive->changed, NULL);
     archive_writer_init(&archive->writer, &node->memory);
-    archive_feed_init(&archive->feed, &node->memory, &archive->writer,
-                      node->directory.meta.actor.node);
+    archive_feed_init(&archive->feed, &node->memory, &archive->writer, node->directory.meta.actor);
     archive->records.keys.memory = archive->records.found.memory = archive->found.memory =
         &node->memory;
     uint64_t checkpoint;

@@ -53,7 +53,7 @@ struct archive_others {
     uint64_t looked_ms;
     struct buffer message;
     /* Of the job: asked... */
-    struct archive_feed_taken taken[ARCHIVE_TAILS_NODES_MAX];
+    struct archive_feed_taken taken[ARCHIVE_TAILS_TAKEN_MAX];
     uint32_t taken_count;
     uint64_t own_lsn[ARCHIVER_SHARDS_MAX]; /* Before it this node's records are archived. */
     bool asks;                             /* Shards are asked up to where they have stamped. */

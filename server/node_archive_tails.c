@@ -30,7 +30,7 @@ void archive_others_init(struct node_archive *archive)
     uint64_t flush_ms = archive->archiver.settings.flush_ms;
     const struct archive_tails_settings settings = {
         .shard_count = node->shard_count,
-        .self = node->directory.meta.actor.node,
+        .self = node->directory.meta.actor,
         .behind_ms = 2 * flush_ms + SLACK_MS,
         .mark_ms = flush_ms / 2,
     };
@@ -108,8 +108,8 @@ static void look(struct node_archive *archive)
     struct archive_tails *tails = &archive->others.tails;
     const struct map *map = map_of(archive);
 
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        archive_tails_down(tails, i, is_down(map, tails->nodes[i].node));
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        archive_tails_down(tails, i, is_down(map, tails->actors[i].actor.node));
     }
 }
 
@@ -140,7 +140,7 @@ static void tell(struct node_archive *archive)
     const struct bytes message = buffer_bytes(&others->message);
     for (uint32_t i = 0; i < map->member_count; i++) {
         uint32_t number = map->members[i].number;
-        if (number != others->tails.settings.self && map->members[i].state != MAP_LEFT) {
+        if (number != others->tails.settings.self.node && map->members[i].state != MAP_LEFT) {
             (void)node_peers_send(node, number, PEER_ARCHIVED, 0, &message, 1);
         }
     }

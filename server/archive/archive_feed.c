@@ -18,12 +18,12 @@ struct held {
 };
 
 void archive_feed_init(struct archive_feed *feed, struct memory *memory,
-                       struct archive_writer *writer, uint32_t node)
+                       struct archive_writer *writer, struct actor self)
 {
     *feed = (struct archive_feed){
         .memory = memory,
         .writer = writer,
-        .node = node,
+        .self = self,
         .notes = {.memory = memory},
         .held = {.memory = memory},
         .bodies = {.memory = memory},
@@ -98,7 +98,7 @@ static int add_whole(struct archive_feed *feed, uint8_t kind, uint64_t position,
     struct version_walk walk = version_walk(&opened.version);
     while (rc == 0 && version_next(&walk, &item)) {
         const struct stamp stamp = {item.hlc, item.actor};
-        if (item.hlc != 0 && item.actor.node != feed->node && item.actor.node < ADOPT_NODES &&
+        if (item.hlc != 0 && item.actor.node != feed->self.node && item.actor.node < ADOPT_NODES &&
             stamp_compare(stamp, newest) != 0) {
             rc = archive_writer_note(feed->writer, stamp);
         }
@@ -125,13 +125,13 @@ static int note(struct archive_feed *feed, uint64_t lsn, struct stamp newest)
     struct archive_feed_note *notes = (struct archive_feed_note *)(void *)feed->notes.data;
     size_t i = feed->notes_at / sizeof *notes, count = feed->notes.size / sizeof *notes;
 
-    while (i < count && notes[i].node != newest.actor.node) {
+    while (i < count && actor_compare(notes[i].actor, newest.actor) != 0) {
         i++;
     }
     if (i == count) {
         const struct archive_feed_note first = {
             .shard = feed->shard,
-            .node = newest.actor.node,
+            .actor = newest.actor,
             .first_lsn = lsn,
             .last_lsn = lsn,
             .newest_hlc = newest.hlc,
@@ -145,12 +145,15 @@ static int note(struct archive_feed *feed, uint64_t lsn, struct stamp newest)
 
 static bool is_taken(const struct archive_feed *feed, struct stamp newest)
 {
+    bool rest = false;
+
     for (uint32_t i = 0; i < feed->taken_count; i++) {
-        if (feed->taken[i].node == newest.actor.node) {
+        if (actor_compare(feed->taken[i].actor, newest.actor) == 0) {
             return newest.hlc > feed->taken[i].hlc;
         }
+        rest = rest || feed->taken[i].actor.node == 0;
     }
-    return false;
+    return rest;
 }
 
 /* Nothing may build on it here, whether it goes or not. */
@@ -186,10 +189,10 @@ static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t 
     if (!session_newest(body, &newest)) {
         return -EBADMSG;
     }
-    if (newest.actor.node != feed->node && newest.actor.node < ADOPT_NODES) {
+    if (newest.actor.node != feed->self.node && newest.actor.node < ADOPT_NODES) {
         return pass(feed, lsn, kind, position, body, newest);
     }
-    if (newest.actor.node == feed->node && newest.hlc > feed->record_hlc) {
+    if (actor_compare(newest.actor, feed->self) == 0 && newest.hlc > feed->record_hlc) {
         feed->record_hlc = newest.hlc;
     }
     if (lsn < feed->own_lsn) {

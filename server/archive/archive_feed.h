@@ -15,7 +15,7 @@
  * and archive_feed_settle().
  *
  * Memory: from the port: the positions of sessions that went whole, 8 to 22 bytes each and at most
- * ARCHIVE_FEED_BASES_MAX of them, the deltas that wait to be settled, and 32 bytes for each shard and other node of an
+ * ARCHIVE_FEED_BASES_MAX of them, the deltas that wait to be settled, and 40 bytes for each shard and other actor of an
  * object. Threads: one at a time.
  */
 #ifndef ARCHIVE_FEED_H
@@ -48,23 +48,25 @@ struct archive_feed_source {
     int (*ask)(struct archive_feed_source *source, struct archive_feed_ask asks[], uint32_t count);
 };
 
-/* Where the log of a shard has something that another node stamped. */
+/* Where the log of a shard has something that an actor of another node stamped. */
 struct archive_feed_note {
-    uint32_t shard, node;
+    uint32_t shard;
+    struct actor actor;
     uint64_t first_lsn, last_lsn; /* The first such record, and the last. */
     uint64_t newest_hlc;          /* Of their newest stamps. */
 };
 
-/* What a node stamped above this hlc is taken. */
+/* What an actor stamped above this hlc is taken. {0, 0}: all that others stamped, but of actors that are given beside it
+ * what these stamped up to their hlc. */
 struct archive_feed_taken {
-    uint32_t node;
+    struct actor actor;
     uint64_t hlc;
 };
 
 struct archive_feed {
     struct memory *memory;
     struct archive_writer *writer;
-    uint32_t node;
+    struct actor self;                      /* This life of this node. */
     const struct archive_feed_taken *taken; /* Set by archive_feed_begin(). */
     uint32_t taken_count;
     uint64_t taken_records; /* Of the object. */
@@ -72,7 +74,7 @@ struct archive_feed {
     size_t notes_at;        /* ... and where those of this shard begin. */
     uint32_t shard;
     uint64_t own_lsn;
-    uint64_t own_hlc;           /* The newest stamp of this node in the shard's records... */
+    uint64_t own_hlc;           /* The newest stamp of this life in the shard's records... */
     uint64_t record_hlc;        /* ... and in the one that is looked at. */
     struct position_set bases;  /* They went whole... */
     struct position_set others; /* ... and of these something came from elsewhere since. */
@@ -82,7 +84,7 @@ struct archive_feed {
 };
 
 void archive_feed_init(struct archive_feed *feed, struct memory *memory,
-                       struct archive_writer *writer, uint32_t node);
+                       struct archive_writer *writer, struct actor self);
 void archive_feed_fini(struct archive_feed *feed);
 
 /* The writer has begun an object. `anew`: what went since the last one that is stored is not there. `taken` stays the

@@ -33,73 +33,106 @@ static size_t tails_bytes(const struct archive_tails *tails)
     return tails->settings.shard_count * sizeof(struct archive_tail);
 }
 
-static void drop_marks(const struct archive_tails *tails, struct archive_tail_node *node)
+static void drop_marks(const struct archive_tails *tails, struct archive_tail_actor *actor)
 {
-    if (node->tails != NULL) {
-        tails->memory->resize(tails->memory, node->tails, tails_bytes(tails), 0);
-        node->tails = NULL;
+    if (actor->tails != NULL) {
+        tails->memory->resize(tails->memory, actor->tails, tails_bytes(tails), 0);
+        actor->tails = NULL;
     }
 }
 
 void archive_tails_fini(struct archive_tails *tails)
 {
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        drop_marks(tails, &tails->nodes[i]);
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        drop_marks(tails, &tails->actors[i]);
     }
-    tails->node_count = 0;
+    tails->actor_count = 0;
 }
 
-/* ---- Nodes ---- */
+/* ---- Actors ---- */
 
-static uint32_t marks_of(const struct archive_tails *tails, const struct archive_tail_node *node)
+static uint32_t marks_of(const struct archive_tails *tails, const struct archive_tail_actor *actor)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; node->tails != NULL && i < tails->settings.shard_count; i++) {
-        count += node->tails[i].count;
+    for (uint32_t i = 0; actor->tails != NULL && i < tails->settings.shard_count; i++) {
+        count += actor->tails[i].count;
     }
     return count;
 }
 
-static struct archive_tail_node *find(struct archive_tails *tails, uint32_t number)
+static bool is_rest(const struct archive_tail_actor *actor)
 {
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        if (tails->nodes[i].node == number) {
-            return &tails->nodes[i];
+    return actor->actor.node == 0;
+}
+
+static struct archive_tail_actor *find(struct archive_tails *tails, struct actor wanted)
+{
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        if (actor_compare(tails->actors[i].actor, wanted) == 0) {
+            return &tails->actors[i];
         }
     }
     return NULL;
 }
 
-/* A place for one more: a new one, or that of one that is of no more use. */
-static struct archive_tail_node *place(struct archive_tails *tails)
+/* A place for one more: a new one, or that of one that is over and has no marks. NULL: there is none. */
+static struct archive_tail_actor *place(struct archive_tails *tails)
 {
-    if (tails->node_count < ARCHIVE_TAILS_NODES_MAX) {
-        return &tails->nodes[tails->node_count++];
+    bool has_rest = find(tails, (struct actor){0, 0}) != NULL;
+
+    if (tails->actor_count < ARCHIVE_TAILS_ACTORS_MAX + (uint32_t)has_rest) {
+        return &tails->actors[tails->actor_count++];
     }
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        struct archive_tail_node *node = &tails->nodes[i];
-        if (node->down && marks_of(tails, node) == 0) {
-            drop_marks(tails, node);
-            return node;
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        struct archive_tail_actor *actor = &tails->actors[i];
+        if ((actor->down || actor->ended) && !is_rest(actor) && marks_of(tails, actor) == 0) {
+            drop_marks(tails, actor);
+            return actor;
         }
     }
     return NULL;
 }
 
-/* Found or made. */
-static struct archive_tail_node *find_or_make(struct archive_tails *tails, uint32_t number,
-                                              uint64_t now_ms)
+/* Of the lives of a node all but the last one have ended. */
+static void end_lives(struct archive_tails *tails, struct archive_tail_actor *newcomer)
 {
-    struct archive_tail_node *node = find(tails, number);
-
-    if (node == NULL) {
-        node = place(tails);
-        if (node != NULL) {
-            *node = (struct archive_tail_node){.node = number, .moved_ms = now_ms};
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        struct archive_tail_actor *other = &tails->actors[i];
+        if (other->actor.node == newcomer->actor.node) {
+            other->ended = other->ended || other->actor.start < newcomer->actor.start;
+            newcomer->ended = newcomer->ended || newcomer->actor.start < other->actor.start;
         }
     }
-    return node;
+}
+
+/* Found or made; NULL: there is no place. */
+static struct archive_tail_actor *find_or_make(struct archive_tails *tails, struct actor wanted,
+                                               uint64_t now_ms)
+{
+    struct archive_tail_actor *actor = find(tails, wanted);
+
+    if (actor == NULL) {
+        actor = place(tails);
+        if (actor != NULL) {
+            *actor = (struct archive_tail_actor){.actor = wanted, .moved_ms = now_ms};
+            end_lives(tails, actor);
+        }
+    }
+    return actor;
+}
+
+/* What has no place of its own is of these. */
+static struct archive_tail_actor *find_or_make_rest(struct archive_tails *tails)
+{
+    struct archive_tail_actor *rest = find(tails, (struct actor){0, 0});
+
+    if (rest == NULL) {
+        assert(tails->actor_count < ARCHIVE_TAILS_TAKEN_MAX);
+        rest = &tails->actors[tails->actor_count++];
+        *rest = (struct archive_tail_actor){.ended = true};
+    }
+    return rest;
 }
 
 /* ---- Marks ---- */
@@ -138,23 +171,23 @@ int archive_tails_note(struct archive_tails *tails, const struct archive_feed_no
     if (note->last_lsn < shard->noted) {
         return 0;
     }
-    struct archive_tail_node *node = find_or_make(tails, note->node, now_ms);
-    if (node == NULL) {
-        return -ENOSPC;
+    struct archive_tail_actor *actor = find_or_make(tails, note->actor, now_ms);
+    if (actor == NULL) {
+        actor = find_or_make_rest(tails);
     }
-    if (note->newest_hlc <= node->has_hlc) {
+    if (note->newest_hlc <= actor->has_hlc) {
         return 0;
     }
-    if (node->tails == NULL) {
-        node->tails = tails->memory->resize(tails->memory, NULL, 0, tails_bytes(tails));
-        if (node->tails == NULL) {
+    if (actor->tails == NULL) {
+        actor->tails = tails->memory->resize(tails->memory, NULL, 0, tails_bytes(tails));
+        if (actor->tails == NULL) {
             return -ENOMEM;
         }
-        memset(node->tails, 0, tails_bytes(tails));
+        memset(actor->tails, 0, tails_bytes(tails));
     }
     lift(&first_lsn, shard->noted); /* What lies before that is in an older mark, or goes. */
-    add_mark(tails, &node->tails[note->shard], note, first_lsn, now_ms);
-    if (node->taken && !node->building) { /* The walk that found it did not take it. */
+    add_mark(tails, &actor->tails[note->shard], note, first_lsn, now_ms);
+    if (actor->taken && !actor->building) { /* The walk that found it did not take it. */
         lower(&shard->again, first_lsn);
     }
     return 0;
@@ -168,7 +201,7 @@ void archive_tails_walked(struct archive_tails *tails, uint32_t shard, uint64_t 
 /* ---- Objects ---- */
 
 uint32_t archive_tails_build(struct archive_tails *tails, uint64_t from[],
-                             struct archive_feed_taken taken[ARCHIVE_TAILS_NODES_MAX])
+                             struct archive_feed_taken taken[ARCHIVE_TAILS_TAKEN_MAX])
 {
     uint32_t count = 0;
 
@@ -179,11 +212,11 @@ uint32_t archive_tails_build(struct archive_tails *tails, uint64_t from[],
         shard->archived = from[i];
         lower(&from[i], shard->building);
     }
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        struct archive_tail_node *node = &tails->nodes[i];
-        node->building = node->taken;
-        if (node->taken) {
-            taken[count++] = (struct archive_feed_taken){.node = node->node, .hlc = node->has_hlc};
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        struct archive_tail_actor *actor = &tails->actors[i];
+        actor->building = actor->taken;
+        if (actor->taken) {
+            taken[count++] = (struct archive_feed_taken){actor->actor, actor->has_hlc};
         }
     }
     return count;
@@ -197,17 +230,17 @@ void archive_tails_stored(struct archive_tails *tails, const uint64_t to[])
             lower(&shard->again, to[i]); /* The rest of it. */
         }
         shard->building = UINT64_MAX;
-        for (uint32_t j = 0; j < tails->node_count; j++) {
-            struct archive_tail_node *node = &tails->nodes[j];
-            struct archive_tail *tail = node->tails == NULL ? NULL : &node->tails[i];
-            while (node->building && tail != NULL && tail->count > 0 &&
+        for (uint32_t j = 0; j < tails->actor_count; j++) {
+            struct archive_tail_actor *actor = &tails->actors[j];
+            struct archive_tail *tail = actor->tails == NULL ? NULL : &actor->tails[i];
+            while (actor->building && tail != NULL && tail->count > 0 &&
                    tail->marks[0].last_lsn < to[i]) {
                 pop_mark(tail);
             }
         }
     }
-    for (uint32_t j = 0; j < tails->node_count; j++) {
-        tails->nodes[j].building = false;
+    for (uint32_t j = 0; j < tails->actor_count; j++) {
+        tails->actors[j].building = false;
     }
 }
 
@@ -217,10 +250,10 @@ uint64_t archive_tails_begin(const struct archive_tails *tails, uint32_t shard, 
 
     lower(&begin, tails->shards[shard].again);
     lower(&begin, tails->shards[shard].building);
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        const struct archive_tail_node *node = &tails->nodes[i];
-        if (node->tails != NULL && node->tails[shard].count > 0) {
-            lower(&begin, node->tails[shard].marks[0].first_lsn);
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        const struct archive_tail_actor *actor = &tails->actors[i];
+        if (actor->tails != NULL && actor->tails[shard].count > 0) {
+            lower(&begin, actor->tails[shard].marks[0].first_lsn);
         }
     }
     return begin;
@@ -228,24 +261,24 @@ uint64_t archive_tails_begin(const struct archive_tails *tails, uint32_t shard, 
 
 /* ---- The others ---- */
 
-static bool is_other(const struct archive_tails *tails, uint64_t number)
+static bool is_other(const struct archive_tails *tails, struct actor actor)
 {
-    return number != 0 && number != tails->settings.self && number < ADOPT_NODES;
+    return actor.node != 0 && actor.node != tails->settings.self.node && actor.node < ADOPT_NODES;
 }
 
-bool archive_tails_has(struct archive_tails *tails, uint32_t number, uint64_t hlc, uint64_t now_ms)
+bool archive_tails_has(struct archive_tails *tails, struct actor of, uint64_t hlc, uint64_t now_ms)
 {
-    struct archive_tail_node *node =
-        is_other(tails, number) ? find_or_make(tails, number, now_ms) : NULL;
+    struct archive_tail_actor *actor =
+        hlc != 0 && is_other(tails, of) ? find_or_make(tails, of, now_ms) : NULL;
 
-    if (node == NULL || hlc <= node->has_hlc) {
+    if (actor == NULL || hlc <= actor->has_hlc) {
         return false;
     }
-    node->has_hlc = hlc;
-    node->moved_ms = now_ms;
-    node->taken = false;
-    for (uint32_t i = 0; node->tails != NULL && i < tails->settings.shard_count; i++) {
-        struct archive_tail *tail = &node->tails[i];
+    actor->has_hlc = hlc;
+    actor->moved_ms = now_ms;
+    actor->taken = false;
+    for (uint32_t i = 0; actor->tails != NULL && i < tails->settings.shard_count; i++) {
+        struct archive_tail *tail = &actor->tails[i];
         while (tail->count > 0 && tail->marks[0].newest_hlc <= hlc) {
             pop_mark(tail);
         }
@@ -255,28 +288,28 @@ bool archive_tails_has(struct archive_tails *tails, uint32_t number, uint64_t hl
 
 void archive_tails_down(struct archive_tails *tails, uint32_t index, bool down)
 {
-    tails->nodes[index].down = down;
+    tails->actors[index].down = down;
 }
 
 /* When its oldest mark was noted; UINT64_MAX: it has none. */
-static uint64_t oldest_ms(const struct archive_tails *tails, const struct archive_tail_node *node)
+static uint64_t oldest_ms(const struct archive_tails *tails, const struct archive_tail_actor *actor)
 {
     uint64_t oldest = UINT64_MAX;
 
-    for (uint32_t i = 0; node->tails != NULL && i < tails->settings.shard_count; i++) {
-        if (node->tails[i].count > 0) {
-            lower(&oldest, node->tails[i].marks[0].since_ms);
+    for (uint32_t i = 0; actor->tails != NULL && i < tails->settings.shard_count; i++) {
+        if (actor->tails[i].count > 0) {
+            lower(&oldest, actor->tails[i].marks[0].since_ms);
         }
     }
     return oldest;
 }
 
-static void take(struct archive_tails *tails, struct archive_tail_node *node)
+static void take(struct archive_tails *tails, struct archive_tail_actor *actor)
 {
-    node->taken = true;
+    actor->taken = true;
     for (uint32_t i = 0; i < tails->settings.shard_count; i++) {
-        if (node->tails[i].count > 0) {
-            lower(&tails->shards[i].again, node->tails[i].marks[0].first_lsn);
+        if (actor->tails[i].count > 0) {
+            lower(&tails->shards[i].again, actor->tails[i].marks[0].first_lsn);
         }
     }
 }
@@ -285,18 +318,21 @@ bool archive_tails_step(struct archive_tails *tails, bool away, uint64_t now_ms)
 {
     bool due = false;
 
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        struct archive_tail_node *node = &tails->nodes[i];
-        uint64_t since_ms = oldest_ms(tails, node);
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        struct archive_tail_actor *actor = &tails->actors[i];
+        uint64_t since_ms = oldest_ms(tails, actor);
         if (away) {
-            node->moved_ms = now_ms;
+            actor->moved_ms = now_ms;
         }
-        if (node->taken || since_ms == UINT64_MAX) {
+        if (is_rest(actor) && since_ms == UINT64_MAX) {
+            actor->taken = false; /* For what comes of it there is room now, perhaps. */
+        }
+        if (actor->taken || since_ms == UINT64_MAX) {
             continue;
         }
-        lift(&since_ms, node->moved_ms);
-        if (node->down || now_ms - since_ms >= tails->settings.behind_ms) {
-            take(tails, node);
+        lift(&since_ms, actor->moved_ms);
+        if (actor->down || actor->ended || now_ms - since_ms >= tails->settings.behind_ms) {
+            take(tails, actor);
         }
     }
     for (uint32_t i = 0; i < tails->settings.shard_count; i++) {
@@ -305,12 +341,23 @@ bool archive_tails_step(struct archive_tails *tails, bool away, uint64_t now_ms)
     return due;
 }
 
+static bool is_archived_here(const struct archive_tails *tails,
+                             const struct archive_tail_actor *actor)
+{
+    return actor->taken && marks_of(tails, actor) > 0;
+}
+
 uint32_t archive_tails_taken(const struct archive_tails *tails)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        count += tails->nodes[i].taken && marks_of(tails, &tails->nodes[i]) > 0;
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        bool counts = is_archived_here(tails, &tails->actors[i]);
+        for (uint32_t j = 0; j < i && counts; j++) { /* Another life of it? */
+            counts = tails->actors[j].actor.node != tails->actors[i].actor.node ||
+                     !is_archived_here(tails, &tails->actors[j]);
+        }
+        count += counts;
     }
     return count;
 }
@@ -319,8 +366,8 @@ uint64_t archive_tails_behind_ms(const struct archive_tails *tails, uint64_t now
 {
     uint64_t oldest = UINT64_MAX;
 
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        lower(&oldest, oldest_ms(tails, &tails->nodes[i]));
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        lower(&oldest, oldest_ms(tails, &tails->actors[i]));
     }
     return oldest < now_ms ? now_ms - oldest : oldest == now_ms ? 1 : 0;
 }
@@ -344,10 +391,11 @@ uint64_t archive_tails_own_hlc(const struct archive_tails *tails)
 
 /* ---- The message ---- */
 
-static int put_item(uint32_t node, uint64_t hlc, struct buffer *to)
+static int put_item(struct actor actor, uint64_t hlc, struct buffer *to)
 {
-    uint8_t bytes[VARINT_BYTES_MAX + 8], *end = varint_put(bytes, node);
+    uint8_t bytes[2 * VARINT_BYTES_MAX + 8], *end = varint_put(bytes, actor.node);
 
+    end = varint_put(end, actor.start);
     store_u64(end, hlc);
     return buffer_append(to, bytes_of(bytes, (size_t)(end + 8 - bytes)));
 }
@@ -358,19 +406,29 @@ int archive_tails_put(const struct archive_tails *tails, struct buffer *to)
     uint32_t count = own_hlc != 0;
     uint8_t head[1 + VARINT_BYTES_MAX] = {ARCHIVE_TAILS_VERSION};
 
-    for (uint32_t i = 0; i < tails->node_count; i++) {
-        count += tails->nodes[i].has_hlc != 0;
+    for (uint32_t i = 0; i < tails->actor_count; i++) {
+        count += tails->actors[i].has_hlc != 0;
     }
     const uint8_t *end = varint_put(head + 1, count);
     int rc = buffer_append(to, bytes_of(head, (size_t)(end - head)));
     if (rc == 0 && own_hlc != 0) {
         rc = put_item(tails->settings.self, own_hlc, to);
     }
-    for (uint32_t i = 0; i < tails->node_count && rc == 0; i++) {
-        const struct archive_tail_node *node = &tails->nodes[i];
-        rc = node->has_hlc == 0 ? 0 : put_item(node->node, node->has_hlc, to);
+    for (uint32_t i = 0; i < tails->actor_count && rc == 0; i++) {
+        const struct archive_tail_actor *actor = &tails->actors[i];
+        rc = actor->has_hlc == 0 ? 0 : put_item(actor->actor, actor->has_hlc, to);
     }
     return rc;
+}
+
+/* Returns the hlc. */
+static uint64_t read_item(struct reader *from, struct actor *actor)
+{
+    uint64_t node = read_varint(from), start = read_varint(from);
+
+    from->bad = from->bad || node == 0 || node > UINT32_MAX || start == 0 || start > UINT32_MAX;
+    *actor = (struct actor){(uint32_t)node, (uint32_t)start};
+    return read_u64(from);
 }
 
 int archive_tails_take(struct archive_tails *tails, struct bytes message, uint64_t now_ms)
@@ -379,18 +437,17 @@ int archive_tails_take(struct archive_tails *tails, struct bytes message, uint64
     uint8_t version = read_u8(&from);
     uint64_t count = read_varint(&from);
     struct reader items = from;
+    struct actor actor;
 
     for (uint64_t i = 0; i < count && !from.bad; i++) {
-        uint64_t node = read_varint(&from);
-        from.bad = from.bad || node == 0 || node > UINT32_MAX;
-        (void)read_u64(&from);
+        (void)read_item(&from, &actor);
     }
     if (version != ARCHIVE_TAILS_VERSION || !reader_done(&from)) {
         return -EBADMSG;
     }
     for (uint64_t i = 0; i < count; i++) {
-        uint32_t node = (uint32_t)read_varint(&items);
-        (void)archive_tails_has(tails, node, read_u64(&items), now_ms);
+        uint64_t hlc = read_item(&items, &actor);
+        (void)archive_tails_has(tails, actor, hlc, now_ms);
     }
     return 0;
 }

@@ -2,14 +2,16 @@
  * (archive_feed.h). Where it is lost with its disk before it did, the other owners of its sessions have that in their
  * logs; so they keep it until they know that the archive has it, and archive it where the coordinator does not.
  *
- * - A walk over this node's log notes where something of another node lies (archive_feed_note): a *mark* has the LSNs of
- *   the first and last record and the newest hlc among them. Each shard has a few marks of a node; with one more the last
+ * - A walk over this node's log notes where something of another actor lies (archive_feed_note): a *mark* has the LSNs of
+ *   the first and last record and the newest hlc among them. Each shard has a few marks of an actor; with one more the last
  *   two become one.
- * - A node says to all others up to which hlc the archive has all that it stamped, and what it knows of others
- *   (archive_tails_put()): marks at or below that go.
- * - A coordinator is *taken* once something of it is marked and it is down, or has said nothing new for `behind_ms`. What
- *   is marked is walked over again then, and what it stamped goes into this node's objects, as does what still comes of
- *   it; marks go as these objects are stored. It is let go as soon as more of it is known to be archived.
+ * - A node says to all others up to which hlc the archive has all that it stamped in this life, and what it knows of
+ *   others (archive_tails_put()): marks at or below that go. A life says nothing of those before it, whose last records
+ *   it may have lost with its disk, or with the end of its log; others may have these.
+ * - An actor is *taken* once something of it is marked and its node is down, or has begun another life, or has said nothing
+ *   new for `behind_ms`. What is marked is walked over again then, and what it stamped goes into this node's objects, as
+ *   does what still comes of it; marks go as these objects are stored. It is let go as soon as more of it is known to be
+ *   archived.
  * - The log is needed from the first mark on (archive_tails_begin()), and a start goes on from there.
  *
  * Every owner does so by itself, so that it takes no agreement on who is the primary: with more than two owners the tail
@@ -19,9 +21,15 @@
  * The hlc of this node is the least of its shards: archive_tails_own() says of a shard that all that this node stamped
  * there up to an hlc is in the archive.
  *
- * The message, PEER_ARCHIVED: u8 version (1), varint count, and for each: varint node, u64 hlc, little-endian.
+ * Numbers of nodes are never given again, and a life is new with each start after a crash, so there come to be more actors
+ * than there is room for (ARCHIVE_TAILS_ACTORS_MAX). One that is over, and of which nothing is marked, makes room for
+ * another one. Where there is none, what is found of more actors is marked as of *the rest*, nobody's, and is
+ * taken at once: what an object has of the rest is all that others stamped, but what of its taken actors is archived.
  *
- * Pure. Memory: from the port: ARCHIVE_TAIL_MARKS_MAX marks of 32 bytes for each shard and each node of which something
+ * The message, PEER_ARCHIVED: u8 version (2), varint count, and for each: varint node, varint start, u64 hlc,
+ * little-endian.
+ *
+ * Pure. Memory: from the port: ARCHIVE_TAIL_MARKS_MAX marks of 32 bytes for each shard and each actor of which something
  * was marked. Threads: one at a time.
  */
 #ifndef ARCHIVE_TAILS_H
@@ -31,15 +39,15 @@
 
 enum {
     ARCHIVE_TAILS_SHARDS_MAX = 255,
-    ARCHIVE_TAILS_NODES_MAX =
-        256, /* With one more, one that is down and of which nothing is marked goes. */
+    ARCHIVE_TAILS_ACTORS_MAX = 512, /* Of twice as many nodes as a cluster has. */
+    ARCHIVE_TAILS_TAKEN_MAX = ARCHIVE_TAILS_ACTORS_MAX + 1, /* With the rest. */
     ARCHIVE_TAIL_MARKS_MAX = 8,
-    ARCHIVE_TAILS_VERSION = 1,
+    ARCHIVE_TAILS_VERSION = 2,
 };
 
 struct archive_tails_settings {
     uint32_t shard_count;
-    uint32_t self;      /* This node. */
+    struct actor self;  /* This life of this node. */
     uint64_t behind_ms; /* Who has said nothing new for so long is behind. */
     uint64_t mark_ms;   /* What comes within so long is one mark. */
 };
@@ -50,15 +58,16 @@ struct archive_tail_mark {
     uint64_t since_ms; /* When the first one was noted. */
 };
 
-/* Of a node in one shard's log, in its order. */
+/* Of an actor in one shard's log, in its order. */
 struct archive_tail {
     uint32_t count;
     struct archive_tail_mark marks[ARCHIVE_TAIL_MARKS_MAX];
 };
 
-struct archive_tail_node {
-    uint32_t node;
-    bool down;
+struct archive_tail_actor {
+    struct actor actor; /* {0, 0}: the rest. */
+    bool down;          /* Its node is. */
+    bool ended;         /* Its node has begun another life. */
     bool taken;
     bool building;              /* It was when the object under way was begun. */
     uint64_t has_hlc;           /* The archive has all that it stamped up to here, as was said. */
@@ -77,8 +86,8 @@ struct archive_tails_shard {
 struct archive_tails {
     struct memory *memory;
     struct archive_tails_settings settings;
-    struct archive_tail_node nodes[ARCHIVE_TAILS_NODES_MAX];
-    uint32_t node_count;
+    struct archive_tail_actor actors[ARCHIVE_TAILS_TAKEN_MAX];
+    uint32_t actor_count;
     struct archive_tails_shard shards[ARCHIVE_TAILS_SHARDS_MAX];
 };
 
@@ -89,7 +98,7 @@ void archive_tails_fini(struct archive_tails *tails);
 /* ---- The log ---- */
 
 /* A walk over the log of a shard found this; what an earlier walk has noted is passed over. All notes of a walk come
- * before archive_tails_walked() of their shard. Returns 0; -ENOMEM; -ENOSPC: there are too many nodes. */
+ * before archive_tails_walked() of their shard. Returns 0 or -ENOMEM. */
 int archive_tails_note(struct archive_tails *tails, const struct archive_feed_note *note,
                        uint64_t now_ms);
 
@@ -100,7 +109,7 @@ void archive_tails_walked(struct archive_tails *tails, uint32_t shard, uint64_t 
  * has to begin, and `taken` to whose records go, of which there are as many as returned. One that was begun before, and is
  * not stored, is given up. */
 uint32_t archive_tails_build(struct archive_tails *tails, uint64_t from[],
-                             struct archive_feed_taken taken[ARCHIVE_TAILS_NODES_MAX]);
+                             struct archive_feed_taken taken[ARCHIVE_TAILS_TAKEN_MAX]);
 
 /* It is stored, or there was nothing for it; the walks came up to `to` of each shard. */
 void archive_tails_stored(struct archive_tails *tails, const uint64_t to[]);
@@ -110,10 +119,12 @@ uint64_t archive_tails_begin(const struct archive_tails *tails, uint32_t shard, 
 
 /* ---- The others ---- */
 
-/* The archive has all that the node stamped up to this hlc. Returns whether that is news. */
-bool archive_tails_has(struct archive_tails *tails, uint32_t node, uint64_t hlc, uint64_t now_ms);
+/* The archive has all that the actor stamped up to this hlc. Returns whether that is news; it is none of this node, of
+ * actors of another cluster, and where there is no room for another actor. */
+bool archive_tails_has(struct archive_tails *tails, struct actor actor, uint64_t hlc,
+                       uint64_t now_ms);
 
-/* Of the node of this index: is it down, or no member any more? */
+/* Of the actor of this index: is its node down, or no member any more? */
 void archive_tails_down(struct archive_tails *tails, uint32_t index, bool down);
 
 /* Take whom there is to take. `away`: the archive is, for this node, and so perhaps for the others: nobody is behind.
@@ -128,7 +139,7 @@ uint64_t archive_tails_behind_ms(const struct archive_tails *tails, uint64_t now
 
 /* ---- This node ---- */
 
-/* The archive has all that this node stamped in a shard up to this hlc. */
+/* The archive has all that this node stamped in this life in a shard up to this hlc. */
 void archive_tails_own(struct archive_tails *tails, uint32_t shard, uint64_t hlc);
 
 /* The same of all shards; 0: not known of all of them. */

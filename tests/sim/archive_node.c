@@ -391,7 +391,7 @@ void archive_node_start(struct archive_node *node)
     node->last = self;
     SIM_CHECK("mark", node->mark.lsn <= end, "node %u lost what is archived", node->place);
     archive_writer_init(&node->writer, &node->memory.memory);
-    archive_feed_init(&node->feed, &node->memory.memory, &node->writer, self.node);
+    archive_feed_init(&node->feed, &node->memory.memory, &node->writer, self);
     archiver_init(&node->archiver, &settings, &node->port, first_sequence(node),
                   archive_node_now_ms(node));
     archiver_begin(&node->archiver, 0, node->mark.lsn, end);

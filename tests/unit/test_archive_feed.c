@@ -10,12 +10,15 @@
 
 enum { NODE = 1, NAMES_MAX = 32 };
 
+static const struct actor own = {NODE, 2}, before = {NODE, 1}, other = {2, 5},
+                          other_before = {2, 4}, adopted = {ADOPT_NODES + 2, 5};
+
 static struct test_memory memory;
 static struct archive_writer writer;
 static struct archive_feed feed;
 static struct kit kit; /* Of the session that is written. */
 static uint64_t lsn;
-static struct archive_feed_taken taken[2];
+static struct archive_feed_taken taken[3];
 static uint32_t taken_count;
 
 /* The shard that is asked. */
@@ -42,7 +45,7 @@ static void begin_object(bool anew)
 {
     static uint64_t sequence;
     const struct archive_writer_options options = {
-        .name = {.kind = ARCHIVE_LOG, .actor = {NODE, 1}, .sequence = ++sequence}, .level = 1};
+        .name = {.kind = ARCHIVE_LOG, .actor = own, .sequence = ++sequence}, .level = 1};
 
     archive_writer_begin(&writer, &options);
     archive_feed_begin(&feed, anew, taken, taken_count);
@@ -53,9 +56,9 @@ static int setup(void **state)
     (void)state;
     memory = test_memory();
     archive_writer_init(&writer, &memory.memory);
-    archive_feed_init(&feed, &memory.memory, &writer, NODE);
+    archive_feed_init(&feed, &memory.memory, &writer, own);
     kit_init(&kit);
-    kit.actor = (struct actor){NODE, 1};
+    kit.actor = own;
     shard = (struct shard_world){.source = {on_ask}, .found = ARCHIVE_FEED_WHOLE};
     lsn = 0;
     taken_count = 0;
@@ -139,9 +142,6 @@ static void check_object(const char *expected)
     buffer_fini(&raw);
     archive_reader_fini(&reader);
 }
-
-static const struct actor own = {NODE, 1}, before = {NODE, 0}, other = {2, 5},
-                          adopted = {ADOPT_NODES + 2, 5};
 
 static void test_own_records_and_deltas_on_them(void **state)
 {
@@ -298,7 +298,7 @@ static void test_notes(void **state)
     assert_int_equal(feed.own_hlc, own_hlc);
     assert_int_equal(feed.notes.size, sizeof(struct archive_feed_note));
     assert_int_equal(note_of(0)->shard, 3);
-    assert_int_equal(note_of(0)->node, other.node);
+    assert_int_equal(actor_compare(note_of(0)->actor, other), 0);
     assert_int_equal(note_of(0)->first_lsn, 200);
     assert_int_equal(note_of(0)->last_lsn, 300);
     assert_int_equal(note_of(0)->newest_hlc, kit.written.stamp.hlc);
@@ -311,6 +311,10 @@ static void test_notes(void **state)
     assert_int_equal(log_full(), 0);
     assert_int_equal(feed.notes.size, 2 * sizeof(struct archive_feed_note));
     assert_int_equal(note_of(1)->shard, 4);
+    write_as(other_before, "e"); /* Another life of it. */
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(feed.notes.size, 3 * sizeof(struct archive_feed_note));
+    assert_int_equal(actor_compare(note_of(2)->actor, other_before), 0);
     begin_object(false);
     assert_int_equal(feed.notes.size, 0);
 }
@@ -320,8 +324,8 @@ static void test_taken(void **state)
 {
     (void)state;
     write_as(other, "a");
-    taken[0] = (struct archive_feed_taken){9, 0};
-    taken[1] = (struct archive_feed_taken){other.node, kit.written.stamp.hlc};
+    taken[0] = (struct archive_feed_taken){{9, 1}, 0};
+    taken[1] = (struct archive_feed_taken){other, kit.written.stamp.hlc};
     taken_count = 2;
     begin_object(false);
     archive_feed_shard(&feed, 0, 700);
@@ -353,16 +357,49 @@ static void test_taken(void **state)
     check_object("FF");
 }
 
+/* Another life of who is taken is not; of the rest all are, but what is archived of those that are told. */
+static void test_lives_and_the_rest(void **state)
+{
+    (void)state;
+    write_as(other_before, "a");
+    taken[0] = (struct archive_feed_taken){other, 0};
+    taken_count = 1;
+    begin_object(false);
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(feed.taken_records, 0);
+    taken[1] = (struct archive_feed_taken){{0, 0}, 0};
+    taken[2] = (struct archive_feed_taken){other_before, kit.written.stamp.hlc};
+    taken_count = 2;
+    begin_object(false);
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(feed.taken_records, 1);
+    check_object("F");
+    taken_count = 3;
+    begin_object(false);
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(feed.taken_records, 0);
+    write_as(other_before, "b");
+    assert_int_equal(log_full(), 0);
+    assert_int_equal(feed.taken_records, 1);
+}
+
+/* What an earlier life of this node stamped goes, as it is in this log; but this one tells of its own stamps alone. */
 static void test_life_before(void **state)
 {
     (void)state;
-    write_as((struct actor){NODE, 1}, "a");
+    write_as(before, "a");
     assert_int_equal(log_full(), 0);
-    (void)before;
-    write_as((struct actor){NODE, 2}, "b");
+    assert_int_equal(feed.own_hlc, 0);
+    assert_int_equal(feed.notes.size, 0);
+    write_as(own, "b");
     assert_int_equal(log_delta(), 0);
+    uint64_t own_hlc = kit.written.stamp.hlc;
+    assert_int_equal(feed.own_hlc, own_hlc);
+    write_as(before, "c"); /* It comes back from another node. */
+    assert_int_equal(log_delta(), 0);
+    assert_int_equal(feed.own_hlc, own_hlc);
     (void)settle();
-    check_object("FD");
+    check_object("FDD");
 }
 
 static void test_what_does_not_go(void **state)
@@ -430,6 +467,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lives_and_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_life_before, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_does_not_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
