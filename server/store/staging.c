@@ -289,3 +289,17 @@ void staging_begin(struct staging_area *area, struct log_epoch epoch, uint64_t l
     store_u32(area->note + 16, start);
     store_u32(area->note + 20, crc32c(0, bytes_of(area->note, NOTE_SUMMED_BYTES)));
 }
+
+void staging_trim(struct staging_area *area, size_t kept_bytes)
+{
+    size_t kept = area->used_bytes > kept_bytes ? area->used_bytes : kept_bytes;
+
+    assert(area->size == 0);
+    if (area->mapped_bytes > kept) {
+        /* Of a file it only ends the mapping: what is dirty stays so. Locked memory stays, too. To the end, as the kernel maps some
+         * pages around those that it is asked for. */
+        (void)madvise(area->data + kept, STAGING_AREA_BYTES - kept, MADV_DONTNEED);
+        area->mapped_bytes = (uint32_t)kept;
+    }
+    area->used_bytes = 0;
+}

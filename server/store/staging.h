@@ -35,7 +35,8 @@
  * is no room for it, or the file system has no shared mappings, the staging is plain memory and `kept`
  * is false: an acknowledgement at `memory` then waits for the device (ports.h).
  *
- * Memory: pages exist once used. Threads: one at a time.
+ * Memory: pages exist in the process once used, until staging_trim(); in the page cache they stay, with all that is in
+ * them. Threads: one at a time.
  */
 #ifndef STAGING_H
 #define STAGING_H
@@ -96,7 +97,9 @@ static inline uint32_t staging_sum(uint32_t sum, const uint8_t *record)
 struct staging_area {
     uint8_t *data; /* STAGING_AREA_BYTES. */
     uint8_t *note;
-    uint32_t size, sum; /* As the note says. */
+    uint32_t size, sum;    /* As the note says. */
+    uint32_t mapped_bytes; /* From `data` on: what may have pages in the process... */
+    uint32_t used_bytes;   /* ... and what of it was used since staging_trim(). */
 };
 
 /* Private to staging.c, but for what is read. */
@@ -147,6 +150,17 @@ static inline void staging_set_state(struct staging_area *area)
     atomic_store_explicit(state, htole64((uint64_t)area->sum << 32 | area->size),
                           memory_order_release);
 }
+
+/* A device write took so many bytes of the area, a multiple of LOG_BLOCK_BYTES. */
+static inline void staging_used(struct staging_area *area, size_t bytes)
+{
+    area->used_bytes = bytes > area->used_bytes ? (uint32_t)bytes : area->used_bytes;
+    area->mapped_bytes = bytes > area->mapped_bytes ? (uint32_t)bytes : area->mapped_bytes;
+}
+
+/* Give back the pages of an empty area that were not used since the last time, but for the first `kept_bytes` (a multiple of
+ * LOG_BLOCK_BYTES). */
+void staging_trim(struct staging_area *area, size_t kept_bytes);
 
 /* One more record is whole. */
 static inline void staging_extend(struct staging_area *area, const uint8_t *record, size_t size)

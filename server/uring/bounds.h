@@ -125,7 +125,7 @@ enum {
     LOADING_RETRY_MS = 100, /* After there was no memory for one. */
     IDLE_WAIT_MS = 10000,   /* Longest sleep. */
     LINGER_MS = 2000, /* A connection we close has this long to read the error that says why. */
-    CHECK_MS = 1000,  /* How often those two are looked for. */
+    CHECK_MS = 1000,  /* How often those two are looked for, and memory that nothing uses. */
     HALF_FRAME_MS = 30000, /* A frame that does not grow for so long closes its connection. */
     ACCEPT_RETRY_MS = 100,
     CUT_MS = 10000, /* So long a client has to read what came before OUTPUT_LIMIT. */

@@ -40,7 +40,9 @@ static int batch_reserve(struct log_writer *writer, struct log_batch *batch, siz
 {
     assert(batch->own_bytes == 0);
     if (size <= LOG_STAGING_BYTES) {
-        batch->area = &writer->staging->areas[batch - writer->batches];
+        uint32_t area = (uint32_t)__builtin_ctz(writer->areas_free);
+        writer->areas_free &= ~(1U << area);
+        batch->area = &writer->staging->areas[area];
         batch->data = batch->area->data;
         return 0;
     }
@@ -53,6 +55,24 @@ static int batch_reserve(struct log_writer *writer, struct log_batch *batch, siz
     batch->data = data;
     batch->own_bytes = size;
     return 0;
+}
+
+/* What stays mapped of an area: of the first two, which take turns, what a device write has as a rule. A page fault on a
+ * file costs microseconds (7 measured on ext4), and so does not belong to every pause. */
+static size_t kept_bytes(uint32_t area)
+{
+    return area < 2 ? LOG_WRITE_BYTES_MIN : 0;
+}
+
+/* The device has taken `size` bytes of it. */
+static void area_give(struct log_writer *writer, struct staging_area *area, size_t size)
+{
+    uint32_t i = (uint32_t)(area - writer->staging->areas);
+
+    staging_empty(area);
+    staging_used(area, size);
+    writer->areas_free |= 1U << i;
+    writer->trimmable = writer->trimmable || area->mapped_bytes > kept_bytes(i);
 }
 
 /* Its records are durable, or given up. */
@@ -330,6 +350,7 @@ void log_writer_attach(struct log_writer *writer, struct shard *shard, struct se
     writer->shard = shard;
     writer->segments = segments;
     writer->staging = staging;
+    writer->areas_free = (1U << STAGING_AREAS) - 1;
     writer->fragile_lsn = staging->kept ? 0 : UINT64_MAX;
     writer->lsn = lsn;
     writer->stats.lsn_appended = writer->stats.lsn_durable = lsn;
@@ -379,7 +400,7 @@ void log_writer_written(struct log_writer *writer, int32_t result, uint64_t now_
         segments_seal(writer->segments, batch->segment.id, &batch->segment_end);
     }
     if (batch->area != NULL) {
-        staging_empty(batch->area);
+        area_give(writer, batch->area, size);
     }
     batch_free(batch);
     writer->first = (writer->first + 1) % LOG_BATCHES;
@@ -448,6 +469,21 @@ bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most
     }
     return !log_writer_has_room(writer, bytes) ||
            (writer->waits && writer->now_us - writer->waits_us < most_us);
+}
+
+void log_writer_trim(struct log_writer *writer)
+{
+    writer->trimmable = false;
+    if (writer->stats.failed) {
+        return; /* The next start takes up what is there. */
+    }
+    for (uint32_t i = 0; i < STAGING_AREAS; i++) {
+        struct staging_area *area = &writer->staging->areas[i];
+        if ((writer->areas_free & 1U << i) != 0) {
+            staging_trim(area, kept_bytes(i));
+        }
+        writer->trimmable = writer->trimmable || area->mapped_bytes > kept_bytes(i);
+    }
 }
 
 bool log_writer_idle(const struct log_writer *writer)

@@ -22,6 +22,9 @@
  * is done, what dies with the process is this record and, because the log has no gaps, all after it: append
  * says so (ports.h). Where the staging is not kept it always does.
  *
+ * A batch takes the first area of the staging that is free, so that two of them do for a device that keeps up: the others'
+ * pages are neither in the caches nor, after a time without use, in memory (log_writer_trim()).
+ *
  * Memory: the staging is the store's. Threads: its shard's.
  */
 #ifndef LOG_WRITER_H
@@ -60,6 +63,8 @@ struct log_writer {
     struct shard *shard;
     struct segments *segments;
     struct staging *staging;
+    uint32_t areas_free;  /* Bits of those that no batch has. */
+    bool trimmable;       /* Some have more pages than are kept. */
     uint64_t fragile_lsn; /* Up to here not all is in the staging. */
     uint64_t interval_us;
     uint64_t lsn; /* Of the next record. */
@@ -98,6 +103,9 @@ bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
 /* Is a record of about `bytes` to wait: for room in staging; or for a segment to go to, as compaction or the disk is
  * behind, unless that has been so for `most_us`? Not where there will be none, or the device failed: append says why. */
 bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most_us);
+
+/* Give back the pages of the staging that were not used since the last time. While `trimmable`: about once a second. */
+void log_writer_trim(struct log_writer *writer);
 
 /* Nothing is waiting to be written (or the device failed). */
 bool log_writer_idle(const struct log_writer *writer);

@@ -356,12 +356,14 @@ static uint64_t check(struct shard_thread *thread)
 {
     const struct connections *connections = &thread->connections;
 
-    if (connections->lingering == 0 && chunk_pool_is_empty(&thread->chunks)) {
+    if (connections->lingering == 0 && chunk_pool_is_empty(&thread->chunks) &&
+        !thread->log.trimmable) {
         return UINT64_MAX;
     }
     if (thread->now_us >= thread->check_us) {
         connections_check(thread);
         chunk_pool_trim(&thread->chunks);
+        log_writer_trim(&thread->log);
         thread->check_us = thread->now_us + CHECK_MS * 1000;
     }
     return thread->check_us - thread->now_us;

@@ -7,6 +7,7 @@ import os
 import random
 import tempfile
 import time
+from pathlib import Path
 
 from cases import run_cases
 from daemon import Daemon, check, wait_for
@@ -66,6 +67,34 @@ def test_no_write_came_to_the_disk():
             kill_round(daemon, scratch, number, chance, "memory")
             check("staging-taken" in daemon.log(), daemon.log())
             daemon.kill()
+
+
+def staging_rss_kib(daemon):
+    """What is resident of the mapped ends of its logs."""
+    ours = False
+    total = 0
+    for line in Path(f"/proc/{daemon.pid}/smaps").read_text().splitlines():
+        head = line.split()[0]
+        if not head.endswith(":"):
+            ours = line.endswith("/staging")
+        elif head == "Rss:" and ours:
+            total += int(line.split()[1])
+    return total
+
+
+def test_after_a_rest():
+    """After load what was mapped of the log's end goes back, but for what a few writes take; nothing is lost by that, nor what
+    is staged next and comes to no device before the kill."""
+    with Daemon(settings=["storage.log_interval=10s"], shards=1) as daemon:
+        daemon.start()
+        daemon.run("belay-bench", "fill", "--sessions", 40, "--prefix", "big:", "--value-bytes", 1000000)
+        wait_for("the pages go back", lambda: 0 < staging_rss_kib(daemon) <= 768)
+        daemon.run("belay-bench", "fill", "--sessions", 500, "--prefix", "small:", "--value-bytes", 100)
+        daemon.kill()
+        daemon.start()
+        check("staging-taken" in daemon.log(), daemon.log())
+        daemon.run("belay-bench", "check", "--sessions", 40, "--prefix", "big:", "--value-bytes", 1000000)
+        daemon.run("belay-bench", "check", "--sessions", 500, "--prefix", "small:", "--value-bytes", 100)
 
 
 def test_audit_sees_what_is_lost():
