@@ -76,6 +76,7 @@ static void on_build(struct archiver_port *port, uint64_t sequence, bool anew)
         archive->from[i] = archive->archiver.shards[i].archived;
         archive->to[i] = archive->archiver.shards[i].durable;
     }
+    memcpy(archive->gaps_to, archive->gaps, sizeof archive->gaps_to);
     archive_others_build(archive);
     post(archive, ARCHIVE_JOB_BUILD);
 }
@@ -101,6 +102,13 @@ uint64_t archive_said(const struct node_archive *archive, uint32_t shard)
 
 static void step(struct node_archive *archive);
 
+/* The object is, or there was nothing for it. */
+static void take_stored(struct node_archive *archive)
+{
+    memcpy(archive->gaps, archive->gaps_to, sizeof archive->gaps);
+    archive_others_stored(archive);
+}
+
 static void on_stored(void *context, const struct object_answer *answer)
 {
     struct node_archive *archive = context;
@@ -113,7 +121,7 @@ static void on_stored(void *context, const struct object_answer *answer)
         for (uint32_t i = 0; i < archive->node->shard_count; i++) {
             archive->said[i] = archive_said(archive, i);
         }
-        archive_others_stored(archive);
+        take_stored(archive);
     }
     archiver_stored(&archive->archiver, answer->rc,
                     answer->text[0] != '\0' ? answer->text : strerror(-answer->rc), now_ms(),
@@ -214,7 +222,7 @@ static void take_built(struct node_archive *archive)
         built->rc = archive_others_built(archive);
     }
     if (built->rc == 0 && built->records == 0) {
-        archive_others_stored(archive);
+        take_stored(archive);
     }
     archiver_built(&archive->archiver, built, now_ms());
 }

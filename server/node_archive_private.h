@@ -97,8 +97,10 @@ struct node_archive {
     uint64_t lost
         [ARCHIVER_SHARDS_MAX]; /* `to`, where not all of the log before it could be read; else 0. */
     uint64_t said[ARCHIVER_SHARDS_MAX]; /* Up to where the objects say that they have it. */
+    uint64_t gaps[ARCHIVER_SHARDS_MAX]; /* What is missing or damaged before it was counted. */
     /* ... and made. */
     struct archiver_built built;
+    uint64_t gaps_to[ARCHIVER_SHARDS_MAX]; /* `gaps`, once it is stored. */
     struct bytes object;
     int kept_rc;
     bool job_based[ARCHIVER_SHARDS_MAX]; /* To be kept. */

@@ -177,13 +177,17 @@ struct feeding {
     uint64_t damaged_bytes; /* Records that read back, and are none. */
     uint64_t gap_bytes;     /* Not there any more, or damaged, up to where it is... */
     uint64_t lost_bytes;    /* ... of which the feed knows of so many. */
+    bool damaged;           /* Right before what comes next. */
+    uint64_t gap_lsn;       /* Behind the last of it; 0: there is none. */
 };
 
-/* What was missing nobody builds on. */
-static void tell_lost(struct feeding *feeding)
+/* Is something missing right before this place? Nobody builds on what it was. */
+static void tell_lost(struct feeding *feeding, uint64_t lsn)
 {
-    if (feeding->gap_bytes + feeding->damaged_bytes != feeding->lost_bytes) {
+    if (feeding->damaged || feeding->gap_bytes + feeding->damaged_bytes != feeding->lost_bytes) {
         feeding->lost_bytes = feeding->gap_bytes + feeding->damaged_bytes;
+        feeding->damaged = false;
+        feeding->gap_lsn = lsn;
         archive_feed_lost(feeding->feed);
     }
 }
@@ -195,7 +199,7 @@ static int on_record(struct log_visitor *visitor, uint64_t lsn, const struct log
     if (lsn > feeding->from && lsn - feeding->from >= feeding->share) {
         return 1; /* The rest goes into the next object. */
     }
-    tell_lost(feeding);
+    tell_lost(feeding, lsn);
     int rc = archive_feed_record(feeding->feed, lsn, (uint8_t)record->kind, record->position,
                                  record->body);
     if (rc == -EFBIG) {
@@ -211,7 +215,7 @@ static int on_record(struct log_visitor *visitor, uint64_t lsn, const struct log
 static void on_damage(struct log_visitor *visitor, const struct log_damage *damage)
 {
     (void)damage;
-    archive_feed_lost(container_of(visitor, struct feeding, visitor)->feed);
+    container_of(visitor, struct feeding, visitor)->damaged = true;
 }
 
 static uint64_t share_of(const struct node_archive *archive)
@@ -220,6 +224,22 @@ static uint64_t share_of(const struct node_archive *archive)
         archive->archiver.settings.object_bytes / archive->archiver.settings.shard_count;
 
     return share < SHARE_BYTES_MIN ? SHARE_BYTES_MIN : share;
+}
+
+/* Where the log is walked again, for what others stamped: what is missing of it was counted. */
+static int follow_counted(struct node_archive *archive, uint32_t shard, struct log_follow *follow,
+                          struct feeding *feeding, uint64_t *lsn)
+{
+    uint64_t to =
+        archive->gaps[shard] < archive->to[shard] ? archive->gaps[shard] : archive->to[shard];
+
+    if (*lsn >= to) {
+        return 0;
+    }
+    int rc = log_follow(follow, lsn, to, &feeding->visitor, &feeding->gap_bytes);
+    tell_lost(feeding, *lsn);
+    feeding->gap_bytes = feeding->damaged_bytes = feeding->lost_bytes = feeding->gap_lsn = 0;
+    return rc;
 }
 
 /* Sets to[shard] to how far the object has its log. */
@@ -239,9 +259,12 @@ static int feed_shard(struct node_archive *archive, uint32_t shard)
     archive_feed_shard(&archive->feed, shard, archive->others.own_lsn[shard]);
     log_follow_init(&follow, store_segments(node->shards[shard].store), files_system(),
                     &node->memory);
-    int rc = log_follow(&follow, &lsn, archive->to[shard], &feeding.visitor, &feeding.gap_bytes);
+    int rc = follow_counted(archive, shard, &follow, &feeding, &lsn);
+    if (rc == 0) {
+        rc = log_follow(&follow, &lsn, archive->to[shard], &feeding.visitor, &feeding.gap_bytes);
+    }
     log_follow_fini(&follow);
-    tell_lost(&feeding);
+    tell_lost(&feeding, lsn);
     archive->others.walked[shard] = lsn;
     if (rc == 0 || rc == 1) {
         rc = archive_feed_settle(&archive->feed, &asking.source, &lsn);
@@ -250,6 +273,10 @@ static int feed_shard(struct node_archive *archive, uint32_t shard)
         archive->others.own_hlc[shard] = archive->feed.own_hlc;
     }
     archive->to[shard] = lsn;
+    uint64_t gaps = feeding.gap_lsn < lsn ? feeding.gap_lsn : lsn; /* The rest comes again. */
+    if (gaps > archive->gaps_to[shard]) {
+        archive->gaps_to[shard] = gaps;
+    }
     archive->lost[shard] = feeding.gap_bytes + feeding.damaged_bytes > 0 ? lsn : 0;
     archive->built.gap_bytes += feeding.gap_bytes + feeding.damaged_bytes;
     archive->built.baseless = archive->feed.baseless;

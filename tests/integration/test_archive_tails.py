@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from cases import run_cases
 from cluster import Cluster
 from daemon import Daemon, check, program, wait_for
-from native import Connection
+from native import WRITE, Connection
 from redis_kit import Client, port_of
 
 ARCHIVE = 4
@@ -206,6 +206,48 @@ def test_start_of_who_has_the_copy():
         wait_for("all is archived", lambda: status_of(stays)["objects"] > 0 and is_archived(stays))
         lose(stays)
         check_restored(archive, keys)
+
+
+def damage(node, text):
+    """Of this record in the node's log, once it is there."""
+    where = {}
+
+    def is_written():
+        for path in node.data.rglob("*.seg"):
+            at = path.read_bytes().find(text)
+            where.update({path: at} if at >= 0 else {})
+        return where
+    wait_for("it is in the log", is_written)
+    for path, at in where.items():
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"x" * len(text))
+
+
+def test_gap_is_counted_once():
+    """Log that is damaged before it was archived is missing once, although it is walked again, for what a lost node stamped."""
+    with archiving(3, "1h") as (cluster, archive):
+        stays, lost, _ = cluster
+        archive.cut(lost)
+        keys = [f"k{number}" for number in range(60)]
+        write(stays, keys)
+        own = [f"own{number}" for number in range(100)]
+        found = coordinators(cluster, keys + own)
+        check(any(found[key] == lost.name for key in keys), found)
+        own = [key.encode() for key in own if found[key] == stays.name]
+        with Connection(stays.native) as connection:
+            connection.put(own[0], b"this-is-damaged")
+            for key in own[1:20]:
+                connection.put(key, bytes(5000))  # The block of the log in which it lies is not written again.
+            damage(stays, b"this-is-damaged")
+            # Until then nothing is due; it is told that some of the log is lost.
+            connection.call(WRITE, {1: own[1], 3: 1, 5: ARCHIVE}, b"\x01\x00\x05value")
+        wait_for("something is missing", lambda: status_of(stays)["gap_bytes"] > 0)
+        missing = status_of(stays)["gap_bytes"]
+        check(status_of(stays)["taken_records"] == 0, status_of(stays))
+        lose(lost)
+        wait_for("its tail is archived", lambda: status_of(stays)["taken_records"] > 0 and status_of(stays)["taken_nodes"] == 0)
+        check(status_of(stays)["gap_bytes"] == missing, f"{missing}: {status_of(stays)}")
 
 
 def test_checkpoint_after_a_start():

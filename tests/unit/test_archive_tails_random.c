@@ -330,7 +330,7 @@ static void test_histories(void **state)
     for (uint64_t seed = 1; seed <= rounds(3000); seed++) {
         world = (struct world){
             .random = seed, .seed = seed, .now_ms = 1000, .hlc = 100, .memory = test_memory()};
-        world.nodes = seed % CROWD_ONE_OF == 0 ? CROWD : NODES;
+        world.nodes = seed % CROWD_ONE_OF == 10 ? CROWD : NODES;
         start();
         for (uint32_t i = 0; i < 300; i++) {
             event();
