@@ -1,4 +1,4 @@
-#include "node_admin.h"
+#include "node_admin_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,34 +8,26 @@
 
 #include "config_print.h"
 #include "join_token.h"
-#include "map_page.h"
 #include "node_archive.h"
 #include "node_cluster.h"
 #include "node_policies.h"
-#include "node_private.h"
 #include "slot.h"
 
-enum { TEXT_BYTES = 512, NUMBER_DIGITS_MAX = 9 };
+enum { NUMBER_DIGITS_MAX = 9 };
 
-static void refuse(struct node *node, uint64_t token, enum status status, const char *text)
+void node_admin_refuse(struct node *node, uint64_t token, enum status status, const char *text)
 {
     plane_admin_reply(node->plane, token, status, text, bytes_of(NULL, 0));
 }
 
-/* Takes the document. */
-static void answer(struct node *node, uint64_t token, char *json)
+void node_admin_answer(struct node *node, uint64_t token, char *json)
 {
     if (json == NULL) {
-        refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
+        node_admin_refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
     } else {
         node_answer(node, token, STATUS_OK, json);
     }
     free(json);
-}
-
-static const struct map *map_of(const struct node *node)
-{
-    return cluster_map(cluster_host_cluster(node->cluster));
 }
 
 /* ---- Documents ---- */
@@ -46,14 +38,14 @@ static void answer_page(struct node *node, uint64_t token, page_maker make)
 {
     struct map_page_link links[MAP_MEMBERS_MAX];
     const struct map_page page = {
-        .map = map_of(node),
+        .map = node_admin_map(node),
         .self = node->directory.meta.actor.node,
         .leader = cluster_leader(cluster_host_cluster(node->cluster)),
         .links = links,
     };
 
     node_cluster_links(node, links);
-    answer(node, token, make(&page));
+    node_admin_answer(node, token, make(&page));
 }
 
 static void on_nodes(struct node *node, uint64_t token, const char *argument)
@@ -72,27 +64,27 @@ static void on_slot(struct node *node, uint64_t token, const char *argument)
 {
     struct map_page_link links[MAP_MEMBERS_MAX];
     const struct map_page page = {
-        .map = map_of(node), .self = node->directory.meta.actor.node, .links = links};
+        .map = node_admin_map(node), .self = node->directory.meta.actor.node, .links = links};
     uint32_t slot;
 
     if (!address_number(argument, argument + strlen(argument), SLOT_COUNT - 1, &slot)) {
-        refuse(node, token, STATUS_INVALID, "slots are numbers from 0 to 16383");
+        node_admin_refuse(node, token, STATUS_INVALID, "slots are numbers from 0 to 16383");
         return;
     }
     node_cluster_links(node, links);
-    answer(node, token, map_page_slot(&page, slot));
+    node_admin_answer(node, token, map_page_slot(&page, slot));
 }
 
 static void on_policies(struct node *node, uint64_t token, const char *argument)
 {
     (void)argument;
-    answer(node, token, config_policies_to_json(node->policies));
+    node_admin_answer(node, token, config_policies_to_json(node->policies));
 }
 
 static void on_archive(struct node *node, uint64_t token, const char *argument)
 {
     (void)argument;
-    answer(node, token, node_archive_json(node));
+    node_admin_answer(node, token, node_archive_json(node));
 }
 
 /* ---- Changes ---- */
@@ -121,7 +113,7 @@ static bool was_overtaken(const struct admin_change *change, int rc)
     return change->number != 0 && (rc == -EPERM || rc == -EBUSY);
 }
 
-static uint32_t slots_of(const struct map *map, uint32_t number)
+uint32_t node_admin_slots(const struct map *map, uint32_t number)
 {
     struct map_page_slots slots[MAP_MEMBERS_MAX];
 
@@ -134,16 +126,22 @@ static uint32_t slots_of(const struct map *map, uint32_t number)
     return 0;
 }
 
-static void answer_node(const struct admin_change *change, const struct map *map)
+static void answer_step(struct node *node, uint64_t token, const struct map *map, uint32_t number,
+                        const struct map_text *name)
 {
     const struct map_member *member = NULL;
 
     for (uint32_t i = 0; i < map->member_count; i++) {
-        member = map->members[i].number == change->number ? &map->members[i] : member;
+        member = map->members[i].number == number ? &map->members[i] : member;
     }
-    answer(change->node, change->token,
-           map_page_step(map, change->number, &change->name, member,
-                         member != NULL ? slots_of(map, change->number) : 0));
+    node_admin_answer(node, token,
+                      map_page_step(map, number, name, member,
+                                    member != NULL ? node_admin_slots(map, number) : 0));
+}
+
+void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_member *member)
+{
+    answer_step(node, token, node_admin_map(node), member->number, &member->name);
 }
 
 static void on_decided(void *context, const struct cluster_outcome *outcome)
@@ -153,9 +151,9 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
     char json[64];
 
     if (outcome->rc != 0 && outcome->rc != -EALREADY && !was_overtaken(change, outcome->rc)) {
-        refuse(node, change->token, status_of(outcome->rc), outcome->text);
+        node_admin_refuse(node, change->token, status_of(outcome->rc), outcome->text);
     } else if (change->number != 0) {
-        answer_node(change, outcome->map);
+        answer_step(node, change->token, outcome->map, change->number, &change->name);
     } else {
         node->map_pending |= node_policies_take(node, outcome->map) != 0; /* Before it is told. */
         snprintf(json, sizeof json, "{\"epoch\":%" PRIu64 "}", outcome->epoch);
@@ -164,9 +162,8 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
     free(change);
 }
 
-/* `member`: of the node that it is about; NULL: it is about a policy. */
-static void propose(struct node *node, uint64_t token, const struct map_command *command,
-                    const struct map_member *member)
+void node_admin_propose(struct node *node, uint64_t token, const struct map_command *command,
+                        const struct map_member *member)
 {
     struct admin_change *change = malloc(sizeof *change);
     int rc = -ENOMEM;
@@ -182,7 +179,7 @@ static void propose(struct node *node, uint64_t token, const struct map_command 
     }
     if (rc != 0) {
         free(change);
-        refuse(node, token, status_of(rc), "too many changes are under way");
+        node_admin_refuse(node, token, status_of(rc), "too many changes are under way");
     }
 }
 
@@ -192,20 +189,21 @@ static void on_policy_set(struct node *node, uint64_t token, const char *argumen
     char message[TEXT_BYTES];
 
     if (command == NULL) {
-        refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
+        node_admin_refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
         return;
     }
     command->type = MAP_POLICY_SET;
     if (config_policy_change(node->world.config, node->policies, argument, &command->policy,
                              message, sizeof message) != 0) {
-        refuse(node, token, STATUS_INVALID, message);
+        node_admin_refuse(node, token, STATUS_INVALID, message);
     } else if (command->policy.rules.session_bytes_max > node->record_bytes_max) {
-        refuse(node, token, STATUS_INVALID,
-               "session_max_bytes: the nodes were not started for such sessions; let a [policy] "
-               "section of each node's "
-               "configuration have it, and restart them");
+        node_admin_refuse(
+            node, token, STATUS_INVALID,
+            "session_max_bytes: the nodes were not started for such sessions; let a [policy] "
+            "section of each node's "
+            "configuration have it, and restart them");
     } else {
-        propose(node, token, command, NULL);
+        node_admin_propose(node, token, command, NULL);
     }
     free(command);
 }
@@ -217,7 +215,8 @@ static void on_policy_rm(struct node *node, uint64_t token, const char *argument
     struct config_policy standard;
 
     if (command == NULL || strlen(argument) > POLICY_PREFIX_BYTES_MAX) {
-        refuse(node, token, command == NULL ? STATUS_UNAVAILABLE : STATUS_NOT_FOUND, NULL);
+        node_admin_refuse(node, token, command == NULL ? STATUS_UNAVAILABLE : STATUS_NOT_FOUND,
+                          NULL);
         free(command);
         return;
     }
@@ -225,13 +224,13 @@ static void on_policy_rm(struct node *node, uint64_t token, const char *argument
     snprintf(standard.prefix, sizeof standard.prefix, "%s", argument);
     command->type = argument[0] == '\0' ? MAP_POLICY_SET : MAP_POLICY_REMOVE;
     config_policy_make(node->world.config, &standard, &command->policy);
-    propose(node, token, command, NULL);
+    node_admin_propose(node, token, command, NULL);
     free(command);
 }
 
 /* ---- A node leaves ---- */
 
-static const struct map_member *member_named(const struct map *map, const char *text)
+const struct map_member *node_admin_member(const struct map *map, const char *text)
 {
     const struct map_member *member = map_member_named(map, bytes_of_string(text));
     uint32_t number;
@@ -258,7 +257,7 @@ static uint32_t slots_alone(const struct map *map, uint32_t number)
     return count;
 }
 
-static bool others_serve(const struct map *map, uint32_t number)
+bool node_admin_others_serve(const struct map *map, uint32_t number)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
         if (map->members[i].number != number && map->members[i].state == MAP_ACTIVE &&
@@ -271,26 +270,28 @@ static bool others_serve(const struct map *map, uint32_t number)
 
 static void remove_step(struct node *node, uint64_t token, const char *name, bool force)
 {
-    const struct map *map = map_of(node);
-    const struct map_member *member = member_named(map, name);
+    const struct map *map = node_admin_map(node);
+    const struct map_member *member = node_admin_member(map, name);
     struct map_command command = {.type = MAP_REMOVE};
     char text[TEXT_BYTES];
 
     if (member == NULL) {
-        refuse(node, token, STATUS_NOT_FOUND, "there is no such node; node list shows all");
+        node_admin_refuse(node, token, STATUS_NOT_FOUND,
+                          "there is no such node; node list shows all");
         return;
     }
     command.number = member->number;
     uint32_t alone = slots_alone(map, member->number);
     bool serves = member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
-    bool gives = member->state == MAP_DRAINING && slots_of(map, member->number) > 0;
-    if ((serves || gives) && !others_serve(map, member->number)) {
-        refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
+    bool gives = member->state == MAP_DRAINING && node_admin_slots(map, member->number) > 0;
+    if ((serves || gives) && !node_admin_others_serve(map, member->number)) {
+        node_admin_refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
         return;
     }
     if (member->number == node->directory.meta.actor.node) {
-        refuse(node, token, STATUS_INVALID,
-               "this node would be gone before it could say that it is: ask another one (-s)");
+        node_admin_refuse(
+            node, token, STATUS_INVALID,
+            "this node would be gone before it could say that it is: ask another one (-s)");
         return;
     }
     if (member->state == MAP_DOWN && alone > 0 && !force) {
@@ -298,7 +299,7 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
                  "nobody else has %u of its slots: bring the node back, or give their sessions up "
                  "with --force",
                  alone);
-        refuse(node, token, STATUS_UNSUPPORTED, text);
+        node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
         return;
     }
     if (serves || member->state == MAP_DRAINING) {
@@ -307,12 +308,12 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
     }
     const struct cluster *cluster = cluster_host_cluster(node->cluster);
     if (command.state == MAP_LEFT &&
-        (slots_of(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
-        const struct admin_change asked = {node, token, member->number, member->name};
-        answer_node(&asked, map); /* They are still moving, or it still has a vote. */
+        (node_admin_slots(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
+        node_admin_as_it_is(node, token,
+                            member); /* They are still moving, or it still has a vote. */
         return;
     }
-    propose(node, token, &command, member);
+    node_admin_propose(node, token, &command, member);
 }
 
 static void on_remove(struct node *node, uint64_t token, const char *argument)
@@ -329,15 +330,16 @@ static void on_remove_force(struct node *node, uint64_t token, const char *argum
 
 static const struct map_member *degradable(struct node *node, uint64_t token, const char *name)
 {
-    const struct map_member *member = member_named(map_of(node), name);
+    const struct map_member *member = node_admin_member(node_admin_map(node), name);
     char text[TEXT_BYTES];
 
     if (member == NULL) {
-        refuse(node, token, STATUS_NOT_FOUND, "there is no such node; node list shows all");
+        node_admin_refuse(node, token, STATUS_NOT_FOUND,
+                          "there is no such node; node list shows all");
     } else if (member->state != MAP_ACTIVE && member->state != MAP_DEGRADED) {
         snprintf(text, sizeof text, "it is %s: only a node that is active, or degraded, can be",
                  map_page_state(member->state));
-        refuse(node, token, STATUS_UNSUPPORTED, text);
+        node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
         member = NULL;
     }
     return member;
@@ -350,7 +352,7 @@ static void on_degrade(struct node *node, uint64_t token, const char *argument)
     if (member != NULL) {
         const struct map_command command = {
             .type = MAP_STATE, .number = member->number, .state = MAP_DEGRADED};
-        propose(node, token, &command, member);
+        node_admin_propose(node, token, &command, member);
     }
 }
 
@@ -362,7 +364,7 @@ static void on_undegrade(struct node *node, uint64_t token, const char *argument
         return;
     }
     if ((member->condition & CONDITION_OWN) != 0) {
-        refuse(
+        node_admin_refuse(
             node, token, STATUS_UNSUPPORTED,
             (member->condition & CONDITION_LOG_FAILED) != 0
                 ? "it cannot write its log, see its messages; repair that and restart it"
@@ -371,7 +373,7 @@ static void on_undegrade(struct node *node, uint64_t token, const char *argument
     }
     const struct map_command command = {
         .type = MAP_STATE, .number = member->number, .state = MAP_ACTIVE};
-    propose(node, token, &command, member);
+    node_admin_propose(node, token, &command, member);
 }
 
 /* ---- Who may come in ---- */
@@ -427,13 +429,13 @@ static char *token_json(const struct join_token *made)
 
 static void on_join_token(struct node *node, uint64_t token, const char *argument)
 {
-    const struct map *map = map_of(node);
+    const struct map *map = node_admin_map(node);
     const struct directory_meta *meta = &node->directory.meta;
     struct join_token made = {.address_count = 0};
 
     (void)argument;
     if (!node_cluster_listens(node)) {
-        refuse(
+        node_admin_refuse(
             node, token, STATUS_UNAVAILABLE,
             "the port for other nodes is not open; set listen.peer_port to a free one and restart");
         return;
@@ -449,7 +451,7 @@ static void on_join_token(struct node *node, uint64_t token, const char *argumen
             }
         }
     }
-    answer(node, token, token_json(&made));
+    node_admin_answer(node, token, token_json(&made));
 }
 
 /* ---- All of them ---- */
@@ -469,6 +471,8 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         {"policy-rm", on_policy_rm},
         {"node-remove", on_remove},
         {"node-remove-force", on_remove_force},
+        {"node-drain", node_admin_drain},
+        {"node-drain-cancel", node_admin_drain_cancel},
         {"node-degrade", on_degrade},
         {"node-undegrade", on_undegrade},
         {"join-token", on_join_token},

@@ -6,6 +6,8 @@
  *   policy-rm PREFIX             {epoch}
  *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch}; to be
  *   node-remove-force NODE       asked again until `removed`; with force also where sessions are lost with it
+ *   node-drain NODE              it gives its slots to others: {number name state slots removed epoch}; in the end it is left
+ *   node-drain-cancel NODE       it keeps what it still has, and gets its slots back
  *   join-token                   {token cluster addresses}
  *
  * Threads: the control thread.

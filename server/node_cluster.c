@@ -77,7 +77,7 @@ bool node_cluster_has(const struct map *map, uint32_t number)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
         if (map->members[i].number == number) {
-            return map->members[i].state != MAP_LEFT;
+            return true;
         }
     }
     return false;

@@ -178,9 +178,7 @@ int node_peers_members(struct node *node, const struct map *map)
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].state != MAP_LEFT) {
-            members[count++] = member_of(&map->members[i]);
-        }
+        members[count++] = member_of(&map->members[i]);
     }
     int rc = peers_set_members(node->peers, map->epoch, members, count);
     free(members);

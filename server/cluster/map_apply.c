@@ -172,9 +172,18 @@ static const uint32_t moves[] = {
     [MAP_ACTIVE] = 1U << MAP_DEGRADED | 1U << MAP_DRAINING | 1U << MAP_DOWN,
     [MAP_DEGRADED] = 1U << MAP_ACTIVE | 1U << MAP_DRAINING | 1U << MAP_DOWN,
     [MAP_DRAINING] = 1U << MAP_ACTIVE | 1U << MAP_LEFT | 1U << MAP_DOWN,
-    [MAP_DOWN] = 1U << MAP_LEFT, /* And to what it was before. */
+    [MAP_DOWN] = 0, /* To what it was before; and to LEFT from there. */
     [MAP_LEFT] = 1U << MAP_JOINING,
 };
+
+static bool may_become(const struct map_member *member, enum map_state state)
+{
+    if (member->state != MAP_DOWN) {
+        return (moves[member->state] & 1U << state) != 0;
+    }
+    return state == member->before_down ||
+           (state == MAP_LEFT && member->before_down == MAP_DRAINING);
+}
 
 /* What an operator's word makes of the condition: coming back from DOWN is none. */
 static uint8_t condition_after(const struct map_member *member, enum map_state state)
@@ -199,8 +208,7 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
                      const struct map_command *command)
 {
     enum map_state state = command->state;
-    bool returns = member->state == MAP_DOWN && state == member->before_down;
-    bool had_homes = has_homes(member), was_down = member->state == MAP_DOWN;
+    bool had_homes = has_homes(member);
 
     if (state < MAP_JOINING || state > MAP_LEFT || command->cooldown_ms > MAP_COOLDOWN_MS_MAX ||
         (command->cooldown_ms != 0 && state != MAP_DOWN)) {
@@ -209,18 +217,18 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
     if (state == member->state) {
         return add_word(member);
     }
-    if (!returns && (moves[member->state] & 1U << state) == 0) {
+    if (!may_become(member, state)) {
         return -EPERM;
     }
-    if (state == MAP_LEFT && !was_down && owns_some(map, member->number)) {
+    if (state == MAP_LEFT && owns_some(map, member->number)) {
         return -EBUSY;
     }
     member->condition = condition_after(member, state);
     member->cooldown_ms = command->cooldown_ms != 0 ? command->cooldown_ms : member->cooldown_ms;
     member->before_down = state == MAP_DOWN ? member->state : (enum map_state)0;
     member->state = state;
-    if (state == MAP_DOWN || state == MAP_LEFT) {
-        disown(map, member->number, state == MAP_LEFT);
+    if (state == MAP_DOWN) {
+        disown(map, member->number, false);
     }
     if (has_homes(member) != had_homes) {
         place(map, work);

@@ -92,12 +92,13 @@ int map_command_decode(struct bytes from, struct map_command *command);
  *
  * SETTLE: each run counts by itself, and is passed over where these are not the targets of all its slots.
  * ADD: the member is JOINING. STATE: JOINING to ACTIVE or LEFT; ACTIVE and DEGRADED to each other and to DRAINING;
- * DRAINING to ACTIVE or LEFT; LEFT to JOINING; each but LEFT to DOWN, and from there to what it was before or to LEFT.
+ * DRAINING to ACTIVE or LEFT; LEFT to JOINING; each but LEFT to DOWN, and from there to what it was before, or where that
+ * was DRAINING to LEFT.
  * STATE to DEGRADED is an operator's word, and to ACTIVE from there says that nothing is wrong; CONDITION is what the
  * node finds itself: it degrades one that is active, and makes it active again when nothing is left, the operator's
  * word included. Of one that is down that is what it comes back to. DOWN with cooldown_ms 0 keeps that of before.
  * DOWN takes the member out of the owners of each slot that has another one. Of a slot whose only owner is given up
- * (REMOVE, or LEFT of one that is down) the targets own what is not there any more: who gives up must know.
+ * (REMOVE) the targets own what is not there any more: who gives up must know.
  * ACTIVE, WEIGHT, REPLICAS and the like change the homes; a slot without any owner has its targets at once, the others
  * are to be settled. */
 int map_apply(struct map *map, struct placement_work *work, const struct map_command *command);

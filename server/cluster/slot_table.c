@@ -17,23 +17,21 @@ void slot_table_make(struct slot_table *table, const struct map *map, uint32_t s
     table->replicas = map->replicas;
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
-        if (member->state != MAP_LEFT) {
-            struct slot_table_member *to = &table->members[table->member_count++];
-            const bool degraded = member->state == MAP_DEGRADED;
-            const bool own = (member->condition & CONDITION_OWN) != 0;
-            *to = (struct slot_table_member){
-                .number = member->number,
-                .start = member->place.start,
-                .shards = member->place.shards,
-                .serves = serves(member->state),
-                .degraded = degraded && own,
-                .hands_on = degraded && !own,
-            };
-            memcpy(to->ports, member->place.ports, sizeof to->ports);
-            memcpy(to->host, member->place.host.bytes,
-                   member->place.host.size < HOST_BYTES_MAX ? member->place.host.size
-                                                            : HOST_BYTES_MAX);
-        }
+        struct slot_table_member *to = &table->members[table->member_count++];
+        const bool degraded = member->state == MAP_DEGRADED;
+        const bool own = (member->condition & CONDITION_OWN) != 0;
+        *to = (struct slot_table_member){
+            .number = member->number,
+            .start = member->place.start,
+            .shards = member->place.shards,
+            .serves = serves(member->state),
+            .left = member->state == MAP_LEFT,
+            .degraded = degraded && own,
+            .hands_on = degraded && !own,
+        };
+        memcpy(to->ports, member->place.ports, sizeof to->ports);
+        memcpy(to->host, member->place.host.bytes,
+               member->place.host.size < HOST_BYTES_MAX ? member->place.host.size : HOST_BYTES_MAX);
     }
     memcpy(table->owners, map->owners, sizeof table->owners);
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {

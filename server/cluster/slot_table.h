@@ -19,6 +19,7 @@
 struct slot_table_member {
     uint32_t number, start, shards; /* As in the map: start 0 is not known. */
     bool serves;                    /* Active, degraded or draining. */
+    bool left;  /* It holds nothing, and passes on what it is asked as long as it runs. */
     bool apart; /* Not of the map: for its clock it does not talk to this node. */
     bool
         degraded; /* It cannot store what comes: others coordinate for it, and do not wait for its copies. */
@@ -35,8 +36,7 @@ struct slot_table {
     bool kept;
     uint32_t self, replicas;
     uint32_t member_count;
-    struct slot_table_member
-        members[MAP_MEMBERS_MAX]; /* In order of number; who has left is none. */
+    struct slot_table_member members[MAP_MEMBERS_MAX]; /* In order of number. */
     struct slot_owners owners[SLOT_COUNT], targets[SLOT_COUNT];
 };
 

@@ -108,8 +108,8 @@ int cluster_first(const struct cluster_options *options, struct buffer *to,
  * counts, but for this node's own removal. Where two nodes are told so the one with the greater number is ahead, and the
  * other follows it once they meet: what it decided meanwhile is gone.
  *
- * Returns 0; -EINVAL: one of the lost is no member, or this node; -EPERM: those that are left can decide; -ENOENT: this node
- * was removed, as it knows for sure; else as cluster_create(). `message` says what is wrong. */
+ * Returns 0; -EINVAL: one of the lost is no member, or this node; -EPERM: those that are left can decide, or this
+ * node was drained and holds nothing; -ENOENT: it was removed, as it knows for sure; else as cluster_create(). `message` says what is wrong. */
 int cluster_refound(const struct cluster_options *options, const char *lost, struct buffer *to,
                     struct raft_saved *saved, char *message, size_t message_size);
 

@@ -111,9 +111,7 @@ void cluster_liveness_members(struct cluster *cluster)
     uint32_t nodes[MAP_MEMBERS_MAX], count = 0;
 
     for (uint32_t i = 0; i < cluster->map->member_count; i++) {
-        if (cluster->map->members[i].state != MAP_LEFT) {
-            nodes[count++] = cluster->map->members[i].number;
-        }
+        nodes[count++] = cluster->map->members[i].number;
     }
     liveness_members(&cluster->liveness, cluster->now_ms, nodes, count);
     if (judges(cluster)) {

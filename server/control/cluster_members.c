@@ -1,5 +1,5 @@
-/* What the leader sees to: that all members of the map follow Raft, that 1, 3 or 5 of them vote, and that who joins
- * becomes active. And what every node does: say where it is found. */
+/* What the leader sees to: that all members of the map follow Raft, that 1, 3 or 5 of them vote, that who joins
+ * becomes active, and that who was drained has left. And what every node does: say where it is found. */
 #include <errno.h>
 #include <string.h>
 
@@ -109,12 +109,6 @@ static bool leaves(const struct map_member *member)
     return member == NULL || member->state == MAP_LEFT || member->state == MAP_DRAINING;
 }
 
-/* Is it to follow the log? NULL: it is no member of the map. */
-static bool belongs(const struct map_member *member)
-{
-    return member != NULL && member->state != MAP_LEFT;
-}
-
 static bool may_vote(const struct map_member *member)
 {
     return member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
@@ -163,7 +157,7 @@ static bool add_follower(struct cluster *cluster)
 
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
-        if (belongs(member) && raft_members_find(&cluster->raft.members, member->number) == NULL) {
+        if (raft_members_find(&cluster->raft.members, member->number) == NULL) {
             return change(cluster, RAFT_ADD_LEARNER, member->number);
         }
     }
@@ -185,14 +179,14 @@ static bool change_voters(struct cluster *cluster)
     return step.kind == VOTERS_DEMOTE && change(cluster, RAFT_DEMOTE, step.node);
 }
 
-/* Who left the map follows no more. Of a leader that did, somebody else sees to that. */
+/* Who was removed from the map follows no more. Of a leader that was, somebody else sees to that. */
 static void remove_follower(struct cluster *cluster)
 {
     const struct raft_members *members = &cluster->raft.members;
 
     for (uint32_t i = 0; i < members->count; i++) {
         const struct raft_member *member = &members->list[i];
-        if (!belongs(map_member(cluster->map, member->node)) && !member->voter) {
+        if (map_member(cluster->map, member->node) == NULL && !member->voter) {
             (void)change(cluster, RAFT_REMOVE, member->node);
             return;
         }
@@ -230,6 +224,36 @@ static void activate(struct cluster *cluster)
     }
 }
 
+/* ---- Who was drained ---- */
+
+static bool owns_some(const struct map *map, uint32_t number)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
+            if (map->owners[slot].nodes[i] == number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Who drains and owns nothing any more has left, once it has no vote: also where it went down meanwhile. */
+static void retire(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->map->member_count; i++) {
+        const struct map_member *member = &cluster->map->members[i];
+        const struct map_command command = {
+            .type = MAP_STATE, .number = member->number, .state = MAP_LEFT};
+        bool drains = member->state == MAP_DRAINING ||
+                      (member->state == MAP_DOWN && member->before_down == MAP_DRAINING);
+        if (drains && !cluster_is_voter(cluster, member->number) &&
+            !owns_some(cluster->map, member->number)) {
+            cluster_propose_own(cluster, &command);
+        }
+    }
+}
+
 /* ---- Where this node is found ---- */
 
 static bool same_place(const struct map_place *a, const struct map_place *b)
@@ -259,5 +283,6 @@ void cluster_members_tick(struct cluster *cluster)
     if (cluster_leads(cluster)) {
         change_members(cluster);
         activate(cluster);
+        retire(cluster);
     }
 }

@@ -110,8 +110,9 @@ static int open_old(struct refounding *work, const struct cluster_options *optio
         return rc;
     }
     if (map_member(work->old->map, options->self.node)->state == MAP_LEFT) {
-        snprintf(work->message, work->message_size, "this node was removed from its cluster");
-        return -ENOENT;
+        snprintf(work->message, work->message_size,
+                 "this node was drained, and holds no sessions: take one of the others");
+        return -EPERM;
     }
     /* What is not known to be committed may have been, by those that are lost. */
     const struct raft_saved *saved = options->saved;

@@ -254,7 +254,7 @@ void copies_link_down(struct shard_thread *thread, struct link *link)
 static bool is_settled(const struct slot_table *table)
 {
     for (uint32_t i = 0; i < table->member_count; i++) {
-        if (!table->members[i].serves) {
+        if (!table->members[i].serves && !table->members[i].left) {
             return false;
         }
     }
@@ -371,14 +371,14 @@ bool copies_must_wait(struct shard_thread *thread, uint8_t kind, size_t bytes)
 }
 
 /* Does this thread hear all other members' shards of the slot, and they it? Who does not may coordinate it, whatever this
- * node's table says: by an older one. */
+ * node's table says: by an older one. Who has left was level with the map when it owned nothing any more. */
 static bool hears_all(const struct shard_thread *thread, uint32_t slot)
 {
     const struct slot_table *table = table_of(thread);
 
     for (uint32_t i = 0; i < table->member_count; i++) {
         const struct slot_table_member *member = &table->members[i];
-        if (member->number != table->self && member->shards != 0 &&
+        if (member->number != table->self && member->shards != 0 && !member->left &&
             !replication_reaches(thread->copies.replication, member->number,
                                  slot % member->shards)) {
             return false;

@@ -30,8 +30,9 @@ struct copies {
     /* Wall time up to which other nodes may have taken writes that are not here: when this node came to coordinate slots,
      * or heard from one that it had not heard for long. */
     uint64_t taken_ms;
-    bool settled;      /* All members serve, and own what they should, by the table. */
-    bool whole;        /* What copies_is_whole() found... */
+    bool
+        settled; /* All members but those that left serve, and own what they should, by the table. */
+    bool whole;  /* What copies_is_whole() found... */
     uint64_t whole_us; /* ... good until then. */
 };
 

@@ -1,10 +1,11 @@
 """belay-bench run --record in the background of a test, and the audit of what was acknowledged to it."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
-from daemon import check, program
+from daemon import SLOWNESS, check, program
 
 
 class Load:
@@ -14,7 +15,13 @@ class Load:
         self.process = subprocess.Popen(
             [program("belay-bench"), "run", "--server", daemon.native, "--record", record,
              "--seconds", "600", "--timeout-ms", "1000", "--json", *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def end(self):
+        """End it in order. Returns what it found, and what it said on stderr."""
+        self.process.send_signal(signal.SIGINT)
+        printed, said = self.process.communicate(timeout=60 * SLOWNESS)
+        return json.loads(printed), said.decode()
 
     def kill(self):
         """End it as well. Returns what it said on stderr; the second time nothing."""
@@ -22,6 +29,7 @@ class Load:
         self.process.wait()
         if self.process.stderr.closed:
             return ""
+        self.process.stdout.close()
         with self.process.stderr:
             return self.process.stderr.read().decode()
 

@@ -49,12 +49,10 @@ static void note_members(struct cluster_node *node, const struct map *map)
     node->member_count = 0;
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
-        if (member->state != MAP_LEFT) {
-            assert(node->member_count < CLUSTER_SIM_MEMBERS_MAX);
-            node->members[node->member_count].number = member->number;
-            node->members[node->member_count++].place =
-                (member->place.ports[MAP_PORT_NATIVE] - CLUSTER_SIM_PORT) / 10U;
-        }
+        assert(node->member_count < CLUSTER_SIM_MEMBERS_MAX);
+        node->members[node->member_count].number = member->number;
+        node->members[node->member_count++].place =
+            (member->place.ports[MAP_PORT_NATIVE] - CLUSTER_SIM_PORT) / 10U;
     }
 }
 

@@ -385,6 +385,81 @@ static void test_shrinks(void **state)
     assert_int_equal(kit_leader(), leader);
 }
 
+/* ---- Drained ---- */
+
+/* All that targets are to own has come to them, as far as the control plane knows. */
+static void level_all(void)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const struct map *map = cluster_map(kit_cluster(kit_leader()));
+        struct slot_owners targets = map_targets(map, slot);
+        uint32_t primary = map->owners[slot].nodes[0];
+        if (kit_node(primary)->cluster != NULL) {
+            cluster_level(kit_cluster(primary), kit.now_ms, slot, &targets);
+        }
+    }
+}
+
+/* A member that drains has left once it owns nothing, the leader too: another one leads then. It follows all the same, and
+ * may come back, or be removed. */
+static void test_drained(void **state)
+{
+    struct cluster_figures figures;
+
+    (void)state;
+    kit_form(3);
+    level_all();
+    KIT_UNTIL((cluster_figures(kit_cluster(1), &figures), figures.unsettled == 0));
+    uint32_t drained = kit_leader(), other = 1 + drained % 3;
+    const struct map_command drain = {.type = MAP_STATE, .number = drained, .state = MAP_DRAINING};
+    const struct map_command again = {.type = MAP_STATE, .number = drained, .state = MAP_JOINING};
+    const struct map_command gone = {.type = MAP_REMOVE, .number = drained};
+    assert_int_equal(kit_decide(other, &drain), 0);
+    KIT_UNTIL(kit_leader() != drained && kit_leader() != 0);
+    kit_run(1000);
+    assert_true(kit_is(other, drained, MAP_DRAINING)); /* It owns what it has. */
+    level_all();
+    KIT_UNTIL(kit_is(other, drained, MAP_LEFT));
+    assert_int_equal(kit_set_policy(drained, "web:", 5), 0);
+    KIT_UNTIL(kit_agree());
+    kit_check_equal();
+
+    assert_int_equal(kit_decide(drained, &again), 0);
+    KIT_UNTIL(kit_all_are(3, MAP_ACTIVE) && kit_agree());
+    assert_int_equal(kit_decide(other, &drain), 0);
+    level_all();
+    KIT_UNTIL(kit_is(other, drained, MAP_LEFT));
+    kit_kill(drained); /* That is nobody's end. */
+    kit_run(10 * kit.liveness.down_after_ms);
+    assert_true(kit_is(other, drained, MAP_LEFT));
+    assert_int_equal(kit_decide(other, &gone), 0);
+    KIT_UNTIL((cluster_figures(kit_cluster(kit_leader()), &figures), figures.followers == 2));
+}
+
+/* One that dies while it drains has left then, as others own all of it; it comes back as one that has. */
+static void test_dies_drained(void **state)
+{
+    struct cluster_figures figures;
+
+    (void)state;
+    kit_form(3);
+    level_all();
+    KIT_UNTIL((cluster_figures(kit_cluster(1), &figures), figures.unsettled == 0));
+    uint32_t leader = kit_leader(), drained = 1 + leader % 3;
+    const struct map_command drain = {.type = MAP_STATE, .number = drained, .state = MAP_DRAINING};
+    assert_int_equal(kit_decide(leader, &drain), 0);
+    kit_kill(drained);
+    KIT_UNTIL(kit_is(leader, drained, MAP_DOWN));
+    KIT_UNTIL(kit_is(leader, drained, MAP_LEFT));
+    const struct map *map = cluster_map(kit_cluster(leader));
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        assert_int_not_equal(map->owners[slot].nodes[0], 0);
+        assert_int_not_equal(map->owners[slot].nodes[0], drained);
+    }
+    kit_restart(drained);
+    KIT_UNTIL(kit_is(drained, drained, MAP_LEFT) && kit_agree());
+}
+
 /* ---- Conditions ---- */
 
 static void test_condition(void **state)
@@ -553,6 +628,8 @@ int main(void)
         CASE(test_kept),
         CASE(test_voters),
         CASE(test_shrinks),
+        CASE(test_drained),
+        CASE(test_dies_drained),
         CASE(test_condition),
         CASE(test_pulled),
         CASE(test_settle),

@@ -281,6 +281,34 @@ static void test_drain(void **state)
     assert_int_equal(map.members[2].number, 4); /* Numbers are not given again. */
 }
 
+/* One that drains and is down has left once others have all of it, and not before. What was said of it while it drained
+ * does not count once it does no more. */
+static void test_drained_while_down(void **state)
+{
+    (void)state;
+    make_three();
+    assert_int_equal(set_state(3, MAP_DOWN), 0);
+    assert_int_equal(set_state(3, MAP_LEFT), -EPERM);
+    assert_int_equal(set_state(3, MAP_ACTIVE), 0);
+    settle_all();
+    assert_int_equal(set_state(3, MAP_DRAINING), 0);
+    assert_int_equal(set_state(1, MAP_DOWN), 0);
+    assert_int_equal(set_state(2, MAP_DOWN), 0); /* Some slots are its alone now. */
+    assert_int_equal(set_state(3, MAP_DOWN), 0);
+    assert_int_equal(set_state(3, MAP_LEFT), -EBUSY);
+    assert_int_equal(set_state(3, MAP_DRAINING), 0);
+    assert_int_equal(set_state(1, MAP_ACTIVE), 0);
+    assert_int_equal(set_state(2, MAP_ACTIVE), 0);
+    settle_all();
+    assert_int_equal(set_state(3, MAP_DOWN), 0);
+    assert_int_equal(set_state(3, MAP_LEFT), 0);
+    assert_int_equal(set_state(3, MAP_JOINING), 0);
+    assert_int_equal(set_state(3, MAP_ACTIVE), 0);
+    assert_int_equal(set_state(3, MAP_DRAINING), 0);
+    assert_int_equal(set_state(3, MAP_ACTIVE), 0); /* Taken back. */
+    assert_int_equal(set_state(3, MAP_LEFT), -EPERM);
+}
+
 static void test_weight_and_replicas(void **state)
 {
     (void)state;
@@ -932,6 +960,7 @@ int main(void)
         CASE(test_down_and_back),
         CASE(test_last_owner),
         CASE(test_drain),
+        CASE(test_drained_while_down),
         CASE(test_weight_and_replicas),
         CASE(test_stale_settle),
         CASE(test_policies),

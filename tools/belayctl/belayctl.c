@@ -58,6 +58,14 @@ const struct command commands[] = {
      "down is\n"
      "taken out at once, and may not come back with what it has.\n",
      node_remove_run},
+    {"node drain", "NODE", "Let a node give all that it has to the others",
+     "  --wait    until it has, with its progress; else it goes on by itself\n"
+     "  --cancel  take that back: it keeps what it still has, and gets its slots again\n"
+     "\n"
+     "It serves meanwhile. Then it has left: it may be stopped, or taken out (node remove), and as "
+     "long as it\n"
+     "runs it passes on what it is asked. NODE is its name or number.\n",
+     node_drain_run},
     {"node degrade", "NODE", "Let other nodes begin the sessions of a node",
      "It goes on to serve what it has. Sessions that begin in its slots are begun by the next "
      "owner, "

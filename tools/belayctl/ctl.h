@@ -56,6 +56,7 @@ int session_list_run(struct ctl *ctl, int argc, char **argv);
 int join_token_run(struct ctl *ctl, int argc, char **argv);
 int node_list_run(struct ctl *ctl, int argc, char **argv);
 int node_remove_run(struct ctl *ctl, int argc, char **argv);
+int node_drain_run(struct ctl *ctl, int argc, char **argv);
 int node_degrade_run(struct ctl *ctl, int argc, char **argv);
 int node_undegrade_run(struct ctl *ctl, int argc, char **argv);
 int ring_run(struct ctl *ctl, int argc, char **argv);
@@ -177,6 +178,7 @@ int dump_run(struct ctl *ctl, const struct dump_source *source);
 /* A bar on stderr, where that is a terminal and the work takes longer than a moment. */
 struct progress {
     const char *what;
+    const char *more;     /* Beside the bar: of the caller; NULL: nothing. */
     uint64_t done, total; /* total 0: unknown. */
     uint64_t started_ms, drawn_ms;
     bool shown;

@@ -47,6 +47,9 @@ static void draw(const struct progress *progress)
                          (double)(progress->total - part) / (double)part;
         fprintf(stderr, ", %s to go", show_duration((uint64_t)left_ms, left, sizeof left));
     }
+    if (progress->more != NULL) {
+        fprintf(stderr, ", %s", progress->more);
+    }
 }
 
 void progress_update(struct progress *progress, uint64_t done)

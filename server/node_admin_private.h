@@ -1,0 +1,46 @@
+/* What the commands of node_admin.h share: node_admin.c has documents, policies and who leaves or is degraded,
+ * node_admin_nodes.c has how much a node takes.
+ *
+ * Threads: the control thread.
+ */
+#ifndef NODE_ADMIN_PRIVATE_H
+#define NODE_ADMIN_PRIVATE_H
+
+#include "map_page.h"
+#include "node_admin.h"
+#include "node_private.h"
+
+enum { TEXT_BYTES = 512 };
+
+static inline const struct map *node_admin_map(const struct node *node)
+{
+    return cluster_map(cluster_host_cluster(node->cluster));
+}
+
+void node_admin_refuse(struct node *node, uint64_t token, enum status status, const char *text);
+
+/* Takes the document; NULL is refused: out of memory. */
+void node_admin_answer(struct node *node, uint64_t token, char *json);
+
+/* Answer with how far a member is (map_page_step()). */
+void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_member *member);
+
+/* Propose, and answer once it is decided. `member`: of the node that it is about; NULL: it is about a policy. */
+void node_admin_propose(struct node *node, uint64_t token, const struct map_command *command,
+                        const struct map_member *member);
+
+/* By its name or number; NULL where there is none. */
+const struct map_member *node_admin_member(const struct map *map, const char *text);
+
+/* How many slots it owns, as primary or copy. */
+uint32_t node_admin_slots(const struct map *map, uint32_t number);
+
+/* Is there another member that could take what this one has? */
+bool node_admin_others_serve(const struct map *map, uint32_t number);
+
+/* ---- node_admin_nodes.c ---- */
+
+void node_admin_drain(struct node *node, uint64_t token, const char *argument);
+void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argument);
+
+#endif

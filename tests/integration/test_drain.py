@@ -1,0 +1,136 @@
+"""A node gives what it has to others while it serves: drained, taken back, stopped, brought in again, taken out."""
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from cases import run_cases
+from cluster import Cluster
+from daemon import SLOWNESS, check, program, wait_for
+from load import Load, audit
+from test_belayctl import manual_keys
+
+
+def failing(node, *words, expect=1):
+    """What is said on stderr."""
+    done = subprocess.run([program("belayctl"), "--timeout", f"{int(15 * SLOWNESS)}s", *words],
+                          env={**os.environ, "BELAY_SERVER": node.native}, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120 * SLOWNESS, check=False)
+    check(done.returncode == expect, (words, done.returncode, done.stdout, done.stderr))
+    return done.stderr
+
+
+def row(node, name):
+    listed = node.ask("node", "list")
+    return next((row for row in listed["nodes"] if row["name"] == name), None)
+
+
+def owns(node, name):
+    found = row(node, name)
+    return found["slots_primary"] + found["slots_copy"]
+
+
+def entries(record):
+    """How many are in it."""
+    data = Path(record).read_bytes() if Path(record).exists() else b""
+    return (len(data.rstrip(b"\0")) - 256) / 32
+
+
+def test_under_load():
+    """One of three is drained while clients in both languages write and read, through it as well: no request fails, and
+    nothing is lost. As long as it runs it passes on what it is asked; then it is taken out."""
+    with Cluster(3) as cluster, tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        cluster.start()
+        first, drained = cluster[0], cluster[2]
+        loads = {}
+        for protocol in ("native", "resp"):
+            record = Path(directory) / protocol
+            loads[protocol] = Load(drained, record, "--protocol", protocol, "--prefix", f"{protocol}:", "--reads", 40,
+                                   "--rate", 1000, "--connections", 4, "--keys", 3000, "--timeout-ms", int(5000 * SLOWNESS))
+        records = [Path(directory) / protocol for protocol in loads]
+        try:
+            wait_for("they write", lambda: all(entries(record) > 1000 for record in records))
+            ended = first.ask("node", "drain", "n3", "--wait")
+            check(ended["state"] == "left" and ended["slots"] == 0 and ended["slots_moved"] > 8000, ended)
+            check(set(ended) == manual_keys()["node drain"], ended)
+            check(ended["sessions"] > 300 and ended["session_bytes"] > 0, ended)
+            check(owns(first, "n3") == 0 and cluster.states(drained)["n3"] == "left", "it owns some")
+            before = [entries(record) for record in records]
+            wait_for("they go on", lambda: all(entries(record) > count + 1000 for record, count in zip(records, before)))
+        finally:
+            said = {protocol: load.end() for protocol, load in loads.items()}
+        for protocol, (document, text) in said.items():
+            check(not document["errors"], (protocol, document, text))
+        for protocol, record in zip(loads, records):
+            for node in cluster:
+                check(audit(node, record, "--protocol", protocol) > 1000, protocol)
+        first.run("belayctl", "node", "remove", "n3")
+        check(drained.wait() == 3, "it noticed that it was removed")
+        check(row(first, "n3") is None, "it is a member")
+        cluster.nodes.remove(drained)
+        drained.close()
+        cluster.await_settled()
+
+
+def test_refused():
+    with Cluster(2) as cluster:
+        cluster.start()
+        first, second = cluster
+        check("there is no such node" in failing(first, "node", "drain", "n9"), "unknown")
+        check("there is no such node" in failing(first, "node", "drain", "n9", "--cancel"), "unknown")
+        failing(first, "node", "drain", "n2", "--wait", "--cancel", expect=2)
+        check(first.run("belayctl", "node", "drain", "n2", "--cancel") == "n2 is active\n", "nothing to be taken back")
+        said = first.run("belayctl", "node", "drain", "n2", "--wait")
+        check("n2 is drained: 16,384 slots" in said and "it may be stopped, or taken out" in said, said)
+        check("n2 is drained; it may be" in first.run("belayctl", "node", "drain", "n2"), "again")
+        check(first.ask("node", "drain", "n2", "--wait")["slots_moved"] == 0, "again")
+        check("no other node could take its sessions" in failing(second, "node", "drain", "n1", "--wait"), "the last one")
+        check("it is left: nothing is left to be kept" in failing(first, "node", "drain", "n2", "--cancel"), "cancel")
+        second.kill()  # It holds nothing: nobody misses it, and it comes back as it was.
+        first.run("belayctl", "session", "put", "key", "value")
+        cluster.restart(second)
+        wait_for("it is as it was", lambda: cluster.states(second).get("n2") == "left")
+        check("value" in second.run("belayctl", "session", "get", "key"), "it passes on")
+        third = cluster.add("n3")
+        cluster.restart(third)
+        wait_for("it is in", lambda: cluster.states(first).get("n3") == "active")
+        third.kill()
+        wait_for("it is down", lambda: cluster.states(first).get("n3") == "down")
+        check("it is down: only a node that runs can be drained" in failing(first, "node", "drain", "n3"), "down")
+        first.kill()
+        failing(first, "node", "drain", "n2", expect=3)
+
+
+def test_cancel():
+    """Taken back while slots move: who waits is told, and all is as before."""
+    with Cluster(4, settings=["cluster.down_after=60s"]) as cluster:
+        cluster.start()
+        first, drained = cluster[0], cluster[1]
+        first.run("belay-bench", "fill", "--sessions", 3000, "--prefix", "f:")
+        voters = {row["name"] for row in first.ask("node", "list")["nodes"] if row["votes"]}
+        stuck = next(node for node in cluster if node.name not in voters | {"n1", "n2"})
+        stuck.pause()  # What it is to take cannot move meanwhile.
+        waits = subprocess.Popen([program("belayctl"), "--json", "node", "drain", "n2", "--wait"], stdin=subprocess.DEVNULL,
+                                 env={**os.environ, "BELAY_SERVER": first.native}, stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL)
+        try:
+            wait_for("it is draining", lambda: cluster.states(first).get("n2") == "draining")
+            said = first.run("belayctl", "node", "drain", "n2", "--cancel")
+            check(said == "n2 is active\n", said)
+            document, _ = waits.communicate(timeout=60 * SLOWNESS)
+        finally:
+            waits.kill()
+            waits.wait()
+            stuck.resume()
+        check(waits.returncode == 1 and "taken back" in json.loads(document)["error"]["text"], document)
+        cluster.await_settled()
+        for node in cluster:
+            check(node.run("belay-bench", "check", "--sessions", 3000, "--prefix", "f:") ==
+                  "present=3000 lost=0 wrong=0\n", "sessions")
+        check(owns(drained, "n2") > 6000, "it has no slots again")
+
+
+if __name__ == "__main__":
+    run_cases(__name__)

@@ -1,0 +1,354 @@
+/* belayctl node drain: a node gives what it has to the others. The cluster does that by itself once it is asked; who waits
+ * only looks on. */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl.h"
+
+enum { LOOK_MS = 200, LINE_MS = 1000, TEXT_BYTES = 64, LINE_BYTES = 256 };
+
+struct drain {
+    struct ctl *ctl;
+    const char *node;  /* As the operator named it. */
+    uint64_t number;   /* Of the node. */
+    uint64_t total;    /* Slots that it owned when it was looked at first. */
+    uint64_t left;     /* Of these. */
+    uint64_t sessions; /* That it had then, with their bytes; 0: not known. */
+    uint64_t bytes;
+    uint64_t begun_ms, line_ms, line_left;
+    struct progress progress;
+    char more[2 * LINE_BYTES]; /* For the bar. */
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void sleep_ms(long ms)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
+static uint64_t number_of(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text == NULL ? "" : text;
+}
+
+static const json_t *row_of(const json_t *nodes, uint64_t number)
+{
+    const json_t *row;
+    size_t index;
+
+    json_array_foreach(json_object_get(nodes, "nodes"), index, row)
+    {
+        if (number_of(row, "number") == number) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* What it has in all, from itself, where it can be asked. That only tells how much it is, so a failure is none. */
+static void ask_sessions(struct drain *drain, const char *server)
+{
+    struct belay_client *client = ctl_connect(drain->ctl, server);
+    struct belay_result *result = NULL;
+    json_error_t error;
+
+    if (client == NULL) {
+        return;
+    }
+    if (belay_run(belay_admin_begin(client, "status", NULL), &result) == BELAY_OK) {
+        struct belay_bytes text = belay_result_value(result);
+        json_t *status = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
+        drain->sessions = number_of(status, "sessions");
+        drain->bytes = number_of(status, "session_bytes");
+        json_decref(status);
+    }
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+}
+
+/* ---- How far it is ---- */
+
+static uint64_t part_of(uint64_t whole, uint64_t part, uint64_t total)
+{
+    return total == 0 ? 0 : (uint64_t)((double)whole * (double)part / (double)total);
+}
+
+/* "about 3,000 sessions, 1.2 MiB", of that part of its slots; empty where it is not known. */
+static const char *show_sessions(const struct drain *drain, uint64_t slots, char *text,
+                                 size_t text_size)
+{
+    char count[TEXT_BYTES], bytes[TEXT_BYTES];
+
+    text[0] = '\0';
+    if (drain->sessions > 0) {
+        show_count(part_of(drain->sessions, slots, drain->total), count, sizeof count);
+        show_size(part_of(drain->bytes, slots, drain->total), bytes, sizeof bytes);
+        snprintf(text, text_size, "about %s sessions, %s", count, bytes);
+    }
+    return text;
+}
+
+static void print_line(struct drain *drain, uint64_t now)
+{
+    char left[TEXT_BYTES], total[TEXT_BYTES], rate[TEXT_BYTES], time[TEXT_BYTES];
+    char sessions[LINE_BYTES];
+    const uint64_t moved = drain->total - drain->left, took_ms = now - drain->begun_ms;
+
+    fprintf(stderr, "%s: %s of %s slots left", drain->node,
+            show_count(drain->left, left, sizeof left),
+            show_count(drain->total, total, sizeof total));
+    if (*show_sessions(drain, drain->left, sessions, sizeof sessions) != '\0') {
+        fprintf(stderr, " (%s)", sessions);
+    }
+    if (moved > 0 && took_ms > 0) {
+        fprintf(stderr, ", %s slots/s, %s to go",
+                show_count(moved * 1000 / took_ms, rate, sizeof rate),
+                show_duration(part_of(took_ms, drain->left, moved), time, sizeof time));
+    }
+    fputc('\n', stderr);
+    drain->line_ms = now;
+    drain->line_left = drain->left;
+}
+
+static void show_progress(struct drain *drain)
+{
+    const uint64_t now = now_ms();
+    char sessions[LINE_BYTES], rate[TEXT_BYTES];
+
+    if (!progress_wanted()) {
+        if (now >= drain->line_ms + LINE_MS && drain->left != drain->line_left) {
+            print_line(drain, now);
+        }
+        return;
+    }
+    const uint64_t moved = drain->total - drain->left, took_ms = now - drain->begun_ms;
+    show_sessions(drain, drain->left, sessions, sizeof sessions);
+    snprintf(drain->more, sizeof drain->more, "%s slots/s%s%s%s",
+             show_count(took_ms > 0 ? moved * 1000 / took_ms : 0, rate, sizeof rate),
+             sessions[0] != '\0' ? ", " : "", sessions, sessions[0] != '\0' ? " left" : "");
+    progress_update(&drain->progress, moved);
+}
+
+/* ---- Waiting ---- */
+
+static bool others_serve(const json_t *nodes, uint64_t number)
+{
+    const json_t *row;
+    size_t index;
+
+    json_array_foreach(json_object_get(nodes, "nodes"), index, row)
+    {
+        bool serves = strcmp(text_of(row, "state"), "active") == 0 ||
+                      strcmp(text_of(row, "state"), "degraded") == 0;
+        if (number_of(row, "number") != number && serves && number_of(row, "weight") > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What keeps it from ever being done as things are; NULL: nothing. */
+static const char *obstacle(const struct drain *drain, const json_t *nodes, const json_t *row)
+{
+    const char *state = text_of(row, "state");
+
+    if (strcmp(state, "down") == 0 && drain->left > 0) {
+        return "it went down, and nobody else has some of its slots: start it again, then it goes "
+               "on";
+    }
+    if (strcmp(state, "draining") == 0 && drain->left > 0 && !others_serve(nodes, drain->number)) {
+        return "no other node is left that could take its sessions: start one, or take it back "
+               "with "
+               "--cancel";
+    }
+    if (strcmp(state, "active") == 0 || strcmp(state, "degraded") == 0 ||
+        strcmp(state, "joining") == 0) {
+        return "that was taken back (--cancel): it keeps its slots";
+    }
+    return NULL;
+}
+
+/* One look. Returns -1 to go on, else the exit code with the failure printed; CTL_OK: it is drained. `step` is brought up to
+ * date. */
+static int look(struct drain *drain, json_t *step)
+{
+    json_t *nodes;
+    int rc = ctl_admin(drain->ctl, "nodes", NULL, &nodes);
+
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    const json_t *row = row_of(nodes, drain->number);
+    json_object_set(step, "epoch", json_object_get(nodes, "epoch"));
+    drain->left = row == NULL ? 0 : number_of(row, "slots_primary") + number_of(row, "slots_copy");
+    drain->total = drain->left > drain->total ? drain->left : drain->total;
+    json_object_set_new(step, "slots", json_integer((json_int_t)drain->left));
+    json_object_set_new(step, "state", json_string(row == NULL ? "" : text_of(row, "state")));
+    json_object_set_new(step, "removed", json_boolean(row == NULL));
+    const char *cause = row == NULL ? NULL : obstacle(drain, nodes, row);
+    rc = row == NULL || strcmp(text_of(row, "state"), "left") == 0 ? CTL_OK : -1;
+    if (cause != NULL) {
+        progress_end(&drain->progress);
+        rc = ctl_failed_for(drain->ctl, drain->node, BELAY_UNSUPPORTED, cause, "");
+    }
+    json_decref(nodes);
+    return rc;
+}
+
+static void begin(struct drain *drain)
+{
+    json_t *nodes;
+
+    drain->begun_ms = drain->line_ms = now_ms();
+    drain->line_left = UINT64_MAX;
+    progress_begin(&drain->progress, "slots moved", drain->total);
+    drain->progress.more = drain->more;
+    if (drain->left > 0 && ctl_admin(drain->ctl, "nodes", NULL, &nodes) == CTL_OK) {
+        const json_t *row = row_of(nodes, drain->number);
+        if (row != NULL) {
+            ask_sessions(drain, text_of(row, "native"));
+        }
+        json_decref(nodes);
+    }
+}
+
+static int wait_for_it(struct drain *drain, json_t *step)
+{
+    begin(drain);
+    for (;;) {
+        int rc = look(drain, step);
+        if (rc >= 0) {
+            progress_end(&drain->progress);
+            return rc;
+        }
+        show_progress(drain);
+        sleep_ms(LOOK_MS);
+    }
+}
+
+/* ---- Its end ---- */
+
+static void add_figures(const struct drain *drain, json_t *step)
+{
+    const uint64_t moved = drain->total - drain->left;
+
+    json_object_set_new(step, "slots_moved", json_integer((json_int_t)moved));
+    json_object_set_new(step, "sessions", json_integer((json_int_t)drain->sessions));
+    json_object_set_new(step, "session_bytes", json_integer((json_int_t)drain->bytes));
+    json_object_set_new(step, "took_ms", json_integer((json_int_t)(now_ms() - drain->begun_ms)));
+}
+
+static void print_end(const struct drain *drain, const json_t *step)
+{
+    char slots[TEXT_BYTES], took[TEXT_BYTES], sessions[LINE_BYTES];
+
+    show_count(drain->total, slots, sizeof slots);
+    show_sessions(drain, drain->total, sessions, sizeof sessions);
+    printf("%s is drained: %s slots%s%s%s moved in %s; ", text_of(step, "name"), slots,
+           sessions[0] != '\0' ? " (" : "", sessions, sessions[0] != '\0' ? ")" : "",
+           show_duration(now_ms() - drain->begun_ms, took, sizeof took));
+    puts(json_is_true(json_object_get(step, "removed"))
+             ? "it was removed meanwhile"
+             : "it may be stopped, or taken out with node remove");
+}
+
+/* Of a drain that is not waited for, and of one that was taken back. */
+static void print_step(const json_t *step)
+{
+    const char *name = text_of(step, "name"), *state = text_of(step, "state");
+    char slots[TEXT_BYTES];
+
+    if (strcmp(state, "draining") == 0) {
+        printf("%s is draining: %s slots to go; node drain %s --wait shows how far it is\n", name,
+               show_count(number_of(step, "slots"), slots, sizeof slots), name);
+    } else if (strcmp(state, "left") == 0) {
+        printf("%s is drained; it may be stopped, or taken out with node remove\n", name);
+    } else {
+        printf("%s is %s\n", name, state);
+    }
+}
+
+static int drain_it(struct ctl *ctl, const char *node, bool wait)
+{
+    struct drain drain = {.ctl = ctl, .node = node};
+    json_t *step;
+    int rc = ctl_admin(ctl, "node-drain", node, &step);
+
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    if (wait) {
+        drain.number = number_of(step, "number");
+        drain.total = drain.left = number_of(step, "slots");
+        rc = wait_for_it(&drain, step);
+        if (rc != CTL_OK) {
+            json_decref(step);
+            return rc;
+        }
+        add_figures(&drain, step);
+    }
+    if (ctl->json) {
+        return ctl_print_json(step);
+    }
+    if (wait) {
+        print_end(&drain, step);
+    } else {
+        print_step(step);
+    }
+    json_decref(step);
+    return CTL_OK;
+}
+
+static int cancel_it(struct ctl *ctl, const char *node)
+{
+    json_t *step;
+    int rc = ctl_admin(ctl, "node-drain-cancel", node, &step);
+
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    /* It had left just then: that is for others to take back (node activate). */
+    bool late = strcmp(text_of(step, "state"), "left") == 0;
+    if (ctl->json) {
+        (void)ctl_print_json(step);
+    } else {
+        print_step(step);
+        json_decref(step);
+    }
+    return late ? CTL_REFUSED : CTL_OK;
+}
+
+int node_drain_run(struct ctl *ctl, int argc, char **argv)
+{
+    bool wait = false, cancel = false;
+    const struct option options[] = {
+        {"wait", OPTION_FLAG, &wait}, {"cancel", OPTION_FLAG, &cancel}, {NULL, OPTION_FLAG, NULL}};
+    struct text_list operands;
+
+    ctl->timeout_ms = CTL_DECIDE_TIMEOUT_MS;
+    int rc = arguments_parse(ctl, argc, argv, options, &operands, 1, 1);
+    if (rc != CTL_OK) {
+        return rc < 0 ? CTL_OK : rc;
+    }
+    if (wait && cancel) {
+        return ctl_usage(ctl, "--wait and --cancel do not go together");
+    }
+    return cancel ? cancel_it(ctl, operands.items[0]) : drain_it(ctl, operands.items[0], wait);
+}
