@@ -110,9 +110,9 @@ static void job_free(struct replication *r, struct job *job)
 {
     struct replication_link *link = job->link;
 
-    for (uint32_t i = 0; job->sends > 0 && i < link->sends.count; i++) {
-        struct send *send = queue_at(&link->sends, i);
-        if (send->kind == REPLICATION_COMPARE_RECORD && send->number == job->number) {
+    for (uint32_t i = 0; job->sends > 0 && i < link->heals.count; i++) {
+        struct send *send = queue_at(&link->heals, i);
+        if (send->number == job->number) {
             send->kind = 0;
         }
     }
@@ -547,7 +547,7 @@ bool replication_compare_work(struct replication *r, struct replication_link *li
     uint64_t number;
     struct bytes body;
 
-    while (r->work > 0 && !link->cut && link->sends.count < SENDS_QUEUED &&
+    while (r->work > 0 && !link->cut && link->heals.count < SENDS_QUEUED &&
            replication_link_kept(link, &kind, &number, &body)) {
         take(r, link, kind, number, body);
     }

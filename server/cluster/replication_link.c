@@ -69,6 +69,7 @@ void replication_link_free(struct replication_link *link)
     buffer_fini(&link->queue);
     buffer_fini(&link->inbox);
     queue_fini(&link->sends, memory);
+    queue_fini(&link->heals, memory);
     if (link->jobs != NULL) {
         memory->resize(memory, link->jobs, JOBS_MAX * sizeof *link->jobs, 0);
     }

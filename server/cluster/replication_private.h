@@ -17,7 +17,8 @@ enum {
     HOLD_MS_MAX = 1000,
     SENDS_MAX = 1 << 20,   /* Positions to be sent on a link. */
     SENDS_QUEUED = 256,    /* With more than so many no message of a comparison is looked at. */
-    WHOLES_MAX = 64,       /* Positions that the shard was asked for. */
+    WHOLES_MAX = 64,       /* Positions that the shard was asked for... */
+    WHOLES_HEALED = 48,    /* ... of which so many by comparisons. */
     JOBS_MAX = 128,        /* Slots compared at a time on a link. */
     RANGE_SESSIONS = 1024, /* One comparison has at most so many. */
     INBOX_BYTES_MAX = 8 * 1024 * 1024,
@@ -144,7 +145,8 @@ struct replication_link {
     size_t queue_at;
     struct buffer inbox; /* Messages of comparisons that were not looked at: the same. */
     size_t inbox_at;
-    struct queue sends; /* struct send */
+    struct queue sends; /* struct send: what a record or a burial waits for... */
+    struct queue heals; /* ... and what comparisons do, at their pace. */
     uint32_t job_count;
     uint16_t job_slots[JOBS_MAX]; /* Of the jobs; NOBODY: free. */
     struct job *jobs;             /* JOBS_MAX, or NULL. */

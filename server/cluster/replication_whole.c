@@ -1,5 +1,6 @@
 /* Whole sessions to other nodes: for deltas that lacked their base, for comparisons, and copies that others should
- * have. The shard is asked for a few positions at a time; what its disk has to fetch comes later. */
+ * have. The shard is asked for a few positions at a time; what its disk has to fetch comes later. What comparisons send, which
+ * may be much, and keeps to a pace, waits in a queue of its own, so that no write waits behind it. */
 #include "replication_private.h"
 
 static uint64_t ticket_of(uint32_t index, const struct whole *whole)
@@ -21,8 +22,8 @@ static struct whole *whole_of(struct replication *r, uint64_t ticket)
 int replication_send_whole(struct replication_link *link, uint8_t kind, uint64_t number,
                            uint64_t position)
 {
-    struct send *send =
-        queue_push(&link->sends, link->replication->memory, sizeof *send, SENDS_MAX);
+    struct queue *queue = kind == REPLICATION_COMPARE_RECORD ? &link->heals : &link->sends;
+    struct send *send = queue_push(queue, link->replication->memory, sizeof *send, SENDS_MAX);
 
     if (send == NULL) {
         return -ENOMEM;
@@ -94,10 +95,10 @@ void replication_whole_done(struct replication *r, uint64_t ticket, enum status 
     }
 }
 
-/* Begin to give the first that waits. Returns whether the shard took it. */
-static bool begin(struct replication *r, struct replication_link *link)
+/* Begin to give the first that waits in the queue. Returns whether the shard took it. */
+static bool begin(struct replication *r, struct replication_link *link, struct queue *queue)
 {
-    const struct send send = *(const struct send *)queue_at(&link->sends, 0);
+    const struct send send = *(const struct send *)queue_at(queue, 0);
     uint32_t index = 0;
 
     while (r->wholes[index].used) {
@@ -113,39 +114,46 @@ static bool begin(struct replication *r, struct replication_link *link)
         .position = send.position,
     };
     r->whole_count++;
-    queue_pop(&link->sends);
+    queue_pop(queue);
     if (r->core->whole(r->core, send.position, ticket_of(index, whole), r->now_us) != 0) {
         whole->used = false;
         r->whole_count--;
-        link->sends.first = (link->sends.first + link->sends.capacity - 1) &
-                            (link->sends.capacity - 1); /* Its place is as it was. */
-        link->sends.count++;
+        queue->first = (queue->first + queue->capacity - 1) &
+                       (queue->capacity - 1); /* Its place is as it was. */
+        queue->count++;
         return false;
     }
     return true;
 }
 
-bool replication_send_wholes(struct replication *r, struct replication_link *link)
+/* So many under way, of both queues. Returns whether more could be done now. */
+static bool send_queue(struct replication *r, struct replication_link *link, struct queue *queue,
+                       uint32_t wholes_max)
 {
-    while (link->sends.count > 0 && replication_link_is_clear(link) &&
-           r->whole_count < WHOLES_MAX) {
-        const struct send *send = queue_at(&link->sends, 0);
+    while (queue->count > 0 && replication_link_is_clear(link) && r->whole_count < wholes_max) {
+        const struct send *send = queue_at(queue, 0);
         if (send->kind == 0) { /* Nobody waits for it any more. */
-            queue_pop(&link->sends);
+            queue_pop(queue);
             continue;
         }
-        if (send->kind == REPLICATION_COMPARE_RECORD && !replication_may_heal(r)) {
+        if (queue == &link->heals && !replication_may_heal(r)) {
             return false;
         }
         if (r->work <= 0) {
             return true;
         }
         r->work -= WORK_OF_SEND;
-        if (!begin(r, link)) {
+        if (!begin(r, link, queue)) {
             return false;
         }
     }
     return false;
+}
+
+bool replication_send_wholes(struct replication *r, struct replication_link *link)
+{
+    return send_queue(r, link, &link->sends, WHOLES_MAX) ||
+           send_queue(r, link, &link->heals, WHOLES_HEALED);
 }
 
 void replication_wholes_forget(struct replication *r, const struct replication_link *link)

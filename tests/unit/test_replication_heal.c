@@ -713,9 +713,40 @@ static void test_dropped_while_compared(void **state)
     world_fini(&world);
 }
 
+/* However much a comparison has to send, and however slowly: a write that needs a whole session does not wait behind it. */
+static void test_write_passes_comparison(void **state)
+{
+    enum { SESSIONS = 2000 };
+    char value[300];
+
+    (void)state;
+    world_init(&world, 1);
+    world.heal_bytes_per_s = 2000;
+    world_node(&world, 1, 1);
+    world_node(&world, 2, 1);
+    world_wire(&world);
+    world_all_own(&world);
+    world_kill(&world, 2);
+    world_run(&world, 3100);
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    world_put(&world, 1, "late", "x", value);
+    fill(1, 0, SESSIONS);
+    world_restart(&world, 2, true);
+    world_until(&world, 1000, world_stats(&world, 1)->healed_out > 0);
+    assert_null(world_find(&world.units[1], world_position("late"), text("late")));
+    const uint64_t copied = world.units[0].copied_count;
+    world_put(&world, 1, "late", "y", "2");
+    world_until(&world, 200, world.units[0].copied_count == copied + 1);
+    assert_int_equal(world_stats(&world, 2)->wholes_asked, 1);
+    assert_true(world.units[1].count < SESSIONS / 2);
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_write_passes_comparison),
         cmocka_unit_test(test_empty_node),
         cmocka_unit_test(test_empty_is_no_source),
         cmocka_unit_test(test_only_what_differs),
