@@ -20,7 +20,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
 
 #define CONFIG_NODE_KEYS(X)                                                                        \
     X(node, name, TEXT, "", 0, 255,                                                                \
-      "Name of this node in messages, replies and metrics. Empty: the name of the host.")          \
+      "Name of this node in messages, replies and metrics. Empty: the name of the host. It keeps " \
+      "the "                                                                                       \
+      "one with which its data directory was made, or entered a cluster.")                         \
     X(node, zone, TEXT, "", 0, 255,                                                                \
       "Zone (rack, availability zone) of this node: the copies of a session are in different "     \
       "zones where there are several. Said when the node joins.")                                  \

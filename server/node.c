@@ -211,7 +211,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                        &events); /* Checked, both. */
     (void)resp_integer(bytes_of_string(config->resp_slowlog_log_slower_than), &slower_than_us);
     const struct plane_options options = {
-        .node_name = config->node_name,
+        .node_name = node->name,
         .address = config->listen_address,
         .port = (uint16_t)config->listen_port,
         .has_cluster_port = true,
@@ -409,7 +409,7 @@ static struct node *make_node(const struct node_world *world)
     node->shards = shards;
     node->metrics = (struct metrics){
         .version = BELAY_VERSION,
-        .node_name = world->config->node_name,
+        .node_name = node->name,
         .start_ms = wall_clock_now_ms(world->clock),
         .memory_limit = world->config->memory_limit,
         .shard_count = count,
@@ -474,6 +474,11 @@ int node_start(struct node *node, char *message, size_t message_size)
 bool node_was_removed(const struct node *node)
 {
     return node->removed;
+}
+
+const char *node_name(const struct node *node)
+{
+    return node->name;
 }
 
 uint16_t node_port(const struct node *node)

@@ -54,6 +54,9 @@ bool node_was_removed(const struct node *node);
 
 uint16_t node_port(const struct node *node);
 
+/* The name by which its cluster knows it: node.name when it entered. As long as the node. */
+const char *node_name(const struct node *node);
+
 /* Can sessions be read and written? Else `reason` says why not; otherwise what is degraded, or nothing. */
 bool node_ready(struct node *node, char *reason, size_t reason_size);
 

@@ -298,6 +298,28 @@ static int open_host(struct node *node, struct buffer *beginning, char *message,
     return rc;
 }
 
+/* A node keeps the name under which it entered: others, and their operators, know it by that. */
+static void take_name(struct node *node)
+{
+    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+    const struct map_text given = node_text(node->world.config->node_name);
+
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        const struct bytes name = map_text_bytes(&map->members[i].name);
+        if (map->members[i].number != node->directory.meta.actor.node) {
+            continue;
+        }
+        memcpy(node->name, name.data, name.size);
+        if (!bytes_equal(name, map_text_bytes(&given))) {
+            logger_write(
+                node->world.logger, LOG_LEVEL_WARN, "node-name-kept", LOG_TEXT("name", node->name),
+                LOG_TEXT("configured", node->world.config->node_name),
+                LOG_TEXT("effect", "its data directory entered the cluster under that name, "
+                                   "and goes on with it; node.name counts for a new one"));
+        }
+    }
+}
+
 int node_cluster_open(struct node *node, char *message, size_t message_size)
 {
     struct buffer beginning = {.memory = &node->memory};
@@ -305,6 +327,9 @@ int node_cluster_open(struct node *node, char *message, size_t message_size)
 
     if (rc == 0) {
         rc = open_host(node, &beginning, message, message_size);
+    }
+    if (rc == 0) {
+        take_name(node);
     }
     buffer_fini(&beginning);
     return rc;

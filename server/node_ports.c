@@ -6,41 +6,63 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Returns a socket bound to a port that is free, which goes to `port`; or negative errno. */
-static int bind_free(const struct addrinfo *where, uint64_t *port)
+enum { IN_USE_TRIES = 50, IN_USE_MS = 10 };
+
+/* Returns a socket bound to that port, or with 0 to one that is free, which goes to `port`; or negative errno. */
+static int bind_to(const struct addrinfo *where, uint64_t *port)
 {
     struct sockaddr_storage name;
-    socklen_t size = sizeof name;
+    socklen_t size = where->ai_addrlen;
     int on = 1;
     int fd = socket(where->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0) {
         return -errno;
     }
+    memcpy(&name, where->ai_addr, size);
+    in_port_t *number = name.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&name)->sin6_port
+                                                   : &((struct sockaddr_in *)&name)->sin_port;
+    *number = htons((uint16_t)*port);
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(fd, where->ai_addr, where->ai_addrlen) != 0 ||
+        bind(fd, (struct sockaddr *)&name, size) != 0 ||
         getsockname(fd, (struct sockaddr *)&name, &size) != 0) {
         int rc = -errno;
         close(fd);
         return rc;
     }
-    *port = ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-                                             : ((struct sockaddr_in *)&name)->sin_port);
+    *port = ntohs(*number);
     return fd;
 }
 
-static int pick(const struct addrinfo *where, struct config *config, struct ports *ports)
+/* What a process that was killed had is free a moment after it is gone (listener.c). */
+static int bind_when_free(const struct addrinfo *where, uint64_t *port)
+{
+    const struct timespec pause = {.tv_nsec = IN_USE_MS * 1000000};
+    int fd = bind_to(where, port);
+
+    for (int tries = 0; fd == -EADDRINUSE && tries < IN_USE_TRIES; tries++) {
+        nanosleep(&pause, NULL);
+        fd = bind_to(where, port);
+    }
+    return fd;
+}
+
+/* `at`: the one that was tried last. */
+static int pick(const struct addrinfo *where, struct config *config, bool all, struct ports *ports,
+                uint64_t *at)
 {
     uint64_t *const numbers[PORTS_COUNT] = {&config->listen_port, &config->listen_cluster_port,
                                             &config->listen_peer_port, &config->listen_http_port};
 
     for (int i = 0; i < PORTS_COUNT; i++) {
-        if (*numbers[i] != 0) {
+        *at = *numbers[i];
+        if (*at != 0 && !all) {
             continue;
         }
-        int fd = bind_free(where, numbers[i]);
+        int fd = bind_when_free(where, numbers[i]);
         if (fd < 0) {
             return fd;
         }
@@ -49,7 +71,8 @@ static int pick(const struct addrinfo *where, struct config *config, struct port
     return 0;
 }
 
-int ports_pick(struct config *config, struct ports *ports, char *message, size_t message_size)
+int ports_pick(struct config *config, bool all, struct ports *ports, char *message,
+               size_t message_size)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
@@ -64,12 +87,14 @@ int ports_pick(struct config *config, struct ports *ports, char *message, size_t
                  gai_strerror(failed));
         return -EADDRNOTAVAIL;
     }
-    int rc = pick(where, config, ports);
+    uint64_t at = 0;
+    int rc = pick(where, config, all, ports, &at);
     freeaddrinfo(where);
     if (rc != 0) {
         ports_release(ports);
-        snprintf(message, message_size, "cannot listen on %s: %s", config->listen_address,
-                 strerror(-rc));
+        snprintf(message, message_size, "cannot listen on %s port %u: %s%s", config->listen_address,
+                 (unsigned)at, strerror(-rc),
+                 rc == -EADDRINUSE ? " (does another server run there? see ss -ltnp)" : "");
     }
     return rc;
 }

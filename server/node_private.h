@@ -52,6 +52,7 @@ struct node {
 
     /* node_cluster.c */
     struct cluster_host *cluster;
+    char name[MAP_TEXT_BYTES_MAX + 1]; /* By which the cluster knows it. */
     struct levels *levels;
     struct peers *peers; /* NULL: its port is another program's. */
     struct joiners *joiners;

@@ -200,8 +200,8 @@ static void print_ready(struct server *server)
     print_place(config->listen_address, config->listen_cluster_port, cluster);
     print_place(config->listen_address, config->listen_peer_port, peer);
     print_place(config->listen_address, http_port(server->http), http);
-    printf("ready name=%s native=%s cluster=%s peer=%s http=%s pid=%d\n", config->node_name, native,
-           cluster, peer, http, (int)getpid());
+    printf("ready name=%s native=%s cluster=%s peer=%s http=%s pid=%d\n", node_name(server->node),
+           native, cluster, peer, http, (int)getpid());
     if (fflush(stdout) != 0) { /* The end says it again, on stderr. */
         logger_write(&server->logger, LOG_LEVEL_WARN, "ready-line-lost",
                      LOG_TEXT("error", strerror(errno)));
@@ -235,7 +235,7 @@ int serve(struct config *config, const struct serve_source *source, const struct
                 (enum log_level)config->log_level, wall_clock_read, &server.clock);
     int rc = start_control(&server);
     if (rc == 0) {
-        rc = ports_pick(config, &server.ports, message, sizeof message);
+        rc = ports_pick(config, token != NULL, &server.ports, message, sizeof message);
     }
     if (rc == 0) {
         rc = start(&server, message, sizeof message);

@@ -15,7 +15,10 @@
 #include "directory_lock.h"
 #include "directory_meta.h"
 
-enum { COPY_STARTS = 1 << 20 };
+enum {
+    COPY_STARTS = 1 << 20,
+    KEEPING_BYTES = 64 * 1024, /* About what a node begins with. */
+};
 
 static const char meta_name[] = DIRECTORY_META_NAME;
 
@@ -98,10 +101,35 @@ static int look_new(const struct directory *directory, char *message, size_t mes
     return rc;
 }
 
-static int identify(const struct directory_entrance *entrance, struct directory_identity *identity,
-                    char *message, size_t message_size)
+/* Who enters a cluster is a member of it from then on: that nothing can be kept here is to be found before. */
+static int try_keeping(const struct directory *directory, char *message, size_t message_size)
+{
+    static const uint8_t nothing[KEEPING_BYTES];
+    char path[PATH_BYTES_MAX];
+
+    int rc = path_join(path, directory->path, DIRECTORY_JOINED_NAME);
+    if (rc == 0) {
+        rc = files_replace(directory->files, directory->path, DIRECTORY_JOINED_NAME, nothing,
+                           sizeof nothing);
+    }
+    if (rc == 0) {
+        rc = directory->files->remove(directory->files, path);
+    }
+    if (rc != 0) {
+        tell(message, message_size, "%s: cannot keep anything there: %s", directory->path,
+             strerror(-rc));
+    }
+    return rc;
+}
+
+static int identify(const struct directory *directory, const struct directory_entrance *entrance,
+                    struct directory_identity *identity, char *message, size_t message_size)
 {
     if (entrance != NULL) {
+        int rc = try_keeping(directory, message, message_size);
+        if (rc != 0) {
+            return rc;
+        }
         return entrance->enter(entrance->context, identity, message, message_size);
     }
     int rc = make_identity(identity);
@@ -135,7 +163,7 @@ static int create(struct directory *directory, uint32_t shards,
 
     int rc = look_new(directory, message, message_size);
     if (rc == 0) {
-        rc = identify(entrance, &identity, message, message_size);
+        rc = identify(directory, entrance, &identity, message, message_size);
     }
     if (rc != 0) {
         return rc;

@@ -1,6 +1,7 @@
 """Several real nodes that are one cluster: forming, joining, leaving, and what goes on when some of them are gone."""
 
 import json
+import socket
 import subprocess
 import tempfile
 import threading
@@ -167,6 +168,35 @@ def test_tokens():
         with Daemon() as late:
             said = joins(late, token, 1)
             check("cannot join" in said, said)
+
+
+def test_start_that_fails():
+    """A port that another program has is found before the cluster is asked, so that no member is left that never ran."""
+    with Cluster(1) as cluster:
+        cluster.start()
+        token = cluster.token()
+        for key in ("listen.port", "listen.cluster_port", "listen.peer_port", "listen.http_port"):
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                port = taken.getsockname()[1]
+                with Daemon(settings=["node.name=late", f"{key}={port}"]) as late:
+                    said = joins(late, token, 1)
+                    check(f"cannot listen on 127.0.0.1 port {port}" in said and "in use" in said, said)
+                    check(not late.data.exists(), "made")
+        check(set(cluster.states(cluster[0])) == {"n1"}, cluster.states(cluster[0]))
+
+
+def test_name_is_kept():
+    """A node that starts again with another node.name says that it goes on under the one that the cluster knows."""
+    with Cluster(2) as cluster:
+        cluster.start()
+        node = cluster[1]
+        node.stop()
+        node.settings.append("node.name=other")
+        node.start()
+        check(node.ready["name"] == "n2", node.ready)
+        check("node-name-kept" in node.log() and "configured=other" in node.log(), node.log())
+        check(node.ask("status")["node"] == "n2", node.ask("status"))
+        check(set(cluster.states(cluster[0])) == {"n1", "n2"}, cluster.states(cluster[0]))
 
 
 def test_policies():

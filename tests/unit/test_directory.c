@@ -1,4 +1,6 @@
 /* The data directory: lives and actors, locks, strangers, damage; another number of shards; dumps. */
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "convert.h"
@@ -209,6 +211,30 @@ static void test_entering(void **state)
     directory_close(&directory);
     assert_int_equal(open_alone(&directory), 0); /* And stays so without being asked. */
     assert_int_equal(directory.meta.actor.node, 7);
+    directory_close(&directory);
+}
+
+/* Where nothing can be kept nobody is asked: who is let in is a member from then on, whatever becomes of it. */
+static void test_not_entering_without_room(void **state)
+{
+    struct directory directory;
+    struct rlimit before, little;
+
+    (void)state;
+    entered = 0;
+    enter_error = 0;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    little = before;
+    little.rlim_cur = 8192;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    int rc = open_directory(&directory, 2);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -EFBIG);
+    assert_non_null(strstr(message, "cannot keep anything there"));
+    assert_int_equal(entered, 0);
+    assert_int_equal(open_directory(&directory, 2), 0);
+    assert_int_equal(entered, 1);
     directory_close(&directory);
 }
 
@@ -770,6 +796,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_copy_is_another_actor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alone_is_a_cluster, setup, teardown),
         cmocka_unit_test_setup_teardown(test_entering, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_entering_without_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beginning, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_entering, setup, teardown),
         cmocka_unit_test_setup_teardown(test_version_1, setup, teardown),
