@@ -153,6 +153,16 @@ static void on_store(struct archiver_port *port)
     }
 }
 
+/* A checkpoint brings it, of all that this node has; others are told nothing more until then. */
+static void on_lost(struct archiver_port *port)
+{
+    struct node_archive *archive = archive_of(port);
+
+    memset(archive->based, 0, sizeof archive->based);
+    archive->archiver.moved = true;
+    checkpointer_want(&archive->side.checkpointer);
+}
+
 static void on_archived(struct archiver_port *port, uint32_t shard, uint64_t lsn)
 {
     struct node_archive *archive = archive_of(port);
@@ -329,6 +339,7 @@ int node_archive_start(struct node *node)
     archive->port = (struct archiver_port){
         .build = on_build,
         .store = on_store,
+        .lost = on_lost,
         .archived = on_archived,
         .keep = on_keep,
         .away = on_away,
@@ -473,12 +484,11 @@ void node_archive_figures(struct node *node, struct metrics_archive *to)
     to->sequence = archiver->sequence;
     to->checkpoints = archive->side.checkpointer.made;
     to->store_us = figures->store_us;
-    to->based = true;
+    to->based = archive_is_based(archive);
     for (uint32_t i = 0; i < node->shard_count; i++) {
         struct store_stats stats;
         store_stats(node->shards[i].store, &stats);
         to->kept_bytes += stats.kept_bytes;
-        to->based = to->based && archive->based[i];
     }
 }
 

@@ -1,5 +1,9 @@
 /* Checkpoints for the archive: the sessions that the store's checkpoints have of the slots of which this node is the primary,
- * part by part. */
+ * part by part.
+ *
+ * Where the archive lacks something that this node had before, the next one is a *base*, of all slots that the node owns at
+ * any rank: their primaries may have no archive yet, and what this node stamped in them, and says is archived once the base
+ * is there, is in no other object. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +31,23 @@ static struct node_archive *archive_of(struct checkpointer_port *port)
     return container_of(port, struct node_archive, side.port);
 }
 
+bool archive_is_based(const struct node_archive *archive)
+{
+    bool based = true;
+
+    for (uint32_t i = 0; i < archive->node->shard_count; i++) {
+        based = based && archive->based[i];
+    }
+    return based;
+}
+
 /* ---- On the thread ---- */
 
 static int base_shard(struct node_archive *archive, uint32_t shard)
 {
     struct archive_side *side = &archive->side;
-    struct plane_basis basis = {.vectors = side->vectors, .slot_count = PLANE_BASIS_SLOTS};
+    struct plane_basis basis = {
+        .vectors = side->vectors, .slot_count = PLANE_BASIS_SLOTS, .copies = side->bases};
     int rc = 0;
 
     while (basis.first_slot < SLOT_COUNT && rc == 0) {
@@ -72,6 +87,7 @@ static int base(struct node_archive *archive)
 
     side->vectors.size = 0;
     side->missing = 0;
+    side->lacks = false;
     for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
         rc = base_shard(archive, i);
     }
@@ -160,7 +176,9 @@ static int fill_last(struct node_archive *archive)
     int rc = check_tables(archive);
 
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
-        if (!side->damaged[slot]) { /* Else what is not in the parts would be taken for ended. */
+        if (side->damaged[slot]) { /* What is not in the parts would be taken for ended. */
+            side->lacks = true;
+        } else {
             rc = archive_writer_seen(&side->writer, (uint16_t)slot, vector);
         }
     }
@@ -212,7 +230,10 @@ static void post(struct node_archive *archive, enum archive_side_job job)
 
 static void on_base(struct checkpointer_port *port)
 {
-    post(archive_of(port), ARCHIVE_SIDE_BASE);
+    struct node_archive *archive = archive_of(port);
+
+    archive->side.bases = !archive_is_based(archive);
+    post(archive, ARCHIVE_SIDE_BASE);
 }
 
 static bool on_covers(struct checkpointer_port *port)
@@ -279,7 +300,7 @@ static void on_made(struct checkpointer_port *port, uint64_t sequence)
 {
     struct node_archive *archive = archive_of(port);
     struct archive_side *side = &archive->side;
-    bool whole = side->missing == 0 && !side->checkpointer.wanted;
+    bool whole = side->bases && side->missing == 0 && !side->lacks && !side->checkpointer.wanted;
 
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
         archive->based[i] = archive->based[i] || whole;
@@ -310,25 +331,11 @@ void archive_side_fini(struct node_archive *archive)
     buffer_fini(&archive->side.vectors);
 }
 
-/* What was given up of the log no object brings any more. */
-static void look_for_gaps(struct node_archive *archive)
-{
-    struct archive_side *side = &archive->side;
-
-    if (archive->archiver.figures.gap_bytes > side->gap_bytes) {
-        side->gap_bytes = archive->archiver.figures.gap_bytes;
-        memset(archive->based, 0, sizeof archive->based);
-        archive->archiver.moved = true;
-        checkpointer_want(&side->checkpointer);
-    }
-}
-
 uint64_t archive_side_step(struct node_archive *archive)
 {
     struct archive_side *side = &archive->side;
     uint64_t archived = 0, data = 0;
 
-    look_for_gaps(archive);
     if (side->again_ms != 0 && now_ms() >= side->again_ms) {
         side->again_ms = 0;
         checkpointer_want(&side->checkpointer);

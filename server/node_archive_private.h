@@ -24,7 +24,6 @@ struct archive_side {
     bool done;                 /* ... as is this; what is below is the thread's meanwhile. */
     bool storing;
     int begin_rc;
-    uint64_t gap_bytes;   /* Of the archiver's, of which it was told. */
     uint64_t first_bytes; /* Of log that was archived at the start. */
     uint64_t again_ms;    /* Another one is due then, as something was missing; 0: not. */
     uint64_t sequence, made_ms;
@@ -35,6 +34,8 @@ struct archive_side {
     struct bytes object;
     struct archive_writer writer;
     struct buffer vectors;    /* As plane_basis() has them, of all shards. */
+    bool bases;               /* It is to have all slots of this node, as a base. */
+    bool lacks;               /* Some of these it has not, as something of them is damaged. */
     bool slots[SLOT_COUNT];   /* Those. */
     uint32_t missing;         /* Of the node, that had none... */
     uint32_t waited;          /* ... and so often it was waited for those. */
@@ -122,6 +123,10 @@ struct node_archive {
 
 void archive_side_init(struct node_archive *archive, uint64_t sequence);
 void archive_side_fini(struct node_archive *archive);
+
+/* Is all in the archive that log objects pass over: what was there before the archive was, and what was given up of the log?
+ * It comes with a checkpoint. */
+bool archive_is_based(const struct node_archive *archive);
 
 /* After the archiver's step. Returns in how many milliseconds to come again. */
 uint64_t archive_side_step(struct node_archive *archive);

@@ -113,18 +113,6 @@ static void look(struct node_archive *archive)
     }
 }
 
-/* Is all in the archive that the objects passed over? What was there before them, and what was given up of the log, comes with
- * a checkpoint. */
-static bool is_whole(const struct node_archive *archive)
-{
-    bool based = true;
-
-    for (uint32_t i = 0; i < archive->node->shard_count; i++) {
-        based = based && archive->based[i];
-    }
-    return based;
-}
-
 static void tell(struct node_archive *archive)
 {
     struct archive_others *others = &archive->others;
@@ -133,7 +121,7 @@ static void tell(struct node_archive *archive)
     uint64_t own_hlc = archive_tails_own_hlc(&others->tails);
 
     others->message.size = 0;
-    if (own_hlc <= others->told_hlc || !is_whole(archive) ||
+    if (own_hlc <= others->told_hlc || !archive_is_based(archive) ||
         archive_tails_put(&others->tails, &others->message) != 0) {
         return;
     }

@@ -293,6 +293,7 @@ static void advance(struct archiver *archiver)
     archiver->figures.gap_bytes += archiver->built.gap_bytes;
     archiver->figures.baseless += archiver->built.baseless;
     if (archiver->built.gap_bytes > 0) {
+        archiver->port->lost(archiver->port);
         archiver->port->alarm(archiver->port,
                               "some of the log was given up or is damaged, and is not in it: "
                               "see archive.backlog");

@@ -66,6 +66,9 @@ struct archiver_port {
     void (*build)(struct archiver_port *port, uint64_t sequence, bool anew);
     /* Store what was built last: archiver_stored(). */
     void (*store)(struct archiver_port *port);
+    /* Some of the log that is told to be archived next was given up, or is damaged, and no object brings it: before archived()
+     * and keep() of it, so that nobody is told that it is there, now or by the next life. */
+    void (*lost)(struct archiver_port *port);
     /* The archive has the log of this shard up to there. */
     void (*archived)(struct archiver_port *port, uint32_t shard, uint64_t lsn);
     /* Keep how far it is, and `sequence`: archiver_kept(). */

@@ -1,6 +1,7 @@
 /* When a node's checkpoints go to the archive, part by part, beside its log (archiver.h).
  *
- * A checkpoint has whole sessions of all slots of which the node is the primary, and says what these slots had seen before
+ * A checkpoint has whole sessions of all slots of which the node is the primary (or any owner, where it is a base: of what the
+ * archive lacks others may have none), and says what these slots had seen before
  * they were read; so a restore needs no log from before it, and one that the node never sent is not missed. One is made
  * when the archive lacks something that no log object will bring (what was there before the archive was, a gap), and
  * when the log that is archived since the last one exceeds what reading all of that costs.

@@ -159,6 +159,13 @@ static bool was_clustered(const struct shard_thread *thread)
            thread->plane->options.actor.node != 1;
 }
 
+static bool is_of(const struct slot_table *table, uint32_t slot, bool copies)
+{
+    const struct slot_owners *owners = &table->owners[slot];
+
+    return copies ? slot_owners_has(owners, table->self) : owners->nodes[0] == table->self;
+}
+
 /* Returns -ENOENT also where it is another's. */
 static int put_vector(struct shard_thread *thread, uint32_t slot, bool alone,
                       struct plane_basis *basis)
@@ -168,7 +175,7 @@ static int put_vector(struct shard_thread *thread, uint32_t slot, bool alone,
     if (alone) {
         return put_own(thread, &basis->vectors);
     }
-    if (table != NULL && table->owners[slot].nodes[0] != table->self) {
+    if (table != NULL && !is_of(table, slot, basis->copies)) {
         return -ENOENT;
     }
     int rc = seen_put(shard_seen(thread->shard), slot, &basis->vectors);

@@ -244,17 +244,19 @@ void plane_records_stopped(struct plane *plane, uint32_t shard, struct plane_rec
 
 /* What a checkpoint of a shard for the archive goes by. */
 struct plane_basis {
-    uint32_t first_slot, slot_count; /* Of these slots: about PLANE_BASIS_SLOTS of them, or none. */
+    uint32_t first_slot,
+        slot_count; /* Of these slots: about PLANE_BASIS_SLOTS of them, or none... */
+    bool
+        copies; /* ... those of which this node is any owner; else those of which it is the primary. */
     struct buffer
-        vectors; /* Of each that this node is the primary of, and knows of what it has seen: slot (4), size (4), vector. */
+        vectors; /* Of each of these of which it is known what it has seen: slot (4), size (4), vector. */
     uint64_t lsn; /* The log before it has all that they say... */
     uint64_t
         hlc; /* ... and all that was stamped here, which is at or below this; what will be is above. */
     uint64_t
         epoch; /* Of the slot table that the shard goes by: with another one slots may have left it. */
-    uint32_t
-        missing; /* Slots of which it is the primary, and does not know yet what it has seen. */
-    bool known;  /* Else sessions are still being loaded: ask again. */
+    uint32_t missing; /* The others of these. */
+    bool known;       /* Else sessions are still being loaded: ask again. */
 };
 
 enum { PLANE_BASIS_SLOTS = 1024 };

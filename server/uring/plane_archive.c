@@ -87,6 +87,7 @@ int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_bas
     }
     mail->basis->first_slot = basis->first_slot;
     mail->basis->slot_count = basis->slot_count;
+    mail->basis->copies = basis->copies;
     mail->basis->vectors.memory = plane->options.memory;
     mail->ends = ends;
     mailbox_post(mailbox, mail);

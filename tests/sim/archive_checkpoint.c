@@ -1,5 +1,5 @@
-/* A node's checkpoints for the archive: of the slots of which it is the primary, from what its store's checkpoint has; that is
- * what its durable log comes to. */
+/* A node's checkpoints for the archive: of the slots of which it is the primary, or, a base, of all that it owns, from what its
+ * store's checkpoint has; that is what its durable log comes to. */
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
@@ -30,12 +30,16 @@ static void base(struct sim *sim, const struct sim_event *event)
     const struct copies_node *copies = node->copies;
 
     copies_node_wakes(node->copies);
+    node->missing = 0;
     for (uint32_t key = 0; key < COPIES_KEYS; key++) {
         uint32_t slot = slot_of_key(copies_key(key));
+        const struct slot_owners *owners = &copies->table->owners[slot];
         node->vectors[key].size = 0;
-        if (copies->table->owners[slot].nodes[0] == copies->number) {
+        if (node->bases ? slot_owners_has(owners, copies->number)
+                        : owners->nodes[0] == copies->number) {
             int rc = seen_put(shard_seen(copies->shard), slot, &node->vectors[key]);
             assert(rc == 0 || rc == -ENOENT);
+            node->missing += rc != 0;
         }
     }
     node->side_lsn = disk_of(node)->size;
@@ -47,7 +51,10 @@ static void base(struct sim *sim, const struct sim_event *event)
 
 static void port_base(struct checkpointer_port *port)
 {
-    archive_node_job(OF(archive_node, side_port, port), "base", base);
+    struct archive_node *node = OF(archive_node, side_port, port);
+
+    node->bases = !node->based;
+    archive_node_job(node, "base", base);
 }
 
 static bool port_covers(struct checkpointer_port *port)
@@ -203,7 +210,10 @@ static void port_made(struct checkpointer_port *port, uint64_t sequence)
 {
     struct archive_node *node = OF(archive_node, side_port, port);
 
-    node->based = node->based || !node->checkpointer.wanted;
+    if (node->missing > 0) {
+        checkpointer_want(&node->checkpointer);
+    }
+    node->based = node->based || (node->bases && !node->checkpointer.wanted);
     node->archiver.moved = true; /* So that it is kept. */
     archive_oracle_based(node, node->side_lsn);
     sim_note(node->sim, "checkpoint", node->place, sequence, node->side_part);
@@ -221,7 +231,7 @@ void archive_checkpoint_init(struct archive_node *node, uint64_t sequence)
     for (uint32_t key = 0; key < COPIES_KEYS; key++) {
         node->sessions[key] = node->vectors[key] = (struct buffer){.memory = &node->memory.memory};
     }
-    node->side_call = node->gap_bytes = 0;
+    node->side_call = 0;
     if (!node->mark.based) {
         checkpointer_want(&node->checkpointer);
     }
@@ -238,12 +248,6 @@ void archive_checkpoint_fini(struct archive_node *node)
 
 void archive_checkpoint_step(struct archive_node *node)
 {
-    if (node->archiver.figures.gap_bytes > node->gap_bytes) {
-        node->gap_bytes = node->archiver.figures.gap_bytes;
-        node->based = false;
-        node->archiver.moved = true;
-        checkpointer_want(&node->checkpointer);
-    }
     if (node->checkpointer.state != CHECKPOINTER_RESTING || node->archiver.away_ms == 0) {
         (void)checkpointer_step(&node->checkpointer,
                                 node->archiver.shards[0].archived - node->first_bytes,

@@ -189,6 +189,14 @@ static void port_store(struct archiver_port *port)
     node->call = archive_node_put(node, &name, node->object, stored);
 }
 
+static void port_lost(struct archiver_port *port)
+{
+    struct archive_node *node = OF(archive_node, port, port);
+
+    node->based = false;
+    checkpointer_want(&node->checkpointer);
+}
+
 static void port_archived(struct archiver_port *port, uint32_t shard, uint64_t lsn)
 {
     struct archive_node *node = OF(archive_node, port, port);
@@ -225,6 +233,7 @@ static void port_keep(struct archiver_port *port)
         .checkpoint_sequence = node->checkpointer.sequence - 1,
         .based = node->based,
     };
+    archive_oracle_kept(node, &node->next_mark);
     archive_node_job(node, "keep", kept);
 }
 
@@ -344,6 +353,7 @@ void archive_node_init(struct archive_node *node, struct sim *sim, uint32_t plac
     node->copies = &archive_scenario_of(sim)->copies.nodes[place];
     node->port = (struct archiver_port){.build = port_build,
                                         .store = port_store,
+                                        .lost = port_lost,
                                         .archived = port_archived,
                                         .keep = port_keep,
                                         .away = port_away,

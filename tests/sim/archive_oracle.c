@@ -5,6 +5,7 @@
  *   - As of a time T a session is what all writes up to T come to (the join of what was there behind each), where these
  *     were archived before there was a later one: a whole record tells of all that it has, at the time of its newest.
  *     A write that its node lost with a part of its log may be there or not.
+ *   - What a node keeps of how far all is archived is so, also where it had given up some of its log.
  *   - What a node's figures say is the least age of what would be lost, is; and unless something is at fault, that is no
  *     more than the flush interval and a PUT. */
 #include "archive_scenario.h"
@@ -105,6 +106,20 @@ void archive_oracle_based(struct archive_node *node, uint64_t lsn)
             write->based = true;
             write->archived_us = sim->now_us;
         }
+    }
+}
+
+void archive_oracle_kept(struct archive_node *node, const struct archive_mark *mark)
+{
+    struct sim *sim = node->sim;
+
+    for (uint32_t i = 0; i < oracle_of(sim)->write_count && mark->based; i++) {
+        SIM_CHECK("based",
+                  !is_there(sim, node, i) || !write_at(sim, i)->given_up ||
+                      write_at(sim, i)->end > mark->lsn,
+                  "node %u keeps that all is archived up to %" PRIu64
+                  ", and write %u of key %u was given up and is in no checkpoint",
+                  node->place, mark->lsn, i, oracle_of(sim)->writes[i].key);
     }
 }
 

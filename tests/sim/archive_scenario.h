@@ -82,8 +82,10 @@ struct archive_node {
     struct buffer vectors
         [COPIES_KEYS]; /* What their slots had seen; empty: that is not known, or not ours. */
     struct bytes side_object;
-    uint64_t side_sequence, side_call, first_bytes, gap_bytes;
+    uint64_t side_sequence, side_call, first_bytes;
     uint32_t side_part, next_key;
+    bool bases;       /* It is to have all slots of this node, as a base... */
+    uint32_t missing; /* ... and is without so many, as nothing is known of them yet. */
     bool side_last;
     size_t side_lsn;
     uint64_t least_hlc, newest_hlc;
@@ -157,6 +159,8 @@ void archive_oracle_archived(struct archive_node *node, uint64_t lsn);
 /* It gave up what it had appended between these places; a checkpoint has what its log had up to there of its slots. */
 void archive_oracle_given_up(struct archive_node *node, uint64_t from, uint64_t to);
 void archive_oracle_based(struct archive_node *node, uint64_t lsn);
+/* It keeps how far the archive has its log. */
+void archive_oracle_kept(struct archive_node *node, const struct archive_mark *mark);
 /* A node's log ends here when it starts. */
 void archive_oracle_cut(struct archive_node *node, size_t end);
 /* What a node's figures say of how much would be lost now. */

@@ -12,6 +12,8 @@ static struct world {
     struct archiver archiver;
     uint64_t now_ms;
     uint32_t builds, stores, keeps, aways, backs, alarms;
+    uint32_t told,
+        lost_at; /* How often it was told how far it is, and when that some is lost: 1 + that. */
     uint64_t sequence; /* Of the last build. */
     bool anew;
     uint64_t archived[SHARDS];
@@ -31,17 +33,26 @@ static void on_store(struct archiver_port *port)
     world.stores++;
 }
 
+static void on_lost(struct archiver_port *port)
+{
+    (void)port;
+    assert_int_equal(world.lost_at, 0);
+    world.lost_at = 1 + world.told;
+}
+
 static void on_archived(struct archiver_port *port, uint32_t shard, uint64_t lsn)
 {
     (void)port;
     assert_true(lsn > world.archived[shard]);
     world.archived[shard] = lsn;
+    world.told++;
 }
 
 static void on_keep(struct archiver_port *port)
 {
     (void)port;
     world.keeps++;
+    world.told++;
 }
 
 static void on_away(struct archiver_port *port, const char *text)
@@ -71,8 +82,9 @@ static const struct archiver_settings settings = {
 
 static void begin(void)
 {
-    world = (struct world){.port = {on_build, on_store, on_archived, on_keep, on_away, on_alarm},
-                           .now_ms = 1000000};
+    world = (struct world){
+        .port = {on_build, on_store, on_lost, on_archived, on_keep, on_away, on_alarm},
+        .now_ms = 1000000};
     archiver_init(&world.archiver, &settings, &world.port, 7, world.now_ms);
     for (uint32_t i = 0; i < SHARDS; i++) {
         archiver_begin(&world.archiver, i, 100, 100);
@@ -382,6 +394,7 @@ static void test_building_fails(void **state)
     assert_int_equal(world.backs, 1);
 }
 
+/* Before it is told, or kept, that the archive has what lies around it. */
 static void test_gap_is_told(void **state)
 {
     (void)state;
@@ -391,9 +404,15 @@ static void test_gap_is_told(void **state)
     const uint64_t to[SHARDS] = {5000, 100};
     const struct archiver_built what = {.to = to, .records = 1, .gap_bytes = 1234};
     archiver_built(&world.archiver, &what, world.now_ms);
+    assert_int_equal(world.lost_at, 0);
     stored(0);
     assert_int_equal(world.alarms, 1);
     assert_int_equal(world.archiver.figures.gap_bytes, 1234);
+    assert_int_equal(world.lost_at, 1);
+    assert_int_equal(world.archived[0], 5000);
+    assert_int_equal(world.told, 1);
+    step(1000);
+    assert_int_equal(world.keeps, 1);
 }
 
 static void test_kept_again_where_it_failed(void **state)

@@ -258,10 +258,10 @@ static void test_delete_while_standing_in(void **state)
     planes_kit_stop(&kit);
 }
 
-/* What the first node says of all slots for a checkpoint: how many of its vectors are of how many actors. */
-static uint64_t basis_of(uint32_t slots[3])
+/* What the first node says of all its slots for a checkpoint: how many of its vectors are of how many actors. */
+static uint64_t basis_of(bool copies, uint32_t slots[3])
 {
-    struct plane_basis basis = {.slot_count = SLOT_COUNT};
+    struct plane_basis basis = {.slot_count = SLOT_COUNT, .copies = copies};
 
     memset(slots, 0, 3 * sizeof slots[0]);
     basis.vectors.memory = heap_memory();
@@ -282,7 +282,7 @@ static void test_basis(void **state)
 {
     static const uint32_t shards[] = {1, 1};
     struct plane_client client;
-    uint32_t before[3], after[3];
+    uint32_t before[3], all[3], after[3];
     char key[16];
 
     (void)state;
@@ -298,16 +298,20 @@ static void test_basis(void **state)
             planes_kit_wait_level(&kit);
         }
     }
-    uint64_t epoch = basis_of(before);
+    uint64_t epoch = basis_of(false, before);
     assert_int_equal(epoch, kit.epoch);
     assert_in_range(before[2], 1, SLOT_COUNT / 2);
+    assert_in_range(before[0] + before[1] + before[2], 1, SLOT_COUNT - 1);
+    assert_int_equal(basis_of(true, all), epoch); /* With those of which it has a copy. */
+    assert_int_equal(all[0] + all[1] + all[2], SLOT_COUNT);
+    assert_in_range(all[2], before[2] + 1, SLOT_COUNT);
     plane_client_close(&client);
     plane_kit_stop(&kit.nodes[1]);
     kit.nodes[1].plane = NULL;
     kit.count = 1;
     planes_kit_tables(&kit, 1, 0);
-    assert_true(basis_of(after) > epoch);
-    assert_int_equal(kit.epoch, basis_of(after));
+    assert_true(basis_of(false, after) > epoch);
+    assert_int_equal(kit.epoch, basis_of(false, after));
     assert_true(after[2] >=
                 before[2]); /* Not as a node that was always alone, which knows of itself. */
     kit.count = 2;
