@@ -314,6 +314,9 @@ static int begin_shards(struct node_archive *archive)
         archive->said[i] = lsn;
         archiver_begin(&archive->archiver, i, lsn, node->shards[i].lsn);
         plane_archived(node->plane, i, 0, lsn);
+        if (!mark.based) { /* Who finds done what was done before this start is not told that it is archived. */
+            shard_archive_lost(node->shards[i].shard, node->shards[i].lsn);
+        }
     }
     return 0;
 }

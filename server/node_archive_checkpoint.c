@@ -87,7 +87,6 @@ static int base(struct node_archive *archive)
 
     side->vectors.size = 0;
     side->missing = 0;
-    side->lacks = false;
     for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
         rc = base_shard(archive, i);
     }
@@ -176,9 +175,7 @@ static int fill_last(struct node_archive *archive)
     int rc = check_tables(archive);
 
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
-        if (side->damaged[slot]) { /* What is not in the parts would be taken for ended. */
-            side->lacks = true;
-        } else {
+        if (!side->damaged[slot]) { /* Else what is not in the parts would be taken for ended. */
             rc = archive_writer_seen(&side->writer, (uint16_t)slot, vector);
         }
     }
@@ -300,10 +297,11 @@ static void on_made(struct checkpointer_port *port, uint64_t sequence)
 {
     struct node_archive *archive = archive_of(port);
     struct archive_side *side = &archive->side;
-    bool whole = side->bases && side->missing == 0 && !side->lacks && !side->checkpointer.wanted;
+    bool whole = side->bases && side->missing == 0 && !side->checkpointer.wanted;
 
-    for (uint32_t i = 0; i < archive->node->shard_count; i++) {
-        archive->based[i] = archive->based[i] || whole;
+    for (uint32_t i = 0; i < archive->node->shard_count && whole; i++) {
+        archive->based[i] = true;
+        plane_archive_based(archive->node->plane, i);
     }
     side->waited = 0;
     side->again_ms = side->missing == 0 ? 0 : now_ms() + AGAIN_MS;

@@ -35,7 +35,6 @@ struct archive_side {
     struct archive_writer writer;
     struct buffer vectors;    /* As plane_basis() has them, of all shards. */
     bool bases;               /* It is to have all slots of this node, as a base. */
-    bool lacks;               /* Some of these it has not, as something of them is damaged. */
     bool slots[SLOT_COUNT];   /* Those. */
     uint32_t missing;         /* Of the node, that had none... */
     uint32_t waited;          /* ... and so often it was waited for those. */

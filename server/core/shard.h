@@ -292,6 +292,10 @@ void shard_archived(struct shard *shard, uint64_t lsn, uint64_t now_us);
  * shard_archived() says so. */
 void shard_archive_lost(struct shard *shard, uint64_t lsn);
 
+/* What was lost of the log so far, and what there was before it, the archive has by now from elsewhere: who finds done what
+ * was done then is answered as ever. */
+void shard_archive_based(struct shard *shard);
+
 /* The LSN that the oldest write waits for to be archived; 0: none waits. */
 uint64_t shard_archive_wanted(const struct shard *shard);
 

@@ -114,6 +114,11 @@ void shard_archive_lost(struct shard *shard, uint64_t lsn)
     shard->stats.archive_waits = shard->archive.acks.count;
 }
 
+void shard_archive_based(struct shard *shard)
+{
+    shard->archive.lost_hlc = 0;
+}
+
 uint64_t shard_archive_wanted(const struct shard *shard)
 {
     const struct ack *first = acks_first(&shard->archive.acks);

@@ -29,22 +29,32 @@ void archive_gate_tell(struct archive_gate *gate, uint64_t lost, uint64_t lsn)
     if (lost != 0) {
         news->whole = news->lost == 0 ? news->archived : news->whole;
         news->lost = lost;
+        news->based = false;
     }
     news->archived = lsn;
+    atomic_fetch_add_explicit(&gate->told, 1, memory_order_release);
     pthread_mutex_unlock(&gate->lock);
-    atomic_store_explicit(&gate->archived, lsn, memory_order_release);
+}
+
+void archive_gate_based(struct archive_gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->news.based = true;
+    atomic_fetch_add_explicit(&gate->told, 1, memory_order_release);
+    pthread_mutex_unlock(&gate->lock);
 }
 
 bool archive_gate_news(struct archive_gate *gate, struct archive_news *news)
 {
-    if (atomic_load_explicit(&gate->archived, memory_order_acquire) == gate->released) {
+    if (atomic_load_explicit(&gate->told, memory_order_acquire) == gate->heard) {
         return false;
     }
     pthread_mutex_lock(&gate->lock);
     *news = gate->news;
     gate->news.lost = 0;
+    gate->news.based = false;
+    gate->heard = atomic_load_explicit(&gate->told, memory_order_relaxed);
     pthread_mutex_unlock(&gate->lock);
-    gate->released = news->archived;
     return true;
 }
 
@@ -82,6 +92,9 @@ uint64_t archive_gate_turn(struct shard_thread *thread)
             shard_archive_lost(thread->shard, news.lost);
         }
         shard_archived(thread->shard, news.archived, thread->now_us);
+        if (news.based) {
+            shard_archive_based(thread->shard);
+        }
     }
     if (shard_archive_wanted(thread->shard) == 0) {
         return UINT64_MAX;

@@ -21,17 +21,18 @@ struct shard_thread;
 struct archive_news {
     uint64_t whole;    /* All up to here is there... */
     uint64_t lost;     /* ... of what is behind it, up to here, some is not (0: of nothing)... */
-    uint64_t archived; /* ... and then all up to here is. */
+    uint64_t archived; /* ... and then all up to here is... */
+    bool based;        /* ... and what was lost came with a checkpoint. */
 };
 
 struct archive_gate {
     bool open;                                  /* There is an archive. */
     _Atomic uint64_t appended, durable, wanted; /* The shard's thread's: LSNs... */
-    _Atomic uint64_t asked;    /* ... and how many writes waited so far for log up to `wanted`. */
-    _Atomic uint64_t archived; /* Whoever archives: that there is news. */
-    pthread_mutex_t lock;      /* Of `news`. */
+    _Atomic uint64_t asked; /* ... and how many writes waited so far for log up to `wanted`. */
+    _Atomic uint64_t told;  /* Whoever archives: how often there was news. */
+    pthread_mutex_t lock;   /* Of `news`. */
     struct archive_news news;
-    uint64_t released; /* What the shard was told last of `archived`. */
+    uint64_t heard; /* How often the shard's thread looked at it. */
 };
 
 void archive_gate_init(struct archive_gate *gate);
@@ -39,6 +40,9 @@ void archive_gate_fini(struct archive_gate *gate);
 
 /* The archive has the log up to `lsn`, but for some of it at or below `lost`; 0: for none. Any thread, one at a time. */
 void archive_gate_tell(struct archive_gate *gate, uint64_t lost, uint64_t lsn);
+
+/* What was lost so far, and what the log never had, is in the archive by now. As archive_gate_tell(). */
+void archive_gate_based(struct archive_gate *gate);
 
 /* What was told since the last time. Returns false: nothing was. One thread, the shard's. */
 bool archive_gate_news(struct archive_gate *gate, struct archive_news *news);

@@ -211,6 +211,9 @@ void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach
  * `lost` is told that it is not there; 0: nothing is missing. Any thread, one at a time. */
 void plane_archived(struct plane *plane, uint32_t shard, uint64_t lost, uint64_t lsn);
 
+/* What this shard was told to be missing is in the archive by now: it came with a checkpoint. As plane_archived(). */
+void plane_archive_based(struct plane *plane, uint32_t shard);
+
 /* What a shard has of a key. */
 enum plane_record {
     PLANE_RECORD_NONE,

@@ -26,6 +26,14 @@ void plane_archived(struct plane *plane, uint32_t shard, uint64_t lost, uint64_t
     mailbox_wake(&thread->mailbox);
 }
 
+void plane_archive_based(struct plane *plane, uint32_t shard)
+{
+    struct shard_thread *thread = &plane->threads[shard];
+
+    archive_gate_based(&thread->archive);
+    mailbox_wake(&thread->mailbox);
+}
+
 static struct mail *records_mail(struct plane *plane, const struct buffer *keys)
 {
     struct mail *mail = mail_new(MAIL_RECORDS);

@@ -467,6 +467,34 @@ def test_checkpoint():
         check(second.keys == whole.keys | {"new", "newer"}, second.keys - whole.keys)
 
 
+def test_done_before_the_archive():
+    """Who tries again what was done before the archive was there is not told that the archive has it, until that has everything."""
+    fields = {1: b"old", 3: 1, 5: 3, 6: 77, 7: 1}
+    with Daemon() as daemon:
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            check(connection.call(WRITE, fields, b"\x01\x00\x05value")[0].get(3) == 3, "ack")
+        check(daemon.stop() == 0, "exit code")
+        cluster = re.search(r"^cluster=?\s*(\w{32})$", (daemon.data / "META").read_text(), re.MULTILINE).group(1)
+        # With another number of shards it lies in a checkpoint, and the archive takes only the log.
+        archive = make(daemon, "node.shards=3", "archive.flush=100ms")
+        in_place = archive.path / cluster / "checkpoint"
+        in_place.parent.mkdir(parents=True)
+        in_place.write_text("in its place")
+        daemon.start()
+        fields[5] = ARCHIVE
+        with Connection(daemon.native) as connection:
+            check(connection.put(b"new", b"1", ack=ARCHIVE).get(3) == ARCHIVE, "the log goes out")
+            head = connection.call(WRITE, fields, b"\x01\x00\x05value")[0]
+            check(head.get(1) == UNAVAILABLE and b"not known here" in head[2], head)
+            check(not status_of(daemon)["based"], status_of(daemon))
+            in_place.unlink()
+            wait_for("it is whole", lambda: status_of(daemon)["based"])
+            head = connection.call(WRITE, fields, b"\x01\x00\x05value")[0]
+            check(head.get(1, 0) == 0 and head.get(3) == ARCHIVE, head)
+        check(Checkpoint(archive).keys == {"old"}, "it is there")
+
+
 def test_another_place():
     """Where archive.url is another one than before, that archive gets what the node has, from its first name on; and so does
     the first one again, once the node is back there."""

@@ -213,7 +213,10 @@ static void port_made(struct checkpointer_port *port, uint64_t sequence)
     if (node->missing > 0) {
         checkpointer_want(&node->checkpointer);
     }
-    node->based = node->based || (node->bases && !node->checkpointer.wanted);
+    if (node->bases && !node->checkpointer.wanted) {
+        node->based = true;
+        shard_archive_based(node->copies->shard);
+    }
     node->archiver.moved = true; /* So that it is kept. */
     archive_oracle_based(node, node->side_lsn);
     sim_note(node->sim, "checkpoint", node->place, sequence, node->side_part);

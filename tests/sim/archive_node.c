@@ -411,6 +411,9 @@ void archive_node_start(struct archive_node *node)
     archive_checkpoint_init(
         node, actor_compare(node->mark.actor, self) == 0 ? node->mark.checkpoint_sequence + 1 : 1);
     shard_set_archive(node->copies->shard, end, ARCHIVE_SIM_WAIT_US);
+    if (!node->based) {
+        shard_archive_lost(node->copies->shard, end);
+    }
     node->runs = true;
     node->began_us = node->turn_us = node->harmed_us = node->sim->now_us;
     sim_after(node->sim, 0, node->place, "archive", turn, 0, 0);

@@ -188,6 +188,33 @@ static void test_done_and_lost(void **state)
     world_end();
 }
 
+/* Nor, after a start, who tries again what was done before it, where the archive lacks some of that: until it has it from a
+ * checkpoint. What is written now waits as ever. */
+static void test_done_before_a_base(void **state)
+{
+    (void)state;
+    begin(FLOOR);
+    struct request request = archived_put("a", "1");
+    request.client = 7;
+    request.sequence = 1;
+    assert_int_equal(world_run(request), STATUS_OK);
+    become(1);
+    shard_archive_lost(world.shard, FLOOR);
+    assert_int_equal(world_run(request), STATUS_UNAVAILABLE);
+    assert_non_null(strstr(world.answer.reply.text, "not known here"));
+    assert_int_equal(world_run(archived_put("b", "2")), STATUS_OK);
+    assert_true(world.answer.held);
+    shard_archived(world.shard, world.records[1].lsn, world.now_us);
+    assert_int_equal(world.released_level, ACK_ARCHIVE);
+    assert_int_equal(world_run(request), STATUS_UNAVAILABLE);
+    shard_archive_based(world.shard);
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(world.answer.reply.repeated);
+    assert_false(world.answer.held);
+    assert_int_equal(world.answer.reply.ack, ACK_ARCHIVE);
+    world_end();
+}
+
 static void test_log_fails(void **state)
 {
     (void)state;
@@ -227,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_lost),
         cmocka_unit_test(test_done_elsewhere),
         cmocka_unit_test(test_done_and_lost),
+        cmocka_unit_test(test_done_before_a_base),
         cmocka_unit_test(test_log_fails),
         cmocka_unit_test(test_policy),
     };
