@@ -51,8 +51,7 @@ static int base_shard(struct node_archive *archive, uint32_t shard)
     int rc = 0;
 
     while (basis.first_slot < SLOT_COUNT && rc == 0) {
-        bool ends = basis.first_slot + PLANE_BASIS_SLOTS >= SLOT_COUNT;
-        rc = plane_basis(archive->node->plane, shard, ends, &basis);
+        rc = plane_basis(archive->node->plane, shard, false, &basis);
         if (basis.first_slot == 0) {
             side->epochs[shard] = basis.epoch;
         }
@@ -63,7 +62,20 @@ static int base_shard(struct node_archive *archive, uint32_t shard)
         basis.first_slot += PLANE_BASIS_SLOTS;
     }
     side->vectors = basis.vectors;
+    return rc;
+}
+
+static int seal_shard(struct node_archive *archive, uint32_t shard)
+{
+    struct archive_side *side = &archive->side;
+    struct plane_basis basis = {.vectors = {.memory = &archive->node->memory}};
+
+    int rc = plane_basis(archive->node->plane, shard, true, &basis);
+    if (rc == 0 && (!basis.known || basis.epoch != side->epochs[shard])) {
+        rc = -EAGAIN;
+    }
     side->lsn[shard] = basis.lsn;
+    buffer_fini(&basis.vectors);
     return rc;
 }
 
@@ -103,6 +115,16 @@ static int base(struct node_archive *archive)
     side->shard = 0;
     side->next = (struct checkpoint_key){0};
     side->least_hlc = side->newest_hlc = 0;
+    return rc;
+}
+
+static int seal(struct node_archive *archive)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
+        rc = seal_shard(archive, i);
+    }
     return rc;
 }
 
@@ -211,7 +233,9 @@ void archive_side_work(struct node_archive *archive)
 {
     struct archive_side *side = &archive->side;
 
-    side->rc = side->job == ARCHIVE_SIDE_BASE ? base(archive) : fill(archive);
+    side->rc = side->job == ARCHIVE_SIDE_BASE   ? base(archive)
+               : side->job == ARCHIVE_SIDE_SEAL ? seal(archive)
+                                                : fill(archive);
 }
 
 /* ---- On the control thread: the checkpointer's port ---- */
@@ -231,6 +255,11 @@ static void on_base(struct checkpointer_port *port)
 
     archive->side.bases = !archive_is_based(archive);
     post(archive, ARCHIVE_SIDE_BASE);
+}
+
+static void on_seal(struct checkpointer_port *port)
+{
+    post(archive_of(port), ARCHIVE_SIDE_SEAL);
 }
 
 static bool on_covers(struct checkpointer_port *port)
@@ -317,7 +346,8 @@ void archive_side_init(struct node_archive *archive, uint64_t sequence)
 {
     struct archive_side *side = &archive->side;
 
-    side->port = (struct checkpointer_port){on_base, on_covers, on_fill, on_store, on_made};
+    side->port =
+        (struct checkpointer_port){on_base, on_seal, on_covers, on_fill, on_store, on_made};
     checkpointer_init(&side->checkpointer, &side->port, sequence);
     archive_writer_init(&side->writer, &archive->node->memory);
     side->vectors.memory = &archive->node->memory;
@@ -365,6 +395,8 @@ void archive_side_take(struct node_archive *archive)
     pthread_mutex_unlock(&archive->lock);
     if (job == ARCHIVE_SIDE_BASE) {
         checkpointer_based(&side->checkpointer, side->rc, now_ms());
+    } else if (job == ARCHIVE_SIDE_SEAL) {
+        checkpointer_sealed(&side->checkpointer, side->rc, now_ms());
     } else if (job == ARCHIVE_SIDE_FILL) {
         checkpointer_filled(&side->checkpointer, side->rc, side->more, now_ms());
     } else if (side->begin_rc != 0) {

@@ -14,7 +14,12 @@
 
 enum archive_job { ARCHIVE_JOB_NONE, ARCHIVE_JOB_BUILD, ARCHIVE_JOB_KEEP, ARCHIVE_JOB_END };
 
-enum archive_side_job { ARCHIVE_SIDE_NONE, ARCHIVE_SIDE_BASE, ARCHIVE_SIDE_FILL };
+enum archive_side_job {
+    ARCHIVE_SIDE_NONE,
+    ARCHIVE_SIDE_BASE,
+    ARCHIVE_SIDE_SEAL,
+    ARCHIVE_SIDE_FILL
+};
 
 /* Checkpoints for the archive (node_archive_checkpoint.c): beside the log, which comes first. */
 struct archive_side {

@@ -73,6 +73,17 @@ uint64_t checkpointer_step(struct checkpointer *checkpointer, uint64_t archived_
 void checkpointer_based(struct checkpointer *checkpointer, int rc, uint64_t now_ms)
 {
     assert(checkpointer->state == CHECKPOINTER_BASING);
+    if (rc != 0) {
+        give_up(checkpointer, now_ms);
+    } else {
+        checkpointer->state = CHECKPOINTER_SEALING;
+        checkpointer->port->seal(checkpointer->port);
+    }
+}
+
+void checkpointer_sealed(struct checkpointer *checkpointer, int rc, uint64_t now_ms)
+{
+    assert(checkpointer->state == CHECKPOINTER_SEALING);
     checkpointer->state = CHECKPOINTER_COVERING;
     if (rc != 0) {
         give_up(checkpointer, now_ms);

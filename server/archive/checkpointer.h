@@ -6,11 +6,11 @@
  * when the archive lacks something that no log object will bring (what was there before the archive was, a gap), and
  * when the log that is archived since the last one exceeds what reading all of that costs.
  *
- *   RESTING -> BASING -> COVERING -> FILLING <-> STORING -> ... -> FILLING (done) -> STORING -> RESTING
+ *   RESTING -> BASING -> SEALING -> COVERING -> FILLING <-> STORING -> ... -> FILLING (done) -> STORING -> RESTING
  *                 a failure, at any of these, of storing: PAUSING, then the same object; of another: RESTING
  *
- * First it is asked what the slots have seen (BASING); then the store's checkpoint has to have that (COVERING); then it is
- * read. What comes meanwhile makes it only newer than it says. Its last object says that it is whole; one that was cut
+ * First it is asked what the slots have seen (BASING), again and again until that is known, which keeps nothing else busy;
+ * then the log is brought into the store's checkpoint (SEALING), which has to have that (COVERING); then it is read. What comes meanwhile makes it only newer than it says. Its last object says that it is whole; one that was cut
  * short is nothing, and the next one has another number.
  *
  * Pure. Memory: the caller's. Threads: the caller's.
@@ -24,6 +24,8 @@
 struct checkpointer_port {
     /* Ask what the slots have seen: checkpointer_based(). */
     void (*base)(struct checkpointer_port *port);
+    /* It is known: have the log that tells of it brought into the store's checkpoint: checkpointer_sealed(). */
+    void (*seal)(struct checkpointer_port *port);
     /* Does the store's checkpoint have all of that? */
     bool (*covers)(struct checkpointer_port *port);
     /* Make the next part, or, `last`, the object that says how many there are: checkpointer_filled(). */
@@ -37,6 +39,7 @@ struct checkpointer_port {
 enum checkpointer_state {
     CHECKPOINTER_RESTING,
     CHECKPOINTER_BASING,
+    CHECKPOINTER_SEALING,
     CHECKPOINTER_COVERING,
     CHECKPOINTER_FILLING,
     CHECKPOINTER_STORING,
@@ -73,6 +76,7 @@ uint64_t checkpointer_step(struct checkpointer *checkpointer, uint64_t archived_
 
 /* How what was begun by the port ended. -EAGAIN: not now. */
 void checkpointer_based(struct checkpointer *checkpointer, int rc, uint64_t now_ms);
+void checkpointer_sealed(struct checkpointer *checkpointer, int rc, uint64_t now_ms);
 /* `more`: there will be another part. */
 void checkpointer_filled(struct checkpointer *checkpointer, int rc, bool more, uint64_t now_ms);
 void checkpointer_stored(struct checkpointer *checkpointer, int rc, uint64_t now_ms);

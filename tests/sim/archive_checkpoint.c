@@ -42,7 +42,6 @@ static void base(struct sim *sim, const struct sim_event *event)
             node->missing += rc != 0;
         }
     }
-    node->side_lsn = disk_of(node)->size;
     node->next_key = 0;
     node->least_hlc = node->newest_hlc = 0;
     checkpointer_based(&node->checkpointer, 0, archive_node_now_ms(node));
@@ -55,6 +54,22 @@ static void port_base(struct checkpointer_port *port)
 
     node->bases = !node->based;
     archive_node_job(node, "base", base);
+}
+
+/* What came meanwhile is in it as well. */
+static void seal(struct sim *sim, const struct sim_event *event)
+{
+    struct archive_node *node = node_at(sim, event->end);
+
+    copies_node_wakes(node->copies);
+    node->side_lsn = disk_of(node)->size;
+    checkpointer_sealed(&node->checkpointer, 0, archive_node_now_ms(node));
+    archive_node_turn(node);
+}
+
+static void port_seal(struct checkpointer_port *port)
+{
+    archive_node_job(OF(archive_node, side_port, port), "seal", seal);
 }
 
 static bool port_covers(struct checkpointer_port *port)
@@ -227,8 +242,8 @@ static void port_made(struct checkpointer_port *port, uint64_t sequence)
 
 void archive_checkpoint_init(struct archive_node *node, uint64_t sequence)
 {
-    node->side_port =
-        (struct checkpointer_port){port_base, port_covers, port_fill, port_store, port_made};
+    node->side_port = (struct checkpointer_port){port_base, port_seal,  port_covers,
+                                                 port_fill, port_store, port_made};
     checkpointer_init(&node->checkpointer, &node->side_port, sequence);
     archive_writer_init(&node->side_writer, &node->memory.memory);
     for (uint32_t key = 0; key < COPIES_KEYS; key++) {

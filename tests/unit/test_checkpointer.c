@@ -9,7 +9,7 @@ static struct world {
     struct checkpointer_port port;
     struct checkpointer checkpointer;
     uint64_t now_ms, archived;
-    uint32_t bases, fills, stores, made;
+    uint32_t bases, seals, fills, stores, made;
     uint64_t sequence; /* Of the last fill or store... */
     uint32_t part;
     bool last;
@@ -20,6 +20,12 @@ static void on_base(struct checkpointer_port *port)
 {
     (void)port;
     world.bases++;
+}
+
+static void on_seal(struct checkpointer_port *port)
+{
+    (void)port;
+    world.seals++;
 }
 
 static bool on_covers(struct checkpointer_port *port)
@@ -58,8 +64,8 @@ static void on_made(struct checkpointer_port *port, uint64_t sequence)
 
 static void begin(void)
 {
-    world =
-        (struct world){.port = {on_base, on_covers, on_fill, on_store, on_made}, .now_ms = 5000};
+    world = (struct world){.port = {on_base, on_seal, on_covers, on_fill, on_store, on_made},
+                           .now_ms = 5000};
     checkpointer_init(&world.checkpointer, &world.port, 3);
 }
 
@@ -79,12 +85,24 @@ static void stored(int rc)
     checkpointer_stored(&world.checkpointer, rc, world.now_ms);
 }
 
+/* It is known what was seen, and the log is sealed once. */
+static void based(void)
+{
+    uint32_t seals = world.seals;
+
+    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    assert_int_equal(world.seals, seals + 1);
+    step(100);
+    checkpointer_sealed(&world.checkpointer, 0, world.now_ms);
+    assert_int_equal(world.seals, seals + 1);
+}
+
 /* Up to where its parts are made. */
 static void base(void)
 {
     step(0);
     assert_int_equal(world.bases, 1);
-    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    based();
     world.covered = true;
     step(100);
     assert_int_equal(world.fills, 1);
@@ -99,7 +117,7 @@ static void test_whole(void **state)
     checkpointer_want(&world.checkpointer);
     step(0);
     assert_int_equal(world.bases, 1);
-    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    based();
     step(100);
     assert_int_equal(world.fills, 0); /* Not before the store's checkpoint has it. */
     world.covered = true;
@@ -143,6 +161,33 @@ static void test_due_by_log(void **state)
     assert_int_equal(world.bases, 2);
 }
 
+/* For as long as it is not known what was seen the log is left alone; nor is it read where it could not be sealed. */
+static void test_waits(void **state)
+{
+    (void)state;
+    begin();
+    checkpointer_want(&world.checkpointer);
+    world.covered = true;
+    for (uint32_t i = 1; i <= 20; i++) {
+        step(CHECKPOINTER_PAUSE_MS);
+        assert_int_equal(world.bases, i);
+        checkpointer_based(&world.checkpointer, -EAGAIN, world.now_ms);
+    }
+    assert_int_equal(world.seals, 0);
+    step(CHECKPOINTER_PAUSE_MS);
+    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    assert_int_equal(world.seals, 1);
+    step(CHECKPOINTER_PAUSE_MS);
+    assert_int_equal(world.fills, 0);
+    checkpointer_sealed(&world.checkpointer, -EAGAIN, world.now_ms);
+    step(CHECKPOINTER_PAUSE_MS);
+    assert_int_equal(world.fills, 0);
+    assert_int_equal(world.bases, 22); /* Anew. */
+    based();
+    step(100);
+    assert_int_equal(world.fills, 1);
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -154,7 +199,7 @@ static void test_failures(void **state)
     assert_int_equal(world.bases, 1);
     step(1);
     assert_int_equal(world.bases, 2);
-    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    based();
     world.covered = true;
     step(100);
     filled(0, true);
@@ -168,14 +213,14 @@ static void test_failures(void **state)
     filled(-EIO, false); /* It cannot be read: all of it anew, by another number. */
     step(CHECKPOINTER_PAUSE_MS);
     assert_int_equal(world.bases, 3);
-    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    based();
     step(100);
     assert_true(world.sequence == 4 && world.part == 0 && !world.last);
     filled(0, false);
     stored(-EEXIST); /* Of one that was cut short before a restart. */
     step(0);
     assert_int_equal(world.bases, 4);
-    checkpointer_based(&world.checkpointer, 0, world.now_ms);
+    based();
     step(100);
     assert_int_equal(world.sequence, 5);
     assert_int_equal(world.made, 0);
@@ -186,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_due_by_log),
+        cmocka_unit_test(test_waits),
         cmocka_unit_test(test_failures),
     };
 
