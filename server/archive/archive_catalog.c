@@ -470,9 +470,10 @@ static int remove_all(const struct removing *removing, const struct seen *cover)
     }
     for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
         const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
-        bool goes = checkpoint->whole
-                        ? checkpoint->newest_hlc <= removing->from_hlc && !checkpoint->needed
-                        : is_left_behind(catalog, i);
+        /* One that says that it is whole may be so, though its parts were not there yet when they were listed. */
+        bool said = checkpoint->whole || (checkpoint->done_size != 0 && checkpoint->rc == 0);
+        bool goes = !said || (checkpoint->newest_hlc <= removing->from_hlc && !checkpoint->needed);
+        goes = goes && (checkpoint->whole || is_left_behind(catalog, i));
         rc = goes ? remove_checkpoint(removing, checkpoint) : 0;
     }
     return rc;

@@ -18,7 +18,9 @@
  *   begin with, so that none of W's is needed which W does not need, and no log object either that W's cover. Logs go
  *   from an actor's first one on without a gap, so that a number that is missing between two that are there is a loss.
  *   Of a checkpoint `done` goes first: without it no part counts. What is left of one that never became whole goes
- *   once the same actor has a later one, or its node a later life.
+ *   once the same actor has a later one, or its node a later life; where it has a `done` for all that, no sooner than one that
+ *   is whole. A listing takes its time, so that one may have become whole behind it: whoever removes a part of one without
+ *   `done` looks first whether it is there now (archive_retention.h).
  *
  * No I/O: names come from a listing, and ends of objects (their index) through a port.
  *

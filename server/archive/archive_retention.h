@@ -2,7 +2,8 @@
  *
  * Which objects these are is the catalog's to know (archive_catalog.h). Any node may do it, several at a time, and
  * stop in the middle: each removal is right by itself, and what is removed already is as good as removed. What is
- * written meanwhile was not in the listing, and stays.
+ * written meanwhile was not in the listing, and stays; so does what was: parts of a checkpoint that was in the making
+ * when they were listed, and is whole by now.
  *
  * Memory: malloc(). Threads: the access'.
  */
