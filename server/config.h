@@ -102,6 +102,7 @@ struct config {
     uint32_t
         lines[CONFIG_KEY_COUNT];   /* Of the file, that set each key; 0: none, or --set over it. */
     char file[CONFIG_VALUE_BYTES]; /* As given to config_read_file(); empty: none. */
+    uint32_t weight;               /* node.weight, once config_finish() has found it. */
     uint32_t policy_count;
     struct config_policy policies[POLICIES_MAX];
     uint32_t user_count;

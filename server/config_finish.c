@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "archive_place.h"
 #include "config.h"
 #include "events.h"
@@ -40,6 +41,24 @@ __attribute__((format(printf, 3, 4))) static int found(struct finding *finding, 
     vsnprintf(finding->text, sizeof finding->text, format, arguments);
     va_end(arguments);
     return -EINVAL;
+}
+
+/* In numbers, also for who looks at what is in force. */
+static int find_weight(struct config *config, struct finding *finding)
+{
+    const char *text = config->node_weight;
+    uint64_t by_memory = config->memory_limit * 100 >> 30;
+
+    if (text[0] == '\0') {
+        by_memory = by_memory > 0 ? by_memory : 1;
+        config->weight =
+            by_memory < CONFIG_WEIGHT_MAX ? (uint32_t)by_memory : (uint32_t)CONFIG_WEIGHT_MAX;
+        snprintf(config->node_weight, sizeof config->node_weight, "%u", config->weight);
+    } else if (!address_number(text, text + strlen(text), CONFIG_WEIGHT_MAX, &config->weight)) {
+        return found(finding, config->lines[CONFIG_KEY_node_weight],
+                     "node.weight = %s: a number from 0 to %d", text, CONFIG_WEIGHT_MAX);
+    }
+    return 0;
 }
 
 static int check_ports(const struct config *config, struct finding *finding)
@@ -300,12 +319,11 @@ int config_finish(struct config *config, const struct config_machine *machine, c
     if (config->limits_connections == 0) {
         config->limits_connections = connections_for(machine->open_files);
     }
-    if (config->node_weight == 0) {
-        config->node_weight = config->memory_limit * 100 >> 30;
-        config->node_weight += config->node_weight == 0;
-    }
     config->storage_segment_size = segment_size_for(config);
-    int rc = check_ports(config, &finding);
+    int rc = find_weight(config, &finding);
+    if (rc == 0) {
+        rc = check_ports(config, &finding);
+    }
     if (rc == 0) {
         rc = check_sizes(config, &finding);
     }

@@ -16,7 +16,7 @@
 #define CONFIG_GIB        (1024 * CONFIG_MIB)
 #define CONFIG_TIB        (1024 * CONFIG_GIB)
 
-enum { CONFIG_TEXT_MAX = 1000 };
+enum { CONFIG_TEXT_MAX = 1000, CONFIG_WEIGHT_MAX = 1000000 };
 
 #define CONFIG_NODE_KEYS(X)                                                                        \
     X(node, name, TEXT, "", 0, 255,                                                                \
@@ -27,9 +27,11 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "Zone (rack, availability zone) of this node: the copies of a session are in different "     \
       "zones where there are several. Said when the node joins.")                                  \
     X(node, region, TEXT, "", 0, 255, "Region of this node. Said when the node joins.")            \
-    X(node, weight, NUMBER, "0", 0, 1000000,                                                       \
-      "Share of the sessions that this node takes, relative to the others. 0: the memory limit "   \
-      "in GiB times 100. Said when the node joins.")                                               \
+    X(node, weight, TEXT, "", 0, 7,                                                                \
+      "Share of the sessions that this node takes, relative to the others: a number up to "        \
+      "1000000. Empty: the memory limit in GiB times 100. 0: it joins without any, until "         \
+      "`belayctl node activate`. Said when the node joins; later it is the map's (`belayctl node " \
+      "weight`).")                                                                                 \
     X(node, shards, NUMBER, "0", 0, 255,                                                           \
       "Threads that serve sessions, each with its part of them. 0: one for each core that the "    \
       "process may use, as far as `memory.limit` has room for them. May change from start to "     \

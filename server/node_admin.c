@@ -473,6 +473,8 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         {"node-remove-force", on_remove_force},
         {"node-drain", node_admin_drain},
         {"node-drain-cancel", node_admin_drain_cancel},
+        {"node-weight", node_admin_weight},
+        {"node-activate", node_admin_activate},
         {"node-degrade", on_degrade},
         {"node-undegrade", on_undegrade},
         {"join-token", on_join_token},

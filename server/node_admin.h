@@ -7,6 +7,9 @@
  *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch}; to be
  *   node-remove-force NODE       asked again until `removed`; with force also where sessions are lost with it
  *   node-drain NODE              it gives its slots to others: {number name state slots removed epoch}; in the end it is left
+ *   node-weight MS WEIGHT NODE   it has another weight: at once (MS 0), or by and by in so much time; the same answer
+ *   node-activate MS WEIGHT NODE one step of bringing it in (weight 0: as before, or as the others); the same answer, to be asked
+ *                                again until it is active, with the weight where it is to be or on its way there
  *   node-drain-cancel NODE       it keeps what it still has, and gets its slots back
  *   join-token                   {token cluster addresses}
  *

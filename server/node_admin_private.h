@@ -42,5 +42,7 @@ bool node_admin_others_serve(const struct map *map, uint32_t number);
 
 void node_admin_drain(struct node *node, uint64_t token, const char *argument);
 void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argument);
+void node_admin_weight(struct node *node, uint64_t token, const char *argument);
+void node_admin_activate(struct node *node, uint64_t token, const char *argument);
 
 #endif

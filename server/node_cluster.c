@@ -248,7 +248,7 @@ static int create_host(struct node *node, const char *path, struct bytes seed, c
             {
                 .self = meta->actor,
                 .run = meta->run,
-                .weight = (uint32_t)config->node_weight,
+                .weight = config->weight,
                 .name = node_text(config->node_name),
                 .zone = node_text(config->node_zone),
                 .region = node_text(config->node_region),
@@ -281,6 +281,12 @@ static int open_host(struct node *node, struct buffer *beginning, char *message,
         snprintf(message, message_size, "%s: what the node was given when it joined: %s",
                  node->directory.path, strerror(-rc));
         return rc;
+    }
+    if (!node->directory.meta.begun && beginning->size == 0 && node->world.config->weight == 0) {
+        snprintf(message, message_size,
+                 "node.weight is 0, which is for a node that joins others (--join): the first of a "
+                 "cluster has all sessions");
+        return -EINVAL;
     }
     rc = create_host(node, path, buffer_bytes(beginning), message, message_size);
     const struct map *map = rc == 0 ? cluster_map(cluster_host_cluster(node->cluster)) : NULL;

@@ -111,7 +111,7 @@ static int encode(const struct node *node, struct buffer *body)
     const struct config *config = node->world.config;
     struct map_command add = {
         .type = MAP_ADD,
-        .weight = (uint32_t)config->node_weight,
+        .weight = config->weight,
         .name = node_text(config->node_name),
         .zone = node_text(config->node_zone),
         .region = node_text(config->node_region),

@@ -8,7 +8,7 @@
  *
  * Encoded (integers little-endian, varints as in bytes.h in their shortest form, a string is a varint and so many bytes):
  *
- *   1       MAP_VERSION
+ *   1       version: MAP_VERSION_RAMPS where a member has a ramp, else MAP_VERSION
  *   8       cluster id
  *   varint  epoch
  *   varint  replicas
@@ -19,6 +19,7 @@
  *     varint  cooldown_ms
  *     1       condition
  *     varint  weight
+ *     varint  ramp_ms, and where that is not 0 varint goal: with MAP_VERSION_RAMPS only
  *     string  name, zone, region
  *     place:  string host, 2 each ports native, cluster, peer, http, varint start, varint shards
  *   varint  policies; for each, in order of prefix:
@@ -50,11 +51,13 @@
 
 enum {
     MAP_VERSION = 1,
+    MAP_VERSION_RAMPS = 2,
     MAP_MEMBERS_MAX = PLACEMENT_MEMBERS_MAX,
     MAP_TEXT_BYTES_MAX = 255,
     MAP_SHARDS_MAX = 1024,
     MAP_NUMBER_MAX = INT32_MAX,
     MAP_COOLDOWN_MS_MAX = 24 * 3600 * 1000,
+    MAP_RAMP_MS_MAX = 24 * 3600 * 1000,
 };
 
 enum map_state {
@@ -84,6 +87,7 @@ struct map_place {
 struct map_member {
     uint32_t number; /* From 1 up; never given again. */
     uint32_t weight;
+    uint32_t goal, ramp_ms; /* Where the weight goes, in how much time (ramp.h); 0, 0: it stays. */
     enum map_state state, before_down; /* The second is 0 but for one that is down. */
     uint32_t cooldown_ms; /* Of the last time that it went down (verdict.h); 0: it never did. */
     uint8_t condition;    /* Why it is degraded: CONDITION bits (liveness.h); else 0. */

@@ -150,19 +150,60 @@ static int set_place(struct map_member *member, const struct map_place *new_plac
     return 0;
 }
 
+static void change_weight(struct map *map, struct placement_work *work, struct map_member *member,
+                          uint32_t weight)
+{
+    bool changes = weight != member->weight;
+
+    member->weight = weight;
+    if (changes && has_homes(member)) {
+        place(map, work);
+    }
+}
+
 static int set_weight(struct map *map, struct placement_work *work, struct map_member *member,
                       uint32_t weight)
 {
     if (weight > PLACEMENT_WEIGHT_MAX) {
         return -EINVAL;
     }
-    if (weight == member->weight) {
+    if (weight == member->weight && member->ramp_ms == 0) {
         return -EALREADY;
     }
-    member->weight = weight;
-    if (has_homes(member)) {
-        place(map, work);
+    member->goal = member->ramp_ms = 0;
+    change_weight(map, work, member, weight);
+    return 0;
+}
+
+static int begin_ramp(struct map_member *member, const struct map_command *command)
+{
+    bool there = command->goal == member->weight;
+
+    if (command->goal > PLACEMENT_WEIGHT_MAX || command->ramp_ms == 0 ||
+        command->ramp_ms > MAP_RAMP_MS_MAX) {
+        return -EINVAL;
     }
+    if (there && member->ramp_ms == 0) {
+        return -EALREADY;
+    }
+    member->goal = there ? 0 : command->goal;
+    member->ramp_ms = there ? 0 : command->ramp_ms;
+    return 0;
+}
+
+static int step_ramp(struct map *map, struct placement_work *work, struct map_member *member,
+                     const struct map_command *command)
+{
+    if (command->weight > PLACEMENT_WEIGHT_MAX ||
+        (command->ramp_ms == 0 && command->weight != command->goal)) {
+        return -EINVAL;
+    }
+    if (command->goal != member->goal || command->ramp_ms >= member->ramp_ms) {
+        return -ESTALE;
+    }
+    member->ramp_ms = command->ramp_ms;
+    member->goal = command->ramp_ms == 0 ? 0 : member->goal;
+    change_weight(map, work, member, command->weight);
     return 0;
 }
 
@@ -408,7 +449,8 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
     struct map_member *member = map_member(map, command->number);
     bool of_member = command->type == MAP_PLACE || command->type == MAP_WEIGHT ||
                      command->type == MAP_STATE || command->type == MAP_REMOVE ||
-                     command->type == MAP_CONDITION;
+                     command->type == MAP_CONDITION || command->type == MAP_RAMP ||
+                     command->type == MAP_RAMP_STEP;
 
     if (of_member && member == NULL) {
         return -ENOENT;
@@ -430,6 +472,10 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
         return remove_policy(map, &command->policy);
     case MAP_REPLICAS:
         return set_replicas(map, work, command->replicas);
+    case MAP_RAMP:
+        return begin_ramp(member, command);
+    case MAP_RAMP_STEP:
+        return step_ramp(map, work, member, command);
     case MAP_SETTLE:
         return settle(map, command->runs);
     case MAP_CONDITION:

@@ -94,15 +94,23 @@ static void put_add(const struct map_command *command, struct buffer *to)
     map_put_place(to, &command->place);
 }
 
+static uint8_t version_of(const struct map_command *command)
+{
+    if (command->type == MAP_RAMP || command->type == MAP_RAMP_STEP) {
+        return MAP_COMMAND_VERSION_RAMPS;
+    }
+    return command->type == MAP_SETTLE && run_count(command->runs) > 1 ? MAP_COMMAND_VERSION_RUNS
+                                                                       : MAP_COMMAND_VERSION_FIRST;
+}
+
 int map_command_encode(const struct map_command *command, struct buffer *to)
 {
-    bool many = command->type == MAP_SETTLE && run_count(command->runs) > 1;
     int rc = buffer_reserve(to, COMMAND_BYTES_MAX + command->runs.size);
 
     if (rc != 0) {
         return rc;
     }
-    map_put_u8(to, many ? MAP_COMMAND_VERSION : MAP_COMMAND_VERSION_FIRST);
+    map_put_u8(to, version_of(command));
     map_put_u8(to, (uint8_t)command->type);
     switch (command->type) {
     case MAP_ADD:
@@ -137,6 +145,17 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
     case MAP_REPLICAS:
         map_put_varint(to, command->replicas);
         break;
+    case MAP_RAMP:
+        map_put_varint(to, command->number);
+        map_put_varint(to, command->goal);
+        map_put_varint(to, command->ramp_ms);
+        break;
+    case MAP_RAMP_STEP:
+        map_put_varint(to, command->number);
+        map_put_varint(to, command->goal);
+        map_put_varint(to, command->weight);
+        map_put_varint(to, command->ramp_ms);
+        break;
     case MAP_SETTLE:
         put_runs(command->runs, to);
         break;
@@ -147,7 +166,7 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
 /* ---- Reading ---- */
 
 /* All that is left, once it was looked at. */
-static void read_runs(struct reader *from, uint8_t version, struct map_command *command)
+static void read_runs(struct reader *from, struct map_command *command)
 {
     uint32_t end = 0, count = 0;
     struct map_run run;
@@ -156,8 +175,7 @@ static void read_runs(struct reader *from, uint8_t version, struct map_command *
     while (map_run_read(from, &end, &run)) {
         count++;
     }
-    bool good = version == MAP_COMMAND_VERSION_FIRST ? count == 1 : count > 1;
-    from->bad = from->bad || !good || command->runs.size > MAP_RUNS_BYTES_MAX;
+    from->bad = from->bad || count == 0 || command->runs.size > MAP_RUNS_BYTES_MAX;
 }
 
 static void read_add(struct reader *from, struct map_command *command)
@@ -171,7 +189,17 @@ static void read_add(struct reader *from, struct map_command *command)
     from->bad = from->bad || command->name.size == 0;
 }
 
-static void read_body(struct reader *from, uint8_t version, struct map_command *command)
+static void read_ramp(struct reader *from, struct map_command *command)
+{
+    command->number = map_read_number(from, MAP_NUMBER_MAX);
+    command->goal = map_read_number(from, PLACEMENT_WEIGHT_MAX);
+    if (command->type == MAP_RAMP_STEP) {
+        command->weight = map_read_number(from, PLACEMENT_WEIGHT_MAX);
+    }
+    command->ramp_ms = map_read_number(from, MAP_RAMP_MS_MAX);
+}
+
+static void read_body(struct reader *from, struct map_command *command)
 {
     switch (command->type) {
     case MAP_ADD:
@@ -209,8 +237,12 @@ static void read_body(struct reader *from, uint8_t version, struct map_command *
         command->replicas = map_read_number(from, PLACEMENT_REPLICAS_MAX);
         from->bad = from->bad || command->replicas == 0;
         return;
+    case MAP_RAMP:
+    case MAP_RAMP_STEP:
+        read_ramp(from, command);
+        return;
     case MAP_SETTLE:
-        read_runs(from, version, command);
+        read_runs(from, command);
         return;
     }
     from->bad = true;
@@ -227,8 +259,7 @@ int map_command_decode(struct bytes from, struct map_command *command)
     }
     uint8_t version = read_u8(&reader);
     command->type = (enum map_command_type)read_u8(&reader);
-    read_body(&reader, version, command);
-    reader.bad =
-        reader.bad || (version != MAP_COMMAND_VERSION_FIRST && command->type != MAP_SETTLE);
+    read_body(&reader, command);
+    reader.bad = reader.bad || version != version_of(command);
     return reader_done(&reader) ? 0 : -EBADMSG;
 }

@@ -12,11 +12,13 @@
  *   POLICY_REMOVE  string prefix
  *   REPLICAS     varint replicas
  *   CONDITION    varint number, 1 condition
+ *   RAMP         varint number, varint goal (a weight), varint ramp_ms
+ *   RAMP_STEP    varint number, varint goal, varint weight, varint ramp_ms (left after it)
  *   SETTLE       runs up to the end, at least one: varint slots between the end of the run before (of the first: slot 0)
  *                and this one, varint slots, 1 nodes, varint number of each
  *
- * The version is 1, but 2 for a SETTLE of several runs, which version 1 did not have: so nodes that do not know it say
- * so.
+ * The version is 1, but 2 for a SETTLE of several runs, and 3 for RAMP and RAMP_STEP, which those before did not have: so
+ * nodes that do not know them say so.
  *
  * Memory: a command is plain data, but for the runs of a SETTLE, which are somebody else's bytes: the decoder's input, or
  * what map_run_put() wrote. Threads: any.
@@ -27,8 +29,10 @@
 #include "map.h"
 
 enum {
-    MAP_COMMAND_VERSION = 2,
     MAP_COMMAND_VERSION_FIRST = 1,
+    MAP_COMMAND_VERSION_RUNS = 2,
+    MAP_COMMAND_VERSION_RAMPS = 3,
+    MAP_COMMAND_VERSION = MAP_COMMAND_VERSION_RAMPS, /* The newest. */
     /* Of a SETTLE's runs: with 5 replicas and numbers below 256 each slot may be a run. */
     MAP_RUNS_BYTES_MAX = 256 * 1024,
 };
@@ -44,12 +48,15 @@ enum map_command_type {
     MAP_REPLICAS,
     MAP_SETTLE,
     MAP_CONDITION,
+    MAP_RAMP,
+    MAP_RAMP_STEP,
 };
 
 struct map_command {
     enum map_command_type type;
-    uint32_t number; /* ADD, PLACE, WEIGHT, STATE, REMOVE, CONDITION. */
-    uint32_t weight; /* ADD, WEIGHT. */
+    uint32_t number;        /* ADD, PLACE, WEIGHT, STATE, REMOVE, CONDITION, RAMP, RAMP_STEP. */
+    uint32_t weight;        /* ADD, WEIGHT, RAMP_STEP. */
+    uint32_t goal, ramp_ms; /* RAMP, RAMP_STEP. */
     uint32_t replicas;
     enum map_state state;
     uint32_t cooldown_ms;               /* STATE: to DOWN, else 0. */
@@ -88,8 +95,10 @@ int map_command_decode(struct bytes from, struct map_command *command);
  *   -E2BIG     ADD, POLICY_SET: there are as many as there may be
  *   -EPERM     STATE, CONDITION: not from its present state
  *   -EBUSY     REMOVE of one that is neither down, left nor joining; LEFT while it still owns slots
- *   -ESTALE    SETTLE: of no run these are the targets of all its slots (any more), unless it is so already
+ *   -ESTALE    RAMP_STEP: that ramp is over, or further; SETTLE: of no run these are the targets of all its slots (any more), unless it is so already
  *
+ * RAMP: from here on the weight is to go to the goal in so much time, which RAMP_STEPs of the leader do (ramp.h), the last one
+ * with 0 left; WEIGHT ends it. A ramp waits while the member is not to hold slots.
  * SETTLE: each run counts by itself, and is passed over where these are not the targets of all its slots.
  * ADD: the member is JOINING. STATE: JOINING to ACTIVE or LEFT; ACTIVE and DEGRADED to each other and to DRAINING;
  * DRAINING to ACTIVE or LEFT; LEFT to JOINING; each but LEFT to DOWN, and from there to what it was before, or where that

@@ -79,13 +79,30 @@ static void put_owners(const struct map *map, struct buffer *to)
     }
 }
 
-static void put_member(const struct map_member *member, uint32_t number_before, struct buffer *to)
+static bool has_ramps(const struct map *map)
+{
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].ramp_ms != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_member(const struct map_member *member, uint32_t number_before, bool ramps,
+                       struct buffer *to)
 {
     map_put_varint(to, member->number - number_before);
     map_put_u8(to, (uint8_t)(member->state | member->before_down << 4));
     map_put_varint(to, member->cooldown_ms);
     map_put_u8(to, member->condition);
     map_put_varint(to, member->weight);
+    if (ramps) {
+        map_put_varint(to, member->ramp_ms);
+    }
+    if (member->ramp_ms != 0) {
+        map_put_varint(to, member->goal);
+    }
     map_put_string(to, map_text_bytes(&member->name));
     map_put_string(to, map_text_bytes(&member->zone));
     map_put_string(to, map_text_bytes(&member->region));
@@ -94,6 +111,7 @@ static void put_member(const struct map_member *member, uint32_t number_before, 
 
 int map_encode(const struct map *map, struct buffer *to)
 {
+    const bool ramps = has_ramps(map);
     size_t begin = to->size;
     int rc = buffer_reserve(to, FIRST_BYTES_MAX + map->member_count * MAP_MEMBER_BYTES_MAX +
                                     map->policy_count * MAP_POLICY_BYTES_MAX +
@@ -102,7 +120,7 @@ int map_encode(const struct map *map, struct buffer *to)
     if (rc != 0) {
         return rc;
     }
-    map_put_u8(to, MAP_VERSION);
+    map_put_u8(to, ramps ? MAP_VERSION_RAMPS : MAP_VERSION);
     store_u64(to->data + to->size, map->cluster);
     to->size += 8;
     map_put_varint(to, map->epoch);
@@ -110,7 +128,7 @@ int map_encode(const struct map *map, struct buffer *to)
     map_put_varint(to, map->number_last);
     map_put_varint(to, map->member_count);
     for (uint32_t i = 0; i < map->member_count; i++) {
-        put_member(&map->members[i], i == 0 ? 0 : map->members[i - 1].number, to);
+        put_member(&map->members[i], i == 0 ? 0 : map->members[i - 1].number, ramps, to);
     }
     map_put_varint(to, map->policy_count);
     for (uint32_t i = 0; i < map->policy_count; i++) {
@@ -139,7 +157,7 @@ static bool state_good(const struct map_member *member)
 }
 
 static bool read_member(struct reader *from, uint32_t number_before, uint32_t number_last,
-                        struct map_member *member)
+                        bool ramps, struct map_member *member)
 {
     uint32_t step = map_read_number(from, number_last - number_before);
     uint8_t state = read_u8(from);
@@ -150,6 +168,8 @@ static bool read_member(struct reader *from, uint32_t number_before, uint32_t nu
     member->cooldown_ms = map_read_number(from, MAP_COOLDOWN_MS_MAX);
     member->condition = read_u8(from);
     member->weight = map_read_number(from, PLACEMENT_WEIGHT_MAX);
+    member->ramp_ms = ramps ? map_read_number(from, MAP_RAMP_MS_MAX) : 0;
+    member->goal = member->ramp_ms != 0 ? map_read_number(from, PLACEMENT_WEIGHT_MAX) : 0;
     map_read_text(from, &member->name);
     map_read_text(from, &member->zone);
     map_read_text(from, &member->region);
@@ -157,20 +177,20 @@ static bool read_member(struct reader *from, uint32_t number_before, uint32_t nu
     return !from->bad && step > 0 && member->name.size > 0 && state_good(member);
 }
 
-static bool read_members(struct reader *from, struct map *map)
+static bool read_members(struct reader *from, bool ramps, struct map *map)
 {
     uint32_t count = map_read_number(from, MAP_MEMBERS_MAX), before = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         struct map_member *member = &map->members[i];
-        if (!read_member(from, before, map->number_last, member) ||
+        if (!read_member(from, before, map->number_last, ramps, member) ||
             map_member_named(map, map_text_bytes(&member->name)) != NULL) {
             return false;
         }
         before = member->number;
         map->member_count++;
     }
-    return true;
+    return ramps == has_ramps(map);
 }
 
 static bool read_policies(struct reader *from, struct map *map)
@@ -258,7 +278,7 @@ int map_decode(struct bytes from, struct map *map)
     struct reader reader = reader_of(from);
 
     memset(map, 0, sizeof *map);
-    if (from.size > 0 && from.data[0] != MAP_VERSION) {
+    if (from.size > 0 && from.data[0] != MAP_VERSION && from.data[0] != MAP_VERSION_RAMPS) {
         return -EPROTONOSUPPORT;
     }
     if (from.size < 9 + CRC_BYTES || load_u32(from.data + from.size - CRC_BYTES) !=
@@ -266,12 +286,12 @@ int map_decode(struct bytes from, struct map *map)
         return -EBADMSG;
     }
     reader.end -= CRC_BYTES;
-    (void)read_u8(&reader);
+    const bool ramps = read_u8(&reader) == MAP_VERSION_RAMPS;
     map->cluster = read_u64(&reader);
     map->epoch = read_varint(&reader);
     map->replicas = map_read_number(&reader, PLACEMENT_REPLICAS_MAX);
     map->number_last = map_read_number(&reader, MAP_NUMBER_MAX);
-    bool good = map->epoch > 0 && map->replicas > 0 && read_members(&reader, map) &&
+    bool good = map->epoch > 0 && map->replicas > 0 && read_members(&reader, ramps, map) &&
                 read_policies(&reader, map) && read_homes(&reader, map) &&
                 read_owners(&reader, map);
     return good && reader_done(&reader) ? 0 : -EBADMSG;

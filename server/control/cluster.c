@@ -302,6 +302,7 @@ void cluster_tick(struct cluster *cluster, uint64_t now_ms)
     cluster_follow_up(cluster);
     cluster_liveness_tick(cluster);
     cluster_members_tick(cluster);
+    cluster_ramp_tick(cluster);
     cluster_settle_tick(cluster);
     cluster_proposals_tick(cluster);
     cluster_follow_up(cluster);

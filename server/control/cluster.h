@@ -16,6 +16,7 @@
  *   cluster_liveness.c   heartbeats and reports, the verdict at the leader
  *   cluster_members.c    the leader: who follows Raft, who votes, who becomes active; this node's own place
  *   cluster_map.c        maps to the outside, and from other nodes
+ *   cluster_ramp.c       the leader: weights that change by and by
  *   cluster_settle.c     slots that are level with their targets
  *   cluster_report.c     figures
  *

@@ -40,6 +40,13 @@ struct cluster_down {
     uint64_t since_ms;
 };
 
+/* A ramp as the map has it, and how much time has gone since then, as this leader has seen. */
+struct cluster_ramp {
+    uint32_t node, goal, left_ms, gone_ms;
+    uint64_t looked_ms;
+    uint64_t proposal; /* Of its next step; 0: none. */
+};
+
 struct cluster {
     struct cluster_options options;
     uint64_t now_ms;
@@ -94,6 +101,9 @@ struct cluster {
     uint64_t settle_due_ms, settle_latest_ms;
     uint64_t settle_number; /* Of that proposal. */
     struct buffer runs;
+
+    uint32_t ramp_count;
+    struct cluster_ramp ramps[MAP_MEMBERS_MAX];
 
     uint64_t elections, snapshots, proposed, proposals_failed, maps_published, maps_pulled,
         frames_bad;
@@ -176,5 +186,9 @@ void cluster_map_came(struct cluster *cluster, struct bytes body);
 /* ---- cluster_settle.c ---- */
 
 void cluster_settle_tick(struct cluster *cluster);
+
+/* ---- cluster_ramp.c ---- */
+
+void cluster_ramp_tick(struct cluster *cluster);
 
 #endif

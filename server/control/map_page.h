@@ -1,18 +1,18 @@
 /* The cluster's map as JSON documents for belayctl: the keys are an interface, and new ones are only ever added.
  *
  *   nodes   cluster epoch replicas leader self      the last three are numbers of nodes; leader 0: nobody now
- *           nodes [{number name state zone region weight host native cluster peer http start shards
+ *           nodes [{number name state zone region weight weight_to ramp_ms host native cluster peer http start shards
  *                   slots_primary slots_copy slots_coming link records_behind bytes_behind behind_ms}]
  *   ring    epoch replicas
  *           runs [{first last owners targets}]      slots that are held alike; lists of names, the primary first
  *           nodes [{number name zone state}]
  *   slot    slot epoch
  *           owners [{number name rank state link}]  targets, homes: the same
- *   step    number name state slots removed epoch   a node on its way out of the cluster; slots are those it owns
+ *   step    number name state slots weight weight_to ramp_ms removed epoch   a node that is changed; slots are those it owns
  *
  * A state is joining, active, degraded, draining, down or left. `native` and the other three are ADDR:PORT. slots_copy
  * are slots of which the node is an owner but not the primary, slots_coming those that it is to own and does not yet.
- * A link is self, up or down, as the node that answers sees it; behind is what that one has sent there and has not been
+ * weight_to is where the weight goes in ramp_ms more, or is. A link is self, up or down, as the node that answers sees it; behind is what that one has sent there and has not been
  * told to have arrived.
  *
  * Memory: documents for free(). Threads: the caller's.

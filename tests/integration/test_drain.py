@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cases import run_cases
 from cluster import Cluster
-from daemon import SLOWNESS, check, program, wait_for
+from daemon import SLOWNESS, Daemon, check, program, wait_for
 from load import Load, audit
 from test_belayctl import manual_keys
 
@@ -130,6 +130,62 @@ def test_cancel():
             check(node.run("belay-bench", "check", "--sessions", 3000, "--prefix", "f:") ==
                   "present=3000 lost=0 wrong=0\n", "sessions")
         check(owns(drained, "n2") > 6000, "it has no slots again")
+
+
+def test_weights():
+    """A node is kept ready without any slots, and brought in by and by; its weight goes on to change, and it has left and comes
+    back."""
+    with Cluster(2) as cluster:
+        cluster.start()
+        first = cluster[0]
+        first.run("belay-bench", "fill", "--sessions", 2000, "--prefix", "f:")
+        ready = cluster.add("n3")
+        ready.set("node.weight", 0)
+        cluster.restart(ready)
+        wait_for("it is in", lambda: cluster.states(first).get("n3") == "active")
+        cluster.await_settled()
+        check(owns(first, "n3") == 0, "it has slots")
+        begun = first.ask("node", "activate", "n3", "--over", "4s")
+        goal = row(first, "n1")["weight"]
+        check(begun["weight_to"] == goal and 0 < begun["ramp_ms"] <= 4000, begun)
+        check(set(begun) == manual_keys()["node weight, node activate, node degrade, node undegrade"], begun)
+        check(f"n3 goes to weight {goal} in " in ready.run("belayctl", "node", "list"), "node list")
+        seen = set()
+
+        def is_there():
+            found = row(ready, "n3")
+            seen.add(found["weight"])
+            return found["ramp_ms"] == 0 and found["weight"] == goal
+
+        wait_for("it has its weight", is_there)
+        check(len(seen) > 2, seen)
+        cluster.await_settled()
+        check(owns(first, "n3") > 8000, "its share")
+        said = first.run("belayctl", "node", "weight", "n3", 1)
+        check(said == "n3 is active, weight 1\n", said)
+        cluster.await_settled()
+        check(owns(first, "n3") < 1000, "it has still its share")
+        first.run("belayctl", "node", "drain", "n3", "--wait")
+        said = first.run("belayctl", "node", "activate", "n3", "--weight", goal, "--over", "2s")
+        check(f"n3 is active, weight 0, on its way to {goal} in " in said, said)
+        wait_for("it has its weight", is_there)
+        cluster.await_settled()
+        for node in cluster:
+            check(node.run("belay-bench", "check", "--sessions", 2000, "--prefix", "f:") ==
+                  "present=2000 lost=0 wrong=0\n", "sessions")
+        for words in (("weight", "n3", "x"), ("weight", "n3", -1), ("weight", "n3", 1000001), ("activate", "n3", "--weight", 0),
+                      ("weight", "n3", 5, "--over", "25h")):
+            failing(first, "node", *map(str, words), expect=2)
+        check("there is no such node" in failing(first, "node", "weight", "n9", "5"), "unknown")
+        for name in ("n2", "n3"):
+            first.run("belayctl", "node", "weight", name, 0)
+        check("no other node could take" in failing(first, "node", "weight", "n1", "0"), "the last one")
+
+
+def test_first_with_nothing():
+    with Daemon(settings=["node.weight=0"]) as daemon:
+        daemon.launch()
+        check(daemon.wait() == 1 and "which is for a node that joins" in daemon.log(), daemon.log())
 
 
 if __name__ == "__main__":

@@ -460,6 +460,38 @@ static void test_dies_drained(void **state)
     KIT_UNTIL(kit_is(drained, drained, MAP_LEFT) && kit_agree());
 }
 
+/* ---- Ramps ---- */
+
+/* A weight goes to another one step by step, whoever leads; time without a leader is added. */
+static void test_ramp(void **state)
+{
+    (void)state;
+    kit_form(3);
+    level_all();
+    uint32_t leader = kit_leader(), ramped = 1 + leader % 3, other = 1 + ramped % 3;
+    const struct map_command begin = {
+        .type = MAP_RAMP, .number = ramped, .goal = 2400, .ramp_ms = 20000};
+    uint64_t begin_ms = kit.now_ms;
+    uint32_t weight = 800, steps = 0;
+    assert_int_equal(kit_decide(other, &begin), 0);
+    while (kit.now_ms - begin_ms < 8000) {
+        kit_run(KIT_STEP_MS);
+        uint32_t now = kit_member(other, ramped)->weight;
+        assert_true(now >= weight && now < 2400);
+        steps += now > weight;
+        weight = now;
+    }
+    assert_in_range(steps, 6, 8);
+    kit_kill(leader);
+    KIT_UNTIL(kit_is(other, leader, MAP_DOWN));
+    KIT_UNTIL(kit_member(other, ramped)->ramp_ms == 0);
+    assert_int_equal(kit_member(other, ramped)->weight, 2400);
+    assert_in_range(kit.now_ms - begin_ms, 20000, 30000);
+    kit_restart(leader);
+    KIT_UNTIL(kit_all_are(3, MAP_ACTIVE) && kit_agree());
+    kit_check_equal();
+}
+
 /* ---- Conditions ---- */
 
 static void test_condition(void **state)
@@ -630,6 +662,7 @@ int main(void)
         CASE(test_shrinks),
         CASE(test_drained),
         CASE(test_dies_drained),
+        CASE(test_ramp),
         CASE(test_condition),
         CASE(test_pulled),
         CASE(test_settle),

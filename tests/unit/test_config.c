@@ -39,7 +39,8 @@ static void test_defaults(void **state)
     assert_string_equal(config.node_name, "host1");
     assert_int_equal(config.node_shards, 4);
     assert_int_equal(config.memory_limit, UINT64_C(6) << 30);
-    assert_int_equal(config.node_weight, 600);
+    assert_int_equal(config.weight, 600);
+    assert_string_equal(config.node_weight, "600");
     assert_int_equal(config.limits_connections, 20000 - 512);
     assert_string_equal(config.listen_address, "127.0.0.1");
     assert_int_equal(config.listen_port, 7400);

@@ -580,6 +580,66 @@ static void test_conditions(void **state)
     assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EBADMSG);
 }
 
+/* A ramp is in the map, and so are its steps; whoever changes the weight otherwise ends it. */
+static void test_ramp(void **state)
+{
+    const struct map_command begin = {
+        .type = MAP_RAMP, .number = 1, .goal = 1600, .ramp_ms = 30000};
+    struct map_command step = {
+        .type = MAP_RAMP_STEP, .number = 1, .goal = 1600, .weight = 1000, .ramp_ms = 20000};
+    static const uint8_t golden[] = {3, 11, 1, 0xc0, 12, 0xb0, 0xea, 1};
+    static const uint8_t golden_step[] = {3, 12, 1, 0xc0, 12, 0xe8, 7, 0xa0, 0x9c, 1};
+    struct map_command wrong = begin;
+
+    (void)state;
+    make_three();
+    encoded.size = 0;
+    assert_int_equal(map_encode(&map, &encoded), 0);
+    assert_int_equal(encoded.data[0], MAP_VERSION);
+    assert_int_equal(apply(&step), -ESTALE);
+    assert_int_equal(apply(&begin), 0);
+    const struct map_member *member = map_member(&map, 1);
+    assert_int_equal(member->weight, 800);
+    assert_int_equal(member->goal, 1600);
+    check_round_trip();
+    assert_int_equal(encoded.data[0], MAP_VERSION_RAMPS);
+    assert_int_equal(apply(&step), 0);
+    assert_int_equal(member->weight, 1000);
+    assert_int_equal(member->ramp_ms, 20000);
+    assert_int_equal(apply(&step), -ESTALE);
+    step.goal = 1500;
+    step.ramp_ms = 10000;
+    assert_int_equal(apply(&step), -ESTALE);
+    step.goal = 1600;
+    step.ramp_ms = 0;
+    assert_int_equal(apply(&step), -EINVAL); /* The last one ends there. */
+    step.weight = 1600;
+    assert_int_equal(apply(&step), 0);
+    assert_int_equal(member->ramp_ms + member->goal, 0);
+    assert_int_equal(apply(&begin), -EALREADY);
+    assert_int_equal(apply(&step), -ESTALE);
+    check_round_trip();
+    assert_int_equal(encoded.data[0], MAP_VERSION);
+    wrong.goal = 0;
+    assert_int_equal(apply(&wrong), 0);
+    assert_int_equal(set_weight(1, 1600), 0); /* It stays where it is. */
+    assert_int_equal(member->ramp_ms + member->goal, 0);
+    wrong.ramp_ms = 0;
+    assert_int_equal(apply(&wrong), -EINVAL);
+    wrong.ramp_ms = MAP_RAMP_MS_MAX + 1;
+    assert_int_equal(map_apply(&map, &work, &wrong), -EINVAL);
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&begin, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), bytes_of(golden, sizeof golden));
+    step.weight = 1000;
+    step.ramp_ms = 20000;
+    encoded.size = 0;
+    assert_int_equal(map_command_encode(&step, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), bytes_of(golden_step, sizeof golden_step));
+    encoded.data[0] = 1;
+    assert_int_equal(map_command_decode(buffer_bytes(&encoded), &step), -EBADMSG);
+}
+
 /* What the format says, byte by byte, but for the checksum. */
 static void assert_golden(struct bytes bytes, const char *hex)
 {
@@ -753,7 +813,7 @@ static void test_bad_bytes(void **state)
         assert_int_equal(map_decode(bytes_of(encoded.data, size), &decoded), -EBADMSG);
     }
     assert_int_equal(map_decode(bytes_of(NULL, 0), &decoded), -EBADMSG);
-    encoded.data[0] = MAP_VERSION + 1;
+    encoded.data[0] = MAP_VERSION_RAMPS + 1;
     assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EPROTONOSUPPORT);
 }
 
@@ -771,7 +831,7 @@ static void test_bad_commands(void **state)
     assert_int_equal(buffer_append(&encoded, bytes_of("", 1)), 0);
     assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), -EBADMSG);
     assert_int_equal(map_command_decode(bytes_of("\1\77", 2), &read), -EBADMSG);
-    assert_int_equal(map_command_decode(bytes_of("\3\1", 2), &read), -EPROTONOSUPPORT);
+    assert_int_equal(map_command_decode(bytes_of("\4\1", 2), &read), -EPROTONOSUPPORT);
     assert_int_equal(map_command_decode(bytes_of("\0\1", 2), &read), -EPROTONOSUPPORT);
     assert_int_equal(map_command_decode(bytes_of("\1\5\1", 3), &read), 0);
     assert_int_equal(map_command_decode(bytes_of("\2\5\1", 3), &read), -EBADMSG);
@@ -794,7 +854,7 @@ static struct map_command random_command(uint64_t *seed)
     uint32_t number = 1 + random_below(seed, 12);
     char name[16];
 
-    switch (random_below(seed, 9)) {
+    switch (random_below(seed, 11)) {
     case 0:
         snprintf(name, sizeof name, "n%u", random_below(seed, 14));
         return add_command(name, zones[random_below(seed, 3)], 100 * random_below(seed, 20));
@@ -813,6 +873,19 @@ static struct map_command random_command(uint64_t *seed)
         return settle_command(slot, 1, map_targets(&map, slot));
     }
     case 6:
+        return (struct map_command){.type = MAP_RAMP,
+                                    .number = number,
+                                    .goal = random_below(seed, 2000),
+                                    .ramp_ms = 1 + random_below(seed, 9)};
+    case 7: {
+        const struct map_member *member = map_member(&map, number);
+        return (struct map_command){.type = MAP_RAMP_STEP,
+                                    .number = number,
+                                    .goal = member == NULL ? 0 : member->goal,
+                                    .weight = random_below(seed, 2000),
+                                    .ramp_ms = random_below(seed, 9)};
+    }
+    case 8:
         return (struct map_command){.type = MAP_CONDITION,
                                     .number = number,
                                     .condition = (uint8_t)(2 * random_below(seed, 4))};
@@ -962,6 +1035,7 @@ int main(void)
         CASE(test_drain),
         CASE(test_drained_while_down),
         CASE(test_weight_and_replicas),
+        CASE(test_ramp),
         CASE(test_stale_settle),
         CASE(test_policies),
         CASE(test_members_refused),

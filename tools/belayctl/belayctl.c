@@ -66,6 +66,20 @@ const struct command commands[] = {
      "long as it\n"
      "runs it passes on what it is asked. NODE is its name or number.\n",
      node_drain_run},
+    {"node weight", "NODE WEIGHT", "Change how much of the sessions a node takes",
+     "  --over DURATION  by and by, in so long: its slots move evenly\n"
+     "\n"
+     "Weights are relative to those of the others, from 0 to 1000000; with 0 it takes none, and "
+     "stays ready.\n"
+     "The cluster goes on with it by itself, whoever leads. NODE is its name or number.\n",
+     node_weight_run},
+    {"node activate", "NODE",
+     "Bring in a node that has no slots: one that was kept ready, or drained",
+     "  --over DURATION  by and by, in so long: its slots move evenly\n"
+     "  --weight WEIGHT  else what it had, or where that is 0 what the others have in the mean\n"
+     "\n"
+     "A node is kept ready with belayd --join TOKEN --set node.weight=0.\n",
+     node_activate_run},
     {"node degrade", "NODE", "Let other nodes begin the sessions of a node",
      "It goes on to serve what it has. Sessions that begin in its slots are begun by the next "
      "owner, "

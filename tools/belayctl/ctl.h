@@ -57,6 +57,8 @@ int join_token_run(struct ctl *ctl, int argc, char **argv);
 int node_list_run(struct ctl *ctl, int argc, char **argv);
 int node_remove_run(struct ctl *ctl, int argc, char **argv);
 int node_drain_run(struct ctl *ctl, int argc, char **argv);
+int node_weight_run(struct ctl *ctl, int argc, char **argv);
+int node_activate_run(struct ctl *ctl, int argc, char **argv);
 int node_degrade_run(struct ctl *ctl, int argc, char **argv);
 int node_undegrade_run(struct ctl *ctl, int argc, char **argv);
 int ring_run(struct ctl *ctl, int argc, char **argv);

@@ -99,6 +99,17 @@ static void print_reasons(const json_t *node)
     }
 }
 
+static void print_ramp(const json_t *node)
+{
+    char time[TEXT_BYTES];
+
+    if (number_of(node, "ramp_ms") > 0) {
+        printf("%s goes to weight %" PRIu64 " in %s\n", text_of(node, "name"),
+               number_of(node, "weight_to"),
+               show_duration(number_of(node, "ramp_ms"), time, sizeof time));
+    }
+}
+
 static void print_nodes(const json_t *document)
 {
     const json_t *nodes = json_object_get(document, "nodes"), *node;
@@ -126,6 +137,7 @@ static void print_nodes(const json_t *document)
     json_array_foreach(nodes, index, node)
     {
         print_reasons(node);
+        print_ramp(node);
     }
     if (number_of(document, "leader") != 0) {
         puts(voters > 1 ? "\n* leads, + votes too: the map changes while most of these reach each "

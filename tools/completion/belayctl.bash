@@ -39,8 +39,8 @@ _belayctl()
         esac
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
-            "session list" | "session where" | "node list" | "node drain" | "node remove" | \
-            "node degrade" | "node undegrade" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
+            "session list" | "session where" | "node list" | "node drain" | "node weight" | "node activate" | \
+            "node remove" | "node degrade" | "node undegrade" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
             "config get" | "completion bash" | "archive cat" | "archive status" | "archive ls" | \
             "archive verify" | "archive restore" | "archive forget")
             if [[ -z $command ]]; then
@@ -66,7 +66,7 @@ _belayctl()
         ;;
     -s | --server | --timeout | --ttl | --idle | --owner | --if-version | --prefix | --limit | \
         --delete | --add | --match | --cluster | --endpoint | --region | --from | --as-of | --session | \
-        --older-than)
+        --older-than | --over | --weight)
         return
         ;;
     esac
@@ -80,6 +80,8 @@ _belayctl()
         ;;
     "session list") options+=" --prefix --type --limit" ;;
     "node drain") options+=" --wait --cancel" ;;
+    "node weight") options+=" --over" ;;
+    "node activate") options+=" --over --weight" ;;
     "node remove") options+=" --force" ;;
     ring) options+=" --svg" ;;
     import) options+=" --match" ;;
@@ -99,7 +101,7 @@ _belayctl()
     case "$group/$command" in
     /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
     session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect where list" -- "$current") ;;
-    node/) mapfile -t COMPREPLY < <(compgen -W "list drain remove degrade undegrade" -- "$current") ;;
+    node/) mapfile -t COMPREPLY < <(compgen -W "list drain weight activate remove degrade undegrade" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
