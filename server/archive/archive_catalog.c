@@ -528,28 +528,41 @@ static uint64_t closed_hlc(const struct archive_catalog *catalog, struct actor a
     return 0;
 }
 
-static bool has_whole(const struct archive_catalog *catalog)
+/* Was what an actor has no more in front of its logs let go, for checkpoints that a restore as of then has? */
+static bool was_let_go(const struct archive_catalog *catalog, struct actor actor,
+                       uint64_t as_of_hlc)
 {
+    bool any = false, own = false, own_then = false;
+
     for (size_t i = 0; i < catalog->checkpoint_count; i++) {
-        if (catalog->checkpoints[i].whole) {
-            return true;
+        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        if (checkpoint->whole) {
+            bool then = checkpoint->newest_hlc <= as_of_hlc;
+            bool of_node = checkpoint->actor.node == actor.node;
+            any = any || then;
+            own = own || of_node;
+            own_then = own_then || (then && of_node);
         }
     }
-    return false;
+    return any && (own_then || !own);
 }
 
-bool catalog_next_gap(const struct archive_catalog *catalog, size_t *at, struct catalog_gap *gap)
+bool catalog_next_gap(const struct archive_catalog *catalog, uint64_t as_of_hlc, size_t *at,
+                      struct catalog_gap *gap)
 {
     for (size_t i = *at; i < catalog->log_count; i++) {
         const struct catalog_log *behind = &catalog->logs[i];
         bool first = i == 0 || actor_compare(catalog->logs[i - 1].actor, behind->actor) != 0;
-        uint64_t before = first ? 0 : catalog->logs[i - 1].sequence;
-        if (behind->sequence == before + 1 || (first && has_whole(catalog))) {
+        const struct catalog_log *before = first ? NULL : &catalog->logs[i - 1];
+        uint64_t number = first ? 0 : before->sequence;
+        if (behind->sequence == number + 1 ||
+            (first ? was_let_go(catalog, behind->actor, as_of_hlc)
+                   : before->rc == 0 && before->own_hlc > as_of_hlc)) {
             continue;
         }
         *gap = (struct catalog_gap){
             .actor = behind->actor,
-            .first = before + 1,
+            .first = number + 1,
             .last = behind->sequence - 1,
             .closed_hlc = closed_hlc(catalog, behind->actor, newest_behind(catalog, i)),
         };

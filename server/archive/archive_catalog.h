@@ -113,13 +113,18 @@ struct catalog_gap {
         closed_hlc; /* A restore as of this time or later has what is missing, from a checkpoint; 0: none has. */
 };
 
-/* The next gap, before the log of index `*at` (0 at first, moved on) or a later one, after catalog_plan(). Returns
- * whether there is one. What is missing before an actor's first log object is none where there are whole checkpoints:
- * it was let go.
+/* The next gap for a restore as of `as_of_hlc` (UINT64_MAX: all there is), before the log of index `*at` (0 at first, moved
+ * on) or a later one, after catalog_plan(). Returns whether there is one. Of gaps that a checkpoint has closed the restore
+ * misses those that are closed after that time.
+ *
+ * What is missing before an actor's first log object was let go, and is no gap, where there are whole checkpoints as of
+ * then or before, and one of its node where that has any. What is missing behind stamps that are newer is none either:
+ * what the actor stamped in it is newer still.
  *
  * What the actor stamped in it is older than what it stamped in the objects behind it. A checkpoint of this actor that
  * began after that has all of it, and one has where the one before it is as new already. */
-bool catalog_next_gap(const struct archive_catalog *catalog, size_t *at, struct catalog_gap *gap);
+bool catalog_next_gap(const struct archive_catalog *catalog, uint64_t as_of_hlc, size_t *at,
+                      struct catalog_gap *gap);
 
 /* Names of what the catalog has; of a part. */
 struct archive_name catalog_log_name(const struct archive_catalog *catalog,

@@ -197,6 +197,31 @@ def test_restore_of_the_damaged():
             check(shown(daemon, truth) == truth, shown(daemon, truth))
 
 
+def test_restore_of_what_is_missing():
+    """A part of a log that is not there is named, and the exit code says so, whatever is restored; but not where it was written
+    after the time that is asked for. Of a time before the archive begins there is nothing, which is said."""
+    with made() as archive, Daemon() as daemon:
+        daemon.start()
+        key = next(key for key, fields in archive.truth[0].items() if fields)
+        early, _, late = archive.times
+        restore(daemon, archive, f"--as-of=@{late}")
+        log = [path for path in archive.objects("log") if path.parent.name == "0000000100000001"]
+        log[-2].unlink()
+        missing = f"log of 1.1: {len(log) - 1} to {len(log) - 1} are missing"
+        for words in (("--force",), ("--session", key, "--as-of", "0s", "--dry-run"), ("--prefix", key, "--as-of", "0s")):
+            _, err = ctl("archive", "restore", "--from", archive.url, *words, server=daemon.native, directory=archive.directory.parent,
+                         expect=1)
+            check(missing in err, err)
+        out, err = ctl("archive", "restore", "--from", archive.url, "--force", "--as-of", f"@{early}", server=daemon.native,
+                       directory=archive.directory.parent)
+        check("missing" not in out + err, out + err)
+        for words in (("--force",), ("--session", key)):
+            _, err = ctl("archive", "restore", "--from", archive.url, "--as-of", "@1600000000000", *words, server=daemon.native,
+                         directory=archive.directory.parent, expect=1)
+            check("the archive has nothing as of 2020-09-13" in err, err)
+        check(not list(archive.directory.parent.glob("belay-restore-*")), "nothing is left to go on with")
+
+
 def test_restore_goes_on():
     """A restore that is killed goes on where it was when it is run again."""
     with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, Daemon() as daemon:

@@ -86,7 +86,7 @@ static void expect_no_gap(void)
     world_list(&world, &catalog);
     assert_int_equal(catalog_load(&catalog, &world.port), 0);
     assert_int_equal(catalog_plan(&catalog, &world.port, UINT64_MAX, &cover), 0);
-    assert_false(catalog_next_gap(&catalog, &at, &gap));
+    assert_false(catalog_next_gap(&catalog, UINT64_MAX, &at, &gap));
     seen_fini(&cover);
     catalog_fini(&catalog);
 }
@@ -273,8 +273,8 @@ static struct catalog_gap only_gap(void)
     world_list(&world, &catalog);
     assert_int_equal(catalog_load(&catalog, &world.port), 0);
     assert_int_equal(catalog_plan(&catalog, &world.port, UINT64_MAX, &cover), 0);
-    assert_true(catalog_next_gap(&catalog, &at, &gap));
-    assert_false(catalog_next_gap(&catalog, &at, &none));
+    assert_true(catalog_next_gap(&catalog, UINT64_MAX, &at, &gap));
+    assert_false(catalog_next_gap(&catalog, UINT64_MAX, &at, &none));
     seen_fini(&cover);
     catalog_fini(&catalog);
     return gap;
@@ -326,6 +326,55 @@ static void test_gap_before_what_was_taken(void **unused)
     assert_int_equal(only_gap().closed_hlc, 0);
     world_checkpoint(&world, 0, WORLD_ALL_KEYS);
     assert_true(only_gap().closed_hlc != 0);
+    world_fini(&world);
+}
+
+/* How many parts of logs a restore as of a time finds missing. */
+static int count_gaps(uint64_t as_of_hlc)
+{
+    struct archive_catalog catalog;
+    struct catalog_gap gap;
+    struct seen cover;
+    size_t at = 0;
+    int count = 0;
+
+    catalog_init(&catalog, world.memory);
+    assert_int_equal(seen_init(&cover, world.memory, SLOT_COUNT), 0);
+    world_list(&world, &catalog);
+    assert_int_equal(catalog_load(&catalog, &world.port), 0);
+    assert_int_equal(catalog_plan(&catalog, &world.port, as_of_hlc, &cover), 0);
+    while (catalog_next_gap(&catalog, as_of_hlc, &at, &gap)) {
+        count++;
+    }
+    seen_fini(&cover);
+    catalog_fini(&catalog);
+    return count;
+}
+
+/* A restore as of a time before what is missing was written misses nothing; one as of a time before the first checkpoint
+ * misses what was let go for that. */
+static void test_gaps_as_of(void **unused)
+{
+    uint64_t times[5];
+
+    (void)unused;
+    world_init(&world, 1);
+    for (int i = 0; i < 5; i++) {
+        world.now_ms++;
+        world_write(&world, 0, 0, i);
+        world_flush(&world, 0);
+        times[i] = hlc_of_ms(world.now_ms) | ((1U << HLC_COUNTER_BITS) - 1);
+    }
+    world.objects[3].removed = true;
+    assert_int_equal(count_gaps(times[1]), 0);
+    assert_int_equal(count_gaps(times[3]), 1);
+    assert_int_equal(count_gaps(UINT64_MAX), 1);
+    world.objects[3].removed = false;
+    world.objects[0].removed = world.objects[1].removed = true;
+    world.now_ms++;
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    assert_int_equal(count_gaps(UINT64_MAX), 0);
+    assert_int_equal(count_gaps(times[3]), 1);
     world_fini(&world);
 }
 
@@ -422,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_the_forgotten_stay_dead),
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_gap_before_what_was_taken),
+        cmocka_unit_test(test_gaps_as_of),
         cmocka_unit_test(test_what_cannot_be_read),
         cmocka_unit_test(test_what_is_removed_meanwhile),
         cmocka_unit_test(test_names_must_be_in_order),

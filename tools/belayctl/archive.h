@@ -54,6 +54,14 @@ int archive_refused(struct archive_command *command, const char *format, ...)
 void archive_tell_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
                           uint16_t last_slot);
 
+/* What a restore as of a time misses, each on the standard error output, after catalog_plan(): parts of logs, those too that
+ * a checkpoint has closed by then where `closed`; with `list` (NULL: none) an object for each is appended. Returns how many. */
+uint64_t archive_tell_gaps(struct archive_command *command, const struct archive_catalog *catalog,
+                           uint64_t as_of_hlc, bool closed, json_t *list);
+/* Checkpoints that are not whole though they were once: each counts as damaged. */
+void archive_tell_parts(struct archive_command *command, const struct archive_catalog *catalog,
+                        uint64_t as_of_hlc);
+
 /* A time: "2026-01-31T12:00:00Z", also with a space, or without seconds; "@" and ms since 1970; a duration, that long
  * ago; NULL: now. Returns whether it is one. */
 bool archive_time(const char *text, uint64_t now_ms, uint64_t *time_ms);

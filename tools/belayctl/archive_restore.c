@@ -77,6 +77,12 @@ static void tell_progress(struct restore *restore, uint64_t total_bytes)
             show_duration((uint64_t)left_ms, left, sizeof left));
 }
 
+/* What is told again where it goes on counts once. */
+static void count_damaged(struct restore *restore, uint64_t told)
+{
+    restore->done.damaged = told > restore->done.damaged ? told : restore->done.damaged;
+}
+
 static int take_range(struct restore *restore, const struct restore_range *range)
 {
     if (range->rc != 0) {
@@ -110,9 +116,7 @@ static int take_ranges(struct restore *restore, uint64_t as_of_hlc)
         }
         restore->bytes_done += range->bytes;
         restore->done.next_slot = (uint32_t)range->last + 1;
-        if (range->damaged > restore->done.damaged) {
-            restore->done.damaged = range->damaged;
-        }
+        count_damaged(restore, range->damaged);
         code = restore_keep(restore);
         tell_progress(restore, range->total_bytes);
     }
@@ -127,6 +131,24 @@ uint64_t restore_as_of_hlc(const struct restore *restore)
     uint64_t as_of_ms = restore->done.as_of_ms;
 
     return as_of_ms == 0 ? UINT64_MAX : hlc_of_ms(as_of_ms) | ((1U << HLC_COUNTER_BITS) - 1);
+}
+
+int restore_tell_missing(struct restore *restore)
+{
+    struct archive_command *command = &restore->command;
+    const uint64_t as_of_hlc = restore_as_of_hlc(restore);
+    char time[64];
+
+    if (restore->reading.object_count == 0 && command->damaged == 0 &&
+        restore->done.as_of_ms != 0) {
+        return archive_refused(
+            command,
+            "the archive has nothing as of %s or before; belayctl archive ls shows what it has",
+            show_time(restore->done.as_of_ms, time, sizeof time));
+    }
+    command->damaged += archive_tell_gaps(command, &restore->catalog, as_of_hlc, false, NULL);
+    archive_tell_parts(command, &restore->catalog, as_of_hlc);
+    return CTL_OK;
 }
 
 /* Is there any session in the cluster? */
@@ -206,6 +228,13 @@ static int restore_all(struct restore *restore)
     if (rc != 0) {
         return archive_failed(&restore->command, rc);
     }
+    code = restore_tell_missing(restore);
+    if (code != CTL_OK) {
+        restore_forget(restore);
+        reading_close(&restore->reading);
+        return code;
+    }
+    count_damaged(restore, restore->command.damaged);
     progress_begin(&restore->progress, "KiB", restore->reading.total_bytes / 1024);
     code = take_ranges(restore, as_of_hlc);
     progress_end(&restore->progress);

@@ -58,6 +58,10 @@ struct restore {
 /* The time as of which it restores. */
 uint64_t restore_as_of_hlc(const struct restore *restore);
 
+/* After reading_open(): name what it will miss, which counts as damaged. Returns CTL_OK; the exit code, with a message
+ * printed, where there is nothing as of that time at all. */
+int restore_tell_missing(struct restore *restore);
+
 /* ---- archive_ranges.c: ranges of slots, read on a thread while the one before is on its way ---- */
 
 /* Begin to read, from restore->done.next_slot on; until the end restore->command.access, reading and command.damaged are the

@@ -348,6 +348,11 @@ static int select_all(struct selecting *selecting)
     if (rc != 0) {
         return archive_failed(command, rc);
     }
+    int code = restore_tell_missing(restore);
+    if (code != CTL_OK) {
+        reading_close(&restore->reading);
+        return code;
+    }
     archive_state_init(&restore->state, command->access.memory, as_of_hlc, wants, selecting);
     rc = take_slots(selecting);
     archive_state_fini(&restore->state);

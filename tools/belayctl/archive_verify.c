@@ -143,11 +143,7 @@ static int check_objects(struct verify *verify)
 static int check_gaps(struct verify *verify, json_t *gaps)
 {
     struct archive_command *command = &verify->command;
-    const struct archive_catalog *catalog = &verify->catalog;
-    struct catalog_gap gap;
     struct seen cover;
-    char actor[32], time[64];
-    size_t at = 0;
 
     int rc = seen_init(&cover, command->access.memory, SLOT_COUNT);
     if (rc != 0) {
@@ -155,27 +151,9 @@ static int check_gaps(struct verify *verify, json_t *gaps)
     }
     rc = catalog_plan(&verify->catalog, &command->access.port, UINT64_MAX, &cover);
     seen_fini(&cover);
-    while (rc == 0 && catalog_next_gap(catalog, &at, &gap)) {
-        verify->gaps++;
-        archive_actor(gap.actor, actor, sizeof actor);
-        json_array_append_new(gaps, json_pack("{s:s, s:I, s:I, s:I}", "actor", actor, "first",
-                                              (json_int_t)gap.first, "last", (json_int_t)gap.last,
-                                              "closed_ms", (json_int_t)hlc_ms(gap.closed_hlc)));
-        fprintf(stderr,
-                "belayctl: archive verify: log of %s: %" PRIu64 " to %" PRIu64 " are missing",
-                actor, gap.first, gap.last);
-        if (gap.closed_hlc != 0) {
-            fprintf(stderr, "; a checkpoint has it as of %s",
-                    show_time(hlc_ms(gap.closed_hlc), time, sizeof time));
-        }
-        fputc('\n', stderr);
-    }
-    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
-        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
-        if (checkpoint->done_size != 0 && !checkpoint->whole && checkpoint->rc == 0) {
-            const struct archive_name name = catalog_done_name(catalog, checkpoint);
-            tell(verify, &name, "parts of this checkpoint are missing", 0, SLOT_COUNT - 1);
-        }
+    if (rc == 0) {
+        verify->gaps = archive_tell_gaps(command, &verify->catalog, UINT64_MAX, true, gaps);
+        archive_tell_parts(command, &verify->catalog, UINT64_MAX);
     }
     return rc;
 }
