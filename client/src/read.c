@@ -166,12 +166,12 @@ struct belay_request *belay_inspect_begin(struct belay_client *client, struct be
 }
 
 struct belay_request *belay_recover_begin(struct belay_client *client, struct belay_bytes key,
-                                          struct belay_bytes record)
+                                          struct belay_bytes records)
 {
     struct belay_request *recover = request_begin(client, FRAME_RECOVER, key);
 
-    if (recover != NULL && request_reserve(recover, record.size)) {
-        (void)buffer_append(&recover->body, bytes_in(record)); /* There is room. */
+    if (recover != NULL && request_reserve(recover, records.size)) {
+        (void)buffer_append(&recover->body, bytes_in(records)); /* There is room. */
     }
     return recover;
 }

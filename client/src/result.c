@@ -103,6 +103,17 @@ uint32_t belay_result_siblings_hidden(const struct belay_result *result)
     return result->siblings_hidden;
 }
 
+uint32_t belay_result_recovered(const struct belay_result *result)
+{
+    struct reader reader = reader_of(result->value);
+
+    if (result->status != BELAY_OK || result->frame_type != FRAME_RECOVER) {
+        return 0;
+    }
+    uint64_t count = read_varint(&reader);
+    return reader.bad || count > UINT32_MAX ? 0 : (uint32_t)count;
+}
+
 /* ---- Values ---- */
 
 /* Is the value a list of fields, rather than raw bytes? */

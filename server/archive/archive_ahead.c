@@ -28,6 +28,18 @@ static void free_part(struct access_part *part)
     free(part);
 }
 
+/* Of megabytes a copy would cost what else is done with them. Returns 0 or -ENOMEM. */
+static int take(struct buffer *body, const struct object_answer *answer)
+{
+    if (answer->whole == NULL) {
+        return buffer_append(body, answer->body);
+    }
+    buffer_fini(body);
+    *body = *answer->whole;
+    *answer->whole = (struct buffer){.memory = body->memory};
+    return 0;
+}
+
 static void on_done(void *context, const struct object_answer *answer)
 {
     struct access_part *part = context;
@@ -40,7 +52,7 @@ static void on_done(void *context, const struct object_answer *answer)
         return;
     }
     if (answer->rc == 0) {
-        part->rc = buffer_append(&part->body, answer->body);
+        part->rc = take(&part->body, answer);
         part->access->bytes_read += answer->body.size;
     }
 }

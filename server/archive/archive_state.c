@@ -16,6 +16,7 @@ void archive_state_init(struct archive_state *state, struct memory *memory, uint
 {
     memset(state, 0, sizeof *state);
     state->memory = state->vectors.memory = state->work.memory = memory;
+    archive_arena_init(&state->arena, memory);
     state->as_of_hlc = as_of_hlc;
     state->wants = wants;
     state->context = context;
@@ -31,12 +32,10 @@ static void give(struct memory *memory, void *block, size_t size)
 void archive_state_clear(struct archive_state *state)
 {
     for (size_t i = 0; i < state->entry_count; i++) {
-        struct state_entry *entry = &state->entries[i];
-        give(state->memory, entry->record, entry->record_size);
-        give(state->memory, entry->key, entry->key_size);
-        buffer_fini(&entry->held);
-        buffer_fini(&entry->known);
+        buffer_fini(&state->entries[i].held);
+        buffer_fini(&state->entries[i].known);
     }
+    archive_arena_clear(&state->arena);
     if (state->table != NULL) {
         memset(state->table, 0, state->table_size * sizeof *state->table);
     }
@@ -51,7 +50,9 @@ void archive_state_fini(struct archive_state *state)
     archive_state_clear(state);
     give(state->memory, state->entries, state->entry_capacity * sizeof *state->entries);
     give(state->memory, state->table, state->table_size * sizeof *state->table);
+    give(state->memory, state->order, state->entry_capacity * sizeof *state->order);
     give(state->memory, state->covers, state->cover_capacity * sizeof *state->covers);
+    archive_arena_fini(&state->arena);
     buffer_fini(&state->vectors);
     buffer_fini(&state->work);
 }
@@ -104,15 +105,21 @@ static int make_room(struct archive_state *state)
     if (table == NULL) {
         return -ENOMEM;
     }
+    uint32_t *order = memory->resize(memory, NULL, 0, capacity * sizeof *order);
     struct state_entry *entries =
-        memory->resize(memory, state->entries, state->entry_capacity * sizeof *entries,
-                       capacity * sizeof *entries);
+        order == NULL
+            ? NULL
+            : memory->resize(memory, state->entries, state->entry_capacity * sizeof *entries,
+                             capacity * sizeof *entries);
     if (entries == NULL) {
-        memory->resize(memory, table, table_bytes, 0);
+        give(memory, order, capacity * sizeof *order);
+        give(memory, table, table_bytes);
         return -ENOMEM;
     }
     memset(table, 0, table_bytes);
     give(memory, state->table, state->table_size * sizeof *state->table);
+    give(memory, state->order, state->entry_capacity * sizeof *state->order);
+    state->order = order;
     state->entries = entries;
     state->entry_capacity = capacity;
     state->table = table;
@@ -139,7 +146,7 @@ static int take_entry(struct archive_state *state, struct bytes key, struct byte
     size_t place = place_of(state, position, key);
     bool made = state->table[place] == 0;
     if (made) {
-        uint8_t *copy = state->memory->resize(state->memory, NULL, 0, kept.size);
+        uint8_t *copy = archive_arena_take(&state->arena, kept.size);
         if (copy == NULL) {
             return -ENOMEM;
         }
@@ -147,6 +154,7 @@ static int take_entry(struct archive_state *state, struct bytes key, struct byte
         struct state_entry *entry = &state->entries[state->entry_count++];
         *entry = (struct state_entry){
             .position = position,
+            .room = (uint32_t)kept.size,
             .held = {.memory = state->memory},
             .known = {.memory = state->memory},
         };
@@ -163,18 +171,21 @@ static int take_entry(struct archive_state *state, struct bytes key, struct byte
     return made;
 }
 
-/* Put a record in the place of what the entry has; its own key is not needed beside it. Returns 0 or -ENOMEM. */
+/* Put a record, which lies elsewhere, in the place of what the entry has; its own key is not needed beside it. What grows
+ * gets more than it needs, so that what grows again and again takes no more than some times its size. Returns 0 or -ENOMEM. */
 static int set_record(struct archive_state *state, struct state_entry *entry, struct bytes record)
 {
-    struct memory *memory = state->memory;
-    uint8_t *room = memory->resize(memory, NULL, 0, record.size);
+    uint8_t *room = entry->record != NULL ? entry->record : entry->key;
 
-    if (room == NULL) {
-        return -ENOMEM;
+    if (record.size > entry->room) {
+        size_t size = record.size + (entry->record != NULL ? record.size / 2 : 0);
+        room = archive_arena_take(&state->arena, size);
+        if (room == NULL) {
+            return -ENOMEM;
+        }
+        entry->room = (uint32_t)size;
     }
     memcpy(room, record.data, record.size);
-    give(memory, entry->record, entry->record_size);
-    give(memory, entry->key, entry->key_size);
     entry->key = NULL;
     entry->key_size = 0;
     entry->record = room;
@@ -289,18 +300,19 @@ static bool is_too_new(const struct archive_state *state, struct bytes body)
     return session_newest_stamp(body) > state->as_of_hlc;
 }
 
-static int add_one(struct archive_state *state, uint8_t kind, struct bytes body,
+static int add_one(struct archive_state *state, uint16_t slot, uint8_t kind, struct bytes body,
                    uint32_t checkpoint)
 {
-    if (checkpoint == STATE_LOG && is_covered(state, slot_of_key(session_key(body)), body)) {
+    if (checkpoint == STATE_LOG && is_covered(state, slot, body)) {
         return 0;
     }
     return kind == LOG_DELTA ? add_delta(state, body) : add_whole(state, body, checkpoint);
 }
 
-static int add_batch(struct archive_state *state, struct bytes body, uint32_t checkpoint)
+static int add_batch(struct archive_state *state, const struct archive_record *record,
+                     uint32_t checkpoint)
 {
-    struct reader items = reader_of(body);
+    struct reader items = reader_of(record->body);
     struct log_batch_item item;
     bool counts = true;
     int rc;
@@ -308,9 +320,9 @@ static int add_batch(struct archive_state *state, struct bytes body, uint32_t ch
     while ((rc = log_batch_next(&items, &item)) == 1) {
         counts = counts && !is_too_new(state, item.body);
     }
-    items = reader_of(body);
+    items = reader_of(record->body);
     while (rc == 0 && counts && log_batch_next(&items, &item) == 1) {
-        rc = add_one(state, item.kind, item.body, checkpoint);
+        rc = add_one(state, record->slot, item.kind, item.body, checkpoint);
     }
     return rc;
 }
@@ -320,13 +332,13 @@ int archive_state_add(struct archive_state *state, const struct archive_record *
 {
     switch (record->kind) {
     case LOG_BATCH:
-        return add_batch(state, record->body, checkpoint);
+        return add_batch(state, record, checkpoint);
     case LOG_FULL:
     case LOG_BURY:
     case LOG_DELTA:
         return is_too_new(state, record->body)
                    ? 0
-                   : add_one(state, record->kind, record->body, checkpoint);
+                   : add_one(state, record->slot, record->kind, record->body, checkpoint);
     default:
         return -EBADMSG;
     }
@@ -492,9 +504,29 @@ static uint32_t count_left(const struct archive_state *state, const struct state
     return left;
 }
 
+/* By slot, and otherwise as they were added: counted, then placed. */
+static void put_in_order(struct archive_state *state)
+{
+    uint32_t places[SLOT_COUNT] = {0}, place = 0;
+
+    for (size_t i = 0; i < state->entry_count; i++) {
+        places[slot_of(&state->entries[i])]++;
+    }
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const uint32_t count = places[slot];
+        places[slot] = place;
+        place += count;
+    }
+    for (size_t i = 0; i < state->entry_count; i++) {
+        state->order[places[slot_of(&state->entries[i])]++] = (uint32_t)i;
+    }
+}
+
 int archive_state_finish(struct archive_state *state)
 {
     int rc = 0;
+
+    put_in_order(state);
 
     for (size_t i = 0; i < state->entry_count && rc == 0; i++) {
         struct state_entry *entry = &state->entries[i];
@@ -513,7 +545,7 @@ int archive_state_visit(const struct archive_state *state,
     int rc = 0;
 
     for (size_t i = 0; i < state->entry_count && rc == 0; i++) {
-        const struct state_entry *entry = &state->entries[i];
+        const struct state_entry *entry = &state->entries[state->order[i]];
         uint32_t left = count_left(state, entry);
         if (entry->record != NULL || left > 0) {
             rc = visit(context, key_of(entry), record_of(entry), left);

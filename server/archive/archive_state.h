@@ -11,7 +11,7 @@
  * A restore goes through the slots in ranges: all records of a range are added, then it is finished and visited, then
  * cleared. Memory is as large as what a range has.
  *
- * Memory: from the port. Threads: the caller's.
+ * Memory: from the port; what a range took is kept for the next one. Threads: the caller's.
  */
 #ifndef ARCHIVE_STATE_H
 #define ARCHIVE_STATE_H
@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "archive_arena.h"
 #include "archive_object.h"
 
 #define STATE_LOG UINT32_MAX /* In the place of a checkpoint's index. */
@@ -39,6 +40,7 @@ struct state_entry {
     struct buffer known; /* struct state_birth, but for the first one. */
     struct state_birth first;
     bool is_known; /* There is a first one. */
+    uint32_t room; /* Bytes of `record`, or of `key`. */
 };
 
 struct state_cover {
@@ -56,6 +58,8 @@ struct archive_state {
     size_t entry_count, entry_capacity;
     uint32_t *table; /* One more than an entry's index; 0: free. */
     size_t table_size;
+    uint32_t *order; /* As many as entries: their indices in order of slots, once it is finished. */
+    struct archive_arena arena; /* Records and keys. */
     struct state_cover *covers;
     size_t cover_count, cover_capacity;
     struct buffer vectors, work;
@@ -85,7 +89,7 @@ int archive_state_cover(struct archive_state *state, uint32_t checkpoint, uint16
 int archive_state_finish(struct archive_state *state);
 
 /* One session: `record` is whole, perhaps a tombstone; empty where there are only deltas without a base. `left`: how
- * many such there are. In no order. Stops where `visit` returns another value than 0, and returns that. */
+ * many such there are. In order of slots; it is finished. Stops where `visit` returns another value than 0, and returns that. */
 int archive_state_visit(const struct archive_state *state,
                         int (*visit)(void *context, struct bytes key, struct bytes record,
                                      uint32_t left),

@@ -414,6 +414,7 @@ static void on_done(uv_work_t *work, int status)
     struct object_answer answer = {.rc = call->rc, .text = call->text};
     if (call->rc == 0 && op == OBJECT_GET) {
         answer.body = buffer_bytes(&call->body);
+        answer.whole = &call->body;
         answer.size = call->size;
         files->stats.bytes_got += answer.body.size;
     } else if (op == OBJECT_TIDY || (call->rc == 0 && op == OBJECT_LIST)) {

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "memory.h"
 
 enum {
     OBJECT_NAME_BYTES_MAX = 512, /* Of printable ASCII. */
@@ -52,7 +53,10 @@ struct object_answer {
     int rc;
     const char *text;  /* Why, for a person. "" with 0. */
     struct bytes body; /* GET. */
-    uint64_t size;     /* GET: of the whole object. */
+    struct buffer
+        *whole; /* GET: what the body, and nothing else, lies in: it may be taken, and an empty one
+                           * be left. NULL: it lies elsewhere. */
+    uint64_t size; /* GET: of the whole object. */
     const struct object_listed
         *listed; /* LIST; TIDY: what was removed, also where it failed then. */
     uint32_t listed_count;

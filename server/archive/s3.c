@@ -76,6 +76,7 @@ static void answer(struct s3 *s3, struct s3_call *call)
 
     if (call->rc == 0 && op == OBJECT_GET) {
         told.body = buffer_bytes(&call->body);
+        told.whole = &call->body;
         told.size = call->size;
         s3->stats.bytes_got += told.body.size;
     } else if (call->rc == 0 && op == OBJECT_PUT) {

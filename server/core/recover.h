@@ -6,6 +6,9 @@
  * nothing is not stamped. So it may be repeated, and come in any order with others of its key. It is acknowledged as a write
  * is.
  *
+ * Records of one slot come many at a time: what each costs beside its merge is the larger part else. The first one decides
+ * whether the request waits, and how it ends; the others are done as long as nothing keeps them.
+ *
  * Threads: the shard's.
  */
 #ifndef RECOVER_H
@@ -13,9 +16,18 @@
 
 #include "procedure.h"
 
-/* WRITE, UPSERT; its body is the record. The answer is empty. OK, also where nothing is new; INVALID: no such record,
- * of another key than the request's, one of the server's own, or of a time that is more than a minute ahead; DAMAGED:
- * what is here cannot be joined with it; else as a write. */
+/* So much is done in a turn of the shard. */
+enum { RECOVER_RECORDS_MAX = 256, RECOVER_BYTES_MAX = 256 * 1024 };
+
+/* WRITE, UPSERT; its body are records, each as varint size and bytes: the first one is of the request's key, the others of
+ * keys of its slot. The answer is a varint: how many of them, from the first on, are done; the rest is to be asked for
+ * again. At a level for which other nodes or the archive are waited for it is one.
+ * OK, also where nothing is new. Of the first record: INVALID: no such record, of another key than the request's, one of the
+ * server's own, or of a time that is more than a minute ahead; DAMAGED: what is here cannot be joined with it; else as a
+ * write. */
 extern const struct procedure recover_merge;
+
+/* The body with its first record alone. */
+struct bytes recover_first(struct bytes body);
 
 #endif

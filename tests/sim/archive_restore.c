@@ -162,7 +162,7 @@ static void open_empty(struct empty *empty, struct sim *sim)
 /* As belayctl puts it back. */
 static void put_back(struct empty *empty, uint32_t key, struct bytes record)
 {
-    struct buffer adopted = {.memory = heap_memory()};
+    struct buffer adopted = {.memory = heap_memory()}, body = adopted;
     struct request request = {
         .ticket = ++empty->ticket,
         .op = REQUEST_WRITE,
@@ -176,12 +176,17 @@ static void put_back(struct empty *empty, uint32_t key, struct bytes record)
     int rc = session_adopt(record, &adopted);
     SIM_CHECK("restore", rc == 0, "key %u is not taken from another cluster: %d", key, rc);
     session_touch_in_place(adopted.data, adopted.size, empty->now_ms);
-    request.body = buffer_bytes(&adopted);
+    rc = buffer_reserve(&body, VARINT_BYTES_MAX + adopted.size);
+    assert(rc == 0);
+    body.size = (size_t)(varint_put(body.data, adopted.size) - body.data);
+    (void)buffer_append(&body, buffer_bytes(&adopted)); /* There is room. */
+    request.body = buffer_bytes(&body);
     empty->answered = false;
     shard_prepare(empty->shard, &request);
     shard_execute(empty->shard, &request, empty->now_ms, empty->now_ms * 1000);
     SIM_CHECK("restore", empty->answered, "a session that is put back is not answered");
     buffer_fini(&adopted);
+    buffer_fini(&body);
 }
 
 /* Do both show the same? */

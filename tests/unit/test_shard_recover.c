@@ -5,17 +5,48 @@
 
 static struct buffer moved;
 
-static enum status recover(const char *key, struct bytes record)
+static struct buffer body;
+
+static enum status ask(const char *key, enum ack_level level)
 {
     const struct request request = {
         .op = REQUEST_WRITE,
         .mode = WRITE_UPSERT,
+        .ack = (uint8_t)level,
         .key = text(key),
-        .body = record,
+        .body = buffer_bytes(&body),
         .procedure = &recover_merge,
     };
 
     return world_run(request);
+}
+
+/* One more record of the next request. */
+static void add(struct bytes record)
+{
+    uint8_t size[VARINT_BYTES_MAX];
+    const uint8_t *end = varint_put(size, record.size);
+
+    body.memory = &copies.kit.memory.memory;
+    assert_int_equal(buffer_append(&body, bytes_of(size, (size_t)(end - size))), 0);
+    assert_int_equal(buffer_append(&body, record), 0);
+}
+
+static enum status recover(const char *key, struct bytes record)
+{
+    body.size = 0;
+    add(record);
+    return ask(key, ACK_DEFAULT);
+}
+
+/* How many are done, as the answer says. */
+static uint64_t done(void)
+{
+    struct reader results = reader_of(world.answer.reply.results);
+    uint64_t count = read_varint(&results);
+
+    assert_true(reader_done(&results));
+    return count;
 }
 
 /* What the other cluster had of its session, as this one may take it. */
@@ -46,6 +77,7 @@ static struct stamp newest_here(const char *key)
 static void finish(void)
 {
     buffer_fini(&moved);
+    buffer_fini(&body);
     copies_end();
 }
 
@@ -153,6 +185,11 @@ static void test_what_is_no_such_record(void **state)
     assert_int_equal(recover("other", record), STATUS_INVALID);
     assert_int_equal(recover("k", bytes_of(record.data, 5)), STATUS_INVALID);
     assert_int_equal(recover("k", bytes_of("", 0)), STATUS_INVALID);
+    body.size = 0;
+    assert_int_equal(ask("k", ACK_DISK), STATUS_INVALID);
+    add(record);
+    body.size--; /* It ends too early. */
+    assert_int_equal(ask("k", ACK_DISK), STATUS_INVALID);
     assert_int_equal(world.record_count, logged);
     world.log_rc = -ENOSPC;
     assert_int_equal(recover("k", record), STATUS_DISK_FULL);
@@ -165,6 +202,122 @@ static void test_what_is_no_such_record(void **state)
     finish();
 }
 
+static const char *const of_slot[] = {"{k}1", "{k}2", "{k}3"};
+
+/* A session of the other cluster goes into the next request. */
+static void add_session(const char *key, const char *value)
+{
+    other_put(key, value);
+    add(adopted());
+}
+
+static void add_sessions(void)
+{
+    body.size = 0;
+    for (size_t i = 0; i < 3; i++) {
+        add_session(of_slot[i], of_slot[i]);
+    }
+}
+
+static void test_many_at_a_time(void **state)
+{
+    uint64_t hlc = 0;
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    add_sessions();
+    size_t logged = world.record_count;
+    uint32_t sent = copies.sent_count;
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK);
+    assert_true(world.answer.held);
+    assert_int_equal(done(), 3);
+    assert_int_equal(world.record_count, logged + 3);
+    assert_int_equal(copies.sent_count, sent + 3);
+    assert_bytes_equal(session_key(bytes_of(last_sent()->body, last_sent()->size)), text("{k}3"));
+    for (size_t i = 0; i < 3; i++) {
+        struct stamp newest = newest_here(of_slot[i]);
+        assert_true(newest.hlc > hlc); /* Each is a write of its own. */
+        hlc = newest.hlc;
+        assert_int_equal(world_get(of_slot[i]), STATUS_OK);
+        assert_string_equal(world.answer.blob, of_slot[i]);
+    }
+    uint64_t releases = world.releases;
+    shard_log_durable(world.shard, world.shard->appended_lsn - 1, world.now_us);
+    assert_int_equal(world.releases, releases); /* For the last one, too. */
+    shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+    assert_int_equal(world.releases, releases + 1);
+    assert_int_equal(stats()->live, 3);
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK); /* Nothing is new. */
+    assert_int_equal(done(), 3);
+    assert_int_equal(world.record_count, logged + 3);
+    finish();
+}
+
+/* What would be answered otherwise than the first is left for the next request. */
+static void test_many_that_end(void **state)
+{
+    static struct policy rows[2];
+
+    (void)state;
+    copies_begin();
+    add_sessions();
+    assert_int_equal(ask(of_slot[0], ACK_REPLICA), STATUS_OK); /* Another node tells of each. */
+    assert_int_equal(done(), 1);
+    assert_int_equal(here(of_slot[1]).size, 0);
+    body.size = recover_first(buffer_bytes(&body)).size;
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK);
+    assert_int_equal(done(), 1);
+    add_session("other", "x"); /* Of another slot. */
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK);
+    assert_int_equal(done(), 1);
+    assert_int_equal(here("other").size, 0);
+    body.size = recover_first(buffer_bytes(&body)).size;
+    add(bytes_of("nonsense", 8));
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK);
+    assert_int_equal(done(), 1);
+    policy_defaults(&rows[0]);
+    policy_defaults(&rows[1]);
+    memcpy(rows[1].prefix, "{k}2", 4);
+    rows[1].prefix_size = 4;
+    assert_int_equal(policies_init(&world.policies, rows, 2), 0);
+    add_sessions();
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK);
+    assert_int_equal(done(), 1);
+    finish();
+}
+
+/* One that has to come from the disk first is another request's. */
+static void test_many_with_a_cold_one(void **state)
+{
+    (void)state;
+    copies_begin();
+    put_cold("{k}2");
+    add_sessions();
+    assert_int_equal(ask(of_slot[0], ACK_DISK), STATUS_OK);
+    assert_int_equal(done(), 1);
+    assert_int_equal(stats()->cold, 1);
+    finish();
+}
+
+/* The shard has others to serve. */
+static void test_many_more(void **state)
+{
+    static char keys[RECOVER_RECORDS_MAX + 7][16];
+
+    (void)state;
+    copies_begin();
+    body.size = 0;
+    for (int i = 0; i < RECOVER_RECORDS_MAX + 7; i++) {
+        snprintf(keys[i], sizeof keys[i], "{k}%d", i);
+        add_session(keys[i], "x");
+    }
+    assert_int_equal(ask("{k}0", ACK_DISK), STATUS_OK);
+    assert_int_equal(done(), RECOVER_RECORDS_MAX);
+    assert_int_equal(stats()->live, RECOVER_RECORDS_MAX);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +326,10 @@ int main(void)
         cmocka_unit_test(test_what_ended_stays_so),
         cmocka_unit_test(test_it_joins_what_is_there),
         cmocka_unit_test(test_what_is_no_such_record),
+        cmocka_unit_test(test_many_at_a_time),
+        cmocka_unit_test(test_many_that_end),
+        cmocka_unit_test(test_many_with_a_cold_one),
+        cmocka_unit_test(test_many_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "heap.h"
+
+enum { HEAP_BYTES = 32 * 1024 * 1024 };
 
 uint64_t archive_now_ms(void)
 {
@@ -153,8 +156,17 @@ static int open_archive(struct archive_command *command, struct ctl *ctl, const 
     return rc != 0 ? archive_failed(command, rc) : CTL_OK;
 }
 
+/* Blocks come and go, as large as what malloc() else maps anew each time, or gives back: each page would be cleared each
+ * time. */
+static void keep_heap(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_BYTES);
+}
+
 int archive_begin(struct archive_command *command, struct ctl *ctl, const char *url)
 {
+    keep_heap();
     int rc = open_archive(command, ctl, url);
 
     if (rc == CTL_OK && (rc = find_cluster(command)) != CTL_OK) {

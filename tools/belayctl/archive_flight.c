@@ -5,33 +5,65 @@
 #include <unistd.h>
 
 #include "archive_restore.h"
+#include "session.h"
 
 enum {
-    FLYING_MAX = 16 * 1024,
-    FLYING_BYTES_MAX = 32 * 1024 * 1024,
+    FLIGHT_BYTES = 64 * 1024, /* Of records, or one record. */
+    FLYING_BYTES_MAX = 8 * 1024 * 1024,
     SEND_BYTES = 128 * 1024, /* So much is handed to the kernel at a time. */
     PATIENCE_MS = 60000,     /* Without any good answer. */
     PAUSE_MS = 100,          /* Where a busy server does not say. */
 };
 
+/* Sessions of one slot. */
 struct flight {
     struct flight *next;
     struct restore *restore;
-    size_t key_size, record_size;
-    uint8_t bytes[]; /* Key, record. */
+    uint16_t slot;
+    struct buffer records; /* Each behind its size... */
+    size_t at;             /* ... from here on; those before have arrived. */
 };
 
-static void fly(struct flight *flight);
+static struct bytes left_of(const struct flight *flight)
+{
+    return bytes_of(flight->records.data + flight->at, flight->records.size - flight->at);
+}
+
+static struct bytes key_of(const struct flight *flight)
+{
+    struct reader records = reader_of(left_of(flight));
+
+    return session_key(read_string(&records));
+}
+
+/* So many more of it need not be sent. */
+static void pass(struct flight *flight, uint32_t count)
+{
+    struct reader records = reader_of(left_of(flight));
+
+    for (; count > 0 && reader_left(&records) > 0; count--) {
+        (void)read_string(&records);
+    }
+    flight->at = flight->records.size - reader_left(&records);
+}
+
+static void free_flight(struct flight *flight)
+{
+    buffer_fini(&flight->records);
+    free(flight);
+}
 
 static void refuse(struct flight *flight, enum belay_status status, const char *text)
 {
     struct restore *restore = flight->restore;
+    struct bytes key = key_of(flight);
 
     restore->done.refused++;
     progress_end(&restore->progress);
     fputs("belayctl: archive restore: ", stderr);
-    show_bytes(stderr, belay_bytes_of(flight->bytes, flight->key_size));
+    show_bytes(stderr, belay_bytes_of(key.data, key.size));
     fprintf(stderr, ": %s\n", text == NULL ? belay_status_text(status) : text);
+    pass(flight, 1);
 }
 
 static void give_up(struct restore *restore, enum belay_status status, const char *text,
@@ -43,7 +75,14 @@ static void give_up(struct restore *restore, enum belay_status status, const cha
     }
 }
 
-/* Returns whether it is to be tried again, and is kept for that. */
+/* It is sent once more by restore_land(). */
+static void keep(struct flight *flight)
+{
+    flight->next = flight->restore->again;
+    flight->restore->again = flight;
+}
+
+/* Returns whether it is to be tried again. */
 static bool try_again(struct flight *flight, enum belay_status status, struct belay_result *result)
 {
     struct restore *restore = flight->restore;
@@ -64,20 +103,23 @@ static bool try_again(struct flight *flight, enum belay_status status, struct be
     }
     pause_ms = pause_ms == 0 ? PAUSE_MS : pause_ms;
     restore->pause_ms = pause_ms > restore->pause_ms ? pause_ms : restore->pause_ms;
-    flight->next = restore->again;
-    restore->again = flight;
     return true;
 }
 
-/* Returns whether the flight is over. */
-static bool settle(struct flight *flight, enum belay_status status, struct belay_result *result)
+/* Returns whether there is more to send of it. */
+static bool goes_on(struct flight *flight, enum belay_status status, struct belay_result *result)
 {
     struct restore *restore = flight->restore;
 
     switch (status) {
     case BELAY_OK:
         restore->trouble_since_ms = 0;
-        return true;
+        if (belay_result_recovered(result) == 0) {
+            give_up(restore, BELAY_DAMAGED, "the answer makes no sense", belay_result_node(result));
+            return false;
+        }
+        pass(flight, belay_result_recovered(result));
+        return flight->at < flight->records.size;
     case BELAY_BUSY:
     case BELAY_UNAVAILABLE:
     case BELAY_MAYBE_APPLIED:
@@ -88,7 +130,7 @@ static bool settle(struct flight *flight, enum belay_status status, struct belay
     case BELAY_CANNOT_CONNECT:
     case BELAY_TOO_MANY_IN_FLIGHT:
     case BELAY_TOO_MANY_CONNECTIONS:
-        return !try_again(flight, status, result);
+        return try_again(flight, status, result);
     case BELAY_INVALID:
     case BELAY_DAMAGED:
     case BELAY_KEY_TOO_LARGE:
@@ -96,12 +138,21 @@ static bool settle(struct flight *flight, enum belay_status status, struct belay
     case BELAY_TOO_MANY_FIELDS:
     case BELAY_FRAME_TOO_LARGE:
         refuse(flight, status, result == NULL ? NULL : belay_result_text(result));
-        return true;
+        return flight->at < flight->records.size;
     default:
         give_up(restore, status,
                 result == NULL ? belay_status_text(status) : belay_result_text(result),
                 result == NULL ? "" : belay_result_node(result));
-        return true;
+        return false;
+    }
+}
+
+static void settle(struct flight *flight, enum belay_status status, struct belay_result *result)
+{
+    if (goes_on(flight, status, result)) {
+        keep(flight);
+    } else {
+        free_flight(flight);
     }
 }
 
@@ -111,55 +162,91 @@ static void landed(struct belay_result *result, void *context)
     struct restore *restore = flight->restore;
 
     restore->flying--;
-    restore->flying_bytes -= flight->record_size;
-    if (settle(flight, belay_result_status(result), result)) {
-        free(flight);
-    }
+    restore->flying_bytes -= flight->records.size;
+    settle(flight, belay_result_status(result), result);
 }
 
 static void fly(struct flight *flight)
 {
     struct restore *restore = flight->restore;
-    struct belay_bytes key = belay_bytes_of(flight->bytes, flight->key_size);
-    struct belay_bytes record =
-        belay_bytes_of(flight->bytes + flight->key_size, flight->record_size);
-    struct belay_request *request = belay_recover_begin(restore->client, key, record);
+    struct bytes key = key_of(flight), left = left_of(flight);
+    struct belay_request *request = belay_recover_begin(
+        restore->client, belay_bytes_of(key.data, key.size), belay_bytes_of(left.data, left.size));
 
     belay_request_timeout_ms(request, PATIENCE_MS);
     belay_write_ack(request, BELAY_ACK_DISK); /* So what is kept as done is durable. */
     enum belay_status status = belay_send(request, landed, flight);
     if (status == BELAY_OK) {
         restore->flying++;
-        restore->flying_bytes += flight->record_size;
-    } else if (settle(flight, status, NULL)) {
-        free(flight);
+        restore->flying_bytes += flight->records.size;
+    } else {
+        settle(flight, status, NULL);
     }
+}
+
+/* What was gathered goes. */
+static void take_off(struct restore *restore)
+{
+    struct flight *flight = restore->boarding;
+
+    if (flight == NULL) {
+        return;
+    }
+    restore->boarding = NULL;
+    restore->unsent_bytes += flight->records.size;
+    fly(flight);
+    if (restore->unsent_bytes >= SEND_BYTES) {
+        restore->unsent_bytes = 0;
+        belay_client_dispatch(restore->client);
+    }
+    while (restore->flying_bytes > FLYING_BYTES_MAX) {
+        belay_client_step(restore->client);
+    }
+}
+
+/* Room in a flight for one more session. Returns NULL where there is no memory. */
+static struct flight *board(struct restore *restore, uint16_t slot, size_t bytes)
+{
+    struct flight *flight = restore->boarding;
+
+    if (flight != NULL && (flight->slot != slot || flight->records.size + bytes > FLIGHT_BYTES)) {
+        take_off(restore);
+        flight = NULL;
+    }
+    if (flight != NULL) {
+        return flight;
+    }
+    flight = malloc(sizeof *flight);
+    if (flight == NULL) {
+        return NULL;
+    }
+    *flight = (struct flight){
+        .restore = restore, .slot = slot, .records = {.memory = restore->command.access.memory}};
+    if (buffer_reserve(&flight->records, bytes > FLIGHT_BYTES ? bytes : FLIGHT_BYTES) != 0) {
+        free_flight(flight);
+        return NULL;
+    }
+    restore->boarding = flight;
+    return flight;
 }
 
 void restore_send(struct restore *restore, struct bytes key, struct bytes record)
 {
-    struct flight *flight = malloc(sizeof *flight + key.size + record.size);
+    struct flight *flight = board(restore, slot_of_key(key), VARINT_BYTES_MAX + record.size);
 
     if (flight == NULL) {
         restore->code = archive_refused(&restore->command, "out of memory");
         return;
     }
-    *flight = (struct flight){.restore = restore, .key_size = key.size, .record_size = record.size};
-    memcpy(flight->bytes, key.data, key.size);
-    memcpy(flight->bytes + key.size, record.data, record.size);
-    fly(flight);
-    restore->unsent_bytes += record.size;
-    if (restore->unsent_bytes >= SEND_BYTES) {
-        restore->unsent_bytes = 0;
-        belay_client_dispatch(restore->client);
-    }
-    while (restore->flying > FLYING_MAX || restore->flying_bytes > FLYING_BYTES_MAX) {
-        belay_client_step(restore->client);
-    }
+    struct buffer *records = &flight->records; /* There is room. */
+    records->size =
+        (size_t)(varint_put(records->data + records->size, record.size) - records->data);
+    (void)buffer_append(records, record);
 }
 
 void restore_land(struct restore *restore)
 {
+    take_off(restore);
     for (;;) {
         while (restore->flying > 0) {
             belay_client_step(restore->client);
@@ -176,7 +263,7 @@ void restore_land(struct restore *restore)
             if (restore->code == CTL_OK) {
                 fly(again);
             } else {
-                free(again);
+                free_flight(again);
             }
             again = next;
         }

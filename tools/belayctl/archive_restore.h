@@ -50,7 +50,8 @@ struct restore {
     int code; /* CTL_OK as long as it goes on. */
     /* Requests under way. */
     size_t flying, flying_bytes, unsent_bytes;
-    struct flight *again; /* Those to be sent once more. */
+    struct flight *boarding; /* What is to be sent next, in part. */
+    struct flight *again;    /* Those to be sent once more. */
     uint64_t trouble_since_ms;
     uint32_t pause_ms;
 };
@@ -73,7 +74,7 @@ void restore_ranges_end(struct restore_ranges *ranges);
 
 /* ---- archive_flight.c: records on their way into the cluster ---- */
 
-/* Send a session's record; it is copied. What goes wrong for good sets restore->code, with a message printed, or counts
+/* Send a session's record; it is copied, and goes with others of its slot. What goes wrong for good sets restore->code, with a message printed, or counts
  * as refused. */
 void restore_send(struct restore *restore, struct bytes key, struct bytes record);
 /* Wait until all have arrived. */

@@ -374,11 +374,12 @@ struct belay_request *belay_scan_begin(struct belay_client *client, uint64_t cur
  * NOT_FOUND; DAMAGED; MEMORY_FULL. */
 struct belay_request *belay_inspect_begin(struct belay_client *client, struct belay_bytes key);
 
-/* Put a session back as an archive has it: `record` in the server's own format, as `belayctl archive restore` makes it.
- * Joins what is there; may be repeated, so nothing is numbered. Users need admin of the key. Ends in OK; INVALID;
- * DAMAGED; MAYBE_APPLIED: repeat it; and as writes do. */
+/* Put sessions of one slot back as an archive has them: `records` in the server's own format, as `belayctl archive restore`
+ * makes them, each behind its size; `key` is the first one's. They join what is there; it may be repeated, so nothing is
+ * numbered. Users need admin of the keys. belay_result_recovered() tells how far it came: ask again for the rest. Ends in
+ * OK; of the first record: INVALID; DAMAGED; MAYBE_APPLIED: repeat it; and as writes do. */
 struct belay_request *belay_recover_begin(struct belay_client *client, struct belay_bytes key,
-                                          struct belay_bytes record);
+                                          struct belay_bytes records);
 
 /* Ask a server of the list about itself: `command` is "status" or "config"; `argument` may be NULL. The answer is
  * one JSON document: belay_result_value(). Ends in UNSUPPORTED for unknown commands. */
@@ -520,6 +521,8 @@ uint32_t belay_result_field_count(const struct belay_result *result);
 uint32_t belay_result_value_bytes(const struct belay_result *result);
 /* Values of concurrent writes that the view hides. */
 uint32_t belay_result_siblings_hidden(const struct belay_result *result);
+/* Of belay_recover_begin(): how many sessions are put back, from the first on. Not 0 where it ended in OK. */
+uint32_t belay_result_recovered(const struct belay_result *result);
 
 /* GET: a blob's bytes (with siblings: the newest). INSPECT, ADMIN: the JSON. Else empty. */
 struct belay_bytes belay_result_value(const struct belay_result *result);
