@@ -46,6 +46,12 @@ void overload_note(struct overload *overload, uint64_t now_us, uint64_t delay_us
 /* Is this one, which begins a session (`fresh`) or not, refused? */
 bool overload_refuses(struct overload *overload, uint64_t delay_us, bool fresh);
 
+/* Is it refused whoever asks? */
+static inline bool overload_is_late(const struct overload *overload, uint64_t delay_us)
+{
+    return overload->limit_us != 0 && delay_us > overload->limit_us;
+}
+
 /* Could it matter whether a request is fresh? */
 static inline bool overload_may_refuse(const struct overload *overload, uint64_t delay_us)
 {

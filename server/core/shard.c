@@ -321,7 +321,7 @@ bool shard_refuse_late(struct shard *shard, enum request_op op, uint64_t receive
     struct overload *overload = &shard->overload;
     uint64_t delay_us = now_us > received_us ? now_us - received_us : 0;
 
-    if (overload->limit_us == 0 || delay_us <= overload->limit_us) {
+    if (!overload_refuses(overload, delay_us, false)) {
         return false;
     }
     shard_advance(shard, now_ms);
@@ -392,9 +392,10 @@ static bool refuse_late(struct shard *shard, const struct request *request, uint
     if (overload_ended(overload, shard->now_ms)) {
         shard_trace(shard, TRACE_OVERLOAD_END, 0, bytes_of(NULL, 0));
     }
-    if (overload_refuses(overload, delay_us, false) ||
-        (overload_may_refuse(overload, delay_us) && begins_session(shard, request) &&
-         overload_refuses(overload, delay_us, true))) {
+    bool refused = request->admitted ? overload_is_late(overload, delay_us)
+                                     : overload_refuses(overload, delay_us, false);
+    if (refused || (overload_may_refuse(overload, delay_us) && begins_session(shard, request) &&
+                    overload_refuses(overload, delay_us, true))) {
         refuse_busy(shard, request, now_us);
         return true;
     }

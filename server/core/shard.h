@@ -59,6 +59,7 @@ struct request {
     uint64_t client, sequence, retry_hlc;
     uint64_t
         taken_hlc; /* WRITE: other nodes may have taken writes up to then that are not here; 0: none. */
+    bool admitted;                     /* shard_refuse_late() was asked, and said no. */
     bool elsewhere;                    /* WRITE: what is not here may live at another node. */
     bool for_first;                    /* WRITE: OK only once the slot's first owner has it. */
     bool takes_over;                   /* WRITE, within the shard: as session_write's. */
@@ -179,9 +180,9 @@ void shard_restore_done(struct shard *shard, uint64_t now_ms);
 void shard_prepare(struct shard *shard, struct request *request);
 void shard_prefetch(struct shard *shard, const struct request *request);
 
-/* Has a request waited for so long that shard_execute() would refuse it whatever it is? Then it is counted as
- * refused, and to be answered BUSY, before anything is done for it: under overload that is what most work is.
- * (Of the shard that its connection is at.) */
+/* Is a request refused for the time that it waited, whatever it is? Then it is counted as that, and to be answered BUSY, before
+ * anything is done for it: under overload that is what most work is. Else it is `admitted`: of its shard's share of refusals it
+ * had its part, and is refused only where it begins a session, or becomes late still. (Of the shard that its connection is at.) */
 bool shard_refuse_late(struct shard *shard, enum request_op op, uint64_t received_us,
                        uint64_t now_ms, uint64_t now_us, uint32_t *retry_after_ms);
 

@@ -275,6 +275,7 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
         shard_prefetch(thread->shard, &items[i].request);
     }
     uint64_t now_us = monotonic_us();
+    thread->late_us = now_us;
     if (thread->clustered) {
         pause_look_within(thread, now_us);
     }

@@ -57,6 +57,7 @@ struct cross_request_message *cross_put_request(struct shard_thread *thread, uin
     struct cross_request_message *message = (struct cross_request_message *)head;
     head->kind = kind;
     message->request = *request;
+    message->request.admitted = false; /* This one's shard was asked, not that one's. */
     to = cross_put(to, request->key);
     to = cross_put(to, request->version);
     cross_put(to, request->body);

@@ -10,6 +10,7 @@
 #include "door.h"
 #include "gather.h"
 #include "native_answer.h"
+#include "native_busy.h"
 #include "native_login.h"
 #include "native_map.h"
 #include "native_request.h"
@@ -201,26 +202,6 @@ static uint64_t take_call(struct shard_thread *thread, struct connection *connec
     return ticket;
 }
 
-/* Answer one that waited too long, without a look at what it is. Returns whether that was so. */
-static bool refuse_late(struct shard_thread *thread, struct connection *connection,
-                        const struct frame *frame)
-{
-    enum request_op op = frame->type == FRAME_GET ? REQUEST_GET : REQUEST_WRITE;
-    struct native_answer answer;
-    uint32_t retry_after_ms;
-
-    if ((frame->type != FRAME_GET && frame->type != FRAME_WRITE && frame->type != FRAME_RECOVER) ||
-        !shard_refuse_late(thread->shard, op, connection->arrived_us, thread->now_ms,
-                           thread->now_us, &retry_after_ms)) {
-        return false;
-    }
-    native_answer_status(&answer, STATUS_BUSY, NULL, bytes_of(NULL, 0));
-    answer.head.hlc = node_hlc(thread);
-    answer.head.retry_after_ms = retry_after_ms;
-    write_answer(thread, connection, frame->type, frame->request_id, &answer);
-    return true;
-}
-
 /* ---- Requests of one key, of many, of all ---- */
 
 static void one(struct shard_thread *thread, struct connection *connection,
@@ -229,7 +210,7 @@ static void one(struct shard_thread *thread, struct connection *connection,
     struct request request;
     struct call *call;
 
-    if (refuse_late(thread, connection, frame)) {
+    if (native_busy_refuses(thread, connection, frame)) {
         return;
     }
     enum status status = native_request(frame, &thread->arena, &request);
@@ -252,6 +233,7 @@ static void one(struct shard_thread *thread, struct connection *connection,
     }
     call->flags = (uint8_t)request.flags;
     request.received_us = connection->arrived_us;
+    request.admitted = native_busy_asks(frame);
     connection->in_flight++;
     batch_route(thread, &request, connection, whole);
 }

@@ -482,7 +482,7 @@ static void begin_turn(struct shard_thread *thread)
 {
     const struct plane_options *options = &thread->plane->options;
 
-    thread->now_us = thread->log.now_us = monotonic_us();
+    thread->now_us = thread->late_us = thread->log.now_us = monotonic_us();
     thread->now_ms = options->now_ms(options->clock);
     /* What we read now came at some time during the turn before. */
     thread->waited_us = thread->turn_us / 2;

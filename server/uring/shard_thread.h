@@ -30,6 +30,7 @@
 #include "marks.h"
 #include "moves.h"
 #include "native_answer.h"
+#include "native_busy.h"
 #include "native_map.h"
 #include "pause.h"
 #include "plane.h"
@@ -75,6 +76,7 @@ struct shard_thread {
     struct buffer scratch, frame;
     struct native_map client_map;
     struct native_answer answer; /* Between answer_room() and answer_put(). */
+    struct native_busy busy;
 
     /* From and to the other shards, by their number; NULL for itself. */
     struct hop **hops_in, **hops_out;
@@ -92,9 +94,10 @@ struct shard_thread {
     _Atomic uint32_t connection_count; /* Including those on their way here. */
     struct mailbox mailbox;
 
-    uint64_t now_ms, now_us;    /* Of this turn. */
-    uint64_t waited_us;         /* How long what is read now may have waited in the socket. */
-    uint64_t turn_us;           /* How long the turn before took, without waiting. */
+    uint64_t now_ms, now_us; /* Of this turn. */
+    uint64_t late_us;        /* The clock as last looked at: what is refused now is so by this. */
+    uint64_t waited_us;      /* How long what is read now may have waited in the socket. */
+    uint64_t turn_us;        /* How long the turn before took, without waiting. */
     uint64_t tick_us, check_us; /* When next. */
     uint64_t bulk_bytes;        /* Of large requests served in this turn. */
     bool bulk_over;             /* It serves no more of them. */

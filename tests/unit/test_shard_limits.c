@@ -92,6 +92,55 @@ static void test_refused_late(void **state)
     world_end();
 }
 
+/* Halfway between half of the limit and the limit half of the requests of a standing queue are refused: at the door, and those
+ * admitted there not once more. */
+static void test_refused_share(void **state)
+{
+    enum { DELAY_US = 75000, COUNT = 1000 };
+    uint32_t refused = 0, refused_later = 0, retry_after_ms;
+
+    (void)state;
+    world_prepare();
+    world.options.queue_delay_ms = 100;
+    world_start();
+    assert_int_equal(world_put("a", "1"), STATUS_OK);
+    struct request get = {.op = REQUEST_GET, .key = text("a"), .admitted = true};
+    for (int i = 0; i < 300;
+         i++) { /* The first window's minimum was none; then the queue stands. */
+        world.now_us += 1000;
+        get.received_us = world.now_us - DELAY_US;
+        assert_int_equal(world_run(get), STATUS_OK);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        world.now_us += 100;
+        get.received_us = world.now_us - DELAY_US;
+        if (shard_refuse_late(world.shard, REQUEST_GET, get.received_us, world.now_ms, world.now_us,
+                              &retry_after_ms)) {
+            refused++;
+        } else {
+            refused_later += world_run(get) == STATUS_BUSY;
+        }
+    }
+    assert_in_range(refused, COUNT / 2 - 1, COUNT / 2 + 1);
+    assert_int_equal(refused_later, 0);
+    assert_int_equal(shard_stats(world.shard)->busy, refused);
+    /* What becomes late still is refused, and what begins a session where its limit says so. */
+    get.received_us = world.now_us - 100001;
+    assert_int_equal(world_run(get), STATUS_BUSY);
+    struct request fresh = world_put_of("new", "1");
+    fresh.admitted = true;
+    fresh.received_us = world.now_us - 60000;
+    assert_int_equal(world_run(fresh), STATUS_BUSY);
+    /* Who was not asked about gets the share here. */
+    get.admitted = false;
+    for (int i = 0; i < COUNT; i++) {
+        get.received_us = world.now_us - DELAY_US;
+        refused_later += world_run(get) == STATUS_BUSY;
+    }
+    assert_in_range(refused_later, COUNT / 2 - 1, COUNT / 2 + 1);
+    world_end();
+}
+
 static void test_timeout(void **state)
 {
     (void)state;
@@ -257,7 +306,8 @@ int main(void)
         cmocka_unit_test(test_memory_full),    cmocka_unit_test(test_session_limits),
         cmocka_unit_test(test_refused_before), cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_refused_late),   cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_goodput),        cmocka_unit_test(test_fault_loop),
+        cmocka_unit_test(test_refused_share),  cmocka_unit_test(test_goodput),
+        cmocka_unit_test(test_fault_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
