@@ -95,6 +95,7 @@ struct placement_work {
     uint32_t arc_count;
     uint16_t arc_nodes[PLACEMENT_MEMBERS_MAX * PLACEMENT_ROUNDS]; /* Clockwise from slot 0. */
     bool wanted[PLACEMENT_MEMBERS_MAX]; /* Nodes that are looked for on the circle... */
+    uint32_t wanted_count;
     uint16_t arc_nexts[PLACEMENT_MEMBERS_MAX * PLACEMENT_ROUNDS]; /* ... and the next arc of one. */
     uint16_t slot_arcs[SLOT_COUNT];
     uint16_t order[SLOT_COUNT], nears[SLOT_COUNT], counts[SLOT_COUNT]; /* Slots, in some order. */

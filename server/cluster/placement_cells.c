@@ -58,19 +58,18 @@ bool placement_had(const struct placement_work *work, uint32_t slot, uint32_t ra
 bool placement_mark(struct placement_work *work, bool primaries, enum placement_need takes)
 {
     uint32_t next = work->arc_count;
-    bool any = false;
-
+    work->wanted_count = 0;
     for (uint32_t i = 0; i < work->node_count; i++) {
         const struct placement_node *node = &work->nodes[i];
         work->wanted[i] = placement_takes(primaries ? &node->ranks[0] : &node->all, takes);
-        any = any || work->wanted[i];
+        work->wanted_count += work->wanted[i];
     }
     for (uint32_t step = 2 * work->arc_count; step-- > 0;) {
         uint32_t arc = step % work->arc_count;
         next = work->wanted[work->arc_nodes[arc]] ? arc : next;
         work->arc_nexts[arc] = (uint16_t)next;
     }
-    return any;
+    return work->wanted_count > 0;
 }
 
 void placement_order_slots(struct placement_work *work)

@@ -155,8 +155,11 @@ static bool give_to_member(struct placement_work *work, const struct pass *pass,
     return false;
 }
 
+/* Who cannot take it at one arc cannot at another: each is tried once. */
 static bool give_clockwise(struct placement_work *work, const struct pass *pass, uint32_t slot)
 {
+    uint64_t tried[PLACEMENT_MEMBERS_MAX / 64] = {0};
+    uint32_t untried = work->wanted_count;
     uint32_t arc = work->slot_arcs[slot];
 
     for (uint32_t left = work->arc_count; left > 0;) {
@@ -166,12 +169,18 @@ static bool give_clockwise(struct placement_work *work, const struct pass *pass,
             return false;
         }
         uint16_t node = work->arc_nodes[next];
-        if (try(work, pass, slot, node)) {
+        const bool again = (tried[node / 64] >> node % 64 & 1) != 0;
+        if (!again && try(work, pass, slot, node)) {
             if (!is_taking(work, pass, node)) {
                 (void)placement_mark(work, true, pass->takes);
             }
             return true;
         }
+        untried -= !again;
+        if (untried == 0) {
+            return false;
+        }
+        tried[node / 64] |= UINT64_C(1) << node % 64;
         left -= steps + 1;
         arc = (next + 1) % work->arc_count;
     }
