@@ -149,3 +149,19 @@ int session_adopt(struct bytes record, struct buffer *out)
     buffer_fini(&work.alias);
     return rc;
 }
+
+bool session_is_adopted(struct bytes record)
+{
+    struct record opened;
+    struct version_item item;
+    bool is = false;
+
+    if (record_open_head(&opened, record, record_format(record)) != 0) {
+        return false;
+    }
+    struct version_walk walk = version_walk(&opened.version);
+    while (!is && version_next(&walk, &item)) {
+        is = item.actor.node >= ADOPT_NODES;
+    }
+    return is;
+}

@@ -15,13 +15,23 @@
 #ifndef ADOPT_H
 #define ADOPT_H
 
+#include <stdbool.h>
+
 #include "bytes.h"
 #include "memory.h"
 
-enum { ADOPT_NODES = 1 << 24 };
+enum {
+    ADOPT_NODES = 1 << 24,
+    ADOPT_REPEAT_MS =
+        7 * 24 * 3600 *
+        1000, /* So long after it was put back a record may be so again (recover.h). */
+};
 
 /* `record` is whole, and has passed session_check(). Returns 0 with `out` set; -EOVERFLOW: a node's number would be too
  * large; -EBADMSG; -ENOMEM. */
 int session_adopt(struct bytes record, struct buffer *out);
+
+/* Has anything in this record, which may be cold or a tombstone, come from another cluster? */
+bool session_is_adopted(struct bytes record);
 
 #endif

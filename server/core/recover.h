@@ -9,6 +9,10 @@
  * Records of one slot come many at a time: what each costs beside its merge is the larger part else. The first one decides
  * whether the request waits, and how it ends; the others are done as long as nothing keeps them.
  *
+ * What was put back and has ended since stays ended where it is put back again, as by a restore that goes on: its tombstone is
+ * kept for ADOPT_REPEAT_MS, also of what has expired; in a cluster for good, as no slot's vector tells of all that another
+ * cluster stamped. Whoever puts back again what he put back longer ago may bring back what has ended.
+ *
  * Threads: the shard's.
  */
 #ifndef RECOVER_H

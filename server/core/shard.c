@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "adopt.h"
 #include "cold.h"
 #include "record.h"
 
@@ -145,12 +146,17 @@ void shard_trace(struct shard *shard, enum trace_event event, uint64_t a, struct
     }
 }
 
-/* A death is remembered for as long as the policy says, counted from the newest thing in the record. */
+/* A death is remembered for as long as the policy says, or as what was put back may come again, counted from the newest thing
+ * in the record. */
 static uint64_t tombstone_end_ms(const struct shard *shard, struct bytes record)
 {
     const struct policy *policy = policy_of_key(shard->policies, session_key(record));
+    uint64_t keep_ms = policy->rules.tombstone_keep_ms;
 
-    return hlc_ms(session_newest_hlc(record)) + policy->rules.tombstone_keep_ms;
+    if (keep_ms < ADOPT_REPEAT_MS && session_is_adopted(record)) {
+        keep_ms = ADOPT_REPEAT_MS;
+    }
+    return hlc_ms(session_newest_hlc(record)) + keep_ms;
 }
 
 int shard_open(struct shard *shard, struct bytes record, uint64_t now_ms)

@@ -6,6 +6,7 @@
  *
  * Work is counted, not timed: the core has no clock. The costs below are what it took on the machine of
  * the measurements, rounded up. */
+#include "adopt.h"
 #include "record.h"
 #include "shard_state.h"
 
@@ -212,8 +213,9 @@ static int bury(struct due *due)
 {
     struct shard *shard = due->shard;
     struct bytes record = buffer_bytes(&shard->scratch), key = session_key(record);
-    /* Other nodes keep it for as long as the policy says, so that copies stay the same. */
-    bool stays = due->expired && (shard->copies != NULL || remembers(record));
+    /* Other nodes keep it for as long as the policy says, so that copies stay the same. What was put back may be again. */
+    bool stays =
+        due->expired && (shard->copies != NULL || remembers(record) || session_is_adopted(record));
     enum log_kind kind = stays ? LOG_FULL : LOG_BURY;
     /* That a tombstone was let go is no news to other nodes. */
     int rc = due->expired ? shard_append(shard, kind, due->position, key, &record, 1)

@@ -244,6 +244,11 @@ def test_restore_goes_on():
         check(0 < at < SLOTS, f"killed in the middle: {at}")
         text = state.read_text()
         before = int(text.split("sessions ")[1].split()[0])
+        begun = text.split("begun_ms ")[1].split()[0]
+        state.write_text(text.replace(begun, str(int(begun) - 7 * 24 * 3600 * 1000)))
+        said = "".join(ctl(*words[1:], expect=1, server=daemon.native, directory=directory))
+        check("begun more than 7 days ago" in said, said)
+        state.write_text(text)
         out, _ = ctl(*words[1:], server=daemon.native, directory=directory)
         done = json.loads(out)
         check(done["sessions"] == 24000 > before > 0, done)

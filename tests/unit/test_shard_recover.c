@@ -160,6 +160,70 @@ static void test_what_ended_stays_so(void **state)
     finish();
 }
 
+static void destroy_and_wait(const char *key, uint64_t ms)
+{
+    assert_int_equal(world_destroy(key), STATUS_OK);
+    world_pass(ms);
+    copies.kit.now_ms = world.now_ms - 1000000;
+}
+
+/* A restore may be repeated, as where it was cut short, for a week: what has ended since does not come back, though a
+ * tombstone of others is forgotten by then. */
+static void test_repeated_after_its_end(void **state)
+{
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    old_session("theirs");
+    assert_int_equal(recover("k", adopted()), STATUS_OK);
+    destroy_and_wait("k", world.policy.rules.tombstone_keep_ms + 400000);
+    assert_true(here("k").size > 0);
+    assert_int_equal(recover("k", buffer_bytes(&moved)), STATUS_OK);
+    assert_int_equal(world_get("k"), STATUS_NOT_FOUND);
+    finish();
+}
+
+static void begin_alone(void)
+{
+    memset(&copies, 0, sizeof copies);
+    kit_init(&copies.kit);
+    copies.kit.actor = (struct actor){2, 1};
+    copies.kit.type = SESSION_BLOB;
+    begin_roomy();
+    copies.kit.now_ms = world.now_ms;
+}
+
+/* The same at a node alone, however it ended. */
+static void test_repeated_at_a_node_alone(void **state)
+{
+    (void)state;
+    begin_alone();
+    old_session("theirs");
+    assert_int_equal(recover("k", adopted()), STATUS_OK);
+    assert_int_equal(world_put("native", "x"), STATUS_OK);
+    assert_int_equal(world_destroy("native"), STATUS_OK);
+    destroy_and_wait("k", world.policy.rules.tombstone_keep_ms + 400000);
+    assert_int_equal(here("native").size, 0);
+    assert_true(here("k").size > 0);
+    assert_int_equal(recover("k", buffer_bytes(&moved)), STATUS_OK);
+    assert_int_equal(world_get("k"), STATUS_NOT_FOUND);
+
+    copies.kit.key = text("idle");
+    copies.kit.record.size = 0;
+    assert_int_equal(kit_do(&copies.kit, KIT_CHANGE(SET, .value = text("v"))), STATUS_OK);
+    assert_int_equal(kit_do(&copies.kit, KIT_CHANGE(IDLE, .ms = 60000)), STATUS_OK);
+    (void)adopted();
+    assert_true(session_touch_in_place(moved.data, moved.size, world.now_ms));
+    assert_int_equal(recover("idle", buffer_bytes(&moved)), STATUS_OK);
+    assert_int_equal(world_get("idle"), STATUS_OK);
+    world_pass(world.policy.rules.tombstone_keep_ms + 400000);
+    assert_int_equal(world_get("idle"), STATUS_NOT_FOUND);
+    assert_true(session_touch_in_place(moved.data, moved.size, world.now_ms));
+    assert_int_equal(recover("idle", buffer_bytes(&moved)), STATUS_OK);
+    assert_int_equal(world_get("idle"), STATUS_NOT_FOUND);
+    finish();
+}
+
 static void test_it_joins_what_is_there(void **state)
 {
     (void)state;
@@ -324,6 +388,8 @@ int main(void)
         cmocka_unit_test(test_it_lives),
         cmocka_unit_test(test_as_it_was_it_would_be_dead),
         cmocka_unit_test(test_what_ended_stays_so),
+        cmocka_unit_test(test_repeated_after_its_end),
+        cmocka_unit_test(test_repeated_at_a_node_alone),
         cmocka_unit_test(test_it_joins_what_is_there),
         cmocka_unit_test(test_what_is_no_such_record),
         cmocka_unit_test(test_many_at_a_time),

@@ -5,12 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "archive_restore.h"
 
 enum { SHORT_DIGITS = 8 };
 
-static const char form[] = "belay restore 1\n"
+static const char form[] = "belay restore 2\n"
                            "cluster %s\n"
+                           "begun_ms %" PRIu64 "\n"
                            "as_of_ms %" PRIu64 "\n"
                            "next_slot %" PRIu32 "\n"
                            "sessions %" PRIu64 "\n"
@@ -25,24 +27,24 @@ static int print_state(const struct restore *restore, FILE *to)
 {
     const struct restore_state *done = &restore->done;
 
-    return fprintf(to, form, restore->command.cluster_hex, done->as_of_ms, done->next_slot,
-                   done->sessions, done->tombstones, done->expired, done->left, done->refused,
-                   done->damaged);
+    return fprintf(to, form, restore->command.cluster_hex, done->begun_ms, done->as_of_ms,
+                   done->next_slot, done->sessions, done->tombstones, done->expired, done->left,
+                   done->refused, done->damaged);
 }
 
 /* What the file says. Returns whether it is one, whole. */
 static bool read_state(FILE *from, char cluster[CLUSTER_HEX_BYTES], struct restore_state *state)
 {
     char end[8] = "";
-    int fields =
-        fscanf(from,
-               "belay restore 1 cluster %32s as_of_ms %" SCNu64 " next_slot %" SCNu32
-               " sessions %" SCNu64 " tombstones %" SCNu64 " expired %" SCNu64 " left %" SCNu64
-               " refused %" SCNu64 " damaged %" SCNu64 " %7s",
-               cluster, &state->as_of_ms, &state->next_slot, &state->sessions, &state->tombstones,
-               &state->expired, &state->left, &state->refused, &state->damaged, end);
+    int fields = fscanf(
+        from,
+        "belay restore 2 cluster %32s begun_ms %" SCNu64 " as_of_ms %" SCNu64 " next_slot %" SCNu32
+        " sessions %" SCNu64 " tombstones %" SCNu64 " expired %" SCNu64 " left %" SCNu64
+        " refused %" SCNu64 " damaged %" SCNu64 " %7s",
+        cluster, &state->begun_ms, &state->as_of_ms, &state->next_slot, &state->sessions,
+        &state->tombstones, &state->expired, &state->left, &state->refused, &state->damaged, end);
 
-    return fields == 10 && strcmp(end, "end") == 0 && state->next_slot <= SLOT_COUNT;
+    return fields == 11 && strcmp(end, "end") == 0 && state->next_slot <= SLOT_COUNT;
 }
 
 static int refused(struct restore *restore, const char *why)
@@ -78,6 +80,14 @@ int restore_load(struct restore *restore)
     if (restore->as_of_text != NULL && state.as_of_ms != restore->done.as_of_ms) {
         return refused(restore, "a restore as of another time has left it: leave out --as-of to go "
                                 "on with that, or remove the file");
+    }
+    if (restore->now_ms > state.begun_ms + ADOPT_REPEAT_MS) {
+        return refused(
+            restore,
+            "it was begun more than 7 days ago. Some of what was put back then may be put back "
+            "once "
+            "more, and what has ended of that is forgotten: remove the file, and restore into an "
+            "empty cluster");
     }
     restore->done = state;
     restore->resumed = true;

@@ -218,6 +218,9 @@ static int restore_all(struct restore *restore)
     if (code == CTL_OK && !restore->resumed && !restore->force) {
         code = check_empty(restore);
     }
+    if (!restore->resumed) {
+        restore->done.begun_ms = restore->now_ms;
+    }
     code = code == CTL_OK ? restore_keep(restore) : code;
     if (code != CTL_OK) {
         return code;

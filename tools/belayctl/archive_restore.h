@@ -13,6 +13,7 @@ enum {
 
 /* What is done, and what a restore that was cut short goes on from. */
 struct restore_state {
+    uint64_t begun_ms;  /* When it was, at first. */
     uint64_t as_of_ms;  /* 0: all that there is. */
     uint32_t next_slot; /* All before it are done. */
     uint64_t sessions, tombstones, expired, left, refused;
