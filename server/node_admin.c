@@ -11,6 +11,7 @@
 #include "node_archive.h"
 #include "node_cluster.h"
 #include "node_policies.h"
+#include "restart_page.h"
 #include "slot.h"
 
 enum { NUMBER_DIGITS_MAX = 9 };
@@ -58,6 +59,41 @@ static void on_ring(struct node *node, uint64_t token, const char *argument)
 {
     (void)argument;
     answer_page(node, token, map_page_ring);
+}
+
+static uint32_t slots_not_level(const struct node *node)
+{
+    struct plane_shard_stats *stats = malloc(sizeof *stats);
+    uint32_t count = stats == NULL; /* What is not known counts as well. */
+
+    for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {
+        count += plane_stats(node->plane, i, stats) == 0 ? stats->copies.slots_not_level : 1;
+    }
+    free(stats);
+    return count;
+}
+
+static void on_restart_check(struct node *node, uint64_t token, const char *argument)
+{
+    struct map_page_link links[MAP_MEMBERS_MAX];
+    const struct map *map = node_admin_map(node);
+    const struct map_member *member = argument[0] != '\0' ? node_admin_member(map, argument) : NULL;
+    const struct map_page page = {
+        .map = map,
+        .self = node->directory.meta.actor.node,
+        .leader = cluster_leader(cluster_host_cluster(node->cluster)),
+        .links = links,
+    };
+
+    if (argument[0] != '\0' && member == NULL) {
+        node_admin_refuse(node, token, STATUS_NOT_FOUND,
+                          "there is no such node; node list shows all");
+        return;
+    }
+    node_cluster_links(node, links);
+    node_admin_answer(
+        node, token,
+        restart_page(&page, member != NULL ? member->number : 0, slots_not_level(node)));
 }
 
 static void on_slot(struct node *node, uint64_t token, const char *argument)
@@ -466,6 +502,7 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         {"nodes", on_nodes},
         {"ring", on_ring},
         {"slot", on_slot},
+        {"restart-check", on_restart_check},
         {"policies", on_policies},
         {"policy-set", on_policy_set},
         {"policy-rm", on_policy_rm},

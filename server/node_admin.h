@@ -2,6 +2,7 @@
  *
  *   nodes, ring, policies        documents (map_page.h, config_print.h)
  *   slot NUMBER                  a document
+ *   restart-check [NODE]         a document (restart_page.h)
  *   policy-set                   a policy (config_policy_change()); the answer: {epoch}
  *   policy-rm PREFIX             {epoch}
  *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch}; to be

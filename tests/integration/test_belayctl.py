@@ -432,7 +432,7 @@ def commands():
     """The commands that --help lists."""
     printed = subprocess.run([program("belayctl"), "--help"], capture_output=True, text=True,
                              check=True).stdout
-    return [match.group(1) for match in re.finditer(r"^  ([a-z-]+(?: [a-z]+)?)  ", printed, re.M)]
+    return [match.group(1) for match in re.finditer(r"^  ([a-z-]+(?: [a-z-]+)?)  ", printed, re.M)]
 
 
 def test_completion_script():

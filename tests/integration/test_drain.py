@@ -182,6 +182,37 @@ def test_weights():
         check("no other node could take" in failing(first, "node", "weight", "n1", "0"), "the last one")
 
 
+def test_restart_check():
+    """A rolling restart: each node goes once all is well again, and not before; no session is away meanwhile."""
+    with Cluster(3) as cluster:
+        cluster.start()
+        first, last = cluster[0], cluster[2]
+        first.run("belay-bench", "fill", "--sessions", 2000, "--prefix", "f:")
+        for node in cluster:
+            asked = next(other for other in cluster if other is not node)
+            check(asked.run("belayctl", "cluster", "restart-check", node.name, "--wait") ==
+                  f"{node.name} may be restarted\n", node.name)
+            node.stop()
+            refused = json.loads(asked.run("belayctl", "--json", "cluster", "restart-check", expect=1))
+            check(set(refused) | set(refused["reasons"][0]) == manual_keys()["cluster restart-check"], refused)
+            check(refused["ok"] is False and
+                  {"unreachable", "node_down", "link_down"} & {reason["reason"] for reason in refused["reasons"]}, refused)
+            check(asked.run("belay-bench", "check", "--sessions", 2000, "--prefix", "f:") ==
+                  "present=2000 lost=0 wrong=0\n", "while one is away")
+            cluster.restart(node)
+        check(first.ask("cluster", "restart-check", "--wait")["ok"], "at the end")
+        first.run("belayctl", "node", "drain", "n3")
+        check("is not to be restarted now:\n  " in first.run("belayctl", "cluster", "restart-check", expect=1), "draining")
+        wait_for("it has left", lambda: cluster.states(first).get("n3") == "left")
+        last.kill()
+        first.run("belayctl", "cluster", "restart-check", "--wait")  # It holds nothing.
+        first.run("belayctl", "node", "drain", "n2", "--wait")
+        said = first.run("belayctl", "cluster", "restart-check", "n1", expect=1)
+        check("16384 slots are one node's alone" in said, said)
+        check(first.run("belayctl", "cluster", "restart-check", "n2") == "n2 may be restarted\n", "it has nothing")
+        check("there is no such node" in failing(first, "cluster", "restart-check", "n9"), "unknown")
+
+
 def test_first_with_nothing():
     with Daemon(settings=["node.weight=0"]) as daemon:
         daemon.launch()

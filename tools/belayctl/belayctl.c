@@ -87,6 +87,16 @@ const struct command commands[] = {
      "copied to it. NODE is its name or number.\n",
      node_degrade_run},
     {"node undegrade", "NODE", "Let a degraded node begin sessions again", "", node_undegrade_run},
+    {"cluster restart-check", "[NODE]", "Tell whether a node may be restarted now, or this one",
+     "  --wait  until it may\n"
+     "\n"
+     "It may while all nodes are up and have all that they are to have, nothing moves, and each "
+     "session has a\n"
+     "copy on another node. Else the reasons are told, and the exit code is 1. All nodes are "
+     "asked, "
+     "at their\n"
+     "addresses for clients.\n",
+     restart_check_run},
     {"join-token", "", "Print what a new node enters the cluster with: belayd --join TOKEN",
      "It has the secret of the cluster: keep it like a password.\n", join_token_run},
     {"ring", "", "Show whose the slots are",
@@ -183,7 +193,7 @@ static void print_commands(FILE *to)
 {
     fputs("belayctl [-s HOST:PORT] [--json] COMMAND [OPERAND...]\n\n", to);
     for (size_t i = 0; i < command_count; i++) {
-        fprintf(to, "  %-16s %s\n", commands[i].words, commands[i].summary);
+        fprintf(to, "  %-21s %s\n", commands[i].words, commands[i].summary);
     }
     fputs("\nbelayctl COMMAND --help tells more. The server is -s, else BELAY_SERVER, else "
           "127.0.0.1:7400.\n"

@@ -61,6 +61,7 @@ int node_weight_run(struct ctl *ctl, int argc, char **argv);
 int node_activate_run(struct ctl *ctl, int argc, char **argv);
 int node_degrade_run(struct ctl *ctl, int argc, char **argv);
 int node_undegrade_run(struct ctl *ctl, int argc, char **argv);
+int restart_check_run(struct ctl *ctl, int argc, char **argv);
 int ring_run(struct ctl *ctl, int argc, char **argv);
 int slot_run(struct ctl *ctl, int argc, char **argv);
 int policy_list_run(struct ctl *ctl, int argc, char **argv);

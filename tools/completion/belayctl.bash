@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session node ring slot policy join-token log data archive config import password completion"
+    local groups="status session node cluster ring slot policy join-token log data archive config import password completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | node | ring | slot | policy | join-token | log | data | archive | config | import | password | completion)
+        status | session | node | cluster | ring | slot | policy | join-token | log | data | archive | config | import | password | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -40,7 +40,7 @@ _belayctl()
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
             "session list" | "session where" | "node list" | "node drain" | "node weight" | "node activate" | \
-            "node remove" | "node degrade" | "node undegrade" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
+            "node remove" | "node degrade" | "node undegrade" | "cluster restart-check" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
             "config get" | "completion bash" | "archive cat" | "archive status" | "archive ls" | \
             "archive verify" | "archive restore" | "archive forget")
             if [[ -z $command ]]; then
@@ -83,6 +83,7 @@ _belayctl()
     "node weight") options+=" --over" ;;
     "node activate") options+=" --over --weight" ;;
     "node remove") options+=" --force" ;;
+    "cluster restart-check") options+=" --wait" ;;
     ring) options+=" --svg" ;;
     import) options+=" --match" ;;
     "archive status") ;;
@@ -102,6 +103,7 @@ _belayctl()
     /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
     session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect where list" -- "$current") ;;
     node/) mapfile -t COMPREPLY < <(compgen -W "list drain weight activate remove degrade undegrade" -- "$current") ;;
+    cluster/) mapfile -t COMPREPLY < <(compgen -W "restart-check" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
