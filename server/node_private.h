@@ -63,6 +63,15 @@ struct node {
     uint32_t apart[MAP_MEMBERS_MAX]; /* Members whose clocks are too far from this one's. */
     uint32_t apart_count;
 
+    /* node_drain.c */
+    struct {
+        bool stops;    /* It drains, to stop then... */
+        bool returns;  /* ... or did so, and is to be active again. */
+        bool looked;   /* The directory was asked for that. */
+        bool proposed; /* And a state is under way. */
+        uint64_t end_ms;
+    } drain;
+
     /* node_policies.c */
     struct policies *policies;
     struct policies *policies_old[NODE_POLICIES_OLD_MAX]; /* Which a shard may still have. */

@@ -17,6 +17,7 @@
 #include "node.h"
 #include "node_admin.h"
 #include "node_cluster.h"
+#include "node_drain.h"
 #include "node_ports.h"
 #include "pages.h"
 #include "wall_clock.h"
@@ -109,6 +110,7 @@ static void on_tick(void *context)
     server->clock_off = off;
     if (server->served && !server->stopping) {
         node_cluster_tick(server->node);
+        node_drain_tick(server->node);
     }
     if (++server->ticks == TRIM_TICKS) {
         server->ticks = 0;
@@ -128,6 +130,16 @@ static int reload(struct server *server, struct config *config, char *message, s
         server->config->user_count = config->user_count;
     }
     return rc;
+}
+
+static bool on_stop(void *context)
+{
+    struct server *server = context;
+
+    if (!server->served || server->stopping || !node_drain_begin(server->node)) {
+        return true;
+    }
+    return false;
 }
 
 static void on_hang_up(void *context)
@@ -162,6 +174,7 @@ static int start_control(struct server *server)
         .logger = &server->logger,
         .admin = on_admin,
         .tick = on_tick,
+        .stop = on_stop,
         .hang_up = on_hang_up,
         .alive = on_alive,
         .context = server,

@@ -32,6 +32,7 @@ struct control {
     uv_signal_t signals[SIGNALS];
     uint64_t watchdog_ms; /* Between signs of life; 0: none wanted. */
     uint64_t next_life_ms;
+    bool stops;            /* A first SIGTERM came. */
     pthread_mutex_t mutex; /* Of what follows. */
     uint32_t first, count;
     uint64_t dropped;
@@ -206,6 +207,12 @@ static void on_signal(uv_signal_t *handle, int number)
     if (number == SIGHUP) {
         control->options.hang_up(control->options.context);
         return;
+    }
+    if (number == SIGTERM && !control->stops) {
+        control->stops = true;
+        if (control->options.stop != NULL && !control->options.stop(control->options.context)) {
+            return;
+        }
     }
     logger_write(control->options.logger, LOG_LEVEL_INFO, "stopping",
                  LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));

@@ -29,6 +29,8 @@ struct control_options {
     void (*admin)(void *context, uint64_t token, const char *command, const char *argument);
     /* Once a second. */
     void (*tick)(void *context);
+    /* SIGTERM, the first one. Returns whether to end now; else control_end() follows, or another signal. */
+    bool (*stop)(void *context);
     /* SIGHUP. */
     void (*hang_up)(void *context);
     /* Is everything alive? Asked before each sign of life to the service manager, where it wants any. */
@@ -44,7 +46,7 @@ void control_destroy(struct control *control);
 
 uv_loop_t *control_loop(struct control *control);
 
-/* Tell the service manager that the node serves, and run until SIGTERM or SIGINT. */
+/* Tell the service manager that the node serves, and run until SIGTERM, where that is not put off, or SIGINT. */
 void control_run(struct control *control, const char *status);
 
 /* The same as after a signal: control_run() returns soon, or at once where it does not run yet. */

@@ -76,6 +76,32 @@ int directory_beginning(const struct directory *directory, struct buffer *to)
     return rc;
 }
 
+int directory_put_drained(const struct directory *directory)
+{
+    return files_replace(directory->files, directory->path, DIRECTORY_DRAINED_NAME, "", 0);
+}
+
+bool directory_was_drained(const struct directory *directory)
+{
+    char path[PATH_BYTES_MAX];
+    int rc = path_join(path, directory->path, DIRECTORY_DRAINED_NAME);
+    int fd = rc != 0 ? rc : directory->files->open(directory->files, path, O_RDONLY);
+
+    if (fd >= 0) {
+        directory->files->close(directory->files, fd);
+    }
+    return fd >= 0;
+}
+
+void directory_forget_drained(const struct directory *directory)
+{
+    char path[PATH_BYTES_MAX];
+
+    if (path_join(path, directory->path, DIRECTORY_DRAINED_NAME) == 0) {
+        (void)directory->files->remove(directory->files, path); /* Else it asks for what it is. */
+    }
+}
+
 int directory_put_removed(const struct directory *directory)
 {
     return files_replace(directory->files, directory->path, DIRECTORY_REMOVED_NAME, "", 0);

@@ -444,7 +444,7 @@ def test_completion_script():
     script = (f"source <({program('belayctl')} completion bash) && complete -p belayctl; "
               "COMP_WORDS=(belayctl c); COMP_CWORD=1; _belayctl; echo \"${COMPREPLY[@]}\"")
     printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    check(printed.stdout == "complete -F _belayctl belayctl\nconfig completion\n", printed)
+    check(printed.stdout == "complete -F _belayctl belayctl\ncluster config completion\n", printed)
 
 
 def offered(completion, *words):

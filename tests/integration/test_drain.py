@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -211,6 +212,46 @@ def test_restart_check():
         check("16384 slots are one node's alone" in said, said)
         check(first.run("belayctl", "cluster", "restart-check", "n2") == "n2 may be restarted\n", "it has nothing")
         check("there is no such node" in failing(first, "cluster", "restart-check", "n9"), "unknown")
+
+
+def test_drain_on_stop():
+    """SIGTERM: it drains, stops, and is active again after its next start. A second one, or the end of the time, stops it at
+    once."""
+    with Cluster(3, settings=["node.drain_on_stop=60s"]) as cluster:
+        cluster.start()
+        first, second, stopped = cluster
+        first.run("belay-bench", "fill", "--sessions", 2000, "--prefix", "f:")
+        stopped.stop()
+        check("drain-ended cause=drained" in stopped.log(), stopped.log())
+        check(cluster.states(first).get("n3") == "left" and owns(first, "n3") == 0, "it stopped before")
+        check(first.run("belay-bench", "check", "--sessions", 2000, "--prefix", "f:") ==
+              "present=2000 lost=0 wrong=0\n", "sessions")
+        cluster.restart(stopped)
+        cluster.await_settled()
+        check(owns(first, "n3") > 8000, "it has not its slots again")
+        first.run("belayctl", "node", "drain", "n3", "--wait")
+        stopped.stop()  # As an operator said: it stays so.
+        cluster.restart(stopped)
+        wait_for("it is known", lambda: cluster.states(stopped).get("n3") == "left")
+        first.run("belayctl", "node", "activate", "n3")
+        cluster.await_settled()
+        first.pause()
+        stopped.pause()  # Nothing can be decided.
+        second.send(signal.SIGTERM)
+        wait_for("it drains", lambda: "drain-begun" in second.log())
+        second.send(signal.SIGTERM)
+        check(second.wait() == 0 and "drain-ended" not in second.log(), second.log())
+        stopped.resume()
+        first.resume()
+        second.set("node.drain_on_stop", "1s")
+        cluster.restart(second)
+        cluster.await_settled()
+        first.pause()
+        stopped.pause()
+        second.send(signal.SIGTERM)
+        check(second.wait() == 0 and "node.drain_on_stop is over" in second.log(), second.log())
+        stopped.resume()
+        first.resume()
 
 
 def test_first_with_nothing():
