@@ -3,6 +3,7 @@ made by archive_maker, which knows what they should give."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -223,8 +224,9 @@ def test_restore_of_what_is_missing():
 
 
 def test_restore_goes_on():
-    """A restore that is killed goes on where it was when it is run again."""
-    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, Daemon() as daemon:
+    """A restore that is killed goes on where it was when it is run again: into the same cluster, and one at a time."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, Daemon() as daemon, Daemon() as other:
+        other.start()
         subprocess.run([MAKER, f"{directory}/archive", "bulk", "24000"], check=True)
         daemon.start()
         words = [program("belayctl"), "archive", "restore", "--from", f"file://{directory}/archive", "--json"]
@@ -238,6 +240,9 @@ def test_restore_goes_on():
                               stdout=subprocess.DEVNULL) as process:
             try:
                 wait_for("a range is done", lambda: next_slot() > 0, timeout_s=120)
+                process.send_signal(signal.SIGSTOP)
+                _, err = ctl(*words[1:-1], server=daemon.native, directory=directory, expect=1)
+                check("another restore is under way" in err, err)
             finally:
                 process.send_signal(signal.SIGKILL)
         at = next_slot()
@@ -249,12 +254,14 @@ def test_restore_goes_on():
         said = "".join(ctl(*words[1:], expect=1, server=daemon.native, directory=directory))
         check("begun more than 7 days ago" in said, said)
         state.write_text(text)
+        _, err = ctl(*words[1:-1], server=other.native, directory=directory, expect=1)
+        check("a restore into another cluster" in err and state.read_text() == text, err)
         out, _ = ctl(*words[1:], server=daemon.native, directory=directory)
         done = json.loads(out)
         check(done["sessions"] == 24000 > before > 0, done)
         with Client(port_of(daemon)) as client:
             check(client.ask("DBSIZE") == 24000, "all are there")
-        check(not state.exists(), "its state is gone")
+        check(not list(Path(directory).glob("belay-restore-*")), "its state is gone")
 
 
 def test_forget():
@@ -436,6 +443,14 @@ def test_some_sessions():
         told = restore(daemon, archive, "--prefix", "session-", *as_of, "--undelete")
         expected = {key: then[key] or now[key] for key in now}
         check(shown(daemon, now) == expected, "and comes back where that is asked for")
+
+        with Client(port_of(daemon)) as client:
+            client.ask("DEL", changed)
+        told = restore(daemon, archive, "--session", changed, *as_of, expect=1)
+        check(told["ended"] == 1 and told["written"] == 0, told)
+        out, _ = ctl("archive", "restore", "--from", archive.url, "--prefix", "session-", *as_of, "--dry-run", server=daemon.native)
+        check(re.search(r"^[0-9]+ sessions: to be written [0-9]+, .*ended since then 1,", out.splitlines()[-1]), out)
+        ctl("archive", "restore", "--from", archive.url, "--session", changed, "--as-of", "2026-02-30T00:00:00Z", expect=2)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,10 @@ bool archive_time(const char *text, uint64_t now_ms, uint64_t *time_ms)
         struct tm when = {.tm_year = 0};
         const char *end = strptime(text, forms[i], &when);
         if (end != NULL && *end == '\0') {
-            time_t seconds = timegm(&when);
+            const int day = when.tm_mday;
+            time_t seconds = timegm(&when); /* Moves a 30th of February on. */
             *time_ms = seconds < 0 ? 0 : (uint64_t)seconds * 1000;
-            return seconds >= 0;
+            return seconds >= 0 && when.tm_mday == day;
         }
     }
     return false;

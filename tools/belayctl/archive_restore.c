@@ -211,7 +211,21 @@ static int report(struct restore *restore)
     return good ? CTL_OK : CTL_REFUSED;
 }
 
-static int restore_all(struct restore *restore)
+/* Which cluster it goes into. */
+static int ask_into(struct restore *restore)
+{
+    json_t *document;
+
+    int code = ctl_admin(restore->command.ctl, "nodes", "", &document);
+    if (code == CTL_OK) {
+        const char *cluster = json_string_value(json_object_get(document, "cluster"));
+        snprintf(restore->into, sizeof restore->into, "%s", cluster == NULL ? "-" : cluster);
+        json_decref(document);
+    }
+    return code;
+}
+
+static int restore_locked(struct restore *restore)
 {
     int code = restore_load(restore);
 
@@ -252,6 +266,17 @@ static int restore_all(struct restore *restore)
     return code;
 }
 
+static int restore_all(struct restore *restore)
+{
+    int code = ask_into(restore);
+
+    if (code == CTL_OK && (code = restore_lock(restore)) == CTL_OK) {
+        code = restore_locked(restore);
+        restore_unlock(restore);
+    }
+    return code;
+}
+
 static int run(struct restore *restore)
 {
     struct archive_command *command = &restore->command;
@@ -281,9 +306,10 @@ static int check(struct ctl *ctl, const struct restore *restore, uint64_t *as_of
     }
     if (restore->as_of_text != NULL &&
         !archive_time(restore->as_of_text, restore->now_ms, as_of_ms)) {
-        return ctl_usage(
-            ctl, "--as-of %s: it is a time as 2026-01-31T12:00:00Z, or how long ago, as 30m",
-            restore->as_of_text);
+        return ctl_usage(ctl,
+                         "--as-of %s: it is a time as 2026-01-31T12:00:00Z, @MS since 1970, or how "
+                         "long ago, as 30m",
+                         restore->as_of_text);
     }
     if (*as_of_ms > restore->now_ms) {
         return ctl_usage(ctl, "--as-of %s is still to come", restore->as_of_text);

@@ -43,7 +43,9 @@ struct restore {
     struct belay_client *client;
     struct progress progress;
     struct restore_state done;
+    char into[CLUSTER_HEX_BYTES]; /* The cluster that runs. */
     char state_path[RESTORE_PATH_BYTES];
+    int lock_fd;
     bool resumed;
     uint64_t now_ms; /* When it began. */
     uint64_t bytes_done, begun_ms, told_ms;
@@ -83,7 +85,10 @@ void restore_land(struct restore *restore);
 
 /* ---- archive_progress.c: where it is ---- */
 
-/* Read what a restore of the same archive left. Returns CTL_OK with `resumed` set accordingly, or an exit code. */
+/* Name the state, and keep others from it until the end. Returns CTL_OK; the exit code, with nothing to unlock. */
+int restore_lock(struct restore *restore);
+void restore_unlock(struct restore *restore);
+/* Read what a restore of the same archive, into the same cluster, left. Returns CTL_OK with `resumed` set accordingly, or an exit code. */
 int restore_load(struct restore *restore);
 /* Keep it. Returns CTL_OK or an exit code. */
 int restore_keep(struct restore *restore);

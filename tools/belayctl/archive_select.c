@@ -289,7 +289,8 @@ static int report(struct selecting *selecting)
     bool good = restore->command.damaged == 0 && selecting->left == 0 && selecting->failed == 0;
     uint64_t found = selecting->written + selecting->same + selecting->absent + selecting->ended +
                      selecting->expired + selecting->failed;
-    int code = good && found > 0 ? CTL_OK : CTL_REFUSED;
+    bool reached = selecting->exact ? selecting->written + selecting->same > 0 : found > 0;
+    int code = good && reached ? CTL_OK : CTL_REFUSED;
 
     if (restore->command.ctl->json) {
         int rc = ctl_print_json(json_pack(
@@ -304,6 +305,14 @@ static int report(struct selecting *selecting)
     if (found == 0) {
         fprintf(stderr,
                 "belayctl: archive restore: the archive has no such session of that time\n");
+    } else if (!selecting->exact) {
+        fprintf(selecting->output == stdout ? stderr : stdout,
+                "%" PRIu64 " sessions: %s %" PRIu64 ", the same now %" PRIu64
+                ", ended by then %" PRIu64 ", ended since then %" PRIu64
+                ", past their deadline %" PRIu64 ", failed %" PRIu64 "\n",
+                found, restore->dry_run ? "to be written" : "written", selecting->written,
+                selecting->same, selecting->absent, selecting->ended, selecting->expired,
+                selecting->failed);
     }
     return code;
 }
