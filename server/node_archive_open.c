@@ -99,6 +99,7 @@ struct archive_place node_archive_place(const struct node *node, uint32_t call_m
         .ca_file = config->archive_ca_file,
         .credentials_file = config->archive_credentials_file,
         .path_style = config->archive_path_style != 0,
+        .writes = true,
         .try_ms = TRY_MS,
         .call_ms = call_ms,
     };

@@ -272,7 +272,7 @@ int access_open(struct archive_access *access, const struct archive_place *place
     init(access);
     int rc = archive_key_file_read(&access->keys, key_file == NULL ? "" : key_file, message,
                                    sizeof message);
-    if (rc != 0 && rc != -ENOENT) {
+    if (rc != 0 && message[0] != '\0') { /* Else there is no key. */
         snprintf(access->text, sizeof access->text, "%s", message);
         return rc;
     }

@@ -265,8 +265,8 @@ int archive_place_open(uv_loop_t *loop, const struct archive_place *place,
         return rc;
     }
     if (begins(place->url, file_scheme)) {
-        return object_files_create(loop, place->url + strlen(file_scheme), store, message,
-                                   message_size);
+        return object_files_create(loop, place->url + strlen(file_scheme), place->writes, store,
+                                   message, message_size);
     }
     struct credentials *credentials = calloc(1, sizeof *credentials);
     if (credentials == NULL) {

@@ -26,6 +26,7 @@ struct archive_place {
     const char *url;
     const char *endpoint, *region, *ca_file, *credentials_file; /* Of S3. */
     bool path_style;          /* The bucket in the path; else in the host's name. */
+    bool writes;              /* As in object_files.h; of S3 the same. */
     uint32_t try_ms, call_ms; /* As in s3.h. */
 };
 

@@ -471,8 +471,17 @@ static void port_destroy(struct object_store *port)
     }
 }
 
-int object_files_create(uv_loop_t *loop, const char *directory, struct object_store **store,
-                        char *message, size_t message_size)
+/* It is there, and takes objects. */
+static int make_writable(const char *directory)
+{
+    if (mkdir(directory, 0777) != 0 && errno != EEXIST) {
+        return -errno;
+    }
+    return access(directory, W_OK | X_OK) == 0 ? 0 : -errno;
+}
+
+int object_files_create(uv_loop_t *loop, const char *directory, bool writes,
+                        struct object_store **store, char *message, size_t message_size)
 {
     struct object_files *files = calloc(1, sizeof *files);
     int rc = files == NULL ? -ENOMEM : 0;
@@ -481,8 +490,8 @@ int object_files_create(uv_loop_t *loop, const char *directory, struct object_st
         size_t size = strlen(directory);
         rc = size + OBJECT_NAME_BYTES_MAX + 2 > sizeof files->directory ? -ENAMETOOLONG : 0;
     }
-    if (rc == 0 && mkdir(directory, 0777) != 0 && errno != EEXIST) {
-        rc = -errno;
+    if (rc == 0 && writes) {
+        rc = make_writable(directory);
     }
     if (rc == 0) {
         strcpy(files->directory, directory);
@@ -495,10 +504,12 @@ int object_files_create(uv_loop_t *loop, const char *directory, struct object_st
     }
     files->port = (struct object_store){port_begin, port_stats, port_destroy};
     files->loop = loop;
-    struct object_list removed = {0};
-    uint64_t now_ms = (uint64_t)time(NULL) * 1000;
-    (void)remove_parts(files, now_ms - PART_KEPT_MS, &removed); /* Else another time. */
-    object_list_fini(&removed);
+    if (writes) {
+        struct object_list removed = {0};
+        uint64_t now_ms = (uint64_t)time(NULL) * 1000;
+        (void)remove_parts(files, now_ms - PART_KEPT_MS, &removed); /* Else another time. */
+        object_list_fini(&removed);
+    }
     *store = &files->port;
     return 0;
 }

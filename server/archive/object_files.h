@@ -14,8 +14,9 @@
 
 #include "object_store.h"
 
-/* `directory` is made where it is missing, its parent is not. Returns 0, or negative errno with `message` set. */
-int object_files_create(uv_loop_t *loop, const char *directory, struct object_store **store,
-                        char *message, size_t message_size);
+/* For who `writes` a directory that is missing is made, its parent is not, and what was left beside objects is removed. Returns
+ * 0, or negative errno with `message` set: -ENOENT: there is none; -EACCES, -EROFS: who writes may not. */
+int object_files_create(uv_loop_t *loop, const char *directory, bool writes,
+                        struct object_store **store, char *message, size_t message_size);
 
 #endif

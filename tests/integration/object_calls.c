@@ -249,7 +249,7 @@ static void open_store(uv_loop_t *loop, char **arguments)
     options.part_bytes = values[3];
     clock_offset_s = offset == NULL ? 0 : strtoll(offset, NULL, 10);
     int rc = directory != NULL
-                 ? object_files_create(loop, directory, &store, message, sizeof message)
+                 ? object_files_create(loop, directory, true, &store, message, sizeof message)
                  : s3_create(&options, &store, message, sizeof message);
     if (rc != 0) {
         die("the store", message);

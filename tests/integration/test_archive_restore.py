@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -124,11 +125,32 @@ def test_places():
     """What is wrong with a place is said."""
     with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
         check("there is no archive" in ctl("archive", "verify", f"file://{directory}", expect=1)[1], "an empty directory")
-        ctl("archive", "ls", "ftp://127.0.0.1/y", expect=1)
+        check("there is no archive" in ctl("archive", "ls", f"file://{directory}", expect=1)[1], "nor for ls")
+        absent = Path(directory) / "absent"
+        for words in (("ls", f"file://{absent}"), ("verify", f"file://{absent}"), ("forget", f"file://{absent}", "--older-than", "1d"),
+                      ("restore", "--from", f"file://{absent}"), ("cat", f"file://{absent}", f"log/{1:016x}/{1:016x}")):
+            _, err = ctl("archive", *words, expect=1)
+            check(f"{absent}: No such file" in err and not absent.exists(), f"{words}: {err}")
+        _, err = ctl("archive", "verify", f"file://{directory}", "--key-file", absent, expect=1)
+        check(f"{absent}: No such file" in err, err)
+        ctl("archive", "ls", "ftp://127.0.0.1/y", expect=2)
         ctl("archive", "ls", expect=2)
         ctl("archive", "restore", expect=2)
         ctl("archive", "restore", "--from", f"file://{directory}", "--as-of", "yesterday", expect=2)
         ctl("archive", "restore", "--from", f"file://{directory}", "--session", "a", expect=2)
+    with made() as archive:
+        for words in (("ls", archive.url), ("verify", archive.url), ("forget", archive.url, "--older-than", "1d"),
+                      ("restore", "--from", archive.url, "--force")):
+            _, err = ctl("archive", *words, "--cluster", "f" * 32, expect=1)
+            check("has nothing of cluster " + "f" * 32 in err, err)
+            ctl("archive", *words, "--cluster", "f" * 31, expect=2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        credentials = Path(directory) / "credentials"
+        credentials.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+        silent.listen(8)
+        _, err = ctl("archive", "ls", "s3://bucket/x", "--endpoint", "http://127.0.0.1:%d" % silent.getsockname()[1], "--timeout", "1s",
+                     "--credentials-file", credentials, expect=3)
+        check("s3://bucket/x: " in err and "--timeout" in err, err)
         ctl("archive", "verify", f"file://{directory}", "--cluster", "xy", expect=2)
 
 

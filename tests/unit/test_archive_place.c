@@ -118,9 +118,9 @@ static void test_directory(void **state)
 
     (void)state;
     snprintf(url, sizeof url, "file://%s/archive", scratch.path);
-    assert_int_equal(open_place((struct archive_place){.url = url}), 0);
+    assert_int_equal(open_place((struct archive_place){.url = url, .writes = true}), 0);
     snprintf(url, sizeof url, "file://%s/not/there", scratch.path);
-    assert_true(open_place((struct archive_place){.url = url}) < 0);
+    assert_true(open_place((struct archive_place){.url = url, .writes = true}) < 0);
     assert_true(message[0] != '\0');
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -96,7 +97,8 @@ static int begin(void **state)
     (void)state;
     uv_loop_init(&loop);
     scratch_make(&scratch, "/tmp", "belay-objects");
-    assert_int_equal(object_files_create(&loop, scratch.path, &store, message, sizeof message), 0);
+    assert_int_equal(
+        object_files_create(&loop, scratch.path, true, &store, message, sizeof message), 0);
     return 0;
 }
 
@@ -231,7 +233,8 @@ static void test_destroyed(void **state)
         uv_run(&loop, UV_RUN_ONCE);
     }
     assert_int_equal(told.rc, -ECANCELED);
-    assert_int_equal(object_files_create(&loop, scratch.path, &store, message, sizeof message), 0);
+    assert_int_equal(
+        object_files_create(&loop, scratch.path, true, &store, message, sizeof message), 0);
 }
 
 static void test_no_directory(void **state)
@@ -241,8 +244,37 @@ static void test_no_directory(void **state)
 
     (void)state;
     snprintf(path, sizeof path, "%s/a/b", scratch.path);
-    assert_int_equal(object_files_create(&loop, path, &none, message, sizeof message), -ENOENT);
+    assert_int_equal(object_files_create(&loop, path, true, &none, message, sizeof message),
+                     -ENOENT);
     assert_non_null(strstr(message, path));
+    *strrchr(path, '/') = '\0'; /* Who only reads makes nothing. */
+    assert_int_equal(object_files_create(&loop, path, false, &none, message, sizeof message),
+                     -ENOENT);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+/* A directory that may not be written is refused to who writes; to root, who may write all, nothing is refused. */
+static void test_not_writable(void **state)
+{
+    char message[256], path[512];
+    struct object_store *none;
+    int status;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/fixed", scratch.path);
+    assert_int_equal(mkdir(path, 0555), 0);
+    assert_int_equal(chmod(scratch.path, 0755), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        const bool other = geteuid() != 0 || setuid(65534) == 0;
+        const bool refused =
+            object_files_create(&loop, path, true, &none, message, sizeof message) == -EACCES &&
+            strstr(message, path) != NULL;
+        _exit(other && refused ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(rmdir(path), 0);
 }
 
 /* What a crash left half written goes, what somebody may be writing stays. */
@@ -258,7 +290,8 @@ static void test_leftovers(void **state)
     fclose(fopen(old, "w"));
     fclose(fopen(young, "w"));
     assert_int_equal(utimensat(AT_FDCWD, old, long_ago, 0), 0);
-    assert_int_equal(object_files_create(&loop, scratch.path, &other, message, sizeof message), 0);
+    assert_int_equal(
+        object_files_create(&loop, scratch.path, true, &other, message, sizeof message), 0);
     object_store_destroy(other);
     assert_int_equal(access(old, F_OK), -1);
     assert_int_equal(access(young, F_OK), 0);
@@ -302,6 +335,7 @@ int main(void)
         CASE(test_names),
         CASE(test_destroyed),
         CASE(test_no_directory),
+        CASE(test_not_writable),
         CASE(test_leftovers),
         CASE(test_tidy),
     };

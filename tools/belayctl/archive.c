@@ -77,10 +77,16 @@ static int print_failed(struct archive_command *command, int code, const char *t
 
 int archive_failed(struct archive_command *command, int rc)
 {
-    const char *text = command->access.text;
+    const char *said = command->access.text[0] != '\0' ? command->access.text : access_error(rc);
+    char text[ACCESS_TEXT_BYTES + 800];
 
-    return print_failed(command, rc == -ETIMEDOUT ? CTL_UNREACHABLE : CTL_REFUSED,
-                        text[0] != '\0' ? text : access_error(rc));
+    if (rc != -ETIMEDOUT) {
+        return print_failed(command, CTL_REFUSED, said);
+    }
+    snprintf(text, sizeof text,
+             "%s: %s. Is its server there (--endpoint)? Allow more time with --timeout",
+             command->place.url, said);
+    return print_failed(command, CTL_UNREACHABLE, text);
 }
 
 int archive_refused(struct archive_command *command, const char *format, ...)
@@ -116,20 +122,43 @@ static void put_cluster(struct archive_command *command)
     }
 }
 
+static int take_any(void *context, const char *name, uint64_t size)
+{
+    struct archive_name parsed;
+
+    (void)context;
+    (void)size;
+    return archive_name_parse(name, &parsed) == 0;
+}
+
+/* The cluster that is asked for: is anything of it there? */
+static int find_named(struct archive_command *command)
+{
+    char prefix[CLUSTER_HEX_BYTES + 1];
+
+    if (strlen(command->cluster_text) != CLUSTER_HEX_BYTES - 1 ||
+        hex_parse(command->cluster_text, command->cluster, CLUSTER_ID_BYTES) != CLUSTER_ID_BYTES) {
+        return ctl_usage(command->ctl, "--cluster %s: it is %d hexadecimal digits",
+                         command->cluster_text, CLUSTER_HEX_BYTES - 1);
+    }
+    put_cluster(command);
+    snprintf(prefix, sizeof prefix, "%s/", command->cluster_hex);
+    int rc = access_list(&command->access, prefix, take_any, NULL);
+    if (rc == 0) {
+        return archive_refused(command,
+                               "%s has nothing of cluster %s (archive ls shows what it has)",
+                               command->place.url, command->cluster_hex);
+    }
+    return rc == 1 ? CTL_OK : archive_failed(command, rc);
+}
+
 /* The cluster that is asked for, or the only one. */
 static int find_cluster(struct archive_command *command)
 {
     uint8_t other[CLUSTER_ID_BYTES];
 
     if (command->cluster_text != NULL) {
-        if (strlen(command->cluster_text) != CLUSTER_HEX_BYTES - 1 ||
-            hex_parse(command->cluster_text, command->cluster, CLUSTER_ID_BYTES) !=
-                CLUSTER_ID_BYTES) {
-            return ctl_usage(command->ctl, "--cluster %s: it is %d hexadecimal digits",
-                             command->cluster_text, CLUSTER_HEX_BYTES - 1);
-        }
-        put_cluster(command);
-        return CTL_OK;
+        return find_named(command);
     }
     int rc = access_next_cluster(&command->access, NULL, command->cluster);
     if (rc == -ENOENT) {
@@ -151,8 +180,18 @@ static int find_cluster(struct archive_command *command)
 
 static int open_archive(struct archive_command *command, struct ctl *ctl, const char *url)
 {
+    char message[512];
+
     command->ctl = ctl;
     command->place.url = url;
+    command->place.path_style = !command->host_style;
+    if (ctl->timeout_ms != CTL_TIMEOUT_MS) {
+        command->place.call_ms =
+            ctl->timeout_ms < UINT32_MAX ? (uint32_t)ctl->timeout_ms : UINT32_MAX;
+    }
+    if (archive_place_check(url, message, sizeof message) != 0) {
+        return ctl_usage(ctl, "%s", message);
+    }
     int rc = access_open(&command->access, &command->place, command->key_file);
     return rc != 0 ? archive_failed(command, rc) : CTL_OK;
 }
@@ -321,6 +360,9 @@ static int list_all(struct archive_command *command, json_t *clusters)
         memcpy(last, command->cluster, sizeof last);
         after = last;
         code = list_one(command, clusters);
+    }
+    if (after == NULL) {
+        return archive_refused(command, "there is no archive at %s", command->place.url);
     }
     return code;
 }

@@ -11,6 +11,7 @@ enum { CLUSTER_HEX_BYTES = 2 * CLUSTER_ID_BYTES + 1 };
 struct archive_command {
     struct ctl *ctl;
     struct archive_place place;
+    bool host_style; /* Else `place.path_style`, as belayd has it unless told otherwise. */
     const char *key_file;
     const char *cluster_text; /* NULL: the only one that there is. */
     struct archive_access access;
@@ -26,6 +27,7 @@ struct archive_command {
         {"ca-file", OPTION_TEXT, &(command)->place.ca_file},                                       \
         {"credentials-file", OPTION_TEXT, &(command)->place.credentials_file},                     \
         {"path-style", OPTION_FLAG, &(command)->place.path_style},                                 \
+        {"host-style", OPTION_FLAG, &(command)->host_style},                                       \
         {"key-file", OPTION_TEXT, &(command)->key_file},                                           \
     {                                                                                              \
         "cluster", OPTION_TEXT, &(command)->cluster_text                                           \
@@ -35,9 +37,11 @@ struct archive_command {
 #define ARCHIVE_OPTIONS_HELP                                                                       \
     "  --cluster ID             of which cluster, where the archive has several\n"                 \
     "  --key-file FILE          keys of an archive that is enciphered; else BELAY_ARCHIVE_KEYS\n"  \
-    "  --endpoint URL           of S3: as archive.endpoint in belayd.conf, as the four below\n"    \
+    "  --endpoint URL           of S3: as archive.endpoint in belayd.conf, as the five below\n"    \
     "  --region NAME\n"                                                                            \
-    "  --path-style\n"                                                                             \
+    "  --path-style             the bucket stands in the path: the default, as of belayd\n"        \
+    "  --host-style             it stands in the name of the host\n"                               \
+    "name\n"                                                                                       \
     "  --ca-file FILE\n"                                                                           \
     "  --credentials-file FILE\n"
 

@@ -87,7 +87,7 @@ _belayctl()
     ring) options+=" --svg" ;;
     import) options+=" --match" ;;
     "archive status") ;;
-    archive\ *) options+=" --cluster --key-file --endpoint --region --path-style --ca-file --credentials-file" ;;
+    archive\ *) options+=" --cluster --key-file --endpoint --region --path-style --host-style --ca-file --credentials-file" ;;
     esac
     case $command in
     "archive restore")
