@@ -154,6 +154,21 @@ def test_places():
         ctl("archive", "verify", f"file://{directory}", "--cluster", "xy", expect=2)
 
 
+def test_without_the_key():
+    """Who reads an enciphered archive without its key is told how to give it."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory:
+        keys = Path(directory) / "keys"
+        keys.write_text("first " + "5a" * 32 + "\n")
+        url = f"file://{directory}/archive"
+        with Daemon([f"archive.url={url}", f"archive.key_file={keys}"]) as daemon:
+            daemon.start()
+            daemon.run("belayctl", "session", "put", "k", "v", "--ack", "archive")
+        for words in (("verify", url), ("restore", "--from", url, "--session", "k", "--as-of", "0s")):
+            _, err = ctl("archive", *words, expect=1)
+            check("Give it with --key-file or BELAY_ARCHIVE_KEYS" in err, err)
+        ctl("archive", "verify", url, "--key-file", keys)
+
+
 def test_restore():
     """A cluster comes back as it was in the end, in a node alone and in a cluster of another size; ended sessions do not, and
     a second restore is refused, unless it is to be merged, which changes nothing."""

@@ -153,6 +153,8 @@ def test_usage():
         for arguments in wrong:
             out, err = belayctl(daemon, *arguments, expect=2)
             check(not out and err, (arguments, out, err))
+        check("there is no command session got" in belayctl(daemon, "session", "got", expect=2)[1], "a wrong second word")
+        check("there is no command" not in belayctl(daemon, "session", expect=2)[1], "a second word is missing")
         for option in ("--ttl", "--idle"):
             for value in ("99999d", "3651d", "0s"):
                 _, err = belayctl(daemon, "session", "put", "k", "v", option, value, expect=2)

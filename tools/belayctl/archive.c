@@ -80,6 +80,10 @@ int archive_failed(struct archive_command *command, int rc)
     const char *said = command->access.text[0] != '\0' ? command->access.text : access_error(rc);
     char text[ACCESS_TEXT_BYTES + 800];
 
+    if (rc == -ENOKEY) {
+        snprintf(text, sizeof text, "%s. Give it with --key-file or BELAY_ARCHIVE_KEYS", said);
+        return print_failed(command, CTL_REFUSED, text);
+    }
     if (rc != -ETIMEDOUT) {
         return print_failed(command, CTL_REFUSED, said);
     }

@@ -236,8 +236,8 @@ static int leading_options(int argc, char **argv, bool *help)
     return at;
 }
 
-/* The commands that share a first word: "session --help". */
-static int print_group(const char *word, bool wanted)
+/* The commands that share a first word: "session --help". `second` is none of their second ones; NULL: there was none. */
+static int print_group(const char *word, const char *second, bool wanted)
 {
     FILE *to = wanted ? stdout : stderr;
     bool found = false;
@@ -245,6 +245,9 @@ static int print_group(const char *word, bool wanted)
     for (size_t i = 0; i < command_count; i++) {
         size_t size = strlen(word);
         if (strncmp(commands[i].words, word, size) == 0 && commands[i].words[size] == ' ') {
+            if (!found && second != NULL) {
+                fprintf(stderr, "belayctl: there is no command %s %s\n", word, second);
+            }
             fprintf(to, "belayctl %s%s%s\n    %s\n", commands[i].words,
                     commands[i].operands[0] == '\0' ? "" : " ", commands[i].operands,
                     commands[i].summary);
@@ -274,7 +277,8 @@ static int no_command(int argc, char **argv, int leading, bool help)
         help = help || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
     }
     if (leading < argc) {
-        return print_group(argv[leading], help);
+        const char *second = leading + 1 < argc ? argv[leading + 1] : NULL;
+        return print_group(argv[leading], second != NULL && second[0] != '-' ? second : NULL, help);
     }
     if (leading > 0 && strcmp(argv[0], "--version") == 0) {
         puts("belayctl " BELAYCTL_VERSION);
