@@ -5,23 +5,50 @@ import subprocess
 
 import tree
 from cases import run_cases
-from daemon import check
+from daemon import SLOWNESS, check
+
+TIMEOUT_S = 200 * SLOWNESS
 
 
-def test_archive_measures():
-    """Its quicker parts, with a directory in the place of Ceph's gateway. What is lost is lost however short the
-    time was."""
-    done = subprocess.run([tree.TOP / "tools/bench/archive", "--file", "--quick", "--only", "ack,size,restore", "--sessions",
-                           "2000", "--seconds", "1", "--repeats", "1"], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=200, check=False)
+def measured(parts, *words):
+    """The rows of parts of it, of which each has a figure, by what they are of; a directory is in the place of Ceph's
+    gateway."""
+    done = subprocess.run([tree.TOP / "tools/bench/archive", "--file", "--quick", "--only", parts, *words],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     check(done.returncode in (0, 1) and not done.stderr, done)
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()
              if line.startswith("| ")]
-    check(table[0] == ["figure", "measured", "aim", "", "note"] and len(table) == 9, done.stdout)
-    for figure, measured, _, verdict, _ in table[2:]:
-        check(measured == "n/a" or verdict in ("ok", "MISSED") and re.match(r"\d", measured), (figure, done.stdout))
-    lost = next(row for row in table if row[0] == "of these lost, wrong or left")
-    check(lost[1:4] == ["0", "0", "ok"], done.stdout)
+    check(table[0] == ["figure", "measured", "aim", "", "note"], done.stdout)
+    for figure, found, _, verdict, _ in table[2:]:
+        check(found == "n/a" or verdict in ("ok", "MISSED") and re.match(r"\d", found), (figure, done.stdout))
+    return {row[0]: row[1:] for row in table[2:]}
+
+
+def test_archive_measures():
+    """Its quicker parts. What is lost is lost however short the time was."""
+    rows = measured("ack,size,restore", "--sessions", "2000", "--seconds", "1", "--repeats", "1")
+    check(len(rows) == 7, rows)
+    check(rows["of these lost, wrong or left"][:3] == ["0", "0", "ok"], rows)
+
+
+def test_lower_levels():
+    """Each level has its latency and its cost, on with the archive and off without, of writes that were there."""
+    rows = measured("lower", "--seconds", "0.5", "--repeats", "1")
+    check(len(rows) == 4, rows)
+    for figure, (_, _, _, note) in rows.items():
+        on, off, rate = re.match(r"([\d.]+) \w+ and ([\d.]+) \w+; ([\d,]+) per second; ", note).groups()
+        check(float(on) > 0 and float(off) > 0 and int(rate.replace(",", "")) > 0, (figure, note))
+
+
+def test_all_nodes_lost():
+    """Of what the archive has acknowledged nothing is missing once all nodes and disks are gone."""
+    rows = measured("loss", "--rounds", "1", "--alone", "0.5")
+    check(len(rows) == 3, rows)
+    found, _, verdict, note = rows["all nodes killed, all disks lost: lost of ack archive"]
+    check(found == "0" and verdict == "ok", rows)
+    for figure, (_, _, _, note) in rows.items():
+        acked = re.match(r"1 rounds, of ([\d,]+)", note)[1]
+        check(int(acked.replace(",", "")) > 0 and "damaged or left" not in note, (figure, note))
 
 
 if __name__ == "__main__":
