@@ -13,7 +13,9 @@
 enum {
     ARCHIVE_NICE = 10,
     SHARE_BYTES_MIN = 1024 * 1024, /* Of a shard in an object. */
-    ZSTD_LEVEL = 1,                /* The cheapest: it runs beside those who serve. */
+    /* It runs beside those who serve. Measured with sessions in JSON, against level 1: 40 % less of its time, for 0.28 of the
+     * log in place of 0.20; and where nothing can be compressed that is found out in half the time. */
+    ZSTD_LEVEL = -3,
 };
 
 /* ---- Sessions that have to go whole ---- */

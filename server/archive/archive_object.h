@@ -150,7 +150,7 @@ struct archive_writer_options {
     struct archive_name name;
     uint64_t made_ms;
     uint32_t parts;                /* ARCHIVE_DONE. */
-    int level;                     /* zstd's, from 1; 0: nothing is compressed. */
+    int level;                     /* zstd's, also below 0; 0: nothing is compressed. */
     const struct archive_key *key; /* NULL: no cipher. Copied. */
     /* With a key: of the system's random numbers, new for each object. */
     uint8_t salt[ARCHIVE_SALT_BYTES];

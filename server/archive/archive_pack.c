@@ -31,7 +31,7 @@ static int append_compressed(void *zstd, int level, struct bytes raw, struct buf
     if (rc != 0) {
         return rc;
     }
-    if (level > 0) {
+    if (level != 0) {
         size_t size = ZSTD_compressCCtx(zstd, object->data + object->size,
                                         object->capacity - object->size, raw.data, raw.size, level);
         if (ZSTD_isError(size) != 0) {
