@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "archive_restore.h"
+#include "recover.h"
 #include "session.h"
 
 enum {
     FLIGHT_BYTES = 64 * 1024, /* Of records, or one record. */
+    FLYING_MAX = 1024,        /* Each takes FLIGHT_BYTES, however few sessions a slot has. */
     FLYING_BYTES_MAX = 8 * 1024 * 1024,
     SEND_BYTES = 128 * 1024, /* So much is handed to the kernel at a time. */
     PATIENCE_MS = 60000,     /* Without any good answer. */
@@ -20,6 +22,7 @@ struct flight {
     struct flight *next;
     struct restore *restore;
     uint16_t slot;
+    uint32_t count;
     struct buffer records; /* Each behind its size... */
     size_t at;             /* ... from here on; those before have arrived. */
 };
@@ -199,7 +202,7 @@ static void take_off(struct restore *restore)
         restore->unsent_bytes = 0;
         belay_client_dispatch(restore->client);
     }
-    while (restore->flying_bytes > FLYING_BYTES_MAX) {
+    while (restore->flying > FLYING_MAX || restore->flying_bytes > FLYING_BYTES_MAX) {
         belay_client_step(restore->client);
     }
 }
@@ -209,7 +212,8 @@ static struct flight *board(struct restore *restore, uint16_t slot, size_t bytes
 {
     struct flight *flight = restore->boarding;
 
-    if (flight != NULL && (flight->slot != slot || flight->records.size + bytes > FLIGHT_BYTES)) {
+    if (flight != NULL && (flight->slot != slot || flight->count == RECOVER_RECORDS_MAX ||
+                           flight->records.size + bytes > FLIGHT_BYTES)) {
         take_off(restore);
         flight = NULL;
     }
@@ -242,6 +246,7 @@ void restore_send(struct restore *restore, struct bytes key, struct bytes record
     records->size =
         (size_t)(varint_put(records->data + records->size, record.size) - records->data);
     (void)buffer_append(records, record);
+    flight->count++;
 }
 
 void restore_land(struct restore *restore)
