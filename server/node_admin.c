@@ -304,6 +304,22 @@ bool node_admin_others_serve(const struct map *map, uint32_t number)
     return false;
 }
 
+/* How many sessions so many slots have, as those here go: who is down cannot be asked. */
+static uint64_t sessions_of(const struct node *node, uint32_t slots)
+{
+    struct plane_shard_stats *stats = malloc(sizeof *stats);
+    uint64_t live = 0, owned = 0;
+
+    for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {
+        if (plane_stats(node->plane, i, stats) == 0) {
+            live += stats->shard.live;
+            owned += stats->copies.slots_owned;
+        }
+    }
+    free(stats);
+    return owned == 0 ? 0 : (live * slots + owned / 2) / owned;
+}
+
 static void remove_step(struct node *node, uint64_t token, const char *name, bool force)
 {
     const struct map *map = node_admin_map(node);
@@ -332,9 +348,10 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
     }
     if (member->state == MAP_DOWN && alone > 0 && !force) {
         snprintf(text, sizeof text,
-                 "nobody else has %u of its slots: bring the node back, or give their sessions up "
+                 "nobody else has %u of its slots, with about %" PRIu64
+                 " sessions if they are as full as this node's: bring it back, or give these up "
                  "with --force",
-                 alone);
+                 alone, sessions_of(node, alone));
         node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
         return;
     }

@@ -1,6 +1,7 @@
 """Several real nodes that are one cluster: forming, joining, leaving, and what goes on when some of them are gone."""
 
 import json
+import re
 import socket
 import subprocess
 import tempfile
@@ -327,11 +328,14 @@ def test_remove_says_why():
             check(done.returncode == 1, done.stdout + done.stderr)
             return json.loads(done.stdout)["error"]
 
+        asked.run("belay-bench", "fill", "--sessions", 2000, "--prefix", "f:")
         other.pause() # It is to give its sessions to others, and does not.
         error = remove()
         check(error["status"] == "UNSUPPORTED" and "nobody else has" in error["text"], error)
         error = remove()
         check(error["status"] == "UNSUPPORTED" and "nobody else has" in error["text"], error)
+        sessions = int(re.search(r"with about (\d+) sessions", error["text"])[1])
+        check(800 < sessions < 1200, error) # It has half of them, by hash.
         other.resume()
 
 
