@@ -67,9 +67,6 @@
     X(AS_OF, "sessions compared as of a time", 0, 0, 0, 0, 2000)                                   \
     X(BOUNDS_LOOKED_AT, "looks at how far nodes are behind with nothing at fault", 0, 0, 0, 0,     \
       5000)                                                                                        \
-    X(TAKEN, "records archived in the place of other nodes", 0, 0, 0, 0, 200)                      \
-    X(COPIES_LOOKED_AT, "writes found in the archive that a node has, and says are", 0, 0, 0, 0,   \
-      5000)                                                                                        \
     X(GIVEN_UP, "requests given up", 0, 0, 0, 0, 0)
 
 enum sim_count {
