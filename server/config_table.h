@@ -148,6 +148,10 @@ enum { CONFIG_TEXT_MAX = 1000, CONFIG_WEIGHT_MAX = 1000000 };
     X(archive, keep, DURATION, "7d", 0, 3650 * UINT64_C(86400000),                                 \
       "A restore may be as of any time so long ago; what none of these needs is removed. 0: "      \
       "nothing is.")                                                                               \
+    X(archive, restore_rate, SIZE, "0", 0, CONFIG_TIB,                                             \
+      "Of slots that were lost with their last owner, about so many bytes of the archive are "     \
+      "brought back in a second, beside what is asked for, which comes at once. 0: as fast as it " \
+      "goes.")                                                                                     \
     X(archive, backlog, SIZE, "4GiB", 0, 1024 * CONFIG_TIB,                                        \
       "While the archive is away, so many bytes of log are kept for it beside what the node "      \
       "needs "                                                                                     \

@@ -14,6 +14,7 @@
 #include "node_peers.h"
 #include "node_policies.h"
 #include "node_private.h"
+#include "node_recover.h"
 #include "node_retention.h"
 #include "pages.h"
 #include "resp.h"
@@ -80,6 +81,11 @@ static void on_archive_wanted(void *context, uint32_t shard)
 {
     (void)shard;
     node_archive_wanted(context);
+}
+
+static void on_restore_wanted(void *context, uint32_t slot)
+{
+    node_recover_wanted(context, slot);
 }
 
 /* ---- Opening ---- */
@@ -246,6 +252,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
         .admin = on_admin,
         .archive_wait_us = node->archive == NULL ? 0 : config->archive_timeout * 1000,
         .archive_wanted = on_archive_wanted,
+        .restore_wanted = on_restore_wanted,
         .trace = on_trace,
         .link_lost = on_link_lost,
         .context = node,
@@ -456,6 +463,7 @@ int node_start(struct node *node, char *message, size_t message_size)
     block_signals(&signals);
     rc = node_archive_start(node);
     rc = rc != 0 ? rc : node_retention_start(node);
+    rc = rc != 0 ? rc : node_recover_start(node);
     if (rc != 0) {
         pthread_sigmask(SIG_SETMASK, &signals, NULL);
         snprintf(message, message_size, "cannot start archiving: %s", strerror(-rc));
@@ -561,6 +569,7 @@ int node_close(struct node *node)
 {
     int rc = 0;
 
+    node_recover_stop(node);
     if (node->started) {
         rc = plane_stop(node->plane);
     }
@@ -584,6 +593,7 @@ int node_close(struct node *node)
     }
     logins_destroy(node->logins);
     plane_destroy(node->plane);
+    node_recover_close(node);
     roster_destroy(node->roster);
     node_cluster_close(node);
     close_shards(node);

@@ -350,10 +350,16 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
         snprintf(text, sizeof text,
                  "nobody else has %u of its slots, with about %" PRIu64
                  " sessions if they are as full as this node's: bring it back, or give these up "
-                 "with --force",
-                 alone, sessions_of(node, alone));
+                 "with --force%s",
+                 alone, sessions_of(node, alone),
+                 node->archive == NULL ? ""
+                                       : "; what the archive has of them is restored then, what "
+                                         "was not there yet is lost");
         node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
         return;
+    }
+    if (node->archive != NULL && alone > 0) {
+        command.type = MAP_LOSE;
     }
     if (serves || member->state == MAP_DRAINING) {
         command.type = MAP_STATE;

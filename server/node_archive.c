@@ -7,6 +7,7 @@
 
 #include "container.h"
 #include "node_archive_private.h"
+#include "node_recover.h"
 #include "status_page.h"
 
 enum {
@@ -493,6 +494,7 @@ void node_archive_figures(struct node *node, struct metrics_archive *to)
         store_stats(node->shards[i].store, &stats);
         to->kept_bytes += stats.kept_bytes;
     }
+    node_recover_figures(node, &to->restore);
 }
 
 char *node_archive_json(struct node *node)

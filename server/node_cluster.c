@@ -13,6 +13,7 @@
 #include "node_peers.h"
 #include "node_policies.h"
 #include "node_private.h"
+#include "node_recover.h"
 #include "peers.h"
 #include "slot_table.h"
 
@@ -135,7 +136,7 @@ static void publish(struct node *node, const struct map *map)
 {
     int rc = 0;
 
-    node->among_others |= map->member_count > 1;
+    node->among_others |= map->member_count > 1 || map_has_lost(map);
     if (node->plane == NULL) {
         return;
     }
@@ -147,6 +148,9 @@ static void publish(struct node *node, const struct map *map)
     keep_apart(node, map);
     if (rc == 0 && node->among_others) {
         rc = give_table(node, map);
+        if (rc == 0) {
+            node_recover_map(node, map);
+        }
         rc = rc == 0 ? give_client_map(node, map) : rc;
     }
     if (rc == 0) {
@@ -248,6 +252,7 @@ static int create_host(struct node *node, const char *path, struct bytes seed, c
             {
                 .self = meta->actor,
                 .run = meta->run,
+                .archives = config->archive_url[0] != '\0',
                 .weight = config->weight,
                 .name = node_text(config->node_name),
                 .zone = node_text(config->node_zone),
@@ -372,6 +377,7 @@ void node_cluster_tick(struct node *node)
     if (node->map_pending) {
         publish(node, cluster_map(cluster_host_cluster(node->cluster)));
     }
+    node_recover_tick(node);
 }
 
 void node_cluster_figures(const struct node *node, struct metrics_membership *figures)

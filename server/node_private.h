@@ -39,6 +39,7 @@ struct node_shard {
 
 struct joiners;
 struct node_archive;
+struct node_recover;
 struct node_retention;
 struct peers;
 
@@ -87,6 +88,7 @@ struct node {
     struct plane *plane;
     struct node_archive *archive; /* NULL: there is none. */
     struct node_retention *retention;
+    struct node_recover *recover;
     bool started;
     struct metrics metrics;
     uint32_t shard_count;

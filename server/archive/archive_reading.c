@@ -59,6 +59,28 @@ static void weigh(struct archive_reading *reading, const struct archive_block *b
     }
 }
 
+/* A log has in order what its actor stamped of a slot. Returns 0 or negative errno: no memory. */
+static int note_seen(struct archive_reading *reading, const struct archive_reader *reader)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < reader->slot_count && rc == 0; i++) {
+        const struct archive_slot *slot = &reader->slots[i];
+        for (uint32_t j = 0; j < slot->span_count && rc == 0; j++) {
+            const struct archive_span *span = &slot->spans[j];
+            if (actor_compare(span->actor, reader->header.name.actor) != 0) {
+                continue;
+            }
+            if (!seen_is_known(&reading->seen, slot->slot)) {
+                seen_begin(&reading->seen, slot->slot);
+            }
+            rc = seen_advance(&reading->seen, slot->slot,
+                              (struct stamp){span->newest_hlc, span->actor});
+        }
+    }
+    return rc;
+}
+
 /* Add an object that can be opened. Returns 0; as the port; -ENOMEM. */
 static int add_object(struct archive_reading *reading, const struct archive_name *name,
                       uint64_t size, uint32_t checkpoint)
@@ -89,7 +111,8 @@ static int add_object(struct archive_reading *reading, const struct archive_name
     for (uint32_t i = 0; i < object->blocks.block_count; i++) {
         weigh(reading, &object->blocks.blocks[i]);
     }
-    return 0;
+    rc = checkpoint == STATE_LOG ? note_seen(reading, reader) : 0;
+    return rc == 0 ? 0 : no_memory(reading);
 }
 
 /* The sizes of a checkpoint's parts, which the catalog does not keep; 0: it is not there. */
@@ -211,25 +234,39 @@ static int collect(struct archive_reading *reading)
     return rc;
 }
 
+static void drop_seen(struct archive_reading *reading)
+{
+    if (reading->seen_made) {
+        seen_fini(&reading->seen);
+        reading->seen_made = false;
+    }
+}
+
 /* Plan and collect until nothing new is found to be damaged. */
 static int plan(struct archive_reading *reading)
 {
     struct archive_catalog *catalog = reading->catalog;
-    struct seen cover;
+    struct catalog_gap gap;
+    size_t at = 0;
     int rc;
 
     do {
-        rc = seen_init(&cover, catalog->memory, SLOT_COUNT);
+        drop_seen(reading);
+        rc = seen_init(&reading->seen, catalog->memory, SLOT_COUNT);
         if (rc != 0) {
             return no_memory(reading);
         }
+        reading->seen_made = true;
         rc = expect_logs(reading, true);
         rc = rc != 0 ? rc
-                     : catalog_plan(catalog, &reading->access->port, reading->as_of_hlc, &cover);
+                     : catalog_plan(catalog, &reading->access->port, reading->as_of_hlc,
+                                    &reading->seen);
         access_expect_nothing(reading->access);
-        seen_fini(&cover);
         rc = rc != 0 ? rc : collect(reading);
     } while (rc == -EAGAIN);
+    while (rc == 0 && !reading->gaps && catalog_next_gap(catalog, reading->as_of_hlc, &at, &gap)) {
+        reading->gaps = gap.closed_hlc == 0 || gap.closed_hlc > reading->as_of_hlc;
+    }
     return rc;
 }
 
@@ -273,6 +310,7 @@ int reading_open(struct archive_reading *reading, struct archive_access *access,
 void reading_close(struct archive_reading *reading)
 {
     drop_objects(reading);
+    drop_seen(reading);
     free(reading->objects);
     free(reading->broken);
     buffer_fini(&reading->stored);
@@ -445,4 +483,13 @@ int reading_take(struct archive_reading *reading, uint16_t first, uint16_t last,
         }
     }
     return rc == -ENOMEM ? no_memory(reading) : rc;
+}
+
+int reading_seen(const struct archive_reading *reading, uint16_t slot, struct buffer *to)
+{
+    if (reading->told > 0 || reading->gaps) {
+        return 0;
+    }
+    int rc = seen_put(&reading->seen, slot, to);
+    return rc == -ENOENT ? 0 : rc;
 }

@@ -32,6 +32,9 @@ struct archive_reading {
     struct reading_object *objects;
     size_t object_count, object_capacity;
     bool *broken; /* Of each checkpoint: it is damaged, and was told. */
+    struct seen
+        seen; /* Of the plan: what its checkpoints have seen, and of each log its actor's stamps. */
+    bool seen_made, gaps; /* A part of an actor's log is missing. */
     struct buffer stored, raw;
     struct buffer lines;          /* What was told. */
     uint64_t total_bytes;         /* Read: raw bytes that are to be read, in all. */
@@ -60,5 +63,9 @@ uint16_t reading_range(const struct archive_reading *reading, uint16_t first, ui
 /* Read all of a range into a state, which is cleared first, and finish it. Returns 0; negative errno, as above. */
 int reading_take(struct archive_reading *reading, uint16_t first, uint16_t last,
                  struct archive_state *state);
+
+/* What a slot of which all was taken has seen (seen.h): appended, nothing where something is damaged or missing, so that it
+ * is not known. Returns 0 or -ENOMEM. */
+int reading_seen(const struct archive_reading *reading, uint16_t slot, struct buffer *to);
 
 #endif

@@ -126,6 +126,16 @@ struct slot_owners map_targets(const struct map *map, uint32_t slot)
     return targets;
 }
 
+bool map_has_lost(const struct map *map)
+{
+    uint32_t slot = 0;
+
+    while (slot < SLOT_COUNT && map->lost[slot] == 0) {
+        slot++;
+    }
+    return slot < SLOT_COUNT;
+}
+
 /* ---- What is good. ---- */
 
 bool map_text_good(const struct map_text *text)

@@ -6,9 +6,13 @@
  * once it has what the present owners have: so nobody ever owns a slot without its sessions, and an empty node is no
  * source. map_targets() says who should own a slot by now; a target that is no owner is to be brought level.
  *
+ * A slot whose only owner was given up for lost (MAP_LOSE) has owners that have nothing of it: it is *lost*, with the epoch
+ * in which that was decided, until one of them says that it has from the archive what there is (MAP_RESTORED). Until then
+ * nobody says of a session of it that there is none.
+ *
  * Encoded (integers little-endian, varints as in bytes.h in their shortest form, a string is a varint and so many bytes):
  *
- *   1       version: MAP_VERSION_RAMPS where a member has a ramp, else MAP_VERSION
+ *   1       version: MAP_VERSION, and more where a member has a ramp (MAP_VERSION_RAMPS) or a slot is lost (MAP_VERSION_LOST)
  *   8       cluster id
  *   varint  epoch
  *   varint  replicas
@@ -30,12 +34,13 @@
  *   homes   runs of slots with equal lists, as long as can be, up to SLOT_COUNT: varint slots, 1 nodes, and for each
  *           node 1: its place among the members
  *   owners  runs again: varint slots * 2 + 1 where the owners are the homes, else slots * 2 and a list as above
+ *   lost    of MAP_VERSION: runs again: varint slots, varint the epoch in which they were lost, 0: they are not
  *   4       CRC-32C of all that
  *
  * One map, one encoding. With 3 replicas 3 nodes take 0.4 KB and 256 nodes 33 KB; as changes cut the arcs that may grow
  * to 100 KB, and to 180 KB while every slot moves. A push sends the whole map.
  *
- * Memory: plain data, about 1.1 MiB; owns nothing. Threads: one; who else needs it gets a copy.
+ * Memory: plain data, about 1.2 MiB; owns nothing. Threads: one; who else needs it gets a copy.
  */
 #ifndef MAP_H
 #define MAP_H
@@ -51,7 +56,8 @@
 
 enum {
     MAP_VERSION = 1,
-    MAP_VERSION_RAMPS = 2,
+    MAP_VERSION_RAMPS = 1, /* So much is added to it... */
+    MAP_VERSION_LOST = 2,  /* ... and this. */
     MAP_MEMBERS_MAX = PLACEMENT_MEMBERS_MAX,
     MAP_TEXT_BYTES_MAX = 255,
     MAP_SHARDS_MAX = 1024,
@@ -104,6 +110,7 @@ struct map {
     struct policy
         policies[POLICIES_MAX - 1]; /* In order of prefix; the empty one may be missing. */
     struct slot_owners homes[SLOT_COUNT], owners[SLOT_COUNT];
+    uint64_t lost[SLOT_COUNT]; /* The epoch in which its sessions were; 0: they are not. */
 };
 
 /* A map without members, of epoch 1. */
@@ -117,6 +124,9 @@ const struct map_member *map_member_named(const struct map *map, struct bytes na
  * that serve: first present owners, then by rendezvous hashing (Thaler and Ravishankar, 1998), in other zones where
  * there are some. Nobody where no member serves. */
 struct slot_owners map_targets(const struct map *map, uint32_t slot);
+
+/* Is any slot lost? */
+bool map_has_lost(const struct map *map);
 
 /* Append the encoding. Returns 0, or -ENOMEM with `to` as it was. */
 int map_encode(const struct map *map, struct buffer *to);

@@ -69,6 +69,17 @@ static bool owns_some(const struct map *map, uint32_t number)
     return false;
 }
 
+/* Nobody but this member has these: they are lost with it, in the epoch that begins. */
+static void lose(struct map *map, uint32_t number)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const struct slot_owners *owners = &map->owners[slot];
+        if (owners->nodes[0] == number && owners->nodes[1] == 0) {
+            map->lost[slot] = map->epoch + 1;
+        }
+    }
+}
+
 /* Slots that nobody owns have their targets at once. */
 static void own_the_rest(struct map *map)
 {
@@ -299,13 +310,17 @@ static int set_condition(struct map_member *member, uint8_t condition)
     return 0;
 }
 
-static int remove_member(struct map *map, struct placement_work *work, struct map_member *member)
+static int remove_member(struct map *map, struct placement_work *work, struct map_member *member,
+                         bool loses)
 {
     uint32_t number = member->number;
     size_t after = (size_t)(&map->members[map->member_count] - (member + 1));
 
     if (member->state != MAP_DOWN && member->state != MAP_LEFT && member->state != MAP_JOINING) {
         return -EBUSY;
+    }
+    if (loses) {
+        lose(map, number);
     }
     disown(map, number, true);
     memmove(member, member + 1, after * sizeof *member);
@@ -412,20 +427,6 @@ static int settle_run(struct map *map, const struct map_run *run)
     return changes ? 0 : -EALREADY;
 }
 
-static bool runs_good(struct bytes runs)
-{
-    struct reader from = reader_of(runs);
-    uint32_t end = 0;
-    struct map_run run;
-
-    while (map_run_read(&from, &end, &run)) {
-        if (run.owners.nodes[0] == 0) {
-            return false;
-        }
-    }
-    return runs.size > 0 && reader_done(&from);
-}
-
 static int settle(struct map *map, struct bytes runs)
 {
     struct reader from = reader_of(runs);
@@ -433,7 +434,7 @@ static int settle(struct map *map, struct bytes runs)
     uint32_t end = 0;
     struct map_run run;
 
-    if (!runs_good(runs)) {
+    if (!map_runs_good(runs, true)) {
         return -EINVAL;
     }
     while (map_run_read(&from, &end, &run)) {
@@ -444,13 +445,34 @@ static int settle(struct map *map, struct bytes runs)
     return changes ? 0 : stale ? -ESTALE : -EALREADY;
 }
 
+static int restored(struct map *map, const struct map_command *command)
+{
+    struct reader from = reader_of(command->runs);
+    uint32_t end = 0;
+    struct map_run run;
+    bool changes = false;
+
+    if (command->epoch == 0 || command->number == 0 || !map_runs_good(command->runs, false)) {
+        return -EINVAL;
+    }
+    while (map_run_read(&from, &end, &run)) {
+        for (uint32_t slot = run.slot; slot < end; slot++) {
+            const bool ends =
+                map->lost[slot] == command->epoch && map->owners[slot].nodes[0] == command->number;
+            map->lost[slot] = ends ? 0 : map->lost[slot];
+            changes = changes || ends;
+        }
+    }
+    return changes ? 0 : -EALREADY;
+}
+
 static int apply(struct map *map, struct placement_work *work, const struct map_command *command)
 {
     struct map_member *member = map_member(map, command->number);
     bool of_member = command->type == MAP_PLACE || command->type == MAP_WEIGHT ||
                      command->type == MAP_STATE || command->type == MAP_REMOVE ||
                      command->type == MAP_CONDITION || command->type == MAP_RAMP ||
-                     command->type == MAP_RAMP_STEP;
+                     command->type == MAP_RAMP_STEP || command->type == MAP_LOSE;
 
     if (of_member && member == NULL) {
         return -ENOENT;
@@ -465,7 +487,8 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
     case MAP_STATE:
         return set_state(map, work, member, command);
     case MAP_REMOVE:
-        return remove_member(map, work, member);
+    case MAP_LOSE:
+        return remove_member(map, work, member, command->type == MAP_LOSE);
     case MAP_POLICY_SET:
         return set_policy(map, &command->policy);
     case MAP_POLICY_REMOVE:
@@ -480,6 +503,8 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
         return settle(map, command->runs);
     case MAP_CONDITION:
         return set_condition(member, command->condition);
+    case MAP_RESTORED:
+        return restored(map, command);
     }
     return -EINVAL;
 }

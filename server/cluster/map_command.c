@@ -7,7 +7,7 @@
 #include "map_parts.h"
 
 enum {
-    COMMAND_BYTES_MAX = 2 + MAP_MEMBER_BYTES_MAX + MAP_POLICY_BYTES_MAX,
+    COMMAND_BYTES_MAX = 2 + 2 * VARINT_BYTES_MAX + MAP_MEMBER_BYTES_MAX + MAP_POLICY_BYTES_MAX,
     RUN_BYTES_MAX = (2 + PLACEMENT_REPLICAS_MAX) * VARINT_BYTES_MAX + 1,
 };
 
@@ -62,6 +62,20 @@ bool map_run_read(struct reader *from, uint32_t *end, struct map_run *run)
     return !from->bad;
 }
 
+bool map_runs_good(struct bytes runs, bool owned)
+{
+    struct reader from = reader_of(runs);
+    uint32_t end = 0;
+    struct map_run run;
+
+    while (map_run_read(&from, &end, &run)) {
+        if ((run.owners.nodes[0] != 0) != owned) {
+            return false;
+        }
+    }
+    return runs.size > 0 && reader_done(&from);
+}
+
 static uint32_t run_count(struct bytes runs)
 {
     struct reader from = reader_of(runs);
@@ -94,8 +108,12 @@ static void put_add(const struct map_command *command, struct buffer *to)
     map_put_place(to, &command->place);
 }
 
+/* The first one that has it. */
 static uint8_t version_of(const struct map_command *command)
 {
+    if (command->type == MAP_LOSE || command->type == MAP_RESTORED) {
+        return MAP_COMMAND_VERSION_LOST;
+    }
     if (command->type == MAP_RAMP || command->type == MAP_RAMP_STEP) {
         return MAP_COMMAND_VERSION_RAMPS;
     }
@@ -134,6 +152,7 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
         map_put_u8(to, command->condition);
         break;
     case MAP_REMOVE:
+    case MAP_LOSE:
         map_put_varint(to, command->number);
         break;
     case MAP_POLICY_SET:
@@ -159,6 +178,11 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
     case MAP_SETTLE:
         put_runs(command->runs, to);
         break;
+    case MAP_RESTORED:
+        map_put_varint(to, command->number);
+        map_put_varint(to, command->epoch);
+        put_runs(command->runs, to);
+        break;
     }
     return 0;
 }
@@ -168,14 +192,13 @@ int map_command_encode(const struct map_command *command, struct buffer *to)
 /* All that is left, once it was looked at. */
 static void read_runs(struct reader *from, struct map_command *command)
 {
-    uint32_t end = 0, count = 0;
+    uint32_t end = 0;
     struct map_run run;
 
     command->runs = bytes_of(from->at, reader_left(from));
     while (map_run_read(from, &end, &run)) {
-        count++;
     }
-    from->bad = from->bad || count == 0 || command->runs.size > MAP_RUNS_BYTES_MAX;
+    from->bad = from->bad || command->runs.size == 0 || command->runs.size > MAP_RUNS_BYTES_MAX;
 }
 
 static void read_add(struct reader *from, struct map_command *command)
@@ -225,6 +248,7 @@ static void read_body(struct reader *from, struct map_command *command)
         from->bad = from->bad || (command->condition & ~CONDITION_OWN) != 0;
         return;
     case MAP_REMOVE:
+    case MAP_LOSE:
         command->number = map_read_number(from, MAP_NUMBER_MAX);
         return;
     case MAP_POLICY_SET:
@@ -243,6 +267,13 @@ static void read_body(struct reader *from, struct map_command *command)
         return;
     case MAP_SETTLE:
         read_runs(from, command);
+        return;
+    case MAP_RESTORED:
+        command->number = map_read_number(from, MAP_NUMBER_MAX);
+        command->epoch = read_varint(from);
+        from->bad = from->bad || command->number == 0 || command->epoch == 0;
+        read_runs(from, command);
+        from->bad = from->bad || !map_runs_good(command->runs, false);
         return;
     }
     from->bad = true;

@@ -16,9 +16,11 @@
  *   RAMP_STEP    varint number, varint goal, varint weight, varint ramp_ms (left after it)
  *   SETTLE       runs up to the end, at least one: varint slots between the end of the run before (of the first: slot 0)
  *                and this one, varint slots, 1 nodes, varint number of each
+ *   LOSE         varint number
+ *   RESTORED     varint number, varint epoch, then runs as of a SETTLE, with no nodes
  *
- * The version is 1, but 2 for a SETTLE of several runs, and 3 for RAMP and RAMP_STEP, which those before did not have: so
- * nodes that do not know them say so.
+ * The version is 1, but 2 for a SETTLE of several runs, 3 for RAMP and RAMP_STEP, and 4 for LOSE and RESTORED, which those
+ * before did not have: so nodes that do not know them say so.
  *
  * Memory: a command is plain data, but for the runs of a SETTLE, which are somebody else's bytes: the decoder's input, or
  * what map_run_put() wrote. Threads: any.
@@ -32,7 +34,8 @@ enum {
     MAP_COMMAND_VERSION_FIRST = 1,
     MAP_COMMAND_VERSION_RUNS = 2,
     MAP_COMMAND_VERSION_RAMPS = 3,
-    MAP_COMMAND_VERSION = MAP_COMMAND_VERSION_RAMPS, /* The newest. */
+    MAP_COMMAND_VERSION_LOST = 4,
+    MAP_COMMAND_VERSION = MAP_COMMAND_VERSION_LOST, /* The newest. */
     /* Of a SETTLE's runs: with 5 replicas and numbers below 256 each slot may be a run. */
     MAP_RUNS_BYTES_MAX = 256 * 1024,
 };
@@ -50,11 +53,14 @@ enum map_command_type {
     MAP_CONDITION,
     MAP_RAMP,
     MAP_RAMP_STEP,
+    MAP_LOSE,
+    MAP_RESTORED,
 };
 
 struct map_command {
     enum map_command_type type;
-    uint32_t number;        /* ADD, PLACE, WEIGHT, STATE, REMOVE, CONDITION, RAMP, RAMP_STEP. */
+    uint32_t
+        number; /* ADD, PLACE, WEIGHT, STATE, REMOVE, CONDITION, RAMP, RAMP_STEP, LOSE, RESTORED. */
     uint32_t weight;        /* ADD, WEIGHT, RAMP_STEP. */
     uint32_t goal, ramp_ms; /* RAMP, RAMP_STEP. */
     uint32_t replicas;
@@ -64,10 +70,11 @@ struct map_command {
     struct map_text name, zone, region; /* ADD. */
     struct map_place place;             /* ADD, PLACE. */
     struct policy policy;               /* POLICY_SET; of POLICY_REMOVE the prefix. */
-    struct bytes runs;                  /* SETTLE: as map_run_put() writes them. */
+    uint64_t epoch;                     /* RESTORED: what was lost in it. */
+    struct bytes runs;                  /* SETTLE, RESTORED: as map_run_put() writes them. */
 };
 
-/* Slots that follow each other, and who is to own them. */
+/* Slots that follow each other, and who is to own them (of RESTORED: nobody). */
 struct map_run {
     uint32_t slot, count; /* At least one. */
     struct slot_owners owners;
@@ -107,7 +114,9 @@ int map_command_decode(struct bytes from, struct map_command *command);
  * node finds itself: it degrades one that is active, and makes it active again when nothing is left, the operator's
  * word included. Of one that is down that is what it comes back to. DOWN with cooldown_ms 0 keeps that of before.
  * DOWN takes the member out of the owners of each slot that has another one. Of a slot whose only owner is given up
- * (REMOVE) the targets own what is not there any more: who gives up must know.
+ * (REMOVE) the targets own what is not there any more: who gives up must know. LOSE is REMOVE where there is an archive: these
+ * slots are lost from then on (map.h). RESTORED ends that for those of its slots that were lost in that epoch, and in no later
+ * one, and of which the member that says so is the first owner; -EALREADY where none is.
  * ACTIVE, WEIGHT, REPLICAS and the like change the homes; a slot without any owner has its targets at once, the others
  * are to be settled. */
 int map_apply(struct map *map, struct placement_work *work, const struct map_command *command);

@@ -8,6 +8,7 @@
 enum {
     FIRST_BYTES_MAX = 9 + 5 * VARINT_BYTES_MAX,
     LIST_BYTES_MAX = VARINT_BYTES_MAX + 1 + PLACEMENT_REPLICAS_MAX,
+    LOST_BYTES_MAX = 2 * VARINT_BYTES_MAX,
     CRC_BYTES = 4,
 };
 
@@ -79,6 +80,16 @@ static void put_owners(const struct map *map, struct buffer *to)
     }
 }
 
+static void put_lost(const struct map *map, struct buffer *to)
+{
+    for (uint32_t slot = 0, end; slot < SLOT_COUNT; slot = end) {
+        for (end = slot + 1; end < SLOT_COUNT && map->lost[end] == map->lost[slot]; end++) {
+        }
+        map_put_varint(to, end - slot);
+        map_put_varint(to, map->lost[slot]);
+    }
+}
+
 static bool has_ramps(const struct map *map)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
@@ -113,14 +124,17 @@ int map_encode(const struct map *map, struct buffer *to)
 {
     const bool ramps = has_ramps(map);
     size_t begin = to->size;
+    const bool lost = map_has_lost(map);
     int rc = buffer_reserve(to, FIRST_BYTES_MAX + map->member_count * MAP_MEMBER_BYTES_MAX +
                                     map->policy_count * MAP_POLICY_BYTES_MAX +
-                                    2 * SLOT_COUNT * LIST_BYTES_MAX + CRC_BYTES);
+                                    2 * SLOT_COUNT * LIST_BYTES_MAX +
+                                    (lost ? SLOT_COUNT * LOST_BYTES_MAX : 0) + CRC_BYTES);
 
     if (rc != 0) {
         return rc;
     }
-    map_put_u8(to, ramps ? MAP_VERSION_RAMPS : MAP_VERSION);
+    map_put_u8(to, (uint8_t)(MAP_VERSION + (ramps ? MAP_VERSION_RAMPS : 0) +
+                             (lost ? MAP_VERSION_LOST : 0)));
     store_u64(to->data + to->size, map->cluster);
     to->size += 8;
     map_put_varint(to, map->epoch);
@@ -136,6 +150,9 @@ int map_encode(const struct map *map, struct buffer *to)
     }
     put_homes(map, to);
     put_owners(map, to);
+    if (lost) {
+        put_lost(map, to);
+    }
     store_u32(to->data + to->size, crc32c(0, bytes_of(to->data + begin, to->size - begin)));
     to->size += CRC_BYTES;
     return 0;
@@ -273,12 +290,29 @@ static bool read_owners(struct reader *from, struct map *map)
     return true;
 }
 
+static bool read_lost(struct reader *from, struct map *map)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT;) {
+        const uint32_t count = map_read_number(from, SLOT_COUNT - slot);
+        const uint64_t epoch = read_varint(from);
+        if (from->bad || count == 0 || epoch > map->epoch ||
+            (slot > 0 && epoch == map->lost[slot - 1])) {
+            return false;
+        }
+        for (uint32_t end = slot + count; slot < end; slot++) {
+            map->lost[slot] = epoch;
+        }
+    }
+    return map_has_lost(map);
+}
+
 int map_decode(struct bytes from, struct map *map)
 {
     struct reader reader = reader_of(from);
 
     memset(map, 0, sizeof *map);
-    if (from.size > 0 && from.data[0] != MAP_VERSION && from.data[0] != MAP_VERSION_RAMPS) {
+    if (from.size > 0 && (from.data[0] < MAP_VERSION ||
+                          from.data[0] > MAP_VERSION + MAP_VERSION_RAMPS + MAP_VERSION_LOST)) {
         return -EPROTONOSUPPORT;
     }
     if (from.size < 9 + CRC_BYTES || load_u32(from.data + from.size - CRC_BYTES) !=
@@ -286,13 +320,14 @@ int map_decode(struct bytes from, struct map *map)
         return -EBADMSG;
     }
     reader.end -= CRC_BYTES;
-    const bool ramps = read_u8(&reader) == MAP_VERSION_RAMPS;
+    const uint8_t parts = (uint8_t)(read_u8(&reader) - MAP_VERSION);
+    const bool ramps = (parts & MAP_VERSION_RAMPS) != 0, lost = (parts & MAP_VERSION_LOST) != 0;
     map->cluster = read_u64(&reader);
     map->epoch = read_varint(&reader);
     map->replicas = map_read_number(&reader, PLACEMENT_REPLICAS_MAX);
     map->number_last = map_read_number(&reader, MAP_NUMBER_MAX);
     bool good = map->epoch > 0 && map->replicas > 0 && read_members(&reader, ramps, map) &&
                 read_policies(&reader, map) && read_homes(&reader, map) &&
-                read_owners(&reader, map);
+                read_owners(&reader, map) && (!lost || read_lost(&reader, map));
     return good && reader_done(&reader) ? 0 : -EBADMSG;
 }

@@ -27,6 +27,9 @@ void map_read_place(struct reader *from, struct map_place *place);
 void map_read_prefix(struct reader *from, struct policy *policy);
 void map_read_policy(struct reader *from, struct policy *policy);
 
+/* Are these runs of a command, at least one, each with owners, or none with any? */
+bool map_runs_good(struct bytes runs, bool owned);
+
 static inline struct bytes map_policy_prefix(const struct policy *policy)
 {
     return bytes_of(policy->prefix, policy->prefix_size);

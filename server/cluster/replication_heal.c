@@ -52,8 +52,11 @@ static bool is_busy(const struct peer *peer, uint32_t slot)
  * table that changes while a slot is compared makes its end say nothing about what is streamed since. */
 static bool is_needed(const struct replication *r, const struct peer *peer, uint32_t slot)
 {
+    const bool is_unknown =
+        !seen_is_known(r->core->seen, slot) && !seen_is_held(r->core->seen, slot);
+
     return is_shared(r, peer, slot) &&
-           (!stream_in_is_whole(&peer->stream_in, slot) || !seen_is_known(r->core->seen, slot) ||
+           (!stream_in_is_whole(&peer->stream_in, slot) || is_unknown ||
             !slot_set_has(&peer->compared, slot) || !slot_set_has(&peer->covered, slot)) &&
            !is_busy(peer, slot);
 }

@@ -36,6 +36,8 @@ void slot_table_make(struct slot_table *table, const struct map *map, uint32_t s
     memcpy(table->owners, map->owners, sizeof table->owners);
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         table->targets[slot] = map_targets(map, slot);
+        table->lost[slot] = map->lost[slot];
+        table->lost_count += map->lost[slot] != 0;
     }
 }
 

@@ -71,7 +71,8 @@ struct cluster_port {
 
 struct cluster_options {
     struct actor self;
-    uint32_t run; /* Greater at each start of the node, also where its actor lives on. */
+    uint32_t run;  /* Greater at each start of the node, also where its actor lives on. */
+    bool archives; /* What only lost members had comes back from an archive (map.h). */
     /* As the configuration has it. `place.start` is self.start. Where the map has another place for this node, it is
      * proposed as its new one. */
     uint32_t weight;

@@ -231,7 +231,8 @@ static int remove_lost(struct refounding *work)
     int rc = 0;
 
     for (uint32_t i = 0; i < work->lost_count && rc == 0; i++) {
-        const struct map_command remove = {.type = MAP_REMOVE, .number = work->lost[i]};
+        const struct map_command remove = {
+            .type = work->old->options.archives ? MAP_LOSE : MAP_REMOVE, .number = work->lost[i]};
         if (map_member(work->old->map, work->lost[i])->state != MAP_LEFT) {
             rc = set_state(work, work->lost[i], MAP_DOWN);
         }

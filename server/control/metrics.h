@@ -70,8 +70,19 @@ struct metrics_membership {
         bytes_behind; /* Sent to others, which have not said that they have it. */
 };
 
+/* Slots that were lost with their last owner, of which this node is the primary (server/node_recover.h). */
+struct metrics_restore {
+    uint32_t slots;                            /* Still to come... */
+    uint64_t eta_ms;                           /* ... in about so long; 0: that is not known. */
+    uint64_t bytes, bytes_done;                /* Of the archive, raw, about; of the last loss. */
+    uint64_t sessions, expired, left, refused; /* Since the start. */
+    uint64_t damaged; /* Objects, or parts of them, that could not be read. */
+    char cause[256];  /* Why it waits; "": it does not. */
+};
+
 /* The archive, where there is one (server/archive/archiver.h). */
 struct metrics_archive {
+    struct metrics_restore restore;
     bool there;
     bool based; /* It has all that the node has, and not only what was written since it is there. */
     bool away;  /* Its last try came to nothing. */

@@ -318,6 +318,19 @@
     X(belay_archive_baseless_total, COUNTER, NODE, "",                                             \
       "Changes of sessions that went without what they change, as the session had left the node.", \
       m->archive.baseless)                                                                         \
+    X(belay_archive_restore_slots, GAUGE, NODE, "",                                                \
+      "Slots of this node that were lost with their last owner, and are still to come from the "   \
+      "archive.",                                                                                  \
+      m->archive.restore.slots)                                                                    \
+    X(belay_archive_restore_eta_seconds, GAUGE, NODE, "",                                          \
+      "In about so long they are there; 0: that is not known, or nothing is lost.",                \
+      (double)m->archive.restore.eta_ms / 1e3)                                                     \
+    X(belay_archive_restored_sessions_total, COUNTER, NODE, "",                                    \
+      "Sessions that were brought back into lost slots, ended ones included.",                     \
+      m->archive.restore.sessions)                                                                 \
+    X(belay_archive_restore_damaged_total, COUNTER, NODE, "",                                      \
+      "Objects, or parts of them, that could not be read for that; the log names them.",           \
+      m->archive.restore.damaged)                                                                  \
     X(belay_archive_put_duration_seconds, HISTOGRAM, SHARD, "",                                    \
       "From the first try to store an object to its being stored.",                                \
       s == m->shards ? &m->archive.store_us : metrics_nothing())                                   \

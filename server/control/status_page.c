@@ -158,25 +158,35 @@ static json_t *cluster_part(const struct metrics_membership *cluster)
         "bytes_behind", number(cluster->bytes_behind));
 }
 
+static json_t *restore_part(const struct metrics_restore *restore)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "slots",
+                     number(restore->slots), "eta_ms", number(restore->eta_ms), "bytes",
+                     number(restore->bytes), "bytes_done", number(restore->bytes_done), "sessions",
+                     number(restore->sessions), "expired", number(restore->expired), "left",
+                     number(restore->left), "refused", number(restore->refused), "damaged",
+                     number(restore->damaged), "cause", restore->cause);
+}
+
 static json_t *archive_part(const struct metrics_archive *archive)
 {
     if (!archive->there) {
         return json_pack("{s:{s:s}}", "archive", "state", "off");
     }
-    return json_pack("{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                     "s:o, s:o, s:o, s:o, s:o, s:o, s:o}}",
-                     "archive", "state", archive->away ? "degraded" : "ok", "url", archive->url,
-                     "cause", archive->cause, "degraded_ms", number(archive->away_for_ms), "based",
-                     (int)archive->based, "rpo_ms", number(archive->behind_ms), "others_ms",
-                     number(archive->others_ms), "taken_nodes", number(archive->taken),
-                     "taken_records", number(archive->taken_records), "unarchived_bytes",
-                     number(archive->behind_bytes), "kept_bytes", number(archive->kept_bytes),
-                     "objects", number(archive->objects), "checkpoints",
-                     number(archive->checkpoints), "records", number(archive->records), "raw_bytes",
-                     number(archive->raw_bytes), "object_bytes", number(archive->object_bytes),
-                     "errors", number(archive->failures), "conflicts", number(archive->conflicts),
-                     "gap_bytes", number(archive->gap_bytes), "last_ms",
-                     number(archive->stored_ms_ago), "put_us", latency(&archive->store_us));
+    return json_pack(
+        "{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}",
+        "archive", "state", archive->away ? "degraded" : "ok", "url", archive->url, "cause",
+        archive->cause, "degraded_ms", number(archive->away_for_ms), "based", (int)archive->based,
+        "rpo_ms", number(archive->behind_ms), "others_ms", number(archive->others_ms),
+        "taken_nodes", number(archive->taken), "taken_records", number(archive->taken_records),
+        "unarchived_bytes", number(archive->behind_bytes), "kept_bytes",
+        number(archive->kept_bytes), "objects", number(archive->objects), "checkpoints",
+        number(archive->checkpoints), "records", number(archive->records), "raw_bytes",
+        number(archive->raw_bytes), "object_bytes", number(archive->object_bytes), "errors",
+        number(archive->failures), "conflicts", number(archive->conflicts), "gap_bytes",
+        number(archive->gap_bytes), "last_ms", number(archive->stored_ms_ago), "put_us",
+        latency(&archive->store_us), "restore", restore_part(&archive->restore));
 }
 
 char *status_archive_json(const struct metrics_archive *archive)

@@ -1,10 +1,10 @@
 /* Putting sessions back: a whole record from outside (an archive) joins what is here, at the node that coordinates it.
  *
- * What is in it keeps its stamps, whose actors must be none of this cluster's (adopt.h). Where it brings anything, the node
- * stamps that it has seen it, in the record's version alone: so what the record is merged to, logged and sent to the other
- * owners is a write of this node like others, of which the vectors of the slot (seen.h) and the archive tell. What brings
- * nothing is not stamped. So it may be repeated, and come in any order with others of its key. It is acknowledged as a write
- * is.
+ * What is in it keeps its stamps, whose actors must be none of this cluster's (adopt.h), but where its slot is lost and held
+ * (seen_hold()): what comes then is this cluster's own. Where it brings anything, the node stamps that it has seen it, in the
+ * record's version alone: so what the record is merged to, logged and sent to the other owners is a write of this node like
+ * others, of which the vectors of the slot (seen.h) and the archive tell. What brings nothing is not stamped. So it may be
+ * repeated, and come in any order with others of its key. It is acknowledged as a write is.
  *
  * Records of one slot come many at a time: what each costs beside its merge is the larger part else. The first one decides
  * whether the request waits, and how it ends; the others are done as long as nothing keeps them.

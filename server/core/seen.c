@@ -25,7 +25,13 @@ static void release(struct seen *seen, struct seen_slot *slot)
     if (slot->items != NULL) {
         seen->memory->resize(seen->memory, slot->items, slot->capacity * sizeof *slot->items, 0);
     }
-    *slot = (struct seen_slot){0};
+    *slot = (struct seen_slot){.held = slot->held};
+}
+
+void seen_hold(struct seen *seen, uint32_t slot, bool held)
+{
+    seen->slots[slot].held = held;
+    release(seen, &seen->slots[slot]);
 }
 
 void seen_fini(struct seen *seen)
@@ -42,7 +48,7 @@ void seen_fini(struct seen *seen)
 void seen_begin(struct seen *seen, uint32_t slot)
 {
     release(seen, &seen->slots[slot]);
-    seen->slots[slot].known = true;
+    seen->slots[slot].known = !seen->slots[slot].held;
 }
 
 void seen_forget(struct seen *seen, uint32_t slot)
@@ -188,6 +194,9 @@ int seen_join(struct seen *seen, uint32_t slot, struct bytes vector)
     bool covered;
 
     int rc = measure(to, vector, &added, &covered);
+    if (to->held) {
+        return rc;
+    }
     if (rc == 0) {
         rc = reserve(seen, to, to->count + added);
     }

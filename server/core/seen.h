@@ -7,7 +7,9 @@
  * slot, where version.h has one of a session.
  *
  * A vector is known or not. Of a slot that is damaged or incomplete it is not: it covers nothing, nothing is added to
- * it, and it becomes known again only by a whole vector, after a comparison of everything (seen_join()).
+ * it, and it becomes known again only by a whole vector, after a comparison of everything (seen_join()). One whose sessions
+ * are still to come from elsewhere than its owners, which do not have them (an archive), is *held*: no owner's vector says
+ * what has ended in it, and nothing makes it known before it is let go.
  *
  * Encoded, a vector is
  *
@@ -37,7 +39,7 @@ enum {
 struct seen_slot {
     struct version_item *items; /* In the order of actors. */
     uint16_t count, capacity;
-    bool known;
+    bool known, held;
 };
 
 struct seen {
@@ -60,11 +62,19 @@ static inline void seen_prefetch(const struct seen *seen, uint32_t slot, bool fo
     }
 }
 
-/* A slot that is known to have nothing: a new one, of which no other copy has anything. */
+/* A slot that is known to have nothing: a new one, of which no other copy has anything. One that is held stays as it is. */
 void seen_begin(struct seen *seen, uint32_t slot);
 
 /* The slot is damaged, or not whole any more. */
 void seen_forget(struct seen *seen, uint32_t slot);
+
+/* Hold it, or let it go; either way it is not known then. */
+void seen_hold(struct seen *seen, uint32_t slot, bool held);
+
+static inline bool seen_is_held(const struct seen *seen, uint32_t slot)
+{
+    return seen->slots[slot].held;
+}
 
 static inline bool seen_is_known(const struct seen *seen, uint32_t slot)
 {
@@ -86,7 +96,7 @@ static inline bool seen_covers(const struct seen *seen, uint32_t slot, struct st
 int seen_advance(struct seen *seen, uint32_t slot, struct stamp stamp);
 
 /* Everything of another node's copy of the slot was compared and merged, and that copy's vector was this one when the
- * comparison began: the slot is known now, and has seen what either had. Returns 0; -EBADMSG: not a vector;
+ * comparison began: the slot is known now, and has seen what either had; one that is held stays as it is. Returns 0; -EBADMSG: not a vector;
  * -ENOMEM, -EOVERFLOW. On failure all is as before. */
 int seen_join(struct seen *seen, uint32_t slot, struct bytes vector);
 

@@ -213,6 +213,13 @@ struct seen *shard_seen(struct shard *shard);
  * seen is kept over a restart by itself (loader_port). */
 void shard_begin_seen(struct shard *shard);
 
+/* The slot's sessions are still to come from where this cluster's owners do not have them: until that is over nothing is known
+ * to be seen of it (seen_hold()), and what comes is taken as it is. Where it is so already nothing happens. */
+void shard_hold_seen(struct shard *shard, uint32_t slot, bool held);
+
+/* All of the slot has come, from where that was seen of it (empty: that is not known): it is known from here on. */
+void shard_begin_slot_seen(struct shard *shard, uint32_t slot, struct bytes vector);
+
 /* After a crash: what the life before stamped is seen as far as the store has it, as that has all up to some time. Once
  * what was kept is known; the shard does it itself where a loader_port gives that. */
 void shard_see_before(struct shard *shard);

@@ -56,6 +56,28 @@ void shard_begin_seen(struct shard *shard)
     shard_note_own(shard);
 }
 
+void shard_hold_seen(struct shard *shard, uint32_t slot, bool held)
+{
+    if (seen_is_held(&shard->seen, slot) == held) {
+        return;
+    }
+    if (seen_is_known(&shard->seen, slot)) {
+        shard_unsee(shard, slot);
+    }
+    seen_hold(&shard->seen, slot, held);
+}
+
+void shard_begin_slot_seen(struct shard *shard, uint32_t slot, struct bytes vector)
+{
+    seen_hold(&shard->seen, slot, false);
+    seen_begin(&shard->seen, slot);
+    if (vector.size > 0) {
+        /* Without memory for it, or where it is none, less is known than is true. */
+        (void)seen_join(&shard->seen, slot, vector);
+    }
+    note_stamped(shard, position_of_slot(slot), shard->hlc);
+}
+
 /* ---- Out ---- */
 
 /* The next session of a batch, as in log_kind.h. */

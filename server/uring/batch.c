@@ -171,7 +171,7 @@ static void await(struct shard_thread *thread, const struct batch_item *item)
 static bool may_answer(const struct shard_thread *thread, const struct request *request,
                        uint32_t slot)
 {
-    return copies_owns(thread, slot) &&
+    return copies_owns(thread, slot) && !restores_lacks(thread, slot) &&
            (copies_is_level(thread, slot) ||
             (request->procedure == NULL && !copies_is_apart(thread, slot)));
 }
@@ -220,13 +220,18 @@ static bool goes_far(struct shard_thread *thread, struct batch_item *item)
     struct call *call = calls_find(&thread->calls, request->ticket);
     struct copies_route route;
 
-    if (is_ours(thread, item, call, &route)) {
+    const bool inspects_lost = request->op == REQUEST_INSPECT && restores_holds(thread, request);
+    if (!inspects_lost && is_ours(thread, item, call, &route)) {
         return false;
     }
     struct connection *connection = connection_find(thread, item->connection, item->generation);
     bool may_wait = item->whole.size > 0 && connection != NULL;
     if (connection != NULL) {
         connection->batched--;
+    }
+    if (inspects_lost) {
+        door_refuse(thread, request->ticket, STATUS_UNAVAILABLE, restores_text);
+        return true;
     }
     if (request->op == REQUEST_SCAN) {
         door_refuse(thread, request->ticket, STATUS_BUSY, NULL);

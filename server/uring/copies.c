@@ -126,6 +126,9 @@ bool copies_is_whole(struct shard_thread *thread)
 {
     struct copies *copies = &thread->copies;
 
+    if (restores_lacks_any(thread)) {
+        return false;
+    }
     if (replication_stats(copies->replication)->slots_not_level == 0) {
         return true;
     }
@@ -278,9 +281,13 @@ static bool use_table(struct shard_thread *thread, struct plane_table *table)
 {
     struct copies *copies = &thread->copies;
     struct plane_table *before = thread->table;
-    bool clustered = table->table->member_count > 1;
+    /* Slots that are still to come back are waited for as those of other nodes are. */
+    bool clustered = table->table->member_count > 1 || table->table->lost_count > 0;
 
     if (clustered && copies->replication == NULL && begin(thread) != 0) {
+        return false;
+    }
+    if (restores_set_table(thread, table->table) != 0) {
         return false;
     }
     if (copies->replication != NULL && replication_set_table(copies->replication, table->table,

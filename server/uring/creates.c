@@ -3,6 +3,7 @@
 #include "far.h"
 #include "plane_private.h"
 #include "procedure.h"
+#include "recover.h"
 #include "shard_thread.h"
 #include "slot.h"
 
@@ -57,7 +58,8 @@ void creates_find(struct shard_thread *thread, const struct call *call, struct r
         replication_hands_on(thread->copies.replication) && shard_is_new(thread->shard, request)) {
         find_new(thread, request, slot, may, route);
     }
-    if (route->kind == ROUTE_LOCAL && far_waits(thread, request)) {
-        route->kind = ROUTE_WAIT; /* It came after that. */
+    if (route->kind == ROUTE_LOCAL && request->procedure != &recover_merge &&
+        (restores_holds(thread, request) || far_waits(thread, request))) {
+        route->kind = ROUTE_WAIT; /* It came after that; but what it waits for goes before. */
     }
 }

@@ -71,6 +71,13 @@ void mail_free(struct mail *mail)
         buffer_fini(&mail->basis->vectors);
     }
     free(mail->basis);
+    if (mail->restore != NULL) {
+        const struct plane_restored result = {.rc = -ECANCELED};
+        mail->restore->done(mail->restore->context, &result);
+        buffer_fini(&mail->restore->records);
+        buffer_fini(&mail->restore->slots);
+    }
+    free(mail->restore);
     free(mail->bytes);
     free(mail->stats);
     free(mail->text);

@@ -25,6 +25,7 @@ enum mail_kind {
     MAIL_TABLE,
     MAIL_RECORDS,
     MAIL_BASIS,
+    MAIL_RESTORE,
     MAIL_STOP,
 };
 
@@ -41,6 +42,8 @@ struct mail {
     /* BASIS: as RECORDS. */
     struct plane_basis *basis;
     bool ends;
+    /* RESTORE: in the mail's own memory, as are its buffers. Where nobody takes it, it is canceled as the mail goes. */
+    struct plane_restore *restore;
     /* POLICIES */
     const struct policies *policies;
     /* LINK: the socket is the mail's until it was taken (then -1), its `rest` lies in `bytes`. */

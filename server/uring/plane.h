@@ -75,6 +75,9 @@ struct plane_options {
     uint64_t archive_wait_us;
     /* Writes wait for the archive, and are durable: plane_log_reach() says how far. On that shard's thread; must not block. */
     void (*archive_wanted)(void *context, uint32_t shard);
+    /* A slot is waited for that is lost, and has not come back (plane_restore()): once for each time that it is lost. On that
+     * shard's thread; must not block. NULL: nobody asks. */
+    void (*restore_wanted)(void *context, uint32_t slot);
     /* A trace event of any shard; on that shard's thread; must not block. */
     void (*trace)(void *context, uint32_t shard, enum trace_event event, uint64_t a,
                   struct bytes text);
@@ -267,6 +270,28 @@ enum { PLANE_BASIS_SLOTS = 1024 };
 /* Ask a shard for it; the last slots of all (`ends`) have it bring its log into the store's checkpoint soon. Returns as
  * plane_records(). */
 int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_basis *basis);
+
+/* What became of it. */
+struct plane_restored {
+    int rc; /* 0: all that it has is done. -ECANCELED: the shard's thread ends, or has no memory. */
+    uint64_t merged, refused; /* Records. */
+    uint32_t missed; /* Slots that the shard does not know as lost, or not in that epoch. */
+};
+
+/* Sessions of lost slots (map.h), back from the archive, and slots of which all has come. */
+struct plane_restore {
+    struct buffer records; /* Of each: varint size, a whole record. All of slots of this shard. */
+    struct buffer
+        slots; /* Of each: slot (2), the epoch in which it was lost (8), varint size, what the archive has seen of
+                            * it (seen.h; perhaps nothing). They are whole once the records are merged. */
+    void (*done)(void *context, const struct plane_restored *result);
+    void *context;
+};
+
+/* Have a shard merge records as writes of level `replica`, for as long as that takes, then serve the slots. Its buffers go with
+ * it. `done` is called once, on the shard's thread or from within plane_destroy(). Returns 0; -ENOMEM, with nothing changed.
+ * Any thread. */
+int plane_restore(struct plane *plane, uint32_t shard, struct plane_restore *restore);
 
 /* The map of the cluster for clients of the native protocol: client_map_encode()'s bytes, which are copied. Those that
  * asked for it are told. Epochs ascend. Returns 0; -ENOMEM: not all shards have it, give it again. */

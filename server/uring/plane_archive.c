@@ -80,6 +80,25 @@ void plane_records_stopped(struct plane *plane, uint32_t shard, struct plane_rec
     archive_gate_answer(&plane->threads[shard], records);
 }
 
+int plane_restore(struct plane *plane, uint32_t shard, struct plane_restore *restore)
+{
+    struct mail *mail = mail_new(MAIL_RESTORE);
+
+    if (mail == NULL) {
+        return -ENOMEM;
+    }
+    mail->restore = malloc(sizeof *mail->restore);
+    if (mail->restore == NULL) {
+        mail_free(mail);
+        return -ENOMEM;
+    }
+    *mail->restore = *restore;
+    restore->records = (struct buffer){.memory = restore->records.memory};
+    restore->slots = (struct buffer){.memory = restore->slots.memory};
+    mailbox_post(&plane->threads[shard].mailbox, mail);
+    return 0;
+}
+
 int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_basis *basis)
 {
     struct mailbox *mailbox = &plane->threads[shard].mailbox;

@@ -155,6 +155,7 @@ void shard_thread_fini(struct shard_thread *thread)
     tasks_fini(thread);
     abandon_far(thread);
     links_fini(thread);
+    restores_fini(thread);
     copies_fini(thread);
     aside_fini(thread);
     calls_fini(&thread->calls);
@@ -235,6 +236,9 @@ static void read_mail(struct shard_thread *thread)
             archive_gate_basis(thread, mail->basis, mail->ends);
             mailbox_answer(&thread->mailbox, mail);
             continue;
+        case MAIL_RESTORE:
+            restores_take(thread, mail);
+            break;
         case MAIL_POLICIES:
             shard_set_policies(thread->shard, mail->policies);
             break;

@@ -35,6 +35,7 @@
 #include "pause.h"
 #include "plane.h"
 #include "ports.h"
+#include "restores.h"
 #include "ring.h"
 #include "shard.h"
 #include "turned.h"
@@ -85,6 +86,7 @@ struct shard_thread {
     struct links links;
     struct far far;
     struct copies copies;
+    struct restores restores;
     struct pause pause;
     struct archive_gate archive;
     struct plane_table *table; /* NULL: there are no other nodes... */

@@ -1,6 +1,7 @@
 /* An archive that is read range by range, from a directory: what comes of it, and how much is read for that. */
 #include "archive_reading.h"
 #include "archive_world.h"
+#include "record.h"
 #include "scratch.h"
 
 enum { STEPS = 300, HALF = SLOT_COUNT / 2 };
@@ -144,6 +145,54 @@ static void test_ranges(void **unused)
     reading_close(&reading);
 }
 
+/* The reading has seen the write that is the session's newest. */
+static int is_seen(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    struct buffer *vector = context;
+    struct record opened;
+    struct seen seen;
+
+    assert_int_equal(left, 0);
+    vector->size = 0;
+    assert_int_equal(reading_seen(&reading, slot_of_key(key), vector), 0);
+    assert_int_equal(seen_init(&seen, store.memory, 1), 0);
+    assert_int_equal(seen_join(&seen, 0, buffer_bytes(vector)), 0);
+    assert_int_equal(record_open_head(&opened, record, RECORD_FORMAT), 0);
+    assert_true(seen_covers(&seen, 0, opened.version.newest));
+    seen_fini(&seen);
+    compared++;
+    return 0;
+}
+
+/* What a slot has seen covers every session that is in it; where a part of a log is missing nothing is claimed. */
+static void test_seen(void **unused)
+{
+    struct buffer vector = {.memory = store.memory};
+
+    (void)unused;
+    compared = 0;
+    world_restore(&world, UINT64_MAX, false, &wanted);
+    assert_int_equal(reading_open(&reading, &store, &catalog, UINT64_MAX, on_damaged, NULL), 0);
+    assert_int_equal(archive_state_visit(&wanted, is_seen, &vector), 0);
+    assert_true(compared > 0);
+    reading_close(&reading);
+
+    size_t last = catalog.log_count - 1; /* Behind all checkpoints. */
+    assert_true(catalog.logs[last].sequence > 2);
+    assert_int_equal(actor_compare(catalog.logs[last - 1].actor, catalog.logs[last].actor), 0);
+    catalog.logs[last - 1] = catalog.logs[last];
+    catalog.log_count--;
+    assert_int_equal(reading_open(&reading, &store, &catalog, UINT64_MAX, on_damaged, NULL), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        vector.size = 0;
+        assert_int_equal(reading_seen(&reading, (uint16_t)slot, &vector), 0);
+        assert_int_equal(vector.size, 0);
+    }
+    reading_close(&reading);
+    archive_state_fini(&wanted);
+    buffer_fini(&vector);
+}
+
 static int begin(void **unused)
 {
     char url[300];
@@ -188,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ranges, begin, end),
+        cmocka_unit_test_setup_teardown(test_seen, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

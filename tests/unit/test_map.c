@@ -262,6 +262,90 @@ static void test_last_owner(void **state)
     }
 }
 
+static int lose(uint32_t number)
+{
+    return apply(&(struct map_command){.type = MAP_LOSE, .number = number});
+}
+
+/* What a member says of some slots that were lost in an epoch. */
+static int restored(uint32_t number, uint64_t epoch, uint32_t slot, uint32_t count)
+{
+    struct map_command command = {.type = MAP_RESTORED, .number = number, .epoch = epoch};
+    struct map_run run = {.slot = slot, .count = count};
+    uint32_t end = 0;
+
+    listed.size = 0;
+    assert_int_equal(map_run_put(&listed, &end, &run), 0);
+    command.runs = buffer_bytes(&listed);
+    return apply(&command);
+}
+
+static uint32_t lost_count(uint64_t epoch)
+{
+    uint32_t count = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        count += map.lost[slot] == epoch;
+    }
+    return count;
+}
+
+static void check_round_trip(void);
+
+/* Slots that only the lost one owned are lost until their first owner says that they are back. */
+static void test_lost(void **state)
+{
+    uint32_t alone = 0, first = 0;
+
+    (void)state;
+    make_three();
+    assert_false(map_has_lost(&map));
+    assert_int_equal(lose(3), -EBUSY);
+    assert_int_equal(set_state(1, MAP_DOWN), 0);
+    assert_int_equal(set_state(2, MAP_DOWN), 0);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        alone += map.owners[slot].nodes[0] == 2;
+        first = map.owners[slot].nodes[0] == 2 ? slot : first;
+    }
+    assert_int_equal(lose(2), 0);
+    const uint64_t epoch = map.epoch;
+    assert_true(alone > 0 && map_has_lost(&map));
+    assert_int_equal(lost_count(epoch), alone);
+    assert_int_equal(map.lost[first], epoch);
+    assert_int_equal(map.owners[first].nodes[0], 3);
+    check_round_trip();
+
+    assert_int_equal(restored(1, epoch, 0, SLOT_COUNT), -EALREADY);
+    assert_int_equal(restored(3, epoch - 1, 0, SLOT_COUNT), -EALREADY);
+    assert_int_equal(restored(3, epoch, first, 1), 0);
+    assert_int_equal(map.lost[first], 0);
+    assert_int_equal(lost_count(epoch), alone - 1);
+    check_round_trip();
+    assert_int_equal(restored(3, epoch, first, 1), -EALREADY);
+    assert_int_equal(restored(3, epoch, 0, SLOT_COUNT), 0);
+    assert_false(map_has_lost(&map));
+    check_round_trip();
+}
+
+/* Who was to bring slots back is lost, too: what it has said comes too late. */
+static void test_lost_again(void **state)
+{
+    (void)state;
+    make_three();
+    assert_int_equal(set_state(1, MAP_DOWN), 0);
+    assert_int_equal(set_state(2, MAP_DOWN), 0);
+    assert_int_equal(lose(2), 0);
+    const uint64_t epoch = map.epoch;
+    assert_int_equal(set_state(3, MAP_DOWN), 0);
+    assert_int_equal(lose(3), 0);
+    assert_int_equal(lost_count(map.epoch), SLOT_COUNT);
+    const uint64_t again_epoch = map.epoch;
+    assert_int_equal(set_state(1, MAP_ACTIVE), 0);
+    assert_int_equal(restored(1, epoch, 0, SLOT_COUNT), -EALREADY);
+    assert_int_equal(restored(3, again_epoch, 0, SLOT_COUNT), -EALREADY);
+    assert_int_equal(restored(1, again_epoch, 0, SLOT_COUNT), 0);
+}
+
 static void test_drain(void **state)
 {
     (void)state;
@@ -602,7 +686,7 @@ static void test_ramp(void **state)
     assert_int_equal(member->weight, 800);
     assert_int_equal(member->goal, 1600);
     check_round_trip();
-    assert_int_equal(encoded.data[0], MAP_VERSION_RAMPS);
+    assert_int_equal(encoded.data[0], MAP_VERSION + MAP_VERSION_RAMPS);
     assert_int_equal(apply(&step), 0);
     assert_int_equal(member->weight, 1000);
     assert_int_equal(member->ramp_ms, 20000);
@@ -813,7 +897,7 @@ static void test_bad_bytes(void **state)
         assert_int_equal(map_decode(bytes_of(encoded.data, size), &decoded), -EBADMSG);
     }
     assert_int_equal(map_decode(bytes_of(NULL, 0), &decoded), -EBADMSG);
-    encoded.data[0] = MAP_VERSION_RAMPS + 1;
+    encoded.data[0] = MAP_VERSION + MAP_VERSION_RAMPS + MAP_VERSION_LOST + 1;
     assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EPROTONOSUPPORT);
 }
 
@@ -831,10 +915,18 @@ static void test_bad_commands(void **state)
     assert_int_equal(buffer_append(&encoded, bytes_of("", 1)), 0);
     assert_int_equal(map_command_decode(buffer_bytes(&encoded), &read), -EBADMSG);
     assert_int_equal(map_command_decode(bytes_of("\1\77", 2), &read), -EBADMSG);
-    assert_int_equal(map_command_decode(bytes_of("\4\1", 2), &read), -EPROTONOSUPPORT);
+    assert_int_equal(map_command_decode(bytes_of("\5\1", 2), &read), -EPROTONOSUPPORT);
     assert_int_equal(map_command_decode(bytes_of("\0\1", 2), &read), -EPROTONOSUPPORT);
     assert_int_equal(map_command_decode(bytes_of("\1\5\1", 3), &read), 0);
     assert_int_equal(map_command_decode(bytes_of("\2\5\1", 3), &read), -EBADMSG);
+    /* RESTORED, as it is; of another version; with owners; of no epoch; without runs. */
+    assert_int_equal(map_command_decode(bytes_of("\4\16\1\7\0\2\0", 7), &read), 0);
+    assert_int_equal(map_command_decode(bytes_of("\1\16\1\7\0\2\0", 7), &read), -EBADMSG);
+    assert_int_equal(map_command_decode(bytes_of("\4\16\1\7\0\2\1\1", 8), &read), -EBADMSG);
+    assert_int_equal(map_command_decode(bytes_of("\4\16\1\0\0\2\0", 7), &read), -EBADMSG);
+    assert_int_equal(map_command_decode(bytes_of("\4\16\1\7", 4), &read), -EBADMSG);
+    assert_int_equal(map_command_decode(bytes_of("\4\15\1", 3), &read), 0);
+    assert_int_equal(map_command_decode(bytes_of("\1\15\1", 3), &read), -EBADMSG);
 }
 
 /* ---- Random commands. ---- */
@@ -854,7 +946,7 @@ static struct map_command random_command(uint64_t *seed)
     uint32_t number = 1 + random_below(seed, 12);
     char name[16];
 
-    switch (random_below(seed, 11)) {
+    switch (random_below(seed, 12)) {
     case 0:
         snprintf(name, sizeof name, "n%u", random_below(seed, 14));
         return add_command(name, zones[random_below(seed, 3)], 100 * random_below(seed, 20));
@@ -889,6 +981,8 @@ static struct map_command random_command(uint64_t *seed)
         return (struct map_command){.type = MAP_CONDITION,
                                     .number = number,
                                     .condition = (uint8_t)(2 * random_below(seed, 4))};
+    case 9:
+        return (struct map_command){.type = MAP_LOSE, .number = number};
     default:
         return random_state(seed, number);
     }
@@ -1032,6 +1126,8 @@ int main(void)
         CASE(test_join),
         CASE(test_down_and_back),
         CASE(test_last_owner),
+        CASE(test_lost),
+        CASE(test_lost_again),
         CASE(test_drain),
         CASE(test_drained_while_down),
         CASE(test_weight_and_replicas),

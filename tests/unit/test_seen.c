@@ -293,6 +293,37 @@ static void test_saved(void **state)
     assert_int_equal(memory.outstanding_bytes, 0);
 }
 
+/* Of a slot that is held nothing is known, whatever comes, until it is let go. */
+static void test_held(void **state)
+{
+    struct test_memory memory = test_memory();
+    struct buffer vector = {.memory = &memory.memory};
+    struct seen seen;
+
+    (void)state;
+    assert_int_equal(seen_init(&seen, &memory.memory, SLOTS), 0);
+    seen_begin(&seen, 3);
+    assert_int_equal(seen_advance(&seen, 3, stamp_of(bob, 20)), 0);
+    assert_int_equal(seen_put(&seen, 3, &vector), 0);
+    seen_hold(&seen, 3, true);
+    assert_true(seen_is_held(&seen, 3) && !seen_is_held(&seen, 2));
+    assert_false(seen_is_known(&seen, 3));
+    seen_begin(&seen, 3);
+    assert_int_equal(seen_join(&seen, 3, buffer_bytes(&vector)), 0);
+    assert_int_equal(seen_join(&seen, 3, bytes_of("x", 1)), -EBADMSG);
+    seen_forget(&seen, 3);
+    assert_int_equal(seen_advance(&seen, 3, stamp_of(bob, 30)), 0);
+    assert_false(seen_is_known(&seen, 3));
+    assert_false(seen_covers(&seen, 3, stamp_of(bob, 20)));
+    seen_hold(&seen, 3, false);
+    assert_false(seen_is_known(&seen, 3));
+    assert_int_equal(seen_join(&seen, 3, buffer_bytes(&vector)), 0);
+    assert_int_equal(seen_of(&seen, 3, bob), 20);
+    buffer_fini(&vector);
+    seen_fini(&seen);
+    assert_int_equal(memory.outstanding_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_joins),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_saved),
+        cmocka_unit_test(test_held),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

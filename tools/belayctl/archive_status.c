@@ -78,6 +78,37 @@ static void print_archive(const json_t *archive)
     }
 }
 
+static void print_restore(const json_t *restore)
+{
+    char one[TEXT_BYTES], two[TEXT_BYTES];
+    uint64_t total = number_of(restore, "bytes"), done = number_of(restore, "bytes_done");
+
+    if (number_of(restore, "slots") == 0 && number_of(restore, "sessions") == 0) {
+        return;
+    }
+    printf("  lost slots    %s still to come; restored: %s sessions",
+           show_count(number_of(restore, "slots"), one, sizeof one),
+           show_count(number_of(restore, "sessions"), two, sizeof two));
+    if (number_of(restore, "slots") > 0 && total > 0) {
+        printf(", %.0f%%", 100 * (double)done / (double)total);
+    }
+    if (number_of(restore, "eta_ms") > 0) {
+        printf(", %s to go", show_duration(number_of(restore, "eta_ms"), one, sizeof one));
+    }
+    printf("\n");
+    if (number_of(restore, "damaged") + number_of(restore, "left") + number_of(restore, "refused") >
+        0) {
+        printf("  ALARM         damaged or missing: %" PRIu64
+               ", changes left without what they build on: %" PRIu64 ", sessions refused: %" PRIu64
+               "; the log names them\n",
+               number_of(restore, "damaged"), number_of(restore, "left"),
+               number_of(restore, "refused"));
+    }
+    if (text_of(restore, "cause")[0] != '\0') {
+        printf("  ALARM         lost slots wait: %s\n", text_of(restore, "cause"));
+    }
+}
+
 int archive_status_run(struct ctl *ctl, int argc, char **argv)
 {
     json_t *document;
@@ -91,6 +122,7 @@ int archive_status_run(struct ctl *ctl, int argc, char **argv)
         printf("no archive is configured (archive.url)\n");
     } else {
         print_archive(archive);
+        print_restore(json_object_get(archive, "restore"));
     }
     json_decref(document);
     return CTL_OK;

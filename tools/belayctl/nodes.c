@@ -255,6 +255,11 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
         return ctl_print_json(document);
     }
     printf("removed %s\n", text_of(document, "name"));
+    if (number_of(document, "lost") > 0) {
+        printf("%" PRIu64 " slots are restored from the archive now: those asked for first, all by "
+               "belayctl archive status\n",
+               number_of(document, "lost"));
+    }
     json_decref(document);
     return CTL_OK;
 }

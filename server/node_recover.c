@@ -1,0 +1,408 @@
+#include "node_recover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "map_command.h"
+#include "node_recover_private.h"
+#include "slot_table.h"
+
+enum {
+    RECOVER_NICE = 10,
+    AGAIN_MS = 1000,        /* After an archive that did not answer. */
+    RANGE_BYTES = 16 << 20, /* Raw bytes of the archive that are worked on at a time. */
+    RANGE_BYTES_MAX = 64 << 20,
+};
+
+uint64_t recover_clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+bool recover_is_due(const struct node_recover *recover, uint32_t slot)
+{
+    return recover->lost[slot] != 0 && recover->restored[slot] != recover->lost[slot];
+}
+
+/* Wait for a change, at most so long; the lock is held. */
+void recover_await(struct node_recover *recover, uint64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&recover->changed, &recover->lock, &until);
+}
+
+/* ---- Which range is next; the lock is held ---- */
+
+static bool is_mine(const struct recover_worker *worker, uint32_t slot)
+{
+    const struct node_recover *recover = worker->recover;
+
+    return recover_is_due(recover, slot) &&
+           (worker->asked ? recover->wanted[slot] : recover->first[slot]);
+}
+
+/* The first slot that is due, or SLOT_COUNT. */
+static uint32_t find_slot(const struct recover_worker *worker)
+{
+    uint32_t slot = 0;
+
+    while (slot < SLOT_COUNT && !is_mine(worker, slot)) {
+        slot++;
+    }
+    return slot;
+}
+
+/* Is there anything lost, for which the archive is to be looked at before anybody asks? */
+static bool is_needed(const struct node_recover *recover)
+{
+    uint32_t slot = 0;
+
+    while (slot < SLOT_COUNT && (!recover_is_due(recover, slot) || !recover->owned[slot])) {
+        slot++;
+    }
+    return slot < SLOT_COUNT;
+}
+
+static void choose_range(struct recover_worker *worker, uint16_t first, uint16_t last)
+{
+    const struct node_recover *recover = worker->recover;
+
+    worker->first = first;
+    worker->last = last;
+    memset(worker->epochs, 0, sizeof worker->epochs);
+    for (uint32_t slot = first; slot <= last; slot++) {
+        worker->epochs[slot] = is_mine(worker, slot) ? recover->lost[slot] : 0;
+    }
+}
+
+/* ---- The threads ---- */
+
+/* In the background as fast as the configuration says: before a range is read, so long is waited. */
+static uint64_t pace_ms(const struct recover_worker *worker, uint16_t first, uint16_t last)
+{
+    const uint64_t rate = worker->recover->node->world.config->archive_restore_rate;
+    uint64_t bytes = 0;
+
+    if (rate == 0 || worker->asked) {
+        return 0;
+    }
+    for (uint32_t slot = first; slot <= last; slot++) {
+        bytes += worker->reading.weights[slot];
+    }
+    return bytes * 1000 / rate;
+}
+
+static void tell_trouble(struct recover_worker *worker, int rc)
+{
+    struct node_recover *recover = worker->recover;
+    const char *cause = worker->access.text[0] != '\0' ? worker->access.text : strerror(-rc);
+
+    pthread_mutex_lock(&recover->lock);
+    const bool news = recover->figures.cause[0] == '\0';
+    snprintf(recover->figures.cause, sizeof recover->figures.cause, "%.200s", cause);
+    pthread_mutex_unlock(&recover->lock);
+    if (news) {
+        logger_write(recover->node->world.logger, LOG_LEVEL_ERROR, "archive-restore-waits",
+                     LOG_TEXT("cause", cause),
+                     LOG_TEXT("effect", "lost slots are not served; it is tried again"));
+    }
+}
+
+/* Some slots, once. Returns 0 or negative errno. */
+static int work(struct recover_worker *worker, uint64_t epoch, uint32_t slot)
+{
+    struct node_recover *recover = worker->recover;
+    int rc = recover_open(worker, epoch);
+
+    if (rc != 0 || slot == SLOT_COUNT) {
+        return rc;
+    }
+    uint16_t last = (uint16_t)slot;
+    if (!worker->asked) {
+        const uint64_t bytes = reading_range_bytes(&worker->reading, RANGE_BYTES, RANGE_BYTES_MAX);
+        last = reading_range(&worker->reading, (uint16_t)slot, bytes);
+    }
+    const uint64_t due_ms = recover_clock_ms() + pace_ms(worker, (uint16_t)slot, last);
+    pthread_mutex_lock(&recover->lock);
+    for (uint64_t now_ms = recover_clock_ms(); now_ms < due_ms && !recover->stops;
+         now_ms = recover_clock_ms()) {
+        recover_await(recover, due_ms - now_ms);
+    }
+    choose_range(worker, (uint16_t)slot, last);
+    pthread_mutex_unlock(&recover->lock);
+    rc = recover->stops ? -ECANCELED : recover_range(worker);
+    if (rc == 0) {
+        pthread_mutex_lock(&recover->lock);
+        recover->figures.cause[0] = '\0';
+        pthread_mutex_unlock(&recover->lock);
+    }
+    return rc;
+}
+
+static void *recover_main(void *context)
+{
+    struct recover_worker *worker = context;
+    struct node_recover *recover = worker->recover;
+
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), RECOVER_NICE);
+    pthread_mutex_lock(&recover->lock);
+    while (!recover->stops) {
+        const uint32_t slot = find_slot(worker);
+        const uint64_t epoch = recover->newest;
+        const bool needed = slot < SLOT_COUNT || is_needed(recover);
+        if (slot == SLOT_COUNT && (!needed || (worker->open && worker->epoch >= epoch))) {
+            if (!needed) {
+                recover_close(worker);
+            }
+            pthread_cond_wait(&recover->changed, &recover->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&recover->lock);
+        int rc = work(worker, epoch, slot);
+        if (rc != 0 && !recover->stops) {
+            tell_trouble(worker, rc);
+            recover_close(worker);
+        }
+        pthread_mutex_lock(&recover->lock);
+        if (rc != 0 && !recover->stops) {
+            recover_await(recover, AGAIN_MS);
+        }
+    }
+    pthread_mutex_unlock(&recover->lock);
+    recover_close(worker);
+    return NULL;
+}
+
+/* ---- Their life ---- */
+
+static void free_worker(struct recover_worker *worker)
+{
+    for (uint32_t i = 0; worker->records != NULL && i < worker->recover->node->shard_count; i++) {
+        buffer_fini(&worker->records[i]);
+        buffer_fini(&worker->slots[i]);
+    }
+    free(worker->records);
+    buffer_fini(&worker->record);
+    buffer_fini(&worker->vector);
+    archive_state_fini(&worker->state);
+}
+
+static int start_worker(struct recover_worker *worker)
+{
+    struct node *node = worker->recover->node;
+    const uint32_t shards = node->shard_count;
+
+    worker->record.memory = worker->vector.memory = &node->memory;
+    archive_state_init(&worker->state, &node->memory, UINT64_MAX, recover_wants, worker);
+    worker->records = calloc((size_t)2 * shards, sizeof *worker->records);
+    if (worker->records == NULL) {
+        return -ENOMEM;
+    }
+    worker->slots = worker->records + shards;
+    for (uint32_t i = 0; i < shards; i++) {
+        worker->records[i].memory = worker->slots[i].memory = &node->memory;
+    }
+    int rc = pthread_create(&worker->thread, NULL, recover_main, worker);
+    worker->runs = rc == 0;
+    return -rc;
+}
+
+int node_recover_start(struct node *node)
+{
+    pthread_condattr_t attributes;
+    int rc = 0;
+
+    if (node->archive == NULL) {
+        return 0;
+    }
+    struct node_recover *recover = calloc(1, sizeof *recover);
+    if (recover == NULL) {
+        return -ENOMEM;
+    }
+    recover->node = node;
+    pthread_mutex_init(&recover->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&recover->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    node->recover = recover;
+    node_recover_map(node, cluster_map(cluster_host_cluster(node->cluster)));
+    for (uint32_t i = 0; i < 2 && rc == 0; i++) {
+        recover->workers[i].recover = recover;
+        recover->workers[i].asked = i == 0;
+        rc = start_worker(&recover->workers[i]);
+    }
+    return rc;
+}
+
+void node_recover_stop(struct node *node)
+{
+    struct node_recover *recover = node->recover;
+
+    if (recover == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&recover->lock);
+    recover->stops = true;
+    pthread_cond_broadcast(&recover->changed);
+    pthread_mutex_unlock(&recover->lock);
+    for (uint32_t i = 0; i < 2; i++) {
+        if (recover->workers[i].runs) {
+            pthread_join(recover->workers[i].thread, NULL);
+            recover->workers[i].runs = false;
+        }
+    }
+}
+
+void node_recover_close(struct node *node)
+{
+    struct node_recover *recover = node->recover;
+
+    if (recover == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        if (recover->workers[i].recover != NULL) {
+            free_worker(&recover->workers[i]);
+        }
+    }
+    pthread_cond_destroy(&recover->changed);
+    pthread_mutex_destroy(&recover->lock);
+    free(recover);
+    node->recover = NULL;
+}
+
+/* ---- The map ---- */
+
+void node_recover_map(struct node *node, const struct map *map)
+{
+    struct node_recover *recover = node->recover;
+    const uint32_t self = node->directory.meta.actor.node;
+
+    if (recover == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&recover->lock);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        recover->lost[slot] = map->lost[slot];
+        recover->first[slot] = map->owners[slot].nodes[0] == self;
+        recover->owned[slot] = slot_owners_has(&map->owners[slot], self);
+        recover->newest = map->lost[slot] > recover->newest ? map->lost[slot] : recover->newest;
+    }
+    pthread_cond_broadcast(&recover->changed);
+    pthread_mutex_unlock(&recover->lock);
+}
+
+void node_recover_wanted(struct node *node, uint32_t slot)
+{
+    struct node_recover *recover = node->recover;
+
+    if (recover == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&recover->lock);
+    recover->wanted[slot] = true;
+    pthread_cond_broadcast(&recover->changed);
+    pthread_mutex_unlock(&recover->lock);
+}
+
+static void on_proposed(void *context, const struct cluster_outcome *outcome)
+{
+    struct node *node = context;
+
+    (void)outcome; /* What the map still has as lost is said again. */
+    if (node->recover != NULL) {
+        node->recover->proposing = false;
+    }
+}
+
+/* Is the slot whole here, and to be told? */
+static bool is_whole(const struct node_recover *recover, const struct map *map, uint32_t slot,
+                     const struct map_command *command)
+{
+    const uint64_t lost = slot < SLOT_COUNT ? map->lost[slot] : 0;
+
+    return lost != 0 && recover->restored[slot] == lost &&
+           map->owners[slot].nodes[0] == command->number &&
+           (command->epoch == 0 || command->epoch == lost);
+}
+
+/* Slots that are whole, of one loss. Returns 0 with runs in the command, which may be empty; -ENOMEM. */
+static int gather(struct node_recover *recover, const struct map *map, struct map_command *command,
+                  struct buffer *runs)
+{
+    uint32_t end = 0;
+    int rc = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0; slot++) {
+        struct map_run run = {.slot = slot};
+        if (!is_whole(recover, map, slot, command)) {
+            continue;
+        }
+        command->epoch = map->lost[slot];
+        while (is_whole(recover, map, slot + run.count, command)) {
+            run.count++;
+        }
+        rc = map_run_put(runs, &end, &run);
+        slot += run.count;
+    }
+    command->runs = buffer_bytes(runs);
+    return rc == -E2BIG ? 0 : rc; /* The rest comes later. */
+}
+
+void node_recover_tick(struct node *node)
+{
+    struct node_recover *recover = node->recover;
+    struct cluster *cluster = cluster_host_cluster(node->cluster);
+    const struct map *map = cluster_map(cluster);
+    struct map_command command = {.type = MAP_RESTORED, .number = node->directory.meta.actor.node};
+    struct buffer runs = {.memory = &node->memory};
+
+    if (recover == NULL || recover->proposing || !map_has_lost(map)) {
+        return;
+    }
+    pthread_mutex_lock(&recover->lock);
+    int rc = gather(recover, map, &command, &runs);
+    pthread_mutex_unlock(&recover->lock);
+    if (rc == 0 && runs.size > 0) {
+        rc = cluster_propose(cluster, cluster_host_now_ms(node->cluster), &command, on_proposed,
+                             node);
+        recover->proposing = rc == 0;
+    }
+    buffer_fini(&runs);
+}
+
+void node_recover_figures(struct node *node, struct metrics_restore *to)
+{
+    struct node_recover *recover = node->recover;
+
+    *to = (struct metrics_restore){.slots = 0};
+    if (recover == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&recover->lock);
+    *to = recover->figures;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        to->slots += recover_is_due(recover, slot) && recover->first[slot];
+    }
+    const uint64_t passed_ms = recover_clock_ms() - recover->begun_ms;
+    if (to->slots > 0 && recover->bytes_done > 0 && recover->bytes_total > recover->bytes_done) {
+        to->eta_ms = passed_ms * (recover->bytes_total - recover->bytes_done) / recover->bytes_done;
+    }
+    to->bytes = recover->bytes_total;
+    to->bytes_done = recover->bytes_done;
+    pthread_mutex_unlock(&recover->lock);
+}

@@ -1,0 +1,77 @@
+/* The inside of node_recover.c (the threads, and what they are told) and node_recover_range.c (a range of slots, from the archive
+ * to the shards). */
+#ifndef NODE_RECOVER_PRIVATE_H
+#define NODE_RECOVER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "archive_reading.h"
+#include "node_private.h"
+#include "node_recover.h"
+
+/* One of the two threads. */
+struct recover_worker {
+    struct node_recover *recover;
+    bool asked; /* It has what is asked for, else all. */
+    pthread_t thread;
+    bool runs;
+    struct archive_access access;
+    struct archive_catalog catalog;
+    struct archive_reading reading;
+    struct archive_state state;
+    bool open;
+    uint64_t epoch; /* The view is of this one, or later. */
+    uint16_t first, last;
+    uint64_t epochs[SLOT_COUNT]; /* Of the range: of those that it brings back; else 0. */
+    struct buffer record, vector;
+    struct buffer *records, *slots; /* Of each shard. */
+    uint64_t left, dropped; /* Changes without their base; sessions that ended by themselves. */
+    /* Under the lock. */
+    uint32_t flying;
+    int failed;
+    uint64_t missed;
+};
+
+struct node_recover {
+    struct node *node;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    atomic_bool stops;
+    /* Under the lock. */
+    uint64_t lost[SLOT_COUNT], restored[SLOT_COUNT]; /* Epochs. */
+    bool first[SLOT_COUNT], owned[SLOT_COUNT]; /* Of the owners this node is the first one, any. */
+    bool wanted[SLOT_COUNT];                   /* Asked for. */
+    uint64_t newest;                           /* Of all that are lost. */
+    struct metrics_restore figures;
+    uint64_t bytes_total, bytes_done;
+    uint64_t begun_ms;
+    /* The control thread's. */
+    bool proposing;
+    struct recover_worker workers[2];
+};
+
+/* A clock that does not go back. */
+uint64_t recover_clock_ms(void);
+
+/* Is the slot lost, and not here yet? The lock is held, as below. */
+bool recover_is_due(const struct node_recover *recover, uint32_t slot);
+
+/* Wait for a change, at most so long. */
+void recover_await(struct node_recover *recover, uint64_t ms);
+
+/* ---- node_recover_range.c: without the lock ---- */
+
+/* Open the archive as it is now, where the view that there is is of before that epoch. Returns 0, or negative errno with
+ * `access.text` set and nothing open. */
+int recover_open(struct recover_worker *worker, uint64_t epoch);
+void recover_close(struct recover_worker *worker);
+
+/* The slots of the worker's range that have an epoch, from the archive to the shards. Returns 0 once they are whole; negative
+ * errno, perhaps with `access.text` set. */
+int recover_range(struct recover_worker *worker);
+
+/* archive_state's: of a slot that has one. The context is the worker. */
+bool recover_wants(void *context, struct bytes key);
+
+#endif

@@ -1,0 +1,277 @@
+#include "restores.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "container.h"
+#include "heap.h"
+#include "mailbox.h"
+#include "plane_private.h"
+#include "plane_table.h"
+#include "recover.h"
+#include "session.h"
+#include "shard_thread.h"
+#include "slot_table.h"
+#include "tasks.h"
+
+enum {
+    WINDOW = 256,           /* Records under way. */
+    AGAIN_US = 10 * 1000,   /* What could not be stored is tried again. */
+    SLOT_HEAD_BYTES = 2 + 8 /* Of plane_restore's `slots`. */
+};
+
+const char restores_text[] = "the sessions of this slot are still being restored from the archive";
+
+/* ---- Which slots ---- */
+
+static struct restores_slot *slot_at(const struct shard_thread *thread, uint32_t slot)
+{
+    return &thread->restores.slots[slot / thread->plane->options.shard_count];
+}
+
+static size_t slots_bytes(const struct shard_thread *thread)
+{
+    const uint32_t shards = thread->plane->options.shard_count;
+
+    return (SLOT_COUNT + shards - 1) / shards * sizeof(struct restores_slot);
+}
+
+int restores_set_table(struct shard_thread *thread, const struct slot_table *table)
+{
+    struct restores *restores = &thread->restores;
+
+    if (restores->slots == NULL && table->lost_count == 0) {
+        return 0;
+    }
+    if (restores->slots == NULL) {
+        restores->slots = heap_take(thread->memory, slots_bytes(thread));
+        if (restores->slots == NULL) {
+            return -ENOMEM;
+        }
+        memset(restores->slots, 0, slots_bytes(thread));
+    }
+    for (uint32_t slot = thread->index; slot < SLOT_COUNT;
+         slot += thread->plane->options.shard_count) {
+        const uint64_t lost = table->lost[slot];
+        shard_hold_seen(thread->shard, slot, lost != 0 && slot_at(thread, slot)->restored != lost);
+    }
+    return 0;
+}
+
+void restores_fini(struct shard_thread *thread)
+{
+    if (thread->restores.slots != NULL) {
+        heap_give(thread->memory, thread->restores.slots, slots_bytes(thread));
+        thread->restores.slots = NULL;
+    }
+}
+
+bool restores_lacks(const struct shard_thread *thread, uint32_t slot)
+{
+    const uint64_t lost = thread->table == NULL ? 0 : thread->table->table->lost[slot];
+
+    return lost != 0 && slot_at(thread, slot)->restored != lost;
+}
+
+bool restores_lacks_any(const struct shard_thread *thread)
+{
+    const struct slot_table *table = thread->table == NULL ? NULL : thread->table->table;
+    uint32_t slot = thread->index;
+
+    if (table == NULL || table->lost_count == 0) {
+        return false;
+    }
+    while (slot < SLOT_COUNT &&
+           (!slot_owners_has(&table->owners[slot], table->self) || !restores_lacks(thread, slot))) {
+        slot += thread->plane->options.shard_count;
+    }
+    return slot < SLOT_COUNT;
+}
+
+bool restores_holds(struct shard_thread *thread, const struct request *request)
+{
+    const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+    const struct plane_options *options = &thread->plane->options;
+
+    if (!restores_lacks(thread, slot) || request->procedure == &recover_merge) {
+        return false;
+    }
+    const uint64_t lost = thread->table->table->lost[slot];
+    if (slot_at(thread, slot)->asked != lost && options->restore_wanted != NULL) {
+        slot_at(thread, slot)->asked = lost;
+        options->restore_wanted(options->context, slot);
+    }
+    return true;
+}
+
+/* ---- What comes ---- */
+
+struct restore_task {
+    struct task task;
+    struct plane_restore restore; /* Its buffers are the task's. */
+    size_t at;                    /* Behind the window. */
+    struct bytes window[WINDOW];  /* Records, each with its size before it; an empty one is done. */
+    uint32_t count, flying;
+    bool asking; /* Answers may come from within it. */
+    bool told;
+    struct plane_restored result;
+};
+
+static struct restore_task *restore_of(struct task *task)
+{
+    return container_of(task, struct restore_task, task);
+}
+
+static void tell(struct restore_task *restore, int rc)
+{
+    if (!restore->told) {
+        restore->told = true;
+        restore->result.rc = rc;
+        restore->restore.done(restore->restore.context, &restore->result);
+    }
+}
+
+static void end(struct shard_thread *thread, struct restore_task *restore, int rc)
+{
+    tell(restore, rc);
+    task_over(thread, &restore->task);
+}
+
+static void free_restore(struct shard_thread *thread, struct task *task)
+{
+    struct restore_task *restore = restore_of(task);
+
+    tell(restore, -ECANCELED);
+    buffer_fini(&restore->restore.records);
+    buffer_fini(&restore->restore.slots);
+    heap_give(thread->memory, restore, sizeof *restore);
+}
+
+/* The next records. Returns whether there are any. */
+static bool fill(struct restore_task *restore)
+{
+    const struct bytes records = buffer_bytes(&restore->restore.records);
+    struct reader from =
+        reader_of(bytes_of(records.data + restore->at, records.size - restore->at));
+
+    restore->count = 0;
+    while (restore->count < WINDOW && reader_left(&from) > 0) {
+        const uint8_t *item = from.at;
+        (void)read_string(&from);
+        restore->window[restore->count++] = bytes_of(item, (size_t)(from.at - item));
+    }
+    restore->at = records.size - reader_left(&from);
+    return restore->count > 0;
+}
+
+/* The slots are whole now. Returns how many are not known as lost. */
+static uint32_t take_slots(struct shard_thread *thread, struct bytes slots)
+{
+    struct reader from = reader_of(slots);
+    uint32_t missed = 0;
+
+    while (reader_left(&from) >= SLOT_HEAD_BYTES) {
+        const uint32_t low = read_u8(&from), slot = low | (uint32_t)read_u8(&from) << 8;
+        const uint64_t lost = read_u64(&from);
+        const struct bytes vector = read_string(&from);
+        if (thread->table == NULL || thread->table->table->lost[slot] != lost) {
+            missed++;
+        } else if (restores_lacks(thread, slot)) {
+            slot_at(thread, slot)->restored = lost;
+            shard_begin_slot_seen(thread->shard, slot, vector);
+        }
+    }
+    return missed;
+}
+
+static void begin(struct shard_thread *thread, struct task *task)
+{
+    struct restore_task *restore = restore_of(task);
+
+    if (thread->stopping) {
+        end(thread, restore, -ECANCELED);
+        return;
+    }
+    if (restore->count == 0 && !fill(restore)) {
+        restore->result.missed = take_slots(thread, buffer_bytes(&restore->restore.slots));
+        end(thread, restore, 0);
+        return;
+    }
+    restore->asking = true;
+    for (uint32_t i = 0; i < restore->count; i++) {
+        struct reader item = reader_of(restore->window[i]);
+        struct request request = {
+            .op = REQUEST_WRITE,
+            .mode = WRITE_UPSERT,
+            .ack = ACK_REPLICA,
+            .key = session_key(read_string(&item)),
+            .body = restore->window[i],
+            .procedure = &recover_merge,
+        };
+        restore->flying++;
+        task_ask(thread, task, &request, i);
+    }
+    restore->asking = false;
+    if (restore->flying == 0) {
+        task_go_on(thread, task, AGAIN_US);
+    }
+}
+
+/* Will it never be stored? */
+static bool is_final(enum status status)
+{
+    return status == STATUS_INVALID || status == STATUS_DAMAGED || status == STATUS_KEY_TOO_LARGE ||
+           status == STATUS_SESSION_TOO_LARGE || status == STATUS_TOO_MANY_FIELDS ||
+           status == STATUS_UNSUPPORTED;
+}
+
+/* What is to be asked again moves to the front. */
+static uint32_t keep_undone(struct restore_task *restore)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < restore->count; i++) {
+        if (restore->window[i].size > 0) {
+            restore->window[kept++] = restore->window[i];
+        }
+    }
+    restore->count = kept;
+    return kept;
+}
+
+static void answered(struct shard_thread *thread, struct task *task,
+                     const struct task_answer *answer)
+{
+    struct restore_task *restore = restore_of(task);
+
+    restore->flying--;
+    if (answer->status == STATUS_OK || is_final(answer->status)) {
+        restore->window[answer->part] = bytes_of(NULL, 0);
+        restore->result.refused += answer->status != STATUS_OK;
+        restore->result.merged += answer->status == STATUS_OK;
+    }
+    if (!restore->asking && restore->flying == 0) {
+        task_go_on(thread, task, keep_undone(restore) > 0 ? AGAIN_US : 0);
+    }
+}
+
+static const struct task_kind restore_kind = {
+    .begin = begin,
+    .answered = answered,
+    .free = free_restore,
+};
+
+void restores_take(struct shard_thread *thread, struct mail *mail)
+{
+    struct restore_task *restore = heap_take(thread->memory, sizeof *restore);
+
+    if (restore == NULL) {
+        return; /* The mail tells it as it goes. */
+    }
+    memset(restore, 0, sizeof *restore);
+    restore->restore = *mail->restore;
+    free(mail->restore);
+    mail->restore = NULL;
+    task_add(thread, &restore->task, &restore_kind);
+}

@@ -1,0 +1,237 @@
+"""Slots whose only owner is lost with its disk: the cluster gives it up, and who owns them then serves them from the archive:
+what is asked for first, and of what has not come back nobody says that it is not there."""
+
+import binascii
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+
+from cases import run_cases
+from cluster import Cluster
+from daemon import check, program, wait_for
+from redis_kit import Client, Error, port_of
+
+QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms", "archive.flush=300ms"]
+HELD = "archive.restore_rate"  # Bytes per second in the background: of one nothing comes in the time of a test.
+
+
+def status_of(node):
+    return node.ask("archive", "status")["archive"]
+
+
+def is_archived(node):
+    status = status_of(node)
+    return status["unarchived_bytes"] == 0 and status["rpo_ms"] == 0
+
+
+def slots_to_come(cluster):
+    return sum(status_of(node)["restore"]["slots"] for node in cluster.running())
+
+
+def owned_by(cluster, keys, name):
+    runs = cluster[0].ask("ring")["runs"]
+
+    def owner(key):
+        slot = binascii.crc_hqx(key.encode(), 0) % 16384
+        return next(run["owners"][0] for run in runs if run["first"] <= slot <= run["last"])
+
+    return [key for key in keys if owner(key) == name]
+
+
+@contextmanager
+def archiving(count, rate, replicas=1):
+    with Cluster(count, settings=[*QUICK, f"cluster.replicas={replicas}"]) as cluster:
+        path = cluster.directory / "archive"
+        path.mkdir()
+        for node in cluster:
+            way = node.directory / "way"
+            way.symlink_to(path)
+            node.settings += [f"archive.url=file://{way}", f"{HELD}={rate}"]
+        yield cluster.start(), path
+
+
+def value(key):
+    return f"value of {key} ".encode() * 10
+
+
+def write(cluster, count):
+    """Sessions with a field that stays and one that was removed, and some that have ended. Returns the keys of both."""
+    lives, ended = [f"live:{number}" for number in range(count)], [f"ended:{number}" for number in range(count // 4)]
+    with Client(port_of(cluster[0])) as client:
+        for key in lives + ended:
+            check(client.ask("HSET", key, "stays", value(key), "goes", "x") == 2, key)
+        for key in lives:
+            check(client.ask("HDEL", key, "goes") == 1, key)
+        for key in ended:
+            check(client.ask("DEL", key) == 1, key)
+    wait_for("all is archived", lambda: all(is_archived(node) for node in cluster))
+    return lives, ended
+
+
+def lose(cluster, node):
+    """Its disk, too; the others give it up."""
+    node.kill()
+    node.wipe()
+    wait_for("it is down", lambda: cluster.states(cluster[0]).get(node.name) == "down")
+    refused = subprocess.run([program("belayctl"), "-s", cluster[0].native, "node", "remove", node.name], check=False,
+                             capture_output=True, text=True)
+    check(refused.returncode == 1 and "what the archive has of them is restored" in refused.stderr, refused)
+    told = cluster[0].ask("node", "remove", node.name, "--force")
+    check(told["removed"] and told["lost"] > 0, told)
+    return told["lost"]
+
+
+def ask(client, *words):
+    """An answer that is none of "not yet"."""
+    while True:
+        answer = client.ask(*words)
+        if not isinstance(answer, Error):
+            return answer
+        check(b"restored" in answer or b"reached" in answer, answer)
+        time.sleep(0.05)
+
+
+def check_all(node, lives, ended):
+    with Client(port_of(node)) as client:
+        for key in lives:
+            got = ask(client, "HGET", key, "stays")
+            check(got == value(key), f"{key}: {got}")
+            check(ask(client, "HGETALL", key) == [b"stays", value(key)], f"{key}: a field that was removed came back")
+        for key in ended:
+            check(ask(client, "EXISTS", key) == 0, f"{key} came back")
+
+
+def test_asked_first():
+    """While nothing comes in the background, whatever is asked for comes; one that brings it back is killed, and the rest comes
+    when it is there again."""
+    with archiving(3, "1") as (cluster, _):
+        lives, ended = write(cluster, 200)
+        lost = cluster[2]
+        its = owned_by(cluster, lives, lost.name)
+        check(len(its) > 20, its)
+        slots = lose(cluster, lost)
+        with Client(port_of(cluster[0])) as client:
+            begun = time.monotonic()
+            check(ask(client, "HGET", its[0], "stays") == value(its[0]), its[0])
+            print(f"the first after {1000 * (time.monotonic() - begun):.0f} ms")
+            check(ask(client, "HSETNX", its[1], "stays", "another") == 0, "it was begun anew")
+            check(ask(client, "DEL", its[2]) == 1, its[2])
+        lives.remove(its[2])
+        ended.append(its[2])
+        check(slots_to_come(cluster) > slots * 0.9, "the background was to be held")
+        check_all(cluster[1], lives, ended)
+        check(slots_to_come(cluster) > slots * 0.8, "the background was to be held")
+        cluster[1].kill()
+        for node in cluster.running():
+            node.set(HELD, "0")
+        cluster[1].set(HELD, "0")
+        cluster.restart(cluster[1])
+        check_all(cluster[1], lives, ended)
+        cluster[0].stop()
+        cluster.restart(cluster[0])
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        wait_for("the map says so", lambda: cluster[0].ask("archive", "status")["archive"]["restore"]["slots"] == 0)
+        check_all(cluster[0], lives, ended)
+        with Client(port_of(cluster[0])) as client:
+            wait_for("each is there once", lambda: ask(client, "DBSIZE") == len(lives))
+
+
+def test_alone():
+    """One of two is lost, and the other one is left alone."""
+    with archiving(2, "1") as (cluster, _):
+        lives, ended = write(cluster, 100)
+        lose(cluster, cluster[1])
+        check_all(cluster[0], lives[:10], ended[:10])
+        cluster[0].kill()
+        cluster[0].set(HELD, "0")
+        cluster.restart(cluster[0])
+        check_all(cluster[0], lives, ended)
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        check_all(cluster[0], lives, ended)
+
+
+def test_two_owners():
+    """Both owners of slots are lost. Who owns them then have all of them, each: what one brought back is copied as it came."""
+    with archiving(4, "0", replicas=2) as (cluster, _):
+        lives, ended = write(cluster, 200)
+        for node in (cluster[2], cluster[3]):
+            node.kill()
+            node.wipe()
+        wait_for("they are down", lambda: {cluster.states(cluster[0]).get(node.name) for node in cluster[2:]} == {"down"})
+        removed = [cluster[0].ask("node", "remove", node.name, "--force") for node in (cluster[2], cluster[3])]
+        check(all(each["removed"] for each in removed) and removed[-1]["lost"] > 0, removed)
+        check_all(cluster[1], lives, ended)
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        wait_for("both have all", lambda: all(row["slots_coming"] == 0 and row["slots_primary"] + row["slots_copy"] == 16384
+                                              for row in cluster[0].ask("node", "list")["nodes"]))
+        wait_for("nothing is on its way", lambda: all(row["records_behind"] == 0
+                                                      for row in cluster[0].ask("node", "list")["nodes"]))
+        cluster[0].kill()
+        check_all(cluster[1], lives, ended)
+
+
+def test_majority():
+    """Two of three are lost, who decide with it: what is left founds the cluster anew, and serves all."""
+    with archiving(3, "0") as (cluster, _):
+        lives, ended = write(cluster, 100)
+        for node in (cluster[1], cluster[2]):
+            node.kill()
+            node.wipe()
+        last = cluster[0]
+        last.stop()
+        command = last.command
+        last.command = lambda: [*command(), "--force-new-cluster", "n2,n3"]
+        last.start()
+        check_all(last, lives, ended)
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        check_all(last, lives, ended)
+
+
+def test_archive_away():
+    """Without the archive, or with an empty directory in its place, nobody says that a session is not there; with it again all
+    is."""
+    with archiving(3, "0") as (cluster, path):
+        lives, ended = write(cluster, 100)
+        its = owned_by(cluster, lives, cluster[2].name)
+        aside = path.rename(path.with_name("aside"))
+        lose(cluster, cluster[2])
+
+        def refuses(cause):
+            wait_for(cause, lambda: any(cause in status_of(node)["restore"]["cause"] for node in cluster.running()))
+            with Client(port_of(cluster[0])) as client:
+                for words in (("HGET", its[0], "stays"), ("HSETNX", its[0], "stays", "x"), ("EXISTS", its[0])):
+                    answer = client.ask(*words)
+                    check(isinstance(answer, Error) and b"restored from the archive" in answer, f"{words}: {answer}")
+
+        refuses("No such file")
+        path.mkdir()
+        refuses("what this cluster archived first is not there")
+        shutil.rmtree(path)
+        aside.rename(path)
+        check_all(cluster[1], lives, ended)
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+
+
+def test_damage():
+    """An object that cannot be read is named, and all that others have is there."""
+    with archiving(3, "0") as (cluster, path):
+        lives, ended = write(cluster, 100)
+        its = owned_by(cluster, lives, cluster[2].name)
+        number = next(row["number"] for row in cluster[0].ask("node", "list")["nodes"] if row["name"] == cluster[2].name)
+        with Client(port_of(cluster[0])) as client:
+            late = [f"late:{index}" for index in range(60)]
+            for key in late:
+                client.ask("SET", key, "x")
+        wait_for("all is archived", lambda: all(is_archived(node) for node in cluster))
+        last = sorted(path.glob(f"*/log/{number:08x}*/*"))[-1]
+        last.write_bytes(b"x" * last.stat().st_size)
+        lose(cluster, cluster[2])
+        check_all(cluster[0], its, [])
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        check(any(last.name in node.log() for node in cluster.running()), "it is not named")
+        check(sum(status_of(node)["restore"]["damaged"] for node in cluster.running()) > 0, "it is not counted")
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
