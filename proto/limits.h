@@ -17,9 +17,11 @@ enum {
     FRAME_BYTES_MAX = 64 * 1024 * 1024 + 65536, /* STATUS_FRAME_TOO_LARGE. */
     REQUESTS_IN_FLIGHT_MAX = 1024,              /* Per connection. STATUS_TOO_MANY_IN_FLIGHT. */
     SCAN_COUNT_DEFAULT = 10,
-    SCAN_COUNT_MAX = 10000, /* A scan asked for more returns this many. */
-    TTL_MS_MAX_DAYS = 3650, /* Ten years. STATUS_INVALID. */
-    TOKEN_BYTES_MAX = 1024, /* A version token. */
+    RECOVER_RECORDS_MAX = 256,      /* In one recovery; the rest is to be asked for again. */
+    RECOVER_BYTES_MAX = 256 * 1024, /* The same: no more are begun after so many. */
+    SCAN_COUNT_MAX = 10000,         /* A scan asked for more returns this many. */
+    TTL_MS_MAX_DAYS = 3650,         /* Ten years. STATUS_INVALID. */
+    TOKEN_BYTES_MAX = 1024,         /* A version token. */
     CLUSTER_ID_BYTES = 16,
     CLUSTER_SECRET_BYTES = 32,
 };

@@ -20,12 +20,10 @@
 
 #include "procedure.h"
 
-/* So much is done in a turn of the shard. */
-enum { RECOVER_RECORDS_MAX = 256, RECOVER_BYTES_MAX = 256 * 1024 };
-
 /* WRITE, UPSERT; its body are records, each as varint size and bytes: the first one is of the request's key, the others of
- * keys of its slot. The answer is a varint: how many of them, from the first on, are done; the rest is to be asked for
- * again. At a level for which other nodes or the archive are waited for it is one.
+ * keys of its slot. The answer is a varint: how many of them, from the first on, are done: at most RECOVER_RECORDS_MAX and
+ * about RECOVER_BYTES_MAX; the rest is to be asked for again. At a level for which other nodes or the archive are waited
+ * for it is one.
  * OK, also where nothing is new. Of the first record: INVALID: no such record, of another key than the request's, one of the
  * server's own, or of a time that is more than a minute ahead; DAMAGED: what is here cannot be joined with it; else as a
  * write. */

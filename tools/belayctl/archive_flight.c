@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "archive_restore.h"
-#include "recover.h"
+#include "limits.h"
 #include "session.h"
 
 enum {
