@@ -168,12 +168,10 @@ void replication_heal_pace(struct replication *r)
     const uint64_t rate = r->options.heal_bytes_per_s;
     const int64_t most = (int64_t)(rate * BURST_MS / 1000) + 1;
     const uint64_t passed_us = r->now_us - r->heal_us;
-    const uint64_t more = (passed_us > 1000000 ? 1000000 : passed_us) * rate / 1000000;
+    const uint64_t more = (passed_us > 1000000 ? 1000000 : passed_us) * rate + r->heal_rest;
 
-    if (more == 0 && passed_us <= 1000000) {
-        return; /* Less than a byte: it is not lost, however often this is called. */
-    }
     r->heal_us = r->now_us;
-    r->heal_tokens += (int64_t)more;
+    r->heal_rest = more % 1000000; /* Of a byte: not lost, however often this is called. */
+    r->heal_tokens += (int64_t)(more / 1000000);
     r->heal_tokens = r->heal_tokens > most ? most : r->heal_tokens;
 }

@@ -304,9 +304,9 @@ struct replication {
 
     struct whole wholes[WHOLES_MAX];
     uint32_t whole_count;
-    int64_t heal_tokens;
-    uint64_t heal_us;
-    int32_t work; /* Left in this tick. */
+    int64_t heal_tokens;         /* Bytes that comparisons may send... */
+    uint64_t heal_us, heal_rest; /* ... and millionths of another one. */
+    int32_t work;                /* Left in this tick. */
 
     uint64_t level_us, report_us;
     struct slot_set told; /* To be level with these targets. */

@@ -118,22 +118,29 @@ static void test_large_slot(void **state)
     world_fini(&world);
 }
 
-/* At most so many bytes in a second. */
-static void test_pace(void **state)
+/* Node 2 is empty; bytes that node 1 has sent it so far, which has begun. */
+static uint64_t begin_at_pace(uint64_t bytes_per_s, uint32_t sessions)
 {
-    (void)state;
     world_init(&world, 1);
-    world.heal_bytes_per_s = 100000;
+    world.heal_bytes_per_s = bytes_per_s;
     world_node(&world, 1, 1);
     world_node(&world, 2, 1);
     world_wire(&world);
     world_all_own(&world);
     world_kill(&world, 2);
     world_run(&world, 3100);
-    fill(1, 0, 3000);
+    fill(1, 0, sessions);
     world_restart(&world, 2, true);
     world_until(&world, 1000, world_stats(&world, 1)->healed_out > 0);
-    uint64_t begin_us = world.now_us, begin = world_stats(&world, 1)->healed_bytes_out;
+    return world_stats(&world, 1)->healed_bytes_out;
+}
+
+/* At most so many bytes in a second. */
+static void test_pace(void **state)
+{
+    uint64_t begin = begin_at_pace(100000, 3000), begin_us = world.now_us;
+
+    (void)state;
     world_run(&world, 2000);
     uint64_t sent = world_stats(&world, 1)->healed_bytes_out - begin;
     assert_true(sent > 150000 && sent < 230000);
@@ -141,6 +148,18 @@ static void test_pace(void **state)
     assert_true(world_equal(&world, 1, 2));
     sent = world_stats(&world, 1)->healed_bytes_out - begin;
     assert_true(world.now_us - begin_us > sent * 9); /* 10 us a byte. */
+    world_fini(&world);
+}
+
+/* So many also where what a tick gives is one byte, and nearly another one. */
+static void test_pace_of_parts(void **state)
+{
+    uint64_t begin = begin_at_pace(1900 * 1000 / WORLD_STEP_US, 1000);
+
+    (void)state;
+    world_run(&world, 4000);
+    uint64_t sent = world_stats(&world, 1)->healed_bytes_out - begin;
+    assert_true(sent > 6800 * 1000 / WORLD_STEP_US && sent < 8400 * 1000 / WORLD_STEP_US);
     world_fini(&world);
 }
 
@@ -752,6 +771,7 @@ int main(void)
         cmocka_unit_test(test_only_what_differs),
         cmocka_unit_test(test_large_slot),
         cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_pace_of_parts),
         cmocka_unit_test(test_links_break),
         cmocka_unit_test(test_background),
         cmocka_unit_test(test_not_ready),
