@@ -95,7 +95,8 @@ static bool ends_self(const struct refounding *work, struct bytes entry)
 
     return cluster_entry_read(entry, &by, &command) == 0 &&
            command.number == work->old->options.self.node &&
-           (command.type == MAP_REMOVE || (command.type == MAP_STATE && command.state == MAP_LEFT));
+           (command.type == MAP_REMOVE || command.type == MAP_LOSE ||
+            (command.type == MAP_STATE && command.state == MAP_LEFT));
 }
 
 static int open_old(struct refounding *work, const struct cluster_options *options)
@@ -261,6 +262,8 @@ static int make(struct refounding *work, struct buffer *to, struct raft_saved *s
     const uint64_t times = work->old->options.self.node;
     struct map *map = work->old->map;
 
+    map->epoch +=
+        times * EPOCHS_AHEAD; /* First: slots are lost in an epoch that none before was. */
     int rc = serve_again(work);
     rc = rc != 0 ? rc : remove_lost(work);
     if (rc != 0) {

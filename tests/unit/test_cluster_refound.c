@@ -87,6 +87,7 @@ static const struct map_command down = {.type = MAP_STATE, .number = 3, .state =
 static const struct map_command draining = {.type = MAP_STATE, .number = 3, .state = MAP_DRAINING};
 static const struct map_command left = {.type = MAP_STATE, .number = 3, .state = MAP_LEFT};
 static const struct map_command gone = {.type = MAP_REMOVE, .number = 3};
+static const struct map_command lost = {.type = MAP_LOSE, .number = 3};
 
 static void check_founded(void)
 {
@@ -109,6 +110,17 @@ static void check_founded(void)
 static void test_removal_unknown(void **state)
 {
     const struct map_command commands[] = {down, gone};
+
+    (void)state;
+    lose_two();
+    goes_on_with(commands, 2, false);
+    check_founded();
+}
+
+/* The same where they would have had its slots from the archive. */
+static void test_loss_unknown(void **state)
+{
+    const struct map_command commands[] = {down, lost};
 
     (void)state;
     lose_two();
@@ -207,8 +219,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_removal_unknown), CASE(test_leaving_unknown), CASE(test_draining),
-        CASE(test_removed),         CASE(test_twice),           CASE(test_refused),
+        CASE(test_removal_unknown), CASE(test_loss_unknown), CASE(test_leaving_unknown),
+        CASE(test_draining),        CASE(test_removed),      CASE(test_twice),
+        CASE(test_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
