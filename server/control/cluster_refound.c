@@ -262,15 +262,14 @@ static int make(struct refounding *work, struct buffer *to, struct raft_saved *s
     const uint64_t times = work->old->options.self.node;
     struct map *map = work->old->map;
 
-    map->epoch +=
-        times * EPOCHS_AHEAD; /* First: slots are lost in an epoch that none before was. */
+    /* First: slots are lost in an epoch that none before was. */
+    map->epoch += times * EPOCHS_AHEAD;
     int rc = serve_again(work);
     rc = rc != 0 ? rc : remove_lost(work);
     if (rc != 0) {
         snprintf(work->message, work->message_size, "the cluster's map: %s", strerror(-rc));
         return rc;
     }
-    map->epoch += times * EPOCHS_AHEAD;
     map->number_last = map->number_last < MAP_NUMBER_MAX - NUMBERS_AHEAD
                            ? map->number_last + NUMBERS_AHEAD
                            : MAP_NUMBER_MAX;

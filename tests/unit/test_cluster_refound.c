@@ -3,11 +3,17 @@
 
 #include "cluster_log.h"
 
-enum { TEXT_BYTES = 256 };
+enum {
+    TEXT_BYTES = 256,
+    EPOCHS_UNKNOWN = 1000 /* Of the lost ones, after what is left here. */
+};
+
+static bool archives; /* The one that is left does. */
 
 static int setup(void **state)
 {
     (void)state;
+    archives = false;
     kit_init();
     return 0;
 }
@@ -44,11 +50,12 @@ static void store_entry(struct raft_disk *disk, uint64_t number, const struct ma
 static int refound(uint32_t number, const char *lost, char message[TEXT_BYTES])
 {
     struct raft_disk *disk = &kit_node(number)->disk;
-    const struct cluster_options options = kit_options(number, bytes_of(NULL, 0));
+    struct cluster_options options = kit_options(number, bytes_of(NULL, 0));
     struct buffer bytes = {.memory = &kit.memory.memory};
     struct raft_saved saved;
 
     message[0] = '\0';
+    options.archives = archives;
     int rc = cluster_refound(&options, lost, &bytes, &saved, message, TEXT_BYTES);
     if (rc == 0) {
         disk_cut(disk, 0);
@@ -164,6 +171,29 @@ static void test_removed(void **state)
     }
 }
 
+/* What the lost ones alone had is lost in an epoch that they cannot have come to: what a node knows as restored of a loss that
+ * they decided is not taken for this one. */
+static void test_lost_slots(void **state)
+{
+    uint32_t count = 0;
+
+    (void)state;
+    kit_form(3);
+    KIT_UNTIL(kit_all_know(3) && kit_agree());
+    const uint64_t before = cluster_map(kit_cluster(3))->epoch;
+    for (uint32_t i = 1; i <= 3; i++) {
+        kit_kill(i);
+    }
+    archives = true;
+    check_founded();
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const uint64_t epoch = cluster_map(kit_cluster(3))->lost[slot];
+        assert_true(epoch == 0 || epoch > before + EPOCHS_UNKNOWN);
+        count += epoch != 0;
+    }
+    assert_true(count > 0);
+}
+
 /* Told to two nodes, which then decide differently: once they meet they are one cluster, that of the greater number. */
 static void test_twice(void **state)
 {
@@ -220,8 +250,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_removal_unknown), CASE(test_loss_unknown), CASE(test_leaving_unknown),
-        CASE(test_draining),        CASE(test_removed),      CASE(test_twice),
-        CASE(test_refused),
+        CASE(test_draining),        CASE(test_removed),      CASE(test_lost_slots),
+        CASE(test_twice),           CASE(test_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
