@@ -13,7 +13,8 @@
 
 enum {
     RECOVER_NICE = 10,
-    AGAIN_MS = 1000,        /* After an archive that did not answer. */
+    AGAIN_MS = 1000, /* After an archive that did not answer. */
+    MISSED_MS = 100, /* After one that is asked for, and that this node does not coordinate now. */
     RANGE_BYTES = 16 << 20, /* Raw bytes of the archive that are worked on at a time. */
     RANGE_BYTES_MAX = 64 << 20,
 };
@@ -50,7 +51,7 @@ static bool is_mine(const struct recover_worker *worker, uint32_t slot)
 {
     const struct node_recover *recover = worker->recover;
 
-    return recover_is_due(recover, slot) &&
+    return recover_is_due(recover, slot) && recover->owned[slot] &&
            (worker->asked ? recover->wanted[slot] : recover->first[slot]);
 }
 
@@ -76,22 +77,44 @@ static bool is_needed(const struct node_recover *recover)
     return slot < SLOT_COUNT;
 }
 
-static void choose_range(struct recover_worker *worker, uint16_t first, uint16_t last)
+/* Of what was lost later than the archive was listed it may not have all. Returns whether there are any. */
+static bool choose_range(struct recover_worker *worker, uint32_t first, uint32_t last)
 {
-    const struct node_recover *recover = worker->recover;
+    struct node_recover *recover = worker->recover;
+    bool any = false;
 
-    worker->first = first;
-    worker->last = last;
     memset(worker->epochs, 0, sizeof worker->epochs);
     for (uint32_t slot = first; slot <= last; slot++) {
-        worker->epochs[slot] = is_mine(worker, slot) ? recover->lost[slot] : 0;
+        if (!is_mine(worker, slot) || recover->lost[slot] > worker->epoch) {
+            continue;
+        }
+        worker->epochs[slot] = recover->lost[slot];
+        worker->first = any ? worker->first : (uint16_t)slot;
+        worker->last = (uint16_t)slot;
+        any = true;
+        if (worker->asked) {
+            recover->wanted[slot] = false; /* From here on it is wanted anew. */
+        }
     }
+    return any;
+}
+
+/* It came to nothing: what was asked for before still is. Where it was for another node's sake it is asked for anew. */
+static void want_again(struct recover_worker *worker)
+{
+    struct node_recover *recover = worker->recover;
+
+    pthread_mutex_lock(&recover->lock);
+    for (uint32_t slot = worker->first; slot <= worker->last && worker->asked; slot++) {
+        recover->wanted[slot] = recover->wanted[slot] || worker->epochs[slot] != 0;
+    }
+    pthread_mutex_unlock(&recover->lock);
 }
 
 /* ---- The threads ---- */
 
 /* In the background as fast as the configuration says: before a range is read, so long is waited. */
-static uint64_t pace_ms(const struct recover_worker *worker, uint16_t first, uint16_t last)
+static uint64_t pace_ms(const struct recover_worker *worker, uint32_t first, uint32_t last)
 {
     const uint64_t rate = worker->recover->node->world.config->archive_restore_rate;
     uint64_t bytes = 0;
@@ -105,23 +128,7 @@ static uint64_t pace_ms(const struct recover_worker *worker, uint16_t first, uin
     return bytes * 1000 / rate;
 }
 
-static void tell_trouble(struct recover_worker *worker, int rc)
-{
-    struct node_recover *recover = worker->recover;
-    const char *cause = worker->access.text[0] != '\0' ? worker->access.text : strerror(-rc);
-
-    pthread_mutex_lock(&recover->lock);
-    const bool news = recover->figures.cause[0] == '\0';
-    snprintf(recover->figures.cause, sizeof recover->figures.cause, "%.200s", cause);
-    pthread_mutex_unlock(&recover->lock);
-    if (news) {
-        logger_write(recover->node->world.logger, LOG_LEVEL_ERROR, "archive-restore-waits",
-                     LOG_TEXT("cause", cause),
-                     LOG_TEXT("effect", "lost slots are not served; it is tried again"));
-    }
-}
-
-/* Some slots, once. Returns 0 or negative errno. */
+/* Some slots, once. Returns 0 or negative errno, as recover_range(). */
 static int work(struct recover_worker *worker, uint64_t epoch, uint32_t slot)
 {
     struct node_recover *recover = worker->recover;
@@ -130,21 +137,27 @@ static int work(struct recover_worker *worker, uint64_t epoch, uint32_t slot)
     if (rc != 0 || slot == SLOT_COUNT) {
         return rc;
     }
-    uint16_t last = (uint16_t)slot;
+    uint32_t last = slot;
     if (!worker->asked) {
         const uint64_t bytes = reading_range_bytes(&worker->reading, RANGE_BYTES, RANGE_BYTES_MAX);
         last = reading_range(&worker->reading, (uint16_t)slot, bytes);
     }
-    const uint64_t due_ms = recover_clock_ms() + pace_ms(worker, (uint16_t)slot, last);
+    const uint64_t due_ms = recover_clock_ms() + pace_ms(worker, slot, last);
     pthread_mutex_lock(&recover->lock);
-    for (uint64_t now_ms = recover_clock_ms(); now_ms < due_ms && !recover->stops;
+    for (uint64_t now_ms = recover_clock_ms();
+         now_ms < due_ms && !recover->stops && recover->newest <= worker->epoch;
          now_ms = recover_clock_ms()) {
         recover_await(recover, due_ms - now_ms);
     }
-    choose_range(worker, (uint16_t)slot, last);
+    const bool any = !recover->stops && choose_range(worker, slot, last);
     pthread_mutex_unlock(&recover->lock);
-    rc = recover->stops ? -ECANCELED : recover_range(worker);
-    if (rc == 0) {
+    if (!any) {
+        return 0; /* Others are next, or the archive is to be listed anew. */
+    }
+    rc = recover_range(worker);
+    if (rc != 0 && rc != -ESTALE) {
+        want_again(worker);
+    } else {
         pthread_mutex_lock(&recover->lock);
         recover->figures.cause[0] = '\0';
         pthread_mutex_unlock(&recover->lock);
@@ -172,13 +185,13 @@ static void *recover_main(void *context)
         }
         pthread_mutex_unlock(&recover->lock);
         int rc = work(worker, epoch, slot);
-        if (rc != 0 && !recover->stops) {
-            tell_trouble(worker, rc);
+        if (rc != 0 && rc != -ESTALE && !recover->stops) {
+            recover_tell_trouble(worker, rc);
             recover_close(worker);
         }
         pthread_mutex_lock(&recover->lock);
         if (rc != 0 && !recover->stops) {
-            recover_await(recover, AGAIN_MS);
+            recover_await(recover, rc == -ESTALE && worker->asked ? MISSED_MS : AGAIN_MS);
         }
     }
     pthread_mutex_unlock(&recover->lock);
@@ -197,6 +210,7 @@ static void free_worker(struct recover_worker *worker)
     free(worker->records);
     buffer_fini(&worker->record);
     buffer_fini(&worker->vector);
+    buffer_fini(&worker->refused);
     archive_state_fini(&worker->state);
 }
 
@@ -205,7 +219,7 @@ static int start_worker(struct recover_worker *worker)
     struct node *node = worker->recover->node;
     const uint32_t shards = node->shard_count;
 
-    worker->record.memory = worker->vector.memory = &node->memory;
+    worker->record.memory = worker->vector.memory = worker->refused.memory = &node->memory;
     archive_state_init(&worker->state, &node->memory, UINT64_MAX, recover_wants, worker);
     worker->records = calloc((size_t)2 * shards, sizeof *worker->records);
     if (worker->records == NULL) {
@@ -233,6 +247,7 @@ int node_recover_start(struct node *node)
         return -ENOMEM;
     }
     recover->node = node;
+    recover->damaged.memory = &node->memory;
     pthread_mutex_init(&recover->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -279,6 +294,7 @@ void node_recover_close(struct node *node)
             free_worker(&recover->workers[i]);
         }
     }
+    buffer_fini(&recover->damaged);
     pthread_cond_destroy(&recover->changed);
     pthread_mutex_destroy(&recover->lock);
     free(recover);

@@ -4,7 +4,7 @@
  * primary. Each has its own view of the archive, listed after the loss. A range of slots is read, joined (archive_state.h) and
  * given to the shards (plane_restore()), which merge it as writes of level `replica`; once it is durable here, too, the slots
  * are whole, and the map is told (MAP_RESTORED). So after a crash it goes on with those that the map still has as lost.
- * Objects that cannot be read are named in the log, and the rest is restored. Where the archive does not answer it is tried
+ * Objects that cannot be read, and sessions that are refused for good, are named in the log, and the rest is restored. Where the archive does not answer it is tried
  * again, for as long as that takes.
  *
  * Threads: the control thread's, but where it says otherwise.

@@ -1,5 +1,5 @@
-/* The inside of node_recover.c (the threads, and what they are told) and node_recover_range.c (a range of slots, from the archive
- * to the shards). */
+/* The inside of node_recover.c (the threads, and what they are told), node_recover_range.c (a range of slots, from the archive
+ * to the shards) and node_recover_tell.c (what the log says). */
 #ifndef NODE_RECOVER_PRIVATE_H
 #define NODE_RECOVER_PRIVATE_H
 
@@ -23,7 +23,8 @@ struct recover_worker {
     bool open;
     uint64_t epoch; /* The view is of this one, or later. */
     uint16_t first, last;
-    uint64_t epochs[SLOT_COUNT]; /* Of the range: of those that it brings back; else 0. */
+    /* Of the range: of those that it brings back; else 0. What is missed becomes 0, under the lock. */
+    uint64_t epochs[SLOT_COUNT];
     struct buffer record, vector;
     struct buffer *records, *slots; /* Of each shard. */
     uint64_t left, dropped; /* Changes without their base; sessions that ended by themselves. */
@@ -31,6 +32,9 @@ struct recover_worker {
     uint32_t flying;
     int failed;
     uint64_t missed;
+    /* Sessions of the range, to be told: each as status (1), varint size, key; and so many. */
+    struct buffer refused;
+    uint32_t refused_count;
 };
 
 struct node_recover {
@@ -44,6 +48,7 @@ struct node_recover {
     bool wanted[SLOT_COUNT];                   /* Asked for. */
     uint64_t newest;                           /* Of all that are lost. */
     struct metrics_restore figures;
+    struct buffer damaged; /* Lines: of what was told. */
     uint64_t bytes_total, bytes_done;
     uint64_t begun_ms;
     /* The control thread's. */
@@ -67,11 +72,26 @@ void recover_await(struct node_recover *recover, uint64_t ms);
 int recover_open(struct recover_worker *worker, uint64_t epoch);
 void recover_close(struct recover_worker *worker);
 
-/* The slots of the worker's range that have an epoch, from the archive to the shards. Returns 0 once they are whole; negative
- * errno, perhaps with `access.text` set. */
+/* The slots of the worker's range that have an epoch, from the archive to the shards. Returns 0 once they are whole; -ESTALE: the map
+ * has changed, or another node coordinates some of them now, and the others are; other negative errno, perhaps with
+ * `access.text` set. */
 int recover_range(struct recover_worker *worker);
 
 /* archive_state's: of a slot that has one. The context is the worker. */
 bool recover_wants(void *context, struct bytes key);
+
+/* ---- node_recover_tell.c: without the lock ---- */
+
+/* reading_open()'s `damaged`; the context is the worker. Counted and told once, whichever thread finds it, and how often. */
+void recover_tell_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
+                          uint16_t last_slot);
+
+/* plane_restore()'s `refused`: noted, to be told by recover_tell_refused(), which is the worker's thread's, once nothing is under
+ * way. The context is the worker. */
+void recover_note_refused(void *context, struct bytes key, enum status status);
+void recover_tell_refused(struct recover_worker *worker);
+
+/* Why nothing comes, as long as that is so once. */
+void recover_tell_trouble(struct recover_worker *worker, int rc);
 
 #endif

@@ -17,24 +17,6 @@ enum {
 
 /* ---- The archive as a thread sees it ---- */
 
-static void on_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
-                       uint16_t last_slot)
-{
-    const struct recover_worker *worker = context;
-    struct node_recover *recover = worker->recover;
-
-    if (worker->asked) {
-        return; /* The other one comes by. */
-    }
-    pthread_mutex_lock(&recover->lock);
-    recover->figures.damaged++;
-    pthread_mutex_unlock(&recover->lock);
-    logger_write(recover->node->world.logger, LOG_LEVEL_ERROR, "archive-restore-damaged",
-                 LOG_TEXT("object", name), LOG_TEXT("cause", why),
-                 LOG_NUMBER("first_slot", first_slot), LOG_NUMBER("last_slot", last_slot),
-                 LOG_TEXT("effect", "what it has is not restored, all else is"));
-}
-
 void recover_close(struct recover_worker *worker)
 {
     if (worker->open) {
@@ -104,7 +86,7 @@ int recover_open(struct recover_worker *worker, uint64_t epoch)
         rc = -ENOENT;
     } else if (rc == 0) {
         rc = reading_open(&worker->reading, &worker->access, &worker->catalog, UINT64_MAX,
-                          on_damaged, worker);
+                          recover_tell_damaged, worker);
         if (rc != 0) {
             catalog_fini(&worker->catalog);
         }
@@ -133,11 +115,21 @@ static void on_done(void *context, const struct plane_restored *result)
     pthread_mutex_lock(&recover->lock);
     worker->flying--;
     worker->failed = result->rc != 0 ? result->rc : worker->failed;
-    worker->missed += result->missed;
     recover->figures.sessions += result->merged;
     recover->figures.refused += result->refused;
     pthread_cond_broadcast(&recover->changed);
     pthread_mutex_unlock(&recover->lock);
+}
+
+/* It is not brought back by this range. */
+static void on_missed(void *context, uint32_t slot, uint64_t lost)
+{
+    struct recover_worker *worker = context;
+
+    pthread_mutex_lock(&worker->recover->lock);
+    worker->missed += worker->epochs[slot] == lost;
+    worker->epochs[slot] = 0;
+    pthread_mutex_unlock(&worker->recover->lock);
 }
 
 /* Wait until no more than so many are under way. Returns 0, or what went wrong with one of them. */
@@ -161,6 +153,8 @@ static int send_piece(struct recover_worker *worker, uint32_t shard)
     struct plane_restore restore = {
         .records = worker->records[shard],
         .slots = worker->slots[shard],
+        .refused = recover_note_refused,
+        .missed = on_missed,
         .done = on_done,
         .context = worker,
     };
@@ -203,6 +197,15 @@ bool recover_wants(void *context, struct bytes key)
     return worker->epochs[slot_of_key(key)] != 0;
 }
 
+/* Pieces that are under way may miss it at the same time. */
+static uint64_t epoch_of(struct recover_worker *worker, uint32_t slot)
+{
+    pthread_mutex_lock(&worker->recover->lock);
+    const uint64_t epoch = worker->epochs[slot];
+    pthread_mutex_unlock(&worker->recover->lock);
+    return epoch;
+}
+
 /* Its idle clock begins anew; nothing is done for what has ended by itself meanwhile. */
 static int put_back(void *context, struct bytes key, struct bytes record, uint32_t left)
 {
@@ -218,7 +221,8 @@ static int put_back(void *context, struct bytes key, struct bytes record, uint32
                      LOG_BYTES("key", key), LOG_NUMBER("changes", left),
                      LOG_TEXT("effect", "what they build on is missing: they are left out"));
     }
-    if (record.size == 0 || rename_is_journal(key)) {
+    const uint64_t epoch = epoch_of(worker, slot_of_key(key));
+    if (record.size == 0 || rename_is_journal(key) || epoch == 0) {
         return 0;
     }
     worker->record.size = 0;
@@ -231,8 +235,9 @@ static int put_back(void *context, struct bytes key, struct bytes record, uint32
         worker->dropped++;
         return 0;
     }
-    uint8_t head[VARINT_BYTES_MAX];
-    const size_t head_size = (size_t)(varint_put(head, worker->record.size) - head);
+    uint8_t head[8 + VARINT_BYTES_MAX];
+    store_u64(head, epoch);
+    const size_t head_size = (size_t)(varint_put(head + 8, worker->record.size) - head);
     rc = buffer_append(&worker->records[shard], bytes_of(head, head_size));
     rc = rc != 0 ? rc : buffer_append(&worker->records[shard], buffer_bytes(&worker->record));
     if (rc == 0 && worker->records[shard].size >= PIECE_BYTES) {
@@ -286,23 +291,25 @@ static int put_slots(struct recover_worker *worker)
     return rc;
 }
 
-static void note_restored(struct recover_worker *worker)
+/* Returns 0; -ESTALE: not all of them. */
+static int note_restored(struct recover_worker *worker)
 {
     struct node_recover *recover = worker->recover;
 
     pthread_mutex_lock(&recover->lock);
-    for (uint32_t slot = worker->first; slot <= worker->last && worker->missed == 0; slot++) {
+    for (uint32_t slot = worker->first; slot <= worker->last; slot++) {
         if (worker->epochs[slot] != 0) {
             recover->bytes_done += recover_is_due(recover, slot) && recover->first[slot]
                                        ? worker->reading.weights[slot]
                                        : 0;
             recover->restored[slot] = worker->epochs[slot];
-            recover->wanted[slot] = false;
         }
     }
     recover->figures.left += worker->left;
     recover->figures.expired += worker->dropped;
+    const bool all = worker->missed == 0;
     pthread_mutex_unlock(&recover->lock);
+    return all ? 0 : -ESTALE;
 }
 
 /* Returns 0, or negative errno with `access.text` set. */
@@ -310,6 +317,7 @@ int recover_range(struct recover_worker *worker)
 {
     worker->left = worker->dropped = worker->missed = 0;
     worker->failed = 0;
+    worker->refused.size = worker->refused_count = 0;
     for (uint32_t shard = 0; shard < worker->recover->node->shard_count; shard++) {
         worker->records[shard].size = worker->slots[shard].size = 0;
     }
@@ -321,13 +329,15 @@ int recover_range(struct recover_worker *worker)
     rc = archive_state_visit(&worker->state, put_back, worker);
     archive_state_clear(&worker->state);
     rc = rc != 0 ? rc : send_all(worker);
+    if (rc == 0) {
+        recover_tell_refused(worker);
+    }
     rc = rc != 0 ? rc : await_durable(worker);
     rc = rc != 0 ? rc : put_slots(worker);
     rc = rc != 0 ? rc : send_all(worker);
     if (rc == 0) {
-        note_restored(worker);
-    } else {
-        (void)land(worker, 0); /* What is on its way is of the buffers that come next. */
+        return note_restored(worker);
     }
+    (void)land(worker, 0); /* What is on its way is of the buffers that come next. */
     return rc;
 }

@@ -64,6 +64,11 @@ uint16_t reading_range(const struct archive_reading *reading, uint16_t first, ui
 int reading_take(struct archive_reading *reading, uint16_t first, uint16_t last,
                  struct archive_state *state);
 
+/* Which objects have anything of a session: `found` is told the name of each, in order. For messages: it reads them again. Returns 0,
+ * with those left out that are damaged; as the port; -ENOMEM. */
+int reading_find(struct archive_reading *reading, struct bytes key,
+                 void (*found)(void *context, const char *name), void *context);
+
 /* What a slot of which all was taken has seen (seen.h): appended, nothing where something is damaged or missing, so that it
  * is not known. Returns 0 or -ENOMEM. */
 int reading_seen(const struct archive_reading *reading, uint16_t slot, struct buffer *to);

@@ -24,11 +24,10 @@ enum { NO_LINK = UINT32_MAX, NO_SHARD = UINT32_MAX, DUE_MS_MAX = 250 };
 static const char nobody_text[] = "no node that has this session can be reached now";
 
 /* Why it has waited in vain. */
-static const char *vain_text(struct shard_thread *thread, const struct copies_route *route,
-                             const struct request *request)
+static const char *vain_text(const struct shard_thread *thread, const struct copies_route *route,
+                             uint32_t slot)
 {
-    return route->kind == ROUTE_WAIT && restores_holds(thread, request) ? restores_text
-                                                                        : nobody_text;
+    return route->kind == ROUTE_WAIT && restores_lacks(thread, slot) ? restores_text : nobody_text;
 }
 
 struct far_call {
@@ -342,12 +341,12 @@ static void refuse(struct shard_thread *thread, struct call *call, enum status s
 
 /* Nobody is reached, or the slot is not restored, and who asked would hear nothing else before its deadline: an eighth of its
  * time is for the answer. */
-static bool is_due(struct shard_thread *thread, const struct request *request,
+static bool is_due(const struct shard_thread *thread, const struct request *request,
                    const struct copies_route *route)
 {
     const uint32_t answer_ms = request->timeout_ms / 8;
 
-    return (route->kind == ROUTE_NOWHERE || restores_holds(thread, request)) &&
+    return (route->kind == ROUTE_NOWHERE || restores_lacks(thread, slot_of(request))) &&
            request->timeout_ms != 0 &&
            left_ms(thread, request) <= (answer_ms < DUE_MS_MAX ? answer_ms : DUE_MS_MAX);
 }
@@ -432,7 +431,7 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away)
                is_due(thread, &away->request, &route)) {
         refuse(thread, call,
                away->asked && !is_repeatable(away) ? STATUS_MAYBE_APPLIED : STATUS_UNAVAILABLE,
-               vain_text(thread, &route, &away->request));
+               vain_text(thread, &route, slot_of(&away->request)));
     } else {
         wait_for_route(thread, away);
     }

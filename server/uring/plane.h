@@ -275,15 +275,21 @@ int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_bas
 struct plane_restored {
     int rc; /* 0: all that it has is done. -ECANCELED: the shard's thread ends, or has no memory. */
     uint64_t merged, refused; /* Records. */
-    uint32_t missed; /* Slots that the shard does not know as lost, or not in that epoch. */
 };
 
-/* Sessions of lost slots (map.h), back from the archive, and slots of which all has come. */
+/* Sessions of lost slots (map.h), back from the archive, and slots of which all has come. All that it calls is called on the
+ * shard's thread, and must not block; `done` comes last. */
 struct plane_restore {
-    struct buffer records; /* Of each: varint size, a whole record. All of slots of this shard. */
-    struct buffer
-        slots; /* Of each: slot (2), the epoch in which it was lost (8), varint size, what the archive has seen of
-                            * it (seen.h; perhaps nothing). They are whole once the records are merged. */
+    /* Of each: the epoch in which its slot was lost (8), varint size, a whole record. All of slots of this shard. */
+    struct buffer records;
+    /* Of each: slot (2), the epoch in which it was lost (8), varint size, what the archive has seen of it (seen.h; perhaps
+     * nothing). They are whole once the records are merged. */
+    struct buffer slots;
+    /* A record that will never be merged, and why; the key is valid during the call. */
+    void (*refused)(void *context, struct bytes key, enum status status);
+    /* The slot is not whole by this: it is not lost any more, or not in that epoch, or another node coordinates it now. Of
+     * such records nothing is merged here. Where it is still waited for it is wanted anew. A slot may be told more than once. */
+    void (*missed)(void *context, uint32_t slot, uint64_t lost);
     void (*done)(void *context, const struct plane_restored *result);
     void *context;
 };

@@ -12,6 +12,7 @@
 #include "recover.h"
 #include "session.h"
 #include "shard_thread.h"
+#include "slot.h"
 #include "slot_table.h"
 #include "tasks.h"
 
@@ -89,6 +90,15 @@ bool restores_lacks_any(const struct shard_thread *thread)
     return slot < SLOT_COUNT;
 }
 
+/* What it merges lies here, and not only where another one coordinates the slot. */
+static bool coordinates(struct shard_thread *thread, uint32_t slot)
+{
+    struct copies_route route;
+
+    copies_find(thread, slot, false, &route);
+    return route.kind == ROUTE_LOCAL;
+}
+
 bool restores_holds(struct shard_thread *thread, const struct request *request)
 {
     const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
@@ -98,7 +108,8 @@ bool restores_holds(struct shard_thread *thread, const struct request *request)
         return false;
     }
     const uint64_t lost = thread->table->table->lost[slot];
-    if (slot_at(thread, slot)->asked != lost && options->restore_wanted != NULL) {
+    if (slot_at(thread, slot)->asked != lost && options->restore_wanted != NULL &&
+        coordinates(thread, slot)) {
         slot_at(thread, slot)->asked = lost;
         options->restore_wanted(options->context, slot);
     }
@@ -111,7 +122,7 @@ struct restore_task {
     struct task task;
     struct plane_restore restore; /* Its buffers are the task's. */
     size_t at;                    /* Behind the window. */
-    struct bytes window[WINDOW];  /* Records, each with its size before it; an empty one is done. */
+    struct bytes window[WINDOW];  /* Records, as plane_restore has them; an empty one is done. */
     uint32_t count, flying;
     bool asking; /* Answers may come from within it. */
     bool told;
@@ -158,6 +169,7 @@ static bool fill(struct restore_task *restore)
     restore->count = 0;
     while (restore->count < WINDOW && reader_left(&from) > 0) {
         const uint8_t *item = from.at;
+        (void)read_u64(&from);
         (void)read_string(&from);
         restore->window[restore->count++] = bytes_of(item, (size_t)(from.at - item));
     }
@@ -165,65 +177,40 @@ static bool fill(struct restore_task *restore)
     return restore->count > 0;
 }
 
-/* The slots are whole now. Returns how many are not known as lost. */
-static uint32_t take_slots(struct shard_thread *thread, struct bytes slots)
+/* The slot is not whole by this: who waits for it here asks anew. */
+static void miss(struct shard_thread *thread, struct restore_task *restore, uint32_t slot,
+                 uint64_t lost)
 {
-    struct reader from = reader_of(slots);
-    uint32_t missed = 0;
+    if (thread->restores.slots != NULL && slot_at(thread, slot)->asked == lost) {
+        slot_at(thread, slot)->asked = 0;
+    }
+    restore->restore.missed(restore->restore.context, slot, lost);
+}
+
+static bool is_lost(const struct shard_thread *thread, uint32_t slot, uint64_t lost)
+{
+    return thread->table != NULL && thread->table->table->lost[slot] == lost;
+}
+
+/* The slots are whole now, but those that are not known as lost, or that another node coordinates. */
+static void take_slots(struct shard_thread *thread, struct restore_task *restore)
+{
+    struct reader from = reader_of(buffer_bytes(&restore->restore.slots));
 
     while (reader_left(&from) >= SLOT_HEAD_BYTES) {
         const uint32_t low = read_u8(&from), slot = low | (uint32_t)read_u8(&from) << 8;
         const uint64_t lost = read_u64(&from);
         const struct bytes vector = read_string(&from);
-        if (thread->table == NULL || thread->table->table->lost[slot] != lost) {
-            missed++;
-        } else if (restores_lacks(thread, slot)) {
+        if (is_lost(thread, slot, lost) && !restores_lacks(thread, slot)) {
+            continue; /* It was whole before. */
+        }
+        if (is_lost(thread, slot, lost) && coordinates(thread, slot)) {
             slot_at(thread, slot)->restored = lost;
             shard_begin_slot_seen(thread->shard, slot, vector);
+        } else {
+            miss(thread, restore, slot, lost);
         }
     }
-    return missed;
-}
-
-static void begin(struct shard_thread *thread, struct task *task)
-{
-    struct restore_task *restore = restore_of(task);
-
-    if (thread->stopping) {
-        end(thread, restore, -ECANCELED);
-        return;
-    }
-    if (restore->count == 0 && !fill(restore)) {
-        restore->result.missed = take_slots(thread, buffer_bytes(&restore->restore.slots));
-        end(thread, restore, 0);
-        return;
-    }
-    restore->asking = true;
-    for (uint32_t i = 0; i < restore->count; i++) {
-        struct reader item = reader_of(restore->window[i]);
-        struct request request = {
-            .op = REQUEST_WRITE,
-            .mode = WRITE_UPSERT,
-            .ack = ACK_REPLICA,
-            .key = session_key(read_string(&item)),
-            .body = restore->window[i],
-            .procedure = &recover_merge,
-        };
-        restore->flying++;
-        task_ask(thread, task, &request, i);
-    }
-    restore->asking = false;
-    if (restore->flying == 0) {
-        task_go_on(thread, task, AGAIN_US);
-    }
-}
-
-/* Will it never be stored? */
-static bool is_final(enum status status)
-{
-    return status == STATUS_INVALID || status == STATUS_DAMAGED || status == STATUS_KEY_TOO_LARGE ||
-           status == STATUS_SESSION_TOO_LARGE || status == STATUS_TOO_MANY_FIELDS ||
-           status == STATUS_UNSUPPORTED;
 }
 
 /* What is to be asked again moves to the front. */
@@ -240,6 +227,84 @@ static uint32_t keep_undone(struct restore_task *restore)
     return kept;
 }
 
+/* A record, where it is still awaited, and this node coordinates it: elsewhere it would not help the slot here. One of a slot that
+ * is whole by what came before, and has gone on since, is passed over. */
+static void ask_one(struct shard_thread *thread, struct restore_task *restore, uint32_t part)
+{
+    struct reader item = reader_of(restore->window[part]);
+    const uint64_t lost = read_u64(&item);
+    const struct bytes body = bytes_of(item.at, reader_left(&item));
+    const struct bytes key = session_key(read_string(&item));
+    const uint32_t slot = slot_of_key(key);
+    struct request request = {
+        .op = REQUEST_WRITE,
+        .mode = WRITE_UPSERT,
+        .ack = ACK_REPLICA,
+        .key = key,
+        .body = body,
+        .procedure = &recover_merge,
+    };
+
+    const bool known = is_lost(thread, slot, lost), lacks = restores_lacks(thread, slot);
+    if (known && lacks && coordinates(thread, slot)) {
+        restore->flying++;
+        task_ask(thread, &restore->task, &request, part);
+        return;
+    }
+    restore->window[part] = bytes_of(NULL, 0);
+    if (!known || lacks) {
+        miss(thread, restore, slot, lost);
+    }
+}
+
+static void begin(struct shard_thread *thread, struct task *task)
+{
+    struct restore_task *restore = restore_of(task);
+
+    if (thread->stopping) {
+        end(thread, restore, -ECANCELED);
+        return;
+    }
+    if (restore->count == 0 && !fill(restore)) {
+        take_slots(thread, restore);
+        end(thread, restore, 0);
+        return;
+    }
+    restore->asking = true;
+    for (uint32_t i = 0; i < restore->count; i++) {
+        ask_one(thread, restore, i);
+    }
+    restore->asking = false;
+    if (restore->flying == 0) {
+        task_go_on(thread, task, keep_undone(restore) > 0 ? AGAIN_US : 0);
+    }
+}
+
+/* Will it never be stored? */
+static bool is_final(enum status status)
+{
+    return status == STATUS_INVALID || status == STATUS_DAMAGED || status == STATUS_KEY_TOO_LARGE ||
+           status == STATUS_SESSION_TOO_LARGE || status == STATUS_TOO_MANY_FIELDS ||
+           status == STATUS_UNSUPPORTED;
+}
+
+/* It is merged, or never will be. */
+static void settle(struct shard_thread *thread, struct restore_task *restore, struct bytes item,
+                   enum status status)
+{
+    struct reader from = reader_of(item);
+    const uint64_t lost = read_u64(&from);
+    const struct bytes key = session_key(read_string(&from));
+
+    restore->result.merged += status == STATUS_OK;
+    restore->result.refused += status != STATUS_OK;
+    if (status != STATUS_OK) {
+        restore->restore.refused(restore->restore.context, key, status);
+    } else if (!coordinates(thread, slot_of_key(key))) {
+        miss(thread, restore, slot_of_key(key), lost); /* It may have gone elsewhere. */
+    }
+}
+
 static void answered(struct shard_thread *thread, struct task *task,
                      const struct task_answer *answer)
 {
@@ -247,9 +312,8 @@ static void answered(struct shard_thread *thread, struct task *task,
 
     restore->flying--;
     if (answer->status == STATUS_OK || is_final(answer->status)) {
+        settle(thread, restore, restore->window[answer->part], answer->status);
         restore->window[answer->part] = bytes_of(NULL, 0);
-        restore->result.refused += answer->status != STATUS_OK;
-        restore->result.merged += answer->status == STATUS_OK;
     }
     if (!restore->asking && restore->flying == 0) {
         task_go_on(thread, task, keep_undone(restore) > 0 ? AGAIN_US : 0);

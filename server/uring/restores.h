@@ -8,7 +8,9 @@
  * stamps, which are this cluster's, so until the slot is whole no owner takes what it has seen of it for all that there was
  * (seen_hold()). What the archive has seen of it, it has seen then.
  *
- * Another owner that stands in for the primary knows nothing of how far that one was, and asks for the slot itself.
+ * Another owner that stands in for the primary knows nothing of how far that one was, and asks for the slot itself. Only who
+ * coordinates a slot may say that it is whole: what it merged lies here. With any other node it does not, and one that claimed to
+ * have seen it would take for dead what comes later.
  *
  * Memory: 16 bytes for each slot of the shard, from the first lost one on; records on their way. Threads: the shard's.
  */
@@ -44,7 +46,7 @@ bool restores_lacks(const struct shard_thread *thread, uint32_t slot);
 /* The same of any slot of this thread that this node owns. */
 bool restores_lacks_any(const struct shard_thread *thread);
 
-/* Must the request wait for that, which this node coordinates? Its slot is asked for then. */
+/* Must the request wait for that? Its slot is asked for then, where this node coordinates it. */
 bool restores_holds(struct shard_thread *thread, const struct request *request);
 
 /* A MAIL_RESTORE, whose content it takes. */

@@ -22,11 +22,11 @@ def status_of(node):
 
 def is_archived(node):
     status = status_of(node)
-    return status["unarchived_bytes"] == 0 and status["rpo_ms"] == 0
+    return status["state"] == "off" or (status["unarchived_bytes"] == 0 and status["rpo_ms"] == 0)
 
 
 def slots_to_come(cluster):
-    return sum(status_of(node)["restore"]["slots"] for node in cluster.running())
+    return sum(status_of(node).get("restore", {"slots": 0})["slots"] for node in cluster.running())
 
 
 def owned_by(cluster, keys, name):
@@ -40,14 +40,16 @@ def owned_by(cluster, keys, name):
 
 
 @contextmanager
-def archiving(count, rate, replicas=1):
+def archiving(count, rate, replicas=1, without=()):
+    """All nodes have the archive, but those of these numbers."""
     with Cluster(count, settings=[*QUICK, f"cluster.replicas={replicas}"]) as cluster:
         path = cluster.directory / "archive"
         path.mkdir()
         for node in cluster:
             way = node.directory / "way"
             way.symlink_to(path)
-            node.settings += [f"archive.url=file://{way}", f"{HELD}={rate}"]
+            if cluster.nodes.index(node) not in without:
+                node.settings += [f"archive.url=file://{way}", f"{HELD}={rate}"]
         yield cluster.start(), path
 
 
@@ -69,15 +71,18 @@ def write(cluster, count):
     return lives, ended
 
 
-def lose(cluster, node):
+def tried(node, *words):
+    return subprocess.run([program("belayctl"), "-s", node.native, *words], check=False, capture_output=True, text=True)
+
+
+def lose(cluster, node, asked=0):
     """Its disk, too; the others give it up."""
     node.kill()
     node.wipe()
     wait_for("it is down", lambda: cluster.states(cluster[0]).get(node.name) == "down")
-    refused = subprocess.run([program("belayctl"), "-s", cluster[0].native, "node", "remove", node.name], check=False,
-                             capture_output=True, text=True)
+    refused = tried(cluster[asked], "node", "remove", node.name)
     check(refused.returncode == 1 and "what the archive has of them is restored" in refused.stderr, refused)
-    told = cluster[0].ask("node", "remove", node.name, "--force")
+    told = cluster[asked].ask("node", "remove", node.name, "--force")
     check(told["removed"] and told["lost"] > 0, told)
     return told["lost"]
 
@@ -231,6 +236,53 @@ def test_damage():
         wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
         check(any(last.name in node.log() for node in cluster.running()), "it is not named")
         check(sum(status_of(node)["restore"]["damaged"] for node in cluster.running()) > 0, "it is not counted")
+
+
+def test_damage_asked():
+    """The same where nothing but what is asked for is read, and a block of the object is damaged, not its index."""
+    with archiving(3, "1") as (cluster, path):
+        lives, _ = write(cluster, 100)
+        lost = cluster[2]
+        number = next(row["number"] for row in cluster[0].ask("node", "list")["nodes"] if row["name"] == lost.name)
+        late = [f"late:{index}" for index in range(60)]
+        with Client(port_of(cluster[0])) as client:
+            for key in late:
+                client.ask("SET", key, "x")
+        wait_for("all is archived", lambda: all(is_archived(node) for node in cluster))
+        late = owned_by(cluster, late, lost.name)
+        damaged = sorted(path.glob(f"*/log/{number:08x}*/*"))[-1]
+        content = bytearray(damaged.read_bytes())
+        content[128 + 8] ^= 0xff  # Behind the header.
+        damaged.write_bytes(content)
+        its = owned_by(cluster, lives, lost.name)
+        lose(cluster, lost)
+        with Client(port_of(cluster[0])) as client:
+            for key in late:
+                ask(client, "GET", key)
+        check(sum(status_of(node)["restore"]["damaged"] for node in cluster.running()) > 0, "it is not counted")
+        lines = [line for node in cluster.running() for line in node.log().splitlines() if "archive-restore-damaged" in line]
+        check(lines and all(damaged.name in line for line in lines), lines)
+        for node in cluster.running():
+            told = [line for line in node.log().splitlines() if "archive-restore-damaged" in line]
+            check(len(told) == status_of(node)["restore"]["damaged"], "each is told and counted once")
+            check(len(told) == len({line.split(" ", 1)[1] for line in told}), "each is told once")
+        check_all(cluster[0], its[:10], [])
+
+
+def test_lost_later():
+    """Slots that are lost while others come back, slowly, have what was archived since those were looked for."""
+    with archiving(4, "16000") as (cluster, _):
+        lives, ended = write(cluster, 100)
+        lose(cluster, cluster[3])
+        wait_for("both have listed the archive", lambda: all(status_of(node)["restore"]["bytes"] > 0 for node in cluster[:2]))
+        late = owned_by(cluster, [f"late:{index}" for index in range(100)], cluster[2].name)
+        with Client(port_of(cluster[2])) as client:
+            taken = [key for key in late if client.ask("HSET", key, "stays", value(key)) == 1]  # Others are still to come back.
+        check(len(taken) > 5, taken)
+        wait_for("all is archived", lambda: is_archived(cluster[2]))
+        lose(cluster, cluster[2])
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        check_all(cluster[0], lives + taken, ended)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ struct planes_kit {
     _Atomic uint32_t lost;   /* Links, as told to who dialled. */
     bool redial;             /* What is lost is not dialled again yet. */
     uint32_t hands_on;       /* The node that an operator calls degraded; 0: none. */
+    uint64_t lost_epoch;     /* In which all slots were lost (map.h); 0: none is. */
 };
 
 static void planes_kit_released(void *context, const struct slot_table *table)
@@ -162,6 +163,8 @@ static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, 
                 table->owners[slot].nodes[rank] = (slot + shift + rank) % kit->count + 1;
             }
             table->targets[slot] = table->owners[slot];
+            table->lost[slot] = kit->lost_epoch;
+            table->lost_count += kit->lost_epoch != 0;
         }
         atomic_fetch_add(&kit->tables, 1);
         assert_int_equal(plane_set_table(kit->nodes[i].plane, table, planes_kit_released, kit), 0);

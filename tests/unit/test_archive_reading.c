@@ -75,6 +75,16 @@ static int compare(void *context, struct bytes key, struct bytes record, uint32_
     return 0;
 }
 
+static int is_there(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    struct looking *looking = context;
+
+    (void)record;
+    (void)left;
+    looking->found = looking->found || bytes_equal(key, looking->key);
+    return 0;
+}
+
 static int count(void *context, struct bytes key, struct bytes record, uint32_t left)
 {
     (void)key;
@@ -193,6 +203,94 @@ static void test_seen(void **unused)
     buffer_fini(&vector);
 }
 
+static uint32_t named;
+
+static void on_named(void *context, const char *name)
+{
+    char text[ARCHIVE_NAME_BYTES];
+    size_t *at = context; /* Names come in order. */
+
+    do {
+        assert_true(*at < reading.object_count);
+        archive_name_put(text, &reading.objects[(*at)++].name);
+    } while (strcmp(text, name) != 0);
+    named++;
+}
+
+/* All records of a block, joined. */
+static void join_block(const struct reading_object *object, uint32_t index)
+{
+    const struct archive_block *block = &object->blocks.blocks[index];
+    struct archive_record record;
+    struct archive_walk walk;
+    char name[ARCHIVE_NAME_BYTES];
+    int rc;
+
+    archive_name_put(name, &object->name);
+    assert_int_equal(access_get(&store, name, block->offset, block->size, &reading.stored), 0);
+    assert_int_equal(
+        archive_reader_block(&object->blocks, index, buffer_bytes(&reading.stored), &reading.raw),
+        0);
+    archive_walk_init(&walk, block, buffer_bytes(&reading.raw));
+    while ((rc = archive_walk_next(&walk, &record)) == 1) {
+        assert_int_equal(archive_state_add(&state, &record, STATE_LOG), 0);
+    }
+    assert_int_equal(rc, 0);
+}
+
+/* How many objects have something of a session, each read by itself. */
+static uint32_t count_objects(struct bytes key)
+{
+    uint32_t objects = 0;
+
+    for (size_t i = 0; i < reading.object_count; i++) {
+        struct looking looking = {.key = key};
+        archive_state_clear(&state);
+        for (uint32_t block = 0; block < reading.objects[i].blocks.block_count; block++) {
+            join_block(&reading.objects[i], block);
+        }
+        assert_int_equal(archive_state_finish(&state), 0);
+        assert_int_equal(archive_state_visit(&state, is_there, &looking), 0);
+        objects += looking.found;
+    }
+    return objects;
+}
+
+static int find_one(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    size_t at = 0;
+
+    (void)context;
+    (void)record;
+    (void)left;
+    named = 0;
+    assert_int_equal(reading_find(&reading, key, on_named, &at), 0);
+    assert_true(named > 0);
+    assert_int_equal(named, count_objects(key));
+    compared++;
+    return 0;
+}
+
+/* Which objects a session is of is told. */
+static void test_find(void **unused)
+{
+    size_t at = 0;
+
+    (void)unused;
+    compared = 0;
+    world_restore(&world, UINT64_MAX, false, &wanted);
+    assert_int_equal(reading_open(&reading, &store, &catalog, UINT64_MAX, on_damaged, NULL), 0);
+    archive_state_init(&state, store.memory, UINT64_MAX, NULL, NULL);
+    assert_int_equal(archive_state_visit(&wanted, find_one, NULL), 0);
+    assert_true(compared > 0);
+    named = 0;
+    assert_int_equal(reading_find(&reading, bytes_of_string("of nobody"), on_named, &at), 0);
+    assert_int_equal(named, 0);
+    reading_close(&reading);
+    archive_state_fini(&state);
+    archive_state_fini(&wanted);
+}
+
 static int begin(void **unused)
 {
     char url[300];
@@ -238,6 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ranges, begin, end),
         cmocka_unit_test_setup_teardown(test_seen, begin, end),
+        cmocka_unit_test_setup_teardown(test_find, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
