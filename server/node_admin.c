@@ -133,8 +133,7 @@ struct admin_change {
     struct map_text name; /* Of that node, which the map may not have any more. */
 };
 
-/* Never BUSY, after which clients ask again: all of these are final. */
-static enum status status_of(int rc)
+enum status node_admin_status(int rc)
 {
     return rc == -ENOENT                       ? STATUS_NOT_FOUND
            : rc == -EINVAL || rc == -E2BIG     ? STATUS_INVALID
@@ -187,7 +186,7 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
     char json[64];
 
     if (outcome->rc != 0 && outcome->rc != -EALREADY && !was_overtaken(change, outcome->rc)) {
-        node_admin_refuse(node, change->token, status_of(outcome->rc), outcome->text);
+        node_admin_refuse(node, change->token, node_admin_status(outcome->rc), outcome->text);
     } else if (change->number != 0) {
         answer_step(node, change->token, outcome->map, change->number, &change->name);
     } else {
@@ -215,7 +214,7 @@ void node_admin_propose(struct node *node, uint64_t token, const struct map_comm
     }
     if (rc != 0) {
         free(change);
-        node_admin_refuse(node, token, status_of(rc), "too many changes are under way");
+        node_admin_refuse(node, token, node_admin_status(rc), "too many changes are under way");
     }
 }
 
@@ -522,6 +521,8 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         void (*run)(struct node *node, uint64_t token, const char *argument);
     } commands[] = {
         {"archive", on_archive},
+        {"archive-give-up", node_admin_give_up},
+        {"archive-give-up-force", node_admin_give_up_force},
         {"nodes", on_nodes},
         {"ring", on_ring},
         {"slot", on_slot},

@@ -12,6 +12,9 @@
  *   node-activate MS WEIGHT NODE one step of bringing it in (weight 0: as before, or as the others); the same answer, to be asked
  *                                again until it is active, with the weight where it is to be or on its way there
  *   node-drain-cancel NODE       it keeps what it still has, and gets its slots back
+ *   archive-give-up              refused, with how many slots are lost (map.h)
+ *   archive-give-up-force        some lost slots are lost no more, with nothing but what is here: {slots left epoch}; to be asked
+ *                                again until none is `left`
  *   join-token                   {token cluster addresses}
  *
  * Threads: the control thread.

@@ -1,5 +1,5 @@
 /* What the commands of node_admin.h share: node_admin.c has documents, policies and who leaves or is degraded,
- * node_admin_nodes.c has how much a node takes.
+ * node_admin_nodes.c has how much a node takes, node_admin_lost.c gives up what is lost.
  *
  * Threads: the control thread.
  */
@@ -18,6 +18,9 @@ static inline const struct map *node_admin_map(const struct node *node)
 }
 
 void node_admin_refuse(struct node *node, uint64_t token, enum status status, const char *text);
+
+/* Of what cluster_propose() returns, or its outcome says. Never BUSY, after which clients ask again: all of these are final. */
+enum status node_admin_status(int rc);
 
 /* Takes the document; NULL is refused: out of memory. */
 void node_admin_answer(struct node *node, uint64_t token, char *json);
@@ -44,5 +47,10 @@ void node_admin_drain(struct node *node, uint64_t token, const char *argument);
 void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argument);
 void node_admin_weight(struct node *node, uint64_t token, const char *argument);
 void node_admin_activate(struct node *node, uint64_t token, const char *argument);
+
+/* ---- node_admin_lost.c ---- */
+
+void node_admin_give_up(struct node *node, uint64_t token, const char *argument);
+void node_admin_give_up_force(struct node *node, uint64_t token, const char *argument);
 
 #endif

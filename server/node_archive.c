@@ -460,6 +460,7 @@ void node_archive_figures(struct node *node, struct metrics_archive *to)
     struct node_archive *archive = node->archive;
 
     *to = (struct metrics_archive){.there = archive != NULL && archive->began};
+    node_recover_figures(node, &to->restore);
     if (!to->there) {
         return;
     }
@@ -494,7 +495,6 @@ void node_archive_figures(struct node *node, struct metrics_archive *to)
         store_stats(node->shards[i].store, &stats);
         to->kept_bytes += stats.kept_bytes;
     }
-    node_recover_figures(node, &to->restore);
 }
 
 char *node_archive_json(struct node *node)

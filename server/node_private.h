@@ -88,7 +88,8 @@ struct node {
     struct plane *plane;
     struct node_archive *archive; /* NULL: there is none. */
     struct node_retention *retention;
-    struct node_recover *recover;
+    struct node_recover *recover; /* NULL: there is no archive... */
+    bool lost_told;               /* ... which was told, as there are lost slots. */
     bool started;
     struct metrics metrics;
     uint32_t shard_count;

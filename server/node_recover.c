@@ -240,6 +240,7 @@ int node_recover_start(struct node *node)
     int rc = 0;
 
     if (node->archive == NULL) {
+        node_recover_map(node, cluster_map(cluster_host_cluster(node->cluster)));
         return 0;
     }
     struct node_recover *recover = calloc(1, sizeof *recover);
@@ -309,6 +310,7 @@ void node_recover_map(struct node *node, const struct map *map)
     const uint32_t self = node->directory.meta.actor.node;
 
     if (recover == NULL) {
+        recover_tell_unarchived(node, map);
         return;
     }
     pthread_mutex_lock(&recover->lock);
@@ -317,6 +319,9 @@ void node_recover_map(struct node *node, const struct map *map)
         recover->first[slot] = map->owners[slot].nodes[0] == self;
         recover->owned[slot] = slot_owners_has(&map->owners[slot], self);
         recover->newest = map->lost[slot] > recover->newest ? map->lost[slot] : recover->newest;
+    }
+    if (!is_needed(recover)) {
+        recover->figures.cause[0] = '\0'; /* Nothing waits. */
     }
     pthread_cond_broadcast(&recover->changed);
     pthread_mutex_unlock(&recover->lock);
@@ -345,38 +350,41 @@ static void on_proposed(void *context, const struct cluster_outcome *outcome)
     }
 }
 
-/* Is the slot whole here, and to be told? */
-static bool is_whole(const struct node_recover *recover, const struct map *map, uint32_t slot,
-                     const struct map_command *command)
-{
-    const uint64_t lost = slot < SLOT_COUNT ? map->lost[slot] : 0;
+/* Which slots are to be told: those of one loss. */
+struct whole {
+    const struct node_recover *recover;
+    const struct map *map;
+    uint32_t self;
+    uint64_t epoch; /* 0: of any. */
+};
 
-    return lost != 0 && recover->restored[slot] == lost &&
-           map->owners[slot].nodes[0] == command->number &&
-           (command->epoch == 0 || command->epoch == lost);
+static bool is_whole(const void *context, uint32_t slot)
+{
+    const struct whole *whole = context;
+    const uint64_t lost = whole->map->lost[slot];
+
+    return lost != 0 && whole->recover->restored[slot] == lost &&
+           whole->map->owners[slot].nodes[0] == whole->self &&
+           (whole->epoch == 0 || whole->epoch == lost);
 }
 
 /* Slots that are whole, of one loss. Returns 0 with runs in the command, which may be empty; -ENOMEM. */
-static int gather(struct node_recover *recover, const struct map *map, struct map_command *command,
-                  struct buffer *runs)
+static int gather(const struct node_recover *recover, const struct map *map,
+                  struct map_command *command, struct buffer *runs)
 {
-    uint32_t end = 0;
+    struct whole whole = {.recover = recover, .map = map, .self = command->number};
+    uint32_t slot = 0;
     int rc = 0;
 
-    for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0; slot++) {
-        struct map_run run = {.slot = slot};
-        if (!is_whole(recover, map, slot, command)) {
-            continue;
-        }
-        command->epoch = map->lost[slot];
-        while (is_whole(recover, map, slot + run.count, command)) {
-            run.count++;
-        }
-        rc = map_run_put(runs, &end, &run);
-        slot += run.count;
+    while (slot < SLOT_COUNT && !is_whole(&whole, slot)) {
+        slot++;
+    }
+    if (slot < SLOT_COUNT) {
+        whole.epoch = command->epoch = map->lost[slot];
+        rc = map_runs_put(runs, is_whole, &whole); /* What does not fit comes later. */
     }
     command->runs = buffer_bytes(runs);
-    return rc == -E2BIG ? 0 : rc; /* The rest comes later. */
+    return rc;
 }
 
 void node_recover_tick(struct node *node)
@@ -405,12 +413,18 @@ void node_recover_figures(struct node *node, struct metrics_restore *to)
 {
     struct node_recover *recover = node->recover;
 
-    *to = (struct metrics_restore){.slots = 0};
+    const struct map *map =
+        node->cluster == NULL ? NULL : cluster_map(cluster_host_cluster(node->cluster));
+    const uint32_t lost = map == NULL ? 0 : map_count_lost(map, 0);
+
+    *to = (struct metrics_restore){.lost = lost};
     if (recover == NULL) {
+        recover_figures_unarchived(node, map, to);
         return;
     }
     pthread_mutex_lock(&recover->lock);
     *to = recover->figures;
+    to->lost = lost;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         to->slots += recover_is_due(recover, slot) && recover->first[slot];
     }

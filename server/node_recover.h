@@ -19,7 +19,8 @@
 
 struct node;
 
-/* After node_cluster_start(), with signals blocked. Without an archive it does nothing. Returns 0 or negative errno. */
+/* After node_cluster_start(), with signals blocked. Without an archive nothing comes back, and the log says so where slots of which
+ * this node is the primary are lost. Returns 0 or negative errno. */
 int node_recover_start(struct node *node);
 
 /* Before the plane is stopped: waits for a call of the store at most. */

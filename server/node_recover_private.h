@@ -94,4 +94,10 @@ void recover_tell_refused(struct recover_worker *worker);
 /* Why nothing comes, as long as that is so once. */
 void recover_tell_trouble(struct recover_worker *worker, int rc);
 
+/* A node without an archive brings nothing back: told once, as long as slots of which it is the primary are lost, and shown as why
+ * they wait. The control thread's; `map` may be NULL. */
+void recover_tell_unarchived(struct node *node, const struct map *map);
+void recover_figures_unarchived(const struct node *node, const struct map *map,
+                                struct metrics_restore *to);
+
 #endif

@@ -115,6 +115,36 @@ void recover_tell_trouble(struct recover_worker *worker, int rc)
     if (news) {
         logger_write(recover->node->world.logger, LOG_LEVEL_ERROR, "archive-restore-waits",
                      LOG_TEXT("cause", cause),
-                     LOG_TEXT("effect", "lost slots are not served; it is tried again"));
+                     LOG_TEXT("effect",
+                              "lost slots are not served; it is tried again. Where the archive is "
+                              "gone for good: belayctl archive give-up"));
+    }
+}
+
+/* ---- Without an archive ---- */
+
+static const char unarchived_text[] = "this node has no archive: set archive.url to the one that "
+                                      "has them and restart it, or give them up "
+                                      "(belayctl archive give-up)";
+
+void recover_tell_unarchived(struct node *node, const struct map *map)
+{
+    const uint32_t slots = map_count_lost(map, node->directory.meta.actor.node);
+
+    if (slots > 0 && !node->lost_told) {
+        logger_write(
+            node->world.logger, LOG_LEVEL_WARN, "archive-restore-impossible",
+            LOG_NUMBER("slots", slots), LOG_TEXT("cause", unarchived_text),
+            LOG_TEXT("effect", "the sessions of these slots are not served, nor begun anew"));
+    }
+    node->lost_told = slots > 0;
+}
+
+void recover_figures_unarchived(const struct node *node, const struct map *map,
+                                struct metrics_restore *to)
+{
+    to->slots = map == NULL ? 0 : map_count_lost(map, node->directory.meta.actor.node);
+    if (to->slots > 0) {
+        snprintf(to->cause, sizeof to->cause, "%s", unarchived_text);
     }
 }

@@ -1,6 +1,7 @@
 /* What a node tells about itself: readiness, metrics, status. The numbers come from the shards' threads
  * by message, so that each shard's are consistent. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,6 +230,9 @@ bool node_ready(struct node *node, char *reason, size_t reason_size)
 
     if (ready && archive->away) {
         snprintf(reason, reason_size, "degraded: archive: %.200s", archive->cause);
+    } else if (ready && archive->restore.cause[0] != '\0') {
+        snprintf(reason, reason_size, "degraded: %" PRIu32 " lost slots wait: %.200s",
+                 archive->restore.slots, archive->restore.cause);
     }
     return ready;
 }

@@ -136,6 +136,17 @@ bool map_has_lost(const struct map *map)
     return slot < SLOT_COUNT;
 }
 
+uint32_t map_count_lost(const struct map *map, uint32_t number)
+{
+    uint32_t count = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const uint32_t first = map->owners[slot].nodes[0];
+        count += map->lost[slot] != 0 && first != 0 && (number == 0 || first == number);
+    }
+    return count;
+}
+
 /* ---- What is good. ---- */
 
 bool map_text_good(const struct map_text *text)

@@ -128,6 +128,9 @@ struct slot_owners map_targets(const struct map *map, uint32_t slot);
 /* Is any slot lost? */
 bool map_has_lost(const struct map *map);
 
+/* How many lost slots the member owns first; number 0: any member does. */
+uint32_t map_count_lost(const struct map *map, uint32_t number);
+
 /* Append the encoding. Returns 0, or -ENOMEM with `to` as it was. */
 int map_encode(const struct map *map, struct buffer *to);
 

@@ -42,6 +42,23 @@ int map_run_put(struct buffer *to, uint32_t *end, const struct map_run *run)
     return 0;
 }
 
+int map_runs_put(struct buffer *to, bool (*has)(const void *context, uint32_t slot),
+                 const void *context)
+{
+    uint32_t end = 0;
+    int rc = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT && rc == 0; slot++) {
+        struct map_run run = {.slot = slot};
+        while (slot < SLOT_COUNT && has(context, slot)) {
+            slot++;
+            run.count++;
+        }
+        rc = run.count > 0 ? map_run_put(to, &end, &run) : 0;
+    }
+    return rc == -E2BIG ? 0 : rc;
+}
+
 bool map_run_read(struct reader *from, uint32_t *end, struct map_run *run)
 {
     if (from->bad || reader_left(from) == 0) {

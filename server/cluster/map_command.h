@@ -84,6 +84,10 @@ struct map_run {
  * `run->slot`. Returns 0; -E2BIG: these are all that one command may have; -ENOMEM: both with nothing changed. */
 int map_run_put(struct buffer *to, uint32_t *end, const struct map_run *run);
 
+/* Append all slots that `has` tells as runs without owners. Returns 0, also where one command may not have all of them; -ENOMEM. */
+int map_runs_put(struct buffer *to, bool (*has)(const void *context, uint32_t slot),
+                 const void *context);
+
 /* Read the next run; `end` as above. Returns whether there was one: at the end of the bytes, or where they are bad
  * (`from->bad`), there is none. */
 bool map_run_read(struct reader *from, uint32_t *end, struct map_run *run);

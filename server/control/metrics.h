@@ -72,7 +72,8 @@ struct metrics_membership {
 
 /* Slots that were lost with their last owner, of which this node is the primary (server/node_recover.h). */
 struct metrics_restore {
-    uint32_t slots;                            /* Still to come... */
+    uint32_t lost;                             /* Slots of the cluster, whoever owns them. */
+    uint32_t slots;                            /* Of this node, still to come... */
     uint64_t eta_ms;                           /* ... in about so long; 0: that is not known. */
     uint64_t bytes, bytes_done;                /* Of the archive, raw, about; of the last loss. */
     uint64_t sessions, expired, left, refused; /* Since the start. */

@@ -160,18 +160,23 @@ static json_t *cluster_part(const struct metrics_membership *cluster)
 
 static json_t *restore_part(const struct metrics_restore *restore)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "slots",
-                     number(restore->slots), "eta_ms", number(restore->eta_ms), "bytes",
-                     number(restore->bytes), "bytes_done", number(restore->bytes_done), "sessions",
-                     number(restore->sessions), "expired", number(restore->expired), "left",
-                     number(restore->left), "refused", number(restore->refused), "damaged",
-                     number(restore->damaged), "cause", restore->cause);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "lost",
+                     number(restore->lost), "slots", number(restore->slots), "eta_ms",
+                     number(restore->eta_ms), "bytes", number(restore->bytes), "bytes_done",
+                     number(restore->bytes_done), "sessions", number(restore->sessions), "expired",
+                     number(restore->expired), "left", number(restore->left), "refused",
+                     number(restore->refused), "damaged", number(restore->damaged), "cause",
+                     restore->cause);
 }
 
 static json_t *archive_part(const struct metrics_archive *archive)
 {
-    if (!archive->there) {
+    if (!archive->there && archive->restore.lost == 0) {
         return json_pack("{s:{s:s}}", "archive", "state", "off");
+    }
+    if (!archive->there) {
+        return json_pack("{s:{s:s, s:o}}", "archive", "state", "off", "restore",
+                         restore_part(&archive->restore));
     }
     return json_pack(
         "{s:{s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "

@@ -15,8 +15,8 @@
  *   checkpoint {age_ms duration_ms sessions count errors}  damaged
  *   cluster {node epoch leader members slots_owned slots_not_level records_behind bytes_behind}   metrics.h
  *   archive {state url cause degraded_ms based rpo_ms unarchived_bytes kept_bytes objects checkpoints records raw_bytes object_bytes
- *            errors conflicts gap_bytes last_ms put_us {...}}   state: off, ok or degraded; off: nothing else; cause: why it
- *            was degraded the last time; last_ms: since the last object, 0: none
+ *            errors conflicts gap_bytes last_ms put_us {...}}   state: off, ok or degraded; off: nothing else, but `restore`
+ *            where slots are lost; cause: why it was degraded the last time; last_ms: since the last object, 0: none
  *   shards [...]                               each {shard responding sessions connections cpu_ms
  *                                              log_lsn_durable}
  *

@@ -10,6 +10,7 @@
 #include "plane_private.h"
 #include "plane_table.h"
 #include "recover.h"
+#include "seen.h"
 #include "session.h"
 #include "shard_thread.h"
 #include "slot.h"
@@ -38,6 +39,20 @@ static size_t slots_bytes(const struct shard_thread *thread)
     return (SLOT_COUNT + shards - 1) / shards * sizeof(struct restores_slot);
 }
 
+/* A lost slot's vector counts nothing. Where it was given up, or another owner has brought it back, it goes on from there: with its
+ * primary from nothing, which the other owners compare themselves with. */
+static void hold(struct shard_thread *thread, const struct slot_table *table, uint32_t slot)
+{
+    const uint64_t lost = table->lost[slot];
+    const bool lacks = lost != 0 && slot_at(thread, slot)->restored != lost;
+    const bool ends = !lacks && seen_is_held(shard_seen(thread->shard), slot);
+
+    shard_hold_seen(thread->shard, slot, lacks);
+    if (ends && table->owners[slot].nodes[0] == table->self) {
+        seen_begin(shard_seen(thread->shard), slot);
+    }
+}
+
 int restores_set_table(struct shard_thread *thread, const struct slot_table *table)
 {
     struct restores *restores = &thread->restores;
@@ -54,8 +69,7 @@ int restores_set_table(struct shard_thread *thread, const struct slot_table *tab
     }
     for (uint32_t slot = thread->index; slot < SLOT_COUNT;
          slot += thread->plane->options.shard_count) {
-        const uint64_t lost = table->lost[slot];
-        shard_hold_seen(thread->shard, slot, lost != 0 && slot_at(thread, slot)->restored != lost);
+        hold(thread, table, slot);
     }
     return 0;
 }

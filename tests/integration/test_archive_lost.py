@@ -285,5 +285,57 @@ def test_lost_later():
         check_all(cluster[0], lives + taken, ended)
 
 
+def test_given_up():
+    """An archive that is gone for good: its slots are given up by an admin who says so, and served without."""
+    with archiving(3, "0") as (cluster, path):
+        lives, ended = write(cluster, 100)
+        its = owned_by(cluster, lives, cluster[2].name)
+        others = [key for key in lives if key not in its]
+        check(tried(cluster[0], "archive", "give-up").returncode == 1, "nothing is lost yet")
+        aside = path.rename(path.with_name("aside"))
+        slots = lose(cluster, cluster[2])
+        wait_for("they wait", lambda: any("No such file" in status_of(node)["restore"]["cause"] for node in cluster.running()))
+        refused = tried(cluster[1], "archive", "give-up")
+        check(refused.returncode == 1 and f"{slots} slots are lost" in refused.stderr, refused)
+        with Client(port_of(cluster[0])) as client:
+            check(b"restored from the archive" in client.ask("GET", its[0]), "it was given up without --force")
+        check(status_of(cluster[0])["restore"]["lost"] == slots, "it was given up without --force")
+        given = cluster[1].ask("archive", "give-up", "--force")
+        check(given["slots"] == slots, given)
+        wait_for("all know", lambda: all(status_of(node)["restore"]["lost"] == 0 for node in cluster.running()))
+        check(tried(cluster[0], "archive", "give-up").returncode == 1, "nothing is lost any more")
+        check("no slot is lost" in tried(cluster[0], "archive", "give-up", "--force").stdout, "nothing is lost any more")
+        aside.rename(path)
+        with Client(port_of(cluster[0])) as client:
+            check([ask(client, "EXISTS", key) for key in its] == [0] * len(its), "what was given up is there")
+            check(ask(client, "HSET", its[0], "stays", "anew") == 1, its[0])
+        check_all(cluster[0], others, ended)
+        with Client(port_of(cluster[1])) as client:
+            check(ask(client, "HGET", its[0], "stays") == b"anew", its[0])
+            wait_for("each is there once", lambda: ask(client, "DBSIZE") == len(others) + 1)
+        wait_for("all is archived", lambda: all(is_archived(node) for node in cluster.running()))
+
+
+def test_owner_without_archive():
+    """Who owns lost slots and has no archive says so, and brings them back once it has."""
+    with archiving(3, "0", without=[0]) as (cluster, _):
+        lives, ended = write(cluster, 100)
+        its = owned_by(cluster, lives, cluster[2].name)
+        lose(cluster, cluster[2], asked=1)
+        wait_for("the other one's have come", lambda: status_of(cluster[1])["restore"]["slots"] == 0)
+        status = status_of(cluster[0])
+        check(status["state"] == "off" and status["restore"]["slots"] == status["restore"]["lost"] > 0, status)
+        check("archive.url" in status["restore"]["cause"], status)
+        check("lost slots wait" in tried(cluster[0], "archive", "status").stdout, "archive status")
+        check("archive.url" in cluster[0].http("/readyz")[1], "/readyz")
+        check(cluster[0].log().count("archive-restore-impossible") == 1, "it is told once")
+        cluster[0].stop()
+        cluster[0].settings.append(f"archive.url=file://{cluster[0].directory / 'way'}")
+        cluster.restart(cluster[0])
+        check_all(cluster[1], its, [])
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        check_all(cluster[0], lives, ended)
+
+
 if __name__ == "__main__":
     run_cases(__name__)

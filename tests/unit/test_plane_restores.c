@@ -218,6 +218,30 @@ static void test_late_records(void **state)
     planes_kit_stop(&kit);
 }
 
+/* Slots that are lost no more, though nobody brought them back, are served as they are, and noted from there on what is seen. */
+static void test_given_up(void **state)
+{
+    struct plane_client client;
+    const char *key;
+
+    (void)state;
+    begin(1);
+    key = key_of(0, 0);
+    const uint32_t slot = slot_of_key(bytes_of_string(key));
+    plane_client_connect(&client, &kit.nodes[0]);
+    assert_int_equal(get_status(&client, key), STATUS_UNAVAILABLE);
+    kit.lost = 0;
+    planes_kit_tables(&kit, 1, 0);
+    assert_int_equal(get_status(&client, key), STATUS_NOT_FOUND);
+    plane_client_add_put(&client, bytes_of_string(key), bytes_of_string("v"), ACK_MEMORY);
+    assert_int_equal(plane_client_status(&client), STATUS_OK);
+    assert_int_equal(get_status(&client, key), STATUS_OK);
+    planes_kit_await_tables(&kit);
+    assert_true(seen_is_known(shard_seen(kit.nodes[0].shards[0]), slot));
+    plane_client_close(&client);
+    planes_kit_stop(&kit);
+}
+
 /* To look at a node's own copy says nothing of a lost slot, and has only who coordinates it bring it back. */
 static void test_inspect(void **state)
 {

@@ -83,11 +83,13 @@ static void print_restore(const json_t *restore)
     char one[TEXT_BYTES], two[TEXT_BYTES];
     uint64_t total = number_of(restore, "bytes"), done = number_of(restore, "bytes_done");
 
-    if (number_of(restore, "slots") == 0 && number_of(restore, "sessions") == 0) {
+    if (number_of(restore, "lost") == 0 && number_of(restore, "sessions") == 0) {
         return;
     }
-    printf("  lost slots    %s still to come; restored: %s sessions",
-           show_count(number_of(restore, "slots"), one, sizeof one),
+    printf("  lost slots    %s still to come",
+           show_count(number_of(restore, "slots"), one, sizeof one));
+    printf(" of %s of the cluster; restored: %s sessions",
+           show_count(number_of(restore, "lost"), one, sizeof one),
            show_count(number_of(restore, "sessions"), two, sizeof two));
     if (number_of(restore, "slots") > 0 && total > 0) {
         printf(", %.0f%%", 100 * (double)done / (double)total);
@@ -122,8 +124,8 @@ int archive_status_run(struct ctl *ctl, int argc, char **argv)
         printf("no archive is configured (archive.url)\n");
     } else {
         print_archive(archive);
-        print_restore(json_object_get(archive, "restore"));
     }
+    print_restore(json_object_get(archive, "restore"));
     json_decref(document);
     return CTL_OK;
 }

@@ -116,6 +116,13 @@ const struct command commands[] = {
      "Of the node that is asked: what is not archived yet, how old that is, and why the archive "
      "was away.\n",
      archive_status_run},
+    {"archive give-up", "", "Serve lost slots without what the archive has of them",
+     "  --force  what has not come back of them is gone for good then\n"
+     "\n"
+     "For where the archive is gone, or its owner has none. Without --force it only says how many "
+     "slots are\n"
+     "lost. Slots that came back are not touched.\n",
+     archive_give_up_run},
     {"log dump", "FILE", "Show a segment of the log or its staging, record by record",
      "A line for each record, and for what is damaged or torn. The server may be running.\n",
      log_dump_run},

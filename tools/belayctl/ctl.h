@@ -68,6 +68,7 @@ int policy_list_run(struct ctl *ctl, int argc, char **argv);
 int policy_set_run(struct ctl *ctl, int argc, char **argv);
 int policy_rm_run(struct ctl *ctl, int argc, char **argv);
 int archive_status_run(struct ctl *ctl, int argc, char **argv);
+int archive_give_up_run(struct ctl *ctl, int argc, char **argv);
 int config_get_run(struct ctl *ctl, int argc, char **argv);
 int import_run(struct ctl *ctl, int argc, char **argv);
 int password_run(struct ctl *ctl, int argc, char **argv);

@@ -41,7 +41,7 @@ _belayctl()
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
             "session list" | "session where" | "node list" | "node drain" | "node weight" | "node activate" | \
             "node remove" | "node degrade" | "node undegrade" | "cluster restart-check" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
-            "config get" | "completion bash" | "archive cat" | "archive status" | "archive ls" | \
+            "config get" | "completion bash" | "archive cat" | "archive status" | "archive give-up" | "archive ls" | \
             "archive verify" | "archive restore" | "archive forget")
             if [[ -z $command ]]; then
                 command="$group $word"
@@ -87,6 +87,7 @@ _belayctl()
     ring) options+=" --svg" ;;
     import) options+=" --match" ;;
     "archive status") ;;
+    "archive give-up") options+=" --force" ;;
     archive\ *) options+=" --cluster --key-file --endpoint --region --path-style --host-style --ca-file --credentials-file" ;;
     esac
     case $command in
@@ -107,7 +108,7 @@ _belayctl()
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
-    archive/) mapfile -t COMPREPLY < <(compgen -W "status ls cat verify restore forget" -- "$current") ;;
+    archive/) mapfile -t COMPREPLY < <(compgen -W "status give-up ls cat verify restore forget" -- "$current") ;;
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
     "log/log dump" | "archive/archive cat") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
