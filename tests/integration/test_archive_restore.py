@@ -371,6 +371,8 @@ def test_checkpoints_of_a_node():
             # With another number of shards all of it lies in checkpoints, and none in the log.
             lost.settings += [f"archive.url={archive}", "archive.flush=50ms", "archive.keep=0", "node.shards=3"]
             lost.start()
+            wait_for("an object is there", lambda: any(path.is_file() and not path.name.startswith(".part-")
+                                                       for path in (Path(directory) / "archive").rglob("*")))
             wait_for("a checkpoint is there",
                      lambda: any(one["whole"] for cluster in json.loads(ctl("archive", "ls", archive, "--json")[0])["clusters"]
                                  for one in cluster["checkpoints"]))

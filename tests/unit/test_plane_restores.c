@@ -230,7 +230,7 @@ static void test_given_up(void **state)
     const uint32_t slot = slot_of_key(bytes_of_string(key));
     plane_client_connect(&client, &kit.nodes[0]);
     assert_int_equal(get_status(&client, key), STATUS_UNAVAILABLE);
-    kit.lost = 0;
+    kit.lost_epoch = 0;
     planes_kit_tables(&kit, 1, 0);
     assert_int_equal(get_status(&client, key), STATUS_NOT_FOUND);
     plane_client_add_put(&client, bytes_of_string(key), bytes_of_string("v"), ACK_MEMORY);
