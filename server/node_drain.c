@@ -26,6 +26,13 @@ static void end(struct node *node, const char *cause)
     control_end(node->world.control);
 }
 
+/* It has its part again, or gets it without more: what an operator says of it from here on is for good. */
+static void has_returned(struct node *node)
+{
+    directory_forget_drained(&node->directory);
+    node->drain.returns = false;
+}
+
 static void on_proposed(void *context, const struct cluster_outcome *outcome)
 {
     struct node *node = context;
@@ -34,6 +41,8 @@ static void on_proposed(void *context, const struct cluster_outcome *outcome)
     if (node->drain.stops && outcome->rc != 0 && outcome->rc != -EALREADY &&
         outcome->rc != -ECANCELED) {
         end(node, outcome->text);
+    } else if (node->drain.returns && (outcome->rc == 0 || outcome->rc == -EALREADY)) {
+        has_returned(node); /* The next tick may come after an operator's drain. */
     }
 }
 
@@ -102,8 +111,7 @@ static void come_back(struct node *node, const struct map_member *self)
         return;
     case MAP_ACTIVE:
     case MAP_DEGRADED:
-        directory_forget_drained(&node->directory);
-        node->drain.returns = false;
+        has_returned(node);
         return;
     }
 }
