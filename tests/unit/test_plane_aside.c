@@ -88,18 +88,22 @@ static void start(void)
     }
 }
 
-/* Connections of both threads, in turn. */
+/* Connections of both threads, in turn. Where the queue delay is short, a machine that stands still for a moment makes a
+ * write BUSY. */
 static void connect_all(struct plane_client clients[], int count)
 {
-    char key[32];
+    char key[32], line[256];
 
     for (int i = 0; i < count; i++) {
         plane_client_connect(&clients[i], &kit);
         for (uint32_t shard = 0; shard < SHARDS; shard++) {
-            add(&clients[i], "SET", key_of(key, "first", shard), text("x"));
+            do {
+                add(&clients[i], "SET", key_of(key, "first", shard), text("x"));
+                plane_client_flush(&clients[i]);
+                receive_line(&clients[i], line);
+            } while (strncmp(line, "-BUSY", 5) == 0);
+            assert_string_equal(line, "+OK\r\n");
         }
-        plane_client_flush(&clients[i]);
-        expect(&clients[i], "+OK\r\n+OK\r\n");
     }
 }
 
