@@ -492,7 +492,7 @@ def test_done_before_the_archive():
             wait_for("it is whole", lambda: status_of(daemon)["based"])
             head = connection.call(WRITE, fields, b"\x01\x00\x05value")[0]
             check(head.get(1, 0) == 0 and head.get(3) == ARCHIVE, head)
-        check(Checkpoint(archive).keys == {"old"}, "it is there")
+        check("old" in Checkpoint(archive).keys, "it is there")  # The other one lies in the log, and perhaps here, too.
 
 
 def test_another_place():
