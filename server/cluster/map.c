@@ -126,6 +126,18 @@ struct slot_owners map_targets(const struct map *map, uint32_t slot)
     return targets;
 }
 
+bool map_owns(const struct map *map, uint32_t number)
+{
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
+            if (map->owners[slot].nodes[i] == number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 bool map_has_lost(const struct map *map)
 {
     uint32_t slot = 0;

@@ -120,6 +120,9 @@ void map_init(struct map *map, uint64_t cluster, uint32_t replicas);
 struct map_member *map_member(struct map *map, uint32_t number);
 const struct map_member *map_member_named(const struct map *map, struct bytes name);
 
+/* Does it own any slot? */
+bool map_owns(const struct map *map, uint32_t number);
+
 /* Who should own the slot now: of the homes those that are not down; and while these are fewer than replicas, others
  * that serve: first present owners, then by rendezvous hashing (Thaler and Ravishankar, 1998), in other zones where
  * there are some. Nobody where no member serves. */

@@ -57,18 +57,6 @@ static void disown(struct map *map, uint32_t number, bool all)
     }
 }
 
-static bool owns_some(const struct map *map, uint32_t number)
-{
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
-            if (map->owners[slot].nodes[i] == number) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* Nobody but this member has these: they are lost with it, in the epoch that begins. */
 static void lose(struct map *map, uint32_t number)
 {
@@ -272,7 +260,7 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
     if (!may_become(member, state)) {
         return -EPERM;
     }
-    if (state == MAP_LEFT && owns_some(map, member->number)) {
+    if (state == MAP_LEFT && map_owns(map, member->number)) {
         return -EBUSY;
     }
     member->condition = condition_after(member, state);

@@ -211,14 +211,20 @@ static void change_members(struct cluster *cluster)
 
 /* ---- Who joins ---- */
 
+/* It is heard, and has what the leader has committed. */
+static bool follows(struct cluster *cluster, uint32_t node)
+{
+    return cluster_raft_is_level(cluster, node) &&
+           liveness_belief(&cluster->liveness, node) == BELIEF_HEARD;
+}
+
 static void activate(struct cluster *cluster)
 {
     for (uint32_t i = 0; i < cluster->map->member_count; i++) {
         const struct map_member *member = &cluster->map->members[i];
         const struct map_command command = {
             .type = MAP_STATE, .number = member->number, .state = MAP_ACTIVE};
-        if (member->state == MAP_JOINING && cluster_raft_is_level(cluster, member->number) &&
-            liveness_belief(&cluster->liveness, member->number) == BELIEF_HEARD) {
+        if (member->state == MAP_JOINING && follows(cluster, member->number)) {
             cluster_propose_own(cluster, &command);
         }
     }
@@ -226,29 +232,16 @@ static void activate(struct cluster *cluster)
 
 /* ---- Who was drained ---- */
 
-static bool owns_some(const struct map *map, uint32_t number)
-{
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX; i++) {
-            if (map->owners[slot].nodes[i] == number) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Who drains and owns nothing any more has left, once it has no vote: also where it went down meanwhile. */
+/* Who drains and owns nothing any more has left, once it has no vote, and has the map that says so: from then on the others take it
+ * that it coordinates nothing. So one that is down, or cut off, has not; it may take writes by an older map yet. */
 static void retire(struct cluster *cluster)
 {
     for (uint32_t i = 0; i < cluster->map->member_count; i++) {
         const struct map_member *member = &cluster->map->members[i];
         const struct map_command command = {
             .type = MAP_STATE, .number = member->number, .state = MAP_LEFT};
-        bool drains = member->state == MAP_DRAINING ||
-                      (member->state == MAP_DOWN && member->before_down == MAP_DRAINING);
-        if (drains && !cluster_is_voter(cluster, member->number) &&
-            !owns_some(cluster->map, member->number)) {
+        if (member->state == MAP_DRAINING && !cluster_is_voter(cluster, member->number) &&
+            !map_owns(cluster->map, member->number) && follows(cluster, member->number)) {
             cluster_propose_own(cluster, &command);
         }
     }

@@ -125,16 +125,6 @@ static void use_anew(struct sim *sim, uint32_t place)
     sim_after(sim, draw(sim, LIMBO_US_MAX), 0, "start", start_again, place, 0);
 }
 
-static bool owns_some(const struct map *map, uint32_t number)
-{
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        if (slot_owners_has(&map->owners[slot], number)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* As belayctl node remove (server/node_admin.c). */
 static void go_on_with_leaving(struct sim *sim)
 {
@@ -163,7 +153,7 @@ static void go_on_with_leaving(struct sim *sim)
         }
         /* One that is down comes back; what is still moving is waited for. */
         if (member->state != MAP_DOWN &&
-            (command.state != MAP_LEFT || !owns_some(map, leaving->number))) {
+            (command.state != MAP_LEFT || !map_owns(map, leaving->number))) {
             propose(at, &command);
         }
         return;

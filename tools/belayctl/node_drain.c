@@ -169,9 +169,13 @@ static const char *obstacle(const struct drain *drain, const json_t *nodes, cons
 {
     const char *state = text_of(row, "state");
 
-    if (strcmp(state, "down") == 0 && drain->left > 0) {
-        return "it went down, and nobody else has some of its slots: start it again, then it goes "
-               "on";
+    if (strcmp(state, "down") == 0) {
+        return drain->left > 0
+                   ? "it went down, and nobody else has some of its slots: start it again, then it "
+                     "goes on"
+                   : "it went down before it had given all away; others serve what they have: "
+                     "start "
+                     "it again, then it goes on, or take it out with node remove";
     }
     if (strcmp(state, "draining") == 0 && drain->left > 0 && !others_serve(nodes, drain->number)) {
         return "no other node is left that could take its sessions: start one, or take it back "
