@@ -46,14 +46,16 @@ static void on_proposed(void *context, const struct cluster_outcome *outcome)
     }
 }
 
-static void propose(struct node *node, enum map_state state)
+/* Returns whether it could be: an answer comes then. */
+static bool propose(struct node *node, enum map_state state)
 {
     const struct map_command command = {
         .type = MAP_STATE, .number = node->directory.meta.actor.node, .state = state};
     const int rc = cluster_propose(cluster_host_cluster(node->cluster),
                                    cluster_host_now_ms(node->cluster), &command, on_proposed, node);
 
-    node->drain.proposed = rc == 0; /* Else the next tick comes back to it. */
+    node->drain.proposed = rc == 0;
+    return rc == 0;
 }
 
 bool node_drain_begin(struct node *node)
@@ -69,15 +71,15 @@ bool node_drain_begin(struct node *node)
     if (self->state != MAP_DRAINING && directory_put_drained(&node->directory) != 0) {
         return false; /* It would not come back by itself. */
     }
+    if (self->state != MAP_DRAINING && !propose(node, MAP_DRAINING)) {
+        return false;
+    }
     logger_write(node->world.logger, LOG_LEVEL_INFO, "drain-begun",
                  LOG_NUMBER("limit_ms", limit_ms),
                  LOG_NUMBER("slots", node_admin_slots(node_admin_map(node), self->number)));
     node->drain.stops = true;
     node->drain.returns = false;
     node->drain.end_ms = cluster_host_now_ms(node->cluster) + limit_ms;
-    if (self->state != MAP_DRAINING) {
-        propose(node, MAP_DRAINING);
-    }
     return true;
 }
 
@@ -101,10 +103,10 @@ static void come_back(struct node *node, const struct map_member *self)
 {
     switch (self->state) {
     case MAP_DRAINING:
-        propose(node, MAP_ACTIVE);
+        (void)propose(node, MAP_ACTIVE); /* Else the next tick comes back to it. */
         return;
     case MAP_LEFT:
-        propose(node, MAP_JOINING);
+        (void)propose(node, MAP_JOINING);
         return;
     case MAP_DOWN: /* It is heard again first. */
     case MAP_JOINING:

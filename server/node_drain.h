@@ -11,7 +11,7 @@
 #include "node.h"
 
 /* The node is to stop. Returns whether it drains first, and control_end() follows, in `node.drain_on_stop` at most; false: it is
- * off, there is nothing to be given away or nobody to take it. */
+ * off, there is nothing to be given away or nobody to take it, or that cannot be proposed now. */
 bool node_drain_begin(struct node *node);
 
 /* Once a second, while it serves. */
