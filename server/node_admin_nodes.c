@@ -5,6 +5,7 @@
 
 #include "config_table.h"
 #include "node_admin_private.h"
+#include "node_cluster.h"
 
 /* NULL: there is none, and that was answered. */
 static const struct map_member *find(struct node *node, uint64_t token, const char *name)
@@ -167,6 +168,20 @@ static uint32_t mean_weight(const struct map *map, uint32_t number)
     return count == 0 ? 0 : (uint32_t)((sum + count / 2) / count);
 }
 
+/* Is it this node, or has this node a link to it? */
+static bool is_reached(const struct node *node, uint32_t number)
+{
+    struct map_page_link links[MAP_MEMBERS_MAX];
+    const struct map *map = node_admin_map(node);
+    bool reached = number == node->directory.meta.actor.node;
+
+    node_cluster_links(node, links);
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        reached = reached || (map->members[i].number == number && links[i].up);
+    }
+    return reached;
+}
+
 /* Step by step, as the client asks again until it is active and its weight is, or goes, there. One that had left begins with
  * none where it is to take its time. */
 void node_admin_activate(struct node *node, uint64_t token, const char *argument)
@@ -198,9 +213,14 @@ void node_admin_activate(struct node *node, uint64_t token, const char *argument
     case MAP_JOINING:
         node_admin_as_it_is(node, token, member);
         return;
+    case MAP_LEFT:
+        if (!is_reached(node, member->number)) { /* It would be joining until it is started. */
+            refuse_state(node, token, member, "start it first, it cannot be reached");
+            return;
+        }
+        break;
     case MAP_ACTIVE:
     case MAP_DEGRADED:
-    case MAP_LEFT:
         break;
     }
     if (goal == 0) {

@@ -91,6 +91,9 @@ def test_refused():
         check("it is left: nothing is left to be kept" in failing(first, "node", "drain", "n2", "--cancel"), "cancel")
         second.kill()  # It holds nothing: nobody misses it, and it comes back as it was.
         first.run("belayctl", "session", "put", "key", "value")
+        wait_for("it is missed", lambda: row(first, "n2")["link"] == "down")
+        check("it is left: start it first" in failing(first, "node", "activate", "n2"), "activate")
+        check(cluster.states(first)["n2"] == "left", "activate")
         cluster.restart(second)
         wait_for("it is as it was", lambda: cluster.states(second).get("n2") == "left")
         check("value" in second.run("belayctl", "session", "get", "key"), "it passes on")
@@ -232,7 +235,7 @@ def test_drain_on_stop():
         first.run("belayctl", "node", "drain", "n3", "--wait")
         stopped.stop()  # As an operator said: it stays so.
         cluster.restart(stopped)
-        wait_for("it is known", lambda: cluster.states(stopped).get("n3") == "left")
+        wait_for("it is known", lambda: cluster.states(stopped).get("n3") == "left" and row(first, "n3")["link"] == "up")
         first.run("belayctl", "node", "activate", "n3")
         cluster.await_settled()
         first.pause()

@@ -7,6 +7,7 @@
 #include "ctl.h"
 
 enum { ASK_AGAIN_MS = 200, TEXT_BYTES = 64, ARGUMENT_BYTES = 600, WEIGHT_MAX = 1000000 };
+enum { ASKS_MAX = 60 * 1000 / ASK_AGAIN_MS }; /* Nobody takes out one that joins and stopped. */
 
 static uint64_t number_of(const json_t *object, const char *name)
 {
@@ -115,7 +116,7 @@ int node_activate_run(struct ctl *ctl, int argc, char **argv)
         return ctl_usage(ctl, "%s is no weight to serve with; it is a number from 1 to %d", given,
                          WEIGHT_MAX);
     }
-    for (;;) {
+    for (int asks = 0; asks < ASKS_MAX; asks++) {
         rc = ask(ctl, "node-activate", operands.items[0], weight, over_ms, &step);
         if (rc != CTL_OK) {
             return rc;
@@ -128,4 +129,8 @@ int node_activate_run(struct ctl *ctl, int argc, char **argv)
         json_decref(step);
         sleep_ms(ASK_AGAIN_MS);
     }
+    return ctl_failed_for(ctl, operands.items[0], BELAY_UNSUPPORTED,
+                          "it does not become active: does it run, and is it reached? It comes in "
+                          "by itself once it is; node list shows it",
+                          "");
 }
