@@ -173,6 +173,12 @@ def test_weights():
         said = first.run("belayctl", "node", "activate", "n3", "--weight", goal, "--over", "2s")
         check(f"n3 is active, weight 0, on its way to {goal} in " in said, said)
         wait_for("it has its weight", is_there)
+        goal = 300  # As it had, and not as the others.
+        first.run("belayctl", "node", "weight", "n3", goal)
+        for over in ((), ("--over", "2s")):
+            first.run("belayctl", "node", "drain", "n3", "--wait")
+            check(first.ask("node", "activate", "n3", *over)["weight_to"] == goal, over)
+        wait_for("it has its weight", is_there)
         cluster.await_settled()
         for node in cluster:
             check(node.run("belay-bench", "check", "--sessions", 2000, "--prefix", "f:") ==

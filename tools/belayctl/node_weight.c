@@ -97,6 +97,37 @@ static bool is_active(const json_t *step, uint64_t over_ms)
     return serves && number_of(step, "weight_to") > 0 && (over_ms > 0 || !ramps);
 }
 
+/* By name or, where none has that name, by number. */
+static const json_t *find(const json_t *nodes, const char *node)
+{
+    const json_t *row, *found = NULL;
+    char number[TEXT_BYTES];
+    size_t index;
+
+    json_array_foreach(json_object_get(nodes, "nodes"), index, row)
+    {
+        if (strcmp(text_of(row, "name"), node) == 0) {
+            return row;
+        }
+        snprintf(number, sizeof number, "%" PRIu64, number_of(row, "number"));
+        found = strcmp(number, node) == 0 ? row : found;
+    }
+    return found;
+}
+
+/* What it has before the first step, which may take it away; 0: none. */
+static int look_up_weight(struct ctl *ctl, const char *node, uint64_t *weight)
+{
+    json_t *nodes;
+    int rc = ctl_admin(ctl, "nodes", NULL, &nodes);
+
+    if (rc == CTL_OK) {
+        *weight = number_of(find(nodes, node), "weight_to");
+        json_decref(nodes);
+    }
+    return rc;
+}
+
 int node_activate_run(struct ctl *ctl, int argc, char **argv)
 {
     uint64_t over_ms = 0, weight = 0;
@@ -116,12 +147,17 @@ int node_activate_run(struct ctl *ctl, int argc, char **argv)
         return ctl_usage(ctl, "%s is no weight to serve with; it is a number from 1 to %d", given,
                          WEIGHT_MAX);
     }
+    if (given == NULL) {
+        rc = look_up_weight(ctl, operands.items[0], &weight);
+        if (rc != CTL_OK) {
+            return rc;
+        }
+    }
     for (int asks = 0; asks < ASKS_MAX; asks++) {
         rc = ask(ctl, "node-activate", operands.items[0], weight, over_ms, &step);
         if (rc != CTL_OK) {
             return rc;
         }
-        /* As it is to be from here on, whatever it was to be before it had left. */
         weight = weight == 0 ? number_of(step, "weight_to") : weight;
         if (is_active(step, over_ms) && weight == number_of(step, "weight_to")) {
             return show(ctl, step);
