@@ -296,7 +296,7 @@ bool node_admin_others_serve(const struct map *map, uint32_t number)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
         if (map->members[i].number != number && map->members[i].state == MAP_ACTIVE &&
-            map->members[i].weight > 0) {
+            map_weight_to(&map->members[i]) > 0) {
             return true;
         }
     }

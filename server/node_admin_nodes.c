@@ -159,7 +159,7 @@ static uint32_t mean_weight(const struct map *map, uint32_t number)
 
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
-        uint32_t weight = member->ramp_ms != 0 ? member->goal : member->weight;
+        uint32_t weight = map_weight_to(member);
         if (member->number != number && serves(member) && weight > 0) {
             sum += weight;
             count++;
@@ -198,7 +198,7 @@ void node_admin_activate(struct node *node, uint64_t token, const char *argument
     if (member == NULL) {
         return;
     }
-    uint32_t now = member->ramp_ms != 0 ? member->goal : member->weight;
+    uint32_t now = map_weight_to(member);
     uint32_t goal = weight != 0 ? weight
                     : now != 0  ? now
                                 : mean_weight(node_admin_map(node), member->number);

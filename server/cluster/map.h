@@ -147,6 +147,12 @@ bool map_text_good(const struct map_text *text);
 bool map_place_good(const struct map_place *place);
 bool map_policy_good(const struct policy *policy);
 
+/* Where its weight goes, or is. */
+static inline uint32_t map_weight_to(const struct map_member *member)
+{
+    return member->ramp_ms != 0 ? member->goal : member->weight;
+}
+
 static inline struct bytes map_text_bytes(const struct map_text *text)
 {
     return bytes_of(text->bytes, text->size);

@@ -1,5 +1,7 @@
 #include "ramp.h"
 
+#include <assert.h>
+
 enum { PIECES = 64 };
 
 static enum map_state lasting_state(const struct map_member *member)
@@ -132,12 +134,21 @@ static uint32_t weight_at(const struct map_member *member, const struct weights 
     return (uint32_t)(weight_of(weights, share) + 0.5);
 }
 
+bool ramp_waits(const struct map *map, const struct map_member *member)
+{
+    struct weights weights;
+
+    weigh(map, member, &weights);
+    return weights.all == 0 && member->goal == 0;
+}
+
 bool ramp_step(const struct map *map, const struct map_member *member, uint32_t gone_ms,
                struct map_command *step)
 {
     struct weights weights;
 
     weigh(map, member, &weights);
+    assert(weights.all > 0 || member->goal > 0);
     /* Alone it has all with any weight. */
     bool ends = gone_ms >= member->ramp_ms || weights.all == 0;
 

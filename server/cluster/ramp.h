@@ -18,8 +18,12 @@
 
 enum { RAMP_STEP_MS = 1000 };
 
+/* It goes to 0 and nobody else has any weight who could take what it has: it stays as it is until somebody does, and that time
+ * does not count. `member` is one of the map with a ramp. */
+bool ramp_waits(const struct map *map, const struct map_member *member);
+
 /* What is to be proposed when so much time has gone since the map last said how much is left. `member` is one of the map with
- * a ramp. Returns false: nothing yet. */
+ * a ramp that does not wait. Returns false: nothing yet. */
 bool ramp_step(const struct map *map, const struct map_member *member, uint32_t gone_ms,
                struct map_command *step);
 

@@ -4,9 +4,10 @@
 #include "cluster_private.h"
 #include "ramp.h"
 
-static bool moves(const struct map_member *member)
+static bool moves(const struct map *map, const struct map_member *member)
 {
-    return member->ramp_ms != 0 && (member->state == MAP_ACTIVE || member->state == MAP_DEGRADED);
+    return member->ramp_ms != 0 && (member->state == MAP_ACTIVE || member->state == MAP_DEGRADED) &&
+           !ramp_waits(map, member);
 }
 
 /* What is known of a ramp as the map has it now. */
@@ -52,7 +53,7 @@ void cluster_ramp_tick(struct cluster *cluster)
 
     for (uint32_t i = 0; i < cluster->map->member_count && cluster_leads(cluster); i++) {
         const struct map_member *member = &cluster->map->members[i];
-        if (moves(member)) {
+        if (moves(cluster->map, member)) {
             now[count] = known(cluster, member);
             look(cluster, member, &now[count++]);
         }

@@ -109,12 +109,6 @@ static const char *link_text(const struct map_page *page, uint32_t member)
                                                            : "down";
 }
 
-/* Where its weight goes, or is. */
-static uint32_t weight_to(const struct map_member *member)
-{
-    return member->ramp_ms != 0 ? member->goal : member->weight;
-}
-
 static json_t *node_object(const struct map_page *page, uint32_t index,
                            const struct map_page_slots *slots)
 {
@@ -130,7 +124,7 @@ static json_t *node_object(const struct map_page *page, uint32_t index,
         place_text(place, MAP_PORT_HTTP), "start", (int)place->start, "shards", (int)place->shards);
     json_t *more = json_pack(
         "{s:i, s:i, s:o, s:i, s:i, s:i, s:s, s:b, s:I, s:I, s:I}", "weight_to",
-        (int)weight_to(member), "ramp_ms", (int)member->ramp_ms, "degraded_by",
+        (int)map_weight_to(member), "ramp_ms", (int)member->ramp_ms, "degraded_by",
         map_reasons(member->condition), "slots_primary", (int)slots->primary, "slots_copy",
         (int)slots->copy, "slots_coming", (int)slots->coming, "link", link_text(page, index),
         "votes", (int)link->votes, "records_behind", (json_int_t)link->records_behind,
@@ -283,7 +277,7 @@ char *map_page_step(const struct map *map, uint32_t number, const struct map_tex
                           (int)number, "name", text(name), "state",
                           member != NULL ? map_page_state(member->state) : "", "slots", (int)slots,
                           "weight", member != NULL ? (int)member->weight : 0, "weight_to",
-                          member != NULL ? (int)weight_to(member) : 0, "ramp_ms",
+                          member != NULL ? (int)map_weight_to(member) : 0, "ramp_ms",
                           member != NULL ? (int)member->ramp_ms : 0, "removed", member == NULL,
                           "lost", (int)lost, "epoch", (json_int_t)map->epoch),
                 0);

@@ -187,8 +187,9 @@ def test_weights():
                       ("weight", "n3", 5, "--over", "25h")):
             failing(first, "node", *map(str, words), expect=2)
         check("there is no such node" in failing(first, "node", "weight", "n9", "5"), "unknown")
-        for name in ("n2", "n3"):
-            first.run("belayctl", "node", "weight", name, 0)
+        first.run("belayctl", "node", "weight", "n2", 0)
+        first.run("belayctl", "node", "weight", "n3", 0, "--over", "1h")
+        check("no other node could take" in failing(first, "node", "drain", "n1"), "the last one but for one that goes to 0")
         check("no other node could take" in failing(first, "node", "weight", "n1", "0"), "the last one")
 
 

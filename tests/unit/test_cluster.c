@@ -496,6 +496,29 @@ static void test_ramp(void **state)
     kit_check_equal();
 }
 
+/* To 0 only while somebody else is there to take what it has, and by and by then, too. */
+static void test_ramp_of_last(void **state)
+{
+    (void)state;
+    kit_form(3);
+    level_all();
+    const struct map_command begin = {.type = MAP_RAMP, .number = 1, .goal = 0, .ramp_ms = 8000};
+    struct map_command other = {.type = MAP_WEIGHT, .number = 2};
+    assert_int_equal(kit_decide(2, &other), 0);
+    other.number = 3;
+    assert_int_equal(kit_decide(2, &begin), 0);
+    assert_int_equal(kit_decide(2, &other), 0);
+    uint32_t weight = kit_member(2, 1)->weight;
+    assert_true(weight > 0);
+    kit_run(20000);
+    assert_int_equal(kit_member(2, 1)->weight, weight);
+    other.weight = 800;
+    assert_int_equal(kit_decide(2, &other), 0);
+    uint64_t begin_ms = kit.now_ms;
+    KIT_UNTIL(kit_member(2, 1)->weight == 0);
+    assert_in_range(kit.now_ms - begin_ms, 5000, 10000);
+}
+
 /* ---- Conditions ---- */
 
 static void test_condition(void **state)
@@ -667,6 +690,7 @@ int main(void)
         CASE(test_drained),
         CASE(test_dies_drained),
         CASE(test_ramp),
+        CASE(test_ramp_of_last),
         CASE(test_condition),
         CASE(test_pulled),
         CASE(test_settle),

@@ -137,11 +137,28 @@ static void test_small(void **state)
     assert_int_equal(step.ramp_ms, 0);
 }
 
+/* Of the last that has any weight it does not go to 0: nobody would be there to take what it has. */
+static void test_last(void **state)
+{
+    const struct map_command begin = {.type = MAP_RAMP, .number = 1, .goal = 0, .ramp_ms = OVER_MS};
+
+    (void)state;
+    make(2, 1, 2);
+    apply(&begin);
+    const struct map_member *member = map_member(&map, 1);
+    assert_false(ramp_waits(&map, member));
+    set_weight(2, 0);
+    assert_true(ramp_waits(&map, member));
+    set_weight(2, 1);
+    assert_false(ramp_waits(&map, member));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_even),
         cmocka_unit_test(test_small),
+        cmocka_unit_test(test_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

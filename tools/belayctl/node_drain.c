@@ -157,7 +157,7 @@ static bool others_serve(const json_t *nodes, uint64_t number)
     {
         bool serves = strcmp(text_of(row, "state"), "active") == 0 ||
                       strcmp(text_of(row, "state"), "degraded") == 0;
-        if (number_of(row, "number") != number && serves && number_of(row, "weight") > 0) {
+        if (number_of(row, "number") != number && serves && number_of(row, "weight_to") > 0) {
             return true;
         }
     }
