@@ -136,6 +136,49 @@ def test_cancel():
         check(owns(drained, "n2") > 6000, "it has no slots again")
 
 
+def test_undecided():
+    """Without a leader nothing moves, and who waits is told why."""
+    with Cluster(3, settings=["cluster.down_after=60s"]) as cluster, tempfile.TemporaryFile(mode="w+") as said:
+        cluster.start()
+        first, target, drained = cluster
+        target.pause()
+        first.run("belayctl", "node", "drain", "n3")
+        waits = subprocess.Popen([program("belayctl"), "node", "drain", "n3", "--wait"], stdin=subprocess.DEVNULL,
+                                 env={**os.environ, "BELAY_SERVER": first.native}, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            wait_for("it waits", lambda: os.fstat(said.fileno()).st_size > 0)
+            drained.pause()
+
+            def is_told():
+                said.seek(0)
+                return "nobody leads the cluster" in said.read()
+
+            wait_for("it is told", is_told)
+            target.resume()
+            drained.resume()
+            check(waits.wait(60 * SLOWNESS) == 0, "it goes on")
+        finally:
+            waits.kill()
+            waits.wait()
+
+
+def test_dies():
+    """One that no longer answers is no node that has left, though others have all that it had: only once it is back and knows
+    that."""
+    with Cluster(3, settings=["cluster.down_after=4s"]) as cluster:
+        cluster.start()
+        first, drained = cluster[0], cluster[2]
+        first.run("belay-bench", "fill", "--sessions", 500, "--prefix", "f:")
+        drained.pause()
+        said = failing(first, "node", "drain", "n3", "--wait")
+        check("it went down: others have its slots, but it may not know" in said, said)
+        check(cluster.states(first)["n3"] == "down" and owns(first, "n3") == 0, first.ask("node", "list"))
+        drained.resume()
+        wait_for("it has left", lambda: cluster.states(first).get("n3") == "left")
+        check(drained.run("belay-bench", "check", "--sessions", 500, "--prefix", "f:") ==
+              "present=500 lost=0 wrong=0\n", "sessions")
+
+
 def test_weights():
     """A node is kept ready without any slots, and brought in by and by; its weight goes on to change, and it has left and comes
     back."""

@@ -6,7 +6,7 @@
 
 #include "ctl.h"
 
-enum { LOOK_MS = 200, LINE_MS = 1000, TEXT_BYTES = 64, LINE_BYTES = 256 };
+enum { LOOK_MS = 200, LINE_MS = 1000, STILL_MS = 10 * 1000, TEXT_BYTES = 64, LINE_BYTES = 256 };
 
 struct drain {
     struct ctl *ctl;
@@ -16,7 +16,9 @@ struct drain {
     uint64_t left;     /* Of these. */
     uint64_t sessions; /* That it had then, with their bytes; 0: not known. */
     uint64_t bytes;
+    bool undecided; /* Nobody leads. */
     uint64_t begun_ms, line_ms, line_left;
+    bool line_undecided;
     struct progress progress;
     char more[2 * LINE_BYTES]; /* For the bar. */
 };
@@ -105,6 +107,9 @@ static const char *show_sessions(const struct drain *drain, uint64_t slots, char
     return text;
 }
 
+static const char undecided[] =
+    "; nobody leads the cluster: nothing is decided until a majority is back";
+
 static void print_line(struct drain *drain, uint64_t now)
 {
     char left[TEXT_BYTES], total[TEXT_BYTES], rate[TEXT_BYTES], time[TEXT_BYTES];
@@ -122,9 +127,18 @@ static void print_line(struct drain *drain, uint64_t now)
                 show_count(moved * 1000 / took_ms, rate, sizeof rate),
                 show_duration(part_of(took_ms, drain->left, moved), time, sizeof time));
     }
-    fputc('\n', stderr);
+    fprintf(stderr, "%s\n", drain->undecided ? undecided : "");
     drain->line_ms = now;
     drain->line_left = drain->left;
+    drain->line_undecided = drain->undecided;
+}
+
+/* Now and then also where nothing changes: it is still waited for. */
+static bool is_line_due(const struct drain *drain, uint64_t now)
+{
+    bool changed = drain->left != drain->line_left || drain->undecided != drain->line_undecided;
+
+    return now >= drain->line_ms + (changed ? LINE_MS : STILL_MS);
 }
 
 static void show_progress(struct drain *drain)
@@ -133,16 +147,17 @@ static void show_progress(struct drain *drain)
     char sessions[LINE_BYTES], rate[TEXT_BYTES];
 
     if (!progress_wanted()) {
-        if (now >= drain->line_ms + LINE_MS && drain->left != drain->line_left) {
+        if (is_line_due(drain, now)) {
             print_line(drain, now);
         }
         return;
     }
     const uint64_t moved = drain->total - drain->left, took_ms = now - drain->begun_ms;
     show_sessions(drain, drain->left, sessions, sizeof sessions);
-    snprintf(drain->more, sizeof drain->more, "%s slots/s%s%s%s",
+    snprintf(drain->more, sizeof drain->more, "%s slots/s%s%s%s%s",
              show_count(took_ms > 0 ? moved * 1000 / took_ms : 0, rate, sizeof rate),
-             sessions[0] != '\0' ? ", " : "", sessions, sessions[0] != '\0' ? " left" : "");
+             sessions[0] != '\0' ? ", " : "", sessions, sessions[0] != '\0' ? " left" : "",
+             drain->undecided ? undecided : "");
     progress_update(&drain->progress, moved);
 }
 
@@ -173,9 +188,9 @@ static const char *obstacle(const struct drain *drain, const json_t *nodes, cons
         return drain->left > 0
                    ? "it went down, and nobody else has some of its slots: start it again, then it "
                      "goes on"
-                   : "it went down before it had given all away; others serve what they have: "
-                     "start "
-                     "it again, then it goes on, or take it out with node remove";
+                   : "it went down: others have its slots, but it may not know: start it again, "
+                     "then it "
+                     "goes on, or take it out with node remove";
     }
     if (strcmp(state, "draining") == 0 && drain->left > 0 && !others_serve(nodes, drain->number)) {
         return "no other node is left that could take its sessions: start one, or take it back "
@@ -200,6 +215,7 @@ static int look(struct drain *drain, json_t *step)
         return rc;
     }
     const json_t *row = row_of(nodes, drain->number);
+    drain->undecided = number_of(nodes, "leader") == 0;
     json_object_set(step, "epoch", json_object_get(nodes, "epoch"));
     drain->left = row == NULL ? 0 : number_of(row, "slots_primary") + number_of(row, "slots_copy");
     drain->total = drain->left > drain->total ? drain->left : drain->total;
