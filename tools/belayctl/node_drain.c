@@ -189,13 +189,11 @@ static const char *obstacle(const struct drain *drain, const json_t *nodes, cons
                    ? "it went down, and nobody else has some of its slots: start it again, then it "
                      "goes on"
                    : "it went down: others have its slots, but it may not know: start it again, "
-                     "then it "
-                     "goes on, or take it out with node remove";
+                     "then it goes on, or take it out with node remove";
     }
     if (strcmp(state, "draining") == 0 && drain->left > 0 && !others_serve(nodes, drain->number)) {
         return "no other node is left that could take its sessions: start one, or take it back "
-               "with "
-               "--cancel";
+               "with --cancel";
     }
     if (strcmp(state, "active") == 0 || strcmp(state, "degraded") == 0 ||
         strcmp(state, "joining") == 0) {
