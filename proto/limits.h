@@ -22,6 +22,7 @@ enum {
     SCAN_COUNT_MAX = 10000,         /* A scan asked for more returns this many. */
     TTL_MS_MAX_DAYS = 3650,         /* Ten years. STATUS_INVALID. */
     TOKEN_BYTES_MAX = 1024,         /* A version token. */
+    NODE_WEIGHT_MAX = 1000000,      /* STATUS_INVALID. */
     CLUSTER_ID_BYTES = 16,
     CLUSTER_SECRET_BYTES = 32,
 };

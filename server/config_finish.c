@@ -52,11 +52,11 @@ static int find_weight(struct config *config, struct finding *finding)
     if (text[0] == '\0') {
         by_memory = by_memory > 0 ? by_memory : 1;
         config->weight =
-            by_memory < CONFIG_WEIGHT_MAX ? (uint32_t)by_memory : (uint32_t)CONFIG_WEIGHT_MAX;
+            by_memory < NODE_WEIGHT_MAX ? (uint32_t)by_memory : (uint32_t)NODE_WEIGHT_MAX;
         snprintf(config->node_weight, sizeof config->node_weight, "%u", config->weight);
-    } else if (!address_number(text, text + strlen(text), CONFIG_WEIGHT_MAX, &config->weight)) {
+    } else if (!address_number(text, text + strlen(text), NODE_WEIGHT_MAX, &config->weight)) {
         return found(finding, config->lines[CONFIG_KEY_node_weight],
-                     "node.weight = %s: a number from 0 to %d", text, CONFIG_WEIGHT_MAX);
+                     "node.weight = %s: a number from 0 to %d", text, NODE_WEIGHT_MAX);
     }
     return 0;
 }

@@ -16,7 +16,7 @@
 #define CONFIG_GIB        (1024 * CONFIG_MIB)
 #define CONFIG_TIB        (1024 * CONFIG_GIB)
 
-enum { CONFIG_TEXT_MAX = 1000, CONFIG_WEIGHT_MAX = 1000000 };
+enum { CONFIG_TEXT_MAX = 1000 };
 
 #define CONFIG_NODE_KEYS(X)                                                                        \
     X(node, name, TEXT, "", 0, 255,                                                                \

@@ -14,8 +14,6 @@
 #include "restart_page.h"
 #include "slot.h"
 
-enum { NUMBER_DIGITS_MAX = 9 };
-
 void node_admin_refuse(struct node *node, uint64_t token, enum status status, const char *text)
 {
     plane_admin_reply(node->plane, token, status, text, bytes_of(NULL, 0));
@@ -29,6 +27,51 @@ void node_admin_answer(struct node *node, uint64_t token, char *json)
         node_answer(node, token, STATUS_OK, json);
     }
     free(json);
+}
+
+/* ---- Members ---- */
+
+static const struct map_member *member_of(const struct map *map, const char *text)
+{
+    const struct map_member *member = map_member_named(map, bytes_of_string(text));
+    uint32_t number;
+
+    if (member != NULL || !address_number(text, text + strlen(text), 999999999, &number)) {
+        return member;
+    }
+    return map_member(map, number);
+}
+
+const struct map_member *node_admin_find(struct node *node, uint64_t token, const char *name)
+{
+    const struct map_member *member = member_of(node_admin_map(node), name);
+
+    if (member == NULL) {
+        node_admin_refuse(node, token, STATUS_NOT_FOUND,
+                          "there is no such node; node list shows all");
+    }
+    return member;
+}
+
+uint32_t node_admin_slots(const struct map *map, uint32_t number)
+{
+    struct map_page_slots slots[MAP_MEMBERS_MAX];
+    const struct map_member *member = map_member(map, number);
+
+    map_page_count(map, slots);
+    return member == NULL ? 0
+                          : slots[member - map->members].primary + slots[member - map->members].copy;
+}
+
+bool node_admin_others_serve(const struct map *map, uint32_t number)
+{
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].number != number && map->members[i].state == MAP_ACTIVE &&
+            map_weight_to(&map->members[i]) > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- Documents ---- */
@@ -77,7 +120,7 @@ static void on_restart_check(struct node *node, uint64_t token, const char *argu
 {
     struct map_page_link links[MAP_MEMBERS_MAX];
     const struct map *map = node_admin_map(node);
-    const struct map_member *member = argument[0] != '\0' ? node_admin_member(map, argument) : NULL;
+    const struct map_member *member = NULL;
     const struct map_page page = {
         .map = map,
         .self = node->directory.meta.actor.node,
@@ -85,10 +128,11 @@ static void on_restart_check(struct node *node, uint64_t token, const char *argu
         .links = links,
     };
 
-    if (argument[0] != '\0' && member == NULL) {
-        node_admin_refuse(node, token, STATUS_NOT_FOUND,
-                          "there is no such node; node list shows all");
-        return;
+    if (argument[0] != '\0') {
+        member = node_admin_find(node, token, argument);
+        if (member == NULL) {
+            return;
+        }
     }
     node_cluster_links(node, links);
     node_admin_answer(
@@ -148,30 +192,12 @@ static bool was_overtaken(const struct admin_change *change, int rc)
     return change->number != 0 && (rc == -EPERM || rc == -EBUSY);
 }
 
-uint32_t node_admin_slots(const struct map *map, uint32_t number)
-{
-    struct map_page_slots slots[MAP_MEMBERS_MAX];
-
-    map_page_count(map, slots);
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == number) {
-            return slots[i].primary + slots[i].copy;
-        }
-    }
-    return 0;
-}
-
 static void answer_step(struct node *node, uint64_t token, const struct map *map, uint32_t number,
                         const struct map_text *name)
 {
-    const struct map_member *member = NULL;
-
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        member = map->members[i].number == number ? &map->members[i] : member;
-    }
     node_admin_answer(node, token,
-                      map_page_step(map, number, name, member,
-                                    member != NULL ? node_admin_slots(map, number) : 0));
+                      map_page_step(map, number, name, map_member(map, number),
+                                    node_admin_slots(map, number)));
 }
 
 void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_member *member)
@@ -261,177 +287,6 @@ static void on_policy_rm(struct node *node, uint64_t token, const char *argument
     config_policy_make(node->world.config, &standard, &command->policy);
     node_admin_propose(node, token, command, NULL);
     free(command);
-}
-
-/* ---- A node leaves ---- */
-
-const struct map_member *node_admin_member(const struct map *map, const char *text)
-{
-    const struct map_member *member = map_member_named(map, bytes_of_string(text));
-    uint32_t number;
-
-    if (member != NULL || !address_number(text, text + strlen(text), 999999999, &number)) {
-        return member;
-    }
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == number) {
-            return &map->members[i];
-        }
-    }
-    return NULL;
-}
-
-/* Slots that nobody else owns. */
-static uint32_t slots_alone(const struct map *map, uint32_t number)
-{
-    uint32_t count = 0;
-
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        count += map->owners[slot].nodes[0] == number && map->owners[slot].nodes[1] == 0;
-    }
-    return count;
-}
-
-bool node_admin_others_serve(const struct map *map, uint32_t number)
-{
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number != number && map->members[i].state == MAP_ACTIVE &&
-            map_weight_to(&map->members[i]) > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* How many sessions so many slots have, as those here go: who is down cannot be asked. */
-static uint64_t sessions_of(const struct node *node, uint32_t slots)
-{
-    struct plane_shard_stats *stats = malloc(sizeof *stats);
-    uint64_t live = 0, owned = 0;
-
-    for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {
-        if (plane_stats(node->plane, i, stats) == 0) {
-            live += stats->shard.live;
-            owned += stats->copies.slots_owned;
-        }
-    }
-    free(stats);
-    return owned == 0 ? 0 : (live * slots + owned / 2) / owned;
-}
-
-static void remove_step(struct node *node, uint64_t token, const char *name, bool force)
-{
-    const struct map *map = node_admin_map(node);
-    const struct map_member *member = node_admin_member(map, name);
-    struct map_command command = {.type = MAP_REMOVE};
-    char text[TEXT_BYTES];
-
-    if (member == NULL) {
-        node_admin_refuse(node, token, STATUS_NOT_FOUND,
-                          "there is no such node; node list shows all");
-        return;
-    }
-    command.number = member->number;
-    uint32_t alone = slots_alone(map, member->number);
-    bool serves = member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
-    bool gives = member->state == MAP_DRAINING && node_admin_slots(map, member->number) > 0;
-    if ((serves || gives) && !node_admin_others_serve(map, member->number)) {
-        node_admin_refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
-        return;
-    }
-    if (member->number == node->directory.meta.actor.node) {
-        node_admin_refuse(
-            node, token, STATUS_INVALID,
-            "this node would be gone before it could say that it is: ask another one (-s)");
-        return;
-    }
-    if (member->state == MAP_DOWN && alone > 0 && !force) {
-        snprintf(text, sizeof text,
-                 "nobody else has %u of its slots, with about %" PRIu64
-                 " sessions if they are as full as this node's: bring it back, or give these up "
-                 "with --force%s",
-                 alone, sessions_of(node, alone),
-                 node->archive == NULL ? ""
-                                       : "; what the archive has of them is restored then, what "
-                                         "was not there yet is lost");
-        node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
-        return;
-    }
-    if (node->archive != NULL && alone > 0) {
-        command.type = MAP_LOSE;
-    }
-    if (serves || member->state == MAP_DRAINING) {
-        command.type = MAP_STATE;
-        command.state = serves ? MAP_DRAINING : MAP_LEFT;
-    }
-    const struct cluster *cluster = cluster_host_cluster(node->cluster);
-    if (command.state == MAP_LEFT &&
-        (node_admin_slots(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
-        node_admin_as_it_is(node, token,
-                            member); /* They are still moving, or it still has a vote. */
-        return;
-    }
-    node_admin_propose(node, token, &command, member);
-}
-
-static void on_remove(struct node *node, uint64_t token, const char *argument)
-{
-    remove_step(node, token, argument, false);
-}
-
-static void on_remove_force(struct node *node, uint64_t token, const char *argument)
-{
-    remove_step(node, token, argument, true);
-}
-
-/* ---- A node is degraded ---- */
-
-static const struct map_member *degradable(struct node *node, uint64_t token, const char *name)
-{
-    const struct map_member *member = node_admin_member(node_admin_map(node), name);
-    char text[TEXT_BYTES];
-
-    if (member == NULL) {
-        node_admin_refuse(node, token, STATUS_NOT_FOUND,
-                          "there is no such node; node list shows all");
-    } else if (member->state != MAP_ACTIVE && member->state != MAP_DEGRADED) {
-        snprintf(text, sizeof text, "it is %s: only a node that is active, or degraded, can be",
-                 map_page_state(member->state));
-        node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
-        member = NULL;
-    }
-    return member;
-}
-
-static void on_degrade(struct node *node, uint64_t token, const char *argument)
-{
-    const struct map_member *member = degradable(node, token, argument);
-
-    if (member != NULL) {
-        const struct map_command command = {
-            .type = MAP_STATE, .number = member->number, .state = MAP_DEGRADED};
-        node_admin_propose(node, token, &command, member);
-    }
-}
-
-static void on_undegrade(struct node *node, uint64_t token, const char *argument)
-{
-    const struct map_member *member = degradable(node, token, argument);
-
-    if (member == NULL) {
-        return;
-    }
-    if ((member->condition & CONDITION_OWN) != 0) {
-        node_admin_refuse(
-            node, token, STATUS_UNSUPPORTED,
-            (member->condition & CONDITION_LOG_FAILED) != 0
-                ? "it cannot write its log, see its messages; repair that and restart it"
-                : "its disk is full; with room again it is active by itself, or can be undegraded");
-        return;
-    }
-    const struct map_command command = {
-        .type = MAP_STATE, .number = member->number, .state = MAP_ACTIVE};
-    node_admin_propose(node, token, &command, member);
 }
 
 /* ---- Who may come in ---- */
@@ -530,14 +385,14 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         {"policies", on_policies},
         {"policy-set", on_policy_set},
         {"policy-rm", on_policy_rm},
-        {"node-remove", on_remove},
-        {"node-remove-force", on_remove_force},
+        {"node-remove", node_admin_remove},
+        {"node-remove-force", node_admin_remove_force},
         {"node-drain", node_admin_drain},
         {"node-drain-cancel", node_admin_drain_cancel},
         {"node-weight", node_admin_weight},
         {"node-activate", node_admin_activate},
-        {"node-degrade", on_degrade},
-        {"node-undegrade", on_undegrade},
+        {"node-degrade", node_admin_degrade},
+        {"node-undegrade", node_admin_undegrade},
         {"join-token", on_join_token},
     };
 

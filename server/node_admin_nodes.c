@@ -1,23 +1,12 @@
 /* How much a node takes: it is drained, and that is taken back; it has another weight, at once or by and by; one that has none,
- * or has left, is brought in. */
+ * or has left, is brought in; one is taken out, or degraded. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "config_table.h"
 #include "node_admin_private.h"
 #include "node_cluster.h"
-
-/* NULL: there is none, and that was answered. */
-static const struct map_member *find(struct node *node, uint64_t token, const char *name)
-{
-    const struct map_member *member = node_admin_member(node_admin_map(node), name);
-
-    if (member == NULL) {
-        node_admin_refuse(node, token, STATUS_NOT_FOUND,
-                          "there is no such node; node list shows all");
-    }
-    return member;
-}
 
 static void become(struct node *node, uint64_t token, const struct map_member *member,
                    enum map_state state)
@@ -41,7 +30,7 @@ static void refuse_state(struct node *node, uint64_t token, const struct map_mem
 
 void node_admin_drain(struct node *node, uint64_t token, const char *argument)
 {
-    const struct map_member *member = find(node, token, argument);
+    const struct map_member *member = node_admin_find(node, token, argument);
 
     if (member == NULL) {
         return;
@@ -73,7 +62,7 @@ void node_admin_drain(struct node *node, uint64_t token, const char *argument)
 
 void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argument)
 {
-    const struct map_member *member = find(node, token, argument);
+    const struct map_member *member = node_admin_find(node, token, argument);
 
     if (member == NULL) {
         return;
@@ -98,19 +87,20 @@ void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argu
 
 /* ---- Weights ---- */
 
-/* "OVER_MS WEIGHT NODE", where NODE may be any text. Returns false: it is none. */
-static bool read_weight(const char *argument, uint32_t *over_ms, uint32_t *weight,
-                        const char **name)
+/* "OVER_MS WEIGHT NODE", where NODE may be any text. NULL: it is none, or there is no such node, and that was answered. */
+static const struct map_member *read_weight(struct node *node, uint64_t token, const char *argument,
+                                            uint32_t *over_ms, uint32_t *weight)
 {
     const char *second = strchr(argument, ' ');
     const char *third = second == NULL ? NULL : strchr(second + 1, ' ');
 
     if (third == NULL || !address_number(argument, second, MAP_RAMP_MS_MAX, over_ms) ||
-        !address_number(second + 1, third, CONFIG_WEIGHT_MAX, weight)) {
-        return false;
+        !address_number(second + 1, third, NODE_WEIGHT_MAX, weight)) {
+        node_admin_refuse(node, token, STATUS_INVALID,
+                          "weights are numbers from 0 to 1000000, and a ramp takes a day at most");
+        return NULL;
     }
-    *name = third + 1;
-    return true;
+    return node_admin_find(node, token, third + 1);
 }
 
 static void change_weight(struct node *node, uint64_t token, const struct map_member *member,
@@ -125,26 +115,15 @@ static void change_weight(struct node *node, uint64_t token, const struct map_me
     node_admin_propose(node, token, &command, member);
 }
 
-static bool serves(const struct map_member *member)
-{
-    return member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
-}
-
 void node_admin_weight(struct node *node, uint64_t token, const char *argument)
 {
     uint32_t over_ms, weight;
-    const char *name;
+    const struct map_member *member = read_weight(node, token, argument, &over_ms, &weight);
 
-    if (!read_weight(argument, &over_ms, &weight, &name)) {
-        node_admin_refuse(node, token, STATUS_INVALID,
-                          "weights are numbers from 0 to 1000000, and a ramp takes a day at most");
-        return;
-    }
-    const struct map_member *member = find(node, token, name);
     if (member == NULL) {
         return;
     }
-    if (weight == 0 && serves(member) &&
+    if (weight == 0 && map_state_serves(member->state) &&
         !node_admin_others_serve(node_admin_map(node), member->number)) {
         node_admin_refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
         return;
@@ -160,7 +139,7 @@ static uint32_t mean_weight(const struct map *map, uint32_t number)
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
         uint32_t weight = map_weight_to(member);
-        if (member->number != number && serves(member) && weight > 0) {
+        if (member->number != number && map_state_serves(member->state) && weight > 0) {
             sum += weight;
             count++;
         }
@@ -173,13 +152,11 @@ static bool is_reached(const struct node *node, uint32_t number)
 {
     struct map_page_link links[MAP_MEMBERS_MAX];
     const struct map *map = node_admin_map(node);
-    bool reached = number == node->directory.meta.actor.node;
+    const struct map_member *member = map_member(map, number);
 
     node_cluster_links(node, links);
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        reached = reached || (map->members[i].number == number && links[i].up);
-    }
-    return reached;
+    return number == node->directory.meta.actor.node ||
+           (member != NULL && links[member - map->members].up);
 }
 
 /* Step by step, as the client asks again until it is active and its weight is, or goes, there. One that had left begins with
@@ -187,14 +164,8 @@ static bool is_reached(const struct node *node, uint32_t number)
 void node_admin_activate(struct node *node, uint64_t token, const char *argument)
 {
     uint32_t over_ms, weight;
-    const char *name;
+    const struct map_member *member = read_weight(node, token, argument, &over_ms, &weight);
 
-    if (!read_weight(argument, &over_ms, &weight, &name)) {
-        node_admin_refuse(node, token, STATUS_INVALID,
-                          "weights are numbers from 0 to 1000000, and a ramp takes a day at most");
-        return;
-    }
-    const struct map_member *member = find(node, token, name);
     if (member == NULL) {
         return;
     }
@@ -235,4 +206,136 @@ void node_admin_activate(struct node *node, uint64_t token, const char *argument
     } else {
         node_admin_as_it_is(node, token, member);
     }
+}
+
+/* ---- A node leaves ---- */
+
+/* Slots that nobody else owns. */
+static uint32_t slots_alone(const struct map *map, uint32_t number)
+{
+    uint32_t count = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        count += map->owners[slot].nodes[0] == number && map->owners[slot].nodes[1] == 0;
+    }
+    return count;
+}
+
+/* How many sessions so many slots have, as those here go: who is down cannot be asked. */
+static uint64_t sessions_of(const struct node *node, uint32_t slots)
+{
+    struct plane_shard_stats *stats = malloc(sizeof *stats);
+    uint64_t live = 0, owned = 0;
+
+    for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {
+        if (plane_stats(node->plane, i, stats) == 0) {
+            live += stats->shard.live;
+            owned += stats->copies.slots_owned;
+        }
+    }
+    free(stats);
+    return owned == 0 ? 0 : (live * slots + owned / 2) / owned;
+}
+
+static void remove_step(struct node *node, uint64_t token, const char *name, bool force)
+{
+    const struct map *map = node_admin_map(node);
+    const struct map_member *member = node_admin_find(node, token, name);
+    struct map_command command = {.type = MAP_REMOVE};
+    char text[TEXT_BYTES];
+
+    if (member == NULL) {
+        return;
+    }
+    command.number = member->number;
+    uint32_t alone = slots_alone(map, member->number);
+    bool serves = map_state_serves(member->state);
+    bool gives = member->state == MAP_DRAINING && node_admin_slots(map, member->number) > 0;
+    if ((serves || gives) && !node_admin_others_serve(map, member->number)) {
+        node_admin_refuse(node, token, STATUS_UNSUPPORTED, "no other node could take its sessions");
+        return;
+    }
+    if (member->number == node->directory.meta.actor.node) {
+        node_admin_refuse(
+            node, token, STATUS_INVALID,
+            "this node would be gone before it could say that it is: ask another one (-s)");
+        return;
+    }
+    if (member->state == MAP_DOWN && alone > 0 && !force) {
+        snprintf(text, sizeof text,
+                 "nobody else has %u of its slots, with about %" PRIu64
+                 " sessions if they are as full as this node's: bring it back, or give these up "
+                 "with --force%s",
+                 alone, sessions_of(node, alone),
+                 node->archive == NULL ? ""
+                                       : "; what the archive has of them is restored then, what "
+                                         "was not there yet is lost");
+        node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
+        return;
+    }
+    if (node->archive != NULL && alone > 0) {
+        command.type = MAP_LOSE;
+    }
+    if (serves || member->state == MAP_DRAINING) {
+        command.type = MAP_STATE;
+        command.state = serves ? MAP_DRAINING : MAP_LEFT;
+    }
+    const struct cluster *cluster = cluster_host_cluster(node->cluster);
+    if (command.state == MAP_LEFT &&
+        (node_admin_slots(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
+        node_admin_as_it_is(node, token,
+                            member); /* They are still moving, or it still has a vote. */
+        return;
+    }
+    node_admin_propose(node, token, &command, member);
+}
+
+void node_admin_remove(struct node *node, uint64_t token, const char *argument)
+{
+    remove_step(node, token, argument, false);
+}
+
+void node_admin_remove_force(struct node *node, uint64_t token, const char *argument)
+{
+    remove_step(node, token, argument, true);
+}
+
+/* ---- A node is degraded ---- */
+
+static const struct map_member *degradable(struct node *node, uint64_t token, const char *name)
+{
+    const struct map_member *member = node_admin_find(node, token, name);
+
+    if (member != NULL && !map_state_serves(member->state)) {
+        refuse_state(node, token, member, "only a node that is active, or degraded, can be");
+        member = NULL;
+    }
+    return member;
+}
+
+void node_admin_degrade(struct node *node, uint64_t token, const char *argument)
+{
+    const struct map_member *member = degradable(node, token, argument);
+
+    if (member != NULL) {
+        become(node, token, member, MAP_DEGRADED);
+    }
+}
+
+void node_admin_undegrade(struct node *node, uint64_t token, const char *argument)
+{
+    const struct map_member *member = degradable(node, token, argument);
+
+    if (member == NULL) {
+        return;
+    }
+    if ((member->condition & CONDITION_OWN) != 0) {
+        node_admin_refuse(
+            node, token, STATUS_UNSUPPORTED,
+            (member->condition & CONDITION_LOG_FAILED) != 0
+                ? "it cannot write its log, see its messages; repair that and restart it"
+                : "its disk is full; with room again it is active by itself, or can be undegraded");
+        return;
+    }
+    become(node, token, member, MAP_ACTIVE);
 }

@@ -1,5 +1,5 @@
-/* What the commands of node_admin.h share: node_admin.c has documents, policies and who leaves or is degraded,
- * node_admin_nodes.c has how much a node takes, node_admin_lost.c gives up what is lost.
+/* What the commands of node_admin.h share: node_admin.c has documents, policies and who may come in, node_admin_nodes.c has what
+ * becomes of a node and how much it takes, node_admin_lost.c gives up what is lost.
  *
  * Threads: the control thread.
  */
@@ -32,10 +32,10 @@ void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_mem
 void node_admin_propose(struct node *node, uint64_t token, const struct map_command *command,
                         const struct map_member *member);
 
-/* By its name or number; NULL where there is none. */
-const struct map_member *node_admin_member(const struct map *map, const char *text);
+/* By its name or number; NULL: there is none, and that was answered. */
+const struct map_member *node_admin_find(struct node *node, uint64_t token, const char *name);
 
-/* How many slots it owns, as primary or copy. */
+/* How many slots it owns, as primary or copy; 0 where it is no member. */
 uint32_t node_admin_slots(const struct map *map, uint32_t number);
 
 /* Is there another member that could take what this one has? */
@@ -47,6 +47,10 @@ void node_admin_drain(struct node *node, uint64_t token, const char *argument);
 void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argument);
 void node_admin_weight(struct node *node, uint64_t token, const char *argument);
 void node_admin_activate(struct node *node, uint64_t token, const char *argument);
+void node_admin_remove(struct node *node, uint64_t token, const char *argument);
+void node_admin_remove_force(struct node *node, uint64_t token, const char *argument);
+void node_admin_degrade(struct node *node, uint64_t token, const char *argument);
+void node_admin_undegrade(struct node *node, uint64_t token, const char *argument);
 
 /* ---- node_admin_lost.c ---- */
 

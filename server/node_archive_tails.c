@@ -95,12 +95,9 @@ static const struct map *map_of(const struct node_archive *archive)
 
 static bool is_down(const struct map *map, uint32_t number)
 {
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == number) {
-            return map->members[i].state == MAP_DOWN || map->members[i].state == MAP_LEFT;
-        }
-    }
-    return true;
+    const struct map_member *member = map_member(map, number);
+
+    return member == NULL || member->state == MAP_DOWN || member->state == MAP_LEFT;
 }
 
 static void look(struct node_archive *archive)

@@ -74,16 +74,6 @@ static int give_client_map(struct node *node, const struct map *map)
 
 /* ---- Removed ---- */
 
-bool node_cluster_has(const struct map *map, uint32_t number)
-{
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == number) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void node_cluster_removed(struct node *node, uint32_t by)
 {
     if (node->removed) {
@@ -124,7 +114,7 @@ static void keep_apart(struct node *node, const struct map *map)
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < node->apart_count; i++) {
-        if (node_cluster_has(map, node->apart[i])) {
+        if (map_member(map, node->apart[i]) != NULL) {
             node->apart[kept++] = node->apart[i];
         }
     }
@@ -140,7 +130,7 @@ static void publish(struct node *node, const struct map *map)
     if (node->plane == NULL) {
         return;
     }
-    if (!node_cluster_has(map, node->directory.meta.actor.node)) {
+    if (map_member(map, node->directory.meta.actor.node) == NULL) {
         node_cluster_removed(node, 0);
         return;
     }
@@ -295,7 +285,7 @@ static int open_host(struct node *node, struct buffer *beginning, char *message,
     }
     rc = create_host(node, path, buffer_bytes(beginning), message, message_size);
     const struct map *map = rc == 0 ? cluster_map(cluster_host_cluster(node->cluster)) : NULL;
-    if (rc == -ENOENT || (rc == 0 && !node_cluster_has(map, node->directory.meta.actor.node))) {
+    if (rc == -ENOENT || (rc == 0 && map_member(map, node->directory.meta.actor.node) == NULL)) {
         (void)directory_put_removed(&node->directory);
         return directory_was_removed(node->directory.files, node->directory.path, message,
                                      message_size);
@@ -312,22 +302,19 @@ static int open_host(struct node *node, struct buffer *beginning, char *message,
 /* A node keeps the name under which it entered: others, and their operators, know it by that. */
 static void take_name(struct node *node)
 {
-    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+    const struct map_member *self = node_self(node);
     const struct map_text given = node_text(node->world.config->node_name);
 
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        const struct bytes name = map_text_bytes(&map->members[i].name);
-        if (map->members[i].number != node->directory.meta.actor.node) {
-            continue;
-        }
-        memcpy(node->name, name.data, name.size);
-        if (!bytes_equal(name, map_text_bytes(&given))) {
-            logger_write(
-                node->world.logger, LOG_LEVEL_WARN, "node-name-kept", LOG_TEXT("name", node->name),
-                LOG_TEXT("configured", node->world.config->node_name),
-                LOG_TEXT("effect", "its data directory entered the cluster under that name, "
-                                   "and goes on with it; node.name counts for a new one"));
-        }
+    if (self == NULL) {
+        return;
+    }
+    memcpy(node->name, self->name.bytes, self->name.size);
+    if (!bytes_equal(map_text_bytes(&self->name), map_text_bytes(&given))) {
+        logger_write(node->world.logger, LOG_LEVEL_WARN, "node-name-kept",
+                     LOG_TEXT("name", node->name),
+                     LOG_TEXT("configured", node->world.config->node_name),
+                     LOG_TEXT("effect", "its data directory entered the cluster under that name, "
+                                        "and goes on with it; node.name counts for a new one"));
     }
 }
 

@@ -33,9 +33,6 @@ void node_cluster_stop(struct node *node);
 /* ... and what is left of it, after the plane. */
 void node_cluster_close(struct node *node);
 
-/* Is it a member? One that was drained is, until it is removed. */
-bool node_cluster_has(const struct map *map, uint32_t number);
-
 /* This node is a member no more, as its map says (0), or another one: it says so in the log, keeps that in its directory, and
  * the process ends by itself (control_end()). */
 void node_cluster_removed(struct node *node, uint32_t by);

@@ -5,18 +5,6 @@
 #include "node_admin_private.h"
 #include "node_cluster.h"
 
-static const struct map_member *self_of(const struct node *node)
-{
-    const struct map *map = node_admin_map(node);
-
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == node->directory.meta.actor.node) {
-            return &map->members[i];
-        }
-    }
-    return NULL;
-}
-
 /* ---- Draining ---- */
 
 static void end(struct node *node, const char *cause)
@@ -60,12 +48,12 @@ static bool propose(struct node *node, enum map_state state)
 
 bool node_drain_begin(struct node *node)
 {
-    const struct map_member *self = self_of(node);
+    const struct map_member *self = node_self(node);
     const uint64_t limit_ms = node->world.config->node_drain_on_stop;
 
     if (limit_ms == 0 || self == NULL || !node->among_others ||
         !node_admin_others_serve(node_admin_map(node), self->number) ||
-        (self->state != MAP_ACTIVE && self->state != MAP_DEGRADED && self->state != MAP_DRAINING)) {
+        (!map_state_serves(self->state) && self->state != MAP_DRAINING)) {
         return false;
     }
     if (self->state != MAP_DRAINING && directory_put_drained(&node->directory) != 0) {
@@ -120,7 +108,7 @@ static void come_back(struct node *node, const struct map_member *self)
 
 void node_drain_tick(struct node *node)
 {
-    const struct map_member *self = self_of(node);
+    const struct map_member *self = node_self(node);
 
     if (!node->drain.looked) {
         node->drain.looked = true;

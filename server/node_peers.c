@@ -48,7 +48,7 @@ static bool on_was_member(void *context, uint32_t other)
     struct node *node = context;
     const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
 
-    return other <= map->number_last && !node_cluster_has(map, other);
+    return other <= map->number_last && map_member(map, other) == NULL;
 }
 
 static void on_removed(void *context, uint32_t by)

@@ -106,6 +106,13 @@ void node_place(const struct config *config, uint32_t shards, struct map_place *
 /* As the map has texts; one that is too long is cut. */
 struct map_text node_text(const char *from);
 
+/* What the map has of this node; NULL: it is no member (any more). */
+static inline const struct map_member *node_self(const struct node *node)
+{
+    return map_member(cluster_map(cluster_host_cluster(node->cluster)),
+                      node->directory.meta.actor.node);
+}
+
 /* The reporter of all stores: log lines and counters. */
 void node_report_store(struct reporter *reporter, const struct store_report *report);
 

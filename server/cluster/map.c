@@ -10,7 +10,7 @@ void map_init(struct map *map, uint64_t cluster, uint32_t replicas)
     map->replicas = replicas;
 }
 
-static const struct map_member *find(const struct map *map, uint32_t number)
+const struct map_member *map_member(const struct map *map, uint32_t number)
 {
     uint32_t low = 0, high = map->member_count;
 
@@ -24,13 +24,6 @@ static const struct map_member *find(const struct map *map, uint32_t number)
     }
     bool found = low < map->member_count && map->members[low].number == number;
     return found ? &map->members[low] : NULL;
-}
-
-struct map_member *map_member(struct map *map, uint32_t number)
-{
-    const struct map_member *found = find(map, number);
-
-    return found != NULL ? &map->members[found - map->members] : NULL;
 }
 
 const struct map_member *map_member_named(const struct map *map, struct bytes name)
@@ -47,7 +40,7 @@ const struct map_member *map_member_named(const struct map *map, struct bytes na
 
 static bool serves(const struct map_member *member)
 {
-    return member->weight > 0 && (member->state == MAP_ACTIVE || member->state == MAP_DEGRADED);
+    return member->weight > 0 && map_state_serves(member->state);
 }
 
 static bool listed(const struct slot_owners *owners, uint32_t count, uint32_t number)
@@ -64,7 +57,7 @@ static bool has_zone(const struct map *map, const struct slot_owners *owners, ui
                      const struct map_member *member)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (bytes_equal(map_text_bytes(&find(map, owners->nodes[i])->zone),
+        if (bytes_equal(map_text_bytes(&map_member(map, owners->nodes[i])->zone),
                         map_text_bytes(&member->zone))) {
             return true;
         }
@@ -112,7 +105,7 @@ struct slot_owners map_targets(const struct map *map, uint32_t slot)
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < PLACEMENT_REPLICAS_MAX && map->homes[slot].nodes[i] != 0; i++) {
-        if (serves(find(map, map->homes[slot].nodes[i]))) {
+        if (serves(map_member(map, map->homes[slot].nodes[i]))) {
             targets.nodes[count++] = map->homes[slot].nodes[i];
         }
     }

@@ -117,7 +117,7 @@ struct map {
 void map_init(struct map *map, uint64_t cluster, uint32_t replicas);
 
 /* By number, or by name; NULL where there is none. */
-struct map_member *map_member(struct map *map, uint32_t number);
+const struct map_member *map_member(const struct map *map, uint32_t number);
 const struct map_member *map_member_named(const struct map *map, struct bytes name);
 
 /* Does it own any slot? */
@@ -146,6 +146,24 @@ int map_decode(struct bytes from, struct map *map);
 bool map_text_good(const struct map_text *text);
 bool map_place_good(const struct map_place *place);
 bool map_policy_good(const struct policy *policy);
+
+/* Does a node in this state take slots? One that drains only serves what it still has. */
+static inline bool map_state_serves(enum map_state state)
+{
+    return state == MAP_ACTIVE || state == MAP_DEGRADED;
+}
+
+/* Its state, or the one that it goes back to when it is heard again. */
+static inline enum map_state map_lasting_state(const struct map_member *member)
+{
+    return member->state == MAP_DOWN ? member->before_down : member->state;
+}
+
+/* Is it to hold slots, for as much as it has weight? One that is down is as well. */
+static inline bool map_has_homes(const struct map_member *member)
+{
+    return map_state_serves(map_lasting_state(member));
+}
 
 /* Where its weight goes, or is. */
 static inline uint32_t map_weight_to(const struct map_member *member)

@@ -5,21 +5,9 @@
 #include "liveness.h"
 #include "map_command.h"
 #include "map_parts.h"
+#include "map_policies.h"
 
 /* ---- Slots. ---- */
-
-static enum map_state lasting_state(const struct map_member *member)
-{
-    return member->state == MAP_DOWN ? member->before_down : member->state;
-}
-
-/* Who is to hold slots: one that is down as well. */
-static bool has_homes(const struct map_member *member)
-{
-    enum map_state state = lasting_state(member);
-
-    return state == MAP_ACTIVE || state == MAP_DEGRADED;
-}
 
 static uint32_t zone_index(const struct map *map, uint32_t member)
 {
@@ -86,7 +74,7 @@ static void place(struct map *map, struct placement_work *work)
     for (uint32_t i = 0; i < map->member_count; i++) {
         members[i] = (struct placement_member){
             .number = map->members[i].number,
-            .weight = has_homes(&map->members[i]) ? map->members[i].weight : 0,
+            .weight = map_has_homes(&map->members[i]) ? map->members[i].weight : 0,
             .zone = zone_index(map, i),
         };
     }
@@ -155,7 +143,7 @@ static void change_weight(struct map *map, struct placement_work *work, struct m
     bool changes = weight != member->weight;
 
     member->weight = weight;
-    if (changes && has_homes(member)) {
+    if (changes && map_has_homes(member)) {
         place(map, work);
     }
 }
@@ -248,7 +236,7 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
                      const struct map_command *command)
 {
     enum map_state state = command->state;
-    bool had_homes = has_homes(member);
+    bool had_homes = map_has_homes(member);
 
     if (state < MAP_JOINING || state > MAP_LEFT || command->cooldown_ms > MAP_COOLDOWN_MS_MAX ||
         (command->cooldown_ms != 0 && state != MAP_DOWN)) {
@@ -270,7 +258,7 @@ static int set_state(struct map *map, struct placement_work *work, struct map_me
     if (state == MAP_DOWN) {
         disown(map, member->number, false);
     }
-    if (has_homes(member) != had_homes) {
+    if (map_has_homes(member) != had_homes) {
         place(map, work);
     } else {
         own_the_rest(map);
@@ -287,7 +275,7 @@ static int set_condition(struct map_member *member, uint8_t condition)
     if ((condition & ~CONDITION_OWN) != 0) {
         return -EINVAL;
     }
-    if (!has_homes(member)) {
+    if (!map_has_homes(member)) {
         return -EPERM;
     }
     if (whole == member->condition) {
@@ -315,71 +303,6 @@ static int remove_member(struct map *map, struct placement_work *work, struct ma
     map->member_count--;
     memset(&map->members[map->member_count], 0, sizeof *member);
     place(map, work);
-    return 0;
-}
-
-/* Where the prefix is, or would be. */
-static uint32_t policy_place(const struct map *map, struct bytes prefix, bool *found)
-{
-    uint32_t at = 0;
-
-    while (at < map->policy_count &&
-           bytes_compare(map_policy_prefix(&map->policies[at]), prefix) < 0) {
-        at++;
-    }
-    *found = at < map->policy_count && bytes_equal(map_policy_prefix(&map->policies[at]), prefix);
-    return at;
-}
-
-static bool policy_equal(const struct policy *a, const struct policy *b)
-{
-    return a->ack == b->ack && a->touch_on_read == b->touch_on_read &&
-           a->conflict_view == b->conflict_view && a->on_no_replica == b->on_no_replica &&
-           a->rules.session_bytes_max == b->rules.session_bytes_max &&
-           a->rules.fields_max == b->rules.fields_max &&
-           a->rules.idle_ttl_ms == b->rules.idle_ttl_ms &&
-           a->rules.absolute_ttl_ms == b->rules.absolute_ttl_ms &&
-           a->rules.tombstone_keep_ms == b->rules.tombstone_keep_ms &&
-           a->rules.no_resurrect == b->rules.no_resurrect;
-}
-
-static int set_policy(struct map *map, const struct policy *policy)
-{
-    bool found = false;
-
-    if (!map_policy_good(policy)) {
-        return -EINVAL;
-    }
-    uint32_t at = policy_place(map, map_policy_prefix(policy), &found);
-    if (found && policy_equal(&map->policies[at], policy)) {
-        return -EALREADY;
-    }
-    if (!found) {
-        if (map->policy_count == POLICIES_MAX - 1) {
-            return -E2BIG;
-        }
-        memmove(&map->policies[at + 1], &map->policies[at],
-                (map->policy_count - at) * sizeof map->policies[0]);
-        map->policy_count++;
-    }
-    map->policies[at] = *policy;
-    return 0;
-}
-
-static int remove_policy(struct map *map, const struct policy *policy)
-{
-    bool found = false;
-
-    if (policy->prefix_size > POLICY_PREFIX_BYTES_MAX) {
-        return -EINVAL;
-    }
-    uint32_t at = policy_place(map, map_policy_prefix(policy), &found);
-    if (!found) {
-        return -ENOENT;
-    }
-    map->policy_count--;
-    memmove(&map->policies[at], &map->policies[at + 1],
-            (map->policy_count - at) * sizeof map->policies[0]);
     return 0;
 }
 
@@ -456,7 +379,8 @@ static int restored(struct map *map, const struct map_command *command)
 
 static int apply(struct map *map, struct placement_work *work, const struct map_command *command)
 {
-    struct map_member *member = map_member(map, command->number);
+    const struct map_member *named = map_member(map, command->number);
+    struct map_member *member = named == NULL ? NULL : &map->members[named - map->members];
     bool of_member = command->type == MAP_PLACE || command->type == MAP_WEIGHT ||
                      command->type == MAP_STATE || command->type == MAP_REMOVE ||
                      command->type == MAP_CONDITION || command->type == MAP_RAMP ||
@@ -478,9 +402,9 @@ static int apply(struct map *map, struct placement_work *work, const struct map_
     case MAP_LOSE:
         return remove_member(map, work, member, command->type == MAP_LOSE);
     case MAP_POLICY_SET:
-        return set_policy(map, &command->policy);
+        return map_policies_set(map, &command->policy);
     case MAP_POLICY_REMOVE:
-        return remove_policy(map, &command->policy);
+        return map_policies_remove(map, &command->policy);
     case MAP_REPLICAS:
         return set_replicas(map, work, command->replicas);
     case MAP_RAMP:

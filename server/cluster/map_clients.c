@@ -20,8 +20,7 @@ static bool is_told(const struct map_member *member)
 
 static bool serves(const struct map_member *member)
 {
-    return member->state == MAP_ACTIVE || member->state == MAP_DEGRADED ||
-           member->state == MAP_DRAINING;
+    return map_state_serves(member->state) || member->state == MAP_DRAINING;
 }
 
 static void tell_member(const struct map_member *member, struct client_map_member *told)

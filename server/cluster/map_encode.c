@@ -164,13 +164,12 @@ static bool state_good(const struct map_member *member)
 {
     const uint8_t known = CONDITION_OPERATOR | CONDITION_OWN;
     bool down = member->state == MAP_DOWN;
-    enum map_state lasting = down ? member->before_down : member->state;
 
     return member->state >= MAP_JOINING && member->state <= MAP_LEFT &&
            (down ? member->before_down >= MAP_JOINING && member->before_down < MAP_DOWN
                  : member->before_down == 0) &&
            (member->condition & ~known) == 0 &&
-           (lasting == MAP_DEGRADED) == (member->condition != 0);
+           (map_lasting_state(member) == MAP_DEGRADED) == (member->condition != 0);
 }
 
 static bool read_member(struct reader *from, uint32_t number_before, uint32_t number_last,

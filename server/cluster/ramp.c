@@ -4,11 +4,6 @@
 
 enum { PIECES = 64 };
 
-static enum map_state lasting_state(const struct map_member *member)
-{
-    return member->state == MAP_DOWN ? member->before_down : member->state;
-}
-
 /* Weights of those that are to hold slots: of the member's zone without it, and of the other zones. */
 struct weights {
     double zone, all;
@@ -24,9 +19,7 @@ static bool same_zone(const struct map_member *a, const struct map_member *b)
 
 static bool holds(const struct map_member *member)
 {
-    enum map_state state = lasting_state(member);
-
-    return (state == MAP_ACTIVE || state == MAP_DEGRADED) && member->weight > 0;
+    return map_has_homes(member) && member->weight > 0;
 }
 
 static double zone_weight(const struct map *map, const struct map_member *of, uint32_t but)

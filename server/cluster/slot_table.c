@@ -6,7 +6,7 @@
 
 static bool serves(enum map_state state)
 {
-    return state == MAP_ACTIVE || state == MAP_DEGRADED || state == MAP_DRAINING;
+    return map_state_serves(state) || state == MAP_DRAINING;
 }
 
 void slot_table_make(struct slot_table *table, const struct map *map, uint32_t self)

@@ -111,7 +111,7 @@ static bool leaves(const struct map_member *member)
 
 static bool may_vote(const struct map_member *member)
 {
-    return member->state == MAP_ACTIVE || member->state == MAP_DEGRADED;
+    return map_state_serves(member->state);
 }
 
 static uint32_t zone_of(const struct map *map, const struct map_member *member)

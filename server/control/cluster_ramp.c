@@ -6,8 +6,7 @@
 
 static bool moves(const struct map *map, const struct map_member *member)
 {
-    return member->ramp_ms != 0 && (member->state == MAP_ACTIVE || member->state == MAP_DEGRADED) &&
-           !ramp_waits(map, member);
+    return member->ramp_ms != 0 && map_state_serves(member->state) && !ramp_waits(map, member);
 }
 
 /* What is known of a ramp as the map has it now. */

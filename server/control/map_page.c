@@ -45,12 +45,9 @@ static json_t *place_text(const struct map_place *place, enum map_port port)
 /* The place of a member in the map. Every node in a list of owners is one. */
 static uint32_t index_of(const struct map *map, uint32_t number)
 {
-    for (uint32_t i = 0; i < map->member_count; i++) {
-        if (map->members[i].number == number) {
-            return i;
-        }
-    }
-    return MAP_MEMBERS_MAX;
+    const struct map_member *member = map_member(map, number);
+
+    return member == NULL ? MAP_MEMBERS_MAX : (uint32_t)(member - map->members);
 }
 
 static bool has(const struct slot_owners *owners, uint32_t number)

@@ -23,7 +23,7 @@ __attribute__((format(printf, 3, 4))) static void add(json_t *reasons, const cha
 
 static bool serves(const struct map_member *member)
 {
-    return member->weight > 0 && (member->state == MAP_ACTIVE || member->state == MAP_DEGRADED);
+    return member->weight > 0 && map_state_serves(member->state);
 }
 
 static void look_at_member(const struct map_page *page, uint32_t index, json_t *reasons)
@@ -43,7 +43,7 @@ static void look_at_member(const struct map_page *page, uint32_t index, json_t *
         add(reasons, states[member->state], "%.*s is %s", size, name,
             map_page_state(member->state));
     }
-    if (member->ramp_ms != 0 && (member->state == MAP_ACTIVE || member->state == MAP_DEGRADED)) {
+    if (member->ramp_ms != 0 && map_state_serves(member->state)) {
         add(reasons, "ramp", "the weight of %.*s is changing", size, name);
     }
     if (member->number != page->self && !page->links[index].up && member->state != MAP_LEFT &&
@@ -92,6 +92,7 @@ static void look_at_slots(const struct map *map, uint32_t number, json_t *reason
 char *restart_page(const struct map_page *page, uint32_t number, uint32_t not_level)
 {
     const struct map *map = page->map;
+    const struct map_member *self = map_member(map, page->self);
     json_t *reasons = json_array();
     char name[MAP_TEXT_BYTES_MAX + 1] = "";
 
@@ -100,10 +101,9 @@ char *restart_page(const struct map_page *page, uint32_t number, uint32_t not_le
     }
     for (uint32_t i = 0; i < map->member_count; i++) {
         look_at_member(page, i, reasons);
-        if (map->members[i].number == page->self) {
-            snprintf(name, sizeof name, "%.*s", map->members[i].name.size,
-                     map->members[i].name.bytes);
-        }
+    }
+    if (self != NULL) {
+        snprintf(name, sizeof name, "%.*s", self->name.size, self->name.bytes);
     }
     look_at_slots(map, number, reasons);
     if (not_level > 0) {

@@ -260,7 +260,7 @@ static bool all_serve(const struct map *map)
 {
     for (uint32_t i = 0; i < map->member_count; i++) {
         enum map_state state = map->members[i].state;
-        if (state != MAP_ACTIVE && state != MAP_DEGRADED && state != MAP_DRAINING) {
+        if (!map_state_serves(state) && state != MAP_DRAINING) {
             return false;
         }
     }

@@ -608,7 +608,7 @@ static void test_conditions(void **state)
 {
     (void)state;
     make_three();
-    struct map_member *member = map_member(&map, 2);
+    const struct map_member *member = map_member(&map, 2);
     assert_int_equal(set_condition(2, CONDITION_DISK_FULL), 0);
     assert_int_equal(set_condition(2, CONDITION_DISK_FULL), -EALREADY);
     assert_int_equal(member->state, MAP_DEGRADED);
@@ -654,11 +654,11 @@ static void test_conditions(void **state)
     struct map_command wrong = {
         .type = MAP_STATE, .number = 3, .state = MAP_DRAINING, .cooldown_ms = 1};
     assert_int_equal(apply(&wrong), -EINVAL);
-    member->condition = 8; /* No such bit; */
+    map.members[1].condition = 8; /* No such bit; */
     encoded.size = 0;
     assert_int_equal(map_encode(&map, &encoded), 0);
     assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EBADMSG);
-    member->condition = CONDITION_OPERATOR; /* and it drains, which is another thing. */
+    map.members[1].condition = CONDITION_OPERATOR; /* and it drains, which is another thing. */
     encoded.size = 0;
     assert_int_equal(map_encode(&map, &encoded), 0);
     assert_int_equal(map_decode(buffer_bytes(&encoded), &decoded), -EBADMSG);

@@ -3,11 +3,6 @@
 
 #include "ctl.h"
 
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 /* The server takes one step at a time: the slots of one loss and one owner. Returns the exit code. */
 static int give_up(struct ctl *ctl, const char *command, uint64_t *slots, uint64_t *epoch)
 {
@@ -20,9 +15,9 @@ static int give_up(struct ctl *ctl, const char *command, uint64_t *slots, uint64
         if (rc != CTL_OK) {
             return rc;
         }
-        *slots += number_of(step, "slots");
-        *epoch = number_of(step, "epoch");
-        left = number_of(step, "left");
+        *slots += ctl_number(step, "slots");
+        *epoch = ctl_number(step, "epoch");
+        left = ctl_number(step, "left");
         json_decref(step);
     } while (left > 0);
     return CTL_OK;

@@ -142,6 +142,15 @@ int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t
  * back, or NULL: nothing is left to be done; or the exit code of a failure that was printed. */
 int ctl_show(struct ctl *ctl, int argc, char **argv, const char *command, json_t **document);
 
+/* A member of such a document: 0, or an empty text, where it has none of that name, or is NULL. */
+uint64_t ctl_number(const json_t *object, const char *name);
+const char *ctl_text(const json_t *object, const char *name);
+
+/* Since some moment; it never goes back. */
+uint64_t ctl_now_ms(void);
+/* Or less, where a signal comes. */
+void ctl_sleep_ms(uint64_t ms);
+
 /* ---- show.c ---- */
 
 /* Bytes as text: printable UTF-8 as it is, all else as \n, \t, \\, \xNN. */

@@ -161,11 +161,6 @@ static bool compare(json_t *copy, const json_t *first, const json_t *document)
 
 /* ---- Showing ---- */
 
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 static void print_copy(const json_t *copy)
 {
     const char *state = json_string_value(json_object_get(copy, "state"));
@@ -173,16 +168,16 @@ static void print_copy(const json_t *copy)
     char time[TEXT_BYTES];
     size_t i;
 
-    printf("  %-8s ", number_of(copy, "rank") == 0 ? "primary" : "copy");
+    printf("  %-8s ", ctl_number(copy, "rank") == 0 ? "primary" : "copy");
     show_bytes(stdout, belay_text(json_string_value(json_object_get(copy, "node"))));
     if (strcmp(state, "there") != 0) {
         printf(": %s\n", state);
         return;
     }
     printf(": version %s, %" PRIu64 " bytes", json_string_value(json_object_get(copy, "version")),
-           number_of(copy, "record_bytes"));
-    if (number_of(copy, "deadline_ms") != 0) {
-        printf(", until %s", show_time(number_of(copy, "deadline_ms"), time, sizeof time));
+           ctl_number(copy, "record_bytes"));
+    if (ctl_number(copy, "deadline_ms") != 0) {
+        printf(", until %s", show_time(ctl_number(copy, "deadline_ms"), time, sizeof time));
     }
     json_array_foreach(differences, i, difference)
     {

@@ -2,7 +2,6 @@
  * only looks on. */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl.h"
 
@@ -23,33 +22,6 @@ struct drain {
     char more[2 * LINE_BYTES]; /* For the bar. */
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void sleep_ms(long ms)
-{
-    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-    nanosleep(&time, NULL);
-}
-
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text == NULL ? "" : text;
-}
-
 static const json_t *row_of(const json_t *nodes, uint64_t number)
 {
     const json_t *row;
@@ -57,7 +29,7 @@ static const json_t *row_of(const json_t *nodes, uint64_t number)
 
     json_array_foreach(json_object_get(nodes, "nodes"), index, row)
     {
-        if (number_of(row, "number") == number) {
+        if (ctl_number(row, "number") == number) {
             return row;
         }
     }
@@ -77,8 +49,8 @@ static void ask_sessions(struct drain *drain, const char *server)
     if (belay_run(belay_admin_begin(client, "status", NULL), &result) == BELAY_OK) {
         struct belay_bytes text = belay_result_value(result);
         json_t *status = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
-        drain->sessions = number_of(status, "sessions");
-        drain->bytes = number_of(status, "session_bytes");
+        drain->sessions = ctl_number(status, "sessions");
+        drain->bytes = ctl_number(status, "session_bytes");
         json_decref(status);
     }
     belay_result_destroy(result);
@@ -143,7 +115,7 @@ static bool is_line_due(const struct drain *drain, uint64_t now)
 
 static void show_progress(struct drain *drain)
 {
-    const uint64_t now = now_ms();
+    const uint64_t now = ctl_now_ms();
     char sessions[LINE_BYTES], rate[TEXT_BYTES];
 
     if (!progress_wanted()) {
@@ -170,9 +142,9 @@ static bool others_serve(const json_t *nodes, uint64_t number)
 
     json_array_foreach(json_object_get(nodes, "nodes"), index, row)
     {
-        bool serves = strcmp(text_of(row, "state"), "active") == 0 ||
-                      strcmp(text_of(row, "state"), "degraded") == 0;
-        if (number_of(row, "number") != number && serves && number_of(row, "weight_to") > 0) {
+        bool serves = strcmp(ctl_text(row, "state"), "active") == 0 ||
+                      strcmp(ctl_text(row, "state"), "degraded") == 0;
+        if (ctl_number(row, "number") != number && serves && ctl_number(row, "weight_to") > 0) {
             return true;
         }
     }
@@ -182,7 +154,7 @@ static bool others_serve(const json_t *nodes, uint64_t number)
 /* What keeps it from ever being done as things are; NULL: nothing. */
 static const char *obstacle(const struct drain *drain, const json_t *nodes, const json_t *row)
 {
-    const char *state = text_of(row, "state");
+    const char *state = ctl_text(row, "state");
 
     if (strcmp(state, "down") == 0) {
         return drain->left > 0
@@ -213,15 +185,16 @@ static int look(struct drain *drain, json_t *step)
         return rc;
     }
     const json_t *row = row_of(nodes, drain->number);
-    drain->undecided = number_of(nodes, "leader") == 0;
+    drain->undecided = ctl_number(nodes, "leader") == 0;
     json_object_set(step, "epoch", json_object_get(nodes, "epoch"));
-    drain->left = row == NULL ? 0 : number_of(row, "slots_primary") + number_of(row, "slots_copy");
+    drain->left =
+        row == NULL ? 0 : ctl_number(row, "slots_primary") + ctl_number(row, "slots_copy");
     drain->total = drain->left > drain->total ? drain->left : drain->total;
     json_object_set_new(step, "slots", json_integer((json_int_t)drain->left));
-    json_object_set_new(step, "state", json_string(row == NULL ? "" : text_of(row, "state")));
+    json_object_set_new(step, "state", json_string(row == NULL ? "" : ctl_text(row, "state")));
     json_object_set_new(step, "removed", json_boolean(row == NULL));
     const char *cause = row == NULL ? NULL : obstacle(drain, nodes, row);
-    rc = row == NULL || strcmp(text_of(row, "state"), "left") == 0 ? CTL_OK : -1;
+    rc = row == NULL || strcmp(ctl_text(row, "state"), "left") == 0 ? CTL_OK : -1;
     if (cause != NULL) {
         progress_end(&drain->progress);
         rc = ctl_failed_for(drain->ctl, drain->node, BELAY_UNSUPPORTED, cause, "");
@@ -234,14 +207,14 @@ static void begin(struct drain *drain)
 {
     json_t *nodes;
 
-    drain->begun_ms = drain->line_ms = now_ms();
+    drain->begun_ms = drain->line_ms = ctl_now_ms();
     drain->line_left = UINT64_MAX;
     progress_begin(&drain->progress, "slots moved", drain->total);
     drain->progress.more = drain->more;
     if (drain->left > 0 && ctl_admin(drain->ctl, "nodes", NULL, &nodes) == CTL_OK) {
         const json_t *row = row_of(nodes, drain->number);
         if (row != NULL) {
-            ask_sessions(drain, text_of(row, "native"));
+            ask_sessions(drain, ctl_text(row, "native"));
         }
         json_decref(nodes);
     }
@@ -257,7 +230,7 @@ static int wait_for_it(struct drain *drain, json_t *step)
             return rc;
         }
         show_progress(drain);
-        sleep_ms(LOOK_MS);
+        ctl_sleep_ms(LOOK_MS);
     }
 }
 
@@ -270,7 +243,8 @@ static void add_figures(const struct drain *drain, json_t *step)
     json_object_set_new(step, "slots_moved", json_integer((json_int_t)moved));
     json_object_set_new(step, "sessions", json_integer((json_int_t)drain->sessions));
     json_object_set_new(step, "session_bytes", json_integer((json_int_t)drain->bytes));
-    json_object_set_new(step, "took_ms", json_integer((json_int_t)(now_ms() - drain->begun_ms)));
+    json_object_set_new(step, "took_ms",
+                        json_integer((json_int_t)(ctl_now_ms() - drain->begun_ms)));
 }
 
 static void print_end(const struct drain *drain, const json_t *step)
@@ -279,9 +253,9 @@ static void print_end(const struct drain *drain, const json_t *step)
 
     show_count(drain->total, slots, sizeof slots);
     show_sessions(drain, drain->total, sessions, sizeof sessions);
-    printf("%s is drained: %s slots%s%s%s moved in %s; ", text_of(step, "name"), slots,
+    printf("%s is drained: %s slots%s%s%s moved in %s; ", ctl_text(step, "name"), slots,
            sessions[0] != '\0' ? " (" : "", sessions, sessions[0] != '\0' ? ")" : "",
-           show_duration(now_ms() - drain->begun_ms, took, sizeof took));
+           show_duration(ctl_now_ms() - drain->begun_ms, took, sizeof took));
     puts(json_is_true(json_object_get(step, "removed"))
              ? "it was removed meanwhile"
              : "it may be stopped, or taken out with node remove");
@@ -290,12 +264,12 @@ static void print_end(const struct drain *drain, const json_t *step)
 /* Of a drain that is not waited for, and of one that was taken back. */
 static void print_step(const json_t *step)
 {
-    const char *name = text_of(step, "name"), *state = text_of(step, "state");
+    const char *name = ctl_text(step, "name"), *state = ctl_text(step, "state");
     char slots[TEXT_BYTES];
 
     if (strcmp(state, "draining") == 0) {
         printf("%s is draining: %s slots to go; node drain %s --wait shows how far it is\n", name,
-               show_count(number_of(step, "slots"), slots, sizeof slots), name);
+               show_count(ctl_number(step, "slots"), slots, sizeof slots), name);
     } else if (strcmp(state, "left") == 0) {
         printf("%s is drained; it may be stopped, or taken out with node remove\n", name);
     } else {
@@ -313,8 +287,8 @@ static int drain_it(struct ctl *ctl, const char *node, bool wait)
         return rc;
     }
     if (wait) {
-        drain.number = number_of(step, "number");
-        drain.total = drain.left = number_of(step, "slots");
+        drain.number = ctl_number(step, "number");
+        drain.total = drain.left = ctl_number(step, "slots");
         rc = wait_for_it(&drain, step);
         if (rc != CTL_OK) {
             json_decref(step);
@@ -343,7 +317,7 @@ static int cancel_it(struct ctl *ctl, const char *node)
         return rc;
     }
     /* It had left just then: that is for others to take back (node activate). */
-    bool late = strcmp(text_of(step, "state"), "left") == 0;
+    bool late = strcmp(ctl_text(step, "state"), "left") == 0;
     if (ctl->json) {
         (void)ctl_print_json(step);
     } else {

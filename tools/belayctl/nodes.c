@@ -1,23 +1,10 @@
 /* belayctl join-token, node list, node remove: who is in the cluster. */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl.h"
 
 enum { TEXT_BYTES = 64, ASK_AGAIN_MS = 200 };
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text == NULL ? "" : text;
-}
-
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
 
 /* ---- join-token ---- */
 
@@ -29,7 +16,7 @@ int join_token_run(struct ctl *ctl, int argc, char **argv)
     if (rc != CTL_OK || document == NULL) {
         return rc;
     }
-    puts(text_of(document, "token"));
+    puts(ctl_text(document, "token"));
     if (json_is_true(json_object_get(document, "local"))) {
         fprintf(stderr,
                 "belayctl: join-token: warning: only this machine can use it, as it leads to "
@@ -50,7 +37,7 @@ static size_t widest(const json_t *nodes, const char *name, size_t least)
 
     json_array_foreach(nodes, index, node)
     {
-        size_t width = show_width(belay_text(text_of(node, name)));
+        size_t width = show_width(belay_text(ctl_text(node, name)));
         least = width > least ? width : least;
     }
     return least;
@@ -58,7 +45,7 @@ static size_t widest(const json_t *nodes, const char *name, size_t least)
 
 static void print_text(const json_t *node, const char *name, size_t width)
 {
-    struct belay_bytes text = belay_text(text_of(node, name));
+    struct belay_bytes text = belay_text(ctl_text(node, name));
 
     show_bytes(stdout, text);
     printf("%*s", (int)(width - show_width(text)) + 2, "");
@@ -68,18 +55,18 @@ static void print_behind(const json_t *node)
 {
     char bytes[TEXT_BYTES], since[TEXT_BYTES];
 
-    if (number_of(node, "records_behind") == 0) {
+    if (ctl_number(node, "records_behind") == 0) {
         puts("0");
         return;
     }
-    printf("%" PRIu64 " (%s, %s)\n", number_of(node, "records_behind"),
-           show_size(number_of(node, "bytes_behind"), bytes, sizeof bytes),
-           show_duration(number_of(node, "behind_ms"), since, sizeof since));
+    printf("%" PRIu64 " (%s, %s)\n", ctl_number(node, "records_behind"),
+           show_size(ctl_number(node, "bytes_behind"), bytes, sizeof bytes),
+           show_duration(ctl_number(node, "behind_ms"), since, sizeof since));
 }
 
 static char mark_of(const json_t *document, const json_t *node)
 {
-    bool leads = number_of(node, "number") == number_of(document, "leader");
+    bool leads = ctl_number(node, "number") == ctl_number(document, "leader");
 
     return leads ? '*' : json_is_true(json_object_get(node, "votes")) ? '+' : ' ';
 }
@@ -92,7 +79,7 @@ static void print_reasons(const json_t *node)
     json_array_foreach(reasons, index, reason)
     {
         const char *name = json_string_value(reason);
-        printf("%s is degraded: %s\n", text_of(node, "name"),
+        printf("%s is degraded: %s\n", ctl_text(node, "name"),
                strcmp(name, "operator") == 0    ? "somebody said so (node degrade)"
                : strcmp(name, "disk_full") == 0 ? "its disk is full"
                                                 : "it cannot write its log");
@@ -103,10 +90,10 @@ static void print_ramp(const json_t *node)
 {
     char time[TEXT_BYTES];
 
-    if (number_of(node, "ramp_ms") > 0) {
-        printf("%s goes to weight %" PRIu64 " in %s\n", text_of(node, "name"),
-               number_of(node, "weight_to"),
-               show_duration(number_of(node, "ramp_ms"), time, sizeof time));
+    if (ctl_number(node, "ramp_ms") > 0) {
+        printf("%s goes to weight %" PRIu64 " in %s\n", ctl_text(node, "name"),
+               ctl_number(node, "weight_to"),
+               show_duration(ctl_number(node, "ramp_ms"), time, sizeof time));
     }
 }
 
@@ -116,22 +103,22 @@ static void print_nodes(const json_t *document)
     size_t index, voters = 0, name = widest(nodes, "name", 4), zone = widest(nodes, "zone", 4);
     size_t native = widest(nodes, "native", 7);
 
-    printf("cluster %s, epoch %" PRIu64 ", replicas: %" PRIu64 "\n\n", text_of(document, "cluster"),
-           number_of(document, "epoch"), number_of(document, "replicas"));
+    printf("cluster %s, epoch %" PRIu64 ", replicas: %" PRIu64 "\n\n", ctl_text(document, "cluster"),
+           ctl_number(document, "epoch"), ctl_number(document, "replicas"));
     printf("   #  %-*s  %-8s  %-*s  weight  %-*s  primary  copies  coming  link  behind\n",
            (int)name, "name", "state", (int)zone, "zone", (int)native, "clients");
     json_array_foreach(nodes, index, node)
     {
         voters += json_is_true(json_object_get(node, "votes"));
-        printf("%c%3" PRIu64 "  ", mark_of(document, node), number_of(node, "number"));
+        printf("%c%3" PRIu64 "  ", mark_of(document, node), ctl_number(node, "number"));
         print_text(node, "name", name);
-        printf("%-8s  ", text_of(node, "state"));
+        printf("%-8s  ", ctl_text(node, "state"));
         print_text(node, "zone", zone);
-        printf("%6" PRIu64 "  ", number_of(node, "weight"));
+        printf("%6" PRIu64 "  ", ctl_number(node, "weight"));
         print_text(node, "native", native);
-        printf("%7" PRIu64 "  %6" PRIu64 "  %6" PRIu64 "  %-4s  ", number_of(node, "slots_primary"),
-               number_of(node, "slots_copy"), number_of(node, "slots_coming"),
-               text_of(node, "link"));
+        printf("%7" PRIu64 "  %6" PRIu64 "  %6" PRIu64 "  %-4s  ", ctl_number(node, "slots_primary"),
+               ctl_number(node, "slots_copy"), ctl_number(node, "slots_coming"),
+               ctl_text(node, "link"));
         print_behind(node);
     }
     json_array_foreach(nodes, index, node)
@@ -139,7 +126,7 @@ static void print_nodes(const json_t *document)
         print_reasons(node);
         print_ramp(node);
     }
-    if (number_of(document, "leader") != 0) {
+    if (ctl_number(document, "leader") != 0) {
         puts(voters > 1 ? "\n* leads, + votes too: the map changes while most of these reach each "
                           "other."
                         : "\n* leads, and votes alone: the map changes while it is up.");
@@ -184,7 +171,7 @@ static int change_state(struct ctl *ctl, int argc, char **argv, const char *comm
     if (ctl->json) {
         return ctl_print_json(document);
     }
-    printf("%s is %s\n", text_of(document, "name"), text_of(document, "state"));
+    printf("%s is %s\n", ctl_text(document, "name"), ctl_text(document, "state"));
     json_decref(document);
     return CTL_OK;
 }
@@ -200,13 +187,6 @@ int node_undegrade_run(struct ctl *ctl, int argc, char **argv)
 }
 
 /* ---- node remove ---- */
-
-static void sleep_ms(long ms)
-{
-    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-    nanosleep(&time, NULL);
-}
 
 /* The server takes one step at a time: a node that serves gives its slots to others first. A refusal of the first is meant;
  * later it may be about what is still on its way. */
@@ -224,14 +204,14 @@ static int remove_it(struct ctl *ctl, const char *command, const char *node, jso
             }
             return rc;
         }
-        uint64_t left = number_of(*document, "slots");
+        uint64_t left = ctl_number(*document, "slots");
         if (!begun) {
             progress_begin(&progress, "slots moved", left);
             begun = true;
         }
         progress_update(&progress, left < progress.total ? progress.total - left : 0);
         json_decref(*document);
-        sleep_ms(ASK_AGAIN_MS);
+        ctl_sleep_ms(ASK_AGAIN_MS);
     }
 }
 
@@ -254,11 +234,11 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
     if (ctl->json) {
         return ctl_print_json(document);
     }
-    printf("removed %s\n", text_of(document, "name"));
-    if (number_of(document, "lost") > 0) {
+    printf("removed %s\n", ctl_text(document, "name"));
+    if (ctl_number(document, "lost") > 0) {
         printf("%" PRIu64 " slots are restored from the archive now: those asked for first, all by "
                "belayctl archive status\n",
-               number_of(document, "lost"));
+               ctl_number(document, "lost"));
     }
     json_decref(document);
     return CTL_OK;

@@ -1,19 +1,10 @@
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ctl.h"
 
 enum { PATIENCE_MS = 300, REDRAW_MS = 100, BAR_COLUMNS = 30 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 bool progress_wanted(void)
 {
@@ -22,7 +13,7 @@ bool progress_wanted(void)
 
 void progress_begin(struct progress *progress, const char *what, uint64_t total)
 {
-    *progress = (struct progress){.what = what, .total = total, .started_ms = now_ms()};
+    *progress = (struct progress){.what = what, .total = total, .started_ms = ctl_now_ms()};
 }
 
 static void draw(const struct progress *progress)
@@ -58,7 +49,7 @@ void progress_update(struct progress *progress, uint64_t done)
     if (!progress_wanted()) {
         return;
     }
-    uint64_t now = now_ms();
+    uint64_t now = ctl_now_ms();
     if (now < progress->started_ms + PATIENCE_MS || now < progress->drawn_ms + REDRAW_MS) {
         return;
     }

@@ -1,7 +1,6 @@
 /* belayctl cluster restart-check: may the next node be restarted? Each node is asked, as only it knows whether it has all that
  * others have. */
 #include <string.h>
-#include <time.h>
 
 #include "ctl.h"
 
@@ -14,20 +13,6 @@ struct check {
     json_int_t epoch;
 };
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text == NULL ? "" : text;
-}
-
-static void sleep_ms(long ms)
-{
-    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-    nanosleep(&time, NULL);
-}
-
 /* What several nodes say alike is said once. */
 static void add(struct check *check, const char *node, const char *reason, const char *text)
 {
@@ -36,7 +21,7 @@ static void add(struct check *check, const char *node, const char *reason, const
 
     json_array_foreach(check->reasons, index, known)
     {
-        if (strcmp(text_of(known, "text"), text) == 0) {
+        if (strcmp(ctl_text(known, "text"), text) == 0) {
             return;
         }
     }
@@ -51,20 +36,20 @@ static void take(struct check *check, const json_t *page)
 
     json_array_foreach(json_object_get(page, "reasons"), index, reason)
     {
-        add(check, text_of(page, "name"), text_of(reason, "reason"), text_of(reason, "text"));
+        add(check, ctl_text(page, "name"), ctl_text(reason, "reason"), ctl_text(reason, "text"));
     }
 }
 
 /* One of the others. That it does not answer is a reason as well. */
 static void ask_other(struct check *check, const json_t *row)
 {
-    struct belay_client *client = ctl_connect(check->ctl, text_of(row, "native"));
+    struct belay_client *client = ctl_connect(check->ctl, ctl_text(row, "native"));
     struct belay_result *result = NULL;
     json_error_t error;
     char text[400];
 
     if (client == NULL) {
-        add(check, text_of(row, "name"), "unreachable", "there is no memory to ask all nodes");
+        add(check, ctl_text(row, "name"), "unreachable", "there is no memory to ask all nodes");
         return;
     }
     enum belay_status status =
@@ -75,9 +60,9 @@ static void ask_other(struct check *check, const json_t *row)
         take(check, page);
         json_decref(page);
     } else {
-        snprintf(text, sizeof text, "%.200s cannot be asked at %.100s: %s", text_of(row, "name"),
-                 text_of(row, "native"), belay_status_text(status));
-        add(check, text_of(row, "name"), "unreachable", text);
+        snprintf(text, sizeof text, "%.200s cannot be asked at %.100s: %s", ctl_text(row, "name"),
+                 ctl_text(row, "native"), belay_status_text(status));
+        add(check, ctl_text(row, "name"), "unreachable", text);
     }
     belay_result_destroy(result);
     belay_client_destroy(client);
@@ -100,8 +85,8 @@ static int look(struct check *check)
     if (rc == CTL_OK) {
         json_array_foreach(json_object_get(nodes, "nodes"), index, row)
         {
-            const char *state = text_of(row, "state");
-            if (strcmp(text_of(row, "name"), text_of(page, "name")) != 0 &&
+            const char *state = ctl_text(row, "state");
+            if (strcmp(ctl_text(row, "name"), ctl_text(page, "name")) != 0 &&
                 strcmp(state, "left") != 0 && strcmp(state, "down") != 0) {
                 ask_other(check, row);
             }
@@ -131,7 +116,7 @@ static int show(const struct check *check)
     printf("%s is not to be restarted now:\n", check->name[0] == '\0' ? "a node" : check->name);
     json_array_foreach(check->reasons, index, reason)
     {
-        printf("  %s\n", text_of(reason, "text"));
+        printf("  %s\n", ctl_text(reason, "text"));
     }
     return CTL_REFUSED;
 }
@@ -151,7 +136,7 @@ int restart_check_run(struct ctl *ctl, int argc, char **argv)
     check.reasons = json_array();
     rc = look(&check);
     while (rc == CTL_OK && wait && json_array_size(check.reasons) > 0) {
-        sleep_ms(LOOK_MS);
+        ctl_sleep_ms(LOOK_MS);
         rc = look(&check);
     }
     rc = rc == CTL_OK ? show(&check) : rc;

@@ -11,18 +11,6 @@
 
 enum { TEXT_BYTES = 64 };
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text == NULL ? "" : text;
-}
-
-static uint64_t number_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 static void print_names(const json_t *names)
 {
     const json_t *name;
@@ -45,12 +33,12 @@ static void print_ring(const json_t *document)
 
     printf("epoch %" PRIu64 ", replicas: %" PRIu64
            "\n\n   slots        owners, the primary first\n",
-           number_of(document, "epoch"), number_of(document, "replicas"));
+           ctl_number(document, "epoch"), ctl_number(document, "replicas"));
     json_array_foreach(json_object_get(document, "runs"), index, run)
     {
         const json_t *owners = json_object_get(run, "owners");
         const json_t *targets = json_object_get(run, "targets");
-        printf("%5" PRIu64 "-%-5" PRIu64 "  ", number_of(run, "first"), number_of(run, "last"));
+        printf("%5" PRIu64 "-%-5" PRIu64 "  ", ctl_number(run, "first"), ctl_number(run, "last"));
         print_names(owners);
         if (!json_equal(owners, targets)) {
             fputs("  -> ", stdout);
@@ -117,12 +105,12 @@ static void print_list(const json_t *list, const char *first, const char *others
     json_array_foreach(list, index, node)
     {
         printf("  %-8s ", index == 0 ? first : others);
-        show_bytes(stdout, belay_text(text_of(node, "name")));
-        printf(" (#%" PRIu64 ", %s, link %s", number_of(node, "number"), text_of(node, "state"),
-               text_of(node, "link"));
-        if (number_of(node, "records_behind") > 0) {
-            printf(", %" PRIu64 " records, %s behind", number_of(node, "records_behind"),
-                   show_duration(number_of(node, "behind_ms"), since, sizeof since));
+        show_bytes(stdout, belay_text(ctl_text(node, "name")));
+        printf(" (#%" PRIu64 ", %s, link %s", ctl_number(node, "number"), ctl_text(node, "state"),
+               ctl_text(node, "link"));
+        if (ctl_number(node, "records_behind") > 0) {
+            printf(", %" PRIu64 " records, %s behind", ctl_number(node, "records_behind"),
+                   show_duration(ctl_number(node, "behind_ms"), since, sizeof since));
         }
         puts(")");
     }
@@ -173,7 +161,7 @@ int slot_run(struct ctl *ctl, int argc, char **argv)
     if (ctl->json) {
         return ctl_print_json(document);
     }
-    printf("slot %lu, by the map of epoch %" PRIu64 "\n", slot, number_of(document, "epoch"));
+    printf("slot %lu, by the map of epoch %" PRIu64 "\n", slot, ctl_number(document, "epoch"));
     print_slot(document);
     json_decref(document);
     return CTL_OK;
@@ -201,7 +189,7 @@ int session_where_run(struct ctl *ctl, int argc, char **argv)
     }
     show_bytes(stdout, belay_text(key));
     printf(": slot %" PRIu32 ", by the map of epoch %" PRIu64 "\n", slot,
-           number_of(document, "epoch"));
+           ctl_number(document, "epoch"));
     print_slot(document);
     json_decref(document);
     return CTL_OK;

@@ -9,17 +9,12 @@ enum { TEXT_BYTES = 64 };
 /* The number at a path of names ("log", "bytes"); 0 where there is none. */
 static uint64_t number_of(const json_t *page, const char *part, const char *name)
 {
-    const json_t *from = part == NULL ? page : json_object_get(page, part);
-
-    return (uint64_t)json_integer_value(json_object_get(from, name));
+    return ctl_number(part == NULL ? page : json_object_get(page, part), name);
 }
 
 static const char *text_of(const json_t *page, const char *part, const char *name)
 {
-    const json_t *from = part == NULL ? page : json_object_get(page, part);
-    const char *text = json_string_value(json_object_get(from, name));
-
-    return text == NULL ? "" : text;
+    return ctl_text(part == NULL ? page : json_object_get(page, part), name);
 }
 
 static void print_name(const char *name)
