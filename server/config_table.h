@@ -34,8 +34,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
       "weight`).")                                                                                 \
     X(node, drain_on_stop, DURATION, "0", 0, CONFIG_MS_PER_DAY,                                    \
       "On SIGTERM the node gives its sessions to the others first, for so long at most, and "      \
-      "comes back to its part at the next start; a second SIGTERM stops it at once. 0: it stops "  \
-      "at once, and others stand in.")                                                             \
+      "comes back to its part at the next start; a second SIGTERM, or `belayctl node drain NAME "  \
+      "--cancel`, stops it at once. 0: it stops at once, and others stand in.")                    \
     X(node, shards, NUMBER, "0", 0, 255,                                                           \
       "Threads that serve sessions, each with its part of them. 0: one for each core that the "    \
       "process may use, as far as `memory.limit` has room for them. May change from start to "     \

@@ -1,6 +1,7 @@
 #include "node_drain.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "node_admin_private.h"
 #include "node_cluster.h"
@@ -14,36 +15,68 @@ static void end(struct node *node, const char *cause)
     control_end(node->world.control);
 }
 
+/* DIR/DRAINED says what is not so any more: with it the next start would take an operator's drain back. */
+static void forget(struct node *node)
+{
+    const int rc = directory_forget_drained(&node->directory);
+
+    if (rc != 0 && !node->drain.forget_failed) {
+        logger_write(
+            node->world.logger, LOG_LEVEL_WARN, "drained-kept", LOG_TEXT("cause", strerror(-rc)),
+            LOG_TEXT("effect", "DRAINED in the data directory is tried to be removed until "
+                               "it is; a start before that takes a drain back"));
+    }
+    node->drain.marked = rc != 0;
+    node->drain.forget_failed = rc != 0;
+}
+
 /* It has its part again, or gets it without more: what an operator says of it from here on is for good. */
 static void has_returned(struct node *node)
 {
-    directory_forget_drained(&node->directory);
     node->drain.returns = false;
+    forget(node);
 }
 
+/* Where it failed the next tick comes back to it. */
 static void on_proposed(void *context, const struct cluster_outcome *outcome)
 {
     struct node *node = context;
+    const bool done = outcome->rc == 0 || outcome->rc == -EALREADY;
+    const bool drains = node->drain.proposed == MAP_DRAINING;
 
-    node->drain.proposed = false;
-    if (node->drain.stops && outcome->rc != 0 && outcome->rc != -EALREADY &&
-        outcome->rc != -ECANCELED) {
-        end(node, outcome->text);
-    } else if (node->drain.returns && (outcome->rc == 0 || outcome->rc == -EALREADY)) {
+    node->drain.proposed = (enum map_state)0;
+    node->drain.drains = node->drain.drains || (drains && done);
+    if (node->drain.returns && !drains && done) {
         has_returned(node); /* The next tick may come after an operator's drain. */
+    }
+    if (node->drain.stops && !done && outcome->rc != -ECANCELED) {
+        logger_write(node->world.logger, LOG_LEVEL_WARN, "drain-waits",
+                     LOG_TEXT("cause", outcome->text));
     }
 }
 
-/* Returns whether it could be: an answer comes then. */
-static bool propose(struct node *node, enum map_state state)
+/* Where it cannot be the next tick comes back to it, too. */
+static void propose(struct node *node, enum map_state state)
 {
     const struct map_command command = {
         .type = MAP_STATE, .number = node->directory.meta.actor.node, .state = state};
-    const int rc = cluster_propose(cluster_host_cluster(node->cluster),
-                                   cluster_host_now_ms(node->cluster), &command, on_proposed, node);
 
-    node->drain.proposed = rc == 0;
-    return rc == 0;
+    if (cluster_propose(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster),
+                        &command, on_proposed, node) == 0) {
+        node->drain.proposed = state;
+    }
+}
+
+/* One that serves is to drain, unless it did: then somebody has taken that back. */
+static void begin_again(struct node *node, const struct map_member *self)
+{
+    if (node->drain.drains) {
+        end(node, "it was taken back; the others have copies, and go on");
+    } else if (!node_admin_others_serve(node_admin_map(node), self->number)) {
+        end(node, "no other node could take its sessions");
+    } else {
+        propose(node, MAP_DRAINING);
+    }
 }
 
 bool node_drain_begin(struct node *node)
@@ -56,18 +89,22 @@ bool node_drain_begin(struct node *node)
         (!map_state_serves(self->state) && self->state != MAP_DRAINING)) {
         return false;
     }
-    if (self->state != MAP_DRAINING && directory_put_drained(&node->directory) != 0) {
-        return false; /* It would not come back by itself. */
-    }
-    if (self->state != MAP_DRAINING && !propose(node, MAP_DRAINING)) {
-        return false;
+    if (self->state != MAP_DRAINING) {
+        if (directory_put_drained(&node->directory) != 0) {
+            return false; /* It would not come back by itself. */
+        }
+        node->drain.marked = true;
     }
     logger_write(node->world.logger, LOG_LEVEL_INFO, "drain-begun",
                  LOG_NUMBER("limit_ms", limit_ms),
                  LOG_NUMBER("slots", node_admin_slots(node_admin_map(node), self->number)));
     node->drain.stops = true;
     node->drain.returns = false;
+    node->drain.drains = self->state == MAP_DRAINING && node->drain.proposed == 0;
     node->drain.end_ms = cluster_host_now_ms(node->cluster) + limit_ms;
+    if (self->state != MAP_DRAINING && node->drain.proposed == 0) {
+        propose(node, MAP_DRAINING);
+    }
     return true;
 }
 
@@ -91,10 +128,10 @@ static void come_back(struct node *node, const struct map_member *self)
 {
     switch (self->state) {
     case MAP_DRAINING:
-        (void)propose(node, MAP_ACTIVE); /* Else the next tick comes back to it. */
+        propose(node, MAP_ACTIVE);
         return;
     case MAP_LEFT:
-        (void)propose(node, MAP_JOINING);
+        propose(node, MAP_JOINING);
         return;
     case MAP_DOWN: /* It is heard again first. */
     case MAP_JOINING:
@@ -106,22 +143,33 @@ static void come_back(struct node *node, const struct map_member *self)
     }
 }
 
+static void stop(struct node *node, const struct map_member *self)
+{
+    if (self->state == MAP_LEFT && is_sent(node)) {
+        end(node, "drained");
+    } else if (cluster_host_now_ms(node->cluster) >= node->drain.end_ms) {
+        end(node, "node.drain_on_stop is over; the others have copies, and go on");
+    } else if (map_state_serves(self->state) && node->drain.proposed == 0) {
+        begin_again(node, self);
+    }
+}
+
 void node_drain_tick(struct node *node)
 {
     const struct map_member *self = node_self(node);
 
     if (!node->drain.looked) {
         node->drain.looked = true;
-        node->drain.returns = directory_was_drained(&node->directory);
+        node->drain.returns = node->drain.marked = directory_was_drained(&node->directory);
     }
     if (self == NULL) {
         return;
     }
-    if (node->drain.stops && self->state == MAP_LEFT && is_sent(node)) {
-        end(node, "drained");
-    } else if (node->drain.stops && cluster_host_now_ms(node->cluster) >= node->drain.end_ms) {
-        end(node, "node.drain_on_stop is over; the others have copies, and go on");
-    } else if (node->drain.returns && !node->drain.proposed && !node->map_kept) {
+    if (node->drain.stops) {
+        stop(node, self);
+    } else if (!node->drain.returns && node->drain.marked) {
+        forget(node);
+    } else if (node->drain.returns && node->drain.proposed == 0 && !node->map_kept) {
         come_back(node, self);
     }
 }

@@ -10,8 +10,9 @@
 
 #include "node.h"
 
-/* The node is to stop. Returns whether it drains first, and control_end() follows, in `node.drain_on_stop` at most; false: it is
- * off, there is nothing to be given away or nobody to take it, or that cannot be proposed now. */
+/* The node is to stop. Returns whether it drains first, and control_end() follows: once it is drained or that was taken back, in
+ * `node.drain_on_stop` at most. False: it is off, there is nothing to be given away or nobody to take it, or the directory cannot
+ * keep that it is to come back. */
 bool node_drain_begin(struct node *node);
 
 /* Once a second, while it serves. */

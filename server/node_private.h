@@ -66,10 +66,13 @@ struct node {
 
     /* node_drain.c */
     struct {
-        bool stops;    /* It drains, to stop then... */
-        bool returns;  /* ... or did so, and is to be active again. */
-        bool looked;   /* The directory was asked for that. */
-        bool proposed; /* And a state is under way. */
+        bool stops;              /* It drains, to stop then... */
+        bool returns;            /* ... or did so, and is to be active again. */
+        bool looked;             /* The directory was asked for that. */
+        bool marked;             /* DIR/DRAINED is there... */
+        bool forget_failed;      /* ... and could not be removed, which was logged. */
+        bool drains;             /* That it drains to stop was decided. */
+        enum map_state proposed; /* And not decided; 0: nothing is. */
         uint64_t end_ms;
     } drain;
 

@@ -93,13 +93,14 @@ bool directory_was_drained(const struct directory *directory)
     return fd >= 0;
 }
 
-void directory_forget_drained(const struct directory *directory)
+int directory_forget_drained(const struct directory *directory)
 {
+    struct files *files = directory->files;
     char path[PATH_BYTES_MAX];
+    int rc = path_join(path, directory->path, DIRECTORY_DRAINED_NAME);
 
-    if (path_join(path, directory->path, DIRECTORY_DRAINED_NAME) == 0) {
-        (void)directory->files->remove(directory->files, path); /* Else it asks for what it is. */
-    }
+    rc = rc != 0 ? rc : files->remove(files, path);
+    return rc != 0 && rc != -ENOENT ? rc : files->sync_directory(files, directory->path);
 }
 
 int directory_put_removed(const struct directory *directory)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
+import native
 from cases import run_cases
 from cluster import Cluster
 from daemon import SLOWNESS, Daemon, check, program, wait_for
@@ -306,6 +308,46 @@ def test_drain_on_stop():
         check(second.wait() == 0 and "node.drain_on_stop is over" in second.log(), second.log())
         stopped.resume()
         first.resume()
+
+
+def test_stopping():
+    """SIGTERM where the drain is taken back, where nobody decides it for a while, and where what tells the next start of it cannot be
+    removed: that one stays drained whom an operator drains after that."""
+    with Cluster(4, settings=["cluster.down_after=60s", "node.drain_on_stop=60s"]) as cluster:
+        cluster.start()
+        voters = {row["name"] for row in cluster[0].ask("node", "list")["nodes"] if row["votes"]}
+        stuck = next(node for node in cluster if node.name not in voters)
+        first, stopped = [node for node in cluster if node is not stuck][:2]
+        name, mark = stopped.name, stopped.data / "DRAINED"
+        stuck.pause()  # What it is to take cannot move meanwhile; the others are a majority.
+        stopped.send(signal.SIGTERM)
+        wait_for("it is draining", lambda: cluster.states(first).get(name) == "draining")
+        first.run("belayctl", "node", "drain", name, "--cancel")
+        check(stopped.wait() == 0 and "it was taken back" in stopped.log(), stopped.log())
+        stuck.resume()
+        cluster.restart(stopped)
+        cluster.await_settled()
+        wait_for("it has come back for good", lambda: not mark.exists())
+        others = [node for node in cluster if node is not stopped]
+        for node in others:
+            node.pause()
+        stopped.send(signal.SIGTERM)
+        wait_for("nobody could decide", lambda: "drain-waits" in stopped.log())
+        for node in others:
+            node.resume()
+        check(stopped.wait() == 0 and "drain-ended cause=drained" in stopped.log(), stopped.log())
+        mark.unlink()
+        mark.mkdir()
+        (mark / "kept").touch()
+        cluster.restart(stopped)
+        wait_for("it has come back", lambda: "drained-kept" in stopped.log() and cluster.states(first)[name] == "active")
+        first.run("belayctl", "node", "drain", name, "--wait")
+        shutil.rmtree(mark)
+        mark.touch()
+        wait_for("it has come back for good", lambda: not mark.exists())
+        stopped.stop()
+        cluster.restart(stopped)
+        wait_for("it is known", lambda: cluster.states(stopped).get(name) == "left" and row(first, name)["link"] == "up")
 
 
 def test_first_with_nothing():

@@ -485,6 +485,27 @@ static void test_faults(void **state)
     }
 }
 
+/* That a node has come back from a drain is not said before it is on the disk: else a drain by an operator could be undone. */
+static void test_drained_is_forgotten_durably(void **state)
+{
+    struct directory directory;
+
+    (void)state;
+    assert_int_equal(open_directory(&directory, 2), 0);
+    assert_int_equal(directory_forget_drained(&directory), 0);
+    for (uint64_t n = 1; n <= 3; n++) {
+        assert_int_equal(directory_put_drained(&directory), 0);
+        assert_true(directory_was_drained(&directory));
+        kit.files.operations = 0;
+        kit.files.fail_at = n; /* Of removing it, and of the directory's being written. */
+        assert_int_equal(directory_forget_drained(&directory), n < 3 ? kit.files.error : 0);
+        kit.files.fail_at = 0;
+        assert_int_equal(directory_forget_drained(&directory), 0);
+        assert_false(directory_was_drained(&directory));
+    }
+    directory_close(&directory);
+}
+
 /* Directories in which one was made that is not durable there yet. */
 static struct {
     char parents[16][PATH_BYTES_MAX];
@@ -805,6 +826,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drained_is_forgotten_durably, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_made_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_number_of_shards_changes, setup, teardown),
