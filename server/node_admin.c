@@ -59,8 +59,9 @@ uint32_t node_admin_slots(const struct map *map, uint32_t number)
     const struct map_member *member = map_member(map, number);
 
     map_page_count(map, slots);
-    return member == NULL ? 0
-                          : slots[member - map->members].primary + slots[member - map->members].copy;
+    return member == NULL
+               ? 0
+               : slots[member - map->members].primary + slots[member - map->members].copy;
 }
 
 bool node_admin_others_serve(const struct map *map, uint32_t number)
@@ -175,6 +176,7 @@ struct admin_change {
     uint64_t token;
     uint32_t number;      /* Of a node; 0: it is about a policy. */
     struct map_text name; /* Of that node, which the map may not have any more. */
+    uint64_t given_up;    /* Sessions that go with it. */
 };
 
 enum status node_admin_status(int rc)
@@ -192,17 +194,24 @@ static bool was_overtaken(const struct admin_change *change, int rc)
     return change->number != 0 && (rc == -EPERM || rc == -EBUSY);
 }
 
-static void answer_step(struct node *node, uint64_t token, const struct map *map, uint32_t number,
-                        const struct map_text *name)
+static void answer_step(const struct admin_change *change, const struct map *map)
 {
-    node_admin_answer(node, token,
-                      map_page_step(map, number, name, map_member(map, number),
-                                    node_admin_slots(map, number)));
+    const struct map_step step = {
+        .number = change->number,
+        .name = &change->name,
+        .slots = node_admin_slots(map, change->number),
+        .given_up = map_member(map, change->number) == NULL ? change->given_up : 0,
+    };
+
+    node_admin_answer(change->node, change->token, map_page_step(map, &step));
 }
 
 void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_member *member)
 {
-    answer_step(node, token, node_admin_map(node), member->number, &member->name);
+    const struct admin_change none = {
+        .node = node, .token = token, .number = member->number, .name = member->name};
+
+    answer_step(&none, node_admin_map(node));
 }
 
 static void on_decided(void *context, const struct cluster_outcome *outcome)
@@ -214,7 +223,7 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
     if (outcome->rc != 0 && outcome->rc != -EALREADY && !was_overtaken(change, outcome->rc)) {
         node_admin_refuse(node, change->token, node_admin_status(outcome->rc), outcome->text);
     } else if (change->number != 0) {
-        answer_step(node, change->token, outcome->map, change->number, &change->name);
+        answer_step(change, outcome->map);
     } else {
         node->map_pending |= node_policies_take(node, outcome->map) != 0; /* Before it is told. */
         snprintf(json, sizeof json, "{\"epoch\":%" PRIu64 "}", outcome->epoch);
@@ -226,11 +235,18 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
 void node_admin_propose(struct node *node, uint64_t token, const struct map_command *command,
                         const struct map_member *member)
 {
+    node_admin_propose_removal(node, token, command, member, 0);
+}
+
+void node_admin_propose_removal(struct node *node, uint64_t token,
+                                const struct map_command *command, const struct map_member *member,
+                                uint64_t sessions)
+{
     struct admin_change *change = malloc(sizeof *change);
     int rc = -ENOMEM;
 
     if (change != NULL) {
-        *change = (struct admin_change){.node = node, .token = token};
+        *change = (struct admin_change){.node = node, .token = token, .given_up = sessions};
         if (member != NULL) {
             change->number = member->number;
             change->name = member->name;

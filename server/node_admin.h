@@ -5,8 +5,9 @@
  *   restart-check [NODE]         a document (restart_page.h)
  *   policy-set                   a policy (config_policy_change()); the answer: {epoch}
  *   policy-rm PREFIX             {epoch}
- *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch}; to be
- *   node-remove-force NODE       asked again until `removed`; with force also where sessions are lost with it
+ *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch ...}; to be
+ *   node-remove-force NODE       asked again until `removed`; with force also where sessions are lost with it, then
+ *                                {sessions_given_up} says about how many
  *   node-drain NODE              it gives its slots to others: {number name state slots removed epoch}; in the end it is left
  *   node-weight MS WEIGHT NODE   it has another weight: at once (MS 0), or by and by in so much time; the same answer
  *   node-activate MS WEIGHT NODE one step of bringing it in (weight 0: as before, or as the others); the same answer, to be asked

@@ -241,13 +241,11 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
 {
     const struct map *map = node_admin_map(node);
     const struct map_member *member = node_admin_find(node, token, name);
-    struct map_command command = {.type = MAP_REMOVE};
     char text[TEXT_BYTES];
 
     if (member == NULL) {
         return;
     }
-    command.number = member->number;
     uint32_t alone = slots_alone(map, member->number);
     bool serves = map_state_serves(member->state);
     bool gives = member->state == MAP_DRAINING && node_admin_slots(map, member->number) > 0;
@@ -273,21 +271,20 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
         node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
         return;
     }
-    if (node->archive != NULL && alone > 0) {
-        command.type = MAP_LOSE;
-    }
-    if (serves || member->state == MAP_DRAINING) {
-        command.type = MAP_STATE;
-        command.state = serves ? MAP_DRAINING : MAP_LEFT;
-    }
-    const struct cluster *cluster = cluster_host_cluster(node->cluster);
-    if (command.state == MAP_LEFT &&
-        (node_admin_slots(map, member->number) > 0 || cluster_is_voter(cluster, member->number))) {
-        node_admin_as_it_is(node, token,
-                            member); /* They are still moving, or it still has a vote. */
+    if (member->state == MAP_DRAINING) {
+        /* Slots are moving, it still has a vote, or has not heard that it owns nothing: the leader says when it has left. */
+        node_admin_as_it_is(node, token, member);
         return;
     }
-    node_admin_propose(node, token, &command, member);
+    if (serves) {
+        become(node, token, member, MAP_DRAINING);
+        return;
+    }
+    const struct map_command command = {
+        .type = node->archive != NULL && alone > 0 ? MAP_LOSE : MAP_REMOVE,
+        .number = member->number,
+    };
+    node_admin_propose_removal(node, token, &command, member, sessions_of(node, alone));
 }
 
 void node_admin_remove(struct node *node, uint64_t token, const char *argument)

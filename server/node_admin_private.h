@@ -32,6 +32,11 @@ void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_mem
 void node_admin_propose(struct node *node, uint64_t token, const struct map_command *command,
                         const struct map_member *member);
 
+/* The same of a member that goes, with about so many sessions that nobody else has. */
+void node_admin_propose_removal(struct node *node, uint64_t token,
+                                const struct map_command *command, const struct map_member *member,
+                                uint64_t sessions);
+
 /* By its name or number; NULL: there is none, and that was answered. */
 const struct map_member *node_admin_find(struct node *node, uint64_t token, const char *name);
 

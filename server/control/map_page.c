@@ -262,20 +262,21 @@ char *map_page_slot(const struct map_page *page, uint32_t slot)
                 0);
 }
 
-char *map_page_step(const struct map *map, uint32_t number, const struct map_text *name,
-                    const struct map_member *member, uint32_t slots)
+char *map_page_step(const struct map *map, const struct map_step *step)
 {
+    const struct map_member *member = map_member(map, step->number);
     uint32_t lost = 0;
 
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         lost += map->lost[slot] != 0;
     }
-    return dump(json_pack("{s:i, s:o, s:s, s:i, s:i, s:i, s:i, s:b, s:i, s:I}", "number",
-                          (int)number, "name", text(name), "state",
-                          member != NULL ? map_page_state(member->state) : "", "slots", (int)slots,
-                          "weight", member != NULL ? (int)member->weight : 0, "weight_to",
-                          member != NULL ? (int)map_weight_to(member) : 0, "ramp_ms",
+    return dump(json_pack("{s:i, s:o, s:s, s:i, s:i, s:i, s:i, s:b, s:i, s:I, s:I}", "number",
+                          (int)step->number, "name", text(step->name), "state",
+                          member != NULL ? map_page_state(member->state) : "", "slots",
+                          (int)step->slots, "weight", member != NULL ? (int)member->weight : 0,
+                          "weight_to", member != NULL ? (int)map_weight_to(member) : 0, "ramp_ms",
                           member != NULL ? (int)member->ramp_ms : 0, "removed", member == NULL,
-                          "lost", (int)lost, "epoch", (json_int_t)map->epoch),
+                          "lost", (int)lost, "sessions_given_up", (json_int_t)step->given_up,
+                          "epoch", (json_int_t)map->epoch),
                 0);
 }

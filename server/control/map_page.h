@@ -44,14 +44,20 @@ struct map_page_slots {
 /* Of each member, in the order of the map, which has so many at least. */
 void map_page_count(const struct map *map, struct map_page_slots slots[]);
 
+/* What an operator asked for has become of a node so far; without a member of that number it is out. */
+struct map_step {
+    uint32_t number;
+    const struct map_text *name;
+    uint32_t slots;    /* That it owns. */
+    uint64_t given_up; /* About so many sessions went with it that nobody else had. */
+};
+
 const char *map_page_state(enum map_state state);
 
 /* Return memory for free(), or NULL where there is none. `slot` is below SLOT_COUNT. */
 char *map_page_nodes(const struct map_page *page);
 char *map_page_ring(const struct map_page *page);
-/* `member` NULL: it is out. */
-char *map_page_step(const struct map *map, uint32_t number, const struct map_text *name,
-                    const struct map_member *member, uint32_t slots);
+char *map_page_step(const struct map *map, const struct map_step *step);
 char *map_page_slot(const struct map_page *page, uint32_t slot);
 
 #endif

@@ -182,6 +182,29 @@ def test_dies():
               "present=500 lost=0 wrong=0\n", "sessions")
 
 
+def test_removed_once_it_knows():
+    """One that drains and owns nothing is taken out only once it has heard that: until then it may take writes by an older map."""
+    with Cluster(2, settings=["cluster.down_after=60s"]) as cluster:
+        cluster.start()
+        first, ready = cluster[0], cluster.add("n3")
+        ready.set("node.weight", 0)
+        cluster.restart(ready)
+        wait_for("it is in", lambda: cluster.states(first).get("n3") == "active")
+        ready.pause()
+        with native.Connection(first.native) as asked:
+            def step():
+                head, value = asked.call(native.ADMIN, {1: b"node-remove", 2: b"n3"})
+                check(head.get(1, 0) == native.OK, head)
+                return json.loads(value)
+
+            wait_for("it has no vote", lambda: step()["state"] == "draining" and not row(first, "n3")["votes"])
+            for _ in range(3):
+                check(step()["state"] == "draining", "it cannot know")
+            ready.resume()
+            wait_for("it is out", lambda: step()["removed"])
+        check(ready.wait() == 3, "it noticed that it was removed")
+
+
 def test_weights():
     """A node is kept ready without any slots, and brought in by and by; its weight goes on to change, and it has left and comes
     back."""

@@ -103,8 +103,9 @@ static void print_nodes(const json_t *document)
     size_t index, voters = 0, name = widest(nodes, "name", 4), zone = widest(nodes, "zone", 4);
     size_t native = widest(nodes, "native", 7);
 
-    printf("cluster %s, epoch %" PRIu64 ", replicas: %" PRIu64 "\n\n", ctl_text(document, "cluster"),
-           ctl_number(document, "epoch"), ctl_number(document, "replicas"));
+    printf("cluster %s, epoch %" PRIu64 ", replicas: %" PRIu64 "\n\n",
+           ctl_text(document, "cluster"), ctl_number(document, "epoch"),
+           ctl_number(document, "replicas"));
     printf("   #  %-*s  %-8s  %-*s  weight  %-*s  primary  copies  coming  link  behind\n",
            (int)name, "name", "state", (int)zone, "zone", (int)native, "clients");
     json_array_foreach(nodes, index, node)
@@ -116,9 +117,9 @@ static void print_nodes(const json_t *document)
         print_text(node, "zone", zone);
         printf("%6" PRIu64 "  ", ctl_number(node, "weight"));
         print_text(node, "native", native);
-        printf("%7" PRIu64 "  %6" PRIu64 "  %6" PRIu64 "  %-4s  ", ctl_number(node, "slots_primary"),
-               ctl_number(node, "slots_copy"), ctl_number(node, "slots_coming"),
-               ctl_text(node, "link"));
+        printf("%7" PRIu64 "  %6" PRIu64 "  %6" PRIu64 "  %-4s  ",
+               ctl_number(node, "slots_primary"), ctl_number(node, "slots_copy"),
+               ctl_number(node, "slots_coming"), ctl_text(node, "link"));
         print_behind(node);
     }
     json_array_foreach(nodes, index, node)
@@ -220,6 +221,7 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
     bool force = false;
     const struct option options[] = {{"force", OPTION_FLAG, &force}, {NULL, OPTION_FLAG, NULL}};
     struct text_list operands;
+    char count[TEXT_BYTES];
     json_t *document;
 
     ctl->timeout_ms = CTL_DECIDE_TIMEOUT_MS;
@@ -235,6 +237,11 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
         return ctl_print_json(document);
     }
     printf("removed %s\n", ctl_text(document, "name"));
+    if (ctl_number(document, "sessions_given_up") > 0) {
+        printf("about %s sessions that nobody else had are given up%s\n",
+               show_count(ctl_number(document, "sessions_given_up"), count, sizeof count),
+               ctl_number(document, "lost") > 0 ? ", but for what the archive has of them" : "");
+    }
     if (ctl_number(document, "lost") > 0) {
         printf("%" PRIu64 " slots are restored from the archive now: those asked for first, all by "
                "belayctl archive status\n",
