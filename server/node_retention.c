@@ -19,6 +19,8 @@ enum {
     TIDY_MS = 24 * 3600 *
               1000, /* So old is what nobody is still writing; and so often it is looked for. */
     RETENTION_CALL_MS = 5000, /* Of a call; there is another round. */
+    /* Of what a round reads before it removes: 1 TiB takes nine hours, and a node's network has room beside it. */
+    READ_BYTES_PER_MS = 32 * 1024,
 };
 
 struct node_retention {
@@ -28,8 +30,9 @@ struct node_retention {
     pthread_mutex_t lock; /* Of stopping. */
     pthread_cond_t changed;
     pthread_t thread;
-    bool failed;      /* The last round did, and it was told. */
-    uint64_t tidy_ms; /* When it is looked for what nobody ended. */
+    bool failed;         /* The last round did, and it was told. */
+    uint64_t tidy_ms;    /* When it is looked for what nobody ended. */
+    uint64_t read_bytes; /* That were not waited for yet. */
 };
 
 static uint64_t real_ms(void)
@@ -45,6 +48,46 @@ static bool stops(void *context)
     const struct node_retention *retention = context;
 
     return retention->stops;
+}
+
+/* For so long, or until it stops. */
+static void wait_ms(struct node_retention *retention, uint64_t ms)
+{
+    struct timespec until;
+    int rc = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&retention->lock);
+    while (!retention->stops && rc == 0) {
+        rc = pthread_cond_timedwait(&retention->changed, &retention->lock, &until);
+    }
+    pthread_mutex_unlock(&retention->lock);
+}
+
+static void on_read(void *context, uint64_t bytes)
+{
+    struct node_retention *retention = context;
+
+    retention->read_bytes += bytes;
+    if (retention->read_bytes >= READ_BYTES_PER_MS) {
+        wait_ms(retention, retention->read_bytes / READ_BYTES_PER_MS);
+        retention->read_bytes %= READ_BYTES_PER_MS;
+    }
+}
+
+static void on_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
+                       uint16_t last_slot)
+{
+    const struct node_retention *retention = context;
+
+    logger_write(retention->node->world.logger, LOG_LEVEL_ERROR, "archive-retention-damaged",
+                 LOG_TEXT("object", name), LOG_TEXT("cause", why),
+                 LOG_NUMBER("first_slot", first_slot), LOG_NUMBER("last_slot", last_slot),
+                 LOG_TEXT("effect", "what its checkpoint has is kept in the log as well"));
 }
 
 static void tell(struct node_retention *retention, int rc, const char *text,
@@ -73,6 +116,8 @@ static void run_round(struct node_retention *retention)
     struct retention_round round = {
         .from_ms = config->archive_keep < now_ms ? now_ms - config->archive_keep : 0,
         .tidy_ms = now_ms >= retention->tidy_ms ? now_ms - TIDY_MS : 0,
+        .damaged = on_damaged,
+        .read = on_read,
         .stops = stops,
         .context = retention,
     };
@@ -90,34 +135,18 @@ static void run_round(struct node_retention *retention)
     tell(retention, rc, access.text, &round);
 }
 
-/* Until the next round. Returns whether there is to be one. */
-static bool pause_thread(struct node_retention *retention)
-{
-    struct timespec until;
-    int rc = 0;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(retention->round_ms / 1000);
-    until.tv_nsec += (long)(retention->round_ms % 1000) * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&retention->lock);
-    while (!retention->stops && rc == 0) {
-        rc = pthread_cond_timedwait(&retention->changed, &retention->lock, &until);
-    }
-    pthread_mutex_unlock(&retention->lock);
-    return !retention->stops;
-}
-
 static void *retention_main(void *context)
 {
     struct node_retention *retention = context;
 
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), RETENTION_NICE);
-    while (pause_thread(retention)) {
+    for (;;) {
+        wait_ms(retention, retention->round_ms);
+        if (retention->stops) {
+            return NULL;
+        }
         run_round(retention);
     }
-    return NULL;
 }
 
 int node_retention_start(struct node *node)

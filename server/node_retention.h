@@ -1,6 +1,7 @@
 /* Retention by the node: a thread of its own, of low priority, removes from the archive what no restore as of a time
  * within `archive.keep` needs (server/archive/archive_retention.h), some times in that time, at least once an hour.
- * All nodes of a cluster do, each for the whole cluster: who comes second finds nothing to do.
+ * All nodes of a cluster do, each for the whole cluster: who comes second finds nothing to do. Before anything goes the
+ * checkpoints that have it are read, slowly; one that is damaged is logged, by each round that would have relied on it.
  *
  * Threads: the control thread's.
  */

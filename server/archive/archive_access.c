@@ -400,3 +400,33 @@ int access_catalog(struct archive_access *access, const uint8_t cluster[CLUSTER_
     }
     return rc;
 }
+
+struct part_sizes {
+    uint64_t *sizes;
+    uint32_t count;
+};
+
+static int take_size(void *context, const char *name, uint64_t size)
+{
+    const struct part_sizes *parts = context;
+    struct archive_name parsed;
+
+    if (archive_name_parse(name, &parsed) == 0 && parsed.kind == ARCHIVE_PART &&
+        parsed.part < parts->count) {
+        parts->sizes[parsed.part] = size;
+    }
+    return 0;
+}
+
+int access_part_sizes(struct archive_access *access, const struct archive_catalog *catalog,
+                      const struct catalog_checkpoint *checkpoint, uint64_t sizes[])
+{
+    const struct archive_name name = catalog_part_name(catalog, checkpoint, 0);
+    struct part_sizes parts = {sizes, checkpoint->parts};
+    char text[ARCHIVE_NAME_BYTES];
+
+    memset(sizes, 0, parts.count * sizeof *sizes);
+    archive_name_put(text, &name);
+    strrchr(text, '/')[1] = '\0';
+    return access_list(access, text, take_size, &parts);
+}

@@ -112,4 +112,9 @@ int access_next_cluster(struct archive_access *access, const uint8_t after[CLUST
 int access_catalog(struct archive_access *access, const uint8_t cluster[CLUSTER_ID_BYTES],
                    struct archive_catalog *catalog);
 
+/* The sizes of a checkpoint's parts, which the catalog does not keep, in `sizes`, which has room for those that `done` tells
+ * of; 0: it is not there. Returns 0; as access_list(). */
+int access_part_sizes(struct archive_access *access, const struct archive_catalog *catalog,
+                      const struct catalog_checkpoint *checkpoint, uint64_t sizes[]);
+
 #endif

@@ -1,4 +1,4 @@
-#include "archive_catalog.h"
+#include "archive_catalog_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -165,8 +165,7 @@ int catalog_add(struct archive_catalog *catalog, const struct archive_name *name
 
 /* ---- Checkpoints ---- */
 
-/* Does this error say that an object cannot be read, so that what is in it is lost? */
-static bool is_passed_over(int rc)
+bool catalog_is_passed_over(int rc)
 {
     return rc == -EBADMSG || rc == -EPROTONOSUPPORT || rc == -ENOENT;
 }
@@ -198,7 +197,7 @@ static int load_checkpoint(const struct archive_catalog *catalog, struct catalog
     }
     checkpoint->rc = port->open(port, &name, checkpoint->done_size, &reader);
     if (checkpoint->rc != 0) {
-        return is_passed_over(checkpoint->rc) ? 0 : checkpoint->rc;
+        return catalog_is_passed_over(checkpoint->rc) ? 0 : checkpoint->rc;
     }
     checkpoint->parts = reader->parts;
     checkpoint->made_ms = reader->header.made_ms;
@@ -243,7 +242,7 @@ static int compare_dated(const void *left, const void *right)
     return (a->index < b->index) - (a->index > b->index);
 }
 
-static bool adds_to(const struct archive_reader *reader, const struct seen *cover)
+bool catalog_adds_to(const struct archive_reader *reader, const struct seen *cover)
 {
     for (uint32_t i = 0; i < reader->slot_count; i++) {
         const struct archive_slot *slot = &reader->slots[i];
@@ -272,7 +271,7 @@ static int plan_checkpoint(const struct archive_catalog *catalog, struct catalog
     struct archive_reader *reader = NULL;
 
     int rc = port->open(port, &name, checkpoint->done_size, &reader);
-    if (is_passed_over(rc)) { /* It could be opened before: somebody removes it. */
+    if (catalog_is_passed_over(rc)) { /* It could be opened before: somebody removes it. */
         checkpoint->rc = rc;
         checkpoint->whole = false;
         return 0;
@@ -280,12 +279,12 @@ static int plan_checkpoint(const struct archive_catalog *catalog, struct catalog
     if (rc != 0) {
         return rc;
     }
-    checkpoint->needed = adds_to(reader, cover);
+    checkpoint->needed = catalog_adds_to(reader, cover);
     return checkpoint->needed ? join(cover, reader) : 0;
 }
 
-static int plan_checkpoints(struct archive_catalog *catalog, struct catalog_port *port,
-                            uint64_t as_of_hlc, struct seen *cover)
+int catalog_plan_checkpoints(struct archive_catalog *catalog, struct catalog_port *port,
+                             uint64_t as_of_hlc, struct seen *cover)
 {
     struct memory *memory = catalog->memory;
     const size_t room = (catalog->checkpoint_count + 1) * sizeof(struct dated);
@@ -346,8 +345,16 @@ static uint64_t newest_of(const struct archive_reader *reader, struct actor acto
     return newest;
 }
 
-static int plan_log(const struct archive_catalog *catalog, struct catalog_port *port,
-                    struct catalog_log *log, uint64_t as_of_hlc, const struct seen *cover)
+void catalog_note_slots(const struct archive_reader *reader, bool slots[])
+{
+    for (uint32_t i = 0; i < reader->slot_count; i++) {
+        slots[reader->slots[i].slot] = true;
+    }
+}
+
+int catalog_plan_log(const struct archive_catalog *catalog, struct catalog_port *port,
+                     struct catalog_log *log, uint64_t as_of_hlc, const struct seen *cover,
+                     bool relied[])
 {
     const struct archive_name name = catalog_log_name(catalog, log);
     struct archive_reader *reader = NULL;
@@ -357,39 +364,33 @@ static int plan_log(const struct archive_catalog *catalog, struct catalog_port *
     log->needed = true;
     log->rc = port->open(port, &name, log->size, &reader);
     if (log->rc != 0) {
-        return is_passed_over(log->rc) ? 0 : log->rc;
+        return catalog_is_passed_over(log->rc) ? 0 : log->rc;
     }
     log->least_hlc = reader->least_hlc;
     log->newest_hlc = reader->newest_hlc;
     log->own_hlc = newest_of(reader, log->actor);
     log->covered = is_covered(reader, cover, &begins);
     log->needed = !log->covered && begins <= as_of_hlc;
+    if (log->covered && relied != NULL) {
+        catalog_note_slots(reader, relied);
+    }
     return 0;
 }
 
 int catalog_plan(struct archive_catalog *catalog, struct catalog_port *port, uint64_t as_of_hlc,
                  struct seen *cover)
 {
-    int rc = plan_checkpoints(catalog, port, as_of_hlc, cover);
+    int rc = catalog_plan_checkpoints(catalog, port, as_of_hlc, cover);
 
     for (size_t i = 0; i < catalog->log_count && rc == 0; i++) {
-        rc = plan_log(catalog, port, &catalog->logs[i], as_of_hlc, cover);
+        rc = catalog_plan_log(catalog, port, &catalog->logs[i], as_of_hlc, cover, NULL);
     }
     return rc;
 }
 
-/* ---- Retention ---- */
+/* ---- Gaps ---- */
 
-struct removing {
-    struct archive_catalog *catalog;
-    struct catalog_port *port;
-    uint64_t from_hlc;
-    int (*remove)(void *context, const struct archive_name *name, uint64_t size);
-    void *context;
-};
-
-/* Where the logs of the actor of index `first` end. */
-static size_t actor_end(const struct archive_catalog *catalog, size_t first)
+size_t catalog_actor_end(const struct archive_catalog *catalog, size_t first)
 {
     size_t end = first + 1;
 
@@ -400,110 +401,12 @@ static size_t actor_end(const struct archive_catalog *catalog, size_t first)
     return end;
 }
 
-/* The logs of an actor, up to the last of those in front that are covered. What is behind the first that is not need not
- * be opened, so that a round costs what it removes. */
-static int remove_logs(const struct removing *removing, size_t first, size_t end,
-                       const struct seen *cover)
-{
-    struct archive_catalog *catalog = removing->catalog;
-    size_t last = first;
-    bool goes = true;
-    int rc = 0;
-
-    for (size_t i = first; i < end && goes && rc == 0; i++) {
-        struct catalog_log *log = &catalog->logs[i];
-        rc = plan_log(catalog, removing->port, log, removing->from_hlc, cover);
-        last = log->covered ? i + 1 : last;
-        goes = log->covered || log->rc != 0;
-    }
-    for (size_t i = first; i < last && rc == 0; i++) {
-        const struct archive_name name = catalog_log_name(catalog, &catalog->logs[i]);
-        rc = removing->remove(removing->context, &name, catalog->logs[i].size);
-    }
-    return rc;
-}
-
-static int remove_checkpoint(const struct removing *removing,
-                             const struct catalog_checkpoint *checkpoint)
-{
-    struct archive_name name = catalog_done_name(removing->catalog, checkpoint);
-    int rc = 0;
-
-    if (checkpoint->done_size != 0) {
-        rc = removing->remove(removing->context, &name, checkpoint->done_size);
-    }
-    for (uint32_t part = 0; part < checkpoint->parts_end && rc == 0; part++) {
-        name = catalog_part_name(removing->catalog, checkpoint, part);
-        rc = removing->remove(removing->context, &name, 0);
-    }
-    return rc;
-}
-
-/* Has this actor gone on to a later checkpoint, or its node to a later life? */
-static bool is_left_behind(const struct archive_catalog *catalog, size_t index)
-{
-    const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[index];
-    const struct actor actor = checkpoint->actor;
-
-    for (size_t i = index + 1; i < catalog->checkpoint_count; i++) {
-        if (catalog->checkpoints[i].actor.node == actor.node) {
-            return true;
-        }
-    }
-    for (size_t i = 0; i < catalog->log_count; i++) {
-        if (catalog->logs[i].actor.node == actor.node &&
-            catalog->logs[i].actor.start > actor.start) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int remove_all(const struct removing *removing, const struct seen *cover)
-{
-    const struct archive_catalog *catalog = removing->catalog;
-    int rc = 0;
-
-    for (size_t i = 0, end; i < catalog->log_count && rc == 0; i = end) {
-        end = actor_end(catalog, i);
-        rc = remove_logs(removing, i, end, cover);
-    }
-    for (size_t i = 0; i < catalog->checkpoint_count && rc == 0; i++) {
-        const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
-        /* One that says that it is whole may be so, though its parts were not there yet when they were listed. */
-        bool said = checkpoint->whole || (checkpoint->done_size != 0 && checkpoint->rc == 0);
-        bool goes = !said || (checkpoint->newest_hlc <= removing->from_hlc && !checkpoint->needed);
-        goes = goes && (checkpoint->whole || is_left_behind(catalog, i));
-        rc = goes ? remove_checkpoint(removing, checkpoint) : 0;
-    }
-    return rc;
-}
-
-int catalog_retain(struct archive_catalog *catalog, struct catalog_port *port, uint64_t from_hlc,
-                   int (*remove)(void *context, const struct archive_name *name, uint64_t size),
-                   void *context)
-{
-    const struct removing removing = {catalog, port, from_hlc, remove, context};
-    struct seen cover;
-
-    int rc = seen_init(&cover, catalog->memory, SLOT_COUNT);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = plan_checkpoints(catalog, port, from_hlc, &cover);
-    rc = rc != 0 ? rc : remove_all(&removing, &cover);
-    seen_fini(&cover);
-    return rc;
-}
-
-/* ---- Gaps ---- */
-
 /* The newest stamp of an actor in its log objects from an index on. */
 static uint64_t newest_behind(const struct archive_catalog *catalog, size_t first)
 {
     uint64_t newest = 0;
 
-    for (size_t i = first, end = actor_end(catalog, first); i < end; i++) {
+    for (size_t i = first, end = catalog_actor_end(catalog, first); i < end; i++) {
         const struct catalog_log *log = &catalog->logs[i];
         newest = log->rc == 0 && log->own_hlc > newest ? log->own_hlc : newest;
     }

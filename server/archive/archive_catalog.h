@@ -19,7 +19,8 @@
  *   from an actor's first one on without a gap, so that a number that is missing between two that are there is a loss.
  *   Of a checkpoint `done` goes first: without it no part counts. What is left of one that never became whole goes
  *   once the same actor has a later one, or its node a later life; where it has a `done` for all that, no sooner than one that
- *   is whole. A listing takes its time, so that one may have become whole behind it: whoever removes a part of one without
+ *   is whole, and than others that are whole say all that it says. One whose `done` cannot be read goes once its node has
+ *   a later one that is whole, and old enough. A listing takes its time, so that one may have become whole behind it: whoever removes a part of one without
  *   `done` looks first whether it is there now (archive_retention.h).
  *
  * No I/O: names come from a listing, and ends of objects (their index) through a port.
@@ -98,10 +99,13 @@ int catalog_plan(struct archive_catalog *catalog, struct catalog_port *port, uin
                  struct seen *cover);
 
 /* Tell of each object that no restore as of `from_hlc` or later needs, in the order in which they are to be removed,
- * until `remove` returns another value than 0, which is returned. Else 0, or as above, perhaps with some told. Of an
- * actor's logs those up to the first that stays are opened; ones that cannot be go when later ones of their actor do.
+ * until `remove` returns another value than 0, which is returned. Else 0, or as above, perhaps with some told. Of all
+ * slots of which something goes `relied`, of SLOT_COUNT, becomes true: it may go for what those checkpoints have of them that
+ * are `needed` now, which nobody has read yet. With one that turns out to be damaged, `whole` is to be set to false, and
+ * this is called again. Of an actor's logs those up to the first that stays are opened; ones that cannot be go when later ones of their actor do.
  * `remove` may ask the store, but not through the port. */
 int catalog_retain(struct archive_catalog *catalog, struct catalog_port *port, uint64_t from_hlc,
+                   bool relied[],
                    int (*remove)(void *context, const struct archive_name *name, uint64_t size),
                    void *context);
 

@@ -115,53 +115,30 @@ static int add_object(struct archive_reading *reading, const struct archive_name
     return rc == 0 ? 0 : no_memory(reading);
 }
 
-/* The sizes of a checkpoint's parts, which the catalog does not keep; 0: it is not there. */
-struct part_sizes {
-    uint64_t *sizes;
-    uint32_t count;
-};
-
-static int take_size(void *context, const char *name, uint64_t size)
+/* Parts will be opened. Returns 0 or -ENOMEM. */
+static int expect_parts(struct archive_reading *reading,
+                        const struct catalog_checkpoint *checkpoint, const uint64_t sizes[])
 {
-    const struct part_sizes *parts = context;
-    struct archive_name parsed;
+    int rc = 0;
 
-    if (archive_name_parse(name, &parsed) == 0 && parsed.kind == ARCHIVE_PART &&
-        parsed.part < parts->count) {
-        parts->sizes[parsed.part] = size;
+    for (uint32_t part = 0; part < checkpoint->parts && rc == 0; part++) {
+        const struct archive_name name = catalog_part_name(reading->catalog, checkpoint, part);
+        rc = sizes[part] == 0 ? 0 : access_expect_open(reading->access, &name, sizes[part]);
     }
-    return 0;
-}
-
-static int list_parts(struct archive_reading *reading, const struct catalog_checkpoint *checkpoint,
-                      struct part_sizes *parts)
-{
-    const struct archive_name name = catalog_part_name(reading->catalog, checkpoint, 0);
-    char text[ARCHIVE_NAME_BYTES];
-
-    archive_name_put(text, &name);
-    strrchr(text, '/')[1] = '\0';
-    int rc = access_list(reading->access, text, take_size, parts);
-    for (uint32_t part = 0; part < parts->count && rc == 0; part++) {
-        const struct archive_name next = catalog_part_name(reading->catalog, checkpoint, part);
-        rc = parts->sizes[part] == 0
-                 ? 0
-                 : access_expect_open(reading->access, &next, parts->sizes[part]);
-    }
-    return rc == -ENOMEM ? no_memory(reading) : rc;
+    return rc == 0 ? 0 : no_memory(reading);
 }
 
 /* Its parts that can be opened. Returns 0, with `broken` set where one cannot; as the port; -ENOMEM. */
-static int add_parts(struct archive_reading *reading, size_t index, const struct part_sizes *parts)
+static int add_parts(struct archive_reading *reading, size_t index, const uint64_t sizes[])
 {
     const bool was_broken = reading->broken[index];
 
-    for (uint32_t part = 0; part < parts->count; part++) {
+    for (uint32_t part = 0; part < reading->catalog->checkpoints[index].parts; part++) {
         const struct archive_name name =
             catalog_part_name(reading->catalog, &reading->catalog->checkpoints[index], part);
-        int rc = parts->sizes[part] == 0 ? -ENOENT
-                                         : add_object(reading, &name, parts->sizes[part],
-                                                      was_broken ? STATE_LOG : (uint32_t)index);
+        int rc = sizes[part] == 0 ? -ENOENT
+                                  : add_object(reading, &name, sizes[part],
+                                               was_broken ? STATE_LOG : (uint32_t)index);
         if (rc != 0 && !is_damage(rc)) {
             return rc;
         }
@@ -178,15 +155,15 @@ static int add_checkpoint(struct archive_reading *reading, size_t index)
 {
     struct catalog_checkpoint *checkpoint = &reading->catalog->checkpoints[index];
     const bool was_broken = reading->broken[index];
-    struct part_sizes parts = {.count = checkpoint->parts};
+    uint64_t *sizes = calloc((size_t)checkpoint->parts + 1, sizeof *sizes);
 
-    parts.sizes = calloc((size_t)parts.count + 1, sizeof *parts.sizes);
-    if (parts.sizes == NULL) {
+    if (sizes == NULL) {
         return no_memory(reading);
     }
-    int rc = list_parts(reading, checkpoint, &parts);
-    rc = rc != 0 ? rc : add_parts(reading, index, &parts);
-    free(parts.sizes);
+    int rc = access_part_sizes(reading->access, reading->catalog, checkpoint, sizes);
+    rc = rc != 0 ? rc : expect_parts(reading, checkpoint, sizes);
+    rc = rc != 0 ? rc : add_parts(reading, index, sizes);
+    free(sizes);
     access_expect_nothing(reading->access);
     if (rc == 0 && reading->broken[index] && !was_broken) {
         checkpoint->whole = false; /* The plan does without it. */

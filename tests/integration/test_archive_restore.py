@@ -321,6 +321,32 @@ def test_forget():
             check(shown(daemon, archive.truth[0]) == archive.truth[0], "as before")
 
 
+def flip(path):
+    """Change a byte of its first block."""
+    there = path.read_bytes()
+    path.write_bytes(there[:140] + bytes([there[140] ^ 1]) + there[141:])
+
+
+def test_forget_reads_first():
+    """Where the checkpoints are damaged they are named, and all stays that gives what they have."""
+    with made() as archive:
+        parts = [path for path in archive.objects("checkpoint") if path.name != "done"]
+        kept = archive.objects("log") + archive.objects("checkpoint")
+        for path in parts:
+            flip(path)
+        out, err = ctl("archive", "forget", archive.url, "--older-than", "1ms", "--json", expect=1)
+        check(json.loads(out)["objects"] == 0 and json.loads(out)["damaged"] > 0, out)
+        check("it is damaged" in err, err)
+        check(kept == archive.objects("log") + archive.objects("checkpoint"), "all is there")
+        with Daemon() as daemon:
+            daemon.start()
+            restore(daemon, archive, expect=1)
+            check(shown(daemon, archive.truth[0]) == archive.truth[0], "nothing is lost")
+        for path in parts:
+            flip(path)
+        check(json.loads(ctl("archive", "forget", archive.url, "--older-than", "1ms", "--json")[0])["objects"] > 0, "they go")
+
+
 def await_archived(node):
     """What was acknowledged at lower levels is there as well, of each shard."""
     wait_for("all is archived", lambda: json.loads(
@@ -411,7 +437,14 @@ def test_retention():
             check(daemon.stop() == 0, "stops")
             check(go() > 0, "nothing goes where all is kept")
             daemon.settings[-1] = "archive.keep=1s"
+            parts = [path for path in archive.objects("checkpoint")
+                     if cluster in str(path) and path.name != "done"]
+            for path in parts:
+                flip(path)
             daemon.start()
+            wait_for("damage is told", lambda: "archive-retention-damaged" in daemon.log())
+            for path in parts:
+                flip(path)
             wait_for("all has gone that may", lambda: go() == 0)
             wait_for("it is told", lambda: "archive-retention" in daemon.log())
             ctl("archive", "verify", url)

@@ -413,12 +413,15 @@ static inline void world_list(struct world *world, struct archive_catalog *catal
     }
 }
 
-/* Write all objects into a directory, as a store of files has them. */
+/* Write all objects into a directory, as a store of files has them, but those that are removed. */
 static inline void world_store(const struct world *world, const char *directory)
 {
     for (uint32_t i = 0; i < world->object_count; i++) {
         const struct world_object *object = &world->objects[i];
         char name[ARCHIVE_NAME_BYTES], path[4096];
+        if (object->removed) {
+            continue;
+        }
         archive_name_put(name, &object->name);
         snprintf(path, sizeof path, "%s/%s", directory, name);
         for (char *at = strchr(path + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
@@ -430,6 +433,20 @@ static inline void world_store(const struct world *world, const char *directory)
         assert_non_null(file);
         assert_int_equal(fwrite(object->bytes, 1, object->size, file), object->size);
         assert_int_equal(fclose(file), 0);
+    }
+}
+
+/* Remove them, with what is deeper in that directory than scratch_remove() goes. */
+static inline void world_unstore(const struct world *world, const char *directory)
+{
+    for (uint32_t i = 0; i < world->object_count; i++) {
+        char name[ARCHIVE_NAME_BYTES], path[4096];
+        archive_name_put(name, &world->objects[i].name);
+        snprintf(path, sizeof path, "%s/%s", directory, name);
+        /* Those directories, too, that are empty by then. */
+        while (strlen(path) > strlen(directory) && (remove(path) == 0 || errno == ENOENT)) {
+            *strrchr(path, '/') = '\0';
+        }
     }
 }
 

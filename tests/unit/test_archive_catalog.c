@@ -65,12 +65,14 @@ static int note_removed(void *context, const struct archive_name *name, uint64_t
 
 static void retain(uint64_t from_hlc)
 {
+    static bool relied[SLOT_COUNT];
     struct archive_catalog catalog;
 
     catalog_init(&catalog, world.memory);
     world_list(&world, &catalog);
     assert_int_equal(catalog_load(&catalog, &world.port), 0);
-    assert_int_equal(catalog_retain(&catalog, &world.port, from_hlc, note_removed, NULL), 0);
+    assert_int_equal(catalog_retain(&catalog, &world.port, from_hlc, relied, note_removed, NULL),
+                     0);
     catalog_fini(&catalog);
 }
 

@@ -305,25 +305,10 @@ static int begin(void **unused)
     return access_catalog(&store, world.cluster, &catalog);
 }
 
-/* An archive is deeper than scratch_remove() goes. */
-static void remove_objects(void)
-{
-    for (uint32_t i = 0; i < world.object_count; i++) {
-        char name[ARCHIVE_NAME_BYTES], path[512];
-        archive_name_put(name, &world.objects[i].name);
-        int size = snprintf(path, sizeof path, "%s/%s", scratch.path, name);
-        assert_true(size > 0 && (size_t)size < sizeof path);
-        /* Those directories, too, that are empty by then. */
-        while (strlen(path) > strlen(scratch.path) && remove(path) == 0) {
-            *strrchr(path, '/') = '\0';
-        }
-    }
-}
-
 static int end(void **unused)
 {
     (void)unused;
-    remove_objects();
+    world_unstore(&world, scratch.path);
     catalog_fini(&catalog);
     access_close(&store);
     world_fini(&world);

@@ -1,4 +1,5 @@
-/* belayctl archive forget: what restores of a window do not need is removed now. */
+/* belayctl archive forget: what restores of a window do not need is removed now; where a checkpoint that has it is
+ * damaged, it is not. */
 #include <inttypes.h>
 
 #include "archive.h"
@@ -24,6 +25,14 @@ static void removed(void *context, const char *name)
     }
 }
 
+static void damaged(void *context, const char *name, const char *why, uint16_t first_slot,
+                    uint16_t last_slot)
+{
+    struct forget *forget = context;
+
+    archive_tell_damaged(&forget->command, name, why, first_slot, last_slot);
+}
+
 static int run(struct forget *forget)
 {
     struct archive_command *command = &forget->command;
@@ -33,6 +42,7 @@ static int run(struct forget *forget)
         .tidy_ms = now_ms - UNENDED_MS,
         .dry = forget->dry_run,
         .removed = removed,
+        .damaged = damaged,
         .context = forget,
     };
     char size[32];
@@ -42,13 +52,18 @@ static int run(struct forget *forget)
         return archive_failed(command, rc);
     }
     if (command->ctl->json) {
-        return ctl_print_json(json_pack("{s:s, s:I, s:I, s:O, s:b}", "cluster",
-                                        command->cluster_hex, "objects", (json_int_t)round.objects,
-                                        "bytes", (json_int_t)round.bytes, "names", forget->names,
-                                        "dry_run", forget->dry_run));
+        rc = ctl_print_json(json_pack(
+            "{s:s, s:I, s:I, s:O, s:b, s:I}", "cluster", command->cluster_hex, "objects",
+            (json_int_t)round.objects, "bytes", (json_int_t)round.bytes, "names", forget->names,
+            "dry_run", forget->dry_run, "damaged", (json_int_t)command->damaged));
+        return command->damaged == 0 ? rc : CTL_REFUSED;
     }
     printf("%" PRIu64 " objects, %s\n", round.objects, show_size(round.bytes, size, sizeof size));
-    return CTL_OK;
+    if (command->damaged > 0) {
+        fprintf(stderr, "belayctl: %s: what the damaged checkpoints have is kept in the log, too\n",
+                command->ctl->command->words);
+    }
+    return command->damaged == 0 ? CTL_OK : CTL_REFUSED;
 }
 
 int archive_forget_run(struct ctl *ctl, int argc, char **argv)

@@ -5,91 +5,46 @@
 #include <string.h>
 
 #include "archive.h"
+#include "archive_check.h"
 
 struct verify {
     struct archive_command command;
     struct archive_catalog catalog;
-    struct archive_state state; /* Of one block at a time: its records pass all checks. */
-    struct buffer stored, raw;
+    struct archive_check check;
     struct progress progress;
-    uint64_t objects, bytes, records, gaps;
+    uint64_t objects, bytes, gaps;
 };
 
-static void tell(struct verify *verify, const struct archive_name *name, const char *why,
-                 uint16_t first, uint16_t last)
+/* As archive_check.h's `damaged`. */
+static void tell(void *context, const char *name, const char *why, uint16_t first, uint16_t last)
 {
-    char text[ARCHIVE_NAME_BYTES];
+    struct verify *verify = context;
 
     progress_end(&verify->progress);
-    archive_name_put(text, name);
-    archive_tell_damaged(&verify->command, text, why, first, last);
+    archive_tell_damaged(&verify->command, name, why, first, last);
 }
 
-/* Are these errors of the object, not of the way to it? */
-static bool is_damage(int rc)
+/* Can this object not be read, though the store answers? */
+static bool is_closed(int rc)
 {
-    return rc == -EBADMSG || rc == -EPROTONOSUPPORT || rc == -ENOENT || rc == -ENOKEY ||
-           rc == -EKEYREJECTED;
-}
-
-static int check_block(struct verify *verify, struct archive_reader *reader, uint32_t block,
-                       struct bytes stored)
-{
-    struct archive_record record;
-    struct archive_walk walk;
-
-    int rc = archive_reader_block(reader, block, stored, &verify->raw);
-    if (rc != 0) {
-        return rc;
-    }
-    archive_state_clear(&verify->state);
-    archive_walk_init(&walk, &reader->blocks[block], buffer_bytes(&verify->raw));
-    while ((rc = archive_walk_next(&walk, &record)) == 1) {
-        rc = archive_state_add(&verify->state, &record, STATE_LOG);
-        if (rc != 0) {
-            return rc;
-        }
-        verify->records++;
-    }
-    return rc;
+    return rc == -ENOENT || rc == -ENOKEY || rc == -EKEYREJECTED;
 }
 
 /* Returns 0, having told what is damaged; or an error that ends it. */
 static int check_object(struct verify *verify, const struct archive_name *name, uint64_t size)
 {
-    struct archive_access *access = &verify->command.access;
-    struct archive_reader *reader = NULL;
     char text[ARCHIVE_NAME_BYTES];
-    struct bytes stored;
 
     verify->objects++;
     verify->bytes += size;
     progress_update(&verify->progress, verify->objects);
-    archive_name_put(text, name);
-    int rc = access->port.open(&access->port, name, size, &reader);
-    if (rc == 0) {
-        rc = access_get(access, text, 0, ARCHIVE_HEADER_BYTES, &verify->stored);
-        rc = rc != 0 ? rc : archive_reader_check_header(reader, buffer_bytes(&verify->stored));
+    int rc = archive_check_object(&verify->check, name, size);
+    if (is_closed(rc)) {
+        archive_name_put(text, name);
+        tell(verify, text, access_error(rc), 0, SLOT_COUNT - 1);
+        rc = 0;
     }
-    if (rc != 0) {
-        if (is_damage(rc)) {
-            tell(verify, name, access_error(rc), 0, SLOT_COUNT - 1);
-            return 0;
-        }
-        return rc;
-    }
-    for (uint32_t i = 0; i < reader->block_count; i++) {
-        rc = access_blocks(access, i, 1, &verify->stored, &stored);
-        rc = rc != 0 ? rc : check_block(verify, reader, i, stored);
-        if (rc != 0 && !is_damage(rc)) {
-            return rc;
-        }
-        if (rc != 0) {
-            tell(verify, name, access_error(rc), reader->blocks[i].first_slot,
-                 reader->blocks[i].last_slot);
-        }
-    }
-    return 0;
+    return rc;
 }
 
 struct found {
@@ -165,17 +120,19 @@ static int report(struct verify *verify, json_t *gaps)
     char size[32], objects[32], records[32];
 
     if (command->ctl->json) {
-        int rc = ctl_print_json(json_pack(
-            "{s:s, s:I, s:I, s:I, s:I, s:o}", "cluster", command->cluster_hex, "objects",
-            (json_int_t)verify->objects, "bytes", (json_int_t)verify->bytes, "records",
-            (json_int_t)verify->records, "damaged", (json_int_t)command->damaged, "gaps", gaps));
+        int rc = ctl_print_json(
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "cluster", command->cluster_hex, "objects",
+                      (json_int_t)verify->objects, "bytes", (json_int_t)verify->bytes, "records",
+                      (json_int_t)verify->check.records, "damaged", (json_int_t)command->damaged,
+                      "gaps", gaps));
         return good ? rc : CTL_REFUSED;
     }
     json_decref(gaps);
     printf("%s: %s objects, %s, %s records; damaged %" PRIu64 ", gaps %" PRIu64 "\n",
            command->cluster_hex, show_count(verify->objects, objects, sizeof objects),
            show_size(verify->bytes, size, sizeof size),
-           show_count(verify->records, records, sizeof records), command->damaged, verify->gaps);
+           show_count(verify->check.records, records, sizeof records), command->damaged,
+           verify->gaps);
     return good ? CTL_OK : CTL_REFUSED;
 }
 
@@ -214,12 +171,9 @@ int archive_verify_run(struct ctl *ctl, int argc, char **argv)
     if (rc != CTL_OK) {
         return rc;
     }
-    verify.stored.memory = verify.raw.memory = verify.command.access.memory;
-    archive_state_init(&verify.state, verify.command.access.memory, UINT64_MAX, NULL, NULL);
+    archive_check_init(&verify.check, &verify.command.access, tell, &verify);
     rc = run(&verify);
-    archive_state_fini(&verify.state);
-    buffer_fini(&verify.stored);
-    buffer_fini(&verify.raw);
+    archive_check_fini(&verify.check);
     archive_end(&verify.command);
     return rc;
 }
