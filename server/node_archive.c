@@ -183,6 +183,41 @@ static void on_away(struct archiver_port *port, const char *text)
     }
 }
 
+static void take_probed(struct node_archive *archive, int rc, const char *text)
+{
+    archiver_probed(&archive->archiver, rc, text[0] != '\0' ? text : strerror(-rc), now_ms());
+}
+
+static void on_probed(void *context, const struct object_answer *answer)
+{
+    struct node_archive *archive = context;
+
+    archive->probing = false;
+    if (answer->rc != -ECANCELED) {
+        take_probed(archive, answer->rc, answer->text);
+        step(archive);
+    }
+}
+
+/* As at the start: names behind those that are known. */
+static void on_probe(struct archiver_port *port)
+{
+    struct node_archive *archive = archive_of(port);
+    const struct archive_name last =
+        archive_name_of(archive, ARCHIVE_LOG, archive->archiver.sequence - 1, 0);
+    char prefix[ARCHIVE_NAME_BYTES], after[ARCHIVE_NAME_BYTES];
+
+    archive_name_prefix(prefix, ARCHIVE_LOG, last.cluster, last.actor);
+    archive_name_put(after, &last);
+    const struct object_call call = {
+        .op = OBJECT_LIST, .name = prefix, .after = after, .done = on_probed, .context = archive};
+    archive->probe_rc = object_store_begin(archive->store, &call);
+    archive->probing = archive->probe_rc == 0;
+    if (!archive->probing) {
+        uv_async_send(&archive->wake); /* Not from within. */
+    }
+}
+
 static void on_alarm(struct archiver_port *port, const char *text)
 {
     logger_write(logger_of(archive_of(port)), LOG_LEVEL_ERROR, "archive-alarm",
@@ -269,6 +304,11 @@ static void on_wake(uv_async_t *wake)
         archive->begin_rc = 0;
         archiver_stored(&archive->archiver, rc, strerror(-rc), now_ms(), 0);
     }
+    if (archive->probe_rc != 0) {
+        int rc = archive->probe_rc;
+        archive->probe_rc = 0;
+        take_probed(archive, rc, "");
+    }
     step(archive);
 }
 
@@ -347,6 +387,7 @@ int node_archive_start(struct node *node)
         .archived = on_archived,
         .keep = on_keep,
         .away = on_away,
+        .probe = on_probe,
         .alarm = on_alarm,
     };
     archiver_init(&archive->archiver, &settings, &archive->port, archive->sequence, now_ms());
@@ -427,7 +468,7 @@ void node_archive_stop(struct node *node, bool send)
         uv_close((uv_handle_t *)&archive->wake, on_closed);
         uv_close((uv_handle_t *)&archive->timer, on_closed);
     }
-    while (archive->handles > 0 || archive->storing || archive->side.storing) {
+    while (archive->handles > 0 || archive->storing || archive->probing || archive->side.storing) {
         uv_run(loop_of(node), UV_RUN_ONCE);
     }
 }

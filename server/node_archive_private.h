@@ -81,6 +81,8 @@ struct node_archive {
     bool storing;        /* A call of the store is under way... */
     uint64_t storing_us; /* ... since then. */
     int begin_rc;        /* It could not be begun. */
+    bool probing;        /* It is asked whether it is there... */
+    int probe_rc;        /* ... and that could not be begun. */
     /* Of the question at the start. */
     int asked_rc;
     bool asked, asked_more;

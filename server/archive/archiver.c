@@ -207,6 +207,7 @@ void archiver_trouble(struct archiver *archiver, const char *text, uint64_t now_
     archiver->text[size] = '\0';
     if (archiver->away_ms == 0) {
         archiver->away_ms = now_ms == 0 ? 1 : now_ms;
+        archiver->probe_ms = now_ms + archiver->settings.pause_max_ms;
         archiver->port->away(archiver->port, archiver->text);
     }
 }
@@ -242,6 +243,11 @@ uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms)
     if (is_due(archiver, now_ms)) {
         build(archiver, now_ms);
         return STEP_MS_MAX;
+    }
+    if (archiver->away_ms != 0 && !archiver->probing && !archiver->ending &&
+        now_ms >= archiver->probe_ms) {
+        archiver->probing = true;
+        archiver->port->probe(archiver->port);
     }
     uint64_t passed_ms = now_ms - archiver->begun_ms;
     uint64_t left_ms =
@@ -370,6 +376,18 @@ void archiver_kept(struct archiver *archiver, int rc, uint64_t now_ms)
     archiver->state = ARCHIVER_IDLE;
     archiver->kept_ms = now_ms;
     archiver->moved = archiver->moved || rc != 0;
+}
+
+void archiver_probed(struct archiver *archiver, int rc, const char *text, uint64_t now_ms)
+{
+    assert(archiver->probing);
+    archiver->probing = false;
+    archiver->probe_ms = now_ms + archiver->settings.pause_max_ms;
+    if (rc != 0) {
+        archiver_trouble(archiver, text, now_ms);
+    } else if (archiver->state == ARCHIVER_IDLE) { /* Else what is under way tells. */
+        well(archiver);
+    }
 }
 
 void archiver_end(struct archiver *archiver)

@@ -22,6 +22,9 @@
  * How far it is, is kept (archive_mark.h) once it has moved and `keep_ms` have passed, and only then is log given up; a node
  * that is killed before sends some of it again, which changes nothing.
  *
+ * It is away from what came to nothing on, as tries do, or what was asked of it before the first one, until an object is stored. Where
+ * there is none to store, nobody would see that it is back; so then it is asked, each `pause_max_ms`.
+ *
  * A name that is taken by other bytes is an alarm, as two nodes may be one then; what is there stays, and the object is made
  * anew under the next name. Made anew it may not build on what was in it (archive_feed.h).
  *
@@ -75,6 +78,8 @@ struct archiver_port {
     void (*keep)(struct archiver_port *port);
     /* It is away, and why; or, NULL, back. An alarm: `text` says what. Once for each time. */
     void (*away)(struct archiver_port *port, const char *text);
+    /* Is it there again? archiver_probed(), whatever else goes on meanwhile. */
+    void (*probe)(struct archiver_port *port);
     void (*alarm)(struct archiver_port *port, const char *text);
 };
 
@@ -126,6 +131,8 @@ struct archiver {
     uint64_t begun_ms, kept_ms, until_ms, pause_ms, store_ms;
     struct archiver_built built;
     uint64_t away_ms;               /* Since when it is; 0: it is not. */
+    bool probing;                   /* It is being asked... */
+    uint64_t probe_ms;              /* ... or is, from then on. */
     char text[ARCHIVER_TEXT_BYTES]; /* Why, the last time. */
     struct archiver_figures figures;
 };
@@ -159,6 +166,7 @@ void archiver_built(struct archiver *archiver, const struct archiver_built *buil
 void archiver_stored(struct archiver *archiver, int rc, const char *text, uint64_t now_ms,
                      uint64_t took_us);
 void archiver_kept(struct archiver *archiver, int rc, uint64_t now_ms);
+void archiver_probed(struct archiver *archiver, int rc, const char *text, uint64_t now_ms);
 
 /* The node stops: what is durable goes out at once, and how far it is, is kept. */
 void archiver_end(struct archiver *archiver);

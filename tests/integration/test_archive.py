@@ -3,6 +3,7 @@ that is away slows nobody and gets everything once it is back; kill -9 and resta
 
 What lies there is read with `belayctl archive cat`."""
 
+import http.server
 import json
 import random
 import re
@@ -247,6 +248,61 @@ def test_stop_while_away():
         (daemon.directory / "aside").rename(archive.path)
         daemon.start()
         wait_for("it is there", lambda: archive.keys() == {"k"})
+
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    """As much of S3 as it takes to be an archive that is empty, and gets objects."""
+
+    names = []
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, body=b""):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"1"')
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.names.append(self.path)
+        self.answer()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_away_at_the_start():
+    """An archive that was away at the start is found again though there is nothing to send, and gets what was there before it."""
+    with Daemon() as daemon, reserve_port() as held:
+        port = held.getsockname()[1]
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            for number in range(50):
+                connection.put(b"old%d" % number, b"value")
+        check(daemon.stop() == 0, "exit code")
+        credentials = daemon.directory / "credentials"
+        credentials.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+        # With another number of shards it lies in a checkpoint, and there is no log to send.
+        daemon.settings += ["node.shards=3", "archive.url=s3://bucket/x", f"archive.endpoint=http://127.0.0.1:{port}",
+                            f"archive.credentials_file={credentials}", "archive.flush=100ms"]
+        daemon.start()
+        check(status_of(daemon)["state"] == "degraded" and not status_of(daemon)["based"], status_of(daemon))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", port), Bucket) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                wait_for("it is whole", lambda: status_of(daemon)["based"])
+                check(status_of(daemon)["state"] == "ok" and status_of(daemon)["objects"] == 0, status_of(daemon))
+                check("archive-back" in daemon.log(), daemon.log())
+                check(len(Bucket.names) == 2 and all("/checkpoint/" in name for name in Bucket.names), Bucket.names)
+                check(daemon.stop() == 0, "exit code")
+            finally:
+                server.shutdown()
+                thread.join()
 
 
 class Writer(threading.Thread):

@@ -244,6 +244,24 @@ static void port_away(struct archiver_port *port, const char *text)
     sim_note(node->sim, text != NULL ? "away" : "back", node->place, 0, 0);
 }
 
+static void probed(struct sim *sim, const struct sim_event *event)
+{
+    struct archive_node *node = node_at(sim, event->end);
+    const bool away = archive_scenario_of(sim)->store.away;
+
+    copies_node_wakes(node->copies);
+    archiver_probed(&node->archiver, away ? -ETIMEDOUT : 0, "it is away",
+                    archive_node_now_ms(node));
+    archive_node_turn(node);
+}
+
+static void port_probe(struct archiver_port *port)
+{
+    struct archive_node *node = OF(archive_node, port, port);
+
+    archive_node_job(node, "probe", probed);
+}
+
 /* It has given up some of its log. Or a name is taken: it may be only where this actor has given it before, and does not know: it ended well while that PUT was on
  * its way, and could not ask the store at its start. */
 static void port_alarm(struct archiver_port *port, const char *text)
@@ -357,6 +375,7 @@ void archive_node_init(struct archive_node *node, struct sim *sim, uint32_t plac
                                         .archived = port_archived,
                                         .keep = port_keep,
                                         .away = port_away,
+                                        .probe = port_probe,
                                         .alarm = port_alarm};
     node->source = (struct archive_feed_source){ask};
     sim_memory_init(&node->memory, "archive", place, ARCHIVE_SIM_BYTES_MAX);
@@ -413,6 +432,9 @@ void archive_node_start(struct archive_node *node)
     shard_set_archive(node->copies->shard, end, ARCHIVE_SIM_WAIT_US);
     if (!node->based) {
         shard_archive_lost(node->copies->shard, end);
+    }
+    if (archive_scenario_of(node->sim)->store.away) {
+        archiver_trouble(&node->archiver, "it is away", archive_node_now_ms(node));
     }
     node->runs = true;
     node->began_us = node->turn_us = node->harmed_us = node->sim->now_us;

@@ -11,7 +11,7 @@ static struct world {
     struct archiver_port port;
     struct archiver archiver;
     uint64_t now_ms;
-    uint32_t builds, stores, keeps, aways, backs, alarms;
+    uint32_t builds, stores, keeps, aways, backs, alarms, probes;
     uint32_t told,
         lost_at; /* How often it was told how far it is, and when that some is lost: 1 + that. */
     uint64_t sequence; /* Of the last build. */
@@ -62,6 +62,12 @@ static void on_away(struct archiver_port *port, const char *text)
     world.backs += text == NULL;
 }
 
+static void on_probe(struct archiver_port *port)
+{
+    (void)port;
+    world.probes++;
+}
+
 static void on_alarm(struct archiver_port *port, const char *text)
 {
     (void)port;
@@ -82,9 +88,15 @@ static const struct archiver_settings settings = {
 
 static void begin(void)
 {
-    world = (struct world){
-        .port = {on_build, on_store, on_lost, on_archived, on_keep, on_away, on_alarm},
-        .now_ms = 1000000};
+    world = (struct world){.port = {.build = on_build,
+                                    .store = on_store,
+                                    .lost = on_lost,
+                                    .archived = on_archived,
+                                    .keep = on_keep,
+                                    .away = on_away,
+                                    .probe = on_probe,
+                                    .alarm = on_alarm},
+                           .now_ms = 1000000};
     archiver_init(&world.archiver, &settings, &world.port, 7, world.now_ms);
     for (uint32_t i = 0; i < SHARDS; i++) {
         archiver_begin(&world.archiver, i, 100, 100);
@@ -506,6 +518,56 @@ static void test_age_of_what_is_left(void **state)
     assert_in_range(age_ms, 10, 10 + 200000 / 8);
 }
 
+/* One that was away at the start, or is so with nothing left to store, is asked until it is back. */
+static void test_asked_whether_it_is_back(void **state)
+{
+    (void)state;
+    begin();
+    archiver_trouble(&world.archiver, "it was silent", world.now_ms);
+    assert_int_equal(world.aways, 1);
+    step(399);
+    assert_int_equal(world.probes, 0);
+    step(1);
+    step(5000);
+    assert_int_equal(world.probes, 1); /* One at a time. */
+    archiver_probed(&world.archiver, -EIO, "still so", world.now_ms);
+    assert_string_equal(world.archiver.text, "still so");
+    assert_int_equal(world.aways, 1);
+    step(399);
+    assert_int_equal(world.probes, 1);
+    step(1);
+    assert_int_equal(world.probes, 2);
+    archiver_probed(&world.archiver, 0, "", world.now_ms);
+    assert_int_equal(world.backs, 1);
+    assert_int_equal(world.archiver.away_ms, 0);
+    step(100000);
+    assert_int_equal(world.probes, 2);
+}
+
+/* What is to be stored tells by itself, and counts for more: that it is listed does not say that it takes anything. */
+static void test_not_asked_beside_objects(void **state)
+{
+    (void)state;
+    begin();
+    archiver_trouble(&world.archiver, "it was silent", world.now_ms);
+    step(400);
+    assert_int_equal(world.probes, 1);
+    reach(0, 200, 200);
+    step(0); /* The question holds up nothing. */
+    built(200, 100, 3);
+    assert_int_equal(world.stores, 1);
+    archiver_probed(&world.archiver, 0, "", world.now_ms);
+    assert_int_equal(world.backs, 0);
+    stored(-EIO);
+    step(50);
+    assert_int_equal(world.probes, 1);
+    step(5000);
+    assert_int_equal(world.stores, 2);
+    assert_int_equal(world.probes, 1);
+    stored(0);
+    assert_int_equal(world.backs, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +586,8 @@ int main(void)
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_age_of_what_is_left),
+        cmocka_unit_test(test_asked_whether_it_is_back),
+        cmocka_unit_test(test_not_asked_beside_objects),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
