@@ -160,6 +160,7 @@ static void on_lost(struct archiver_port *port)
     struct node_archive *archive = archive_of(port);
 
     memset(archive->based, 0, sizeof archive->based);
+    archive->own_lost = true;
     archive->archiver.moved = true;
     checkpointer_want(&archive->side.checkpointer);
 }
@@ -348,6 +349,7 @@ static int begin_shards(struct node_archive *archive)
         }
         uint64_t lsn = mark.lsn;
         archive->based[i] = mark.based;
+        archive->own_lost = archive->own_lost || (!mark.based && node->directory.resumed);
         archive->side.first_bytes += lsn;
         if (!mark.based) {
             checkpointer_want(&archive->side.checkpointer);

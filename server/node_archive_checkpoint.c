@@ -108,6 +108,7 @@ static int base(struct node_archive *archive)
     }
     memset(side->slots, 0, sizeof side->slots);
     memset(side->damaged, 0, sizeof side->damaged);
+    side->lacking = 0;
     struct reader from = reader_of(buffer_bytes(&side->vectors));
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
         side->slots[slot] = true;
@@ -188,6 +189,15 @@ static int check_tables(struct node_archive *archive)
     return rc;
 }
 
+/* Has the store's checkpoint all of a slot? What did not read back when the log was compacted is in none. */
+static bool is_whole(const struct node_archive *archive, uint32_t slot)
+{
+    const struct node *node = archive->node;
+
+    return !archive->side.damaged[slot] &&
+           !store_lacks(node->shards[slot % node->shard_count].store, slot);
+}
+
 static int fill_last(struct node_archive *archive)
 {
     struct archive_side *side = &archive->side;
@@ -196,9 +206,12 @@ static int fill_last(struct node_archive *archive)
     uint32_t slot;
     int rc = check_tables(archive);
 
+    side->lacking = 0;
     while (rc == 0 && next_vector(&from, &slot, &vector)) {
-        if (!side->damaged[slot]) { /* Else what is not in the parts would be taken for ended. */
+        if (is_whole(archive, slot)) { /* Else what is not in the parts would be taken for ended. */
             rc = archive_writer_seen(&side->writer, (uint16_t)slot, vector);
+        } else {
+            side->lacking++;
         }
     }
     if (side->newest_hlc != 0) {
@@ -322,12 +335,17 @@ static void on_store(struct checkpointer_port *port, uint64_t sequence, uint32_t
     }
 }
 
+/* One that is without something damaged is the base that there is: what is damaged may stay so for ever, and is not here
+ * either. But where something that this life stamped went into no log object, it is in none then, and that all of it is
+ * archived must not be said: others, who may have it, archive it as long as that is not said. */
 static void on_made(struct checkpointer_port *port, uint64_t sequence)
 {
     struct node_archive *archive = archive_of(port);
     struct archive_side *side = &archive->side;
-    bool whole = side->bases && side->missing == 0 && !side->checkpointer.wanted;
+    bool whole = side->bases && side->missing == 0 && !side->checkpointer.wanted &&
+                 (side->lacking == 0 || !archive->own_lost);
 
+    archive->own_lost = archive->own_lost && !whole;
     for (uint32_t i = 0; i < archive->node->shard_count && whole; i++) {
         archive->based[i] = true;
         plane_archive_based(archive->node->plane, i);
@@ -337,7 +355,8 @@ static void on_made(struct checkpointer_port *port, uint64_t sequence)
     archive->archiver.moved = true; /* So that it is kept. */
     logger_write(archive->node->world.logger, LOG_LEVEL_INFO, "archive-checkpoint",
                  LOG_NUMBER("sequence", sequence), LOG_NUMBER("parts", side->part),
-                 LOG_NUMBER("slots_missing", side->missing));
+                 LOG_NUMBER("slots_missing", side->missing),
+                 LOG_NUMBER("slots_damaged", side->lacking));
 }
 
 /* ---- Its steps ---- */

@@ -43,7 +43,8 @@ struct archive_side {
     bool slots[SLOT_COUNT];   /* Those. */
     uint32_t missing;         /* Of the node, that had none... */
     uint32_t waited;          /* ... and so often it was waited for those. */
-    bool damaged[SLOT_COUNT]; /* Something of these is, so that nothing is said of them. */
+    bool damaged[SLOT_COUNT]; /* Something of these is, so that nothing is said of them... */
+    uint32_t lacking;         /* ... of so many that it should have. */
     uint64_t lsn[ARCHIVER_SHARDS_MAX], epochs[ARCHIVER_SHARDS_MAX];
     uint32_t shard;                 /* The next session is of this one... */
     struct checkpoint_key next;     /* ... at this key, or behind. */
@@ -123,6 +124,7 @@ struct node_archive {
     bool told_damage;                /* Of a session that does not read back: once. */
     struct buffer found;             /* Records that a shard, or its checkpoint, was asked for. */
     bool based[ARCHIVER_SHARDS_MAX]; /* The mark's. */
+    bool own_lost; /* Something that this life stamped may have gone into no log object. */
 };
 
 /* ---- node_archive_checkpoint.c ---- */

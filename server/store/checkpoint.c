@@ -8,11 +8,13 @@
 
 #include "checkpoint_state.h"
 #include "session.h"
+#include "slot.h"
 
 enum { READ_SLICE_BYTES = 2 * 1024 * 1024 /* Pages of the map are let go after so much. */ };
 #define MAP_BYTES_MIN (UINT64_C(1) << 20)
 
-void checkpoint_report_damage(const struct checkpoint *checkpoint, struct bytes record)
+void checkpoint_report_damage(const struct checkpoint *checkpoint, const struct checkpoint_key *key,
+                              struct bytes record)
 {
     const struct store_report report = {
         .event = STORE_CHECKPOINT_DAMAGED,
@@ -20,6 +22,8 @@ void checkpoint_report_damage(const struct checkpoint *checkpoint, struct bytes 
         .size = record.size,
         .lsn = checkpoint->info.lsn,
         .key = session_key(record),
+        .in_slot = key != NULL,
+        .slot = key == NULL ? 0 : (uint32_t)(key->position >> (64 - SLOT_BITS)),
     };
 
     checkpoint->options.reporter->report(checkpoint->options.reporter, &report);
@@ -353,7 +357,7 @@ int checkpoint_read_key(struct checkpoint *checkpoint, struct checkpoint_key *ke
                                            load_u64_big(checkpoint->key + 8)};
             return 1;
         }
-        checkpoint_report_damage(checkpoint, bytes_of(NULL, 0));
+        checkpoint_report_damage(checkpoint, NULL, bytes_of(NULL, 0));
     }
 }
 
@@ -364,7 +368,9 @@ bool checkpoint_read_record(struct checkpoint *checkpoint, struct bytes *record)
     if (checkpoint_value_parse(&key, &checkpoint->value, record) == 0) {
         return true;
     }
-    checkpoint_report_damage(checkpoint, *record);
+    const struct checkpoint_key read = {load_u64_big(checkpoint->key),
+                                        load_u64_big(checkpoint->key + 8)};
+    checkpoint_report_damage(checkpoint, &read, *record);
     return false;
 }
 

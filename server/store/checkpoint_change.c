@@ -39,7 +39,7 @@ int checkpoint_change_get(struct checkpoint *checkpoint, struct checkpoint_key k
         return rc == -ENOENT ? 0 : rc;
     }
     if (checkpoint_value_parse(&found_key, &value, record) != 0) {
-        checkpoint_report_damage(checkpoint, *record);
+        checkpoint_report_damage(checkpoint, &key, *record);
         *record = bytes_of(NULL, 0);
     }
     return 0;

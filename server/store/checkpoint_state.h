@@ -97,6 +97,7 @@ int checkpoint_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value);
  * over. Returns 0 with the cursor's `key` and `value`; -ENOENT: there is none; negative errno. (checkpoint_skip.c) */
 int checkpoint_skip(struct checkpoint *checkpoint, MDB_val *key, MDB_val *value);
 
-void checkpoint_report_damage(const struct checkpoint *checkpoint, struct bytes record);
+void checkpoint_report_damage(const struct checkpoint *checkpoint, const struct checkpoint_key *key,
+                              struct bytes record);
 
 #endif

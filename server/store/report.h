@@ -7,6 +7,7 @@
 #ifndef REPORT_H
 #define REPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bytes.h"
@@ -48,6 +49,8 @@ struct store_report {
     uint64_t offset, size;
     uint64_t lsn, end_lsn;
     struct bytes key; /* Or empty. */
+    bool in_slot;     /* CHECKPOINT_DAMAGED: it is a session of... */
+    uint32_t slot;    /* ... this slot, whatever of it can be read. */
     int error;        /* Negative errno, or 0. */
     const char *text; /* Or NULL. */
 };

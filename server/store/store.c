@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "compactor.h"
+#include "slot.h"
 #include "store_state.h"
 
 enum {
@@ -149,6 +150,31 @@ static void check_used(const struct store *store)
     store->options.reporter->report(store->options.reporter, &report);
 }
 
+/* What did not read back may have been of this slot, or, SLOT_COUNT, of any. */
+static void note_lack(struct store *store, uint32_t slot)
+{
+    for (uint32_t i = 0; i < SLOT_COUNT / 64; i++) {
+        const uint64_t bits = slot == SLOT_COUNT ? UINT64_MAX
+                              : slot / 64 == i   ? UINT64_C(1) << slot % 64
+                                                 : 0;
+        if (bits != 0) {
+            atomic_fetch_or(&store->lacks[i], bits);
+        }
+    }
+}
+
+static uint32_t slot_of_report(const struct store_report *report)
+{
+    return report->in_slot                                               ? report->slot
+           : report->event == STORE_LOG_BASELESS && report->key.size > 0 ? slot_of_key(report->key)
+                                                                         : SLOT_COUNT;
+}
+
+bool store_lacks(struct store *store, uint32_t slot)
+{
+    return (atomic_load(&store->lacks[slot / 64]) >> slot % 64 & 1) != 0;
+}
+
 /* Whoever knows what has been seen has to know that some of it is not here. */
 static void report(struct reporter *reporter, const struct store_report *report)
 {
@@ -157,6 +183,7 @@ static void report(struct reporter *reporter, const struct store_report *report)
 
     if (report->event == STORE_LOG_DAMAGED || report->event == STORE_LOG_MISSING ||
         report->event == STORE_LOG_BASELESS || report->event == STORE_CHECKPOINT_DAMAGED) {
+        note_lack(store, slot_of_report(report));
         atomic_store(&store->damaged, true);
     }
     store->told->report(store->told, report);

@@ -111,6 +111,10 @@ int store_scan(struct store *store, struct checkpoint_key *from, size_t bytes,
                int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
                void *context);
 
+/* Has anything of this slot not read back since the store was opened, of the log or of the checkpoint, so that the checkpoint
+ * may be without it? Where it cannot be told of which slot that was, it may have been of any. Any thread. */
+bool store_lacks(struct store *store, uint32_t slot);
+
 struct store_stats {
     uint64_t log_bytes;    /* Of all segment files. */
     uint64_t sealed_bytes; /* Of log that waits for compaction. */

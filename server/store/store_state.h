@@ -9,6 +9,7 @@
 #include "compaction.h"
 #include "leftover.h"
 #include "loader.h"
+#include "slot.h"
 #include "store.h"
 
 enum {
@@ -40,9 +41,10 @@ struct store {
     atomic_uint_fast64_t covered_lsn, covered_hlc;
     pthread_mutex_t lock; /* Of `published` and `seen`. */
     struct store_stats published;
-    struct reporter reporter; /* Stands before the one of the options... */
-    struct reporter *told;    /* ... which this is... */
-    atomic_bool damaged;      /* ... and notes that something did not read back. */
+    struct reporter reporter;                /* Stands before the one of the options... */
+    struct reporter *told;                   /* ... which this is... */
+    atomic_bool damaged;                     /* ... and notes that something did not read back... */
+    _Atomic uint64_t lacks[SLOT_COUNT / 64]; /* ... and of which slots that may have been. */
     struct archive_mark archived;
     struct buffer seen; /* To be written (kept_seen.h). */
     bool seen_removed;  /* Whoever writes it. */

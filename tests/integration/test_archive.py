@@ -435,11 +435,48 @@ def test_damaged_checkpoint():
         damage(daemon, [victim])
         archive = make(daemon, "archive.flush=100ms")
         daemon.start()
-        wait_for("it is whole", lambda: status_of(daemon)["based"])
+        wait_for("it is whole", lambda: status_of(daemon)["checkpoints"] == 1)
         whole = Checkpoint(archive)
         check(whole.keys == {f"old{number}" for number in range(50)}, whole.keys)
         seen = [line for line in whole.said if line.startswith("seen ")]
         check(len(seen) == 16383, len(seen))
+        check(not status_of(daemon)["based"], "this life wrote it, and it is in no object")
+
+
+def test_damaged_log():
+    """Of what did not read back of the log, so that a compaction left it out, a checkpoint does not say that it has ended: what
+    the archive has of it stays, and is restored."""
+    with Daemon(settings=("node.shards=2",)) as daemon:
+        archive = make(daemon, "archive.flush=100ms")
+        daemon.start()
+        with Connection(daemon.native) as connection:
+            connection.put(b"victim", b"this-is-damaged")
+            for number in range(20):
+                connection.put(b"old%d" % number, bytes(5000))
+            connection.put(b"last", b"1", ack=ARCHIVE)
+        wait_for("all is archived", lambda: status_of(daemon)["unarchived_bytes"] == 0)
+        check(daemon.stop() == 0, "exit code")
+        where = [(path, path.read_bytes().find(b"this-is-damaged")) for path in daemon.data.glob("**/*.seg")]
+        path, at = next(found for found in where if found[1] >= 0)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"THIS-IS-DAMAGED")
+        for mark in daemon.data.rglob("archived"):
+            mark.unlink()  # So that a checkpoint is made.
+        daemon.start()
+        wait_for("it is made", lambda: status_of(daemon)["checkpoints"] == 1)
+        check("log-damaged" in daemon.log(), daemon.log())
+        whole = Checkpoint(archive)
+        check(whole.keys == {"last", *(f"old{number}" for number in range(20))}, whole.keys)
+        slots = [int(re.search(r"slot=(\d+)", line).group(1)) for line in whole.said if line.startswith("seen ")]
+        check(len(slots) == 8192 and len({slot % 2 for slot in slots}) == 1, "the other shard's")
+        daemon.run("belayctl", "archive", "forget", archive.url, "--older-than", "1ms")
+        with Daemon() as fresh:
+            fresh.start()
+            fresh.run("belayctl", "archive", "restore", "--from", archive.url)
+            with Connection(fresh.native) as connection:
+                check(connection.get(b"victim") == b"this-is-damaged", "it is there")
+                check(connection.get(b"old7") == bytes(5000), "and the others")
 
 
 def test_damaged_cold_session():

@@ -250,6 +250,37 @@ def test_gap_is_counted_once():
         check(status_of(stays)["gap_bytes"] == missing, f"{missing}: {status_of(stays)}")
 
 
+def test_base_without_the_damaged():
+    """What is damaged in the log before it was archived is in no checkpoint either: others, who have it, are not told that all is
+    archived, and archive it."""
+    with archiving(2, "300ms") as (cluster, archive):
+        node, other = cluster
+        found = coordinators(cluster, [f"own{number}" for number in range(100)])
+        own = [key.encode() for key, name in found.items() if name == node.name]
+        archive.cut(other)  # So that it has not archived it in the other's place by then.
+        archive.cut(node)
+        with Connection(node.native) as connection:
+            connection.put(own[0], b"built")
+            wait_for("its object is not taken", lambda: status_of(node)["errors"] > 0)
+            connection.put(own[1], b"this-is-damaged")
+            for key in own[2:20]:
+                connection.put(key, bytes(5000))  # The block of the log in which it lies is not written again.
+        damage(node, b"this-is-damaged")
+        archive.mend(node)
+        wait_for("some is missing, and the base is there",
+                 lambda: status_of(node)["gap_bytes"] > 0 and status_of(node)["checkpoints"] > 0)
+        check(not status_of(node)["based"], status_of(node))
+        archive.mend(other)
+        wait_for("the other one archives it", lambda: is_archived(other))
+        for lost in cluster.running():
+            lose(lost)
+        with Daemon() as fresh:
+            fresh.start()
+            fresh.run("belayctl", "archive", "restore", "--from", f"file://{archive.path}")
+            with Connection(fresh.native) as connection:
+                check(connection.get(own[1]) == b"this-is-damaged", "it is there")
+
+
 def test_checkpoint_after_a_start():
     """A node that starts does not know yet what its slots have seen; its first checkpoint waits until it does, and has all."""
     with Cluster(2) as cluster:
