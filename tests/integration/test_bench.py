@@ -167,6 +167,52 @@ def test_rate_counts_from_when_a_request_was_due():
         check(slow["mean_us"] > 30000, slow)
 
 
+def test_rate_rises():
+    """From a rate to another one, evenly, and then that; intervals show it."""
+    with Daemon() as daemon:
+        daemon.start()
+        result = json.loads(daemon.run("belay-bench", "run", "--rate", 200, "--rise", "1800:1", "--seconds", 1.5, "--reads", 0,
+                                       "--every", 0.25, "--json"))
+        documented(result)
+        for interval in result["series"]:
+            documented(interval)
+        # 1000 in the first second, and what is left of a second and a half; of these what was answered in time.
+        due = 1000 + 1800 * (result["seconds"] - 1)
+        check(0.9 * due < result["operations"] <= due + 1, (due, result))
+        counts = [interval["count"] for interval in result["series"]]
+        check(sum(counts) == result["operations"] and abs(result["series"][1]["at"] - 0.25) < 0.1 * SLOWNESS, result)
+        check(counts[0] < counts[2] < counts[4], counts)
+        level = json.loads(daemon.run("belay-bench", "run", "--rate", 500, "--rise", "500:1", "--count", 600, "--json"))
+        check(level["operations"] == 600 and level["seconds"] > 1.15, level)
+        for wrong in (("--rise", "100:1"), ("--rate", 5, "--rise", "0:1"), ("--rate", 5, "--rise", "5"), ("--rate", 5, "--rise", "5:0")):
+            check(bench("run", *wrong).returncode == 2, wrong)
+
+
+def test_begins_anew_to_measure():
+    with Daemon() as daemon:
+        daemon.start()
+        load = subprocess.Popen([program("belay-bench"), "run", "--server", daemon.native, "--rate", "1000", "--seconds", "600",
+                                 "--reads", "0", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+        def written():
+            return sum(float(line.split()[-1]) for line in daemon.http("/metrics")[1].splitlines()
+                       if line.startswith("belay_acks_total{"))
+
+        wait_for("it writes", lambda: written() > 500)
+        daemon.send(19)  # SIGSTOP: what waited for so long shall not count.
+        time.sleep(1)
+        daemon.send(18)  # SIGCONT
+        before = written()
+        wait_for("it goes on", lambda: written() > before + 500)
+        load.send_signal(10)  # SIGUSR1
+        before = written()
+        wait_for("it goes on", lambda: written() > before + 200)
+        load.send_signal(2)  # SIGINT
+        result = json.loads(load.communicate(timeout=60 * SLOWNESS)[0])
+        check(result["operations"] < written() - 500 and result["latency"]["max_us"] < 900000, result)
+        check(result["acked"] == {"memory": result["operations"]} and max(result["gaps_us"]) < 900000, result)
+
+
 def test_record_survives_a_kill_of_the_bench():
     with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, Daemon() as daemon:
         record = Path(scratch) / "record"

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cases import run_cases
+from cluster import Cluster
 from daemon import SLOWNESS, Daemon, check, program, reserve_port, wait_for
 from redis_kit import Client, Redis, port_of
 
@@ -137,6 +138,43 @@ def test_record_and_audit():
             client.ask("DEL", key_of("a:", third))
             printed = bench(port, "audit", record, expect=1)
             check(re.search(r"^all +acked=\d+ lost=1 stale=0 wrong=1 resurrected=0$", printed, re.MULTILINE), printed)
+
+
+def requests_of(node):
+    return sum(float(line.split()[-1]) for line in node.http("/metrics")[1].splitlines()
+               if line.startswith("belay_requests_total{"))
+
+
+def test_cluster():
+    """Each request goes to the node that has its key's slot, also once another one has it: a node that was drained is not asked any
+    more. A server that is no cluster is told of."""
+    with Cluster(3) as cluster, tempfile.TemporaryDirectory(prefix="belay-test-") as scratch:
+        cluster.start()
+        port = cluster[0].ready["cluster"].rsplit(":", 1)[1]
+        filled = json.loads(bench(port, "fill", "--cluster", "--sessions", 1000, "--json"))
+        check(filled["written"] == 1000 and not filled["errors"], filled)
+        record = Path(scratch) / "record"
+        with load_on(port, "--cluster", "--record", record, "--keys", 2000, "--rate", 2000, "--reads", 50, "--seconds", 600,
+                     "--prefix", "a:") as load:
+            asked = requests_of(cluster[2])
+            wait_for("the last one is asked", lambda: requests_of(cluster[2]) > asked + 100)
+            cluster[0].run("belayctl", "node", "drain", "n3", "--wait")
+
+            def is_left_alone():
+                before = requests_of(cluster[2]), requests_of(cluster[0])
+                wait_for("another one is asked", lambda: requests_of(cluster[0]) > before[1] + 500)
+                return requests_of(cluster[2]) == before[0]
+
+            wait_for("it is left alone", is_left_alone)
+            result = document_of(load, expect=0)
+        check(not result["errors"] and result["disconnects"] == 0 and sum(result["record_reads"].values()) == 0, result)
+        check(bench(port, "check", "--cluster", "--sessions", 1000) == "present=1000 lost=0 wrong=0\n", "check")
+        check(" lost=0 stale=0 wrong=0 resurrected=0" in bench(port, "audit", record, "--cluster"), "audit")
+    with redis() as port:
+        done = bench(port, "run", "--cluster", expect=None)
+        check(done.returncode == 1 and "cluster support disabled" in done.stderr, done)
+    for wrong in (("--cluster", "--protocol", "native"), ("--cluster", "--wait", 1)):
+        check(bench(1, "run", *wrong, expect=None).returncode == 2, wrong)
 
 
 def test_no_resurrect_is_no_loss():

@@ -14,14 +14,17 @@
 static const char usage_text[] =
     "usage: belay-bench run   [--server HOST:PORT,...] [--protocol native|resp] [--connections N]\n"
     "                         [--pipeline N] [--reads PCT] [--value-bytes N] [--keys N] [--ttl S] "
-    "[--ack LEVEL] [--rate N]\n"
-    "                         [--seconds S | --count N] [--warmup S] [--prefix KEYS]\n"
-    "                         [--record FILE] [--wait REPLICAS] [--json]\n"
+    "[--ack LEVEL]\n"
+    "                         [--rate N [--rise N:S]] [--seconds S | --count N] [--warmup S] "
+    "[--every S]\n"
+    "                         [--prefix KEYS] [--record FILE] [--cluster] [--wait REPLICAS] "
+    "[--json]\n"
     "       belay-bench audit FILE [--server HOST:PORT] [--ignore-last-ms N] [--json]\n"
     "       belay-bench fill  --sessions N [--value-bytes B] [--seed S] [--ttl S] [--json]\n"
     "       belay-bench check --sessions N [--value-bytes B] [--seed S] [--json]\n"
     "\n"
-    "--protocol resp speaks to belayd, or a Redis, as clients of Redis do.\n"
+    "--protocol resp speaks to belayd, or a Redis, as clients of Redis do; with --cluster as those "
+    "of a cluster.\n"
     "run puts load on a server and prints throughput, latency and what it cost the server.\n"
     "audit reads every key of a record and says whether what was acknowledged is there.\n"
     "fill writes sessions whose content follows from the seed; check reads them back.\n"
@@ -45,6 +48,8 @@ enum option_id {
     OPTION_SHORT,
     OPTION_ACK,
     OPTION_RATE,
+    OPTION_RISE,
+    OPTION_EVERY,
     OPTION_SECONDS,
     OPTION_COUNT,
     OPTION_WARMUP,
@@ -53,6 +58,7 @@ enum option_id {
     OPTION_IGNORE_LAST_MS,
     OPTION_SERVER_PID,
     OPTION_NO_RETRY,
+    OPTION_CLUSTER,
     OPTION_WAIT,
     OPTION_JSON,
     OPTION_HELP,
@@ -76,6 +82,8 @@ static const struct option long_options[] = {
     {"short", required_argument, NULL, OPTION_SHORT},
     {"ack", required_argument, NULL, OPTION_ACK},
     {"rate", required_argument, NULL, OPTION_RATE},
+    {"rise", required_argument, NULL, OPTION_RISE},
+    {"every", required_argument, NULL, OPTION_EVERY},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"count", required_argument, NULL, OPTION_COUNT},
     {"warmup", required_argument, NULL, OPTION_WARMUP},
@@ -84,6 +92,7 @@ static const struct option long_options[] = {
     {"ignore-last-ms", required_argument, NULL, OPTION_IGNORE_LAST_MS},
     {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
     {"no-retry", no_argument, NULL, OPTION_NO_RETRY},
+    {"cluster", no_argument, NULL, OPTION_CLUSTER},
     {"wait", required_argument, NULL, OPTION_WAIT},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -91,7 +100,11 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-enum { PIPELINE_BULK = 16 };
+enum {
+    PIPELINE_BULK = 16,
+    NUMBER_BYTES = 32, /* Of text. */
+    RATE_MAX = 1000000000,
+};
 
 /* An option with its argument, and the name for messages. */
 struct argument {
@@ -176,21 +189,43 @@ static int parse_seconds_ms(struct argument argument, uint64_t *ms)
     return rc;
 }
 
-/* PCT:SECONDS */
-static int parse_short(struct argument argument, struct bench_options *options)
+/* Take NUMBER:SECONDS apart: the number's text goes to `number`, what follows it to `seconds`. */
+static int split(struct argument argument, const char *wanted, char number[NUMBER_BYTES],
+                 struct argument *seconds)
 {
-    char percent[8] = "";
     const char *colon = strchr(argument.text, ':');
 
-    if (colon == NULL || (size_t)(colon - argument.text) >= sizeof percent) {
-        return complain(argument, "PERCENT:SECONDS is wanted");
+    if (colon == NULL || colon - argument.text >= NUMBER_BYTES) {
+        return complain(argument, wanted);
     }
-    memcpy(percent, argument.text, (size_t)(colon - argument.text));
-    int rc = parse_u32((struct argument){argument.name, percent}, 0, 100, &options->short_percent);
-    if (rc != 0) {
-        return rc;
+    memcpy(number, argument.text, (size_t)(colon - argument.text));
+    number[colon - argument.text] = '\0';
+    *seconds = (struct argument){argument.name, colon + 1};
+    return 0;
+}
+
+static int parse_short(struct argument argument, struct bench_options *options)
+{
+    char percent[NUMBER_BYTES];
+    struct argument seconds;
+
+    int rc = split(argument, "PERCENT:SECONDS is wanted", percent, &seconds);
+    if (rc == 0) {
+        rc = parse_u32((struct argument){argument.name, percent}, 0, 100, &options->short_percent);
     }
-    return parse_seconds_ms((struct argument){argument.name, colon + 1}, &options->short_ttl_ms);
+    return rc != 0 ? rc : parse_seconds_ms(seconds, &options->short_ttl_ms);
+}
+
+static int parse_rise(struct argument argument, struct bench_options *options)
+{
+    char rate[NUMBER_BYTES];
+    struct argument seconds;
+
+    int rc = split(argument, "RATE:SECONDS is wanted", rate, &seconds);
+    if (rc == 0) {
+        rc = parse_positive((struct argument){argument.name, rate}, RATE_MAX, &options->rise_to);
+    }
+    return rc != 0 ? rc : parse_duration(seconds, &options->rise_seconds);
 }
 
 const char *bench_protocol_name(enum bench_protocol protocol)
@@ -253,7 +288,11 @@ static int parse_load_option(int id, struct argument argument, struct bench_opti
     case OPTION_ACK:
         return parse_ack(argument, &options->ack);
     case OPTION_RATE:
-        return parse_positive(argument, 1e9, &options->rate);
+        return parse_positive(argument, RATE_MAX, &options->rate);
+    case OPTION_RISE:
+        return parse_rise(argument, options);
+    case OPTION_EVERY:
+        return parse_duration(argument, &options->every_seconds);
     case OPTION_SECONDS:
         return parse_duration(argument, &options->seconds);
     case OPTION_COUNT:
@@ -284,6 +323,9 @@ static int parse_option(int id, struct argument argument, struct bench_options *
         return parse_u32(argument, 1, INT32_MAX, &options->server_pid);
     case OPTION_NO_RETRY:
         options->no_retry = true;
+        return 0;
+    case OPTION_CLUSTER:
+        options->cluster = true;
         return 0;
     case OPTION_WAIT:
         return parse_u32(argument, 1, REPLICAS_MAX, &options->wait);
@@ -337,6 +379,12 @@ static int check_options(const struct bench_options *options, bool keys_given)
     } else if (options->protocol == BENCH_NATIVE && options->wait > 0) {
         wrong =
             "--wait is a command of RESP; with --protocol native --ack says what a write waits for";
+    } else if (options->protocol == BENCH_NATIVE && options->cluster) {
+        wrong = "--cluster is for RESP; the native protocol goes to the right node by itself";
+    } else if (options->cluster && options->wait > 0) {
+        wrong = "--cluster and --wait do not go together";
+    } else if (options->rise_seconds > 0 && (options->rate <= 0 || options->rise_to <= 0)) {
+        wrong = "--rise needs a --rate to begin with, and a rate above 0 to go to";
     } else if (options->first + options->keys > CONTENT_KEYS_MAX) {
         wrong = "too many keys";
     }

@@ -57,13 +57,16 @@ struct bench_options {
     uint32_t short_percent; /* fill: this part of the sessions has short_ttl_ms for ttl_ms. */
     uint64_t short_ttl_ms;
     enum belay_ack ack;
-    double rate; /* Per second; 0: as fast as answers come. */
+    double rate;                  /* Per second; 0: as fast as answers come. */
+    double rise_to, rise_seconds; /* The rate goes there in so long; 0 seconds: it stays. */
+    double every_seconds;         /* Of an interval that is reported apart; 0: none is. */
     double seconds, warmup_seconds;
     uint64_t count; /* 0: by time. */
     uint32_t timeout_ms;
     uint64_t ignore_last_ms;
     uint32_t server_pid;
     uint32_t wait; /* RESP: each write is followed by WAIT for so many replicas. 0: none. */
+    bool cluster;  /* RESP: each request to the node that its key belongs to. */
     bool no_retry;
     bool json;
 };

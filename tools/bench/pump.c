@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ struct pump {
     uv_timer_t ticker;
     uv_poll_t stepper; /* Open loop: a timerfd, since uv's timers know only milliseconds. */
     int step_fd;
-    double rate;
+    double rate, rise_to, rise_s; /* 0 seconds: it does not rise. */
     uint64_t start_ns;
     uint64_t sent; /* Open loop: requests that were due so far. */
     uint32_t lane_count, depth;
@@ -114,14 +115,42 @@ static void lane_fill(struct lane *lane)
     }
 }
 
+/* Open loop: how many requests are due in the first `passed_s` seconds. */
+static double due_in(const struct pump *pump, double passed_s)
+{
+    if (pump->rise_s <= 0) {
+        return passed_s * pump->rate;
+    }
+    const double rising_s = fmin(passed_s, pump->rise_s);
+    const double growth = (pump->rise_to - pump->rate) / pump->rise_s;
+
+    return rising_s * (pump->rate + growth * rising_s / 2) + (passed_s - rising_s) * pump->rise_to;
+}
+
+/* When so many are due, in seconds: the inverse of due_in(). */
+static double due_at(const struct pump *pump, double count)
+{
+    if (pump->rise_s <= 0) {
+        return count / pump->rate;
+    }
+    const double risen = due_in(pump, pump->rise_s);
+    const double growth = (pump->rise_to - pump->rate) / pump->rise_s;
+
+    if (count >= risen) {
+        return pump->rise_s + (count - risen) / pump->rise_to;
+    }
+    /* The root of rate * t + growth * t^2 / 2 = count, in the form that holds where there is no growth. */
+    return 2 * count / (pump->rate + sqrt(fmax(0, pump->rate * pump->rate + 2 * growth * count)));
+}
+
 /* Open loop: send what is due, on the next lanes that have room. What finds no room is sent later, late. */
 static void send_due(struct pump *pump)
 {
     uint64_t passed_ns = bench_now_ns() - pump->start_ns;
-    uint64_t due = (uint64_t)((double)passed_ns * pump->rate / 1e9);
+    uint64_t due = (uint64_t)due_in(pump, (double)passed_ns / 1e9);
 
     for (uint32_t tried = 0; pump->sent < due && tried < pump->lane_count;) {
-        uint64_t due_ns = pump->start_ns + (uint64_t)((double)pump->sent / pump->rate * 1e9);
+        uint64_t due_ns = pump->start_ns + (uint64_t)(due_at(pump, (double)pump->sent) * 1e9);
         struct lane *lane = &pump->lanes[pump->next_lane];
         pump->next_lane = (pump->next_lane + 1) % pump->lane_count;
         if (lane_send(lane, due_ns)) {
@@ -159,7 +188,7 @@ static void on_tick(uv_timer_t *timer)
 /* Make the timer that an open loop is driven by. */
 static int open_stepper(struct pump *pump)
 {
-    double step_ns = 1e9 / pump->rate;
+    double step_ns = 1e9 / fmax(pump->rate, pump->rise_to);
 
     if (step_ns < STEP_NS_MIN) {
         step_ns = STEP_NS_MIN;
@@ -218,6 +247,8 @@ int pump_create(const struct bench_options *options, const struct server *server
     made->user = user;
     made->step_fd = -1;
     made->rate = options->rate;
+    made->rise_to = options->rise_to;
+    made->rise_s = options->rise_seconds;
     made->lane_count = options->connections > shards ? options->connections / shards : 1;
     made->depth = options->pipeline * shards;
     made->lanes = calloc(made->lane_count, sizeof *made->lanes);
@@ -262,6 +293,10 @@ void pump_destroy(struct pump *pump)
     if (pump->step_fd >= 0) {
         close(pump->step_fd);
     }
+    for (size_t i = 0; pump->operations != NULL && i < (size_t)pump->lane_count * pump->depth;
+         i++) {
+        buffer_fini(&pump->operations[i].request);
+    }
     free(pump->operations);
     free(pump->lanes);
     free(pump);
@@ -287,6 +322,14 @@ bool pump_gap_us(const struct pump *pump, uint32_t lane, uint64_t *gap_us)
     }
     *gap_us = gap_ns(&pump->lanes[lane], bench_now_ns()) / 1000;
     return true;
+}
+
+void pump_forget_gaps(struct pump *pump)
+{
+    for (uint32_t i = 0; i < pump->lane_count; i++) {
+        pump->lanes[i].gap_ns = 0;
+        pump->lanes[i].good_ns = pump->lanes[i].good_ns == 0 ? 0 : bench_now_ns();
+    }
 }
 
 uint64_t pump_disconnects(const struct pump *pump)

@@ -5,7 +5,7 @@
  * business (transport.h). Closed loop: a lane asks for its next request when
  * one is answered. Open loop (`rate`): requests are due at fixed times whatever the answers do, and their
  * latency counts from when they were due, so that a stalled server shows in every request that should
- * have been sent meanwhile.
+ * have been sent meanwhile. The rate may rise evenly to another one (`rise_to`).
  *
  * Memory: what it needs per request is allocated by pump_create(). Threads: one.
  */
@@ -18,6 +18,7 @@
 #include <belay/belay.h>
 
 #include "exchange.h"
+#include "memory.h"
 #include "options.h"
 #include "server.h"
 
@@ -31,6 +32,9 @@ struct operation {
     enum ask_kind kind; /* Of what begin() asked; set by the pump. */
     /* private to pump.c */
     uint64_t due_ns;
+    struct buffer request; /* The transport's, where it may have to send it again. */
+    uint32_t redirects;
+    bool asking; /* Its answer comes after one to ASKING. */
     struct lane *lane;
     struct operation
         *next; /* That is free; while it is under way the transport's, as is what follows. */
@@ -66,6 +70,9 @@ void pump_stop(struct pump *pump);
 /* The longest time that this lane was without a good answer, in us: from one to the next, or to now. 0: it had none.
  * Returns false where there is no such lane. */
 bool pump_gap_us(const struct pump *pump, uint32_t lane, uint64_t *gap_us);
+
+/* Forget what pump_gap_us() says so far. */
+void pump_forget_gaps(struct pump *pump);
 
 /* Connections that all lanes together lost. */
 uint64_t pump_disconnects(const struct pump *pump);

@@ -10,6 +10,7 @@
 #include "content.h"
 #include "pump.h"
 #include "report.h"
+#include "series.h"
 #include "writer.h"
 
 enum { KEY_TRIES = 8, NOISE_BYTES = 64 * 1024, GAPS_MAX = 1000 };
@@ -30,14 +31,18 @@ struct run {
     uint64_t misses;
     uint64_t acked[BELAY_ACK_ARCHIVE + 1];
     struct report_errors errors;
+    struct series series;
 };
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, begun_anew;
 
 static void on_signal(int number)
 {
-    (void)number;
-    interrupted = 1;
+    if (number == SIGUSR1) {
+        begun_anew = 1;
+    } else {
+        interrupted = 1;
+    }
 }
 
 static struct run *run_of(struct pump_user *user)
@@ -131,12 +136,14 @@ static void measure(struct run *run, const struct operation *operation, const st
 
     if (run->measuring && answer->status != BELAY_OK && !is_miss) {
         report_error(&run->errors, answer->status);
+        series_failed(&run->series, answer->status);
         return;
     }
     if (!run->measuring || run->finished) {
         return;
     }
     histogram_record(&run->latency[is_read ? 0 : 1], latency_ns / 1000);
+    series_answered(&run->series, latency_ns / 1000);
     run->misses += is_miss;
     if (!is_read) {
         run->acked[answer->ack_level]++;
@@ -157,15 +164,31 @@ static void end(struct pump_user *user, struct operation *operation, const struc
     }
 }
 
+/* From now on it counts; what did so far does not. */
+static void begin_to_measure(struct run *run)
+{
+    run->from = report_now(run->server);
+    run->measuring = true;
+    memset(run->latency, 0, sizeof run->latency);
+    memset(run->acked, 0, sizeof run->acked);
+    run->misses = 0;
+    run->errors = (struct report_errors){0};
+    pump_forget_gaps(run->pump);
+    series_begin(&run->series, run->options->every_seconds, run->from.time_ns);
+}
+
 static void tick(struct pump_user *user)
 {
     struct run *run = run_of(user);
     const struct bench_options *options = run->options;
     double passed = (double)(bench_now_ns() - run->start_ns) / 1e9;
 
-    if (!run->measuring && passed >= options->warmup_seconds) {
-        run->from = report_now(run->server);
-        run->measuring = true;
+    if ((!run->measuring && passed >= options->warmup_seconds) || (begun_anew && !run->finished)) {
+        begun_anew = 0;
+        begin_to_measure(run);
+    }
+    if (!run->finished) {
+        series_tick(&run->series, bench_now_ns());
     }
     if (options->count > 0) {
         report_progress("run", run->begun, options->count);
@@ -199,7 +222,7 @@ static json_t *gaps_json(const struct run *run)
     return gaps;
 }
 
-static void print_json(const struct run *run, double seconds, uint64_t sessions)
+static void print_json(struct run *run, double seconds, uint64_t sessions)
 {
     const struct bench_options *options = run->options;
     struct histogram all = run->latency[0];
@@ -226,6 +249,9 @@ static void print_json(const struct run *run, double seconds, uint64_t sessions)
     json_object_update(document, more);
     json_decref(more);
     json_object_set_new(document, "gaps_us", gaps_json(run));
+    if (run->options->every_seconds > 0) {
+        json_object_set_new(document, "series", series_end(&run->series, run->to.time_ns));
+    }
     if (run->writer != NULL) {
         const uint64_t *verdicts = run->writer->verdicts;
         json_object_set_new(document, "record_reads",
@@ -284,6 +310,7 @@ static enum bench_exit load(struct run *run)
     }
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
     run->start_ns = bench_now_ns();
     pump_run(run->pump);
     report_progress_end();
@@ -301,6 +328,7 @@ static enum bench_exit load(struct run *run)
         print_text(run, seconds, sessions);
     }
     pump_destroy(run->pump);
+    json_decref(run->series.intervals);
     return report_errors_sum(&run->errors) + faults_read(run) == 0 ? BENCH_GOOD : BENCH_BAD;
 }
 

@@ -11,14 +11,15 @@
 #include <sys/socket.h>
 
 #include "options.h"
+#include "resp_route.h"
 
 struct server {
     uint32_t shards;   /* Of a node. RESP: 1. */
-    uint32_t nodes;    /* Of the cluster; 1: a node alone, or RESP. */
+    uint32_t nodes;    /* Of the cluster; 1: a node alone, or RESP without --cluster. */
     uint32_t pid;      /* 0: it does not run here, or cannot be seen. */
     uint64_t sessions; /* 0 where it does not say. */
     char node[128];
-    struct sockaddr_storage address; /* RESP: where it answered. */
+    struct resp_route route; /* RESP: where it answered, and with --cluster all of the cluster. */
 };
 
 struct server_cost {

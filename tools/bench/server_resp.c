@@ -83,6 +83,23 @@ static enum bench_exit ask_figures(const struct bench_options *options, redisCon
     return verdict;
 }
 
+/* Which node has what. */
+static enum bench_exit ask_route(const struct bench_options *options, redisContext *redis,
+                                 struct server *server)
+{
+    redisReply *reply = redisCommand(redis, "CLUSTER SLOTS");
+    enum bench_exit verdict = judge(options, redis, reply);
+
+    if (verdict == BENCH_GOOD && resp_route_take(&server->route, reply) != 0) {
+        fprintf(stderr, "belay-bench: %s: its answer to CLUSTER SLOTS cannot be used\n",
+                options->server);
+        verdict = BENCH_BAD;
+    }
+    server->nodes = server->route.node_count;
+    freeReplyObject(reply);
+    return verdict;
+}
+
 static redisContext *connect_to(const struct bench_options *options)
 {
     const struct timeval timeout = {.tv_sec = options->timeout_ms / 1000,
@@ -103,21 +120,25 @@ static redisContext *connect_to(const struct bench_options *options)
 enum bench_exit server_ask_resp(const struct bench_options *options, struct server *server)
 {
     redisContext *redis = connect_to(options);
-    socklen_t size = sizeof server->address;
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
     enum bench_exit verdict;
 
     if (redis == NULL) {
         fprintf(stderr, "belay-bench: --server %s: HOST:PORT is wanted\n", options->server);
         return BENCH_USAGE;
     }
-    if (redis->err != 0 ||
-        getpeername(redis->fd, (struct sockaddr *)&server->address, &size) != 0) {
+    if (redis->err != 0 || getpeername(redis->fd, (struct sockaddr *)&address, &size) != 0) {
         verdict = unreachable(options, redis->err != 0 ? redis->errstr : "the connection is gone");
     } else {
+        resp_route_init(&server->route, &address);
         verdict = log_in(options, redis);
     }
     if (verdict == BENCH_GOOD) {
         verdict = ask_figures(options, redis, server);
+    }
+    if (verdict == BENCH_GOOD && options->cluster) {
+        verdict = ask_route(options, redis, server);
     }
     redisFree(redis);
     return verdict;

@@ -32,7 +32,8 @@ struct transport {
 int transport_native_create(const struct bench_options *options, uv_loop_t *loop, uint32_t lanes,
                             struct transport **transport);
 
-/* By RESP: a lane is a connection to where server_ask() found the server. It is made anew when it is lost, and what
+/* By RESP: a lane is a connection to where server_ask() found the server, with --cluster one to each node, which a request
+ * goes to by its key's slot and by what MOVED and ASK say of it. It is made anew when it is lost, and what
  * was under way on it then is answered DISCONNECTED: nothing is tried again, as clients of Redis do not. A request
  * without an answer in time costs the connection, as all behind it would wait as well.
  * Returns 0, or negative errno. */

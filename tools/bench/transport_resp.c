@@ -7,9 +7,10 @@
  *     +------- CLOSING <---------+------------+   refused, lost, or an answer is overdue
  *
  * Requests are put into `out` in every state and leave it when the line is OPEN, once per turn of the loop.
- * Answers come in the order of the requests, so that a list of those under way is all there is to remember.
+ * Answers come in the order of the requests, so that a list of those under way is all there is to remember. A lane of a
+ * cluster has a line for each node; a request that is answered with MOVED or ASK is put on another one.
  */
-#include "transport.h"
+#include "transport_resp_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,161 +25,13 @@
 #include "resp.h"
 #include "resp_put.h"
 
-enum {
-    TICK_MS = 20,
-    PAUSE_MS_MIN = 20, /* Before a line is connected anew; doubled up to... */
-    PAUSE_MS_MAX = 500,
-    READ_BYTES = 256 * 1024,
-};
-
-enum line_state { LINE_IDLE, LINE_CONNECTING, LINE_OPEN, LINE_CLOSING };
-
-struct line {
-    struct resp *resp;
-    enum line_state state;
-    uv_tcp_t tcp;
-    uv_connect_t connect;
-    uv_write_t write;
-    bool writing, dirty;
-    struct line *next_dirty;
-    struct buffer out;    /* Not sent yet. */
-    struct buffer flying; /* libuv's while `writing`. */
-    redisReader *reader;
-    uint32_t greetings; /* Answers to come that belong to no operation. */
-    struct operation *first, **last;
-    uint64_t retry_ns;
-    uint32_t pause_ms;
-};
-
-struct resp {
-    struct transport transport;
-    uv_loop_t *loop;
-    const struct server *server;
-    uint64_t timeout_ns;
-    uint32_t wait; /* --wait */
-    uint64_t disconnects;
-    bool told; /* An error that has no status of its own was printed. */
-    uint32_t count;
-    struct line *lines, *dirty;
-    uv_prepare_t flusher;
-    uv_timer_t ticker;
-    struct buffer greeting;
-    char input[READ_BYTES];
-};
+enum { TICK_MS = 20 };
 
 static void flush_line(struct line *line);
 
 static struct resp *resp_of(struct transport *transport)
 {
     return (struct resp *)transport;
-}
-
-/* ---- Answers ---- */
-
-/* What an error's first word says. */
-static enum belay_status status_of_error(struct resp *resp, const char *text)
-{
-    static const struct {
-        const char *word;
-        enum belay_status status;
-    } known[] = {
-        {"BUSY", BELAY_BUSY},
-        {"LOADING", BELAY_BUSY},
-        {"OOM", BELAY_MEMORY_FULL},
-        {"MISCONF", BELAY_DISK_FULL},
-        {"NOAUTH", BELAY_DENIED},
-        {"NOPERM", BELAY_DENIED},
-        {"WRONGPASS", BELAY_DENIED},
-        {"WRONGTYPE", BELAY_WRONG_TYPE},
-        {"DENIED", BELAY_DENIED},
-        {"READONLY", BELAY_UNSUPPORTED},
-        {"NOREPLICAS", BELAY_UNAVAILABLE},
-    };
-    size_t size = strcspn(text, " ");
-
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strlen(known[i].word) == size && memcmp(known[i].word, text, size) == 0) {
-            return known[i].status;
-        }
-    }
-    if (!resp->told) {
-        fprintf(stderr, "belay-bench: the server answers: %s\n", text);
-        resp->told = true;
-    }
-    return BELAY_INVALID;
-}
-
-/* A nil is no session for a GET. For SET NX it is one that is there, or one that `no_resurrect` keeps from coming
- * back: the protocol does not say which, and either way nothing was written. */
-static enum belay_status status_of_nil(const struct operation *operation)
-{
-    if (operation->kind == ASK_GET) {
-        return BELAY_NOT_FOUND;
-    }
-    return operation->create ? BELAY_DESTROYED : BELAY_INVALID;
-}
-
-static struct answer answer_of(struct resp *resp, const struct operation *operation,
-                               const redisReply *reply)
-{
-    /* That it is applied in memory is what every acknowledgement means; RESP says no more. */
-    struct answer answer = {.status = BELAY_OK, .ack_level = BELAY_ACK_MEMORY};
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        answer.status = status_of_error(resp, reply->str);
-    } else if (reply->type == REDIS_REPLY_NIL) {
-        answer.status = status_of_nil(operation);
-    } else if (operation->kind == ASK_GET) {
-        answer.status = reply->type == REDIS_REPLY_STRING ? BELAY_OK : BELAY_INVALID;
-        answer.value = bytes_of(reply->str, reply->str == NULL ? 0 : reply->len);
-    }
-    return answer;
-}
-
-/* The answer to WAIT after a write. Fewer replicas in time leave the write where it is, in the server's memory. */
-static struct answer answer_of_wait(const struct resp *resp, const struct operation *operation,
-                                    const redisReply *reply)
-{
-    const bool enough =
-        reply->type == REDIS_REPLY_INTEGER && reply->integer >= (long long)resp->wait;
-
-    return (struct answer){.status = operation->first_status,
-                           .ack_level = enough ? BELAY_ACK_REPLICA : BELAY_ACK_MEMORY};
-}
-
-/* Is this the first of the two answers to a write with --wait? It is kept. */
-static bool is_first_of_two(struct resp *resp, struct operation *operation, const redisReply *reply)
-{
-    if (resp->wait == 0 || operation->kind == ASK_GET || operation->waits) {
-        return false;
-    }
-    operation->waits = true;
-    operation->first_status = answer_of(resp, operation, reply).status;
-    return true;
-}
-
-static void take_reply(struct line *line, const redisReply *reply)
-{
-    struct operation *operation = line->first;
-
-    if (line->greetings > 0) {
-        line->greetings--; /* Where it is refused, so is everything that follows. */
-        return;
-    }
-    if (operation == NULL) {
-        return; /* Nothing was asked; the server says why it closes. */
-    }
-    line->pause_ms = PAUSE_MS_MIN;
-    if (is_first_of_two(line->resp, operation, reply)) {
-        return;
-    }
-    line->first = operation->next;
-    if (line->first == NULL) {
-        line->last = &line->first;
-    }
-    struct answer answer = operation->waits ? answer_of_wait(line->resp, operation, reply)
-                                            : answer_of(line->resp, operation, reply);
-    pump_answered(operation, &answer);
 }
 
 /* ---- The end of a connection ---- */
@@ -190,7 +43,8 @@ static void on_closed(uv_handle_t *handle)
     assert(line->state == LINE_CLOSING);
     line->state = LINE_IDLE;
     line->retry_ns = bench_now_ns() + (uint64_t)line->pause_ms * 1000000;
-    line->pause_ms = line->pause_ms * 2 < PAUSE_MS_MAX ? line->pause_ms * 2 : PAUSE_MS_MAX;
+    line->pause_ms =
+        line->pause_ms * 2 < RESP_PAUSE_MS_MAX ? line->pause_ms * 2 : RESP_PAUSE_MS_MAX;
 }
 
 static void begin_close(struct line *line)
@@ -240,7 +94,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     struct line *line = handle->data;
 
     (void)suggested;
-    *buffer = uv_buf_init(line->resp->input, READ_BYTES); /* Used up before the next read. */
+    *buffer = uv_buf_init(line->resp->input, RESP_READ_BYTES); /* Used up before the next read. */
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
@@ -260,7 +114,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         if (rc != REDIS_OK || reply == NULL) {
             break;
         }
-        take_reply(line, reply);
+        resp_take_reply(line, reply);
         freeReplyObject(reply);
     }
     if (size < 0 || rc != REDIS_OK) {
@@ -362,14 +216,15 @@ static void connect_line(struct line *line)
     }
     line->reader = redisReaderCreate();
     if (line->reader == NULL || uv_tcp_init(resp->loop, &line->tcp) != 0) {
-        line->retry_ns = bench_now_ns() + (uint64_t)PAUSE_MS_MAX * 1000000;
+        line->retry_ns = bench_now_ns() + (uint64_t)RESP_PAUSE_MS_MAX * 1000000;
         return;
     }
     line->state = LINE_CONNECTING;
     line->tcp.data = line;
     line->connect.data = line;
     (void)uv_tcp_nodelay(&line->tcp, 1);
-    if (uv_tcp_connect(&line->connect, &line->tcp, (const struct sockaddr *)&resp->server->address,
+    if (uv_tcp_connect(&line->connect, &line->tcp,
+                       (const struct sockaddr *)&resp->route.nodes[resp_node_of(line)],
                        on_connected) != 0) {
         begin_close(line);
     }
@@ -388,7 +243,8 @@ static void on_tick(uv_timer_t *timer)
             begin_close(line);
             drop_requests(line, was_open);
         }
-        if (line->state == LINE_IDLE && now_ns >= line->retry_ns) {
+        if (line->state == LINE_IDLE && now_ns >= line->retry_ns &&
+            resp_node_of(line) < resp->route.node_count) {
             connect_line(line);
         }
     }
@@ -396,10 +252,31 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- Requests ---- */
 
+static enum belay_status send_in_cluster(struct resp *resp, uint32_t lane, const struct ask *ask,
+                                         struct operation *operation)
+{
+    const uint32_t slot = slot_of_key(bytes_of(ask->key, ask->key_size));
+    struct line *line = &resp->lines[lane * resp->width + resp->route.node_of_slot[slot]];
+    const struct resp_out out = {.buffer = &operation->request};
+
+    operation->request.memory = heap_memory();
+    operation->request.size = 0;
+    int rc = resp_put_ask(&out, ask, 0, 0);
+    return rc != 0 || resp_put_kept(line, operation, false) != 0 ? BELAY_NO_MEMORY : BELAY_OK;
+}
+
 static enum belay_status send_ask(struct transport *transport, uint32_t lane, const struct ask *ask,
                                   struct operation *operation)
 {
     struct resp *resp = resp_of(transport);
+
+    operation->create = ask->create;
+    operation->waits = operation->asking = false;
+    operation->redirects = 0;
+    operation->sent_ns = bench_now_ns();
+    if (resp->cluster) {
+        return send_in_cluster(resp, lane, ask, operation);
+    }
     struct line *line = &resp->lines[lane];
     const size_t before = line->out.size;
     const struct resp_out out = {.buffer = &line->out};
@@ -408,17 +285,7 @@ static enum belay_status send_ask(struct transport *transport, uint32_t lane, co
         line->out.size = before;
         return BELAY_NO_MEMORY;
     }
-    operation->create = ask->create;
-    operation->waits = false;
-    operation->sent_ns = bench_now_ns();
-    operation->next = NULL;
-    *line->last = operation;
-    line->last = &operation->next;
-    if (!line->dirty) {
-        line->dirty = true;
-        line->next_dirty = resp->dirty;
-        resp->dirty = line;
-    }
+    resp_enqueue(line, operation);
     return BELAY_OK;
 }
 
@@ -487,12 +354,14 @@ int transport_resp_create(const struct bench_options *options, const struct serv
     }
     resp->transport = (struct transport){send_ask, disconnects, close_all, destroy};
     resp->loop = loop;
-    resp->server = server;
+    resp->route = server->route;
+    resp->cluster = options->cluster;
+    resp->width = options->cluster ? ROUTE_NODES_MAX : 1;
     resp->timeout_ns = (uint64_t)options->timeout_ms * 1000000;
     resp->wait = options->wait;
     resp->greeting.memory = heap_memory();
-    resp->count = lanes;
-    resp->lines = calloc(lanes, sizeof *resp->lines);
+    resp->count = lanes * resp->width;
+    resp->lines = calloc(resp->count, sizeof *resp->lines);
     if (resp->lines != NULL) {
         rc = make_greeting(resp);
     }
@@ -501,13 +370,15 @@ int transport_resp_create(const struct bench_options *options, const struct serv
         destroy(&resp->transport);
         return rc;
     }
-    for (uint32_t i = 0; i < lanes; i++) {
+    for (uint32_t i = 0; i < resp->count; i++) {
         struct line *line = &resp->lines[i];
         line->resp = resp;
         line->out.memory = line->flying.memory = heap_memory();
         line->last = &line->first;
-        line->pause_ms = PAUSE_MS_MIN;
-        connect_line(line);
+        line->pause_ms = RESP_PAUSE_MS_MIN;
+        if (resp_node_of(line) < resp->route.node_count) {
+            connect_line(line);
+        }
     }
     uv_prepare_init(loop, &resp->flusher);
     resp->flusher.data = resp;
