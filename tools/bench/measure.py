@@ -1,5 +1,6 @@
 """What the measurements of this folder share: where server and load run, what of a run counts, tables and what made them."""
 
+import math
 import os
 import resource
 import statistics
@@ -99,6 +100,10 @@ def median(results, *path):
     return statistics.median(value(result) for result in results)
 
 
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
+
+
 def print_table(heads, rows):
     widths = [max(len(str(row[i])) for row in [heads, *rows]) for i in range(len(heads))]
     for row in [heads, ["-" * width for width in widths], *rows]:
@@ -116,13 +121,25 @@ class Table:
 
     def add(self, what, measured, aim="", good=None, note=""):
         """`good`: None where there is no aim."""
+        self.keep((what, measured, aim), good, note)
+
+    def keep(self, cells, good, note):
         self.missed = self.missed or good is False
-        row = (what, measured, aim, "" if good is None else "ok" if good else "MISSED", note)
+        row = (*cells, "" if good is None else "ok" if good else "MISSED", note)
         self.rows.append(row)
         print("  ".join(str(cell) for cell in row if cell != ""), flush=True)
 
     def print(self):
         print_table(self.heads, self.rows)
+
+
+class PairTable(Table):
+    """The same of Belay beside Redis."""
+    heads = ("figure", "Belay", "Redis", "aim", "", "note")
+
+    def add(self, what, belay, redis="", aim="", good=None, note=""):
+        """`good`: None where there is no aim."""
+        self.keep((what, belay, redis, aim), good, note)
 
 
 def print_origin(command, *other):
