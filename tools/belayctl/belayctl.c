@@ -87,6 +87,18 @@ const struct command commands[] = {
      "copied to it. NODE is its name or number.\n",
      node_degrade_run},
     {"node undegrade", "NODE", "Let a degraded node begin sessions again", "", node_undegrade_run},
+    {"rebalance", "--by load", "Change the weights of nodes so that all are loaded alike",
+     "  --by load           by processor time and memory, whichever a node has less of\n"
+     "  --dry-run           only say what would change\n"
+     "  --every DURATION    again and again, so long after the last time\n"
+     "  --over DURATION     the weights go there by and by, in so long: 30s\n"
+     "  --measure DURATION  processor time is measured for so long: 10s\n"
+     "\n"
+     "Of all nodes with sessions, at their addresses for clients. A weight changes by a quarter at "
+     "most at a\n"
+     "time, and none while no node has a tenth more than it would have in balance, or anything "
+     "moves.\n",
+     rebalance_run},
     {"cluster restart-check", "[NODE]", "Tell whether a node may be restarted now, or this one",
      "  --wait  until it may\n"
      "\n"

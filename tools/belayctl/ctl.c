@@ -161,6 +161,28 @@ int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t
     return CTL_OK;
 }
 
+json_t *ctl_ask(const struct ctl *ctl, const char *server, const char *command,
+                const char *argument, enum belay_status *status)
+{
+    struct belay_client *client = ctl_connect(ctl, server);
+    struct belay_result *result = NULL;
+    json_t *document = NULL;
+    json_error_t error;
+
+    *status = BELAY_CANNOT_CONNECT;
+    if (client != NULL) {
+        *status = belay_run(belay_admin_begin(client, command, argument), &result);
+    }
+    if (*status == BELAY_OK) {
+        struct belay_bytes text = belay_result_value(result);
+        document = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
+        *status = document == NULL ? BELAY_UNSUPPORTED : BELAY_OK;
+    }
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+    return document;
+}
+
 int ctl_show(struct ctl *ctl, int argc, char **argv, const char *command, json_t **document)
 {
     const struct option options[] = {{NULL, OPTION_FLAG, NULL}};

@@ -61,6 +61,7 @@ int node_weight_run(struct ctl *ctl, int argc, char **argv);
 int node_activate_run(struct ctl *ctl, int argc, char **argv);
 int node_degrade_run(struct ctl *ctl, int argc, char **argv);
 int node_undegrade_run(struct ctl *ctl, int argc, char **argv);
+int rebalance_run(struct ctl *ctl, int argc, char **argv);
 int restart_check_run(struct ctl *ctl, int argc, char **argv);
 int ring_run(struct ctl *ctl, int argc, char **argv);
 int slot_run(struct ctl *ctl, int argc, char **argv);
@@ -138,6 +139,11 @@ int ctl_print_json(json_t *document);
  * Returns CTL_OK with `document` to be given back, or the exit code of a failure that was printed. */
 int ctl_admin(struct ctl *ctl, const char *command, const char *argument, json_t **document);
 
+/* Ask one server, wherever -s leads, and print nothing of what its answer is. Returns the document, to be given back; else NULL
+ * with `status`, never BELAY_OK. */
+json_t *ctl_ask(const struct ctl *ctl, const char *server, const char *command,
+                const char *argument, enum belay_status *status);
+
 /* A command without arguments of its own that shows such a document. Returns CTL_OK with `document` to be printed and given
  * back, or NULL: nothing is left to be done; or the exit code of a failure that was printed. */
 int ctl_show(struct ctl *ctl, int argc, char **argv, const char *command, json_t **document);
@@ -171,6 +177,12 @@ void json_set_bytes(json_t *object, const char *name, struct belay_bytes bytes);
 char *hex_of(struct belay_bytes bytes);
 /* Read hex digits. Returns how many bytes, or -1. */
 long hex_parse(const char *text, unsigned char *to, size_t to_size);
+
+/* ---- node_weight.c ---- */
+
+/* Ask for a step of "node-weight" or "node-activate". As ctl_admin(). */
+int node_weight_ask(struct ctl *ctl, const char *command, const char *node, uint64_t weight,
+                    uint64_t over_ms, json_t **step);
 
 /* ---- dump.c ---- */
 

@@ -39,22 +39,12 @@ static const json_t *row_of(const json_t *nodes, uint64_t number)
 /* What it has in all, from itself, where it can be asked. That only tells how much it is, so a failure is none. */
 static void ask_sessions(struct drain *drain, const char *server)
 {
-    struct belay_client *client = ctl_connect(drain->ctl, server);
-    struct belay_result *result = NULL;
-    json_error_t error;
+    enum belay_status failed;
+    json_t *status = ctl_ask(drain->ctl, server, "status", NULL, &failed);
 
-    if (client == NULL) {
-        return;
-    }
-    if (belay_run(belay_admin_begin(client, "status", NULL), &result) == BELAY_OK) {
-        struct belay_bytes text = belay_result_value(result);
-        json_t *status = json_loadb(text.data, text.size, JSON_ALLOW_NUL, &error);
-        drain->sessions = ctl_number(status, "sessions");
-        drain->bytes = ctl_number(status, "session_bytes");
-        json_decref(status);
-    }
-    belay_result_destroy(result);
-    belay_client_destroy(client);
+    drain->sessions = ctl_number(status, "sessions");
+    drain->bytes = ctl_number(status, "session_bytes");
+    json_decref(status);
 }
 
 /* ---- How far it is ---- */

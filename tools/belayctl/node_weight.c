@@ -27,8 +27,8 @@ static int show(struct ctl *ctl, json_t *step)
     return CTL_OK;
 }
 
-static int ask(struct ctl *ctl, const char *command, const char *node, uint64_t weight,
-               uint64_t over_ms, json_t **step)
+int node_weight_ask(struct ctl *ctl, const char *command, const char *node, uint64_t weight,
+                    uint64_t over_ms, json_t **step)
 {
     char argument[ARGUMENT_BYTES];
 
@@ -64,7 +64,7 @@ int node_weight_run(struct ctl *ctl, int argc, char **argv)
         return ctl_usage(ctl, "%s is no weight; it is a number from 0 to %d", operands.items[1],
                          NODE_WEIGHT_MAX);
     }
-    rc = ask(ctl, "node-weight", operands.items[0], weight, over_ms, &step);
+    rc = node_weight_ask(ctl, "node-weight", operands.items[0], weight, over_ms, &step);
     return rc != CTL_OK ? rc : show(ctl, step);
 }
 
@@ -135,7 +135,7 @@ int node_activate_run(struct ctl *ctl, int argc, char **argv)
         }
     }
     for (int asks = 0; asks < ASKS_MAX; asks++) {
-        rc = ask(ctl, "node-activate", operands.items[0], weight, over_ms, &step);
+        rc = node_weight_ask(ctl, "node-activate", operands.items[0], weight, over_ms, &step);
         if (rc != CTL_OK) {
             return rc;
         }

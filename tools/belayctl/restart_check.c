@@ -43,19 +43,11 @@ static void take(struct check *check, const json_t *page)
 /* One of the others. That it does not answer is a reason as well. */
 static void ask_other(struct check *check, const json_t *row)
 {
-    struct belay_client *client = ctl_connect(check->ctl, ctl_text(row, "native"));
-    struct belay_result *result = NULL;
-    json_error_t error;
+    enum belay_status status;
+    json_t *page =
+        ctl_ask(check->ctl, ctl_text(row, "native"), "restart-check", check->name, &status);
     char text[400];
 
-    if (client == NULL) {
-        add(check, ctl_text(row, "name"), "unreachable", "there is no memory to ask all nodes");
-        return;
-    }
-    enum belay_status status =
-        belay_run(belay_admin_begin(client, "restart-check", check->name), &result);
-    struct belay_bytes value = belay_result_value(result);
-    json_t *page = status == BELAY_OK ? json_loadb(value.data, value.size, 0, &error) : NULL;
     if (page != NULL) {
         take(check, page);
         json_decref(page);
@@ -64,8 +56,6 @@ static void ask_other(struct check *check, const json_t *row)
                  ctl_text(row, "native"), belay_status_text(status));
         add(check, ctl_text(row, "name"), "unreachable", text);
     }
-    belay_result_destroy(result);
-    belay_client_destroy(client);
 }
 
 static int look(struct check *check)

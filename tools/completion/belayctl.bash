@@ -22,7 +22,7 @@ _belayctl_keys()
 _belayctl()
 {
     local current previous options command="" group="" word i
-    local groups="status session node cluster ring slot policy join-token log data archive config import password completion"
+    local groups="status session node cluster rebalance ring slot policy join-token log data archive config import password completion"
 
     current=${COMP_WORDS[COMP_CWORD]}
     previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -30,7 +30,7 @@ _belayctl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        status | session | node | cluster | ring | slot | policy | join-token | log | data | archive | config | import | password | completion)
+        status | session | node | cluster | rebalance | ring | slot | policy | join-token | log | data | archive | config | import | password | completion)
             if [[ -z $group ]]; then
                 group=$word
                 continue
@@ -49,7 +49,7 @@ _belayctl()
             ;;
         esac
     done
-    case $group in status | ring | slot | join-token | import | password) command=$group ;; esac
+    case $group in status | rebalance | ring | slot | join-token | import | password) command=$group ;; esac
 
     case $previous in
     --svg | --key-file | --ca-file | --credentials-file | --state | --output)
@@ -60,13 +60,17 @@ _belayctl()
         mapfile -t COMPREPLY < <(compgen -W "blob map set zset" -- "$current")
         return
         ;;
+    --by)
+        mapfile -t COMPREPLY < <(compgen -W "load" -- "$current")
+        return
+        ;;
     --ack)
         mapfile -t COMPREPLY < <(compgen -W "memory replica disk archive" -- "$current")
         return
         ;;
     -s | --server | --timeout | --ttl | --idle | --owner | --if-version | --prefix | --limit | \
         --delete | --add | --match | --cluster | --endpoint | --region | --from | --as-of | --session | \
-        --older-than | --over | --weight)
+        --older-than | --over | --weight | --every | --measure)
         return
         ;;
     esac
@@ -84,6 +88,7 @@ _belayctl()
     "node activate") options+=" --over --weight" ;;
     "node remove") options+=" --force" ;;
     "cluster restart-check") options+=" --wait" ;;
+    rebalance) options+=" --by --dry-run --every --over --measure" ;;
     ring) options+=" --svg" ;;
     import) options+=" --match" ;;
     "archive status") ;;
