@@ -6,11 +6,18 @@ ends only when the cluster has settled.
 """
 
 import shutil
+import subprocess
+
+from daemon import Failed, wait_for
 
 from .net import both_ways
 
 PARTITIONS = ("one", "halves", "ring", "one-way")
 RING_NODES_MIN = 4  # Of fewer each one hears all others.
+WEIGHT = 100  # Of every node: what node.weight is by the memory limit of tests/lib/daemon.py.
+PATIENCE = "5s"  # For one thing that is asked of the cluster, which may be unable to decide.
+PATIENCE_S_MAX = 30
+REPAIR_PATIENCE_S = 60
 
 
 class Kill:
@@ -157,7 +164,97 @@ class Rollback:
         return [self.node.name]
 
 
-NEMESES = {each.name: each for each in (Kill, Pause, Partition, Wipe, Rollback)}
+class Handoff:
+    """Slots move while all is in use: a node drains, which is taken back, or it comes in again; one drains, is taken out and
+    enters anew with an empty disk; one gets another weight, at once or by and by. Other nemeses may keep any of that from
+    being decided: it is asked for once, and make_good() has all nodes as they were."""
+
+    name = "handoff"
+
+    def __init__(self, cluster, network, chance):
+        del network
+        self.cluster, self.chance = cluster, chance
+        self.kind, self.victim = None, None
+
+    def others(self, node):
+        return [other for other in self.cluster.running() if other is not node]
+
+    def ask(self, node, *words):
+        """Returns what another node says about a change of this one, or what stood against it."""
+        others = self.others(node)
+        if not others:
+            return "nobody to ask"
+        try:
+            return self.chance.choice(others).run("belayctl", "node", *words, "--timeout", PATIENCE, timeout_s=PATIENCE_S_MAX).strip()
+        except (Failed, subprocess.TimeoutExpired) as failure:
+            return str(failure).splitlines()[-1]
+
+    def row(self, node):
+        """As another one has it; None where it is no member, or nobody can be asked."""
+        for other in self.others(node):
+            listed = other.ask_or_none("node", "list", "--timeout", PATIENCE)
+            if listed is not None:
+                return next((row for row in listed["nodes"] if row["name"] == node.name), None)
+        return None
+
+    def begin(self):
+        self.kind = self.chance.choice(("drain", "leave", "weight"))
+        self.victim = self.chance.choice(list(self.cluster))
+        name = self.victim.name
+        if self.kind == "weight":
+            over = self.chance.choice(((), ("--over", "2s")))
+            return [self.kind, self.ask(self.victim, "weight", name, str(self.chance.choice((0, 10, WEIGHT * 3))), *over)]
+        return [self.kind, self.ask(self.victim, "drain", name)]
+
+    def end(self):
+        return self.put_right(self.victim, self.kind == "leave")
+
+    def put_right(self, node, leaves=False):
+        """One step to where it was; one that has left by then is taken out first where it is to be."""
+        row = self.row(node)
+        if row is None:
+            return self.enter(node) if not node.is_running and self.others(node) else None
+        if row["state"] == "left" and leaves and node.is_running:
+            return self.leave(node)
+        if row["state"] == "left":
+            return self.ask(node, "activate", node.name, "--weight", str(WEIGHT))
+        if row["state"] == "draining":
+            return self.ask(node, "drain", node.name, "--cancel")
+        if row["weight"] != WEIGHT or row["ramp_ms"]:
+            return self.ask(node, "weight", node.name, str(WEIGHT))
+        return None
+
+    def leave(self, node):
+        """It goes for good, with its disk, and a new one of its name enters."""
+        said = self.ask(node, "remove", node.name)
+        if said != f"removed {node.name}":
+            return said
+        node.kill()
+        node.wipe()
+        return self.enter(node)
+
+    def enter(self, node):
+        if node.process is not None:  # It did not get in the last time.
+            node.kill()
+        try:
+            self.cluster.restart(node)
+        except (Failed, IndexError) as failure:
+            return str(failure).splitlines()[0]
+        return f"{node.name} has entered"
+
+    def is_as_before(self, node):
+        row = self.row(node)
+        return node.is_running and row is not None and row["state"] == "active" and row["weight"] == WEIGHT and \
+            row["ramp_ms"] == 0
+
+    def make_good(self):
+        """All else is whole by now."""
+        for node in self.cluster:
+            wait_for(f"{node.name} is as it was", lambda node=node: self.is_as_before(node) or
+                     (self.put_right(node) and False), REPAIR_PATIENCE_S)
+
+
+NEMESES = {each.name: each for each in (Kill, Pause, Partition, Wipe, Rollback, Handoff)}
 
 
 class Chaos:
@@ -202,6 +299,9 @@ class Chaos:
 
     def make_good(self):
         """Paused nodes go on before killed ones are waited for, and cuts are healed first of all."""
-        order = {"partition": 0, "pause": 1}
+        order = {"partition": 0, "pause": 1, "handoff": 3}
         for kind in sorted(self.broken, key=lambda each: order.get(each.name, 2)):
             self.end(kind)
+        for kind in self.kinds:
+            if isinstance(kind, Handoff):
+                kind.make_good()

@@ -85,6 +85,12 @@ def test_cluster():
                         ("delete", "pause,partition", 3), ("set", "wipe", 3)])
 
 
+def test_slots_move():
+    """Nodes drain, enter anew and change their weights meanwhile."""
+    all_of(good_round, [("set", "handoff", 4), ("counter", "handoff", 4), ("fields", "handoff,kill", 4),
+                        ("delete", "handoff,partition", 4)])
+
+
 def test_a_disk_put_back_is_seen():
     """A real loss in a real history: no checker lets it pass."""
     all_of(bad_round, [(workload, "rollback", 1) for workload in CHECKERS])
