@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from cases import run_cases
 from cluster import Cluster, Node
-from daemon import check, wait_for
+from daemon import SLOWNESS, check, wait_for
 
 QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms"]
 
@@ -52,6 +52,10 @@ def leads(cluster):
 
 def state(cluster, asked, name):
     return cluster.states(asked).get(name)
+
+
+def link(asked, name):
+    return next(row["link"] for row in asked.ask("node", "list")["nodes"] if row["name"] == name)
 
 
 def await_leader(cluster):
@@ -136,6 +140,33 @@ def test_reset():
         # Of all: another one may have come to lead.
         check(sum(metrics(cluster, 'belay_suspicions_total{result="confirmed"}')) >= 1, "nobody was asked")
         check(sum(metrics(cluster, 'belay_verdicts_total{verdict="down"}')) == 1, "the leader did not say so")
+
+
+def test_flapping():
+    """One that is killed and started again and again has its slots again only once it was there for all of the cooldown: until
+    then nobody's slots change for it, however often it comes and goes."""
+    cooldown_s = 3 * SLOWNESS
+    with Cluster(3, settings=[*QUICK[:2], f"cluster.cooldown={int(1000 * cooldown_s)}ms"]) as cluster:
+        cluster.start()
+        asked, flaps = cluster[0], cluster[2]
+        flaps.kill()
+        wait_for("it is down", lambda: state(cluster, asked, "n3") == "down")
+        cluster.await_settled()
+        owners = asked.ask("ring")["runs"]
+        for _ in range(3):
+            started = time.monotonic()
+            cluster.restart(flaps)
+            wait_for("it is heard", lambda: link(asked, "n3") == "up")
+            check(state(cluster, asked, "n3") == "down" and asked.ask("ring")["runs"] == owners, "it came back at once")
+            flaps.kill()
+            wait_for("that is noticed", lambda: link(asked, "n3") == "down")
+            check(time.monotonic() - started < cooldown_s, "this machine is too slow to flap")
+        started = time.monotonic()
+        cluster.restart(flaps)
+        wait_for("it is back", lambda: state(cluster, asked, "n3") == "active")
+        check(time.monotonic() - started > 0.9 * cooldown_s, "it was back before the cooldown was over")
+        check(sum(metrics(cluster, 'belay_verdicts_total{verdict="down"}')) == 1, "it went down more than once")
+        check(sum(metrics(cluster, 'belay_verdicts_total{verdict="up"}')) == 1, "it came back more than once")
 
 
 def test_two():
