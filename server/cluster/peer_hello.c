@@ -8,7 +8,13 @@ enum {
     CHALLENGE_BYTES = 2 + 4 + 4 + PEER_NONCE_BYTES + PEER_PROOF_BYTES + 8,
     OPEN_BYTES = PEER_PROOF_BYTES + 1 + 4 * 4 + 8 + 8,
     OPENED_BYTES = 4 + 8,
+    VERSION_FIRST = 3, /* That any release speaks. */
 };
+
+/* Nodes are brought to a release one after the other, while the others speak the one before. */
+static_assert((int)PEER_VERSION_OLDEST < (int)PEER_VERSION ||
+                  (int)PEER_VERSION == (int)VERSION_FIRST,
+              "a release speaks the version before its own as well");
 
 #define FITS(bytes) ((int)(bytes) <= (int)PEER_HELLO_BODY_BYTES_MAX)
 static_assert(FITS(HELLO_BYTES) && FITS(CHALLENGE_BYTES) && FITS(OPEN_BYTES) &&

@@ -276,6 +276,13 @@ static void test_versions(void **state)
     run(&pair, SIZE_MAX);
     assert_refused(&pair, PEER_REFUSED_VERSION, true, "versions 4 to 5");
 
+    pair = new_pair();
+    begin(&pair, control);
+    change_out(&pair.dialler, 0, PEER_VERSION_OLDEST - 1);
+    change_out(&pair.dialler, 2, PEER_VERSION_OLDEST - 2);
+    run(&pair, SIZE_MAX);
+    assert_refused(&pair, PEER_REFUSED_VERSION, true, "bring both to neighbouring releases");
+
     pair = new_pair(); /* A newer one that speaks this one, too, and says more. */
     begin(&pair, control);
     change_out(&pair.dialler, 0, PEER_VERSION + 2);
