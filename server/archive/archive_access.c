@@ -55,6 +55,40 @@ static void on_done(void *context, const struct object_answer *answer)
     }
 }
 
+struct slow {
+    struct archive_access *access;
+    const char *name;
+};
+
+static void on_slow(uv_timer_t *timer)
+{
+    const struct slow *slow = timer->data;
+
+    slow->access->slow_told = true;
+    slow->access->slow(slow->access->slow_context, slow->name);
+}
+
+void access_run(struct archive_access *access, const bool *done, const atomic_bool *stops,
+                const char *name)
+{
+    const bool tells = access->slow != NULL && !access->slow_told;
+    struct slow slow = {access, name};
+
+    if (tells && !access->timer_made) {
+        access->timer_made = uv_timer_init(&access->loop, &access->timer) == 0;
+    }
+    if (tells && access->timer_made) {
+        access->timer.data = &slow;
+        uv_timer_start(&access->timer, on_slow, ACCESS_SLOW_MS, 0);
+    }
+    while (!*done && (stops == NULL || !*stops)) {
+        uv_run(&access->loop, UV_RUN_ONCE);
+    }
+    if (access->timer_made) {
+        uv_timer_stop(&access->timer);
+    }
+}
+
 /* Returns the call's rc, with `text` set where that is not 0. */
 static int wait_for(struct archive_access *access, struct object_call *call,
                     struct waiting *waiting)
@@ -68,8 +102,8 @@ static int wait_for(struct archive_access *access, struct object_call *call,
         return -ECANCELED;
     }
     int rc = object_store_begin(access->store, call);
-    while (rc == 0 && !waiting->done) {
-        uv_run(&access->loop, UV_RUN_ONCE);
+    if (rc == 0) {
+        access_run(access, &waiting->done, NULL, call->name);
     }
     rc = rc != 0 ? rc : waiting->rc;
     if (rc != 0 && access->text[0] == '\0') {
@@ -311,6 +345,9 @@ void access_close(struct archive_access *access)
 {
     access_expect_nothing(access);
     object_store_destroy(access->store);
+    if (access->timer_made) {
+        uv_close((uv_handle_t *)&access->timer, NULL);
+    }
     uv_run(&access->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&access->loop);
     assert(rc == 0); /* Nothing of the store is left on it. */

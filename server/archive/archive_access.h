@@ -20,6 +20,7 @@ enum {
     ACCESS_TEXT_BYTES = OBJECT_TEXT_BYTES + 128,
     ACCESS_AHEAD_CALLS = 8,                /* So many reads are under way ahead, at most... */
     ACCESS_AHEAD_BYTES = 32 * 1024 * 1024, /* ... of so many bytes, or one. */
+    ACCESS_SLOW_MS = 3000,
 };
 
 struct access_part;
@@ -39,6 +40,11 @@ struct archive_access {
     uint64_t
         ahead_bytes; /* Of those under way, and of those that have come and nobody has asked for. */
     const atomic_bool *stops; /* Where it is not NULL: calls end with -ECANCELED once it is set. */
+    /* Where it is not NULL: told, once, what is waited for, when a call has taken so long that people wonder. */
+    void (*slow)(void *context, const char *name);
+    void *slow_context;
+    bool slow_told, timer_made;
+    uv_timer_t timer;
     char text[ACCESS_TEXT_BYTES]; /* Why the last call failed, for a person. */
 };
 
@@ -84,6 +90,10 @@ void access_expect_nothing(struct archive_access *access);
  * expected, or could not be read: it is to be asked for; -ECANCELED: `stops`. */
 int access_take_ahead(struct archive_access *access, const char *name, uint64_t offset,
                       uint64_t size, struct buffer *to);
+
+/* Private to the access: run its loop until `done`, or, where it is not NULL, `stops` is set; `name` is what is waited for. */
+void access_run(struct archive_access *access, const bool *done, const atomic_bool *stops,
+                const char *name);
 
 /* Read `count` blocks, from the first on, of the object that was opened last, as stored: blocks[first] begins where
  * `stored` does, which lies in `to`, or in what the opening read, until the next call. Returns as access_get(). */

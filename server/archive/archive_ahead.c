@@ -165,8 +165,8 @@ int access_take_ahead(struct archive_access *access, const char *name, uint64_t 
     access->text[0] = '\0';
     go_on(access);
     uv_run(&access->loop, UV_RUN_NOWAIT);
-    while (part->begun && !part->done && (access->stops == NULL || !*access->stops)) {
-        uv_run(&access->loop, UV_RUN_ONCE);
+    if (part->begun) {
+        access_run(access, &part->done, access->stops, name);
     }
     if (access->stops != NULL && *access->stops) {
         return -ECANCELED;

@@ -384,7 +384,8 @@ static void describe(struct files_call *call)
     if (call->rc == -EEXIST) {
         snprintf(call->text, sizeof call->text, "an object of that name with other bytes is there");
     } else if (call->rc != 0) {
-        snprintf(call->text, sizeof call->text, "%.255s: %s", call->name, strerror(-call->rc));
+        snprintf(call->text, sizeof call->text, "%.255s: %s",
+                 call->name[0] != '\0' ? call->name : call->files->directory, strerror(-call->rc));
     }
     if (call->rc == -EPERM) {
         call->rc = -EACCES;

@@ -301,6 +301,42 @@ def test_restore_goes_on():
         check(not list(Path(directory).glob("belay-restore-*")), "its state is gone")
 
 
+def test_what_is_waited_for_is_told():
+    """An S3 that takes the connection and says nothing: that it is still tried is said once, and not among JSON."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        words = ("archive", "ls", "s3://bucket/x", "--endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "4s")
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        for more in ((), ("--json",)):
+            done = subprocess.run([program("belayctl"), *words, *more], capture_output=True, text=True, check=False,
+                                  stdin=subprocess.DEVNULL, env={**os.environ, **keys})
+            check(done.returncode == 3, done)
+            check(done.stderr.count("has not answered for 3 s") == (not more), done.stderr)
+
+
+def test_a_node_that_hangs_is_told():
+    """Where the cluster takes nothing of a restore that is under way, that is said while it is tried on; and it goes on."""
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, Daemon() as daemon:
+        subprocess.run([MAKER, f"{directory}/archive", "bulk", "16000"], check=True)
+        daemon.start()
+        words = [program("belayctl"), "archive", "restore", "--from", f"file://{directory}/archive", "--timeout", "1s"]
+        said = Path(directory) / "said"
+        with said.open("w") as file, subprocess.Popen(words, cwd=directory, stdout=subprocess.DEVNULL, stderr=file,
+                                                      env={**os.environ, "BELAY_SERVER": daemon.native}) as process:
+            try:
+                state = Path(directory) / "belay-restore-00000000"
+                wait_for("it is under way", lambda: state.exists() and "next_slot " in state.read_text(), timeout_s=120)
+                daemon.process.send_signal(signal.SIGSTOP)
+                wait_for("it is told", lambda: "the cluster takes nothing" in said.read_text())
+                daemon.process.send_signal(signal.SIGCONT)
+                check(process.wait(timeout=120) == 0, said.read_text())
+            finally:
+                daemon.process.send_signal(signal.SIGCONT)
+                process.kill()
+        check(said.read_text().count("the cluster takes nothing") == 1, said.read_text())
+        with Client(port_of(daemon)) as client:
+            check(client.ask("DBSIZE") == 16000, "all are there")
+
+
 def test_forget():
     """What restores of a window do not need goes, and they are as before; a window as long as all keeps all."""
     with made() as archive:

@@ -182,6 +182,19 @@ static int find_cluster(struct archive_command *command)
     return rc == -ENOENT ? CTL_OK : archive_failed(command, rc);
 }
 
+/* As access.slow. */
+static void tell_slow(void *context, const char *name)
+{
+    const struct archive_command *command = context;
+
+    fprintf(
+        stderr,
+        "belayctl: %s: %s has not answered for %d s (%s); it is still tried (--timeout says for "
+        "how long)\n",
+        command->ctl->command->words, command->place.url, ACCESS_SLOW_MS / 1000,
+        name[0] != '\0' ? name : "what there is");
+}
+
 static int open_archive(struct archive_command *command, struct ctl *ctl, const char *url)
 {
     char message[512];
@@ -197,7 +210,14 @@ static int open_archive(struct archive_command *command, struct ctl *ctl, const 
         return ctl_usage(ctl, "%s", message);
     }
     int rc = access_open(&command->access, &command->place, command->key_file);
-    return rc != 0 ? archive_failed(command, rc) : CTL_OK;
+    if (rc != 0) {
+        return archive_failed(command, rc);
+    }
+    if (!ctl->json) {
+        command->access.slow = tell_slow;
+        command->access.slow_context = command;
+    }
+    return CTL_OK;
 }
 
 /* Blocks come and go, as large as what malloc() else maps anew each time, or gives back: each page would be cleared each

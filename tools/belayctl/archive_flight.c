@@ -14,6 +14,7 @@ enum {
     FLYING_BYTES_MAX = 8 * 1024 * 1024,
     SEND_BYTES = 128 * 1024, /* So much is handed to the kernel at a time. */
     PATIENCE_MS = 60000,     /* Without any good answer. */
+    TOLD_MS = 3000,          /* ... after so long that is told. */
     PAUSE_MS = 100,          /* Where a busy server does not say. */
 };
 
@@ -85,6 +86,19 @@ static void keep(struct flight *flight)
     flight->restore->again = flight;
 }
 
+/* Nothing has gone well for a while, and it is tried on: said once each time. */
+static void tell_trouble(struct restore *restore, const char *text)
+{
+    if (restore->trouble_told || restore->command.ctl->json) {
+        return;
+    }
+    restore->trouble_told = true;
+    progress_end(&restore->progress);
+    fprintf(stderr,
+            "belayctl: archive restore: the cluster takes nothing (%s); it is tried for %d s\n",
+            text, PATIENCE_MS / 1000);
+}
+
 /* Returns whether it is to be tried again. */
 static bool try_again(struct flight *flight, enum belay_status status, struct belay_result *result)
 {
@@ -98,11 +112,13 @@ static bool try_again(struct flight *flight, enum belay_status status, struct be
     if (restore->code != CTL_OK) {
         return false;
     }
+    const char *text = result == NULL ? belay_status_text(status) : belay_result_text(result);
     if (now_ms > restore->trouble_since_ms + PATIENCE_MS) {
-        give_up(restore, status,
-                result == NULL ? belay_status_text(status) : belay_result_text(result),
-                result == NULL ? "" : belay_result_node(result));
+        give_up(restore, status, text, result == NULL ? "" : belay_result_node(result));
         return false;
+    }
+    if (now_ms >= restore->trouble_since_ms + TOLD_MS) {
+        tell_trouble(restore, text);
     }
     pause_ms = pause_ms == 0 ? PAUSE_MS : pause_ms;
     restore->pause_ms = pause_ms > restore->pause_ms ? pause_ms : restore->pause_ms;
@@ -117,6 +133,7 @@ static bool goes_on(struct flight *flight, enum belay_status status, struct bela
     switch (status) {
     case BELAY_OK:
         restore->trouble_since_ms = 0;
+        restore->trouble_told = false;
         if (belay_result_recovered(result) == 0) {
             give_up(restore, BELAY_DAMAGED, "the answer makes no sense", belay_result_node(result));
             return false;

@@ -56,6 +56,7 @@ struct restore {
     struct flight *boarding; /* What is to be sent next, in part. */
     struct flight *again;    /* Those to be sent once more. */
     uint64_t trouble_since_ms;
+    bool trouble_told; /* It lasts, and that was told. */
     uint32_t pause_ms;
 };
 
