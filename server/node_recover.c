@@ -157,6 +157,8 @@ static int work(struct recover_worker *worker, uint64_t epoch, uint32_t slot)
     rc = recover_range(worker);
     if (rc != 0 && rc != -ESTALE) {
         want_again(worker);
+    } else if (worker->ahead) {
+        recover_tell_ahead(worker);
     } else {
         pthread_mutex_lock(&recover->lock);
         recover->figures.cause[0] = '\0';

@@ -27,11 +27,13 @@ struct recover_worker {
     uint64_t epochs[SLOT_COUNT];
     struct buffer record, vector;
     struct buffer *records, *slots; /* Of each shard. */
-    uint64_t left, dropped; /* Changes without their base; sessions that ended by themselves. */
+    uint64_t left, expired;         /* Changes without their base; sessions past their deadline. */
     /* Under the lock. */
     uint32_t flying;
     int failed;
     uint64_t missed;
+    bool partly[SLOT_COUNT]; /* Of the range: something of it comes never. */
+    bool ahead;              /* Something is of a time that has not come yet. */
     /* Sessions of the range, to be told: each as status (1), varint size, key; and so many. */
     struct buffer refused;
     uint32_t refused_count;
@@ -90,6 +92,10 @@ void recover_tell_damaged(void *context, const char *name, const char *why, uint
  * way. The context is the worker. */
 void recover_note_refused(void *context, struct bytes key, enum status status);
 void recover_tell_refused(struct recover_worker *worker);
+
+/* Its `ahead`: the slot is tried again, and waits until that time; recover_tell_ahead() says so. */
+void recover_note_ahead(void *context, struct bytes key);
+void recover_tell_ahead(struct recover_worker *worker);
 
 /* Why nothing comes, as long as that is so once. */
 void recover_tell_trouble(struct recover_worker *worker, int rc);

@@ -154,6 +154,7 @@ static int send_piece(struct recover_worker *worker, uint32_t shard)
         .records = worker->records[shard],
         .slots = worker->slots[shard],
         .refused = recover_note_refused,
+        .ahead = recover_note_ahead,
         .missed = on_missed,
         .done = on_done,
         .context = worker,
@@ -206,7 +207,17 @@ static uint64_t epoch_of(struct recover_worker *worker, uint32_t slot)
     return epoch;
 }
 
-/* Its idle clock begins anew; nothing is done for what has ended by itself meanwhile. */
+/* Something of the slot is not brought back. What the archive has seen of it, it has not seen then: what somebody still has of
+ * that would be taken for ended. */
+static void note_partly(struct recover_worker *worker, uint32_t slot)
+{
+    pthread_mutex_lock(&worker->recover->lock);
+    worker->partly[slot] = true;
+    pthread_mutex_unlock(&worker->recover->lock);
+}
+
+/* Its idle clock begins anew. What is past its deadline comes as well, and ends as such sessions do: another copy may have been
+ * given more time. */
 static int put_back(void *context, struct bytes key, struct bytes record, uint32_t left)
 {
     struct recover_worker *worker = context;
@@ -217,6 +228,7 @@ static int put_back(void *context, struct bytes key, struct bytes record, uint32
 
     if (left > 0) {
         worker->left += left;
+        note_partly(worker, slot_of_key(key));
         logger_write(node->world.logger, LOG_LEVEL_ERROR, "archive-restore-baseless",
                      LOG_BYTES("key", key), LOG_NUMBER("changes", left),
                      LOG_TEXT("effect", "what they build on is missing: they are left out"));
@@ -231,10 +243,11 @@ static int put_back(void *context, struct bytes key, struct bytes record, uint32
         return rc;
     }
     session_touch_in_place(worker->record.data, worker->record.size, now_ms);
-    if (session_open(&view, buffer_bytes(&worker->record), now_ms) != 0 || view.expired) {
-        worker->dropped++;
+    if (session_open(&view, buffer_bytes(&worker->record), now_ms) != 0) {
+        note_partly(worker, slot_of_key(key));
         return 0;
     }
+    worker->expired += view.expired;
     uint8_t head[8 + VARINT_BYTES_MAX];
     store_u64(head, epoch);
     const size_t head_size = (size_t)(varint_put(head + 8, worker->record.size) - head);
@@ -281,7 +294,8 @@ static int put_slots(struct recover_worker *worker)
             continue;
         }
         worker->vector.size = 0;
-        rc = reading_seen(&worker->reading, (uint16_t)slot, &worker->vector);
+        rc = worker->partly[slot] ? 0
+                                  : reading_seen(&worker->reading, (uint16_t)slot, &worker->vector);
         store_u16(head, (uint16_t)slot);
         store_u64(head + 2, worker->epochs[slot]);
         const uint8_t *end = varint_put(head + 10, worker->vector.size);
@@ -306,7 +320,7 @@ static int note_restored(struct recover_worker *worker)
         }
     }
     recover->figures.left += worker->left;
-    recover->figures.expired += worker->dropped;
+    recover->figures.expired += worker->expired;
     const bool all = worker->missed == 0;
     pthread_mutex_unlock(&recover->lock);
     return all ? 0 : -ESTALE;
@@ -315,8 +329,10 @@ static int note_restored(struct recover_worker *worker)
 /* Returns 0, or negative errno with `access.text` set. */
 int recover_range(struct recover_worker *worker)
 {
-    worker->left = worker->dropped = worker->missed = 0;
+    worker->left = worker->expired = worker->missed = 0;
+    memset(worker->partly, 0, sizeof worker->partly);
     worker->failed = 0;
+    worker->ahead = false;
     worker->refused.size = worker->refused_count = 0;
     for (uint32_t shard = 0; shard < worker->recover->node->shard_count; shard++) {
         worker->records[shard].size = worker->slots[shard].size = 0;

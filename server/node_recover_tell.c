@@ -59,6 +59,7 @@ void recover_note_refused(void *context, struct bytes key, enum status status)
     const struct bytes first = bytes_of(head, (size_t)(end - head));
 
     pthread_mutex_lock(&recover->lock);
+    worker->partly[slot_of_key(key)] = true;
     if (worker->refused_count < REFUSED_TOLD_MAX &&
         buffer_reserve(&worker->refused, first.size + key.size) == 0) {
         (void)buffer_append(&worker->refused, first);
@@ -66,6 +67,26 @@ void recover_note_refused(void *context, struct bytes key, enum status status)
         worker->refused_count++;
     }
     pthread_mutex_unlock(&recover->lock);
+}
+
+void recover_note_ahead(void *context, struct bytes key)
+{
+    struct recover_worker *worker = context;
+
+    (void)key;
+    pthread_mutex_lock(&worker->recover->lock);
+    worker->ahead = true;
+    pthread_mutex_unlock(&worker->recover->lock);
+}
+
+void recover_tell_ahead(struct recover_worker *worker)
+{
+    snprintf(
+        worker->access.text, sizeof worker->access.text,
+        "a session is of a time that has not come yet: its slot waits until then. Is the clock of "
+        "this node behind?");
+    recover_tell_trouble(worker, -EAGAIN);
+    worker->access.text[0] = '\0';
 }
 
 static void add_object(void *context, const char *name)

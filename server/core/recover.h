@@ -29,6 +29,9 @@
  * write. */
 extern const struct procedure recover_merge;
 
+/* Is a record of a time so far ahead of the clock that it would be refused as INVALID now? */
+bool recover_is_ahead(struct bytes record, uint64_t now_ms);
+
 /* The body with its first record alone. */
 struct bytes recover_first(struct bytes body);
 

@@ -14,6 +14,11 @@ static const char ahead_text[] = "it is of a time that has not come yet";
 static const char other_text[] = "this is no whole record of a session of that key";
 static const char own_text[] = "the key is one of the server's own";
 
+bool recover_is_ahead(struct bytes record, uint64_t now_ms)
+{
+    return hlc_ms(session_newest_hlc(record)) > now_ms + AHEAD_MS_MAX;
+}
+
 /* What came, as it may join what is here. */
 static enum status check(struct turn *turn, const struct request *one)
 {
@@ -21,7 +26,7 @@ static enum status check(struct turn *turn, const struct request *one)
         turn->text = other_text;
     } else if (rename_is_journal(one->key)) {
         turn->text = own_text;
-    } else if (hlc_ms(session_newest_hlc(one->body)) > turn->shard->now_ms + AHEAD_MS_MAX) {
+    } else if (recover_is_ahead(one->body, turn->shard->now_ms)) {
         turn->text = ahead_text;
     } else {
         return STATUS_OK;

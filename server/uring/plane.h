@@ -287,6 +287,9 @@ struct plane_restore {
     struct buffer slots;
     /* A record that will never be merged, and why; the key is valid during the call. */
     void (*refused)(void *context, struct bytes key, enum status status);
+    /* A record of a time that has not come yet, by the clock here (recover_is_ahead()): it is not merged, and its slot is missed. The
+     * key as above. */
+    void (*ahead)(void *context, struct bytes key);
     /* The slot is not whole by this: it is not lost any more, or not in that epoch, or another node coordinates it now. Of
      * such records nothing is merged here. Where it is still waited for it is wanted anew. A slot may be told more than once. */
     void (*missed)(void *context, uint32_t slot, uint64_t lost);

@@ -241,14 +241,14 @@ static uint32_t keep_undone(struct restore_task *restore)
     return kept;
 }
 
-/* A record, where it is still awaited, and this node coordinates it: elsewhere it would not help the slot here. One of a slot that
+/* A record, where it is still awaited, its time has come, and this node coordinates it: elsewhere it would not help the slot here. One of a slot that
  * is whole by what came before, and has gone on since, is passed over. */
 static void ask_one(struct shard_thread *thread, struct restore_task *restore, uint32_t part)
 {
     struct reader item = reader_of(restore->window[part]);
     const uint64_t lost = read_u64(&item);
     const struct bytes body = bytes_of(item.at, reader_left(&item));
-    const struct bytes key = session_key(read_string(&item));
+    const struct bytes record = read_string(&item), key = session_key(record);
     const uint32_t slot = slot_of_key(key);
     struct request request = {
         .op = REQUEST_WRITE,
@@ -260,7 +260,10 @@ static void ask_one(struct shard_thread *thread, struct restore_task *restore, u
     };
 
     const bool known = is_lost(thread, slot, lost), lacks = restores_lacks(thread, slot);
-    if (known && lacks && coordinates(thread, slot)) {
+    const bool ahead = recover_is_ahead(record, thread->now_ms);
+    if (known && lacks && ahead) {
+        restore->restore.ahead(restore->restore.context, key);
+    } else if (known && lacks && coordinates(thread, slot)) {
         restore->flying++;
         task_ask(thread, &restore->task, &request, part);
         return;

@@ -4,6 +4,7 @@
  *                                    0, a line for each of its sessions: TIME_MS KEY FIELD=VALUE... (a + behind what is
  *                                    hidden)
  *                                    With a fourth argument: of that cluster, by nodes from 101 up.
+ *   archive_maker DIR baseless KEY CLUSTER   of that cluster, by node 101: a change of a session that is nowhere
  *   archive_maker DIR bulk COUNT     one node's checkpoint of so many sessions of 4 KiB: blobs "bulk-N"
  */
 #include <inttypes.h>
@@ -132,6 +133,23 @@ static void make_bulk(uint32_t count)
     world_put(&world);
 }
 
+/* A change of a session that no object has. */
+static void make_baseless(const char *key, const char *cluster)
+{
+    struct world_node *node = &world.nodes[0];
+
+    world_init(&world, 1);
+    move(cluster);
+    snprintf(world.keys[0], sizeof world.keys[0], "%s", key);
+    for (int value = 1000000; value < 1000003; value++) { /* Larger than what is changed then. */
+        world_write(&world, 0, 0, value);
+    }
+    node->flushed = node->own_count;
+    node->based[0] = true;
+    world_write(&world, 0, 0, 3);
+    world_flush(&world, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4 && argc != 5) {
@@ -139,6 +157,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[2], "bulk") == 0) {
         make_bulk((uint32_t)strtoul(argv[3], NULL, 10));
+    } else if (strcmp(argv[2], "baseless") == 0 && argc == 5) {
+        make_baseless(argv[3], argv[4]);
     } else {
         make_history(strtoull(argv[3], NULL, 10), argc == 5 ? argv[4] : NULL);
     }

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 from cases import run_cases
 from cluster import Cluster
-from daemon import check, program, wait_for
+from daemon import BUILD, check, program, wait_for
 from redis_kit import Client, Error, port_of
 
 QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms", "archive.flush=300ms"]
+MAKER = str(BUILD / "tests/integration/archive_maker")
 HELD = "archive.restore_rate"  # Bytes per second in the background: of one nothing comes in the time of a test.
 
 
@@ -84,6 +85,10 @@ def lose(cluster, node, asked=0):
     """Its disk, too; the others give it up."""
     node.kill()
     node.wipe()
+    return give_up(cluster, node, asked)
+
+
+def give_up(cluster, node, asked=0):
     wait_for("it is down", lambda: cluster.states(cluster[0]).get(node.name) == "down")
     refused = tried(cluster[asked], "node", "remove", node.name)
     check(refused.returncode == 1 and "what the archive has of them is restored" in refused.stderr, refused)
@@ -221,6 +226,42 @@ def test_archive_away():
         aside.rename(path)
         check_all(cluster[1], lives, ended)
         wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+
+
+def cat(path, names):
+    """What `belayctl archive cat` says of the objects of such names."""
+    return "".join(subprocess.run([program("belayctl"), "archive", "cat", str(one)], check=True, capture_output=True, text=True).stdout
+                   for one in path.glob(names))
+
+
+def test_what_does_not_come():
+    """Where a change lacks what it builds on, nothing of its slot is taken for ended: a checkpoint of who has it then does not say
+    so, and the archive keeps what it has. What is past its deadline comes all the same."""
+    with archiving(2, "0") as (cluster, path):
+        node, lost = cluster
+        kept, short = owned_by(cluster, [f"k{number}" for number in range(100)], lost.name)[:2]
+        with Client(port_of(lost)) as client:
+            check(client.ask("SET", kept, "x") == b"OK", kept)
+            deadline = time.time() + 3
+            check(client.ask("SET", short, "x", "PXAT", int(deadline * 1000)) == b"OK", short)
+        wait_for("all is archived", lambda: all(is_archived(one) for one in cluster))
+        subprocess.run([MAKER, str(path), "baseless", f"{{{kept}}}", next(path.iterdir()).name], check=True)
+        lost.kill()
+        lost.wipe()
+        wait_for("its time has passed", lambda: time.time() > deadline)
+        give_up(cluster, lost)
+        wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
+        restore = status_of(node)["restore"]
+        check(restore["left"] == 1 and restore["expired"] == 1, restore)
+        wait_for("it is logged here", lambda: f'key="{short}"' in cat(path, "*/log/00000001*/*"))
+        check(node.stop() == 0, "stops")
+        for mark in node.data.rglob("archived"):
+            mark.unlink()
+        node.set("node.shards", "3")  # All lies in checkpoints by then, so that there is one in the archive.
+        cluster.restart(node)
+        wait_for("it is made", lambda: status_of(node)["checkpoints"] == 1)
+        node.run("belayctl", "archive", "forget", f"file://{path}", "--older-than", "1ms")
+        check(f'key="{kept}"' in cat(path, "*/log/00000002*/*"), "it is gone")
 
 
 def test_damage():
