@@ -8,7 +8,6 @@
 #include "container.h"
 #include "node_archive_private.h"
 #include "node_recover.h"
-#include "status_page.h"
 
 enum {
     KEEP_MS = 1000,
@@ -227,14 +226,17 @@ static void on_alarm(struct archiver_port *port, const char *text)
 
 /* ---- Its steps ---- */
 
-static void reach(struct node_archive *archive)
+void archive_reach(struct node_archive *archive)
 {
     uint64_t asked = 0;
 
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
         struct plane_log_reach found;
         plane_log_reach(archive->node->plane, i, &found);
-        archiver_reach(&archive->archiver, i, found.wanted, found.durable, found.appended);
+        const uint64_t flush =
+            archive->flush[i] < found.durable ? archive->flush[i] : found.durable;
+        archiver_reach(&archive->archiver, i, flush > found.wanted ? flush : found.wanted,
+                       found.durable, found.appended);
         asked += found.asked;
     }
     archiver_asked(&archive->archiver, asked);
@@ -250,9 +252,10 @@ static void step(struct node_archive *archive)
     if (archive->closing) {
         return;
     }
-    reach(archive);
+    archive_reach(archive);
     archiver_tails(&archive->archiver, archive_others_step(archive));
     uint64_t wait_ms = archiver_step(&archive->archiver, now_ms());
+    node_recover_archived(archive->node);
     if (!archive->stopped) {
         uint64_t side_ms = archive_side_step(archive);
         wait_ms = side_ms < wait_ms ? side_ms : wait_ms;
@@ -494,61 +497,4 @@ void node_archive_close(struct node *node)
     pthread_mutex_destroy(&archive->lock);
     free(archive);
     node->archive = NULL;
-}
-
-/* ---- What it tells ---- */
-
-void node_archive_figures(struct node *node, struct metrics_archive *to)
-{
-    struct node_archive *archive = node->archive;
-
-    *to = (struct metrics_archive){.there = archive != NULL && archive->began};
-    node_recover_figures(node, &to->restore);
-    if (!to->there) {
-        return;
-    }
-    const struct archiver *archiver = &archive->archiver;
-    const struct archiver_figures *figures = &archiver->figures;
-    reach(archive);
-    to->away = archiver->away_ms != 0;
-    to->away_for_ms = to->away ? now_ms() - archiver->away_ms : 0;
-    snprintf(to->cause, sizeof to->cause, "%s", archiver->text);
-    to->url = node->world.config->archive_url;
-    to->behind_ms = archiver_behind_ms(archiver, now_ms());
-    to->others_ms = archive_tails_behind_ms(&archive->others.tails, now_ms());
-    to->behind_ms = to->others_ms > to->behind_ms ? to->others_ms : to->behind_ms;
-    to->taken = archive_tails_taken(&archive->others.tails);
-    to->taken_records = archive->others.records;
-    to->behind_bytes = archiver_behind_bytes(archiver);
-    to->objects = figures->objects;
-    to->records = figures->records;
-    to->raw_bytes = figures->raw_bytes;
-    to->object_bytes = figures->object_bytes;
-    to->failures = figures->failures;
-    to->conflicts = figures->conflicts;
-    to->gap_bytes = figures->gap_bytes;
-    to->baseless = figures->baseless;
-    to->stored_ms_ago = figures->stored_ms == 0 ? 0 : now_ms() - figures->stored_ms;
-    to->sequence = archiver->sequence;
-    to->checkpoints = archive->side.checkpointer.made;
-    to->store_us = figures->store_us;
-    to->based = archive_is_based(archive);
-    for (uint32_t i = 0; i < node->shard_count; i++) {
-        struct store_stats stats;
-        store_stats(node->shards[i].store, &stats);
-        to->kept_bytes += stats.kept_bytes;
-    }
-}
-
-char *node_archive_json(struct node *node)
-{
-    struct metrics_archive *figures = malloc(sizeof *figures);
-
-    if (figures == NULL) {
-        return NULL;
-    }
-    node_archive_figures(node, figures);
-    char *json = status_archive_json(figures);
-    free(figures);
-    return json;
 }

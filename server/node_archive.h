@@ -36,6 +36,14 @@ uint64_t node_archive_backlog(const struct node *node);
 /* Returns 0 or negative errno. */
 int node_archive_start(struct node *node);
 
+/* Send at once what the log has by now; and is all of that archived? Where it never will be, as it was given up or is damaged,
+ * it counts as if it were. */
+void node_archive_flush(struct node *node);
+bool node_archive_is_flushed(const struct node *node);
+
+/* Why the archive is away; NULL: it is not. Valid until the loop runs. */
+const char *node_archive_trouble(const struct node *node);
+
 /* plane_options.archive_wanted: on a shard's thread. */
 void node_archive_wanted(struct node *node);
 

@@ -104,8 +104,9 @@ struct node_archive {
     uint64_t from[ARCHIVER_SHARDS_MAX], to[ARCHIVER_SHARDS_MAX];
     uint64_t lost
         [ARCHIVER_SHARDS_MAX]; /* `to`, where not all of the log before it could be read; else 0. */
-    uint64_t said[ARCHIVER_SHARDS_MAX]; /* Up to where the objects say that they have it. */
-    uint64_t gaps[ARCHIVER_SHARDS_MAX]; /* What is missing or damaged before it was counted. */
+    uint64_t flush[ARCHIVER_SHARDS_MAX]; /* Up to here it is to go at once. */
+    uint64_t said[ARCHIVER_SHARDS_MAX];  /* Up to where the objects say that they have it. */
+    uint64_t gaps[ARCHIVER_SHARDS_MAX];  /* What is missing or damaged before it was counted. */
     /* ... and made. */
     struct archiver_built built;
     uint64_t gaps_to[ARCHIVER_SHARDS_MAX]; /* `gaps`, once it is stored. */
@@ -164,6 +165,9 @@ bool archive_others_step(struct node_archive *archive);
 /* Name of an object of this node, and when it is made. */
 struct archive_name archive_name_of(const struct node_archive *archive, enum archive_kind kind,
                                     uint64_t sequence, uint32_t part);
+
+/* Tell the archiver what is known of the log. */
+void archive_reach(struct node_archive *archive);
 
 /* Up to where the objects say that they have a shard's log, once the one that is made is stored. */
 uint64_t archive_said(const struct node_archive *archive, uint32_t shard);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "map_command.h"
+#include "node_archive.h"
 #include "node_recover_private.h"
 #include "slot_table.h"
 
@@ -185,6 +186,10 @@ static void *recover_main(void *context)
             pthread_cond_wait(&recover->changed, &recover->lock);
             continue;
         }
+        if (recover->listable < epoch && !(worker->open && worker->epoch >= epoch)) {
+            pthread_cond_wait(&recover->changed, &recover->lock);
+            continue;
+        }
         pthread_mutex_unlock(&recover->lock);
         int rc = work(worker, epoch, slot);
         if (rc != 0 && rc != -ESTALE && !recover->stops) {
@@ -304,6 +309,36 @@ void node_recover_close(struct node *node)
     node->recover = NULL;
 }
 
+/* ---- What this node has ---- */
+
+/* What was written here of a slot, before another node owned it, may be in this node's log alone, and not be archived yet: an archive that
+ * is listed before that is there would not have it. So at each loss the log goes there first. */
+static void flush(struct node_recover *recover)
+{
+    struct node *node = recover->node;
+    const char *trouble = node_archive_trouble(node);
+
+    if (recover->flushing == 0) {
+        return;
+    }
+    if (node_archive_is_flushed(node)) {
+        pthread_mutex_lock(&recover->lock);
+        recover->listable = recover->flushing;
+        pthread_cond_broadcast(&recover->changed);
+        pthread_mutex_unlock(&recover->lock);
+        recover->flushing = 0;
+    } else if (trouble != NULL) {
+        recover_tell_waits(recover, trouble);
+    }
+}
+
+void node_recover_archived(struct node *node)
+{
+    if (node->recover != NULL) {
+        flush(node->recover);
+    }
+}
+
 /* ---- The map ---- */
 
 void node_recover_map(struct node *node, const struct map *map)
@@ -316,6 +351,7 @@ void node_recover_map(struct node *node, const struct map *map)
         return;
     }
     pthread_mutex_lock(&recover->lock);
+    const uint64_t before = recover->newest;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         recover->lost[slot] = map->lost[slot];
         recover->first[slot] = map->owners[slot].nodes[0] == self;
@@ -325,8 +361,14 @@ void node_recover_map(struct node *node, const struct map *map)
     if (!is_needed(recover)) {
         recover->figures.cause[0] = '\0'; /* Nothing waits. */
     }
+    const uint64_t newest = recover->newest;
     pthread_cond_broadcast(&recover->changed);
     pthread_mutex_unlock(&recover->lock);
+    if (newest > before) {
+        node_archive_flush(node);
+        recover->flushing = newest;
+        flush(recover);
+    }
 }
 
 void node_recover_wanted(struct node *node, uint32_t slot)
@@ -397,6 +439,7 @@ void node_recover_tick(struct node *node)
     struct map_command command = {.type = MAP_RESTORED, .number = node->directory.meta.actor.node};
     struct buffer runs = {.memory = &node->memory};
 
+    node_recover_archived(node);
     if (recover == NULL || recover->proposing || !map_has_lost(map)) {
         return;
     }

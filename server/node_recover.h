@@ -40,4 +40,7 @@ void node_recover_tick(struct node *node);
 
 void node_recover_figures(struct node *node, struct metrics_restore *figures);
 
+/* The archive has more of what this node wrote: it may be what a restore waits for. */
+void node_recover_archived(struct node *node);
+
 #endif

@@ -48,13 +48,15 @@ struct node_recover {
     uint64_t lost[SLOT_COUNT], restored[SLOT_COUNT]; /* Epochs. */
     bool first[SLOT_COUNT], owned[SLOT_COUNT]; /* Of the owners this node is the first one, any. */
     bool wanted[SLOT_COUNT];                   /* Asked for. */
-    uint64_t newest;                           /* Of all that are lost. */
+    uint64_t newest;                           /* Of all that are lost... */
+    uint64_t listable; /* ... and up to which one the archive has what this node had then. */
     struct metrics_restore figures;
     struct buffer damaged; /* Lines: of what was told. */
     uint64_t bytes_total, bytes_done;
     uint64_t begun_ms;
     /* The control thread's. */
     bool proposing;
+    uint64_t flushing; /* What it had at this loss goes to the archive; 0: nothing does. */
     struct recover_worker workers[2];
 };
 
@@ -97,8 +99,9 @@ void recover_tell_refused(struct recover_worker *worker);
 void recover_note_ahead(void *context, struct bytes key);
 void recover_tell_ahead(struct recover_worker *worker);
 
-/* Why nothing comes, as long as that is so once. */
+/* Why nothing comes, as long as that is so once: of a worker, by `access.text` or `rc`; of the node. */
 void recover_tell_trouble(struct recover_worker *worker, int rc);
+void recover_tell_waits(struct node_recover *recover, const char *cause);
 
 /* A node without an archive brings nothing back: told once, as long as slots of which it is the primary are lost, and shown as why
  * they wait. The control thread's; `map` may be NULL. */

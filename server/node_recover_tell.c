@@ -126,9 +126,12 @@ void recover_tell_refused(struct recover_worker *worker)
 
 void recover_tell_trouble(struct recover_worker *worker, int rc)
 {
-    struct node_recover *recover = worker->recover;
-    const char *cause = worker->access.text[0] != '\0' ? worker->access.text : strerror(-rc);
+    recover_tell_waits(worker->recover,
+                       worker->access.text[0] != '\0' ? worker->access.text : strerror(-rc));
+}
 
+void recover_tell_waits(struct node_recover *recover, const char *cause)
+{
     pthread_mutex_lock(&recover->lock);
     const bool news = recover->figures.cause[0] == '\0';
     snprintf(recover->figures.cause, sizeof recover->figures.cause, "%.200s", cause);

@@ -228,6 +228,35 @@ def test_archive_away():
         wait_for("all have come back", lambda: slots_to_come(cluster) == 0)
 
 
+def test_own_backlog():
+    """What a node wrote of a slot before another one owned it, and could not archive yet, is in its log alone once that one is
+    lost: the archive is not listed before it is there."""
+    with archiving(2, "0") as (cluster, path):
+        node, lost = cluster
+        lives, _ = write(cluster, 60)
+        its = owned_by(cluster, lives, node.name)
+        check(len(its) > 10, its)
+        for one in cluster:
+            (one.directory / "way").unlink()
+            (one.directory / "way").write_text("in its place")
+        with Client(port_of(node)) as client:
+            for key in its:
+                check(client.ask("HSET", key, "late", value(key)) == 1, key)
+        weight = next(row["weight"] for row in node.ask("node", "list")["nodes"] if row["name"] == node.name)
+        node.run("belayctl", "node", "weight", node.name, "0")
+        wait_for("it has nothing of it any more", lambda: node.ask("status")["sessions"] == 0, timeout_s=60)
+        lost.kill()
+        lost.wipe()
+        wait_for("it is down", lambda: cluster.states(node).get(lost.name) == "down")
+        node.run("belayctl", "node", "weight", node.name, str(weight))
+        give_up(cluster, lost)
+        (node.directory / "way").unlink()
+        (node.directory / "way").symlink_to(path)
+        with Client(port_of(node)) as client:
+            for key in its:
+                check(ask(client, "HGET", key, "late") == value(key), key)
+
+
 def cat(path, names):
     """What `belayctl archive cat` says of the objects of such names."""
     return "".join(subprocess.run([program("belayctl"), "archive", "cat", str(one)], check=True, capture_output=True, text=True).stdout
