@@ -136,10 +136,7 @@ static bool on_stop(void *context)
 {
     struct server *server = context;
 
-    if (!server->served || server->stopping || !node_drain_begin(server->node)) {
-        return true;
-    }
-    return false;
+    return !server->served || server->stopping || !node_drain_begin(server->node);
 }
 
 static void on_hang_up(void *context)
