@@ -136,6 +136,13 @@ static int slot_of_all(const struct command *command, struct resp_arguments argu
     return found;
 }
 
+/* Is it to coordinate the slot, by its table? Others may have a newer one, by which it does, and send clients here: sent back they
+ * would go to and fro until this node has that one, too. */
+static bool is_to_have(const struct shard_thread *thread, uint32_t slot)
+{
+    return table_of(thread)->targets[slot].nodes[0] == thread->plane->options.actor.node;
+}
+
 const char *resp_moved(struct shard_thread *thread, const struct connection *connection,
                        const struct command *command, struct resp_arguments arguments,
                        char text[RESP_MOVED_BYTES])
@@ -157,7 +164,7 @@ const char *resp_moved(struct shard_thread *thread, const struct connection *con
         return NULL;
     }
     uint32_t node = copies_guess(thread, slot);
-    if (node == self) {
+    if (node == self || is_to_have(thread, slot)) {
         return NULL;
     }
     if (node == 0) {

@@ -20,6 +20,7 @@ struct planes_kit {
     _Atomic uint32_t lost;   /* Links, as told to who dialled. */
     bool redial;             /* What is lost is not dialled again yet. */
     uint32_t hands_on;       /* The node that an operator calls degraded; 0: none. */
+    uint32_t targets_shift;  /* Later than the owners by so much. */
     uint64_t lost_epoch;     /* In which all slots were lost (map.h); 0: none is. */
 };
 
@@ -162,7 +163,10 @@ static inline void planes_kit_tables(struct planes_kit *kit, uint32_t replicas, 
             for (uint32_t rank = 0; rank < replicas; rank++) {
                 table->owners[slot].nodes[rank] = (slot + shift + rank) % kit->count + 1;
             }
-            table->targets[slot] = table->owners[slot];
+            for (uint32_t rank = 0; rank < replicas; rank++) {
+                table->targets[slot].nodes[rank] =
+                    (slot + shift + kit->targets_shift + rank) % kit->count + 1;
+            }
             table->lost[slot] = kit->lost_epoch;
             table->lost_count += kit->lost_epoch != 0;
         }

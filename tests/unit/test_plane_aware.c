@@ -197,6 +197,33 @@ static void test_what_is_not_there_yet(void **state)
     planes_kit_stop(&kit);
 }
 
+/* Others may know before a node does that it is the primary now, and send clients there: who is to be it sends nobody back. */
+static void test_who_is_to_have_it_asks(void **state)
+{
+    struct plane_client to_be, other;
+    char line[64];
+
+    (void)state;
+    init();
+    planes_kit_start(&kit, 1);
+    planes_kit_wait_level(&kit);
+    kit.targets_shift = 1;
+    planes_kit_tables(&kit, 1, 0);
+    open_client(&to_be, 1);
+    open_client(&other, 2);
+    snprintf(line, sizeof line, "SET %s v", key_of(0, 0));
+    expect_ok(&to_be, line);
+    ask(&other, line);
+    expect(&other, moved_to(key_of(0, 0), 0));
+    assert_string_equal(get(&to_be, key_of(0, 0)), "v");
+    snprintf(line, sizeof line, "SET %s v", key_of(2, 0));
+    ask(&to_be, line);
+    expect(&to_be, moved_to(key_of(2, 0), 2));
+    plane_client_close(&to_be);
+    plane_client_close(&other);
+    planes_kit_stop(&kit);
+}
+
 /* ---- CLUSTER SLOTS ---- */
 
 struct told {
@@ -346,9 +373,8 @@ static void test_keys_of_a_slot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_copies_are_read),
-        cmocka_unit_test(test_what_is_not_there_yet),
-        cmocka_unit_test(test_slots_tell_of_copies),
+        cmocka_unit_test(test_copies_are_read),        cmocka_unit_test(test_what_is_not_there_yet),
+        cmocka_unit_test(test_who_is_to_have_it_asks), cmocka_unit_test(test_slots_tell_of_copies),
         cmocka_unit_test(test_keys_of_a_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
