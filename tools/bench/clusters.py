@@ -226,6 +226,7 @@ class Load:
         self.process.send_signal(signal.SIGTERM)
         printed, said = self.process.communicate(timeout=120)
         check(printed, f"belay-bench said nothing: {said[-2000:]}")
+        self.said = said.strip()
         return json.loads(printed)
 
     def audit(self):
@@ -286,9 +287,10 @@ class Meanwhile:
 
     @property
     def said(self):
-        """Which errors there were, for a note."""
+        """Which errors there were, and what the clients said of them, for a note."""
         names = {name for document in self.documents for name in document["errors"]}
-        return "".join(f"; {name}" for name in sorted(names))
+        lines = [load.said.splitlines()[0] for load in self.loads if load.said]
+        return "".join(f"; {text}" for text in [*sorted(names), *lines])
 
     @property
     def operations(self):
