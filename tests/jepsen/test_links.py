@@ -1,7 +1,9 @@
-"""Packets between two nodes vanish, and their links stay: a write is answered, as what it is, before they are given up."""
+"""Packets between nodes vanish, and their links stay: a write is answered, as what it is, before they are given up, and is not
+lost with a node that is taken out after that."""
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import native
 from cases import run_cases
@@ -9,6 +11,7 @@ from daemon import check, wait_for
 from rig import net
 from rig.nodes import net_cluster
 
+WRITERS = 20
 REPLICA, DISK = 2, 3 # Of enum ack_level...
 ACK = 3 # ... which this field of a reply has.
 
@@ -30,6 +33,44 @@ def show_levels():
             cluster.await_settled()
 
 
+def show_removed():
+    """A node drains while it is cut off, takes writes, and dies: when it is back it has left at once, as others own all that it had;
+    but it alone has what it took, and is taken out only when others have that, too."""
+    network = net.Network()
+    with net_cluster(network, 3, settings=["cluster.cooldown=1ms"]) as cluster:
+        cluster.start()
+        first, drained = cluster[0], cluster[2]
+        network.cut(net.both_ways(["n3"], ["n1", "n2"]))
+        first.run("belayctl", "node", "drain", "n3")
+        with ThreadPoolExecutor(WRITERS) as pool:
+            taken = sum(pool.map(lambda writer: write(drained, writer), range(WRITERS)), [])
+        check(len(taken) > WRITERS, f"{len(taken)} writes were taken")
+        wait_for("it is down", lambda: cluster.states(first)["n3"] == "down")
+        drained.kill()
+        network.heal()
+        cluster.launch(drained)
+        wait_for("it has left", lambda: cluster.states(first)["n3"] == "left")
+        drained.await_ready()
+        first.run("belayctl", "node", "remove", "n3")
+        drained.wait()
+        with native.Connection(first.native) as connection:
+            lost = [key for key in taken if connection.get(key) is None]
+        check(not lost, f"{len(lost)} of {len(taken)} acknowledged writes are lost")
+
+
+def write(node, writer):
+    """The keys that it took, with a copy or not."""
+    taken = []
+    with native.Connection(node.native) as connection:
+        for key in (f"w{writer}-{number}".encode() for number in range(5)):
+            try:
+                connection.put(key, b"1")
+            except RuntimeError:  # Its owners cannot be reached.
+                continue
+            taken.append(key)
+    return taken
+
+
 def unheeded(node):
     _, text, _ = node.http("/metrics")
     return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("belay_copies_unheeded_total"))
@@ -39,16 +80,25 @@ def primary_of(cluster, key):
     return cluster[0].ask("session", "where", key.decode())["owners"][0]["name"]
 
 
-def test_levels():
-    shown = subprocess.run([sys.executable, __file__, "show_levels"], capture_output=True, text=True, check=False)
+def is_shown(name):
+    shown = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=False)
     check(shown.returncode == 0, shown.stdout + shown.stderr)
 
 
+def test_levels():
+    is_shown("show_levels")
+
+
+def test_removed():
+    is_shown("show_removed")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["show_levels"]:
+    SHOWN = {"show_levels": show_levels, "show_removed": show_removed}
+    if sys.argv[1:] and sys.argv[1] in SHOWN:
         if not net.is_inside():
             sys.exit(net.enter())
-        show_levels()
+        SHOWN[sys.argv[1]]()
         sys.exit(0)
     if net.missing() is not None:
         print(net.missing())

@@ -2,6 +2,7 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -215,6 +216,23 @@ const char *ctl_text(const json_t *object, const char *name)
     const char *text = json_string_value(json_object_get(object, name));
 
     return text == NULL ? "" : text;
+}
+
+const json_t *ctl_node(const json_t *nodes, const char *node)
+{
+    const json_t *row, *found = NULL;
+    char number[24];
+    size_t index;
+
+    json_array_foreach(json_object_get(nodes, "nodes"), index, row)
+    {
+        if (strcmp(ctl_text(row, "name"), node) == 0) {
+            return row;
+        }
+        snprintf(number, sizeof number, "%" PRIu64, ctl_number(row, "number"));
+        found = strcmp(number, node) == 0 ? row : found;
+    }
+    return found;
 }
 
 uint64_t ctl_now_ms(void)

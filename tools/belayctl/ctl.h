@@ -152,6 +152,9 @@ int ctl_show(struct ctl *ctl, int argc, char **argv, const char *command, json_t
 uint64_t ctl_number(const json_t *object, const char *name);
 const char *ctl_text(const json_t *object, const char *name);
 
+/* Of the document "nodes": the row of a node by its name or, where none has that name, its number. NULL: there is none. */
+const json_t *ctl_node(const json_t *nodes, const char *node);
+
 /* Since some moment; it never goes back. */
 uint64_t ctl_now_ms(void);
 /* Or less, where a signal comes. */

@@ -78,24 +78,6 @@ static bool is_active(const json_t *step, uint64_t over_ms)
     return serves && ctl_number(step, "weight_to") > 0 && (over_ms > 0 || !ramps);
 }
 
-/* By name or, where none has that name, by number. */
-static const json_t *find(const json_t *nodes, const char *node)
-{
-    const json_t *row, *found = NULL;
-    char number[TEXT_BYTES];
-    size_t index;
-
-    json_array_foreach(json_object_get(nodes, "nodes"), index, row)
-    {
-        if (strcmp(ctl_text(row, "name"), node) == 0) {
-            return row;
-        }
-        snprintf(number, sizeof number, "%" PRIu64, ctl_number(row, "number"));
-        found = strcmp(number, node) == 0 ? row : found;
-    }
-    return found;
-}
-
 /* What it has before the first step, which may take it away; 0: none. */
 static int look_up_weight(struct ctl *ctl, const char *node, uint64_t *weight)
 {
@@ -103,7 +85,7 @@ static int look_up_weight(struct ctl *ctl, const char *node, uint64_t *weight)
     int rc = ctl_admin(ctl, "nodes", NULL, &nodes);
 
     if (rc == CTL_OK) {
-        *weight = ctl_number(find(nodes, node), "weight_to");
+        *weight = ctl_number(ctl_node(nodes, node), "weight_to");
         json_decref(nodes);
     }
     return rc;

@@ -4,7 +4,7 @@
 
 #include "ctl.h"
 
-enum { TEXT_BYTES = 64, ASK_AGAIN_MS = 200 };
+enum { TEXT_BYTES = 64, ASK_AGAIN_MS = 200, EMPTY_PATIENCE_MS = 60 * 1000 };
 
 /* ---- join-token ---- */
 
@@ -189,29 +189,90 @@ int node_undegrade_run(struct ctl *ctl, int argc, char **argv)
 
 /* ---- node remove ---- */
 
+struct removal {
+    struct ctl *ctl;
+    const char *node; /* As the operator named it. */
+    bool force;
+    bool begun; /* The bar. */
+    struct progress progress;
+    uint64_t sessions, fewer_ms; /* That it has yet though it has left, and since when. */
+};
+
+/* It has left, so others have its slots; but what it took while it was cut off may have to come to them yet. One that cannot be
+ * asked is as its operator says. Returns CTL_OK with `wait`, or the exit code of a failure that was printed. */
+static int look_if_empty(struct removal *removal, const json_t *row, bool *wait)
+{
+    enum belay_status failed;
+    json_t *status = ctl_ask(removal->ctl, ctl_text(row, "native"), "status", NULL, &failed);
+    const uint64_t now_ms = ctl_now_ms(), sessions = ctl_number(status, "sessions");
+
+    *wait = status != NULL && (sessions > 0 || json_is_true(json_object_get(status, "loading")));
+    json_decref(status);
+    if (removal->fewer_ms == 0 || sessions < removal->sessions) {
+        removal->fewer_ms = now_ms;
+    }
+    removal->sessions = sessions;
+    if (*wait && now_ms > removal->fewer_ms + EMPTY_PATIENCE_MS) {
+        return ctl_failed_for(removal->ctl, removal->node, BELAY_UNSUPPORTED,
+                              "it has sessions yet that others may not have: are all nodes up? "
+                              "--force gives them up",
+                              "");
+    }
+    return CTL_OK;
+}
+
+/* Is there anything to be waited for before the server is asked for a step? */
+static int look(struct removal *removal, bool *wait)
+{
+    json_t *nodes;
+    int rc = ctl_admin(removal->ctl, "nodes", NULL, &nodes);
+
+    *wait = false;
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    const json_t *row = ctl_node(nodes, removal->node);
+    const uint64_t slots = ctl_number(row, "slots_primary") + ctl_number(row, "slots_copy");
+    if (strcmp(ctl_text(row, "state"), "draining") == 0 && slots == 0) {
+        *wait = true; /* It is about to have left. */
+    } else if (strcmp(ctl_text(row, "state"), "left") == 0 && !removal->force) {
+        rc = look_if_empty(removal, row, wait);
+    }
+    json_decref(nodes);
+    return rc;
+}
+
+static void show_progress(struct removal *removal, uint64_t left)
+{
+    if (!removal->begun) {
+        progress_begin(&removal->progress, "slots moved", left);
+        removal->begun = true;
+    }
+    progress_update(&removal->progress,
+                    left < removal->progress.total ? removal->progress.total - left : 0);
+}
+
 /* The server takes one step at a time: a node that serves gives its slots to others first. A refusal of the first is meant;
  * later it may be about what is still on its way. */
-static int remove_it(struct ctl *ctl, const char *command, const char *node, json_t **document)
+static int remove_it(struct removal *removal, json_t **document)
 {
-    struct progress progress;
-    bool begun = false;
+    const char *command = removal->force ? "node-remove-force" : "node-remove";
+    bool wait;
 
     for (;;) {
-        ctl->once = !begun;
-        int rc = ctl_admin(ctl, command, node, document);
-        if (rc != CTL_OK || json_is_true(json_object_get(*document, "removed"))) {
-            if (begun) {
-                progress_end(&progress);
-            }
+        int rc = look(removal, &wait);
+        if (rc != CTL_OK) {
             return rc;
         }
-        uint64_t left = ctl_number(*document, "slots");
-        if (!begun) {
-            progress_begin(&progress, "slots moved", left);
-            begun = true;
+        if (!wait) {
+            removal->ctl->once = !removal->begun;
+            rc = ctl_admin(removal->ctl, command, removal->node, document);
+            if (rc != CTL_OK || json_is_true(json_object_get(*document, "removed"))) {
+                return rc;
+            }
+            show_progress(removal, ctl_number(*document, "slots"));
+            json_decref(*document);
         }
-        progress_update(&progress, left < progress.total ? progress.total - left : 0);
-        json_decref(*document);
         ctl_sleep_ms(ASK_AGAIN_MS);
     }
 }
@@ -229,7 +290,11 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }
-    rc = remove_it(ctl, force ? "node-remove-force" : "node-remove", operands.items[0], &document);
+    struct removal removal = {.ctl = ctl, .node = operands.items[0], .force = force};
+    rc = remove_it(&removal, &document);
+    if (removal.begun) {
+        progress_end(&removal.progress);
+    }
     if (rc != CTL_OK) {
         return rc;
     }
