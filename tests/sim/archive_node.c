@@ -325,6 +325,7 @@ static void give_up_log(struct archive_node *node)
         return;
     }
     uint64_t from = shard->to > shard->archived ? shard->to : shard->archived;
+    from = node->given_up > from ? node->given_up : from; /* It does not come back. */
     if (from < shard->durable) {
         node->given_up = sim_log_walk(&node->sim->nodes[node->place].log, from, shard->durable,
                                       stop_somewhere, node->sim);
