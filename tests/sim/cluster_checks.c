@@ -76,15 +76,22 @@ void cluster_check_map(struct cluster_node *node, const struct map *map, bool ke
               map->epoch);
     node->kept = kept;
     node->epoch = map->epoch;
-    scenario->epoch = map->epoch > scenario->epoch ? map->epoch : scenario->epoch;
+    const bool newest = map->epoch > scenario->epoch;
+    scenario->epoch = newest ? map->epoch : scenario->epoch;
     SIM_CHECK("bounds", map->epoch < CLUSTER_SIM_EPOCHS_MAX, "more maps than there is room for");
     uint64_t *known = &scenario->maps[map->epoch];
     SIM_CHECK("map", *known == 0 || *known == hash, "node %u has another map of epoch %" PRIu64,
               node->place, map->epoch);
     scenario->known_us[map->epoch] =
         *known == 0 ? node->sim->now_us : scenario->known_us[map->epoch];
+    if (*known == 0) {
+        cluster_check_owners(node->sim, map);
+    }
     *known = hash;
     sim_count(node->sim, SIM_MAPS);
+    if (newest) {
+        cluster_handoffs_map(node->sim, map);
+    }
 }
 
 /* One leader in a term; what is committed stays so. */
@@ -105,8 +112,10 @@ void cluster_check_node(struct cluster_node *node)
         check_heard(node);
     }
     if (raft->role != RAFT_LEADER) {
+        node->logged = raft_log_last(&raft->log);
         return;
     }
+    cluster_handoffs_log(node);
     SIM_CHECK("bounds", raft->term < CLUSTER_SIM_TERMS_MAX, "more terms than there is room for");
     uint32_t *leader = &scenario->leaders[raft->term];
     SIM_CHECK("election", *leader == 0 || *leader == node->copies->number,
@@ -141,6 +150,7 @@ void cluster_check_serves(const struct cluster_node *node, uint32_t slot, bool a
 {
     const struct copies_node *copies = node->copies;
 
+    SIM_CHECK("left", !node->left, "node %u serves slot %u, and has left", node->place, slot);
     SIM_CHECK("owner",
               slot_owners_has(&copies->table->owners[slot], copies->number) &&
                   (any ||

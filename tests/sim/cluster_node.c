@@ -44,19 +44,48 @@ uint32_t cluster_node_place_of(const struct cluster_node *node, uint32_t number)
     return 0;
 }
 
+struct cluster_known *cluster_node_knows(struct cluster_node *node, uint32_t place, uint32_t number)
+{
+    for (uint32_t i = 0; i < node->member_count; i++) {
+        struct cluster_known *member = &node->members[i];
+        if (member->place == place && (number == 0 || member->number == number)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
 static void note_members(struct cluster_node *node, const struct map *map)
 {
-    node->member_count = 0;
+    struct cluster_known now[CLUSTER_SIM_MEMBERS_MAX];
+
+    assert(map->member_count <= CLUSTER_SIM_MEMBERS_MAX);
     for (uint32_t i = 0; i < map->member_count; i++) {
         const struct map_member *member = &map->members[i];
-        assert(node->member_count < CLUSTER_SIM_MEMBERS_MAX);
-        node->members[node->member_count].number = member->number;
-        node->members[node->member_count++].place =
-            (member->place.ports[MAP_PORT_NATIVE] - CLUSTER_SIM_PORT) / 10U;
+        uint32_t place = (member->place.ports[MAP_PORT_NATIVE] - CLUSTER_SIM_PORT) / 10U;
+        const struct cluster_known *before = cluster_node_knows(node, place, member->number);
+        now[i] = (struct cluster_known){
+            .number = member->number,
+            .place = place,
+            .apart = before != NULL && before->apart,
+        };
     }
+    node->member_count = map->member_count;
+    memcpy(node->members, now, map->member_count * sizeof now[0]);
 }
 
 /* ---- A new map ---- */
+
+static void note_apart(const struct cluster_node *node, struct slot_table *table)
+{
+    for (uint32_t i = 0; i < table->member_count; i++) {
+        for (uint32_t j = 0; j < node->member_count; j++) {
+            if (node->members[j].number == table->members[i].number) {
+                table->members[i].apart = node->members[j].apart;
+            }
+        }
+    }
+}
 
 /* As of the map, but for slots that no key is in: nobody owns them. */
 static void make_table(struct slot_table *table, const struct map *map, uint32_t self)
@@ -108,13 +137,26 @@ static void port_map(void *context, const struct map *map, bool kept)
     note_members(node, map);
     make_table(table, map, copies->number);
     table->kept = kept;
+    note_apart(node, table);
     node->table = !node->table;
     copies->table = table;
     tell_clients(node, table);
+    cluster_handoffs_taken(node);
     if (copies->replication != NULL) {
         copies_node_use_table(copies);
         cluster_requests_table(node, before, table);
     }
+}
+
+void cluster_node_follow_clocks(struct cluster_node *node)
+{
+    struct slot_table *table = node->tables[!node->table];
+
+    *table = *node->tables[node->table];
+    note_apart(node, table);
+    node->table = !node->table;
+    node->copies->table = table;
+    copies_node_use_table(node->copies);
 }
 
 /* ---- The other ports ---- */
@@ -127,7 +169,7 @@ static bool port_send(void *context, uint32_t to, uint8_t kind, uint64_t number,
     size_t body = count > 0 ? parts[0].size : 0;
 
     assert(count <= 1);
-    if (place == 0 || place == node->place) {
+    if (place == 0 || place == node->place || cluster_is_apart(node->sim, node->place, place)) {
         return false;
     }
     uint8_t *message = sim_more(NULL, HEAD_BYTES + body);
@@ -215,21 +257,37 @@ void cluster_node_lost(struct cluster_node *node, uint32_t place)
 
 bool cluster_knows(const struct copies_node *copies, uint32_t place, uint32_t number)
 {
-    const struct cluster_node *node = cluster_node_at(copies->sim, copies->node);
-
-    for (uint32_t i = 0; i < node->member_count; i++) {
-        if (node->members[i].place == place && (number == 0 || node->members[i].number == number)) {
-            return true;
-        }
-    }
-    return false;
+    return cluster_node_knows(cluster_node_at(copies->sim, copies->node), place, number) != NULL;
 }
 
 void cluster_levels(struct copies_node *copies, uint32_t slot, const struct slot_owners *targets)
 {
     struct cluster_node *node = cluster_node_at(copies->sim, copies->node);
 
+    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+        if (slot_of_key(copies_key(key)) == slot) {
+            cluster_check_level(node, key, targets);
+            cluster_handoff_reached(node->sim, key, targets, CLUSTER_LEVEL);
+        }
+    }
     cluster_level(node->cluster, cluster_node_now_ms(node), slot, targets);
+}
+
+void cluster_drops(struct copies_node *copies, uint32_t slot, bool rest)
+{
+    struct cluster_node *node = cluster_node_at(copies->sim, copies->node);
+
+    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
+        const struct cluster_handoff *handoff = &cluster_scenario_of(node->sim)->handoffs[key];
+        if (slot_of_key(copies_key(key)) != slot) {
+            continue;
+        }
+        if (!rest) {
+            cluster_check_drop(node, key);
+        } else if (handoff->step == CLUSTER_STRAY && handoff->leaver == copies->number) {
+            cluster_handoff_reached(node->sim, key, NULL, CLUSTER_DROPPED);
+        }
+    }
 }
 
 /* ---- Slots that nobody uses ---- */
@@ -386,10 +444,11 @@ void cluster_node_run(struct cluster_node *node, struct bytes seed)
     node->epoch = node->commit = node->level_epoch = 0;
     node->begun_us = node->sim->now_us;
     node->heard = false;
+    node->member_count = 0;
     int rc = cluster_create(&options, cluster_node_now_ms(node), &node->cluster, message,
                             sizeof message);
     raft_file_forget(&node->file);
-    if (rc == -ENOENT && cluster_scenario_of(node->sim)->leaving == node->place) {
+    if (rc == -ENOENT && node->leaves) {
         return; /* It was removed meanwhile. */
     }
     SIM_CHECK("start", rc == 0, "node %u: %s: %d", node->place, message, rc);

@@ -275,7 +275,9 @@ void cluster_requests_receive(struct cluster_node *node, const struct cluster_re
         return;
     }
     bool here = request->operation == CLUSTER_GET && request->any &&
-                slot_owners_has(&copies->table->owners[slot], copies->number);
+                slot_owners_has(&copies->table->owners[slot], copies->number) &&
+                (replication_is_level(copies->replication, slot) ||
+                 !slot_table_is_apart(copies->table, slot));
     enum route route =
         here ? ROUTE_LOCAL : replication_route(copies->replication, slot, request->flags, &far);
 

@@ -25,6 +25,9 @@ static void begin(struct sim *sim)
     scenario->copies.replicas = 2 + (uint32_t)sim_between(sim, SIM_RANDOM_NODES, 0, 1);
     scenario->copies.knows = cluster_knows;
     scenario->copies.level = cluster_levels;
+    scenario->copies.refuses = cluster_refuses;
+    scenario->copies.met = cluster_met;
+    scenario->copies.drops = cluster_drops;
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         cluster_node_init(&scenario->nodes[i], sim, i);
     }
@@ -33,6 +36,8 @@ static void begin(struct sim *sim)
     scenario->copies.nodes[1].number = 1;
     cluster_clients_begin(sim);
     cluster_operate(sim);
+    cluster_handoffs_begin(sim);
+    cluster_clocks_begin(sim);
 }
 
 static void end(struct sim *sim)
@@ -97,6 +102,7 @@ static void receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes me
         cluster_requests_answered(node, &answer);
         break;
     default:
+        cluster_handoffs_message(node, from, message);
         copies_links_receive(node->copies, from, message);
         break;
     }
@@ -134,6 +140,23 @@ static void check(struct sim *sim)
     }
 }
 
+/* Is everybody in, and is nothing under way, by this map? */
+static bool is_settled(struct sim *sim, const struct map *map)
+{
+    sim->unsettled = "a weight is nothing, or still changes";
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        if (map->members[i].ramp_ms != 0 || map->members[i].weight == 0) {
+            return false;
+        }
+        if (map->members[i].state != MAP_ACTIVE) {
+            sim->unsettled = "a member is not active";
+            return false;
+        }
+    }
+    sim->unsettled = "not everybody is in, or an operator is still at it";
+    return map->member_count == sim->node_count && !cluster_any_leaves(sim);
+}
+
 /* Is everybody up and in, do all have the same map, and does each slot belong to whom it should? */
 static bool maps_are_settled(struct sim *sim)
 {
@@ -141,6 +164,7 @@ static bool maps_are_settled(struct sim *sim)
     struct cluster_figures figures;
     uint64_t epoch = 0;
 
+    sim->unsettled = "not all have the same map";
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         if (!cluster_node_serves(&scenario->nodes[i])) {
             return false;
@@ -150,9 +174,12 @@ static bool maps_are_settled(struct sim *sim)
         }
         epoch = cluster_map(scenario->nodes[i].cluster)->epoch;
     }
+    if (!is_settled(sim, cluster_map(scenario->nodes[1].cluster))) {
+        return false;
+    }
+    sim->unsettled = "slots are still to move";
     cluster_figures(scenario->nodes[1].cluster, &figures);
-    return figures.members[MAP_ACTIVE] == sim->node_count && figures.unsettled == 0 &&
-           scenario->nodes[1].epoch == epoch && scenario->leaving == 0;
+    return figures.unsettled == 0 && scenario->nodes[1].epoch == epoch;
 }
 
 static bool is_calm(struct sim *sim)
@@ -163,11 +190,11 @@ static bool is_calm(struct sim *sim)
         sim->unsettled = "a client waits";
         return false;
     }
-    if (!maps_are_settled(sim)) {
-        sim->unsettled = "not everybody is in, or slots are still to move";
+    if (!maps_are_settled(sim) || !copies_are_level(sim)) {
         return false;
     }
-    return copies_are_level(sim);
+    sim->unsettled = "a node has something of a slot that is not its own";
+    return cluster_has_no_strays(sim);
 }
 
 /* And is it so for a while? What was under way may still take somebody out who is there again. */
@@ -189,6 +216,7 @@ static void check_end(struct sim *sim)
 {
     SIM_CHECK("end", is_calm(sim), "the copies differ again");
     copies_oracle_check(sim);
+    cluster_check_stamps(sim);
 }
 
 const struct sim_scenario scenario_cluster = {

@@ -143,6 +143,22 @@ static bool knows(const struct copies_node *node, uint32_t peer, uint32_t number
     return scenario->knows == NULL || scenario->knows(node, peer, number);
 }
 
+static bool refuses(const struct copies_node *node, uint32_t peer)
+{
+    const struct copies_scenario *scenario = copies_scenario_of(node->sim);
+
+    return scenario->refuses != NULL && scenario->refuses(node, peer);
+}
+
+static void met(struct copies_node *node, uint32_t peer, bool refused)
+{
+    const struct copies_scenario *scenario = copies_scenario_of(node->sim);
+
+    if (scenario->met != NULL) {
+        scenario->met(node, peer, refused);
+    }
+}
+
 /* Who one is: number and start. */
 static uint64_t name_of(const struct copies_node *node)
 {
@@ -220,6 +236,15 @@ static void hear(struct copies_node *node, struct copies_link *link)
     link->heard_us = now_us;
 }
 
+bool copies_links_is_frame(struct bytes message, uint8_t kind, uint64_t *number)
+{
+    if (message.size < HEAD_BYTES || message.data[0] != COPIES_FRAME || message.data[2] != kind) {
+        return false;
+    }
+    *number = load_u64(message.data + 11);
+    return true;
+}
+
 void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes message)
 {
     struct reader reader = reader_of(message);
@@ -236,7 +261,9 @@ void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes 
              what == COPIES_FRAME ? kind : what, number);
     switch (what) {
     case COPIES_OPEN:
-        if (knows(node, from, (uint32_t)(number >> 32))) {
+        if (knows(node, from, (uint32_t)(number >> 32)) && refuses(node, from)) {
+            send(node, from, COPIES_REFUSED, false, 0, name_of(node), NULL, 0);
+        } else if (knows(node, from, (uint32_t)(number >> 32))) {
             send(node, from, COPIES_OPENED, false, 0, name_of(node), NULL, 0);
             up(node, from, false, number);
         }
@@ -244,7 +271,11 @@ void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes 
     case COPIES_OPENED:
         if (node->links[from][1].link == NULL && knows(node, from, (uint32_t)(number >> 32))) {
             up(node, from, true, number);
+            met(node, from, false);
         }
+        break;
+    case COPIES_REFUSED:
+        met(node, from, true);
         break;
     case COPIES_FRAME:
         if (link->link != NULL && link->connection == connection) {

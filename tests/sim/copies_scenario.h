@@ -102,9 +102,11 @@ struct copies_node {
 
     /* Of this life. */
     struct wall_clock clock;
+    int64_t wrong_ms; /* That of its system was so far off. */
     struct policies policies;
     struct shard *shard;
     struct replication_core core;
+    int (*drop)(struct replication_shard *port, uint32_t slot, uint64_t now_ms); /* Of `core`. */
     struct replication *replication;
     struct copies_link links[1 + SIM_NODES_MAX][2]; /* By peer; [1]: it was dialled here. */
     uint64_t begun_us;                              /* By its own clock. */
@@ -131,6 +133,12 @@ struct copies_scenario {
     uint32_t archive_one_of; /* Of so many writes one is asked for at level `archive`; 0: none. */
     /* Does this node have anything to do with that place? NULL: with every one. */
     bool (*knows)(const struct copies_node *node, uint32_t place, uint32_t number);
+    /* Does it not let that place in, for its clock? And that it has dialled there, and was let in or `refused` for that.
+     * NULL: they always talk. */
+    bool (*refuses)(const struct copies_node *node, uint32_t place);
+    void (*met)(struct copies_node *node, uint32_t place, bool refused);
+    /* It is about to drop some of a slot; `rest`: has dropped the rest of it. NULL: it is nobody's business. */
+    void (*drops)(struct copies_node *node, uint32_t slot, bool rest);
     /* As replication's port says it. NULL: it is nobody's business. */
     void (*level)(struct copies_node *node, uint32_t slot, const struct slot_owners *targets);
     /* A write was executed, just now. NULL: as `level`. */
@@ -201,11 +209,20 @@ struct bytes copies_node_record(struct copies_node *node, uint32_t key);
 /* Of the one session of a key; 0: there is none. */
 uint64_t copies_node_hash(struct copies_node *node, uint32_t key);
 
-enum copies_message { COPIES_OPEN, COPIES_OPENED, COPIES_FRAME, COPIES_WRITE, COPIES_MESSAGES_END };
+enum copies_message {
+    COPIES_OPEN,
+    COPIES_OPENED,
+    COPIES_REFUSED,
+    COPIES_FRAME,
+    COPIES_WRITE,
+    COPIES_MESSAGES_END
+};
 
 void copies_links_init(struct copies_node *node);
 void copies_links_receive(struct copies_node *node, uint32_t from, struct bytes message);
 void copies_links_reset(struct copies_node *node, uint32_t peer);
+/* Is this message a frame of that kind? Then its number is told. */
+bool copies_links_is_frame(struct bytes message, uint8_t kind, uint64_t *number);
 void copies_send_write(struct copies_node *node, uint32_t to, uint32_t write, uint8_t flags,
                        uint32_t hops);
 

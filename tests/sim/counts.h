@@ -3,6 +3,15 @@
 #ifndef COUNTS_H
 #define COUNTS_H
 
+/* What came at one step of a hand-off (cluster_handoff.c), in the order of enum cluster_harm. */
+#define SIM_HARM_ROWS(X, STEP, text)                                                               \
+    X(STEP##_SOURCE, "sources of a hand-off crashed as " text, 0, 0, 0, 3, 0)                      \
+    X(STEP##_TARGET, "targets crashed as " text, 0, 0, 0, 3, 0)                                    \
+    X(STEP##_SUCCESSOR, "other owners and targets crashed as " text, 0, 0, 0, 3, 0)                \
+    X(STEP##_LEADER, "leaders crashed as " text, 0, 0, 0, 3, 0)                                    \
+    X(STEP##_CUT, "sources cut off as " text, 0, 0, 0, 3, 0)                                       \
+    X(STEP##_CANCEL, "drains taken back as " text, 0, 0, 0, 3, 0)
+
 #define SIM_COUNT_TABLE(X)                                                                         \
     X(EVENTS, "events", 100000, 100000, 100000, 100000, 100000)                                    \
     X(STARTS, "starts", 500, 500, 500, 500, 200)                                                   \
@@ -67,6 +76,30 @@
     X(AS_OF, "sessions compared as of a time", 0, 0, 0, 0, 2000)                                   \
     X(BOUNDS_LOOKED_AT, "looks at how far nodes are behind with nothing at fault", 0, 0, 0, 0,     \
       5000)                                                                                        \
+    X(DRAINS, "drains begun", 0, 0, 0, 0, 0)                                                       \
+    X(CANCELS, "drains taken back", 0, 0, 0, 0, 0)                                                 \
+    X(LEFT, "nodes that have left", 0, 0, 0, 0, 0)                                                 \
+    X(ACTIVATIONS, "of these brought in again", 0, 0, 0, 0, 0)                                     \
+    X(WEIGHTS, "weights changed", 0, 0, 0, 0, 0)                                                   \
+    X(NOTHINGS, "of these, and of ramps, to nothing", 0, 0, 0, 0, 0)                               \
+    X(RAMPS, "weights changed by and by", 0, 0, 0, 0, 0)                                           \
+    X(DEGRADES, "nodes called degraded", 0, 0, 0, 0, 0)                                            \
+    X(UNDEGRADES, "of these called well again", 0, 0, 0, 0, 0)                                     \
+    X(HANDOFFS, "hand-offs of slots begun", 0, 0, 0, 0, 0)                                         \
+    X(HANDOFFS_AT_ONCE, "of these while others were under way", 0, 0, 0, 0, 0)                     \
+    X(HANDOFFS_FAILOVER, "of these while a node was down", 0, 0, 0, 0, 0)                          \
+    X(HANDOFFS_SETTLED, "hand-offs settled", 0, 0, 0, 0, 0)                                        \
+    X(LEVELS_LOOKED_AT, "looks at targets that are said to have all", 0, 0, 0, 0, 0)               \
+    X(DROPS_LOOKED_AT, "looks at what is dropped", 0, 0, 0, 0, 0)                                  \
+    X(WRONG_CLOCKS, "starts with a wrong clock", 0, 0, 0, 0, 0)                                    \
+    X(APART, "times when a node learns of a clock too far off, or no more", 0, 0, 0, 0, 0)         \
+    SIM_HARM_ROWS(X, BEGUN, "it begins")                                                           \
+    SIM_HARM_ROWS(X, COMPARED, "its target is compared")                                           \
+    SIM_HARM_ROWS(X, LEVEL, "its targets are level")                                               \
+    SIM_HARM_ROWS(X, LOGGED, "the leader has its end in the log")                                  \
+    SIM_HARM_ROWS(X, SETTLED, "it is settled")                                                     \
+    SIM_HARM_ROWS(X, STRAY, "who gave it away knows")                                              \
+    SIM_HARM_ROWS(X, DROPPED, "the old copy is dropped")                                           \
     X(GIVEN_UP, "requests given up", 0, 0, 0, 0, 0)
 
 enum sim_count {

@@ -258,6 +258,8 @@ void sim_start(struct sim *sim, uint32_t number)
     node->life++;
     if (sim->scenario->clocks_agree) {
         sim_clock_set(sim, &node->clock, sim->skew_ms);
+        node->clock.offset_ms += node->wrong_ms;
+        sim->counts[SIM_WRONG_CLOCKS] += node->wrong_ms != 0;
     }
     sim_count(sim, SIM_STARTS);
     sim_note(sim, "up", number, node->life, node->disk.size);
@@ -272,7 +274,9 @@ void sim_stop(struct sim *sim, uint32_t number, enum sim_stop stop)
     static const enum sim_count counts[] = {SIM_CLEAN_STOPS, SIM_KILLS, SIM_MACHINES};
     struct sim_node *node = &sim->nodes[number];
 
-    if (stop == SIM_STOP_CLEAN && (node->disk.failed || node->other.failed)) {
+    /* After a clean stop a clock goes on from where it was. */
+    if (stop == SIM_STOP_CLEAN &&
+        (node->disk.failed || node->other.failed || node->wrong_ms != 0)) {
         stop = SIM_STOP_KILL;
     }
     if (node->up) {

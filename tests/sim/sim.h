@@ -44,6 +44,7 @@ enum sim_random {
     SIM_RANDOM_NODES,
     SIM_RANDOM_CLIENTS,
     SIM_RANDOM_STORE,
+    SIM_RANDOM_OPERATORS,
     SIM_RANDOMS
 };
 
@@ -74,6 +75,7 @@ struct sim_node {
     enum sim_stop stopped; /* What ended it since it was up: the worst... */
     uint64_t stopped_us;   /* ... and when. */
     struct sim_clock clock;
+    int64_t wrong_ms; /* Whoever sets it at a start is so far off, where clocks agree else. */
     struct sim_disk disk;
     struct sim_disk
         other; /* Another file on it, where the scenario has two: durable when its own writes are. */
@@ -90,7 +92,8 @@ struct sim_scenario {
     bool two_disks; /* Its nodes use sim_node.other as well. */
     uint32_t
         kept_percent; /* So many of its nodes have a disk that keeps what a killed process gave it (disk.h). */
-    bool clocks_agree; /* A node starts when its clock was set: sim->skew_ms says how well. */
+    bool
+        clocks_agree; /* A node starts when its clock was set: sim->skew_ms, and its wrong_ms, say how well. */
     size_t
         context_bytes; /* Of sim->context, which is made of zeros before begin() and freed after end(). */
     uint64_t quiet_us;    /* So long nothing fails in the beginning. */
