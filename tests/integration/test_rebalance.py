@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cases import run_cases
 from cluster import Cluster
-from daemon import check, program, wait_for
+from daemon import SLOWNESS, check, program, wait_for
 from load import Load, audit, written
 from test_belayctl import manual_keys
 
@@ -43,7 +43,7 @@ def test_by_load():
         check(weights(first) == [400, 400, 400], weights(first))
         first.run("belay-bench", "fill", "--sessions", SESSIONS, "--value-bytes", 1000, "--prefix", "f:")
         record = Path(directory) / "record"
-        load = Load(first, record, "--rate", 200, "--reads", 50)
+        load = Load(first, record, "--rate", 200, "--reads", 50, "--timeout-ms", int(5000 * SLOWNESS))
         try:
             wait_for("it writes", lambda: written(record))
             found = rebalance(first, "--dry-run")
