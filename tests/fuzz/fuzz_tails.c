@@ -42,8 +42,9 @@ static void check_marks(const struct archive_tails *tails)
 
     for (size_t i = sizeof marked / sizeof marked[0]; i-- > 0;) {
         const struct archive_tail_actor *actor = find(tails, marked[i]);
-        assert(actor != NULL);
-        begin = actor->has_hlc < MARKED_HLC ? i : begin;
+        /* Once its mark is let go it makes room for others where there is none left. */
+        assert(actor != NULL || tails->actor_count >= ARCHIVE_TAILS_ACTORS_MAX);
+        begin = actor != NULL && actor->has_hlc < MARKED_HLC ? i : begin;
     }
     assert(archive_tails_begin(tails, 0, 5000) == begin);
     for (uint32_t i = 0; i < tails->actor_count; i++) {
@@ -79,7 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(rc == 0 || rc == -EBADMSG);
     assert(rc == 0 || tails.actor_count == sizeof marked / sizeof marked[0]);
     check_marks(&tails);
-    if (rc == 0) {
+    /* Of a table that is full what has a place depends on what came before. */
+    if (rc == 0 && tails.actor_count < ARCHIVE_TAILS_ACTORS_MAX) {
         check_again(&tails);
     }
     (void)archive_tails_step(&tails, false, 20);
