@@ -55,13 +55,15 @@ SUITES = {
     "tidy": ("release", ["tidy"], 1, "layout, include directions, headers, clang-tidy, documents"),
     "unit": ("release", ["unit"], 1, "unit and property tests"),
     "sim": ("release", ["sim"], 1, "the simulator: many seeds, and breakages that it has to find"),
-    "integration": ("release", ["integration", "packaging"], 1, "the real programs on loopback"),
+    "integration": ("release", ["integration", "long", "packaging"], 1, "the real programs on loopback"),
     "jepsen": ("release", ["jepsen"], 1, "faults on a real cluster in network namespaces: short rounds, and the checkers"),
     "clients": ("release", ["clients"], 1, "Redis clients and session frameworks as their users run them"),
     "asan": ("asan", ["unit", "integration"], 4, "unit and integration under ASan and UBSan"),
+    "asan-long": ("asan", ["long"], 4, "what takes long under them: only where it is named"),
     "tsan": ("tsan", ["threads"], 8, "what has threads, under TSan"),
     "fuzz": ("fuzz", ["fuzz"], 1, "every decoder of outside bytes, some seconds each"),
 }
+BY_NAME = {"asan-long"}
 
 
 class Report:
@@ -254,7 +256,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="tools/test", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Build Belay and run its tests.",
-        epilog=f"suites (default: all):\n{names}\n\n"
+        epilog=f"suites (default: all but asan-long):\n{names}\n\n"
                "SUITE:TEST runs one test of a suite, for example unit:proto.")
     parser.add_argument("suites", metavar="SUITE", nargs="*")
     wanted = {}
@@ -265,7 +267,7 @@ def parse_arguments():
         wanted.setdefault(suite, [])
         if test:
             wanted[suite].append(test)
-    return wanted or {name: [] for name in SUITES}
+    return wanted or {name: [] for name in SUITES if name not in BY_NAME}
 
 
 def main():

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from cases import run_cases
+from cases import long, run_cases
 from daemon import Daemon, check, program, reserve_port, wait_for
 from native import WRITE, Connection, crc32c
 from redis_kit import Client, port_of
@@ -324,6 +324,7 @@ class Writer(threading.Thread):
             pass
 
 
+@long
 def test_kill():
     """What was acknowledged at `archive` is there after kill -9; what was not yet archived follows after the restart, from
     where it was, by another actor; nothing is missing."""
@@ -588,6 +589,7 @@ def test_done_before_the_archive():
         check("old" in Checkpoint(archive).keys, "it is there")  # The other one lies in the log, and perhaps here, too.
 
 
+@long
 def test_another_place():
     """Where archive.url is another one than before, that archive gets what the node has, from its first name on; and so does
     the first one again, once the node is back there."""

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from cases import run_cases
+from cases import long, run_cases
 from cluster import Cluster
 from daemon import BUILD, Daemon, check, program, wait_for
 from redis_kit import Client, port_of
@@ -313,6 +313,7 @@ def test_what_is_waited_for_is_told():
             check(done.stderr.count("has not answered for 3 s") == (not more), done.stderr)
 
 
+@long
 def test_a_node_that_hangs_is_told():
     """Where the cluster takes nothing of a restore that is under way, that is said while it is tried on; and it goes on."""
     with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, Daemon() as daemon:

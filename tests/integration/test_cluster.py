@@ -8,7 +8,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from cases import run_cases
+from cases import long, run_cases
 from cluster import Cluster
 from daemon import SLOWNESS, Daemon, Failed, check, program, wait_for
 from redis_kit import Client, port_of
@@ -55,6 +55,7 @@ def await_list(node, what, condition):
     return rows
 
 
+@long
 def test_three_nodes():
     """They form, read what any of them wrote, outlive one of them, and take it back; and all at once come back."""
     with Cluster(3) as cluster:
@@ -86,6 +87,7 @@ def test_three_nodes():
         await_read(cluster, values)
 
 
+@long
 def test_join_and_remove():
     """A fourth node takes its part of the slots; removed, it gives them back; a dead one is taken out."""
     with Cluster(3) as cluster:

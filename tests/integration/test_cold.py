@@ -10,7 +10,7 @@ import threading
 import time
 
 import native
-from cases import run_cases
+from cases import long, run_cases
 from daemon import SLOWNESS, Daemon, check, wait_for
 from load import Load, audit, written
 from redis_kit import Client, port_of
@@ -107,6 +107,7 @@ def cold_ones_expire(ttl_s):
         return True
 
 
+@long
 def test_a_deadline_needs_no_fields():
     """Cold sessions expire, and are missed, without a fetch."""
     ttl_s = 4
@@ -144,10 +145,10 @@ def test_a_checkpoint_that_is_cut():
         daemon.start()
         fill_until_cold(daemon)
         path = checkpoint_file(daemon)
-        some = ("--sessions", 20_000, "--value-bytes", VALUE_BYTES, "--timeout-ms", 2000)
-        daemon.run("belay-bench", "check", *some, timeout_s=300)  # The file is open, and mapped.
+        of = ("--value-bytes", VALUE_BYTES)
+        daemon.run("belay-bench", "check", "--sessions", 20_000, *of, *PATIENT, timeout_s=300)  # The file is open, and mapped.
         os.truncate(path, 2 * 4096)
-        daemon.run("belay-bench", "check", "--sessions", 500, *some[2:4], "--timeout-ms", 300, expect=None)
+        daemon.run("belay-bench", "check", "--sessions", 500, *of, "--timeout-ms", 300, expect=None)
         code = daemon.wait()
         check(code == -signal.SIGBUS, f"exit {code}")
         check(f"a part of a mapped file cannot be read: {path}" in daemon.log(), daemon.log()[-2000:])
@@ -227,6 +228,7 @@ def test_a_slow_reader_of_cold_sessions():
                 check(client.read() == value, key)
 
 
+@long
 def test_kill_while_sessions_come_and_go():
     """kill -9 while the fields of sessions leave memory and come back: nothing acknowledged is lost."""
     rounds = int(os.environ.get("BELAY_COLD_ROUNDS", "3"))

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import native
-from cases import run_cases
+from cases import long, run_cases
 from daemon import BUILD, Daemon, check, program, wait_for
 from redis_kit import Client, port_of
 
@@ -43,6 +43,7 @@ def shell(command):
                           text=True, timeout=60, check=False)
 
 
+@long
 def test_standard_streams():
     """What is printed and does not arrive is an error of every program; closed streams are none."""
     programs = [program(name) for name in ("belayd", "belayctl", "belay-bench")]
@@ -203,6 +204,7 @@ def test_directory_not_writable():
         check("/proc/belay" in daemon.log(), daemon.log())
 
 
+@long
 def test_another_number_of_shards():
     with Daemon(shards=3) as daemon:
         for shards in (3, 1, 4):

@@ -11,7 +11,7 @@ from cluster import Cluster
 from daemon import SLOWNESS, check, wait_for
 from load import Load, audit, written
 
-ROUNDS = int(os.environ.get("BELAY_HANDOFF_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("BELAY_HANDOFF_ROUNDS", "5" if SLOWNESS == 1 else "3"))
 SEED = int(os.environ.get("BELAY_SEED", time.time_ns()))
 QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms"]
 WEIGHT = 100
@@ -36,8 +36,8 @@ def put_right(asked, name):
     """It serves as the others do, after whatever was asked of it."""
     def serves():
         found = row(asked, name)
-        if found["state"] == "draining":  # Else it has left by itself, or is down and comes back.
-            asked.run("belayctl", "node", "drain", name, "--cancel")
+        if found["state"] == "draining":  # Else it has left by itself, as it may meanwhile, or is down and comes back.
+            asked.run("belayctl", "node", "drain", name, "--cancel", expect=None)
         elif found["state"] == "left" and found["link"] == "up":
             asked.run("belayctl", "node", "activate", name, "--weight", WEIGHT)
         elif found["state"] == "active" and (found["weight"], found["ramp_ms"]) != (WEIGHT, 0):

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from cases import run_cases
+from cases import long, run_cases
 from daemon import SLOWNESS, Daemon, check, program
 from redis_kit import Client, Redis, port_of
 from test_belayctl import asked, belayctl, keys_of, manual_keys
@@ -237,6 +237,7 @@ def test_what_is_not_copied():
             check(text in err, (text, err))
 
 
+@long
 def test_large_ones_go_in_steps():
     with Redis() as redis, Daemon(settings=LARGE) as daemon, Client(redis.port) as client:
         daemon.start()
@@ -348,6 +349,7 @@ def test_the_target_goes():
         check("cannot connect to" in err, err)
 
 
+@long
 def test_busy():
     """What the server is too busy for is sent again when it asks to."""
     with Redis() as redis, Daemon(settings=["limits.queue_delay=1ms"], shards=1) as daemon, \

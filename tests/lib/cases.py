@@ -6,6 +6,15 @@ import sys
 import time
 import traceback
 
+SANITIZED = os.environ.get("BELAY_SLOWNESS", "1") != "1"
+ALL = os.environ.get("BELAY_LONG", "") not in ("", "0")
+
+
+def long(case):
+    """Decorates a case of much time whose code others run as well: in a build with a sanitizer BELAY_LONG=1 or its name runs it."""
+    case.is_long = True
+    return case
+
 
 def cpu_seconds():
     return sum(os.times()[:4])
@@ -17,6 +26,9 @@ def run_cases(module_name):
     failed = 0
     for name, case in list(vars(module).items()):
         if not name.startswith("test_") or (wanted and name not in wanted):
+            continue
+        if SANITIZED and not (ALL or wanted) and hasattr(case, "is_long"):
+            print(f"--- {name}: only with BELAY_LONG=1")
             continue
         print(f"--- {name}", flush=True)
         began, cpu_began = time.monotonic(), cpu_seconds()
