@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +15,8 @@
 #include "node_private.h"
 #include "node_recover.h"
 #include "node_retention.h"
+#include "node_shards.h"
+#include "node_users.h"
 #include "pages.h"
 #include "resp.h"
 
@@ -46,22 +47,6 @@ static void on_trace(void *context, uint32_t shard, enum trace_event event, uint
                                                            : 0);
     }
     control_post_trace(node->world.control, shard, event, a, text);
-}
-
-static void on_login(void *context, uint64_t token, void *carrier,
-                     const struct login_answer *answer)
-{
-    struct node *node = context;
-
-    plane_login_answered(node->plane, token, carrier, answer);
-}
-
-static void on_login_failed(void *context, struct bytes name, const char *peer)
-{
-    struct node *node = context;
-
-    logger_write(node->world.logger, LOG_LEVEL_WARN, "login-failed", LOG_BYTES("user", name),
-                 LOG_TEXT("address", peer));
 }
 
 static void on_link_lost(void *context, uint32_t shard, uint32_t other, uint32_t other_shard,
@@ -162,51 +147,6 @@ static int convert(struct node *node, char *message, size_t message_size)
     return rc;
 }
 
-/* The users of a configuration that was checked; to be freed. */
-static struct users *users_of(const struct config *config)
-{
-    struct users *users = malloc(sizeof *users);
-    char message[NODE_MESSAGE_BYTES];
-    uint32_t line;
-
-    if (users != NULL) {
-        int rc = config_users(config, users, &line, message, sizeof message);
-        assert(rc == 0);
-    }
-    return users;
-}
-
-static int make_logins(struct node *node)
-{
-    const struct logins_listener listener = {on_login, on_login_failed, node};
-    struct users *users = users_of(node->world.config);
-    int rc = users == NULL ? -ENOMEM : roster_create(users, &node->roster);
-
-    free(users);
-    return rc != 0 ? rc : logins_create(node->roster, &listener, &node->logins);
-}
-
-static int open_logins(struct node *node, char *message, size_t message_size)
-{
-    const struct config *config = node->world.config;
-
-    if (config->user_count == 0) {
-        bool alone = config_is_loopback(config->listen_address);
-        logger_write(node->world.logger, alone ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "no-users",
-                     LOG_TEXT("address", config->listen_address),
-                     LOG_TEXT("effect", alone ? "whoever is on this machine may read and end every "
-                                                "session; others cannot reach it"
-                                              : "insecure: whoever reaches it may read and end "
-                                                "every session"));
-        return 0;
-    }
-    int rc = make_logins(node);
-    if (rc != 0) {
-        snprintf(message, message_size, "cannot start checking passwords: %s", strerror(-rc));
-    }
-    return rc;
-}
-
 static int open_plane(struct node *node, char *message, size_t message_size)
 {
     const struct config *config = node->world.config;
@@ -261,108 +201,6 @@ static int open_plane(struct node *node, char *message, size_t message_size)
     return plane_create(&options, &node->plane, message, message_size);
 }
 
-static int open_store(struct node *node, struct node_shard *shard, char *message,
-                      size_t message_size)
-{
-    const struct config *config = node->world.config;
-    char path[PATH_BYTES_MAX];
-    const struct directory_meta *meta = &node->directory.meta;
-    int rc = directory_shard_path(&node->directory, meta->generation, shard->index, path);
-
-    if (rc != 0) {
-        snprintf(message, message_size, "%s: %s", config->storage_dir, strerror(-rc));
-        return rc;
-    }
-    const struct store_options options = {
-        .directory = path,
-        .shard = shard->index,
-        .used = !node->directory.created,
-        .actor = meta->actor,
-        .seed = meta->seed,
-        .record_bytes_max = node->record_bytes_max,
-        .segment_bytes = config->storage_segment_size,
-        .bytes_max = config->storage_disk_limit / node->shard_count,
-        .archives = node->archive != NULL,
-        .archive_backlog_bytes = node_archive_backlog(node),
-        .archive_place = node_archive_place_id(node),
-        .load_bytes_max = config->memory_limit / node->shard_count / 2,
-        .memory = &node->memory,
-        .reporter = &node->reporter,
-    };
-    return store_open(&options, &shard->store, message, message_size);
-}
-
-/* A life that went on has none before it. */
-static struct actor actor_before(const struct directory *directory)
-{
-    const struct actor actor = directory->meta.actor;
-
-    if (directory->created || directory->copied || directory->resumed || actor.start < 2) {
-        return (struct actor){0};
-    }
-    return (struct actor){.node = actor.node, .start = actor.start - 1};
-}
-
-static int open_shard(struct node *node, struct node_shard *shard, char *message,
-                      size_t message_size)
-{
-    const struct config *config = node->world.config;
-    int rc = open_store(node, shard, message, message_size);
-
-    if (rc != 0) {
-        return rc;
-    }
-    const struct shard_options options = {
-        .index = shard->index,
-        .seed = node->directory.meta.seed,
-        .actor = node->directory.meta.actor,
-        .before = actor_before(&node->directory),
-        .hlc = node->directory.meta.clean_hlc,
-        .gone_hlc = node->directory.created ? 0 : hlc_of_ms(wall_clock_now_ms(node->world.clock)),
-        .memory_max = config->memory_limit / node->shard_count,
-        .queue_delay_ms = (uint32_t)config->limits_queue_delay,
-        .policies = node->policies,
-        .memory = &node->memory,
-        .log = plane_log_port(node->plane, shard->index),
-        .loader = store_loader(shard->store),
-        .door = plane_door(node->plane, shard->index),
-        .tracer = plane_tracer(node->plane, shard->index),
-    };
-    rc = shard_create(&options, &shard->shard);
-    if (rc != 0) {
-        snprintf(message, message_size, "shard %u: %s", shard->index, strerror(-rc));
-    }
-    return rc;
-}
-
-static int open_shards(struct node *node, char *message, size_t message_size)
-{
-    int rc = 0;
-
-    for (uint32_t i = 0; i < node->shard_count && rc == 0; i++) {
-        rc = open_shard(node, &node->shards[i], message, message_size);
-    }
-    return rc;
-}
-
-static int start_stores(struct node *node, char *message, size_t message_size)
-{
-    for (uint32_t i = 0; i < node->shard_count; i++) {
-        struct node_shard *shard = &node->shards[i];
-        int rc = store_start(shard->store);
-        if (rc != 0) {
-            char path[PATH_BYTES_MAX] = "";
-            (void)directory_shard_path(&node->directory, node->directory.meta.generation, i, path);
-            snprintf(message, message_size, "%s: cannot prepare a file of the log: %s", path,
-                     strerror(-rc));
-            return rc;
-        }
-        plane_attach(node->plane, i, shard->shard, store_segments(shard->store),
-                     store_staging(shard->store), shard->lsn);
-    }
-    return 0;
-}
-
 static int open_all(struct node *node, char *message, size_t message_size)
 {
     int rc = open_directory(node, message, message_size);
@@ -380,19 +218,19 @@ static int open_all(struct node *node, char *message, size_t message_size)
         rc = convert(node, message, message_size);
     }
     if (rc == 0) {
-        rc = open_logins(node, message, message_size);
+        rc = node_users_open(node, message, message_size);
     }
     if (rc == 0) {
         rc = open_plane(node, message, message_size);
     }
     if (rc == 0) {
-        rc = open_shards(node, message, message_size);
+        rc = node_shards_open(node, message, message_size);
     }
     if (rc == 0) {
         rc = node_restore(node, message, message_size);
     }
     if (rc == 0) {
-        rc = start_stores(node, message, message_size);
+        rc = node_shards_start(node, message, message_size);
     }
     return rc;
 }
@@ -519,52 +357,6 @@ static void withdraw(struct node *node)
     }
 }
 
-static void close_shards(struct node *node)
-{
-    for (uint32_t i = 0; i < node->shard_count; i++) {
-        if (node->shards[i].store != NULL) {
-            store_close(node->shards[i].store);
-        }
-        if (node->shards[i].shard != NULL) {
-            shard_destroy(node->shards[i].shard);
-        }
-    }
-}
-
-/* ---- Users ---- */
-
-int node_set_users(struct node *node, const struct config *config, char *message,
-                   size_t message_size)
-{
-    struct roster_change change;
-
-    if ((node->roster == NULL) != (config->user_count == 0)) {
-        snprintf(message, message_size,
-                 node->roster == NULL
-                     ? "there were no users at the start: the first one needs a restart"
-                     : "there are no users in it: to do without any needs a restart");
-        return -EINVAL;
-    }
-    if (node->roster == NULL) {
-        logger_write(node->world.logger, LOG_LEVEL_INFO, "users-reloaded", LOG_NUMBER("users", 0));
-        return 0;
-    }
-    struct users *users = users_of(config);
-    int rc = users == NULL ? -ENOMEM : roster_set(node->roster, users, &change);
-    free(users);
-    if (rc != 0) {
-        snprintf(message, message_size,
-                 rc == -ENOSPC ? "users were changed too often since the start: restart the node"
-                               : "there is no memory for them");
-        return rc;
-    }
-    plane_users_changed(node->plane);
-    logger_write(node->world.logger, LOG_LEVEL_INFO, "users-reloaded",
-                 LOG_NUMBER("users", config->user_count), LOG_NUMBER("added", change.added),
-                 LOG_NUMBER("changed", change.changed), LOG_NUMBER("removed", change.removed));
-    return 0;
-}
-
 int node_close(struct node *node)
 {
     int rc = 0;
@@ -596,7 +388,7 @@ int node_close(struct node *node)
     node_recover_close(node);
     roster_destroy(node->roster);
     node_cluster_close(node);
-    close_shards(node);
+    node_shards_close(node);
     node_archive_close(node);
     node_policies_close(node);
     if (node->directory_open) {

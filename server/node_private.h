@@ -1,4 +1,4 @@
-/* The inside of a node, for node.c (its life), node_restore.c and node_report.c (what it tells). */
+/* The inside of a node, for node*.c: node.c (its life), node_restore.c and node_report.c (what it tells). */
 #ifndef NODE_PRIVATE_H
 #define NODE_PRIVATE_H
 
@@ -86,8 +86,10 @@ struct node {
     uint32_t policies_proposed; /* For the map, and not decided. */
     uint32_t policies_sum;      /* Of the configuration's. */
 
+    /* node_users.c */
     struct roster *roster; /* NULL: there are no users... */
     struct logins *logins; /* ... and then neither. */
+
     struct plane *plane;
     struct node_archive *archive; /* NULL: there is none. */
     struct node_retention *retention;
