@@ -105,16 +105,19 @@ static void on_ring(struct node *node, uint64_t token, const char *argument)
     answer_page(node, token, map_page_ring);
 }
 
-static uint32_t slots_not_level(const struct node *node)
+struct node_copies node_admin_copies(const struct node *node)
 {
     struct plane_shard_stats *stats = malloc(sizeof *stats);
-    uint32_t count = stats == NULL; /* What is not known counts as well. */
+    struct node_copies sum = {.not_level = stats == NULL, .looked = stats != NULL};
 
     for (uint32_t i = 0; i < node->shard_count && stats != NULL; i++) {
-        count += plane_stats(node->plane, i, stats) == 0 ? stats->copies.slots_not_level : 1;
+        const bool known = plane_stats(node->plane, i, stats) == 0;
+        sum.not_level += known ? stats->copies.slots_not_level : 1;
+        sum.stray += known ? stats->copies.slots_stray : 0;
+        sum.looked = sum.looked && known && stats->copies.looked;
     }
     free(stats);
-    return count;
+    return sum;
 }
 
 static void on_restart_check(struct node *node, uint64_t token, const char *argument)
@@ -136,9 +139,9 @@ static void on_restart_check(struct node *node, uint64_t token, const char *argu
         }
     }
     node_cluster_links(node, links);
-    node_admin_answer(
-        node, token,
-        restart_page(&page, member != NULL ? member->number : 0, slots_not_level(node)));
+    node_admin_answer(node, token,
+                      restart_page(&page, member != NULL ? member->number : 0,
+                                   node_admin_copies(node).not_level));
 }
 
 static void on_slot(struct node *node, uint64_t token, const char *argument)

@@ -265,7 +265,8 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
                  " sessions if they are as full as this node's: bring it back, or give these up "
                  "with --force%s",
                  alone, sessions_of(node, alone),
-                 node->archive == NULL ? ""
+                 node->archive == NULL ? " (asked of a node that has an archive: what that has of "
+                                         "them is restored then)"
                                        : "; what the archive has of them is restored then, what "
                                          "was not there yet is lost");
         node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);

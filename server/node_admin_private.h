@@ -43,6 +43,14 @@ const struct map_member *node_admin_find(struct node *node, uint64_t token, cons
 /* How many slots it owns, as primary or copy; 0 where it is no member. */
 uint32_t node_admin_slots(const struct map *map, uint32_t number);
 
+/* Of all shards, as struct replication_stats has it. What does not answer in time counts as not level, and not looked at. */
+struct node_copies {
+    uint32_t not_level, stray;
+    bool looked;
+};
+
+struct node_copies node_admin_copies(const struct node *node);
+
 /* Is there another member that could take what this one has? */
 bool node_admin_others_serve(const struct map *map, uint32_t number);
 

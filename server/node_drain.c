@@ -30,11 +30,14 @@ static void forget(struct node *node)
     node->drain.forget_failed = rc != 0;
 }
 
-/* It has its part again, or gets it without more: what an operator says of it from here on is for good. */
+/* It has its part again, or gets it without more: what an operator says of it from here on is for good. What one said before is
+ * said again once it is active: DIR/DRAINED stays until then. */
 static void has_returned(struct node *node)
 {
     node->drain.returns = false;
-    forget(node);
+    if (!node->drain.degraded) {
+        forget(node);
+    }
 }
 
 /* Where it failed the next tick comes back to it. */
@@ -79,6 +82,12 @@ static void begin_again(struct node *node, const struct map_member *self)
     }
 }
 
+/* By an operator's word, which a drain ends. */
+static bool is_degraded(const struct map_member *self)
+{
+    return self->state == MAP_DEGRADED && (self->condition & CONDITION_OPERATOR) != 0;
+}
+
 bool node_drain_begin(struct node *node)
 {
     const struct map_member *self = node_self(node);
@@ -90,7 +99,8 @@ bool node_drain_begin(struct node *node)
         return false;
     }
     if (self->state != MAP_DRAINING) {
-        if (directory_put_drained(&node->directory) != 0) {
+        node->drain.degraded = node->drain.degraded || is_degraded(self);
+        if (directory_put_drained(&node->directory, node->drain.degraded) != 0) {
             return false; /* It would not come back by itself. */
         }
         node->drain.marked = true;
@@ -122,6 +132,14 @@ static bool is_sent(const struct node *node)
     return sent;
 }
 
+/* Have they all that it has, as it may have taken what it was not to have any more? */
+static bool is_empty(const struct node *node)
+{
+    const struct node_copies copies = node_admin_copies(node);
+
+    return copies.looked && copies.stray == 0;
+}
+
 /* ---- Coming back ---- */
 
 static void come_back(struct node *node, const struct map_member *self)
@@ -143,9 +161,21 @@ static void come_back(struct node *node, const struct map_member *self)
     }
 }
 
+/* It is active again, or somebody has said anything else of it since. */
+static void degrade_again(struct node *node, const struct map_member *self)
+{
+    if (self->state == MAP_ACTIVE && node->drain.proposed == 0) {
+        propose(node, MAP_DEGRADED);
+    } else if (is_degraded(self) || self->state == MAP_DRAINING || self->state == MAP_LEFT) {
+        node->drain.degraded = false;
+    } else if (self->state == MAP_DEGRADED && node->drain.proposed == 0) {
+        propose(node, MAP_DEGRADED); /* It finds that itself, too. */
+    }
+}
+
 static void stop(struct node *node, const struct map_member *self)
 {
-    if (self->state == MAP_LEFT && is_sent(node)) {
+    if (self->state == MAP_LEFT && is_sent(node) && is_empty(node)) {
         end(node, "drained");
     } else if (cluster_host_now_ms(node->cluster) >= node->drain.end_ms) {
         end(node, "node.drain_on_stop is over; the others have copies, and go on");
@@ -160,13 +190,16 @@ void node_drain_tick(struct node *node)
 
     if (!node->drain.looked) {
         node->drain.looked = true;
-        node->drain.returns = node->drain.marked = directory_was_drained(&node->directory);
+        node->drain.returns = node->drain.marked =
+            directory_was_drained(&node->directory, &node->drain.degraded);
     }
     if (self == NULL) {
         return;
     }
     if (node->drain.stops) {
         stop(node, self);
+    } else if (!node->drain.returns && node->drain.degraded) {
+        degrade_again(node, self);
     } else if (!node->drain.returns && node->drain.marked) {
         forget(node);
     } else if (node->drain.returns && node->drain.proposed == 0 && !node->map_kept) {

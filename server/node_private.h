@@ -66,12 +66,13 @@ struct node {
 
     /* node_drain.c */
     struct {
-        bool stops;              /* It drains, to stop then... */
-        bool returns;            /* ... or did so, and is to be active again. */
-        bool looked;             /* The directory was asked for that. */
-        bool marked;             /* DIR/DRAINED is there... */
-        bool forget_failed;      /* ... and could not be removed, which was logged. */
-        bool drains;             /* That it drains to stop was decided. */
+        bool stops;         /* It drains, to stop then... */
+        bool returns;       /* ... or did so, and is to be active again. */
+        bool looked;        /* The directory was asked for that. */
+        bool degraded;      /* By an operator's word before it drained, and is to be so again. */
+        bool marked;        /* DIR/DRAINED is there... */
+        bool forget_failed; /* ... and could not be removed, which was logged. */
+        bool drains;        /* That it drains to stop was decided. */
         enum map_state proposed; /* And not decided; 0: nothing is. */
         uint64_t end_ms;
     } drain;

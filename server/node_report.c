@@ -188,8 +188,9 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     uint64_t now_ms = wall_clock_now_ms(node->world.clock);
     struct {
         uint64_t records, bytes;
-        uint32_t not_level;
-    } behind = {0, 0, 0};
+        uint32_t not_level, stray;
+        bool looked;
+    } behind = {.looked = true};
 
     if (stats == NULL) {
         snprintf(reason, reason_size, "out of memory");
@@ -200,6 +201,10 @@ static bool look(struct node *node, char *reason, size_t reason_size)
             behind.records += stats->records_behind;
             behind.bytes += stats->bytes_behind;
             behind.not_level += stats->copies.slots_not_level;
+            behind.stray += stats->copies.slots_stray;
+            behind.looked = behind.looked && stats->copies.looked;
+        } else {
+            behind.looked = false;
         }
         copy_store(&node->shards[i], now_ms, &metrics->shards[i].store);
     }
@@ -208,6 +213,8 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     metrics->membership.records_behind = behind.records;
     metrics->membership.bytes_behind = behind.bytes;
     metrics->membership.slots_not_level += behind.not_level;
+    metrics->membership.slots_stray = behind.stray;
+    metrics->membership.looked = behind.looked;
     free(stats);
     metrics->uptime_ms = now_ms - metrics->start_ms;
     metrics->clock_ahead_ms = wall_clock_ahead_ms(node->world.clock);

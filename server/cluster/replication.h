@@ -356,7 +356,11 @@ struct replication_stats {
     uint64_t takeovers; /* Slots asked about before they were coordinated. */
     uint64_t slots_dropped;
     uint32_t slots_owned, slots_not_level; /* Of this shard, now. */
-    uint32_t compares;                     /* Under way. */
+    /* Of this shard, and not this node's, but something of them is here, if only of sessions that have ended; until `looked`,
+     * which is once all were looked at under the present table, there may be more. */
+    uint32_t slots_stray;
+    bool looked;
+    uint32_t compares; /* Under way. */
 };
 
 struct replication_lag {

@@ -125,6 +125,14 @@ static bool any(void *context, uint64_t position, uint64_t hash)
     return false;
 }
 
+static void set_stray(struct replication *r, uint32_t slot, bool is)
+{
+    if (slot_set_has(&r->stray, slot) != is) {
+        slot_set_put(&r->stray, slot, is);
+        r->stats.slots_stray += is ? 1U : UINT32_MAX;
+    }
+}
+
 /* Look at some more slots that are not this node's. All of them once, then there is a rest. */
 static void look_for_strays(struct replication *r)
 {
@@ -142,17 +150,18 @@ static void look_for_strays(struct replication *r)
         if (++r->stray_looked > SLOT_COUNT / r->options.shards) {
             r->stray_looked = 0;
             r->stray_us = r->now_us + STRAY_REST_US;
+            r->stats.looked = true;
         }
         r->stray_cursor =
             slot + r->options.shards < SLOT_COUNT ? slot + r->options.shards : r->options.shard;
-        if (route_of(r, slot)->mine || route_of(r, slot)->owners == 0 ||
-            stray_of(r, slot) != NULL) {
+        if (route_of(r, slot)->mine || stray_of(r, slot) != NULL) {
             continue;
         }
         bool found = false;
         r->core->walk(r->core, slot_first(slot), slot_last(slot), false, any, &found);
         r->work -= WORK_OF_WALK;
-        if (found) {
+        set_stray(r, slot, found);
+        if (found && route_of(r, slot)->owners > 0) {
             r->strays[free] = (struct stray){.slot = slot, .used = true};
         }
     }
@@ -172,6 +181,7 @@ static bool go_on_with(struct replication *r, struct stray *stray)
         if (rc == 0) {
             seen_forget(r->core->seen, stray->slot);
             stray->used = false;
+            set_stray(r, stray->slot, false);
             r->stats.slots_dropped++;
         }
         return rc == 1;
@@ -337,6 +347,9 @@ void replication_levels_reset(struct replication *r)
         }
     }
     memset(r->strays, 0, sizeof r->strays);
+    r->stray = (struct slot_set){0};
+    r->stats.slots_stray = 0;
+    r->stats.looked = false;
     r->told = (struct slot_set){0};
     r->level_us = r->report_us = r->stray_us = 0;
     r->stray_looked = 0;

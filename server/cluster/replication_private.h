@@ -313,6 +313,7 @@ struct replication {
     uint32_t level_cursor, report_cursor, stray_cursor;
     uint64_t stray_us; /* No look for more before. */
     uint32_t stray_looked;
+    struct slot_set stray; /* stats.slots_stray */
     struct stray strays[STRAYS_MAX];
 
     struct burial *burials; /* BURIALS_MAX, open addressing. */

@@ -66,6 +66,9 @@ struct metrics_membership {
     /* Of the whole map: their owners are not yet who is to own them. And of this node: it may not have all yet of what
      * other owners have. */
     uint32_t slots_not_level;
+    uint32_t
+        slots_stray; /* Not this node's, of which something is here that others may not have... */
+    bool looked;     /* ... and there are no more of them. */
     uint64_t records_behind,
         bytes_behind; /* Sent to others, which have not said that they have it. */
 };

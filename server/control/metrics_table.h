@@ -193,6 +193,9 @@
       s->copies.slots_owned)                                                                       \
     X(belay_copies_slots_not_level, GAUGE, SHARD, "",                                              \
       "Of these: not known yet to have what other owners have.", s->copies.slots_not_level)        \
+    X(belay_copies_slots_stray, GAUGE, SHARD, "",                                                  \
+      "Not this node's, of which something is here until all their owners have it.",               \
+      s->copies.slots_stray)                                                                       \
     X(belay_copies_compared_slots_total, COUNTER, SHARD, "result=done|failed",                     \
       "Slots that were compared with another node.",                                               \
       i == 0 ? s->copies.compared : s->copies.compares_failed)                                     \

@@ -149,13 +149,14 @@ static json_t *voters(const struct metrics_membership *cluster)
 static json_t *cluster_part(const struct metrics_membership *cluster)
 {
     return json_pack(
-        "{s:{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}}", "cluster", "node",
+        "{s:{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}}", "cluster", "node",
         number(cluster->node), "state", cluster->state == 0 ? "" : map_page_state(cluster->state),
         "degraded_by", map_reasons(cluster->condition), "epoch", number(cluster->epoch), "leader",
         number(cluster->leader), "voters", voters(cluster), "members", number(cluster->members),
         "slots_owned", number(cluster->slots_owned), "slots_not_level",
-        number(cluster->slots_not_level), "records_behind", number(cluster->records_behind),
-        "bytes_behind", number(cluster->bytes_behind));
+        number(cluster->slots_not_level), "slots_stray", number(cluster->slots_stray), "looked",
+        (int)cluster->looked, "records_behind", number(cluster->records_behind), "bytes_behind",
+        number(cluster->bytes_behind));
 }
 
 static json_t *restore_part(const struct metrics_restore *restore)

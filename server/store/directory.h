@@ -111,10 +111,11 @@ int directory_inspect(struct directory *directory, struct files *files, const ch
 int directory_beginning(const struct directory *directory, struct buffer *to);
 
 /* The node drains to stop, and is to be active again at its next start: DIR/DRAINED says so until that is forgotten. Both are on the
- * disk when they return 0; else negative errno, and the next start may find either. What is not there is forgotten as well. */
-int directory_put_drained(const struct directory *directory);
+ * disk when they return 0; else negative errno, and the next start may find either. What is not there is forgotten as well.
+ * `degraded`: an operator had said that it is, and it is to be so again. */
+int directory_put_drained(const struct directory *directory, bool degraded);
 int directory_forget_drained(const struct directory *directory);
-bool directory_was_drained(const struct directory *directory);
+bool directory_was_drained(const struct directory *directory, bool *degraded);
 
 /* The node was removed from its cluster: DIR/REMOVED says so from here on. Returns 0 or negative errno. */
 int directory_put_removed(const struct directory *directory);

@@ -76,18 +76,20 @@ int directory_beginning(const struct directory *directory, struct buffer *to)
     return rc;
 }
 
-int directory_put_drained(const struct directory *directory)
+int directory_put_drained(const struct directory *directory, bool degraded)
 {
-    return files_replace(directory->files, directory->path, DIRECTORY_DRAINED_NAME, "", 0);
+    return files_replace(directory->files, directory->path, DIRECTORY_DRAINED_NAME, "D", degraded);
 }
 
-bool directory_was_drained(const struct directory *directory)
+bool directory_was_drained(const struct directory *directory, bool *degraded)
 {
-    char path[PATH_BYTES_MAX];
+    char path[PATH_BYTES_MAX], word;
     int rc = path_join(path, directory->path, DIRECTORY_DRAINED_NAME);
     int fd = rc != 0 ? rc : directory->files->open(directory->files, path, O_RDONLY);
 
+    *degraded = false;
     if (fd >= 0) {
+        *degraded = directory->files->read(directory->files, fd, &word, 1, 0) == 1;
         directory->files->close(directory->files, fd);
     }
     return fd >= 0;

@@ -1,5 +1,5 @@
 /* REMOVED: an empty file that says that the node of this directory was removed from its cluster; DRAINED, another one, that it
- * drained to stop.
+ * drained to stop: it has one byte where the node was degraded then, by an operator's word.
  *
  * JOINED: what a new member of a cluster begins with, as another member gave it (cluster_seed()): from before META is there
  * until DIR/raft is. The bytes, and a CRC32C of them, little-endian.

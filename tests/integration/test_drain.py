@@ -87,7 +87,7 @@ def test_refused():
         check(first.run("belayctl", "node", "drain", "n2", "--cancel") == "n2 is active\n", "nothing to be taken back")
         said = first.run("belayctl", "node", "drain", "n2", "--wait")
         check("n2 is drained: 16,384 slots" in said and "it may be stopped, or taken out" in said, said)
-        check("n2 is drained; it may be" in first.run("belayctl", "node", "drain", "n2"), "again")
+        check("n2 has left; node drain n2 --wait says" in first.run("belayctl", "node", "drain", "n2"), "again")
         check(first.ask("node", "drain", "n2", "--wait")["slots_moved"] == 0, "again")
         check("no other node could take its sessions" in failing(second, "node", "drain", "n1", "--wait"), "the last one")
         check("it is left: nothing is left to be kept" in failing(first, "node", "drain", "n2", "--cancel"), "cancel")
@@ -294,18 +294,22 @@ def test_restart_check():
 
 
 def test_drain_on_stop():
-    """SIGTERM: it drains, stops, and is active again after its next start. A second one, or the end of the time, stops it at
-    once."""
+    """SIGTERM: it drains, stops, and is after its next start what it was before, degraded by an operator, too. A second one, or the
+    end of the time, stops it at once."""
     with Cluster(3, settings=["node.drain_on_stop=60s"]) as cluster:
         cluster.start()
         first, second, stopped = cluster
         first.run("belay-bench", "fill", "--sessions", 2000, "--prefix", "f:")
+        first.run("belayctl", "node", "degrade", "n3")
         stopped.stop()
         check("drain-ended cause=drained" in stopped.log(), stopped.log())
         check(cluster.states(first).get("n3") == "left" and owns(first, "n3") == 0, "it stopped before")
         check(first.run("belay-bench", "check", "--sessions", 2000, "--prefix", "f:") ==
               "present=2000 lost=0 wrong=0\n", "sessions")
         cluster.restart(stopped)
+        wait_for("it is degraded again", lambda: cluster.states(first).get("n3") == "degraded")
+        wait_for("that is kept account of", lambda: not (stopped.data / "DRAINED").exists())
+        first.run("belayctl", "node", "undegrade", "n3")
         cluster.await_settled()
         check(owns(first, "n3") > 8000, "it has not its slots again")
         first.run("belayctl", "node", "drain", "n3", "--wait")

@@ -33,42 +33,61 @@ def show_levels():
             cluster.await_settled()
 
 
-def show_removed():
-    """A node drains while it is cut off, takes writes, and dies: when it is back it has left at once, as others own all that it had;
-    but it alone has what it took, and is taken out only when others have that, too."""
+def show_drained():
+    """A node drains while it is cut off, takes writes and ends sessions, and dies: when it is back it has left at once, as others own
+    all that it had; but it alone has what it took, and is drained only when others have that, too."""
     network = net.Network()
     with net_cluster(network, 3, settings=["cluster.cooldown=1ms"]) as cluster:
         cluster.start()
         first, drained = cluster[0], cluster[2]
+        with native.Connection(first.native) as connection:
+            for key in (key for writer in range(WRITERS) for key in keys_of("e", writer)):
+                connection.put(key, b"1", REPLICA)
         network.cut(net.both_ways(["n3"], ["n1", "n2"]))
         first.run("belayctl", "node", "drain", "n3")
         with ThreadPoolExecutor(WRITERS) as pool:
+            ends = pool.map(lambda writer: end(drained, writer), range(WRITERS))
             taken = sum(pool.map(lambda writer: write(drained, writer), range(WRITERS)), [])
-        check(len(taken) > WRITERS, f"{len(taken)} writes were taken")
+            ended = sum(ends, [])
+        check(len(taken) > WRITERS and len(ended) > WRITERS, f"{len(taken)} writes, and {len(ended)} ends, were taken")
         wait_for("it is down", lambda: cluster.states(first)["n3"] == "down")
         drained.kill()
         network.heal()
         cluster.launch(drained)
         wait_for("it has left", lambda: cluster.states(first)["n3"] == "left")
         drained.await_ready()
-        first.run("belayctl", "node", "remove", "n3")
-        drained.wait()
+        first.run("belayctl", "node", "drain", "n3", "--wait")
+        drained.kill()  # It may be lost now, with all that it has.
         with native.Connection(first.native) as connection:
             lost = [key for key in taken if connection.get(key) is None]
+            back = [key for key in ended if connection.get(key) is not None]
         check(not lost, f"{len(lost)} of {len(taken)} acknowledged writes are lost")
+        check(not back, f"{len(back)} of {len(ended)} sessions that were ended there are back")
 
 
-def write(node, writer):
-    """The keys that it took, with a copy or not."""
+def keys_of(prefix, writer):
+    return [f"{prefix}{writer}-{number}".encode() for number in range(5)]
+
+
+def done(node, keys, do):
+    """For which of them it did that, with a copy or not."""
     taken = []
     with native.Connection(node.native) as connection:
-        for key in (f"w{writer}-{number}".encode() for number in range(5)):
+        for key in keys:
             try:
-                connection.put(key, b"1")
+                do(connection, key)
             except RuntimeError:  # Its owners cannot be reached.
                 continue
             taken.append(key)
     return taken
+
+
+def write(node, writer):
+    return done(node, keys_of("w", writer), lambda connection, key: connection.put(key, b"1"))
+
+
+def end(node, writer):
+    return done(node, keys_of("e", writer), lambda connection, key: connection.end(key))
 
 
 def unheeded(node):
@@ -89,12 +108,12 @@ def test_levels():
     is_shown("show_levels")
 
 
-def test_removed():
-    is_shown("show_removed")
+def test_drained():
+    is_shown("show_drained")
 
 
 if __name__ == "__main__":
-    SHOWN = {"show_levels": show_levels, "show_removed": show_removed}
+    SHOWN = {"show_levels": show_levels, "show_drained": show_drained}
     if sys.argv[1:] and sys.argv[1] in SHOWN:
         if not net.is_inside():
             sys.exit(net.enter())

@@ -188,7 +188,14 @@ class Connection:
 
     def put(self, key, value, ack=0):
         """Set a blob. Returns the reply's head."""
-        head, _ = self.call(WRITE, {1: key, 3: 1, 5: ack}, b"\x01" + string(b"") + string(value))
+        return self.write({1: key, 3: 1, 5: ack}, b"\x01" + string(b"") + string(value))
+
+    def end(self, key):
+        """End a session, there or not. Returns the reply's head."""
+        return self.write({1: key}, b"\x0c")
+
+    def write(self, fields, changes):
+        head, _ = self.call(WRITE, fields, changes)
         if head.get(1, 0) != OK:
             raise RuntimeError(f"WRITE: status {head.get(1)} {head.get(2, b'').decode()}")
         return head

@@ -489,19 +489,21 @@ static void test_faults(void **state)
 static void test_drained_is_forgotten_durably(void **state)
 {
     struct directory directory;
+    bool degraded;
 
     (void)state;
     assert_int_equal(open_directory(&directory, 2), 0);
     assert_int_equal(directory_forget_drained(&directory), 0);
     for (uint64_t n = 1; n <= 3; n++) {
-        assert_int_equal(directory_put_drained(&directory), 0);
-        assert_true(directory_was_drained(&directory));
+        assert_int_equal(directory_put_drained(&directory, n % 2 == 0), 0);
+        assert_true(directory_was_drained(&directory, &degraded));
+        assert_int_equal(degraded, n % 2 == 0);
         kit.files.operations = 0;
         kit.files.fail_at = n; /* Of removing it, and of the directory's being written. */
         assert_int_equal(directory_forget_drained(&directory), n < 3 ? kit.files.error : 0);
         kit.files.fail_at = 0;
         assert_int_equal(directory_forget_drained(&directory), 0);
-        assert_false(directory_was_drained(&directory));
+        assert_false(directory_was_drained(&directory, &degraded));
     }
     directory_close(&directory);
 }

@@ -235,6 +235,22 @@ const json_t *ctl_node(const json_t *nodes, const char *node)
     return found;
 }
 
+struct ctl_rest ctl_rest(const struct ctl *ctl, const json_t *row)
+{
+    enum belay_status failed;
+    json_t *status = ctl_ask(ctl, ctl_text(row, "native"), "status", NULL, &failed);
+    const json_t *cluster = json_object_get(status, "cluster");
+    struct ctl_rest rest = {
+        .asked = status != NULL || failed != BELAY_CANNOT_CONNECT,
+        .slots = ctl_number(cluster, "slots_stray"),
+    };
+
+    rest.is_none =
+        status != NULL && rest.slots == 0 && json_is_true(json_object_get(cluster, "looked"));
+    json_decref(status);
+    return rest;
+}
+
 uint64_t ctl_now_ms(void)
 {
     struct timespec now;

@@ -155,6 +155,19 @@ const char *ctl_text(const json_t *object, const char *name);
 /* Of the document "nodes": the row of a node by its name or, where none has that name, its number. NULL: there is none. */
 const json_t *ctl_node(const json_t *nodes, const char *node);
 
+/* What is said of a change of the map where nobody leads. */
+#define CTL_UNDECIDED "nobody leads the cluster: nothing is decided until a majority is back"
+
+/* What others may not have yet of a node that has left: it took writes while it was cut off, or they ended sessions there. */
+struct ctl_rest {
+    bool asked;     /* It runs, as far as is known. */
+    bool is_none;   /* It has looked through all that it has, and there is no more. */
+    uint64_t slots; /* With something of that, as far as it has looked. */
+};
+
+/* From the node itself, whose row of the document "nodes" this is. Prints nothing. */
+struct ctl_rest ctl_rest(const struct ctl *ctl, const json_t *row);
+
 /* Since some moment; it never goes back. */
 uint64_t ctl_now_ms(void);
 /* Or less, where a signal comes. */

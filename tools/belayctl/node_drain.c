@@ -16,10 +16,12 @@ struct drain {
     uint64_t sessions; /* That it had then, with their bytes; 0: not known. */
     uint64_t bytes;
     bool undecided; /* Nobody leads. */
-    uint64_t begun_ms, line_ms, line_left;
-    bool line_undecided;
+    bool has_left;
+    struct ctl_rest rest; /* Then. */
+    uint64_t begun_ms, left_ms, line_ms, line_left;
+    bool line_waits;
     struct progress progress;
-    char more[2 * LINE_BYTES]; /* For the bar. */
+    char more[3 * LINE_BYTES]; /* For the bar. */
 };
 
 static const json_t *row_of(const json_t *nodes, uint64_t number)
@@ -69,13 +71,25 @@ static const char *show_sessions(const struct drain *drain, uint64_t slots, char
     return text;
 }
 
-static const char undecided[] =
-    "; nobody leads the cluster: nothing is decided until a majority is back";
+/* Why it stands; empty: it does not. */
+static const char *show_wait(const struct drain *drain, char *text, size_t text_size)
+{
+    text[0] = '\0';
+    if (drain->undecided) {
+        snprintf(text, text_size, "; " CTL_UNDECIDED);
+    } else if (drain->has_left) {
+        snprintf(text, text_size,
+                 "; it has left, and compares what it has with those that own it now (%" PRIu64
+                 " slots)",
+                 drain->rest.slots);
+    }
+    return text;
+}
 
 static void print_line(struct drain *drain, uint64_t now)
 {
     char left[TEXT_BYTES], total[TEXT_BYTES], rate[TEXT_BYTES], time[TEXT_BYTES];
-    char sessions[LINE_BYTES];
+    char sessions[LINE_BYTES], wait[LINE_BYTES];
     const uint64_t moved = drain->total - drain->left, took_ms = now - drain->begun_ms;
 
     fprintf(stderr, "%s: %s of %s slots left", drain->node,
@@ -89,16 +103,17 @@ static void print_line(struct drain *drain, uint64_t now)
                 show_count(moved * 1000 / took_ms, rate, sizeof rate),
                 show_duration(part_of(took_ms, drain->left, moved), time, sizeof time));
     }
-    fprintf(stderr, "%s\n", drain->undecided ? undecided : "");
+    fprintf(stderr, "%s\n", show_wait(drain, wait, sizeof wait));
     drain->line_ms = now;
     drain->line_left = drain->left;
-    drain->line_undecided = drain->undecided;
+    drain->line_waits = drain->undecided || drain->has_left;
 }
 
 /* Now and then also where nothing changes: it is still waited for. */
 static bool is_line_due(const struct drain *drain, uint64_t now)
 {
-    bool changed = drain->left != drain->line_left || drain->undecided != drain->line_undecided;
+    const bool waits = drain->undecided || drain->has_left;
+    bool changed = drain->left != drain->line_left || waits != drain->line_waits;
 
     return now >= drain->line_ms + (changed ? LINE_MS : STILL_MS);
 }
@@ -106,7 +121,7 @@ static bool is_line_due(const struct drain *drain, uint64_t now)
 static void show_progress(struct drain *drain)
 {
     const uint64_t now = ctl_now_ms();
-    char sessions[LINE_BYTES], rate[TEXT_BYTES];
+    char sessions[LINE_BYTES], rate[TEXT_BYTES], wait[LINE_BYTES];
 
     if (!progress_wanted()) {
         if (is_line_due(drain, now)) {
@@ -119,7 +134,7 @@ static void show_progress(struct drain *drain)
     snprintf(drain->more, sizeof drain->more, "%s slots/s%s%s%s%s",
              show_count(took_ms > 0 ? moved * 1000 / took_ms : 0, rate, sizeof rate),
              sessions[0] != '\0' ? ", " : "", sessions, sessions[0] != '\0' ? " left" : "",
-             drain->undecided ? undecided : "");
+             show_wait(drain, wait, sizeof wait));
     progress_update(&drain->progress, moved);
 }
 
@@ -164,8 +179,19 @@ static const char *obstacle(const struct drain *drain, const json_t *nodes, cons
     return NULL;
 }
 
-/* One look. Returns -1 to go on, else the exit code with the failure printed; CTL_OK: it is drained. `step` is brought up to
- * date. */
+/* It owns nothing any more. Have others all that it has, too? */
+static bool is_empty(struct drain *drain, const json_t *row)
+{
+    if (!drain->has_left) {
+        drain->has_left = true;
+        drain->left_ms = ctl_now_ms();
+    }
+    drain->rest = ctl_rest(drain->ctl, row);
+    return drain->rest.is_none || !drain->rest.asked;
+}
+
+/* One look. Returns -1 to go on, else the exit code with the failure printed; CTL_OK: it is drained, as far as it can be asked.
+ * `step` is brought up to date. */
 static int look(struct drain *drain, json_t *step)
 {
     json_t *nodes;
@@ -184,7 +210,8 @@ static int look(struct drain *drain, json_t *step)
     json_object_set_new(step, "state", json_string(row == NULL ? "" : ctl_text(row, "state")));
     json_object_set_new(step, "removed", json_boolean(row == NULL));
     const char *cause = row == NULL ? NULL : obstacle(drain, nodes, row);
-    rc = row == NULL || strcmp(ctl_text(row, "state"), "left") == 0 ? CTL_OK : -1;
+    const bool left = row != NULL && strcmp(ctl_text(row, "state"), "left") == 0;
+    rc = row == NULL || (left && is_empty(drain, row)) ? CTL_OK : -1;
     if (cause != NULL) {
         progress_end(&drain->progress);
         rc = ctl_failed_for(drain->ctl, drain->node, BELAY_UNSUPPORTED, cause, "");
@@ -235,6 +262,18 @@ static void add_figures(const struct drain *drain, json_t *step)
     json_object_set_new(step, "session_bytes", json_integer((json_int_t)drain->bytes));
     json_object_set_new(step, "took_ms",
                         json_integer((json_int_t)(ctl_now_ms() - drain->begun_ms)));
+    json_object_set_new(step, "left_ms",
+                        json_integer((json_int_t)(drain->left_ms - drain->begun_ms)));
+    json_object_set_new(step, "asked", json_boolean(drain->rest.asked));
+}
+
+static const char *may_go(const struct drain *drain, const json_t *step)
+{
+    if (json_is_true(json_object_get(step, "removed"))) {
+        return "it was removed meanwhile";
+    }
+    return drain->rest.asked ? "it may be stopped, or taken out with node remove"
+                             : "it cannot be asked whether others have all that it took meanwhile";
 }
 
 static void print_end(const struct drain *drain, const json_t *step)
@@ -246,9 +285,7 @@ static void print_end(const struct drain *drain, const json_t *step)
     printf("%s is drained: %s slots%s%s%s moved in %s; ", ctl_text(step, "name"), slots,
            sessions[0] != '\0' ? " (" : "", sessions, sessions[0] != '\0' ? ")" : "",
            show_duration(ctl_now_ms() - drain->begun_ms, took, sizeof took));
-    puts(json_is_true(json_object_get(step, "removed"))
-             ? "it was removed meanwhile"
-             : "it may be stopped, or taken out with node remove");
+    puts(may_go(drain, step));
 }
 
 /* Of a drain that is not waited for, and of one that was taken back. */
@@ -261,7 +298,8 @@ static void print_step(const json_t *step)
         printf("%s is draining: %s slots to go; node drain %s --wait shows how far it is\n", name,
                show_count(ctl_number(step, "slots"), slots, sizeof slots), name);
     } else if (strcmp(state, "left") == 0) {
-        printf("%s is drained; it may be stopped, or taken out with node remove\n", name);
+        printf("%s has left; node drain %s --wait says when it may be stopped, or taken out\n",
+               name, name);
     } else {
         printf("%s is %s\n", name, state);
     }

@@ -4,7 +4,12 @@
 
 #include "ctl.h"
 
-enum { TEXT_BYTES = 64, ASK_AGAIN_MS = 200, EMPTY_PATIENCE_MS = 60 * 1000 };
+enum {
+    TEXT_BYTES = 64,
+    ASK_AGAIN_MS = 200,
+    EMPTY_PATIENCE_MS = 60 * 1000,
+    SAY_AGAIN_MS = 10 * 1000,
+};
 
 /* ---- join-token ---- */
 
@@ -195,27 +200,51 @@ struct removal {
     bool force;
     bool begun; /* The bar. */
     struct progress progress;
-    uint64_t sessions, fewer_ms; /* That it has yet though it has left, and since when. */
+    uint64_t wait_ms; /* For which nothing was said; 0: it has not waited. */
+    uint64_t slots,
+        fewer_ms; /* Of which it has something yet though it has left, and since when. */
 };
+
+static void say(struct removal *removal, const char *text)
+{
+    fprintf(stderr, "belayctl: %s: %s: %s\n", removal->ctl->command->words, removal->node, text);
+    removal->wait_ms = ctl_now_ms();
+}
+
+/* Now and then, while it waits. */
+static void say_later(struct removal *removal, const char *text)
+{
+    const uint64_t now_ms = ctl_now_ms();
+
+    if (removal->wait_ms == 0) {
+        removal->wait_ms = now_ms;
+    } else if (now_ms >= removal->wait_ms + SAY_AGAIN_MS) {
+        say(removal, text);
+    }
+}
 
 /* It has left, so others have its slots; but what it took while it was cut off may have to come to them yet. One that cannot be
  * asked is as its operator says. Returns CTL_OK with `wait`, or the exit code of a failure that was printed. */
 static int look_if_empty(struct removal *removal, const json_t *row, bool *wait)
 {
-    enum belay_status failed;
-    json_t *status = ctl_ask(removal->ctl, ctl_text(row, "native"), "status", NULL, &failed);
-    const uint64_t now_ms = ctl_now_ms(), sessions = ctl_number(status, "sessions");
+    const struct ctl_rest rest = ctl_rest(removal->ctl, row);
+    const uint64_t now_ms = ctl_now_ms();
 
-    *wait = status != NULL && (sessions > 0 || json_is_true(json_object_get(status, "loading")));
-    json_decref(status);
-    if (removal->fewer_ms == 0 || sessions < removal->sessions) {
+    *wait = rest.asked && !rest.is_none;
+    if (removal->fewer_ms == 0 || rest.slots != removal->slots) {
         removal->fewer_ms = now_ms;
     }
-    removal->sessions = sessions;
+    removal->slots = rest.slots;
+    if (!rest.asked) {
+        say(removal,
+            "it cannot be asked whether others have all that it took: that is taken for so");
+    } else if (*wait) {
+        say_later(removal, "it has left, and compares what it has with those that own it now");
+    }
     if (*wait && now_ms > removal->fewer_ms + EMPTY_PATIENCE_MS) {
         return ctl_failed_for(removal->ctl, removal->node, BELAY_UNSUPPORTED,
-                              "it has sessions yet that others may not have: are all nodes up? "
-                              "--force gives them up",
+                              "it has something yet that others may not have: are all nodes up? "
+                              "--force gives it up",
                               "");
     }
     return CTL_OK;
@@ -235,6 +264,9 @@ static int look(struct removal *removal, bool *wait)
     const uint64_t slots = ctl_number(row, "slots_primary") + ctl_number(row, "slots_copy");
     if (strcmp(ctl_text(row, "state"), "draining") == 0 && slots == 0) {
         *wait = true; /* It is about to have left. */
+        say_later(removal, ctl_number(nodes, "leader") == 0
+                               ? CTL_UNDECIDED
+                               : "it has no slots any more, and has left once it knows that");
     } else if (strcmp(ctl_text(row, "state"), "left") == 0 && !removal->force) {
         rc = look_if_empty(removal, row, wait);
     }

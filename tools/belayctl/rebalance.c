@@ -60,7 +60,7 @@ static const char *unrest_of(const json_t *row)
                : strcmp(state, "joining") == 0  ? "it is joining"
                                                 : "it is degraded";
     }
-    if (ctl_number(row, "ramp_ms") > 0) {
+    if (strcmp(state, "active") == 0 && ctl_number(row, "ramp_ms") > 0) {
         return "its weight is changing";
     }
     return ctl_number(row, "slots_coming") > 0 ? "slots are moving to it" : NULL;
