@@ -70,6 +70,34 @@ static uint32_t wanted_of(const struct voters_member members[], uint32_t count)
     return candidates >= VOTERS_WANTED_MAX ? VOTERS_WANTED_MAX : candidates >= 3 ? 3 : 1;
 }
 
+static bool is_better_gone(const struct voters_member *member, const struct voters_member *other)
+{
+    return member->up != other->up ? !member->up : member->gone && !other->gone;
+}
+
+/* Would a majority be there without this one's vote, which counts now? */
+static bool may_go(const struct voters_member members[], uint32_t count, uint32_t voter)
+{
+    uint32_t voters = 0, up = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        voters += members[i].votes && i != voter;
+        up += members[i].votes && members[i].up && i != voter;
+    }
+    return !members[voter].up || 2 * up > voters;
+}
+
+/* Any of those whose votes are not there; `count`: there is none. */
+static uint32_t absent(const struct voters_member members[], uint32_t count)
+{
+    uint32_t i = 0;
+
+    while (i < count && (!members[i].votes || members[i].up)) {
+        i++;
+    }
+    return i;
+}
+
 struct voters_step voters_next(const struct voters_member members[], uint32_t count)
 {
     struct voters_step step = {.kind = VOTERS_STAY};
@@ -89,9 +117,12 @@ struct voters_step voters_next(const struct voters_member members[], uint32_t co
             promote = i;
         }
         if (!picked[i] && member->votes &&
-            (demote == count || (member->gone && !members[demote].gone))) {
+            (demote == count || is_better_gone(member, &members[demote]))) {
             demote = i;
         }
+    }
+    if (demote < count && !may_go(members, count, demote)) {
+        demote = members[demote].gone ? absent(members, count) : count;
     }
     if (promote < count && voters <= wanted) {
         step = (struct voters_step){.kind = VOTERS_PROMOTE, .node = members[promote].node};

@@ -4,7 +4,8 @@
  * The best set is picked one after the other: first the leader; then whoever is good before who is not (gone for long,
  * or not able to vote yet); of those one of a zone with the fewest so far; of those one that votes already; then the
  * lowest number. Whoever is in it and does not vote is promoted before one who votes and is not in it is demoted, so
- * that a replacement never lowers the number of those that can fail. With two members one votes: with two voters either
+ * that a replacement never lowers the number of those that can fail. Of these who cannot be reached goes first, and who is up only
+ * while a majority of those that are left is: else the change itself would never be decided. With two members one votes: with two voters either
  * one's end would freeze the map.
  *
  * Memory: none. Threads: any.
@@ -22,6 +23,7 @@ struct voters_member {
     uint32_t zone; /* Equal numbers are one zone. */
     bool votes;
     bool leads;
+    bool up;    /* Level, and heard from: its vote is there. */
     bool ready; /* Level, heard from, and a full member: it could vote at once. */
     bool lost;  /* Down for long: to be replaced where somebody is ready. */
     bool gone;  /* Left or removed: to vote no more. */
