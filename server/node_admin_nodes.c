@@ -26,6 +26,29 @@ static void refuse_state(struct node *node, uint64_t token, const struct map_mem
     node_admin_refuse(node, token, STATUS_UNSUPPORTED, whole);
 }
 
+/* Is it this node, or has this node a link to it? */
+static bool is_reached(const struct node *node, uint32_t number)
+{
+    struct map_page_link links[MAP_MEMBERS_MAX];
+    const struct map *map = node_admin_map(node);
+    const struct map_member *member = map_member(map, number);
+
+    node_cluster_links(node, links);
+    return number == node->directory.meta.actor.node ||
+           (member != NULL && links[member - map->members].up);
+}
+
+/* Of one that is down: one that runs again is out for its cooldown yet. */
+static void refuse_down(struct node *node, uint64_t token, const struct map_member *member,
+                        const char *text)
+{
+    refuse_state(node, token, member,
+                 is_reached(node, member->number)
+                     ? "it runs again, and is taken back when its cooldown is over "
+                       "(cluster.cooldown): wait until it is active"
+                     : text);
+}
+
 /* ---- Drain ---- */
 
 void node_admin_drain(struct node *node, uint64_t token, const char *argument)
@@ -53,9 +76,9 @@ void node_admin_drain(struct node *node, uint64_t token, const char *argument)
         refuse_state(node, token, member, "it holds nothing yet; node remove takes it out");
         return;
     case MAP_DOWN:
-        refuse_state(node, token, member,
-                     "only a node that runs can be drained; start it, or take it out with node "
-                     "remove");
+        refuse_down(node, token, member,
+                    "only a node that runs can be drained; start it, or take it out with node "
+                    "remove");
         return;
     }
 }
@@ -76,7 +99,8 @@ void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argu
         node_admin_as_it_is(node, token, member);
         return;
     case MAP_LEFT:
-        refuse_state(node, token, member, "nothing is left to be kept");
+        refuse_state(node, token, member,
+                     "nothing is left to be kept; node activate brings it in again");
         return;
     case MAP_JOINING:
     case MAP_DOWN:
@@ -147,18 +171,6 @@ static uint32_t mean_weight(const struct map *map, uint32_t number)
     return count == 0 ? 0 : (uint32_t)((sum + count / 2) / count);
 }
 
-/* Is it this node, or has this node a link to it? */
-static bool is_reached(const struct node *node, uint32_t number)
-{
-    struct map_page_link links[MAP_MEMBERS_MAX];
-    const struct map *map = node_admin_map(node);
-    const struct map_member *member = map_member(map, number);
-
-    node_cluster_links(node, links);
-    return number == node->directory.meta.actor.node ||
-           (member != NULL && links[member - map->members].up);
-}
-
 /* Step by step, as the client asks again until it is active and its weight is, or goes, there. One that had left begins with
  * none where it is to take its time. */
 void node_admin_activate(struct node *node, uint64_t token, const char *argument)
@@ -176,7 +188,7 @@ void node_admin_activate(struct node *node, uint64_t token, const char *argument
     const struct map_command nothing = {.type = MAP_WEIGHT, .number = member->number};
     switch (member->state) {
     case MAP_DOWN:
-        refuse_state(node, token, member, "start it first");
+        refuse_down(node, token, member, "start it first");
         return;
     case MAP_DRAINING:
         become(node, token, member, MAP_ACTIVE);

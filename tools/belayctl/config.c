@@ -73,7 +73,11 @@ static int print_one(struct ctl *ctl, json_t *document, const char *key)
     json_t *value = find_value(document, key);
 
     if (value == NULL) {
-        fprintf(stderr, "belayctl: config get: there is no key %s; config get lists all\n", key);
+        fprintf(stderr,
+                "belayctl: config get: the node's configuration has no key %s; config get lists "
+                "all, and "
+                "policy list what the cluster's policies say\n",
+                key);
         return CTL_REFUSED;
     }
     if (ctl->json) {

@@ -221,7 +221,9 @@ static void print_end(const struct rebalance *rebalance, const struct round *rou
     char time[TEXT_BYTES];
 
     if (!round->changes) {
-        puts("left as it is: no node is loaded so much more than the others that it were worth it");
+        puts("left as it is: no node is loaded so much, or so much more than the others, that it "
+             "were "
+             "worth it");
     } else if (rebalance->dry_run) {
         puts("nothing was changed (--dry-run)");
     } else if (rebalance->over_ms > 0) {

@@ -4,7 +4,7 @@
 
 #include "ctl.h"
 
-enum { LOOK_MS = 300 };
+enum { LOOK_MS = 300, SAY_MS = 10 * 1000 };
 
 struct check {
     struct ctl *ctl;
@@ -87,6 +87,18 @@ static int look(struct check *check)
     return rc;
 }
 
+/* Now and then, so that who waits knows for what. */
+static void say(const struct check *check)
+{
+    const json_t *reason;
+    size_t index;
+
+    json_array_foreach(check->reasons, index, reason)
+    {
+        fprintf(stderr, "%s %s\n", index == 0 ? "waits:" : "      ", ctl_text(reason, "text"));
+    }
+}
+
 static int show(const struct check *check)
 {
     const bool good = json_array_size(check->reasons) == 0;
@@ -125,7 +137,12 @@ int restart_check_run(struct ctl *ctl, int argc, char **argv)
     check.name = operands.count == 1 ? operands.items[0] : "";
     check.reasons = json_array();
     rc = look(&check);
+    uint64_t say_ms = ctl_now_ms();
     while (rc == CTL_OK && wait && json_array_size(check.reasons) > 0) {
+        if (ctl_now_ms() >= say_ms) {
+            say(&check);
+            say_ms = ctl_now_ms() + SAY_MS;
+        }
         ctl_sleep_ms(LOOK_MS);
         rc = look(&check);
     }
