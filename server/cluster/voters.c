@@ -72,27 +72,27 @@ static uint32_t wanted_of(const struct voters_member members[], uint32_t count)
 
 static bool is_better_gone(const struct voters_member *member, const struct voters_member *other)
 {
-    return member->up != other->up ? !member->up : member->gone && !other->gone;
+    return member->heard != other->heard ? !member->heard : member->gone && !other->gone;
 }
 
-/* Would a majority be there without this one's vote, which counts now? */
+/* Would a majority answer without this one's vote? */
 static bool may_go(const struct voters_member members[], uint32_t count, uint32_t voter)
 {
-    uint32_t voters = 0, up = 0;
+    uint32_t voters = 0, heard = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         voters += members[i].votes && i != voter;
-        up += members[i].votes && members[i].up && i != voter;
+        heard += members[i].votes && members[i].heard && i != voter;
     }
-    return !members[voter].up || 2 * up > voters;
+    return 2 * heard > voters;
 }
 
-/* Any of those whose votes are not there; `count`: there is none. */
+/* Any voter that does not answer; `count`: there is none. */
 static uint32_t absent(const struct voters_member members[], uint32_t count)
 {
     uint32_t i = 0;
 
-    while (i < count && (!members[i].votes || members[i].up)) {
+    while (i < count && (!members[i].votes || members[i].heard)) {
         i++;
     }
     return i;
@@ -123,6 +123,9 @@ struct voters_step voters_next(const struct voters_member members[], uint32_t co
     }
     if (demote < count && !may_go(members, count, demote)) {
         demote = members[demote].gone ? absent(members, count) : count;
+    }
+    if (demote < count && !may_go(members, count, demote)) {
+        demote = count;
     }
     if (promote < count && voters <= wanted) {
         step = (struct voters_step){.kind = VOTERS_PROMOTE, .node = members[promote].node};

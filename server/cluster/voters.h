@@ -23,7 +23,7 @@ struct voters_member {
     uint32_t zone; /* Equal numbers are one zone. */
     bool votes;
     bool leads;
-    bool up;    /* Level, and heard from: its vote is there. */
+    bool heard; /* It answers: what is decided now it can confirm. */
     bool ready; /* Level, heard from, and a full member: it could vote at once. */
     bool lost;  /* Down for long: to be replaced where somebody is ready. */
     bool gone;  /* Left or removed: to vote no more. */

@@ -132,13 +132,13 @@ static struct voters_member voter_of(struct cluster *cluster, const struct raft_
         .zone = MAP_MEMBERS_MAX,
         .votes = of->voter,
         .leads = of->node == cluster->options.self.node,
-        .up = cluster_raft_is_level(cluster, of->node),
+        .heard = cluster_raft_hears(cluster, of->node),
         .gone = leaves(member),
     };
 
     if (!voter.gone) {
         voter.zone = zone_of(cluster->map, member);
-        voter.ready = may_vote(member) && voter.up;
+        voter.ready = may_vote(member) && cluster_raft_is_level(cluster, of->node);
         voter.lost = is_lost(cluster, of->node);
     }
     return voter;

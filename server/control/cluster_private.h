@@ -132,6 +132,8 @@ void cluster_raft_follow_up(struct cluster *cluster);
 
 /* Is this member of Raft as far as the leader's log is committed, and was it heard of late? Only the leader knows. */
 bool cluster_raft_is_level(struct cluster *cluster, uint32_t node);
+/* Did it answer one of this leader's last heartbeats? */
+bool cluster_raft_hears(const struct cluster *cluster, uint32_t node);
 
 /* ---- cluster_propose.c ---- */
 

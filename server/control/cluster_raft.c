@@ -159,6 +159,20 @@ void cluster_raft_follow_up(struct cluster *cluster)
     }
 }
 
+bool cluster_raft_hears(const struct cluster *cluster, uint32_t node)
+{
+    const struct raft *raft = &cluster->raft;
+    bool hears = node == raft->options.node;
+
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        const struct raft_peer *peer = &raft->peers[i];
+        /* To a leader that has just become it everybody counts as heard; that something is there only an answer says. */
+        hears |= peer->node == node && peer->match != 0 &&
+                 raft->now_ms - peer->heard_ms <= 2 * (uint64_t)raft->options.heartbeat_ms;
+    }
+    return hears;
+}
+
 bool cluster_raft_is_level(struct cluster *cluster, uint32_t node)
 {
     const struct raft *raft = &cluster->raft;
