@@ -11,7 +11,9 @@
  *
  * Slots of which something is here though this node has no part in them any more are strays: they are compared with
  * each of their owners, and go once what all of these have seen covers what was seen here, and all are owners that are to
- * be: before that the copy here may be the only one beside the primary's. */
+ * be: before that the copy here may be the only one beside the primary's. That an owner has all holds for as long as it is
+ * in reach, and until more of the slot comes here that it may not have. What was seen of a slot is something, too, where all
+ * of it has ended and was forgotten: an owner that has not heard of an end has its session still. */
 #include "replication_private.h"
 
 #include <errno.h>
@@ -106,14 +108,38 @@ static bool covers_ours(struct replication *r, uint32_t slot, uint8_t flags, str
     return covers;
 }
 
-static void stray_compared(struct replication *r, const struct peer *peer, uint32_t slot,
-                           uint8_t flags, struct bytes seen)
+static void stray_compared(struct replication *r, const struct job *job, uint8_t flags,
+                           struct bytes seen)
+{
+    struct stray *stray = stray_of(r, job->slot);
+    const uint32_t node = job->link->peer->node;
+    const uint32_t rank = slot_owners_rank(&r->table->owners[job->slot], node);
+
+    if (stray != NULL && rank < PLACEMENT_REPLICAS_MAX && !job->outdated &&
+        covers_ours(r, job->slot, flags, seen)) {
+        stray->agreed |= (uint8_t)(1U << rank);
+    }
+}
+
+void replication_stray_grew(struct replication *r, uint32_t slot)
 {
     struct stray *stray = stray_of(r, slot);
-    const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
 
-    if (stray != NULL && rank < PLACEMENT_REPLICAS_MAX && covers_ours(r, slot, flags, seen)) {
-        stray->agreed |= (uint8_t)(1U << rank);
+    if (stray != NULL) {
+        stray->agreed = 0;
+        stray->drops = false;
+    }
+    for (uint32_t i = 0; r->stats.compares > 0 && i < r->peer_capacity; i++) {
+        const struct peer *peer = r->peers[i];
+        struct job *jobs[] = {
+            peer == NULL || peer->out == NULL ? NULL : replication_job(peer->out, slot),
+            peer == NULL || peer->in == NULL ? NULL : replication_job(peer->in, slot),
+        };
+        for (int j = 0; j < 2; j++) {
+            if (jobs[j] != NULL) {
+                jobs[j]->outdated = true;
+            }
+        }
     }
 }
 
@@ -157,9 +183,11 @@ static void look_for_strays(struct replication *r)
         if (route_of(r, slot)->mine || stray_of(r, slot) != NULL) {
             continue;
         }
-        bool found = false;
-        r->core->walk(r->core, slot_first(slot), slot_last(slot), false, any, &found);
-        r->work -= WORK_OF_WALK;
+        bool found = seen_is_known(r->core->seen, slot);
+        if (!found) {
+            r->core->walk(r->core, slot_first(slot), slot_last(slot), false, any, &found);
+            r->work -= WORK_OF_WALK;
+        }
         set_stray(r, slot, found);
         if (found && route_of(r, slot)->owners > 0) {
             r->strays[free] = (struct stray){.slot = slot, .used = true};
@@ -187,7 +215,11 @@ static bool go_on_with(struct replication *r, struct stray *stray)
         return rc == 1;
     }
     for (uint32_t i = 0; i < route->owners; i++) {
-        owners |= (uint8_t)(1U << route->ranks[i]);
+        const uint8_t rank = (uint8_t)(1U << route->ranks[i]);
+        owners |= rank;
+        if (!peer_at(r, route->peers[i])->reachable) {
+            stray->agreed &= (uint8_t)~rank; /* It may come back with less. */
+        }
     }
     if ((stray->agreed & owners) == owners && owners != 0) {
         stray->drops = route->settled;
@@ -216,7 +248,7 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
     const struct slot_route *route = route_of(r, slot);
 
     if (!route->mine) {
-        stray_compared(r, peer, slot, flags, seen);
+        stray_compared(r, job, flags, seen);
         return;
     }
     if ((job->flags & FLAG_SEEN) != 0 &&

@@ -192,6 +192,16 @@ static void send_back(struct replication_link *link, uint64_t position)
     }
 }
 
+/* It has been merged here. Who owns the slot has what he sent. */
+static void note_merged(struct replication *r, const struct peer *from, uint32_t slot,
+                        bool streamed)
+{
+    if (!route_of(r, slot)->mine &&
+        (streamed || !slot_owners_has(&r->table->owners[slot], from->node))) {
+        replication_stray_grew(r, slot);
+    }
+}
+
 static void record_merged(struct replication *r, struct peer *peer, uint32_t low,
                           enum status status)
 {
@@ -206,6 +216,7 @@ static void record_merged(struct replication *r, struct peer *peer, uint32_t low
         send_back(peer->in, pending->position);
     }
     if (status == STATUS_OK || status == STATUS_DESTROYED) {
+        note_merged(r, peer, slot_of_position(pending->position), true);
         pending->state = PENDING_MERGED;
         advance(r, peer);
     } else if ((status == STATUS_VERSION_MISMATCH || status == STATUS_DAMAGED) &&
@@ -234,6 +245,7 @@ static void whole_merged(struct replication *r, struct peer *peer, uint32_t low,
         send_back(peer->in, pending->position);
     }
     if (status == STATUS_OK || status == STATUS_DESTROYED || status == STATUS_DAMAGED) {
+        note_merged(r, peer, slot_of_position(pending->position), true);
         /* What cannot be mended here is for whoever looks after damage; the others' sessions go on. */
         check_wholes(r, peer, pending);
         return;
@@ -266,6 +278,7 @@ void replication_merged(struct replication *r, uint64_t ticket, enum status stat
             if (status == STATUS_DESTROYED && r->copying != 0) {
                 send_back(link, r->copying);
             }
+            note_merged(r, peer, job->slot, false);
             replication_job_merged(r, job, status == STATUS_OK || status == STATUS_DESTROYED);
         }
         return;

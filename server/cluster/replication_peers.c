@@ -227,11 +227,14 @@ static int add_slot(struct listing *listing, uint32_t slot)
 }
 
 /* What was taken over stays so where the owners stay, and who is the first of them is it since he became it. */
-static void keep_taken(const struct replication *r, struct listing *listing, uint32_t slot)
+static void keep_taken(struct replication *r, struct listing *listing, uint32_t slot)
 {
     const struct slot_route *before = route_of(r, slot);
     struct slot_route *after = &listing->routes[slot / r->options.shards];
 
+    if (before->mine && !after->mine) {
+        replication_stray_grew(r, slot);
+    }
     if (before->rank == 0) {
         after->first_ms = before->first_ms;
     }

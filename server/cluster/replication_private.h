@@ -124,6 +124,8 @@ struct job {
     bool opened;  /* ... and has heard that the other end takes part. */
     /* Something came from elsewhere since it began: the other end may not have it. */
     bool overtaken;
+    /* It says nothing of a stray: the slot was this node's own then, or more of it has come here since, and was merged. */
+    bool outdated;
     uint32_t serial;
     uint64_t asks;              /* The replication's, when it began. */
     uint32_t merges, sends;     /* Not done. */
@@ -492,6 +494,9 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
 void replication_came_alone(struct replication *r, const struct peer *from, uint32_t slot);
 /* The other end has not all of the slot after all. */
 void replication_slot_uncovered(struct replication *r, struct peer *peer, uint32_t slot);
+/* More of a slot that this node has no part in is here now, or it has none from now on: what its owners were found to have
+ * of it before may not be all. */
+void replication_stray_grew(struct replication *r, uint32_t slot);
 bool replication_levels(struct replication *r);
 void replication_levels_reset(struct replication *r);
 bool replication_check_level(struct replication *r, uint32_t slot);

@@ -60,6 +60,9 @@ static uint64_t append_to_all(struct replication *r, const struct stream_record 
     const bool counts = numbered && route->owners > 0 && replication_copies_reserve(r);
     uint32_t waiting = 0;
 
+    if (!route->mine) {
+        replication_stray_grew(r, slot_of_position(record->position));
+    }
     for (uint32_t i = 0; i < route->count; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
         bool waits =

@@ -363,6 +363,7 @@ static inline int world_drop(struct replication_shard *core, uint32_t slot, uint
 
     (void)now_ms;
     unit->drops++;
+    seen_forget(&unit->seen, slot);
     for (int steps = 0; steps < 4; steps++) {
         uint32_t place = world_place(unit, first, bytes_of(NULL, 0));
         if (place == unit->count || unit->sessions[place].position >> (64 - SLOT_BITS) != slot) {

@@ -208,9 +208,10 @@ static void test_background(void **state)
     world_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
     table.owners[7] = table.targets[7] = (struct slot_owners){{1, 2}};
     world_tables(&world, &table);
+    world_until(&world, 20000, world_stats(&world, 2)->slots_dropped == SLOT_COUNT - 1);
     before = world_stats(&world, 1)->compared;
     world_run(&world, 6000);
-    assert_in_range(world_stats(&world, 1)->compared - before, 1, 600); /* And what is dropped. */
+    assert_in_range(world_stats(&world, 1)->compared - before, 1, 600);
     world_fini(&world);
 }
 
@@ -600,6 +601,7 @@ static void test_target_alone(void **state)
     world_fini(&world);
 }
 
+<<<<<<< HEAD
 /* Who owns a slot no more drops it, but not before all of its owners have what is there. */
 static void test_stray(void **state)
 {
@@ -735,6 +737,8 @@ static void test_dropped_while_compared(void **state)
     world_fini(&world);
 }
 
+=======
+>>>>>>> af339ec (cluster: what goes from a node that gave a slot away is with all owners when it goes)
 /* However much a comparison has to send, and however slowly: a write that needs a whole session does not wait behind it. */
 static void test_write_passes_comparison(void **state)
 {
@@ -792,11 +796,6 @@ int main(void)
         cmocka_unit_test(test_tables_change),
         cmocka_unit_test(test_target_does_not_count),
         cmocka_unit_test(test_target_alone),
-        cmocka_unit_test(test_stray),
-        cmocka_unit_test(test_given_after_a_target_was_compared),
-        cmocka_unit_test(test_stray_waits_for_targets),
-        cmocka_unit_test(test_comes_again),
-        cmocka_unit_test(test_dropped_while_compared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
