@@ -173,7 +173,9 @@ static void *recover_main(void *context)
     struct recover_worker *worker = context;
     struct node_recover *recover = worker->recover;
 
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), RECOVER_NICE);
+    if (!worker->asked) { /* For what the other one brings somebody waits. */
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), RECOVER_NICE);
+    }
     pthread_mutex_lock(&recover->lock);
     while (!recover->stops) {
         const uint32_t slot = find_slot(worker);

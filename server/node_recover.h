@@ -1,6 +1,6 @@
 /* Slots that were lost with their last owner (map.h), brought back from the archive by who owns them now.
  *
- * Two threads of low priority read it: one what is asked for, a slot at a time, the other all slots of which this node is the
+ * Two threads read it: one what is asked for, a slot at a time, the other, of low priority, all slots of which this node is the
  * primary. Each has its own view of the archive, listed after the loss. A range of slots is read, joined (archive_state.h) and
  * given to the shards (plane_restore()), which merge it as writes of level `replica`; once it is durable here, too, the slots
  * are whole, and the map is told (MAP_RESTORED). So after a crash it goes on with those that the map still has as lost.
