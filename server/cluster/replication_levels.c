@@ -251,10 +251,15 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
         stray_compared(r, job, flags, seen);
         return;
     }
-    if ((job->flags & FLAG_SEEN) != 0 &&
-        seen_join(r->core->seen, slot, buffer_bytes(&job->seen)) == -EBADMSG) {
-        replication_link_bad(job->link);
-        return;
+    if ((job->flags & FLAG_SEEN) != 0) {
+        const bool known = seen_is_known(r->core->seen, slot);
+        if (seen_join(r->core->seen, slot, buffer_bytes(&job->seen)) == -EBADMSG) {
+            replication_link_bad(job->link);
+            return;
+        }
+        if (!known) {
+            seen_set_filled(r->core->seen, slot, true);
+        }
     }
     slot_set_put(&peer->compared, slot, true);
     if (job->in_turn == peer->in_turn && peer->in_state != IN_DOWN) {

@@ -66,6 +66,8 @@ struct loader_port {
     /* For the shard, after all was given: what was kept. Returns 0 with `to` set; another: nothing, or it is not to be
      * trusted, as something of what was stored did not read back. */
     int (*kept_seen)(struct loader_port *loader, struct buffer *to);
+    /* For the shard: of this slot all that there was has come from elsewhere, into the log, whatever of it did not read back. */
+    void (*whole)(struct loader_port *loader, uint32_t slot);
     /* For the shard: its records take so many bytes; how long the log may grow goes by that. */
     void (*live)(struct loader_port *loader, uint64_t record_bytes);
 

@@ -212,6 +212,11 @@ int seen_join(struct seen *seen, uint32_t slot, struct bytes vector)
     return 0;
 }
 
+void seen_set_filled(struct seen *seen, uint32_t slot, bool filled)
+{
+    seen->slots[slot].filled = filled && seen->slots[slot].known;
+}
+
 bool seen_covers_all(const struct seen *seen, uint32_t slot, struct bytes vector)
 {
     uint32_t added;

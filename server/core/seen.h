@@ -39,7 +39,7 @@ enum {
 struct seen_slot {
     struct version_item *items; /* In the order of actors. */
     uint16_t count, capacity;
-    bool known, held;
+    bool known, held, filled;
 };
 
 struct seen {
@@ -99,6 +99,14 @@ int seen_advance(struct seen *seen, uint32_t slot, struct stamp stamp);
  * comparison began: the slot is known now, and has seen what either had; one that is held stays as it is. Returns 0; -EBADMSG: not a vector;
  * -ENOMEM, -EOVERFLOW. On failure all is as before. */
 int seen_join(struct seen *seen, uint32_t slot, struct bytes vector);
+
+/* That comparison made it known: what others had of it is here now. Until it is not known any more. */
+void seen_set_filled(struct seen *seen, uint32_t slot, bool filled);
+
+static inline bool seen_is_filled(const struct seen *seen, uint32_t slot)
+{
+    return seen->slots[slot].filled;
+}
 
 /* Has this slot seen all that the vector has? False where it is not known, or `vector` is none. */
 bool seen_covers_all(const struct seen *seen, uint32_t slot, struct bytes vector);

@@ -74,6 +74,9 @@ void shard_begin_slot_seen(struct shard *shard, uint32_t slot, struct bytes vect
     if (vector.size > 0) {
         /* Without memory for it, or where it is none, less is known than is true. */
         (void)seen_join(&shard->seen, slot, vector);
+        if (shard->loader != NULL) {
+            shard->loader->whole(shard->loader, slot);
+        }
     }
     note_stamped(shard, position_of_slot(slot), shard->hlc);
 }

@@ -17,6 +17,17 @@ static void give_up(struct kept_seen *kept)
     kept->lsn = 0;
 }
 
+/* Slots that others have filled lack nothing any more. */
+static void tell_filled(struct shard *shard, uint32_t first)
+{
+    for (uint32_t slot = first; slot < SLOT_COUNT && slot - first < SLOTS_PER_TICK; slot++) {
+        if (seen_is_filled(&shard->seen, slot)) {
+            shard->loader->whole(shard->loader, slot);
+            seen_set_filled(&shard->seen, slot, false);
+        }
+    }
+}
+
 void shard_keep_seen(struct shard *shard)
 {
     struct kept_seen *kept = &shard->kept_seen;
@@ -34,6 +45,7 @@ void shard_keep_seen(struct shard *shard)
     if (kept->slot == 0 && (shard->now_ms < kept->next_ms || shard->appended_lsn == 0)) {
         return;
     }
+    tell_filled(shard, kept->slot);
     if (seen_save(&shard->seen, kept->slot, SLOTS_PER_TICK, &kept->saved) != 0) {
         give_up(kept);
         kept->next_ms = shard->now_ms + SAVE_MS;

@@ -59,6 +59,9 @@ static int change_slice(struct compaction *compaction, uint32_t segment,
             rc = compaction_breathe(compaction) ? -ECANCELED : change_group(compaction, key);
         }
     }
+    if (rc == 0) {
+        rc = compaction->keep_lacks(compaction->context);
+    }
     if (rc != 0) {
         checkpoint_change_abort(compaction->checkpoint);
         return rc;
@@ -201,6 +204,9 @@ static int build_once(struct compaction *compaction, uint64_t bytes)
     }
     compaction_merge_end(compaction);
     checkpoint_read_end(compaction->checkpoint);
+    if (rc == 0) {
+        rc = compaction->keep_lacks(compaction->context);
+    }
     if (rc != 0) {
         checkpoint_build_abort(compaction->checkpoint);
         return rc;

@@ -51,6 +51,9 @@ struct compaction {
     uint32_t records_max; /* A run ends with the segment that reaches it; 0: no limit. */
     /* Called every few hundred records; returns whether to give up. */
     bool (*breathe)(void *context);
+    /* Called before each commit: what was told to be missing is in none of what is committed, and must be known for as long.
+     * Returns 0 once that is kept (kept_lacks.h), or negative errno. */
+    int (*keep_lacks)(void *context);
     void *context;
 
     /* private to compaction*.c */

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kept_lacks.h"
 #include "kept_seen.h"
 #include "store_state.h"
 
@@ -113,6 +114,22 @@ bool compactor_breathe(void *context)
     return atomic_load_explicit(&store->stopping, memory_order_relaxed);
 }
 
+int compactor_keep_lacks(void *context)
+{
+    return kept_lacks_write(context);
+}
+
+void compactor_try_lacks(struct store *store)
+{
+    int rc = kept_lacks_write(store);
+
+    if (rc != 0 && rc != store->lacks_error) {
+        store_report_failure(store, KEPT_LACKS_NAME,
+                             "keeping which slots something is missing of; it is tried again", rc);
+    }
+    store->lacks_error = rc;
+}
+
 /* ---- A run ---- */
 
 /* After a run that failed some of the log is covered, and nothing of it recycled: the two numbers go
@@ -203,6 +220,7 @@ void *compactor_main(void *context)
         int rc = 0;
         be_nice(store);
         kept_seen_write(store);
+        compactor_try_lacks(store);
         if (is_due(store)) {
             rc = compact_once(store);
         }

@@ -13,6 +13,12 @@ void *compactor_main(void *context);
 /* struct compaction's `breathe`, on whatever thread compacts; the context is the store. */
 bool compactor_breathe(void *context);
 
+/* The same of its `keep_lacks`. */
+int compactor_keep_lacks(void *context);
+
+/* Keep what is to be kept of what is missing (kept_lacks.h), or tell that it fails. On whatever thread compacts, or when none does. */
+void compactor_try_lacks(struct store *store);
+
 /* Before the threads begin, and after each run: what the checkpoint has, for who asks from other threads. */
 void compactor_publish(struct store *store, bool failed);
 

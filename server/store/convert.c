@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "kept_lacks.h"
 #include "slot.h"
 #include "store.h"
 
@@ -25,6 +26,7 @@ struct conversion {
     uint64_t generation;
     uint32_t shards;
     uint64_t bytes, hlc; /* Of all old checkpoints. */
+    uint64_t lacks[LACKS_WORDS];
     char *message;
     size_t message_size;
 };
@@ -35,6 +37,16 @@ uint32_t convert_shard_of(uint64_t position, uint32_t shards)
 }
 
 /* ---- The old shards ---- */
+
+static void note_lacks(struct conversion *conversion, uint32_t index)
+{
+    const uint32_t shards = conversion->directory->meta.shards;
+
+    for (uint32_t slot = index; slot < SLOT_COUNT; slot += shards) {
+        conversion->lacks[slot / 64] |=
+            (uint64_t)store_lacks(conversion->sources[index].store, slot) << slot % 64;
+    }
+}
 
 static int open_source(struct conversion *conversion, uint32_t index)
 {
@@ -69,6 +81,7 @@ static int open_source(struct conversion *conversion, uint32_t index)
     if (rc == 0) {
         rc = store_compact(source->store);
     }
+    note_lacks(conversion, index);
     checkpoint_info(store_checkpoint(source->store), &info);
     conversion->bytes += info.file_bytes;
     conversion->hlc = info.hlc > conversion->hlc ? info.hlc : conversion->hlc;
@@ -148,6 +161,16 @@ static int build(struct conversion *conversion, struct checkpoint *to, uint32_t 
     return checkpoint_build_commit(to);
 }
 
+static int put_lacks(struct conversion *conversion, const char *path, uint32_t shard)
+{
+    uint64_t lacks[LACKS_WORDS] = {0};
+
+    for (uint32_t slot = shard; slot < SLOT_COUNT; slot += conversion->shards) {
+        lacks[slot / 64] |= conversion->lacks[slot / 64] & UINT64_C(1) << slot % 64;
+    }
+    return kept_lacks_put(conversion->directory->files, path, shard, lacks);
+}
+
 static int make_shard(struct conversion *conversion, uint32_t shard)
 {
     struct checkpoint *checkpoint;
@@ -179,7 +202,7 @@ static int make_shard(struct conversion *conversion, uint32_t shard)
         }
     }
     checkpoint_close(checkpoint);
-    return rc;
+    return rc != 0 ? rc : put_lacks(conversion, path, shard);
 }
 
 static int convert(struct conversion *conversion)

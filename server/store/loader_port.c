@@ -153,6 +153,11 @@ static int port_kept_seen(struct loader_port *port, struct buffer *to)
     return kept_seen_get(loader_of_port(port)->store, to);
 }
 
+static void port_whole(struct loader_port *port, uint32_t slot)
+{
+    store_whole(loader_of_port(port)->store, slot);
+}
+
 static void port_finish(struct loader_port *port)
 {
     struct loader *loader = loader_of_port(port);
@@ -176,5 +181,6 @@ const struct loader_port loader_port = {
     .tell = port_tell,
     .keep_seen = port_keep_seen,
     .kept_seen = port_kept_seen,
+    .whole = port_whole,
     .finish = port_finish,
 };

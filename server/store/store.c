@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "compactor.h"
-#include "slot.h"
+#include "kept_lacks.h"
 #include "store_state.h"
 
 enum {
@@ -83,6 +83,7 @@ static void set_compaction(struct store *store)
         .bytes_max = options->bytes_max,
         .records_max = options->records_max,
         .breathe = compactor_breathe,
+        .keep_lacks = compactor_keep_lacks,
         .context = store,
     };
 }
@@ -150,31 +151,6 @@ static void check_used(const struct store *store)
     store->options.reporter->report(store->options.reporter, &report);
 }
 
-/* What did not read back may have been of this slot, or, SLOT_COUNT, of any. */
-static void note_lack(struct store *store, uint32_t slot)
-{
-    for (uint32_t i = 0; i < SLOT_COUNT / 64; i++) {
-        const uint64_t bits = slot == SLOT_COUNT ? UINT64_MAX
-                              : slot / 64 == i   ? UINT64_C(1) << slot % 64
-                                                 : 0;
-        if (bits != 0) {
-            atomic_fetch_or(&store->lacks[i], bits);
-        }
-    }
-}
-
-static uint32_t slot_of_report(const struct store_report *report)
-{
-    return report->in_slot                                               ? report->slot
-           : report->event == STORE_LOG_BASELESS && report->key.size > 0 ? slot_of_key(report->key)
-                                                                         : SLOT_COUNT;
-}
-
-bool store_lacks(struct store *store, uint32_t slot)
-{
-    return (atomic_load(&store->lacks[slot / 64]) >> slot % 64 & 1) != 0;
-}
-
 /* Whoever knows what has been seen has to know that some of it is not here. */
 static void report(struct reporter *reporter, const struct store_report *report)
 {
@@ -183,7 +159,7 @@ static void report(struct reporter *reporter, const struct store_report *report)
 
     if (report->event == STORE_LOG_DAMAGED || report->event == STORE_LOG_MISSING ||
         report->event == STORE_LOG_BASELESS || report->event == STORE_CHECKPOINT_DAMAGED) {
-        note_lack(store, slot_of_report(report));
+        kept_lacks_note(store, report);
         atomic_store(&store->damaged, true);
     }
     store->told->report(store->told, report);
@@ -218,7 +194,7 @@ static int open_archived(struct store *store)
 int store_open(const struct store_options *options, struct store **store, char *message,
                size_t message_size)
 {
-    const char *part = "the checkpoint";
+    const char *part;
     char failed[SEGMENT_NAME_BYTES] = "";
     struct store *made = options->memory->resize(options->memory, NULL, 0, sizeof *made);
 
@@ -239,8 +215,13 @@ int store_open(const struct store_options *options, struct store **store, char *
     assert(rc >= 0 && rc < (int)sizeof made->directory);
     fill_defaults(made);
     pthread_mutex_init(&made->lock, NULL);
-    check_used(made);
-    rc = open_checkpoint(made);
+    part = "the note of what is missing";
+    rc = kept_lacks_get(made);
+    if (rc == 0) {
+        check_used(made);
+        part = "the checkpoint";
+        rc = open_checkpoint(made);
+    }
     if (rc == 0) {
         part = "the log";
         rc = open_segments(made, failed);
@@ -263,6 +244,7 @@ int store_open(const struct store_options *options, struct store **store, char *
         return rc;
     }
     check_staging(made);
+    compactor_try_lacks(made); /* The next start would not miss that file. */
     set_compaction(made);
     *store = made;
     return 0;
@@ -432,6 +414,7 @@ void store_stop(struct store *store)
     }
     store->preparing = store->compacting = false;
     atomic_store(&store->stopping, false);
+    compactor_try_lacks(store);
 }
 
 void store_stats(struct store *store, struct store_stats *stats)

@@ -111,9 +111,13 @@ int store_scan(struct store *store, struct checkpoint_key *from, size_t bytes,
                int (*visit)(void *context, struct checkpoint_key key, struct bytes record),
                void *context);
 
-/* Has anything of this slot not read back since the store was opened, of the log or of the checkpoint, so that the checkpoint
- * may be without it? Where it cannot be told of which slot that was, it may have been of any. Any thread. */
+/* Did anything of this slot not read back, of the log or of the checkpoint, since it was whole, so that the checkpoint
+ * may be without it? Where it cannot be told of which slot that was, it may have been of any. Kept over restarts
+ * (kept_lacks.h). Any thread. */
 bool store_lacks(struct store *store, uint32_t slot);
+
+/* Of this slot all that there was has come from elsewhere, into the log. Any thread. */
+void store_whole(struct store *store, uint32_t slot);
 
 struct store_stats {
     uint64_t log_bytes;    /* Of all segment files. */

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "compaction.h"
+#include "kept_lacks.h"
 #include "leftover.h"
 #include "loader.h"
 #include "slot.h"
@@ -41,14 +42,15 @@ struct store {
     atomic_uint_fast64_t covered_lsn, covered_hlc;
     pthread_mutex_t lock; /* Of `published` and `seen`. */
     struct store_stats published;
-    struct reporter reporter;                /* Stands before the one of the options... */
-    struct reporter *told;                   /* ... which this is... */
-    atomic_bool damaged;                     /* ... and notes that something did not read back... */
-    _Atomic uint64_t lacks[SLOT_COUNT / 64]; /* ... and of which slots that may have been. */
+    struct reporter reporter;            /* Stands before the one of the options... */
+    struct reporter *told;               /* ... which this is... */
+    atomic_bool damaged;                 /* ... and notes that something did not read back... */
+    _Atomic uint64_t lacks[LACKS_WORDS]; /* ... and of which slots that may have been, */
+    atomic_bool lacks_changed;           /* which kept_lacks.h has still to keep. */
     struct archive_mark archived;
     struct buffer seen; /* To be written (kept_seen.h). */
     bool seen_removed;  /* Whoever writes it. */
-    int seen_error;
+    int seen_error, lacks_error;
 };
 
 /* Tell STORE_FAILED. `file` may be NULL. */

@@ -31,6 +31,7 @@ static struct shard_store {
     struct buffer scratch;
     struct buffer seen; /* Kept. */
     uint32_t kept_seen;
+    uint32_t wholes, whole_slot;
 } store;
 
 static bool store_pending(struct loader_port *port, uint64_t position)
@@ -102,6 +103,13 @@ static int store_kept_seen(struct loader_port *port, struct buffer *to)
     return store.kept_seen == 0 ? -ENOENT : buffer_append(to, buffer_bytes(&store.seen));
 }
 
+static void store_port_whole(struct loader_port *port, uint32_t slot)
+{
+    (void)port;
+    store.whole_slot = slot;
+    store.wholes++;
+}
+
 static inline void store_init(void)
 {
     memset(&store, 0, sizeof store);
@@ -117,6 +125,7 @@ static inline void store_init(void)
         .tell = store_tell,
         .keep_seen = store_keep_seen,
         .kept_seen = store_kept_seen,
+        .whole = store_port_whole,
     };
 }
 

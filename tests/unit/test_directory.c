@@ -715,6 +715,14 @@ static void test_conversion_tells_a_missing_end(void **state)
     assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
     check(&directory);
     assert_int_equal(kit.reports[STORE_LOG_MISSING], 1);
+    for (uint32_t shard = 0; shard < 2; shard++) { /* And the new ones know that it is. */
+        open_shard(&directory, shard);
+        for (uint32_t slot = shard; slot < SLOT_COUNT; slot += 2) {
+            assert_true(store_lacks(kit.store, slot));
+        }
+        assert_false(store_lacks(kit.store, 1 - shard));
+        store_kit_close(&kit);
+    }
     directory_close(&directory);
 }
 

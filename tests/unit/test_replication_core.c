@@ -436,6 +436,7 @@ static void test_emptied(void **state)
     run(20);
     start(2);
     run_until_level();
+    assert_true(seen_is_filled(shard_seen(members[2].shard), slot_of_key(text("key-7"))));
     assert_int_equal(members[0].releases, 2201);
     for (int i = 0; i < 2000; i++) {
         snprintf(key, sizeof key, "key-%d", i);

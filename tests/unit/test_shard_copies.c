@@ -715,6 +715,31 @@ static void test_what_was_dropped_is_not_kept_as_seen(void **state)
     copies_end();
 }
 
+/* The store hears once of a slot that lacks nothing any more, as another node, or the archive, had all of it. */
+static void test_filled_slots_are_told(void **state)
+{
+    static const uint8_t vector[] = {1, 7, 1, 9, 0, 0, 0, 0, 0, 0, 0};
+
+    (void)state;
+    copies_begin();
+    seen_set_filled(shard_seen(world.shard), 8, true);
+    assert_false(seen_is_filled(shard_seen(world.shard), 8)); /* It is not known. */
+    shard_begin_seen(world.shard);
+    seen_set_filled(shard_seen(world.shard), 9, true);
+    assert_int_equal(world_put("k", "v"), STATUS_OK);
+    world_pass(20000);
+    assert_int_equal(store.wholes, 1);
+    assert_int_equal(store.whole_slot, 9);
+    world_pass(40000);
+    assert_int_equal(store.wholes, 1);
+    shard_begin_slot_seen(world.shard, 10, bytes_of(NULL, 0)); /* Of which the archive had not all. */
+    assert_int_equal(store.wholes, 1);
+    shard_begin_slot_seen(world.shard, 10, bytes_of(vector, sizeof vector));
+    assert_int_equal(store.wholes, 2);
+    assert_int_equal(store.whole_slot, 10);
+    copies_end();
+}
+
 /* What was seen is kept, but never more than the log is sure to give back. */
 static void test_what_was_seen_is_kept(void **state)
 {
@@ -805,6 +830,7 @@ int main(void)
         cmocka_unit_test(test_what_was_seen_is_kept),
         cmocka_unit_test(test_the_life_before_was_seen),
         cmocka_unit_test(test_what_was_dropped_is_not_kept_as_seen),
+        cmocka_unit_test(test_filled_slots_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

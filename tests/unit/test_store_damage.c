@@ -2,6 +2,7 @@
  * other. */
 #include <sys/stat.h>
 
+#include "kept_lacks.h"
 #include "kept_seen.h"
 #include "store_kit.h"
 
@@ -611,6 +612,113 @@ static void test_kept_seen(void **state)
     store_kit_fini(&kit);
 }
 
+/* ---- Of which slots something is missing ---- */
+
+static uint32_t count_lacks(void)
+{
+    uint32_t count = 0;
+
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        count += store_lacks(kit.store, slot);
+    }
+    return count;
+}
+
+static void path_of(char path[PATH_BYTES_MAX], const char *name)
+{
+    assert_int_equal(path_join(path, kit.directory, name), 0);
+}
+
+/* What compaction left out reads back from then on, but is not here: that is known until it has come again. */
+static void test_kept_lacks(void **state)
+{
+    char path[PATH_BYTES_MAX], aside[PATH_BYTES_MAX];
+
+    (void)state;
+    store_kit_init(&kit, 10, SEGMENT);
+    assert_int_equal(kit_open_store(&kit), 0);
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(kit_set(&kit, i), 0);
+    }
+    kit_flush(&kit);
+    assert_int_equal(kit_set(&kit, 9), 0); /* Its MARK tells that all before it was durable. */
+    kit_flush(&kit);
+    assert_int_equal(kit_take_segment(&kit), 0);
+    kept_seen_put(kit.store, text("what was seen"));
+    kept_seen_write(kit.store);
+    struct newest files = list_segments();
+    store_kit_close(&kit);
+    path_of(path, KEPT_LACKS_NAME);
+    path_of(aside, KEPT_LACKS_NAME ".tmp");
+    assert_int_equal(access(path, F_OK), -1);
+    flip(files.names[0], LOG_HEADER_BYTES + 60, 0x10);
+
+    /* It cannot be kept, so nothing is committed without it. */
+    assert_int_equal(mkdir(aside, 0700), 0);
+    forget_reports();
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
+    assert_true(store_compact(kit.store) < 0);
+    store_kit_close(&kit);
+    assert_int_equal(rmdir(aside), 0);
+    forget_reports();
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
+    assert_int_equal(store_compact(kit.store), 0);
+    assert_int_equal(access(path, F_OK), 0);
+    store_kit_close(&kit);
+
+    forget_reports();
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 0);
+    assert_int_equal(kit_differences(&kit), 1);
+    assert_int_equal(count_lacks(), SLOT_COUNT);
+    expect_kept(NULL);
+    kept_seen_put(kit.store, text("again"));
+    kept_seen_write(kit.store);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if (slot != 7) {
+            store_whole(kit.store, slot);
+        }
+    }
+    store_kit_close(&kit);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(count_lacks(), 1);
+    assert_true(store_lacks(kit.store, 7));
+    expect_kept("again");
+    store_whole(kit.store, 7);
+    store_kit_close(&kit);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(kit_open_store(&kit), 0);
+    assert_int_equal(count_lacks(), 0);
+    store_kit_fini(&kit);
+}
+
+/* Where that itself does not read back it may have been of any slot. */
+static void test_damaged_lacks(void **state)
+{
+    const uint64_t lacks[LACKS_WORDS] = {[3] = 1};
+
+    (void)state;
+    store_kit_init(&kit, 10, SEGMENT);
+    assert_int_equal(kept_lacks_put(kit.options.files, kit.directory, kit.options.shard, lacks), 0);
+    for (uint64_t at = 0; at < 24 + SLOT_COUNT / 8; at += at < 24 ? 1 : 97) {
+        forget_reports();
+        assert_int_equal(kit_open_store(&kit), 0);
+        assert_int_equal(count_lacks(), 1);
+        assert_true(store_lacks(kit.store, 192));
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 0);
+        store_kit_close(&kit);
+        flip(KEPT_LACKS_NAME, at, 1);
+        assert_int_equal(kit_open_store(&kit), 0);
+        assert_int_equal(count_lacks(), SLOT_COUNT);
+        assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
+        store_kit_close(&kit);
+        assert_int_equal(kept_lacks_put(kit.options.files, kit.directory, kit.options.shard, lacks), 0);
+    }
+    store_kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -627,6 +735,8 @@ int main(void)
         cmocka_unit_test(test_damaged_checkpoint_record),
         cmocka_unit_test(test_damaged_checkpoint_pages),
         cmocka_unit_test(test_kept_seen),
+        cmocka_unit_test(test_kept_lacks),
+        cmocka_unit_test(test_damaged_lacks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
