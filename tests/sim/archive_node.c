@@ -98,18 +98,28 @@ static int feed(void *context, size_t at, const struct log_record *record)
     return 0;
 }
 
+/* Up to where the objects say that they have the log, with the one that is made. */
+static uint64_t said(const struct archive_node *node)
+{
+    return node->to > node->said ? node->to : node->said;
+}
+
 static int make(struct archive_node *node)
 {
+    archive_feed_shard(&node->feed, 0, node->own_lsn);
     if (node->from < node->given_up) {
+        uint64_t counted = node->gaps > node->from ? node->gaps : node->from;
         archive_oracle_given_up(node, node->from, node->given_up);
-        node->built.gap_bytes = node->given_up - node->from;
-        node->from = node->given_up;
+        node->built.gap_bytes = node->given_up > counted ? node->given_up - counted : 0;
+        node->from = node->gaps_to = node->given_up;
         archive_feed_lost(&node->feed);
     }
     uint64_t lsn =
         sim_log_walk(&node->sim->nodes[node->place].log, node->from, node->to, feed, node);
 
+    uint64_t walked = lsn;
     int rc = archive_feed_settle(&node->feed, &node->source, &lsn);
+    archive_others_walked(node, walked, rc == 0 && lsn == walked);
     if (rc == 0 && sim_chance(node->sim, SIM_RANDOM_STORE, BUSY_PERCENT)) {
         rc = -EAGAIN; /* The shard was, and did not answer the last question. */
     }
@@ -119,7 +129,7 @@ static int make(struct archive_node *node)
     if (rc != 0 || !moved) {
         return rc != 0 ? rc : -EAGAIN;
     }
-    rc = archive_writer_shard(&node->writer, 0, node->said, node->to);
+    rc = archive_writer_shard(&node->writer, 0, node->said, said(node));
     node->built.records = node->writer.records;
     node->built.raw_bytes = node->writer.record_bytes;
     node->built.baseless = node->feed.baseless;
@@ -141,9 +151,15 @@ static void build(struct sim *sim, const struct sim_event *event)
     archive_node_name(node, ARCHIVE_LOG, node->sequence, 0, &options.name);
     options.made_ms = copies_node_now_ms(node->copies);
     archive_writer_begin(&node->writer, &options);
-    archive_feed_begin(&node->feed, node->anew, NULL, 0);
+    archive_feed_begin(&node->feed, node->anew, node->taken, node->taken_count);
     node->built = (struct archiver_built){.to = &node->to};
     node->built.rc = make(node);
+    if (node->built.rc == 0) {
+        archive_others_built(node);
+    }
+    if (node->built.rc == 0 && node->built.records == 0) {
+        archive_others_stored(node);
+    }
     archiver_built(&node->archiver, &node->built, archive_node_now_ms(node));
     archive_node_turn(node);
 }
@@ -158,6 +174,7 @@ static void port_build(struct archiver_port *port, uint64_t sequence, bool anew)
     node->anew = anew;
     node->from = node->archiver.shards[0].archived;
     node->to = node->archiver.shards[0].durable;
+    archive_others_build(node);
     archive_node_job(node, "build", build);
 }
 
@@ -172,7 +189,8 @@ static void stored(struct sim *sim, const struct sim_event *event)
     node->call = 0;
     copies_node_wakes(node->copies);
     if (rc == 0) {
-        node->said = node->to;
+        node->said = said(node);
+        archive_others_stored(node);
     }
     archiver_stored(&node->archiver, rc, strerror(-rc), archive_node_now_ms(node),
                     now_us(node) - node->storing_us);
@@ -227,7 +245,7 @@ static void port_keep(struct archiver_port *port)
     struct archive_node *node = OF(archive_node, port, port);
 
     node->next_mark = (struct archive_mark){
-        .lsn = node->archiver.shards[0].archived,
+        .lsn = archive_tails_begin(&node->tails, 0, node->archiver.shards[0].archived),
         .actor = {node->copies->number, node->copies->start},
         .log_sequence = node->archiver.sequence - 1,
         .checkpoint_sequence = node->checkpointer.sequence - 1,
@@ -300,7 +318,8 @@ static void look_for_harm(struct archive_node *node)
     const struct sim_disk *disk = disk_of(node);
     uint64_t world_us = node->sim->now_us;
 
-    if (store->away || store->slow || store->fails || disk->slow || disk->full || disk->failed ||
+    if (archive_tails_taken(&node->tails) > 0 || node->archiver.tails || store->away ||
+        store->slow || store->fails || disk->slow || disk->full || disk->failed ||
         world_us - node->turn_us > 2 * ARCHIVE_SIM_TURN_US) {
         node->harmed_us = world_us;
     }
@@ -339,6 +358,7 @@ void archive_node_turn(struct archive_node *node)
     gate(node);
     archiver_reach(&node->archiver, 0, node->wanted, disk_of(node)->durable, disk_of(node)->size);
     archiver_asked(&node->archiver, node->asked);
+    archiver_tails(&node->archiver, archive_others_step(node));
     (void)archiver_step(&node->archiver, archive_node_now_ms(node));
     archive_checkpoint_step(node);
     gate(node);
@@ -358,8 +378,8 @@ static void turn(struct sim *sim, const struct sim_event *event)
 
 bool archive_node_is_done(const struct archive_node *node)
 {
-    return node->runs && archiver_behind_bytes(&node->archiver) == 0 &&
-           node->archiver.state == ARCHIVER_IDLE &&
+    return node->runs && archive_others_is_done(node) &&
+           archiver_behind_bytes(&node->archiver) == 0 && node->archiver.state == ARCHIVER_IDLE &&
            node->checkpointer.state == CHECKPOINTER_RESTING && !node->checkpointer.wanted;
 }
 
@@ -425,6 +445,7 @@ void archive_node_start(struct archive_node *node)
     archiver_init(&node->archiver, &settings, &node->port, first_sequence(node),
                   archive_node_now_ms(node));
     archiver_begin(&node->archiver, 0, node->mark.lsn, end);
+    archive_others_start(node);
     node->said = node->archived = node->first_bytes = node->mark.lsn;
     node->based = node->mark.based;
     node->released = node->wanted = node->asked = node->call = node->lost = 0;
@@ -446,6 +467,7 @@ void archive_node_stop(struct archive_node *node)
 {
     node->runs = false;
     archive_checkpoint_fini(node);
+    archive_others_stop(node);
     archive_feed_fini(&node->feed);
     archive_writer_fini(&node->writer);
     sim_memory_check_end(&node->memory);

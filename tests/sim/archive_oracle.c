@@ -6,6 +6,7 @@
  *     were archived before there was a later one: a whole record tells of all that it has, at the time of its newest.
  *     A write that its node lost with a part of its log may be there or not.
  *   - What a node keeps of how far all is archived is so, also where it had given up some of its log.
+ *   - Where a node says that all that it has is archived, all is that it has, whoever stamped it.
  *   - What a node's figures say is the least age of what would be lost, is; and unless something is at fault, that is no
  *     more than the flush interval and a PUT. */
 #include "archive_scenario.h"
@@ -318,6 +319,41 @@ static uint64_t draw_time(struct sim *sim)
     return hlc >= archive_scenario_of(sim)->kept_hlc ? hlc : 0;
 }
 
+/* ---- What others have ---- */
+
+/* Does this node say that all that it has is archived, whoever stamped it? */
+static bool says_all(struct archive_node *node)
+{
+    const struct sim_node *place = &node->sim->nodes[node->place];
+
+    return place->up && !place->paused && archive_node_is_done(node) && node->based &&
+           node->given_up == 0 && node->archiver.shards[0].archived == place->disk.size;
+}
+
+/* Then it is, though its coordinators have lost it, or are down. */
+static void check_copies(struct sim *sim, const struct archive_restored *restored)
+{
+    const struct copies_oracle *oracle = oracle_of(sim);
+
+    for (uint32_t place = 1; place <= sim->node_count; place++) {
+        struct archive_node *node = &archive_scenario_of(sim)->nodes[place];
+        for (uint32_t i = 0; says_all(node) && i < oracle->write_count; i++) {
+            const struct copies_write *write = &oracle->writes[i];
+            if (write->executions != 1 || write->destroys || write_at(sim, i)->given_up ||
+                !copies_shows(copies_node_record(node->copies, write->key), sim_clock_true_ms(sim),
+                              write, i)) {
+                continue;
+            }
+            SIM_CHECK(
+                "copies", shows(sim, restored, i) || copies_may_be_ended(oracle, write),
+                "node %u has write %u of key %u, of node %u, says that all is archived, and it is "
+                "not restored",
+                place, i, write->key, write_at(sim, i)->node);
+            sim_count(sim, SIM_COPIES_LOOKED_AT);
+        }
+    }
+}
+
 void archive_oracle_check(struct sim *sim)
 {
     struct archive_restored *restored = &archive_scenario_of(sim)->restored;
@@ -331,6 +367,7 @@ void archive_oracle_check(struct sim *sim)
             check_write(sim, restored, i);
         }
     }
+    check_copies(sim, restored);
     check_all_as_of(sim, UINT64_MAX, restored);
     uint64_t hlc = draw_time(sim);
     if (hlc != 0) {
@@ -339,7 +376,7 @@ void archive_oracle_check(struct sim *sim)
     }
 }
 
-/* Is a write neither in its node's log nor archived? What others have of it they do not archive. */
+/* Is a write neither in its node's log nor archived by it? Perhaps nobody has it; those that do archive it. */
 static bool is_adrift(struct sim *sim, uint32_t number)
 {
     return write_at(sim, number)->lost || write_at(sim, number)->given_up;
@@ -370,13 +407,13 @@ void archive_oracle_check_end(struct sim *sim)
         const struct copies_write *write = &oracle->writes[i];
         struct copies_node *owner = copies_owner(&scenario->copies, write->key, 0);
         if (write->executions != 1 || write->destroys || write->key < COPIES_TIMED_KEYS ||
-            is_adrift(sim, i)) {
+            write_at(sim, i)->given_up) {
             continue;
         }
         bool lives =
             copies_shows(copies_node_record(owner, write->key), sim_clock_true_ms(sim), write, i);
         bool has = shows(sim, &scenario->restored, i);
-        SIM_CHECK("end", lives == has || (has && may_be_outlived(sim, i)),
+        SIM_CHECK("end", lives == has || (has && (is_adrift(sim, i) || may_be_outlived(sim, i))),
                   "write %u of key %u is %s, but not %s", i, write->key,
                   lives ? "at its owner" : "restored", lives ? "restored" : "at its owner");
     }

@@ -97,6 +97,25 @@ static void stop(struct sim *sim, uint32_t node, enum sim_stop how)
     copies_stop(sim, node, how);
 }
 
+static void receive(struct sim *sim, uint32_t to, uint32_t from, struct bytes message)
+{
+    if (message.data[0] == COPIES_MESSAGES_END) {
+        archive_others_heard(&archive_scenario_of(sim)->nodes[to],
+                             bytes_of(message.data + 1, message.size - 1));
+    } else {
+        copies_receive(sim, to, from, message);
+    }
+}
+
+/* What this node said may not have come there. */
+static void reset(struct sim *sim, uint32_t lost, uint32_t peer)
+{
+    if (lost <= sim->node_count) {
+        archive_scenario_of(sim)->nodes[lost].told_hlc = 0;
+    }
+    copies_reset(sim, lost, peer);
+}
+
 static void written(struct sim *sim, struct sim_disk *disk, bool good)
 {
     copies_written(sim, disk, good);
@@ -140,8 +159,8 @@ const struct sim_scenario scenario_archive = {
     .end = end,
     .start = start,
     .stop = stop,
-    .receive = copies_receive,
-    .reset = copies_reset,
+    .receive = receive,
+    .reset = reset,
     .written = written,
     .check = copies_check,
     .check_end = check_end,

@@ -4,6 +4,7 @@
  *
  *   archive_node.c        a node's part in it: when its log goes, marks, who waits (server/node_archive.c and its
  *                         thread, server/uring/archive_gate.c)
+ *   archive_others.c      what other nodes stamped, in its log (server/node_archive_tails.c)
  *   archive_checkpoint.c  its checkpoints (server/node_archive_checkpoint.c)
  *   archive_restore.c     restores: sessions as of a time; all of them into an empty shard; retention
  *   archive_oracle.c      what must be in the archive, and what not
@@ -15,6 +16,7 @@
 #include "archive_access.h"
 #include "archive_feed.h"
 #include "archive_mark.h"
+#include "archive_tails.h"
 #include "archiver.h"
 #include "checkpointer.h"
 #include "copies_scenario.h"
@@ -76,6 +78,13 @@ struct archive_node {
     struct archive_mark next_mark;    /* That is being kept. */
     uint64_t archived, released, wanted, asked;
 
+    struct archive_tails tails; /* What others stamped... */
+    struct archive_feed_taken taken[ARCHIVE_TAILS_TAKEN_MAX];
+    uint32_t taken_count;
+    uint64_t own_lsn, walked, own_hlc; /* ... as in server/node_archive_private.h... */
+    uint64_t gaps, gaps_to;
+    uint64_t told_hlc, looked_us; /* ... and when it was looked who is down. */
+
     struct checkpointer checkpointer;
     struct archive_writer side_writer;
     struct buffer sessions[COPIES_KEYS]; /* What the store's checkpoint has. */
@@ -133,6 +142,23 @@ uint64_t archive_node_now_ms(const struct archive_node *node);
 /* Its thread has something to do: `run`, some time later. */
 void archive_node_job(struct archive_node *node, const char *name,
                       void (*run)(struct sim *sim, const struct sim_event *event));
+
+/* ---- archive_others.c ---- */
+
+void archive_others_start(struct archive_node *node);
+void archive_others_stop(struct archive_node *node);
+/* An object is begun, from `node->from` on, which may become less; its log was walked, to its end if all could be settled;
+ * what was found is noted; it is stored, or there was nothing for it. */
+void archive_others_build(struct archive_node *node);
+void archive_others_walked(struct archive_node *node, uint64_t walked, bool settled);
+void archive_others_built(struct archive_node *node);
+void archive_others_stored(struct archive_node *node);
+/* Take whom there is to take, and tell the others. Returns whether some log is to be walked again. */
+bool archive_others_step(struct archive_node *node);
+/* Another node says what it has archived. */
+void archive_others_heard(struct archive_node *node, struct bytes message);
+/* Nothing of others is left that is not archived, as far as this node knows. */
+bool archive_others_is_done(const struct archive_node *node);
 
 /* ---- archive_checkpoint.c ---- */
 

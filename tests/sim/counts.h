@@ -76,6 +76,9 @@
     X(AS_OF, "sessions compared as of a time", 0, 0, 0, 0, 2000)                                   \
     X(BOUNDS_LOOKED_AT, "looks at how far nodes are behind with nothing at fault", 0, 0, 0, 0,     \
       5000)                                                                                        \
+    X(TAKEN, "records archived in the place of other nodes", 0, 0, 0, 0, 200)                      \
+    X(COPIES_LOOKED_AT, "writes found in the archive that a node has, and says are", 0, 0, 0, 0,   \
+      5000)                                                                                        \
     X(DRAINS, "drains begun", 0, 0, 0, 0, 0)                                                       \
     X(CANCELS, "drains taken back", 0, 0, 0, 0, 0)                                                 \
     X(LEFT, "nodes that have left", 0, 0, 0, 0, 0)                                                 \
