@@ -64,8 +64,11 @@ static void test_stray(void **state)
     world_run(&world, 4000);
     assert_int_equal(world.units[1].count, 300); /* Node 3 could not be asked. */
     assert_int_equal(world.units[1].drops, 0);
+    assert_true(world_stats(&world, 2)->slots_stray > 0);
     world_block(&world, 2, 3, false);
     world_until(&world, 20000, world.units[1].count == 0);
+    world_until(&world, 20000,
+                world_stats(&world, 2)->looked && world_stats(&world, 2)->slots_stray == 0);
     assert_int_equal(world.units[0].count, 300);
     assert_true(world_equal(&world, 1, 3));
     assert_true(world_stats(&world, 2)->slots_dropped > 100);
