@@ -257,7 +257,11 @@ static bool take(struct replication *r, struct replication_link *link, uint8_t k
     if (is_compare(kind)) {
         return replication_link_keep(link, kind, number, body);
     }
+    if (kind == REPLICATION_COMPARE_CREDIT) {
+        return replication_take_credit(link, number, body);
+    }
     if (kind == REPLICATION_COMPARE_RECORD && replication_number_slot(number) < SLOT_COUNT) {
+        replication_credit_came(link, body.size);
         replication_take_copy(r, link, replication_job_of(link, number), body);
         return true;
     }
@@ -429,6 +433,7 @@ uint32_t replication_tick(struct replication *r, uint64_t now_ms, uint64_t now_u
             more |= work_with(r, peer);
         }
     }
+    replication_credits(r);
     r->first_peer++;
     more |= replication_levels(r);
     for (uint32_t i = 0; i < r->peer_capacity; i++) {

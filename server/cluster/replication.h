@@ -14,6 +14,7 @@
  *   replication_whole.c     whole sessions to other nodes, as the shard gives them
  *   replication_heal.c      comparisons: which, when, at what pace
  *   replication_compare.c   comparisons: their messages
+ *   replication_credit.c    comparisons: how many sessions the other end takes now
  *   replication_ranges.c    ranges of a slot: where they end, all of one
  *   replication_levels.c    what is level, reports, slots that are not this node's any more
  *   replication_routes.c    who serves a slot now
@@ -55,6 +56,8 @@
  *   52 <> COPY          0      u64 position, one whole session that the other end should have
  *   53 >  SEEN_ASK      any    u16 slot, each
  *   54 <  SEEN          the same number; each: u16 slot, u8 flags, string vector (empty where not flagged)
+ *   55 <> COMPARE_CREDIT limit  nothing: so much of COMPARE_RECORDs may come on this link, of all since it is there; each
+ *                              counts with its body and 64 bytes. 64 KiB may come without a word. It only grows
  *
  *   which: u16 slot, u32 a number that the asking end gives each comparison, not 0, u16 0: what is said of one that is over, as it
  *   failed at either end, comes when the next one of the slot may have begun, and is not about that
@@ -137,6 +140,7 @@ enum replication_kind {
     REPLICATION_COPY,
     REPLICATION_SEEN_ASK,
     REPLICATION_SEEN,
+    REPLICATION_COMPARE_CREDIT,
     REPLICATION_KINDS_END,
 };
 
@@ -162,6 +166,12 @@ struct replication_port {
     /* Of what was sent on the link the other end's machine has said of nothing for so many us that it came there, as TCP
      * does whatever the process does (RFC 9293, 3.8.6): the machine is gone, or the way to it. NULL: that is not known. */
     bool (*unheeded)(struct replication_port *port, void *link, uint64_t us);
+    /* How many bytes of sessions that comparisons bring this shard's log takes now without that writes wait for room in it. NULL:
+     * any number. */
+    uint64_t (*room)(struct replication_port *port);
+    /* A shard of that node has taken none of the sessions that wait to be sent there for ten seconds; or it does again. NULL: nobody
+     * asks. */
+    void (*stuck)(struct replication_port *port, uint32_t node, bool stuck);
 };
 
 /* What another node stamped or has, for the shard to merge. `kind` as in log_kind.h. */
@@ -351,6 +361,7 @@ struct replication_stats {
     uint64_t compared, compares_failed; /* Slots. */
     uint64_t healed_in, healed_out;     /* Sessions that a comparison brought, or sent. */
     uint64_t healed_bytes_out;
+    uint64_t stuck_times;  /* That the other end took none of them for long. */
     uint64_t bad_messages; /* Links cut for them. */
     uint64_t burials_asked, burials_refused;
     uint64_t takeovers; /* Slots asked about before they were coordinated. */
@@ -361,6 +372,7 @@ struct replication_stats {
     uint32_t slots_stray;
     bool looked;
     uint32_t compares; /* Under way. */
+    uint32_t stuck;    /* Links whose other end takes none of what waits. */
 };
 
 struct replication_lag {

@@ -57,6 +57,8 @@ int replication_link_make(struct replication *r, struct peer *peer, void *link, 
         .sent_us = r->now_us,
         .queue = {.memory = r->memory},
         .inbox = {.memory = r->memory},
+        .heal_limit = CREDIT_BYTES_LEAST,
+        .heal_allowed = CREDIT_BYTES_LEAST,
     };
     *made = new;
     return 0;

@@ -15,7 +15,10 @@ enum {
     PENDING_MAX = 65536,                     /* Records of a stream given to the shard, in order. */
     HOLD_MS_MIN = 20,
     HOLD_MS_MAX = 1000,
-    SENDS_MAX = 1 << 20,   /* Positions to be sent on a link. */
+    CREDIT_BYTES_MAX =
+        1024 * 1024, /* Of comparisons' sessions, on their way to a shard at most... */
+    CREDIT_BYTES_LEAST = 64 * 1024, /* ... and on a link without a word. */
+    SENDS_MAX = 1 << 20,            /* Positions to be sent on a link. */
     SENDS_QUEUED = 256,    /* With more than so many no message of a comparison is looked at. */
     WHOLES_MAX = 64,       /* Positions that the shard was asked for... */
     WHOLES_HEALED = 48,    /* ... of which so many by comparisons. */
@@ -149,6 +152,10 @@ struct replication_link {
     size_t inbox_at;
     struct queue sends; /* struct send: what a record or a burial waits for... */
     struct queue heals; /* ... and what comparisons do, at their pace. */
+    /* What it has sent of comparisons' sessions, what it may have in all, the last one, and since when more waits. */
+    uint64_t heal_sent, heal_limit, heal_last_bytes, starved_us;
+    bool stuck;
+    uint64_t heal_came, heal_allowed, allowed_us; /* What came, what may in all, said at. */
     uint32_t job_count;
     uint16_t job_slots[JOBS_MAX]; /* Of the jobs; NOBODY: free. */
     struct job *jobs;             /* JOBS_MAX, or NULL. */
@@ -308,6 +315,7 @@ struct replication {
     uint32_t whole_count;
     int64_t heal_tokens;         /* Bytes that comparisons may send... */
     uint64_t heal_us, heal_rest; /* ... and millionths of another one. */
+    uint64_t credit_us;          /* When any was given last. */
     int32_t work;                /* Left in this tick. */
 
     uint64_t level_us, report_us;
@@ -440,6 +448,18 @@ void replication_take_whole_ask(struct replication *r, struct peer *peer, uint64
 /* Ask the shard for what is to be sent. Returns whether more could be done now. */
 bool replication_send_wholes(struct replication *r, struct replication_link *link);
 void replication_wholes_forget(struct replication *r, const struct replication_link *link);
+
+/* ---- replication_credit.c ---- */
+
+/* May another session of a comparison be sent there now? */
+bool replication_has_credit(const struct replication *r, const struct replication_link *link);
+/* One was sent, one came, in a body of so many bytes. */
+void replication_credit_spend(struct replication_link *link, size_t body_bytes);
+void replication_credit_came(struct replication_link *link, size_t body_bytes);
+/* CREDIT. Returns false where it cannot be read. */
+bool replication_take_credit(struct replication_link *link, uint64_t limit, struct bytes body);
+/* Say on all links how much more may come. */
+void replication_credits(struct replication *r);
 
 /* ---- replication_heal.c ---- */
 

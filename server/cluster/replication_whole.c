@@ -83,6 +83,7 @@ void replication_whole(struct replication *r, uint64_t ticket, struct bytes reco
         r->stats.healed_out++;
         r->stats.healed_bytes_out += record.size;
         r->heal_tokens -= (int64_t)record.size;
+        replication_credit_spend(whole->link, sizeof position + record.size);
     }
 }
 
@@ -136,7 +137,8 @@ static bool send_queue(struct replication *r, struct replication_link *link, str
             queue_pop(queue);
             continue;
         }
-        if (queue == &link->heals && !replication_may_heal(r)) {
+        if (queue == &link->heals &&
+            !(replication_may_heal(r) && replication_has_credit(r, link))) {
             return false;
         }
         if (r->work <= 0) {

@@ -58,6 +58,8 @@ static const struct trace_line trace_lines[] = {
     [TRACE_OVERLOAD_END] = {"overload-end", LOG_LEVEL_INFO, "queue_delay_ms", false},
     [TRACE_LOADED] = {"loaded", LOG_LEVEL_INFO, "sessions", false},
     [TRACE_RENAME_REFUSED] = {"rename-refused", LOG_LEVEL_WARN, "position", true},
+    [TRACE_HEAL_STUCK] = {"heal-stuck", LOG_LEVEL_WARN, "node", false},
+    [TRACE_HEAL_GOES_ON] = {"heal-goes-on", LOG_LEVEL_INFO, "node", false},
 };
 
 static const struct trace_line *trace_line(enum trace_event event)

@@ -206,6 +206,11 @@
       "Times that copies from another node waited for room in the log, and that their stream was " \
       "held, to be sent again, as the shard could not take them.",                                 \
       i == 0 ? s->link_waits : s->copies.held)                                                     \
+    X(belay_copies_stuck, GAUGE, SHARD, "",                                                        \
+      "Shards of other nodes that have taken none of the sessions that a comparison is to send "   \
+      "there for ten seconds.",                                                                    \
+      s->copies.stuck)                                                                             \
+    X(belay_copies_stuck_total, COUNTER, SHARD, "", "Times that one was.", s->copies.stuck_times)  \
     X(belay_copies_unheeded_total, COUNTER, SHARD, "",                                             \
       "Times that copies to a shard of another node were not waited for any more, as its machine " \
       "did not say that anything came there.",                                                     \

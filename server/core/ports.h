@@ -147,6 +147,8 @@ enum trace_event {
     TRACE_OVERLOAD_END,
     TRACE_LOADED, /* a: sessions; all that the store had is in memory. */
     TRACE_RENAME_REFUSED, /* a: position of the old key; text: why what is left to do of a rename cannot be done. */
+    TRACE_HEAL_STUCK, /* a: node that has taken none of the sessions that a comparison is to send it for long. */
+    TRACE_HEAL_GOES_ON,
 };
 
 struct tracer {

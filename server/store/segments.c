@@ -207,6 +207,14 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     return rc;
 }
 
+bool segments_has_ready(struct segments *segments)
+{
+    pthread_mutex_lock(&segments->lock);
+    const bool has = segments_first(segments, SEGMENT_READY) != NULL;
+    pthread_mutex_unlock(&segments->lock);
+    return has;
+}
+
 void segments_seal(struct segments *segments, uint32_t id, const struct segment_end *end)
 {
     pthread_mutex_lock(&segments->lock);

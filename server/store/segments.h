@@ -10,6 +10,7 @@
 #ifndef SEGMENTS_H
 #define SEGMENTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "log_format.h"
@@ -51,6 +52,9 @@ struct segment_end {
  * Returns 0; -EAGAIN: none is ready, one is being prepared; -ENOSPC: the disk or storage.disk_limit is
  * full (ask again later: room may come back); -EIO: preparing failed again and again. */
 int segments_take(struct segments *segments, uint64_t lsn, struct segment *segment);
+
+/* Is there another one to be taken? */
+bool segments_has_ready(struct segments *segments);
 
 /* A taken segment is complete and durable. Its entries are the pool's again. */
 void segments_seal(struct segments *segments, uint32_t id, const struct segment_end *end);

@@ -97,6 +97,10 @@ enum {
         STAGING_AREA_BYTES,           /* Of one device write; larger only for one large record. */
     LOG_WRITE_BYTES_MIN = 256 * 1024, /* Written without waiting for the interval. */
     LOG_RETRY_MS = 100,
+    /* What can wait fills so much of the staging, which keeps a device busy; and not the last of a segment while no other
+     * is ready. */
+    LOG_SPARE_BYTES = 2 * LOG_STAGING_BYTES,
+    LOG_KEPT_BYTES = 4 * 1024 * 1024,
 
     /* Subscriptions of one connection: "ERR more than 65536 channels", "... 1024 patterns"; and the bytes of their
      * names: "ERR names of more than 8 MiB". */

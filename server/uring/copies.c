@@ -177,6 +177,18 @@ static bool port_unheeded(struct replication_port *port, void *link, uint64_t us
     return link_is_unheeded(link, us);
 }
 
+static uint64_t port_room(struct replication_port *port)
+{
+    return log_writer_spare(&thread_of(port)->log);
+}
+
+static void port_stuck(struct replication_port *port, uint32_t node, bool stuck)
+{
+    struct tracer *tracer = &thread_of(port)->tracer;
+
+    tracer->event(tracer, stuck ? TRACE_HEAL_STUCK : TRACE_HEAL_GOES_ON, node, bytes_of(NULL, 0));
+}
+
 static void port_level(struct replication_port *port, uint32_t slot,
                        const struct slot_owners *targets)
 {
@@ -197,7 +209,13 @@ static int begin(struct shard_thread *thread)
     struct copies *copies = &thread->copies;
 
     copies->port = (struct replication_port){
-        .send = port_send, .cut = port_cut, .unheeded = port_unheeded, .level = port_level};
+        .send = port_send,
+        .cut = port_cut,
+        .unheeded = port_unheeded,
+        .level = port_level,
+        .room = port_room,
+        .stuck = port_stuck,
+    };
     if (thread->table != NULL) { /* It was alone until now, and founds the cluster. */
         shard_begin_seen(thread->shard);
     }

@@ -471,6 +471,24 @@ bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most
            (writer->waits && writer->now_us - writer->waits_us < most_us);
 }
 
+uint64_t log_writer_spare(const struct log_writer *writer)
+{
+    uint64_t staged = 0;
+
+    if (writer->stats.failed || writer->stats.full || writer->waits || !writer->segment_open) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < writer->count; i++) {
+        staged += writer->batches[(writer->first + i) % LOG_BATCHES].size;
+    }
+    const uint64_t left = writer->segment.size - file_offset(writer);
+    const uint64_t spare = staged < LOG_SPARE_BYTES ? LOG_SPARE_BYTES - staged : 0;
+    if (left >= LOG_KEPT_BYTES + spare || segments_has_ready(writer->segments)) {
+        return spare;
+    }
+    return left > LOG_KEPT_BYTES ? left - LOG_KEPT_BYTES : 0;
+}
+
 void log_writer_trim(struct log_writer *writer)
 {
     writer->trimmable = false;

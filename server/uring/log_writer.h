@@ -104,6 +104,10 @@ bool log_writer_has_room(const struct log_writer *writer, size_t bytes);
  * behind, unless that has been so for `most_us`? Not where there will be none, or the device failed: append says why. */
 bool log_writer_is_behind(struct log_writer *writer, size_t bytes, uint64_t most_us);
 
+/* How many bytes may come that can wait, so that what cannot finds room in staging, and a segment: of both the rest is
+ * kept for it. */
+uint64_t log_writer_spare(const struct log_writer *writer);
+
 /* Give back the pages of the staging that were not used since the last time. While `trimmable`: about once a second. */
 void log_writer_trim(struct log_writer *writer);
 

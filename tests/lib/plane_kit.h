@@ -78,6 +78,11 @@ int segments_take(struct segments *segments, uint64_t lsn, struct segment *segme
     return 0;
 }
 
+bool segments_has_ready(struct segments *segments)
+{
+    return atomic_load(&segments->error) == 0;
+}
+
 void segments_seal(struct segments *segments, uint32_t id, const struct segment_end *end)
 {
     assert_true(id < segments->count && segments->seals[id] == 0);

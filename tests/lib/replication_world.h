@@ -99,6 +99,8 @@ struct world_unit {
     uint64_t merges; /* Copies that came. */
     uint64_t walked_most, walked;
     uint32_t drops;
+    uint64_t room;  /* That its log has for sessions of comparisons. */
+    uint32_t stuck; /* Times that it was said of another node. */
 };
 
 struct world_node {
@@ -473,6 +475,19 @@ static inline void world_level(struct replication_port *port, uint32_t slot,
     unit->reported[slot] = true;
 }
 
+static inline uint64_t world_room(struct replication_port *port)
+{
+    return unit_of_port(port)->room;
+}
+
+static inline void world_stuck(struct replication_port *port, uint32_t node, bool stuck)
+{
+    struct world_unit *unit = unit_of_port(port);
+
+    assert_true(node != unit->node);
+    unit->stuck += stuck;
+}
+
 static inline void half_empty(struct world_half *half)
 {
     while (half->first != NULL) {
@@ -657,7 +672,12 @@ static inline void world_node(struct world *world, uint32_t number, uint32_t sha
         node->units[shard] = world->unit_count;
         struct world_unit *unit = &world->units[world->unit_count++];
         *unit = (struct world_unit){
-            .port = {.send = world_send, .cut = world_cut, .level = world_level},
+            .port = {.send = world_send,
+                     .cut = world_cut,
+                     .level = world_level,
+                     .room = world_room,
+                     .stuck = world_stuck},
+            .room = UINT64_MAX,
             .core = {.copy = world_copy,
                      .copied = world_copied,
                      .uncopied = world_uncopied,

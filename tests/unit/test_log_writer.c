@@ -59,6 +59,11 @@ int segments_take(struct segments *pool, uint64_t lsn, struct segment *segment)
     return 0;
 }
 
+bool segments_has_ready(struct segments *pool)
+{
+    return pool->error == 0;
+}
+
 /* Every note leads to the record it is about, in the order of the log. */
 static void check_entries(const struct segments *pool, uint32_t id, const struct segment_end *end)
 {
@@ -451,6 +456,55 @@ static void test_behind(void **state)
     write_all();
 }
 
+/* What can wait leaves most of the staging, and of the last segment that is ready enough for a while. */
+static void test_spare(void **state)
+{
+    static uint8_t body[100000];
+    uint64_t lsn, appended = 0;
+
+    (void)state;
+    segments.bytes = 16 * 1024 * 1024;
+    assert_int_equal(log_writer_spare(&writer), 0); /* Nobody knows yet. */
+    assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+    uint64_t spare = log_writer_spare(&writer);
+    assert_in_range(spare, LOG_SPARE_BYTES - 2 * sizeof body, LOG_SPARE_BYTES - sizeof body);
+    while (log_writer_spare(&writer) > 0) { /* None of it is written. */
+        assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+        appended += sizeof body;
+    }
+    assert_in_range(appended, spare - sizeof body, spare + sizeof body);
+    for (uint32_t i = 0; i < LOG_SPARE_BYTES / sizeof body;
+         i++) { /* What cannot wait finds room. */
+        assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+        assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+    }
+    write_all();
+    assert_int_equal(log_writer_spare(&writer), LOG_SPARE_BYTES);
+    segments.error = -EAGAIN; /* This segment is the last. */
+    spare = log_writer_spare(&writer);
+    const uint64_t left = segments.bytes - (lsn - writer.segment.lsn) - LOG_HEADER_BYTES;
+    assert_int_equal(spare, left < LOG_KEPT_BYTES                     ? 0
+                            : left < LOG_KEPT_BYTES + LOG_SPARE_BYTES ? left - LOG_KEPT_BYTES
+                                                                      : LOG_SPARE_BYTES);
+    while (log_writer_spare(&writer) > 0) {
+        assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+        write_all();
+    }
+    for (uint32_t i = 0; i < LOG_KEPT_BYTES / 2 / sizeof body; i++) {
+        assert_false(log_writer_is_behind(&writer, sizeof body, 1000));
+        assert_int_equal(append(bytes_of(body, sizeof body), &lsn), 0);
+        write_all();
+    }
+    segments.error = 0;
+    assert_int_equal(log_writer_spare(&writer), LOG_SPARE_BYTES);
+    segments.error = -EAGAIN;
+    while (append(bytes_of(body, sizeof body), &lsn) == 0) {
+        write_all();
+    }
+    assert_int_equal(log_writer_spare(&writer), 0); /* It waits for one. */
+    write_all();
+}
+
 /* A device write that failed is the end: told once, and nothing is written or taken any more. */
 static void test_device_failure(void **state)
 {
@@ -512,7 +566,7 @@ static const struct CMUnitTest tests[] = {
     LOG_TEST(test_pace),           LOG_TEST(test_content),        LOG_TEST(test_bounded),
     LOG_TEST(test_full),           LOG_TEST(test_full_when_idle), LOG_TEST(test_none_ready),
     LOG_TEST(test_device_failure), LOG_TEST(test_short_write),    LOG_TEST(test_preparing_fails),
-    LOG_TEST(test_behind),         LOG_TEST(test_too_large),
+    LOG_TEST(test_behind),         LOG_TEST(test_spare),          LOG_TEST(test_too_large),
 };
 
 int main(void)
