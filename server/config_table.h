@@ -97,6 +97,12 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(cluster, link_silent, DURATION, "500ms", 100, 10000,                                         \
       "A node that was not heard for so long is passed over: the next owner of a session takes "   \
       "its requests, without the map being changed.")                                              \
+    X(cluster, heal_rate, SIZE, "0", 0, CONFIG_TIB,                                                \
+      "Of sessions that move, and of those that another node lacks, this one sends about so many " \
+      "bytes in a second. 0: as many as the others take.")                                         \
+    X(cluster, heal_share, NUMBER, "25", 1, 100,                                                   \
+      "Of its time each shard spends so many percent on taking such sessions in while clients "    \
+      "want something of it; while they do not, all.")                                             \
     X(cluster, cooldown, DURATION, "30s", 0, 600000,                                               \
       "A node that went down owns slots again after so long; while it comes and goes, after "      \
       "twice as long each time, up to `cooldown_max`.")                                            \

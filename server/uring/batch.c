@@ -311,6 +311,9 @@ void batch_run(struct shard_thread *thread)
 {
     struct batch *batch = &thread->batch;
 
+    if (batch->count > 0) {
+        heal_share_want(&thread->copies.heals, thread->now_us);
+    }
     for (uint32_t i = 0; i < batch->count; i += PREFETCH_MAX) {
         uint32_t left = batch->count - i;
         run_group(thread, batch->items + i, left < PREFETCH_MAX ? left : PREFETCH_MAX);

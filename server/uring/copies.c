@@ -179,7 +179,9 @@ static bool port_unheeded(struct replication_port *port, void *link, uint64_t us
 
 static uint64_t port_room(struct replication_port *port)
 {
-    return log_writer_spare(&thread_of(port)->log);
+    const struct shard_thread *thread = thread_of(port);
+
+    return heal_share_room(&thread->copies.heals, log_writer_spare(&thread->log), thread->now_us);
 }
 
 static void port_stuck(struct replication_port *port, uint32_t node, bool stuck)
@@ -371,9 +373,17 @@ void copies_writable(struct shard_thread *thread, struct link *link)
 
 void copies_receive(struct shard_thread *thread, struct link *link, const struct peer_frame *frame)
 {
+    const bool heals = frame->kind == REPLICATION_COMPARE_RECORD;
+    const uint64_t began_us = heals ? monotonic_us() : 0;
+
     if (link->copies != NULL) {
         replication_receive(thread->copies.replication, link->copies, frame->kind, frame->number,
                             frame->body, thread->now_ms, thread->now_us);
+    }
+    if (heals) {
+        heal_share_spend(&thread->copies.heals, monotonic_us() - began_us);
+    } else if (frame->kind == REPLICATION_RUN) {
+        heal_share_want(&thread->copies.heals, thread->now_us);
     }
 }
 
@@ -463,7 +473,14 @@ uint64_t copies_turn(struct shard_thread *thread)
     if (copies->replication == NULL) {
         return copies->next == NULL ? UINT64_MAX : COPIES_RETRY_US;
     }
+    const bool compares = replication_stats(copies->replication)->compares > 0;
+    const uint64_t began_us = monotonic_us();
+    const uint32_t percent = thread->plane->options.cluster.heal_percent;
+    heal_share_pass(&copies->heals, percent == 0 ? 100 : percent, began_us);
     uint32_t wait_ms = replication_tick(copies->replication, thread->now_ms, thread->now_us);
+    if (compares) { /* Then it is most of a tick. */
+        heal_share_spend(&copies->heals, monotonic_us() - began_us);
+    }
     thread->again = thread->again || wait_ms == 0;
     return (uint64_t)wait_ms * 1000;
 }

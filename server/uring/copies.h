@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "heal_share.h"
 #include "link.h"
 #include "plane_table.h"
 #include "replication.h"
@@ -34,6 +35,7 @@ struct copies {
         settled; /* All members but those that left serve, and own what they should, by the table. */
     bool whole;  /* What copies_is_whole() found... */
     uint64_t whole_us; /* ... good until then. */
+    struct heal_share heals;
 };
 
 /* ---- Routes: only where thread->clustered ---- */

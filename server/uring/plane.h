@@ -38,7 +38,8 @@ struct plane_limits {
 struct plane_cluster {
     uint64_t window_bytes, heal_bytes_per_s;
     uint32_t silence_ms, round_ms;
-    uint32_t skew_ms; /* How far apart nodes' clocks may be. */
+    uint32_t heal_percent; /* Of a thread's time, for comparisons (heal_share.h); 0: all of it. */
+    uint32_t skew_ms;      /* How far apart nodes' clocks may be. */
     /* This node is the slot's primary, and all targets have what its owners have. About once a second until the slot table
      * says something else; on that shard's thread; must not block. NULL: nobody asks. */
     void (*level)(void *context, uint32_t shard, uint32_t slot, const struct slot_owners *targets);
