@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import native
@@ -375,6 +376,27 @@ def test_stopping():
         stopped.stop()
         cluster.restart(stopped)
         wait_for("it is known", lambda: cluster.states(stopped).get(name) == "left" and row(first, name)["link"] == "up")
+
+
+def test_heal_rate():
+    """What a node that enters lacks comes no faster than `cluster.heal_rate`, of all shards together."""
+    count, size, rate = 1500, 1024, 512 * 1024
+    with Cluster(1, settings=[f"cluster.heal_rate={rate // 1024}KiB"]) as cluster:
+        cluster.start()
+        cluster[0].run("belay-bench", "fill", "--server", cluster[0].native, "--sessions", count, "--value-bytes", size)
+        begun = time.monotonic()
+        node = cluster.add("n2")
+        cluster.restart(node)
+
+        def sessions():
+            nonlocal begun
+            asked, found = time.monotonic(), node.ask("status")["sessions"]
+            begun = asked if found == 0 else begun
+            return found
+
+        wait_for("the other node has all", lambda: sessions() == count, 30 * SLOWNESS)
+        took = time.monotonic() - begun
+    check(count * size <= rate * (took + 0.1), f"{count} sessions of {size} bytes came within {took} s")
 
 
 def test_first_with_nothing():
