@@ -51,6 +51,7 @@ void shard_keep_seen(struct shard *shard)
         kept->next_ms = shard->now_ms + SAVE_MS;
         return;
     }
+    kept->dropped = 0; /* It may have come again, and is in what is made now. */
     kept->slot += SLOTS_PER_TICK;
     if (kept->slot >= SLOT_COUNT) {
         kept->slot = 0;

@@ -732,11 +732,34 @@ static void test_filled_slots_are_told(void **state)
     assert_int_equal(store.whole_slot, 9);
     world_pass(40000);
     assert_int_equal(store.wholes, 1);
-    shard_begin_slot_seen(world.shard, 10, bytes_of(NULL, 0)); /* Of which the archive had not all. */
+    shard_begin_slot_seen(world.shard, 10,
+                          bytes_of(NULL, 0)); /* Of which the archive had not all. */
     assert_int_equal(store.wholes, 1);
     shard_begin_slot_seen(world.shard, 10, bytes_of(vector, sizeof vector));
     assert_int_equal(store.wholes, 2);
     assert_int_equal(store.whole_slot, 10);
+}
+
+/* Nor where it is the same slot that comes again, is kept as seen, and is dropped once more. */
+static void test_what_was_dropped_twice_is_not_kept_as_seen(void **state)
+{
+    const uint32_t slot = slot_of_key(text("{t}"));
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    for (uint32_t round = 0; round < 2; round++) {
+        other_put("{t}k", "v");
+        assert_int_equal(copy_full(), STATUS_OK);
+        shard_begin_slot_seen(world.shard, slot, bytes_of(NULL, 0));
+        world_pass(20000);
+        shard_log_durable(world.shard, world.shard->appended_lsn, world.now_us);
+        world_pass(300);
+        assert_true(store.seen.size > 0);
+        while (shard_drop_slot(world.shard, slot, world.now_ms) == 1) {
+        }
+        assert_int_equal(store.seen.size, 0);
+    }
     copies_end();
 }
 
@@ -831,6 +854,7 @@ int main(void)
         cmocka_unit_test(test_the_life_before_was_seen),
         cmocka_unit_test(test_what_was_dropped_is_not_kept_as_seen),
         cmocka_unit_test(test_filled_slots_are_told),
+        cmocka_unit_test(test_what_was_dropped_twice_is_not_kept_as_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
