@@ -19,9 +19,10 @@
 #include <errno.h>
 
 enum {
-    LEVEL_US = 50 * 1000,    /* From look to look. */
-    REPORT_US = 1000 * 1000, /* All that are to be settled are told again after it. */
-    STEPS_OF_LOOK = 4096,    /* Slots. */
+    LEVEL_US = 50 * 1000,       /* From look to look. */
+    REPORT_US = 1000 * 1000,    /* All that are to be settled are told again after it. */
+    STEPS_OF_LOOK = 4096,       /* Slots. */
+    ON_THE_WAY_US = 500 * 1000, /* More than a target takes for what it can store. */
     STRAY_REST_US = 5000 * 1000,
     STRAY_RETRY_US = 1000 * 1000,
 };
@@ -304,6 +305,16 @@ void replication_slot_uncovered(struct replication *r, struct peer *peer, uint32
 
 /* ---- Looks ---- */
 
+/* What is streamed is on its way for as long as a target takes what comes. One that does not, as its disk is full, has not all
+ * that is here for as long as that lasts. */
+static bool takes_what_comes(const struct replication *r, const struct peer *peer)
+{
+    const struct flight *oldest = peer->flights.count == 0 ? NULL : queue_at(&peer->flights, 0);
+
+    return peer->reachable && peer->stream.open &&
+           (oldest == NULL || r->now_us - oldest->us < ON_THE_WAY_US);
+}
+
 /* All targets have what is here: they may own it. */
 static void report(struct replication *r, uint32_t slot)
 {
@@ -317,7 +328,7 @@ static void report(struct replication *r, uint32_t slot)
         bool has = targets->nodes[rank] == r->options.self.node;
         for (uint32_t i = 0; i < route->count && !has; i++) {
             const struct peer *peer = peer_at(r, route->peers[i]);
-            has = peer->node == targets->nodes[rank] && peer->reachable && peer->stream.open &&
+            has = peer->node == targets->nodes[rank] && takes_what_comes(r, peer) &&
                   slot_set_has(&peer->covered, slot);
         }
         if (!has) {

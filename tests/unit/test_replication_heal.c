@@ -528,6 +528,29 @@ static void test_target_refuses(void **state)
     world_fini(&world);
 }
 
+/* Nor does one have what comes after all was compared, and what it does not take. */
+static void test_target_takes_nothing_more(void **state)
+{
+    struct world_unit *unit = &world.units[0];
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_until(&world, 5000, unit->reported_slots == SLOT_COUNT);
+    world.units[2].refuses = STATUS_DISK_FULL;
+    world_put(&world, 1, "a", "x", "1");
+    world_run(&world, 1000);
+    memset(unit->reported, 0, sizeof unit->reported);
+    unit->reported_slots = 0;
+    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_run(&world, 2000);
+    assert_int_equal(unit->reported_slots, 0);
+    world.units[2].refuses = STATUS_OK;
+    world_until(&world, 5000, unit->reported_slots == SLOT_COUNT);
+    assert_true(world_equal(&world, 1, 3));
+    world_fini(&world);
+}
+
 /* What targets have is told as soon as they have it, and again only once in a while. */
 static void test_told_soon(void **state)
 {
@@ -654,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_target),
         cmocka_unit_test(test_target_refuses),
+        cmocka_unit_test(test_target_takes_nothing_more),
         cmocka_unit_test(test_told_soon),
         cmocka_unit_test(test_tables_change),
         cmocka_unit_test(test_target_does_not_count),
