@@ -3,8 +3,10 @@
  * Nothing that anyone does to the system's clock while belayd runs reaches sessions: deadlines pass at
  * the rate of CLOCK_BOOTTIME (which goes on during suspend). At a restart it does not begin before the
  * newest time in the store (wall_clock_floor()), so that a clock set back meanwhile does not bring back
- * what had expired. The price: a clock that was wrong at the start stays so until a restart; how far it
- * is off is a metric and, past a second, a line in the log.
+ * what had expired. The price: a clock that was wrong at the start stays so until a restart; and one that was
+ * ahead until a restart after the system's has come to where it was: at a clean stop, from which the same actor goes
+ * on and may give out no stamp twice, or at the newest write. How far it is off is a metric and, past a second, a
+ * line in the log.
  * Threads: reading from any; wall_clock_init() and wall_clock_floor() before other threads read.
  */
 #ifndef WALL_CLOCK_H
