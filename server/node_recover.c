@@ -1,6 +1,7 @@
 #include "node_recover.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,7 +16,7 @@
 enum {
     RECOVER_NICE = 10,
     AGAIN_MS = 1000, /* After an archive that did not answer. */
-    MISSED_MS = 100, /* After one that is asked for, and that this node does not coordinate now. */
+    MISSED_MS = 100, /* After one that is asked for, or of which others came, and that must wait. */
     RANGE_BYTES = 16 << 20, /* Raw bytes of the archive that are worked on at a time. */
     RANGE_BYTES_MAX = 64 << 20,
 };
@@ -56,15 +57,16 @@ static bool is_mine(const struct recover_worker *worker, uint32_t slot)
            (worker->asked ? recover->wanted[slot] : recover->first[slot]);
 }
 
-/* The first slot that is due, or SLOT_COUNT. */
+/* The next slot that is due, behind the last range, or SLOT_COUNT. One that must wait holds up no other. */
 static uint32_t find_slot(const struct recover_worker *worker)
 {
-    uint32_t slot = 0;
-
-    while (slot < SLOT_COUNT && !is_mine(worker, slot)) {
-        slot++;
+    for (uint32_t i = 0; i < SLOT_COUNT; i++) {
+        const uint32_t slot = (worker->next + i) % SLOT_COUNT;
+        if (is_mine(worker, slot)) {
+            return slot;
+        }
     }
-    return slot;
+    return SLOT_COUNT;
 }
 
 /* Is there anything lost, for which the archive is to be looked at before anybody asks? */
@@ -133,8 +135,9 @@ static uint64_t pace_ms(const struct recover_worker *worker, uint32_t first, uin
 static int work(struct recover_worker *worker, uint64_t epoch, uint32_t slot)
 {
     struct node_recover *recover = worker->recover;
-    int rc = recover_open(worker, epoch);
 
+    worker->reads = true;
+    int rc = recover_open(worker, epoch);
     if (rc != 0 || slot == SLOT_COUNT) {
         return rc;
     }
@@ -158,13 +161,13 @@ static int work(struct recover_worker *worker, uint64_t epoch, uint32_t slot)
     rc = recover_range(worker);
     if (rc != 0 && rc != -ESTALE) {
         want_again(worker);
-    } else if (worker->ahead) {
-        recover_tell_ahead(worker);
-    } else {
-        pthread_mutex_lock(&recover->lock);
-        recover->figures.cause[0] = '\0';
-        pthread_mutex_unlock(&recover->lock);
+        return rc;
     }
+    worker->next = last + 1;
+    pthread_mutex_lock(&recover->lock);
+    recover->figures.cause[0] = '\0';
+    pthread_mutex_unlock(&recover->lock);
+    recover_tell_ahead(recover);
     return rc;
 }
 
@@ -196,11 +199,14 @@ static void *recover_main(void *context)
         int rc = work(worker, epoch, slot);
         if (rc != 0 && rc != -ESTALE && !recover->stops) {
             recover_tell_trouble(worker, rc);
-            recover_close(worker);
+            if (worker->reads) { /* Else the view is as good as it was. */
+                recover_close(worker);
+            }
         }
         pthread_mutex_lock(&recover->lock);
         if (rc != 0 && !recover->stops) {
-            recover_await(recover, rc == -ESTALE && worker->asked ? MISSED_MS : AGAIN_MS);
+            recover_await(recover, rc == -ESTALE && (worker->asked || worker->came > 0) ? MISSED_MS
+                                                                                        : AGAIN_MS);
         }
     }
     pthread_mutex_unlock(&recover->lock);
@@ -330,7 +336,7 @@ static void flush(struct node_recover *recover)
         pthread_mutex_unlock(&recover->lock);
         recover->flushing = 0;
     } else if (trouble != NULL) {
-        recover_tell_waits(recover, trouble);
+        recover_tell_waits(recover, trouble, true);
     }
 }
 
@@ -355,6 +361,7 @@ void node_recover_map(struct node *node, const struct map *map)
     pthread_mutex_lock(&recover->lock);
     const uint64_t before = recover->newest;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        recover->ahead[slot] = recover->ahead[slot] && recover->lost[slot] == map->lost[slot];
         recover->lost[slot] = map->lost[slot];
         recover->first[slot] = map->owners[slot].nodes[0] == self;
         recover->owned[slot] = slot_owners_has(&map->owners[slot], self);
@@ -474,6 +481,9 @@ void node_recover_figures(struct node *node, struct metrics_restore *to)
     to->lost = lost;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         to->slots += recover_is_due(recover, slot) && recover->first[slot];
+    }
+    if (to->cause[0] == '\0' && recover->ahead_told) {
+        snprintf(to->cause, sizeof to->cause, "%s", recover_ahead_text);
     }
     const uint64_t passed_ms = recover_clock_ms() - recover->begun_ms;
     if (to->slots > 0 && recover->bytes_done > 0 && recover->bytes_total > recover->bytes_done) {

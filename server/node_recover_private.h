@@ -22,6 +22,8 @@ struct recover_worker {
     struct archive_state state;
     bool open;
     uint64_t epoch; /* The view is of this one, or later. */
+    uint32_t next;  /* Where it goes on. */
+    bool reads;     /* The archive: what fails is that. */
     uint16_t first, last;
     /* Of the range: of those that it brings back; else 0. What is missed becomes 0, under the lock. */
     uint64_t epochs[SLOT_COUNT];
@@ -33,7 +35,7 @@ struct recover_worker {
     int failed;
     uint64_t missed;
     bool partly[SLOT_COUNT]; /* Of the range: something of it comes never. */
-    bool ahead;              /* Something is of a time that has not come yet. */
+    uint32_t came;           /* Slots that are whole by it. */
     /* Sessions of the range, to be told: each as status (1), varint size, key; and so many. */
     struct buffer refused;
     uint32_t refused_count;
@@ -48,8 +50,10 @@ struct node_recover {
     uint64_t lost[SLOT_COUNT], restored[SLOT_COUNT]; /* Epochs. */
     bool first[SLOT_COUNT], owned[SLOT_COUNT]; /* Of the owners this node is the first one, any. */
     bool wanted[SLOT_COUNT];                   /* Asked for. */
-    uint64_t newest;                           /* Of all that are lost... */
-    uint64_t listable; /* ... and up to which one the archive has what this node had then. */
+    bool ahead[SLOT_COUNT]; /* Something of it is of a time that has not come yet... */
+    bool ahead_told;        /* ... which the log says of any. */
+    uint64_t newest;        /* Of all that are lost... */
+    uint64_t listable;      /* ... and up to which one the archive has what this node had then. */
     struct metrics_restore figures;
     struct buffer damaged; /* Lines: of what was told. */
     uint64_t bytes_total, bytes_done;
@@ -95,13 +99,15 @@ void recover_tell_damaged(void *context, const char *name, const char *why, uint
 void recover_note_refused(void *context, struct bytes key, enum status status);
 void recover_tell_refused(struct recover_worker *worker);
 
-/* Its `ahead`: the slot is tried again, and waits until that time; recover_tell_ahead() says so. */
+/* Its `ahead`: the slot is tried again, and waits until that time; recover_tell_ahead() says so, once as long as there are any. */
+extern const char recover_ahead_text[];
 void recover_note_ahead(void *context, struct bytes key);
-void recover_tell_ahead(struct recover_worker *worker);
+void recover_tell_ahead(struct node_recover *recover);
 
-/* Why nothing comes, as long as that is so once: of a worker, by `access.text` or `rc`; of the node. */
+/* Why nothing comes, as long as that is so once: of a worker, by `access.text` or `rc`; of the node. `archive`: because of that,
+ * which may be given up. */
 void recover_tell_trouble(struct recover_worker *worker, int rc);
-void recover_tell_waits(struct node_recover *recover, const char *cause);
+void recover_tell_waits(struct node_recover *recover, const char *cause, bool archive);
 
 /* A node without an archive brings nothing back: told once, as long as slots of which it is the primary are lost, and shown as why
  * they wait. The control thread's; `map` may be NULL. */

@@ -10,7 +10,6 @@
 
 enum {
     RECOVER_CALL_MS = 10000,
-    DURABLE_POLL_MS = 2,   /* Until the log is. */
     PIECE_BYTES = 1 << 20, /* Of records that a shard is given at a time... */
     FLYING_MAX = 16,       /* ... with so many pieces under way. */
 };
@@ -262,24 +261,13 @@ static int put_back(void *context, struct bytes key, struct bytes record, uint32
 /* What was merged so far is in the log: until that is durable. */
 static int await_durable(struct recover_worker *worker)
 {
-    struct node_recover *recover = worker->recover;
-    struct plane *plane = recover->node->plane;
+    const struct node_recover *recover = worker->recover;
     int rc = 0;
 
     for (uint32_t shard = 0; shard < recover->node->shard_count && rc == 0; shard++) {
-        struct plane_basis basis = {.vectors = {.memory = &recover->node->memory}};
-        struct plane_log_reach reach;
-        rc = plane_basis(plane, shard, false, &basis);
-        buffer_fini(&basis.vectors);
-        pthread_mutex_lock(&recover->lock);
-        for (plane_log_reach(plane, shard, &reach);
-             rc == 0 && reach.durable < basis.lsn && !recover->stops;
-             plane_log_reach(plane, shard, &reach)) {
-            recover_await(recover, DURABLE_POLL_MS);
-        }
-        pthread_mutex_unlock(&recover->lock);
+        rc = plane_await_durable(recover->node->plane, shard, &recover->stops);
     }
-    return recover->stops ? -ECANCELED : rc;
+    return rc;
 }
 
 /* All of these slots are here. */
@@ -316,7 +304,9 @@ static int note_restored(struct recover_worker *worker)
             recover->bytes_done += recover_is_due(recover, slot) && recover->first[slot]
                                        ? worker->reading.weights[slot]
                                        : 0;
+            worker->came += recover_is_due(recover, slot);
             recover->restored[slot] = worker->epochs[slot];
+            recover->ahead[slot] = false;
         }
     }
     recover->figures.left += worker->left;
@@ -332,7 +322,7 @@ int recover_range(struct recover_worker *worker)
     worker->left = worker->expired = worker->missed = 0;
     memset(worker->partly, 0, sizeof worker->partly);
     worker->failed = 0;
-    worker->ahead = false;
+    worker->came = 0;
     worker->refused.size = worker->refused_count = 0;
     for (uint32_t shard = 0; shard < worker->recover->node->shard_count; shard++) {
         worker->records[shard].size = worker->slots[shard].size = 0;
@@ -341,6 +331,7 @@ int recover_range(struct recover_worker *worker)
     if (rc != 0) {
         return rc;
     }
+    worker->reads = false;
     worker->access.text[0] = '\0';
     rc = archive_state_visit(&worker->state, put_back, worker);
     archive_state_clear(&worker->state);

@@ -69,24 +69,35 @@ void recover_note_refused(void *context, struct bytes key, enum status status)
     pthread_mutex_unlock(&recover->lock);
 }
 
+const char recover_ahead_text[] =
+    "a session is of a time that has not come yet: its slot waits until then. Is the clock of this "
+    "node behind?";
+
 void recover_note_ahead(void *context, struct bytes key)
 {
     struct recover_worker *worker = context;
 
-    (void)key;
     pthread_mutex_lock(&worker->recover->lock);
-    worker->ahead = true;
+    worker->recover->ahead[slot_of_key(key)] = true;
     pthread_mutex_unlock(&worker->recover->lock);
 }
 
-void recover_tell_ahead(struct recover_worker *worker)
+void recover_tell_ahead(struct node_recover *recover)
 {
-    snprintf(
-        worker->access.text, sizeof worker->access.text,
-        "a session is of a time that has not come yet: its slot waits until then. Is the clock of "
-        "this node behind?");
-    recover_tell_trouble(worker, -EAGAIN);
-    worker->access.text[0] = '\0';
+    uint32_t slots = 0;
+
+    pthread_mutex_lock(&recover->lock);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        slots += recover->ahead[slot] && recover_is_due(recover, slot);
+    }
+    const bool news = slots > 0 && !recover->ahead_told;
+    recover->ahead_told = slots > 0;
+    pthread_mutex_unlock(&recover->lock);
+    if (news) {
+        logger_write(recover->node->world.logger, LOG_LEVEL_WARN, "archive-restore-ahead",
+                     LOG_NUMBER("slots", slots), LOG_TEXT("cause", recover_ahead_text),
+                     LOG_TEXT("effect", "these slots are not served until then, all others are"));
+    }
 }
 
 static void add_object(void *context, const char *name)
@@ -127,10 +138,11 @@ void recover_tell_refused(struct recover_worker *worker)
 void recover_tell_trouble(struct recover_worker *worker, int rc)
 {
     recover_tell_waits(worker->recover,
-                       worker->access.text[0] != '\0' ? worker->access.text : strerror(-rc));
+                       worker->access.text[0] != '\0' ? worker->access.text : strerror(-rc),
+                       worker->reads && rc != -ENOMEM);
 }
 
-void recover_tell_waits(struct node_recover *recover, const char *cause)
+void recover_tell_waits(struct node_recover *recover, const char *cause, bool archive)
 {
     pthread_mutex_lock(&recover->lock);
     const bool news = recover->figures.cause[0] == '\0';
@@ -139,9 +151,10 @@ void recover_tell_waits(struct node_recover *recover, const char *cause)
     if (news) {
         logger_write(recover->node->world.logger, LOG_LEVEL_ERROR, "archive-restore-waits",
                      LOG_TEXT("cause", cause),
-                     LOG_TEXT("effect",
-                              "lost slots are not served; it is tried again. Where the archive is "
-                              "gone for good: belayctl archive give-up"));
+                     LOG_TEXT("effect", archive ? "lost slots are not served; it is tried again. "
+                                                  "Where the archive is gone for good: belayctl "
+                                                  "archive give-up"
+                                                : "lost slots are not served; it is tried again"));
     }
 }
 

@@ -272,6 +272,10 @@ enum { PLANE_BASIS_SLOTS = 1024 };
  * plane_records(). */
 int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_basis *basis);
 
+/* Wait until what the shard has appended to its log by now is durable, however long its turns take. Not the shard's thread.
+ * Returns 0; -ENOMEM; -ECANCELED: `stops` is set. */
+int plane_await_durable(struct plane *plane, uint32_t shard, const atomic_bool *stops);
+
 /* What became of it. */
 struct plane_restored {
     int rc; /* 0: all that it has is done. -ECANCELED: the shard's thread ends, or has no memory. */

@@ -1,9 +1,12 @@
 /* The plane's side of the archive (plane.h). */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "mailbox.h"
 #include "plane_private.h"
+
+enum { DURABLE_POLL_MS = 2 };
 
 void plane_log_reach(struct plane *plane, uint32_t shard, struct plane_log_reach *reach)
 {
@@ -130,4 +133,23 @@ int plane_basis(struct plane *plane, uint32_t shard, bool ends, struct plane_bas
     basis->known = mail->basis->known;
     mail_free(mail);
     return rc;
+}
+
+int plane_await_durable(struct plane *plane, uint32_t shard, const atomic_bool *stops)
+{
+    const struct timespec poll = {.tv_nsec = DURABLE_POLL_MS * 1000000};
+    struct plane_basis basis = {.vectors = {.memory = plane->options.memory}};
+    struct plane_log_reach reach;
+    int rc;
+
+    do { /* A large write may take its thread longer than one waits for an answer. */
+        rc = plane_basis(plane, shard, false, &basis);
+    } while (rc == -ETIMEDOUT && !atomic_load(stops));
+    buffer_fini(&basis.vectors);
+    for (plane_log_reach(plane, shard, &reach);
+         rc == 0 && reach.durable < basis.lsn && !atomic_load(stops);
+         plane_log_reach(plane, shard, &reach)) {
+        nanosleep(&poll, NULL);
+    }
+    return atomic_load(stops) ? -ECANCELED : rc;
 }

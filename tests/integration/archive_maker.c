@@ -5,9 +5,11 @@
  *                                    hidden)
  *                                    With a fourth argument: of that cluster, by nodes from 101 up.
  *   archive_maker DIR baseless KEY CLUSTER   of that cluster, by node 101: a change of a session that is nowhere
+ *   archive_maker DIR ahead KEY CLUSTER   of that cluster, by node 101: a session of a time that comes in an hour
  *   archive_maker DIR bulk COUNT     one node's checkpoint of so many sessions of 4 KiB: blobs "bulk-N"
  */
 #include <inttypes.h>
+#include <time.h>
 
 #include "archive_world.h"
 
@@ -150,6 +152,20 @@ static void make_baseless(const char *key, const char *cluster)
     world_flush(&world, 0);
 }
 
+/* Of a node whose clock was ahead. */
+static void make_ahead(const char *key, const char *cluster)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    world_init(&world, 1);
+    move(cluster);
+    world.now_ms = ((uint64_t)now.tv_sec + 3600) * 1000;
+    snprintf(world.keys[0], sizeof world.keys[0], "%s", key);
+    world_write(&world, 0, 0, 3);
+    world_flush(&world, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4 && argc != 5) {
@@ -159,6 +175,8 @@ int main(int argc, char **argv)
         make_bulk((uint32_t)strtoul(argv[3], NULL, 10));
     } else if (strcmp(argv[2], "baseless") == 0 && argc == 5) {
         make_baseless(argv[3], argv[4]);
+    } else if (strcmp(argv[2], "ahead") == 0 && argc == 5) {
+        make_ahead(argv[3], argv[4]);
     } else {
         make_history(strtoull(argv[3], NULL, 10), argc == 5 ? argv[4] : NULL);
     }

@@ -293,6 +293,31 @@ def test_what_does_not_come():
         check(f'key="{kept}"' in cat(path, "*/log/00000002*/*"), "it is gone")
 
 
+def test_one_that_must_wait():
+    """A slot with a session of a time that has not come yet waits, and no other with it, and that is said once."""
+    with archiving(2, "0") as (cluster, path):
+        node, lost = cluster
+        keys = [f"k{number}" for number in range(44)]
+        with Client(port_of(lost)) as client:
+            for key in keys:  # So much that it does not come at once.
+                check(client.ask("SET", key, bytes(1_000_000)) == b"OK", key)
+        wait_for("all is archived", lambda: all(is_archived(one) for one in cluster), 60)
+        first = min(owned_by(cluster, [f"ahead{number}" for number in range(400)], lost.name),
+                    key=lambda key: binascii.crc_hqx(key.encode(), 0) % 16384)
+        its = owned_by(cluster, keys, lost.name)
+        subprocess.run([MAKER, str(path), "ahead", first, next(path.iterdir()).name], check=True)
+        lose(cluster, lost)
+        wait_for("all others have come", lambda: slots_to_come(cluster) == 1, 60)
+        with Client(port_of(node)) as client:
+            for key in its:
+                check(client.ask("STRLEN", key) == 1_000_000, key)
+            answer = client.ask("GET", first)  # Tried by who does what is asked for, too.
+            check(isinstance(answer, Error) and b"restored" in answer, answer)
+        check("has not come yet" in status_of(node)["restore"]["cause"], status_of(node))
+        check(node.log().count("archive-restore-ahead") == 1, "it is said once")
+        check("archive-restore-waits" not in node.log(), "nothing is wrong with the archive")
+
+
 def test_damage():
     """An object that cannot be read is named, and all that others have is there."""
     with archiving(3, "0") as (cluster, path):

@@ -350,12 +350,50 @@ static void test_ahead(void **state)
     planes_kit_stop(&kit);
 }
 
+/* A turn that takes longer than the shard is waited for at once. */
+static atomic_bool in_turn;
+
+static void on_ahead_slowly(void *context, struct bytes key)
+{
+    const struct timespec turn = {.tv_sec = 1, .tv_nsec = 300000000};
+
+    (void)context;
+    (void)key;
+    atomic_store(&in_turn, true);
+    nanosleep(&turn, NULL);
+}
+
+static void test_long_turn(void **state)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    atomic_bool stops = false;
+    struct giving giving;
+
+    (void)state;
+    begin(1);
+    giving_begin(&giving);
+    giving.restore.ahead = on_ahead_slowly;
+    add_record(&giving, key_of(0, 0), plane_kit_now_ms(&kit.nodes[0]) + AHEAD_MS);
+    assert_int_equal(plane_restore(kit.nodes[0].plane, 0, &giving.restore), 0);
+    while (!atomic_load(&in_turn)) {
+        nanosleep(&moment, NULL);
+    }
+    assert_int_equal(plane_await_durable(kit.nodes[0].plane, 0, &stops), 0);
+    atomic_store(&stops, true);
+    assert_int_equal(plane_await_durable(kit.nodes[0].plane, 0, &stops), -ECANCELED);
+    while (!atomic_load(&giving.over)) {
+        nanosleep(&moment, NULL);
+    }
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_coordinates), cmocka_unit_test(test_late_records),
         cmocka_unit_test(test_given_up),        cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_refused),         cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_long_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
