@@ -109,6 +109,7 @@ struct node_archive {
     uint64_t gaps[ARCHIVER_SHARDS_MAX];  /* What is missing or damaged before it was counted. */
     /* ... and made. */
     struct archiver_built built;
+    uint64_t needs[ARCHIVER_SHARDS_MAX];   /* As in archiver_built. */
     uint64_t gaps_to[ARCHIVER_SHARDS_MAX]; /* `gaps`, once it is stored. */
     struct bytes object;
     int kept_rc;

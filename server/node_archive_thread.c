@@ -109,6 +109,9 @@ static int ask_shard(struct node_archive *archive, uint32_t shard,
     } else if (rc == 0) {
         rc = plane_records(plane, shard, records);
     }
+    if (rc == 0 && records->lsn > archive->needs[shard]) {
+        archive->needs[shard] = records->lsn;
+    }
     return rc;
 }
 
@@ -338,7 +341,8 @@ static void build(struct node_archive *archive)
         archive->built = (struct archiver_built){.rc = -EIO};
         return;
     }
-    archive->built = (struct archiver_built){.to = archive->to};
+    archive->built = (struct archiver_built){.to = archive->to, .needs = archive->needs};
+    memset(archive->needs, 0, sizeof archive->needs);
     archive_writer_begin(&archive->writer, &options);
     archive_feed_begin(&archive->feed, archive->anew, archive->others.taken,
                        archive->others.taken_count);

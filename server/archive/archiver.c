@@ -8,6 +8,7 @@ enum {
     STEP_MS_MAX = 1000,
     LOOK_MS = 100, /* While something is behind: its age is known as exactly as that. */
     SOON_MS = 50,
+    DURABLE_MS = 2, /* Until the log is looked at again. */
     STORE_MS_MIN =
         2,           /* Where storing takes less than that, waiting for others would take longer. */
     GATHER_PART = 4, /* Of what storing took... */
@@ -192,8 +193,32 @@ static void build(struct archiver *archiver, uint64_t now_ms)
     archiver->port->build(archiver->port, archiver->sequence, archiver->anew);
 }
 
+static void wait_for(struct archiver *archiver, bool building_next, uint64_t pause_ms,
+                     uint64_t now_ms)
+{
+    archiver->state = ARCHIVER_PAUSING;
+    archiver->building_next = building_next;
+    archiver->until_ms = now_ms + pause_ms;
+}
+
+/* Is all durable that is in the object? */
+static bool is_durable(const struct archiver *archiver)
+{
+    uint32_t shard = 0;
+
+    while (shard < archiver->settings.shard_count &&
+           archiver->shards[shard].durable >= archiver->shards[shard].needs) {
+        shard++;
+    }
+    return shard == archiver->settings.shard_count;
+}
+
 static void store(struct archiver *archiver, uint64_t now_ms)
 {
+    if (!is_durable(archiver)) {
+        wait_for(archiver, false, DURABLE_MS, now_ms);
+        return;
+    }
     archiver->state = ARCHIVER_STORING;
     archiver->store_ms = now_ms;
     archiver->port->store(archiver->port);
@@ -224,6 +249,9 @@ uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms)
         } else {
             store(archiver, now_ms);
         }
+    }
+    if (archiver->state == ARCHIVER_PAUSING) {
+        return archiver->until_ms - now_ms;
     }
     if (archiver->state == ARCHIVER_STORING && archiver->away_ms == 0 &&
         now_ms - archiver->store_ms >= archiver->settings.slow_ms) {
@@ -260,14 +288,6 @@ uint64_t archiver_step(struct archiver *archiver, uint64_t now_ms)
 }
 
 /* ---- What came of it ---- */
-
-static void wait_for(struct archiver *archiver, bool building_next, uint64_t pause_ms,
-                     uint64_t now_ms)
-{
-    archiver->state = ARCHIVER_PAUSING;
-    archiver->building_next = building_next;
-    archiver->until_ms = now_ms + pause_ms;
-}
 
 /* Another try later, the later the more came to nothing. */
 static void fail(struct archiver *archiver, bool building_next, const char *text, uint64_t now_ms)
@@ -331,8 +351,9 @@ void archiver_built(struct archiver *archiver, const struct archiver_built *buil
     archiver->built = *built;
     for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
         archiver->shards[i].to = built->to[i];
+        archiver->shards[i].needs = built->needs[i];
     }
-    archiver->built.to = NULL;
+    archiver->built.to = archiver->built.needs = NULL;
     if (built->records == 0) {
         advance(archiver);
     } else {

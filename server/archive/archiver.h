@@ -4,7 +4,9 @@
  * time. An object begins once one of these holds: writes wait for it, and have gathered; as much log as an object takes is
  * there; `flush_ms` have passed since the last one began, and there is any; something of other nodes is to go
  * (archive_tails.h). The next one begins when the one before is stored,
- * so that objects lie there in the order of the log, without a gap, whatever is lost meanwhile; one that cannot be stored
+ * so that objects lie there in the order of the log, without a gap, whatever is lost meanwhile. One that has sessions as they
+ * were in memory waits until the log of that is durable: else the archive would have what the node loses with its machine, and
+ * an end that it lost would end, once restored, what was written to the session after. One that cannot be stored
  * is tried again, the same bytes, for as long as it takes. Nothing waits in memory but that object.
  *
  * Who writes one after the other waits for an answer before the next: once an object is stored, the writes that it answers come
@@ -54,9 +56,11 @@ struct archiver_settings {
 /* What building an object came to. */
 struct archiver_built {
     int rc; /* 0; -EAGAIN: nothing could be told yet, try again soon; other negative errno. */
-    const uint64_t *to; /* Of each shard: with this object the archive has the log up to there. */
-    uint64_t records;   /* 0: nothing of it goes out, there is no object. */
-    uint64_t raw_bytes; /* Of records. */
+    /* Of each shard: with this object the archive has the log up to `to`; it has sessions as the log up to `needs` made
+     * them, which is to be durable first (0: none). */
+    const uint64_t *to, *needs;
+    uint64_t records;      /* 0: nothing of it goes out, there is no object. */
+    uint64_t raw_bytes;    /* Of records. */
     uint64_t object_bytes; /* As it is to be stored. */
     uint64_t gap_bytes;    /* Of log that was given up, or is damaged: it never comes. */
     uint64_t baseless; /* Deltas that went out although nothing is there any more to build on. */
@@ -98,7 +102,7 @@ struct archiver_time {
 
 struct archiver_shard {
     uint64_t archived, wanted, durable, appended;
-    uint64_t to; /* Of the object that is built. */
+    uint64_t to, needs; /* Of the object that is built. */
     /* Ascending; the first one is of what is archived. They are some sixteenth of the whole time apart. */
     struct archiver_time times[ARCHIVER_TIMES];
     uint32_t time_count;

@@ -124,6 +124,7 @@ void archive_gate_answer(struct shard_thread *thread, struct plane_records *reco
 {
     struct reader keys = reader_of(buffer_bytes(&records->keys));
 
+    records->lsn = thread->log.stats.lsn_appended;
     while (reader_left(&keys) > 0) {
         uint64_t position = read_u64(&keys);
         struct bytes key = read_string(&keys);

@@ -240,10 +240,11 @@ struct plane_records {
     struct buffer
         found; /* Of each, in the same order: a head, and the record. Heads lie anywhere: copy them. */
     uint32_t answered; /* So many were: fewer where they take more than PLANE_RECORDS_BYTES. */
+    uint64_t lsn;      /* The log before it has all that they are. */
 };
 
 /* Ask a shard for records as they are now; its thread does that in one turn. Not the shard's thread. Returns 0 with
- * `found` and `answered` set; -ENOMEM; -ETIMEDOUT: not within a second. `keys` is as before. */
+ * `found`, `answered` and `lsn` set; -ENOMEM; -ETIMEDOUT: not within a second. `keys` is as before. */
 int plane_records(struct plane *plane, uint32_t shard, struct plane_records *records);
 
 /* The same once plane_stop() has returned, at once. */

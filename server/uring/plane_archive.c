@@ -72,6 +72,7 @@ int plane_records(struct plane *plane, uint32_t shard, struct plane_records *rec
     records->found.size = 0;
     rc = buffer_append(&records->found, buffer_bytes(&mail->records->found));
     records->answered = rc == 0 ? mail->records->answered : 0;
+    records->lsn = mail->records->lsn;
     mail_free(mail);
     return rc;
 }

@@ -72,8 +72,9 @@ void archive_node_job(struct archive_node *node, const char *name,
 /* As the shard has them now; nothing is cold here. */
 static int ask(struct archive_feed_source *source, struct archive_feed_ask asks[], uint32_t count)
 {
-    const struct archive_node *node = OF(archive_node, source, source);
+    struct archive_node *node = OF(archive_node, source, source);
 
+    node->needs = disk_of(node)->size;
     for (uint32_t i = 0; i < count; i++) {
         bool known =
             shard_peek(node->copies->shard, asks[i].position, asks[i].key, &asks[i].record);
@@ -152,7 +153,8 @@ static void build(struct sim *sim, const struct sim_event *event)
     options.made_ms = copies_node_now_ms(node->copies);
     archive_writer_begin(&node->writer, &options);
     archive_feed_begin(&node->feed, node->anew, node->taken, node->taken_count);
-    node->built = (struct archiver_built){.to = &node->to};
+    node->needs = 0;
+    node->built = (struct archiver_built){.to = &node->to, .needs = &node->needs};
     node->built.rc = make(node);
     if (node->built.rc == 0) {
         archive_others_built(node);

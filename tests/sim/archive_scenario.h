@@ -73,7 +73,8 @@ struct archive_node {
     uint64_t from, to, said, sequence;
     bool anew, based;
     struct archiver_built built;
-    uint64_t lost; /* What is being archived has not all of the log up to there; 0: it has. */
+    uint64_t needs; /* As in archiver_built. */
+    uint64_t lost;  /* What is being archived has not all of the log up to there; 0: it has. */
     uint64_t calls, call, storing_us; /* `call`: the PUT that is waited for; 0: none. */
     struct archive_mark next_mark;    /* That is being kept. */
     uint64_t archived, released, wanted, asked;

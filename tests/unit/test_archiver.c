@@ -118,9 +118,12 @@ static void reach(uint32_t shard, uint64_t wanted, uint64_t durable)
 /* The object has the log up to there. */
 static void built(uint64_t first, uint64_t second, uint64_t records)
 {
-    const uint64_t to[SHARDS] = {first, second};
-    const struct archiver_built what = {
-        .to = to, .records = records, .raw_bytes = 10 * records, .object_bytes = 4 * records};
+    const uint64_t to[SHARDS] = {first, second}, needs[SHARDS] = {0};
+    const struct archiver_built what = {.to = to,
+                                        .needs = needs,
+                                        .records = records,
+                                        .raw_bytes = 10 * records,
+                                        .object_bytes = 4 * records};
 
     archiver_built(&world.archiver, &what, world.now_ms);
 }
@@ -190,6 +193,40 @@ static void test_at_once_where_wanted_or_large(void **state)
     reach(1, 0, 600);
     step(1);
     assert_int_equal(world.builds, 3);
+}
+
+/* It has sessions as they were in memory, of which the log is not durable yet: until then, and whatever fails meanwhile. */
+static void test_memory_waits_for_log(void **state)
+{
+    const uint64_t to[SHARDS] = {200, 100}, needs[SHARDS] = {0, 180};
+    const struct archiver_built what = {.to = to, .needs = needs, .records = 1};
+
+    (void)state;
+    begin();
+    reach(0, 0, 200);
+    reach(1, 0, 100);
+    step(5000);
+    archiver_reach(&world.archiver, 1, 0, 179, 180);
+    archiver_built(&world.archiver, &what, world.now_ms);
+    assert_int_equal(world.stores, 0);
+    assert_true(step(0) <= 2);
+    assert_true(step(1000) <= 2);
+    assert_int_equal(world.stores, 0);
+    assert_int_equal(world.builds, 1);
+    reach(1, 0, 180);
+    step(2);
+    assert_int_equal(world.stores, 1);
+    stored(-EIO);
+    step(100);
+    assert_int_equal(world.stores, 2);
+    stored(0);
+    assert_int_equal(world.archived[0], 200);
+    step(1000);
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    reach(1, 0, 300);
+    step(5000);
+    built(200, 300, 1); /* It needs nothing more. */
+    assert_int_equal(world.stores, 3);
 }
 
 /* What others stamped is to go: at once, though there is nothing new. */
@@ -413,8 +450,8 @@ static void test_gap_is_told(void **state)
     begin();
     reach(0, 0, 5000);
     step(1);
-    const uint64_t to[SHARDS] = {5000, 100};
-    const struct archiver_built what = {.to = to, .records = 1, .gap_bytes = 1234};
+    const uint64_t to[SHARDS] = {5000, 100}, needs[SHARDS] = {0};
+    const struct archiver_built what = {.to = to, .needs = needs, .records = 1, .gap_bytes = 1234};
     archiver_built(&world.archiver, &what, world.now_ms);
     assert_int_equal(world.lost_at, 0);
     stored(0);
@@ -573,6 +610,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flush_interval),
         cmocka_unit_test(test_at_once_where_wanted_or_large),
+        cmocka_unit_test(test_memory_waits_for_log),
         cmocka_unit_test(test_tails),
         cmocka_unit_test(test_writes_gather),
         cmocka_unit_test(test_what_does_not_gather),
