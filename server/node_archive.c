@@ -141,6 +141,7 @@ static void on_store(struct archiver_port *port)
         .op = OBJECT_PUT,
         .name = name,
         .body = archive->object,
+        .hash = archive->object_hash,
         .only_new = true,
         .done = on_stored,
         .context = archive,

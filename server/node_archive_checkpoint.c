@@ -239,7 +239,11 @@ static int fill(struct node_archive *archive)
     }
     archive_writer_begin(&side->writer, &options);
     int rc = side->last ? fill_last(archive) : fill_part(archive);
-    return rc != 0 ? rc : archive_writer_make(&side->writer, &side->object);
+    rc = rc != 0 ? rc : archive_writer_make(&side->writer, &side->object);
+    if (rc == 0) {
+        object_store_hash(archive->store, side->object, side->object_hash);
+    }
+    return rc;
 }
 
 void archive_side_work(struct node_archive *archive)
@@ -322,6 +326,7 @@ static void on_store(struct checkpointer_port *port, uint64_t sequence, uint32_t
         .op = OBJECT_PUT,
         .name = name,
         .body = side->object,
+        .hash = side->object_hash,
         .only_new = true,
         .done = on_stored,
         .context = archive,

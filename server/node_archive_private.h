@@ -37,6 +37,7 @@ struct archive_side {
     int rc;
     bool more;
     struct bytes object;
+    char object_hash[OBJECT_HASH_BYTES];
     struct archive_writer writer;
     struct buffer vectors;    /* As plane_basis() has them, of all shards. */
     bool bases;               /* It is to have all slots of this node, as a base. */
@@ -112,6 +113,7 @@ struct node_archive {
     uint64_t needs[ARCHIVER_SHARDS_MAX];   /* As in archiver_built. */
     uint64_t gaps_to[ARCHIVER_SHARDS_MAX]; /* `gaps`, once it is stored. */
     struct bytes object;
+    char object_hash[OBJECT_HASH_BYTES];
     int kept_rc;
     bool job_based[ARCHIVER_SHARDS_MAX]; /* To be kept. */
     uint64_t job_checkpoints;

@@ -321,6 +321,9 @@ static int make_object(struct node_archive *archive)
         return 0;
     }
     int rc = archive_writer_make(&archive->writer, &archive->object);
+    if (rc == 0) { /* Not on the control thread, which has no low priority. */
+        object_store_hash(archive->store, archive->object, archive->object_hash);
+    }
     built->object_bytes = archive->object.size;
     return rc;
 }

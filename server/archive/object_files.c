@@ -503,7 +503,7 @@ int object_files_create(uv_loop_t *loop, const char *directory, bool writes,
         snprintf(message, message_size, "%s: %s", directory, strerror(-rc));
         return rc;
     }
-    files->port = (struct object_store){port_begin, port_stats, port_destroy};
+    files->port = (struct object_store){port_begin, port_stats, port_destroy, NULL};
     files->loop = loop;
     if (writes) {
         struct object_list removed = {0};

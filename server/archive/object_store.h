@@ -4,7 +4,7 @@
  * wholly, or not at all. A call takes as long as the store's time limit at most, trying again meanwhile where that may
  * help, and its end is told once, on the loop's thread, never from within object_store_begin().
  *
- * Threads: the loop's.
+ * Threads: the loop's, but for object_store_hash().
  */
 #ifndef OBJECT_STORE_H
 #define OBJECT_STORE_H
@@ -20,6 +20,7 @@ enum {
     OBJECT_LIST_MAX = 1000,      /* Names in an answer. */
     OBJECT_LIST_BYTES_MAX = 4 * 1024 * 1024,
     OBJECT_TEXT_BYTES = 512,
+    OBJECT_HASH_BYTES = 65, /* With the end. */
 };
 
 enum object_op {
@@ -69,6 +70,8 @@ struct object_call {
     const char *name; /* Copied. LIST, TIDY: what names begin with, perhaps "". */
     /* PUT. Must stay until the end. */
     struct bytes body;
+    /* PUT: object_store_hash() of the body, copied; NULL or "": it is made on the loop's thread, where it takes its time. */
+    const char *hash;
     /* PUT: it is the first of that name, or has the same bytes. Without it a PUT may be put together of parts, and may
      * replace what is there: for an object whose name says all of its content. */
     bool only_new;
@@ -101,11 +104,23 @@ struct object_store {
     /* Calls that are under way end with -ECANCELED, from within or as the loop turns on, which it has to until nothing
      * of the store is left on it. */
     void (*destroy)(struct object_store *store);
+    /* NULL: it needs none. */
+    void (*hash)(struct bytes body, char hash[OBJECT_HASH_BYTES]);
 };
 
 static inline int object_store_begin(struct object_store *store, const struct object_call *call)
 {
     return store->begin(store, call);
+}
+
+/* What a PUT of that body needs, and takes long to make of much. Any thread. */
+static inline void object_store_hash(const struct object_store *store, struct bytes body,
+                                     char hash[OBJECT_HASH_BYTES])
+{
+    hash[0] = '\0';
+    if (store->hash != NULL) {
+        store->hash(body, hash);
+    }
 }
 
 static inline void object_store_destroy(struct object_store *store)

@@ -405,6 +405,9 @@ static int port_begin(struct object_store *port, const struct object_call *given
     call->due_ms = now_ms;
     call->body.memory = call->request.memory = heap_memory();
     strcpy(call->name, given->name);
+    if (given->hash != NULL) {
+        snprintf(call->hash, sizeof call->hash, "%s", given->hash);
+    }
     if (given->after != NULL) {
         strcpy(call->after, given->after);
     }
@@ -486,7 +489,7 @@ int s3_create(const struct s3_options *options, struct object_store **store, cha
         snprintf(message, message_size, "%s", strerror(ENOMEM));
         return -ENOMEM;
     }
-    s3->port = (struct object_store){port_begin, port_stats, port_destroy};
+    s3->port = (struct object_store){port_begin, port_stats, port_destroy, sigv4_hash};
     s3->options = *options;
     s3->last = &s3->calls;
     set_defaults(&s3->options);

@@ -1,4 +1,5 @@
 /* One request of a call: its URL, headers, body, and where the answer goes. */
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -7,6 +8,8 @@
 #include <strings.h>
 
 #include "s3_state.h"
+
+static_assert((int)OBJECT_HASH_BYTES == (int)SIGV4_HASH_BYTES, "it is the same");
 
 enum { QUERY_BYTES_MAX = 4 * 1024, PATH_BYTES_MAX = 3 * (OBJECT_NAME_BYTES_MAX * 2 + 64) + 2 };
 
@@ -278,7 +281,11 @@ static int add_headers(struct s3_call *call, const char *path, const char *query
     uint32_t count = 0;
 
     sigv4_date(s3->options.now_ms() / 1000, date);
-    sigv4_hash(body, hash);
+    if (call->step == S3_STEP_PUT && call->hash[0] != '\0') {
+        memcpy(hash, call->hash, sizeof hash);
+    } else {
+        sigv4_hash(body, hash);
+    }
     headers[count++] = (struct sigv4_header){"host", s3->target.host};
     if (call->step == S3_STEP_PUT && call->call.only_new && !s3->no_condition) {
         headers[count++] = (struct sigv4_header){"if-none-match", "*"};

@@ -68,6 +68,7 @@ struct s3_call {
     char text[OBJECT_TEXT_BYTES];
     char error[CURL_ERROR_SIZE];
     char name[OBJECT_NAME_BYTES_MAX + 1], after[OBJECT_NAME_BYTES_MAX + 1];
+    char hash[OBJECT_HASH_BYTES]; /* Of the whole body, or "". */
 };
 
 struct s3 {

@@ -115,6 +115,7 @@ static void begin_call(const json_t *asked, enum object_op op, json_int_t id)
         .op = op,
         .name = text_of(asked, "name"),
         .body = bytes_of(call->body, size),
+        .hash = text_of(asked, "hash"),
         .only_new = json_is_true(json_object_get(asked, "only_new")),
         .offset = number_of(asked, "offset"),
         .bytes_max = number_of(asked, "bytes_max"),

@@ -34,6 +34,17 @@ def test_objects():
     object_checks.check_objects(CEPH)
 
 
+def test_hash_is_told():
+    """Who has made the hash of an object says it, and that is what the server goes by."""
+    with Objects(options(CEPH, "hashes/", call_ms=5000)) as objects:
+        for only_new in (True, False):
+            expect(objects.put(f"right {only_new}", 1000, 4, only_new=only_new, hash=body_hash(1000, 4)))
+            expect_object(objects, f"right {only_new}", 1000, 4)
+        refused = expect(objects.put("wrong", 1000, 4, hash=body_hash(1000, 5)), errno.ETIMEDOUT)
+        check("SHA256Mismatch" in refused["text"], refused)
+        expect(objects.get("wrong"), errno.ENOENT)
+
+
 def test_parts_of_objects():
     object_checks.check_parts_of_objects(CEPH)
 

@@ -96,8 +96,8 @@ class Objects:
     def call(self, op, **arguments):
         return self.wait(self.begin(op, **arguments))
 
-    def put(self, name, size, seed, only_new=False):
-        return self.call("put", name=name, size=size, seed=seed, only_new=only_new)
+    def put(self, name, size, seed, only_new=False, **more):
+        return self.call("put", name=name, size=size, seed=seed, only_new=only_new, **more)
 
     def get(self, name, bytes_max=1 << 26):
         return self.call("get", name=name, bytes_max=bytes_max)
