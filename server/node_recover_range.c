@@ -10,6 +10,8 @@
 
 enum {
     RECOVER_CALL_MS = 10000,
+    STATE_BYTES =
+        256 << 20, /* Of sessions of a range in memory; of one slot more are taken in parts. */
     PIECE_BYTES = 1 << 20, /* Of records that a shard is given at a time... */
     FLYING_MAX = 16,       /* ... with so many pieces under way. */
 };
@@ -316,6 +318,41 @@ static int note_restored(struct recover_worker *worker)
     return all ? 0 : -ESTALE;
 }
 
+/* Some of the range's sessions, or all. */
+static int take_part(struct recover_worker *worker)
+{
+    worker->reads = true;
+    int rc = reading_take(&worker->reading, worker->first, worker->last, &worker->state);
+    if (rc != 0) {
+        return rc;
+    }
+    worker->reads = false;
+    worker->access.text[0] = '\0';
+    rc = archive_state_visit(&worker->state, put_back, worker);
+    archive_state_clear(&worker->state);
+    return rc != 0 ? rc : send_all(worker);
+}
+
+/* In one part, or, where there is more of a slot than this may take of memory, as many as that needs. What is in one part for all
+ * that is one session: it takes what it takes. */
+static int take_range(struct recover_worker *worker)
+{
+    struct state_part part = {.parts = 1};
+    int rc;
+
+    do {
+        archive_state_limit(&worker->state, STATE_BYTES);
+        archive_state_set_part(&worker->state, part);
+        while ((rc = take_part(worker)) == -EFBIG) {
+            if (!state_part_halve(&part)) {
+                archive_state_limit(&worker->state, 0);
+            }
+            archive_state_set_part(&worker->state, part);
+        }
+    } while (rc == 0 && state_part_next(&part));
+    return rc;
+}
+
 /* Returns 0, or negative errno with `access.text` set. */
 int recover_range(struct recover_worker *worker)
 {
@@ -327,15 +364,10 @@ int recover_range(struct recover_worker *worker)
     for (uint32_t shard = 0; shard < worker->recover->node->shard_count; shard++) {
         worker->records[shard].size = worker->slots[shard].size = 0;
     }
-    int rc = reading_take(&worker->reading, worker->first, worker->last, &worker->state);
-    if (rc != 0) {
+    int rc = take_range(worker);
+    if (worker->reads) {
         return rc;
     }
-    worker->reads = false;
-    worker->access.text[0] = '\0';
-    rc = archive_state_visit(&worker->state, put_back, worker);
-    archive_state_clear(&worker->state);
-    rc = rc != 0 ? rc : send_all(worker);
     if (rc == 0) {
         recover_tell_refused(worker);
     }

@@ -336,7 +336,7 @@ static int take_block(struct archive_reading *reading, const struct reading_obje
             continue;
         }
         rc = archive_state_add(state, &record, object->checkpoint);
-        if (rc == -ENOMEM) {
+        if (rc == -ENOMEM || rc == -EFBIG) {
             return rc;
         }
         damaged = damaged || rc != 0; /* The others of the block may be good. */

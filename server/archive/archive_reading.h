@@ -60,7 +60,8 @@ uint64_t reading_range_bytes(const struct archive_reading *reading, uint64_t lea
 /* The last slot of a range that begins with `first` and has about so many raw bytes, or one slot. */
 uint16_t reading_range(const struct archive_reading *reading, uint16_t first, uint64_t bytes_max);
 
-/* Read all of a range into a state, which is cleared first, and finish it. Returns 0; negative errno, as above. */
+/* Read all of a range into a state, which is cleared first, and finish it. Returns 0; -EFBIG: it is more than that may have; negative
+ * errno, as above. */
 int reading_take(struct archive_reading *reading, uint16_t first, uint16_t last,
                  struct archive_state *state);
 

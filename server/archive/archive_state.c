@@ -20,7 +20,57 @@ void archive_state_init(struct archive_state *state, struct memory *memory, uint
     state->as_of_hlc = as_of_hlc;
     state->wants = wants;
     state->context = context;
+    state->part.parts = 1;
 }
+
+void archive_state_limit(struct archive_state *state, uint64_t bytes_max)
+{
+    state->bytes_max = bytes_max;
+}
+
+/* ---- Parts ---- */
+
+void archive_state_set_part(struct archive_state *state, struct state_part part)
+{
+    state->part = part;
+}
+
+bool state_part_halve(struct state_part *part)
+{
+    if (part->parts >= STATE_PARTS_MAX) {
+        return false;
+    }
+    part->parts *= 2;
+    return true;
+}
+
+/* The halves of part `p` of `n` are `p` and `p + n` of `2 * n`. */
+bool state_part_next(struct state_part *part)
+{
+    while (part->parts > 1 && part->part >= part->parts / 2) {
+        part->parts /= 2;
+        part->part -= part->parts;
+    }
+    if (part->parts == 1) {
+        return false;
+    }
+    part->part += part->parts / 2;
+    return true;
+}
+
+static bool is_of_part(const struct archive_state *state, struct bytes key)
+{
+    return keeper_position(0, key) % state->part.parts == state->part.part;
+}
+
+/* Memory for so many bytes of records. */
+static int count_bytes(struct archive_state *state, uint64_t size)
+{
+    state->bytes += size;
+    return state->bytes_max != 0 && state->bytes > state->bytes_max ? -EFBIG : 0;
+}
+
+/* ---- Memory ---- */
 
 static void give(struct memory *memory, void *block, size_t size)
 {
@@ -42,7 +92,7 @@ void archive_state_clear(struct archive_state *state)
     memset(state->heads, 0, sizeof state->heads);
     state->entry_count = state->cover_count = 0;
     state->vectors.size = 0;
-    state->left = 0;
+    state->left = state->bytes = 0;
 }
 
 void archive_state_fini(struct archive_state *state)
@@ -146,6 +196,10 @@ static int take_entry(struct archive_state *state, struct bytes key, struct byte
     size_t place = place_of(state, position, key);
     bool made = state->table[place] == 0;
     if (made) {
+        rc = count_bytes(state, kept.size);
+        if (rc != 0) {
+            return rc;
+        }
         uint8_t *copy = archive_arena_take(&state->arena, kept.size);
         if (copy == NULL) {
             return -ENOMEM;
@@ -172,13 +226,17 @@ static int take_entry(struct archive_state *state, struct bytes key, struct byte
 }
 
 /* Put a record, which lies elsewhere, in the place of what the entry has; its own key is not needed beside it. What grows
- * gets more than it needs, so that what grows again and again takes no more than some times its size. Returns 0 or -ENOMEM. */
+ * gets more than it needs, so that what grows again and again takes no more than some times its size. Returns 0, -ENOMEM, -EFBIG. */
 static int set_record(struct archive_state *state, struct state_entry *entry, struct bytes record)
 {
     uint8_t *room = entry->record != NULL ? entry->record : entry->key;
 
     if (record.size > entry->room) {
         size_t size = record.size + (entry->record != NULL ? record.size / 2 : 0);
+        int rc = count_bytes(state, size);
+        if (rc != 0) {
+            return rc;
+        }
         room = archive_arena_take(&state->arena, size);
         if (room == NULL) {
             return -ENOMEM;
@@ -251,6 +309,9 @@ static int add_whole(struct archive_state *state, struct bytes record, uint32_t 
     if (rc != 0 || (state->wants != NULL && !state->wants(state->context, session_key(record)))) {
         return rc;
     }
+    if (!is_of_part(state, session_key(record))) {
+        return 0;
+    }
     rc = take_entry(state, session_key(record), record, &entry);
     if (rc == 0 && entry->record == NULL) {
         rc = set_record(state, entry, record);
@@ -272,12 +333,13 @@ static int apply_delta(struct archive_state *state, struct state_entry *entry, s
     return rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
 }
 
-static int hold_delta(struct state_entry *entry, struct bytes delta)
+static int hold_delta(struct archive_state *state, struct state_entry *entry, struct bytes delta)
 {
     uint8_t size[4];
 
     store_u32(size, (uint32_t)delta.size);
-    int rc = buffer_reserve(&entry->held, sizeof size + delta.size);
+    int rc = count_bytes(state, sizeof size + delta.size);
+    rc = rc != 0 ? rc : buffer_reserve(&entry->held, sizeof size + delta.size);
     rc = rc != 0 ? rc : buffer_append(&entry->held, bytes_of(size, sizeof size));
     return rc != 0 ? rc : buffer_append(&entry->held, delta);
 }
@@ -290,9 +352,12 @@ static int add_delta(struct archive_state *state, struct bytes delta)
     if (rc != 0 || (state->wants != NULL && !state->wants(state->context, session_key(delta)))) {
         return rc;
     }
+    if (!is_of_part(state, session_key(delta))) {
+        return 0;
+    }
     rc = take_entry(state, session_key(delta), bytes_of(NULL, 0), &entry);
     rc = rc < 0 ? rc : apply_delta(state, entry, delta);
-    return rc == -ESTALE ? hold_delta(entry, delta) : rc;
+    return rc == -ESTALE ? hold_delta(state, entry, delta) : rc;
 }
 
 static bool is_too_new(const struct archive_state *state, struct bytes body)

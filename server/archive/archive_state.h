@@ -9,7 +9,8 @@
  * Records of a log that a checkpoint has all of need not be added, and are passed over where its vector was added before.
  *
  * A restore goes through the slots in ranges: all records of a range are added, then it is finished and visited, then
- * cleared. Memory is as large as what a range has.
+ * cleared. Memory is as large as what a range has. Of one for which that is too much (archive_state_limit()), even of a single slot,
+ * the sessions may be taken in parts by their keys' hashes, each of which reads all of it: a part that is still too large is halved.
  *
  * Memory: from the port; what a range took is kept for the next one. Threads: the caller's.
  */
@@ -29,6 +30,13 @@ struct state_birth {
     uint32_t checkpoint;
     struct stamp stamp;
 };
+
+/* One of so many parts, by the rest of hashes: at first all is one. */
+struct state_part {
+    uint32_t part, parts;
+};
+
+enum { STATE_PARTS_MAX = 1 << 16 };
 
 /* Private to archive_state.c, as the rest. */
 struct state_entry {
@@ -54,6 +62,8 @@ struct archive_state {
     uint64_t as_of_hlc;
     bool (*wants)(void *context, struct bytes key); /* NULL: all. */
     void *context;
+    struct state_part part;
+    uint64_t bytes, bytes_max; /* Taken since it was cleared; 0: no limit. */
     struct state_entry *entries;
     size_t entry_count, entry_capacity;
     uint32_t *table; /* One more than an entry's index; 0: free. */
@@ -75,9 +85,21 @@ void archive_state_fini(struct archive_state *state);
 /* Forget what was added. */
 void archive_state_clear(struct archive_state *state);
 
+/* Take no more than about so many bytes of records in (0: as many as there are). */
+void archive_state_limit(struct archive_state *state, uint64_t bytes_max);
+
+/* Take only these sessions in from here on. Nothing is added yet, or it is cleared next. */
+void archive_state_set_part(struct archive_state *state, struct state_part part);
+
+/* The first half of it. Returns false where it is one of STATE_PARTS_MAX. */
+bool state_part_halve(struct state_part *part);
+
+/* The part behind it, in the order that halving gives. Returns false at the end. */
+bool state_part_next(struct state_part *part);
+
 /* Take a record in: of a log object, or of a checkpoint, which has a number of the caller's below STATE_LOG. A batch of
  * which any part is too new is too new. Returns 0, also where it does not count; -EBADMSG: it is damaged, and was not
- * taken in; -ENOMEM. */
+ * taken in; -ENOMEM; -EFBIG: it is more than the limit. */
 int archive_state_add(struct archive_state *state, const struct archive_record *record,
                       uint32_t checkpoint);
 
@@ -85,7 +107,7 @@ int archive_state_add(struct archive_state *state, const struct archive_record *
 int archive_state_cover(struct archive_state *state, uint32_t checkpoint, uint16_t slot,
                         struct bytes vector);
 
-/* All was added. Returns 0 or -ENOMEM. */
+/* All was added. Returns 0; -ENOMEM or -EFBIG, as above. */
 int archive_state_finish(struct archive_state *state);
 
 /* One session: `record` is whole, perhaps a tombstone; empty where there are only deltas without a base. `left`: how

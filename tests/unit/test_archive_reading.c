@@ -155,6 +155,59 @@ static void test_ranges(void **unused)
     reading_close(&reading);
 }
 
+static bool came[WORLD_KEYS];
+
+static int compare_once(void *context, struct bytes key, struct bytes record, uint32_t left)
+{
+    uint32_t at = 0;
+
+    while (!bytes_equal(key, bytes_of_string(world.keys[at]))) {
+        assert_true(++at < WORLD_KEYS);
+    }
+    assert_false(came[at]);
+    came[at] = true;
+    return compare(context, key, record, left);
+}
+
+/* With less memory than all of it takes it comes in parts, each session in one of them. */
+static void test_parts(void **unused)
+{
+    struct state_part part = {.parts = 1};
+    uint32_t all = 0, taken = 0, refused = 0;
+    int rc;
+
+    (void)unused;
+    compared = 0;
+    world_restore(&world, UINT64_MAX, false, &wanted);
+    assert_int_equal(archive_state_visit(&wanted, count, &all), 0);
+    assert_int_equal(reading_open(&reading, &store, &catalog, UINT64_MAX, on_damaged, NULL), 0);
+    archive_state_init(&state, store.memory, UINT64_MAX, NULL, NULL);
+    assert_int_equal(reading_take(&reading, 0, SLOT_COUNT - 1, &state), 0);
+    const uint64_t bytes = state.bytes;
+    archive_state_limit(&state, bytes / 5);
+    do {
+        archive_state_set_part(&state, part);
+        rc = reading_take(&reading, 0, SLOT_COUNT - 1, &state);
+        if (rc == -EFBIG) {
+            assert_true(state_part_halve(&part));
+            refused++;
+            continue;
+        }
+        assert_int_equal(rc, 0);
+        assert_true(state.bytes <= bytes / 5);
+        assert_int_equal(archive_state_visit(&state, compare_once, NULL), 0);
+        taken++;
+    } while (rc == -EFBIG || state_part_next(&part));
+    assert_int_equal(compared, all);
+    assert_in_range(taken, 5, 64);
+    assert_int_equal(refused, taken - 1); /* Each makes one more. */
+    part.parts = STATE_PARTS_MAX;
+    assert_false(state_part_halve(&part));
+    archive_state_fini(&state);
+    archive_state_fini(&wanted);
+    reading_close(&reading);
+}
+
 /* The reading has seen the write that is the session's newest. */
 static int is_seen(void *context, struct bytes key, struct bytes record, uint32_t left)
 {
@@ -320,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ranges, begin, end),
+        cmocka_unit_test_setup_teardown(test_parts, begin, end),
         cmocka_unit_test_setup_teardown(test_seen, begin, end),
         cmocka_unit_test_setup_teardown(test_find, begin, end),
     };
