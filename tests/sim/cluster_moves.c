@@ -11,6 +11,7 @@ enum {
     ACKED_US = 1500 * 1000, /* More than a link is silent until it counts as broken. */
     ON_THE_WAY_US =
         200 * 1000, /* What was sent to a target has come by then, where the connection lives. */
+    HELD_US = 1000 * 1000, /* So long at most a stream rests that the target could not store. */
 };
 
 static struct memory heap = {.resize = heap_resize, .map = heap_map, .unmap = heap_unmap};
@@ -85,6 +86,16 @@ static bool takes_part(const struct copies_node *node, uint32_t key)
            slot_owners_has(&node->table->targets[slot], node->number);
 }
 
+/* What is sent to a node whose disk takes nothing stays in the stream until it does: who is to be the slot's primary serves only
+ * behind that (replication_switch.c). */
+static bool stores(const struct sim *sim, uint32_t place)
+{
+    const struct sim_disk *disk = &sim->nodes[place].disk;
+
+    return !disk->failed && !disk->full &&
+           (disk->room_us == 0 || disk->room_us + HELD_US + ON_THE_WAY_US <= sim->now_us);
+}
+
 /* `a` is the place of the target, `b` the key and the connection. */
 static void look_at_target(struct sim *sim, const struct sim_event *event)
 {
@@ -93,8 +104,8 @@ static void look_at_target(struct sim *sim, const struct sim_event *event)
     uint32_t key = (uint32_t)(event->b % COPIES_KEYS);
 
     if (event->b / COPIES_KEYS == sim_net_connection(sim, node->node, target->node) &&
-        talk(node, target, true) && !sim->nodes[target->node].paused && takes_part(node, key) &&
-        takes_part(target, key)) {
+        talk(node, target, true) && !sim->nodes[target->node].paused && stores(sim, target->node) &&
+        takes_part(node, key) && takes_part(target, key)) {
         check_target(node, target, key);
         check_stamps(target, key);
         sim_count(sim, SIM_LEVELS_LOOKED_AT);

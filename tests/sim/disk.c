@@ -34,6 +34,12 @@ int sim_disk_append(struct sim_disk *disk, struct bytes part)
     return 0;
 }
 
+void sim_disk_make_room(struct sim *sim, struct sim_disk *disk)
+{
+    disk->room_us = disk->full ? sim->now_us : disk->room_us;
+    disk->full = false;
+}
+
 enum { OTHER = 256 }; /* Of an event: it is the second disk's. */
 
 static struct sim_disk *disk_at(struct sim *sim, uint64_t place)

@@ -40,6 +40,7 @@ struct sim_disk {
     uint64_t writing_number; /* A completion of another one is void. */
     bool full, slow, fails_next, failed;
     uint64_t failed_us; /* Since when. */
+    uint64_t room_us;   /* When there was room again the last time; 0: there always was. */
     bool wiped;         /* Since the last start. */
 };
 
@@ -48,6 +49,9 @@ void sim_disk_fini(struct sim_disk *disk);
 
 /* Returns 0; -ENOSPC; -EIO where it has failed. */
 int sim_disk_append(struct sim_disk *disk, struct bytes part);
+
+/* There is room on it again, if it was full. */
+void sim_disk_make_room(struct sim *sim, struct sim_disk *disk);
 
 /* Begin a device write of all that is not durable, unless there is nothing or one is under way. */
 void sim_disk_write(struct sim *sim, struct sim_disk *disk);

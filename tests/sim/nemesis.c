@@ -188,7 +188,8 @@ static void harm_net(struct sim *sim, enum nemesis_fault fault, uint32_t node)
 
 static void room_again(struct sim *sim, const struct sim_event *event)
 {
-    sim->nodes[event->a].disk.full = sim->nodes[event->a].other.full = false;
+    sim_disk_make_room(sim, &sim->nodes[event->a].disk);
+    sim_disk_make_room(sim, &sim->nodes[event->a].other);
 }
 
 static void fast_again(struct sim *sim, const struct sim_event *event)
@@ -291,8 +292,10 @@ void nemesis_heal(struct sim *sim)
     sim_net_heal(sim);
     for (uint32_t i = 1; i <= sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        node->disk.full = node->disk.slow = node->disk.fails_next = false;
-        node->other.full = node->other.slow = node->other.fails_next = false;
+        sim_disk_make_room(sim, &node->disk);
+        sim_disk_make_room(sim, &node->other);
+        node->disk.slow = node->disk.fails_next = false;
+        node->other.slow = node->other.fails_next = false;
         sim_resume(sim, i);
         if (node->disk.failed || node->other.failed) {
             sim_stop(sim, i, SIM_STOP_KILL);
