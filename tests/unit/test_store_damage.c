@@ -714,7 +714,8 @@ static void test_damaged_lacks(void **state)
         assert_int_equal(count_lacks(), SLOT_COUNT);
         assert_int_equal(kit.reports[STORE_LOG_DAMAGED], 1);
         store_kit_close(&kit);
-        assert_int_equal(kept_lacks_put(kit.options.files, kit.directory, kit.options.shard, lacks), 0);
+        assert_int_equal(kept_lacks_put(kit.options.files, kit.directory, kit.options.shard, lacks),
+                         0);
     }
     store_kit_fini(&kit);
 }
