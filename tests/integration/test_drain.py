@@ -142,24 +142,31 @@ def test_cancel():
 
 def test_undecided():
     """Without a leader nothing moves, and who waits is told why."""
-    with Cluster(3, settings=["cluster.down_after=60s"]) as cluster, tempfile.TemporaryFile(mode="w+") as said:
+    settings = ["cluster.down_after=60s", "cluster.heal_rate=64KiB"]  # It is not done before the leader is gone.
+    with Cluster(3, settings=settings) as cluster, tempfile.TemporaryFile(mode="w+") as said:
         cluster.start()
-        first, target, drained = cluster
-        target.pause()
+        first = cluster[0]
+        first.run("belay-bench", "fill", "--sessions", 3000, "--value-bytes", 200)
         first.run("belayctl", "node", "drain", "n3")
+
+        def only_voter():  # Of the two that stay one decides.
+            voters = [row["name"] for row in first.ask("node", "list")["nodes"] if row["votes"]]
+            return voters[0] if len(voters) == 1 else None
+
+        voter = wait_for("one decides", only_voter)
+        leader, asked = [cluster[0], cluster[1]] if voter == "n1" else [cluster[1], cluster[0]]
         waits = subprocess.Popen([program("belayctl"), "node", "drain", "n3", "--wait"], stdin=subprocess.DEVNULL,
-                                 env={**os.environ, "BELAY_SERVER": first.native}, stdout=subprocess.DEVNULL, stderr=said)
+                                 env={**os.environ, "BELAY_SERVER": asked.native}, stdout=subprocess.DEVNULL, stderr=said)
         try:
             wait_for("it waits", lambda: os.fstat(said.fileno()).st_size > 0)
-            drained.pause()
+            leader.pause()
 
             def is_told():
                 said.seek(0)
                 return "nobody leads the cluster" in said.read()
 
             wait_for("it is told", is_told)
-            target.resume()
-            drained.resume()
+            leader.resume()
             check(waits.wait(60 * SLOWNESS) == 0, "it goes on")
         finally:
             waits.kill()
