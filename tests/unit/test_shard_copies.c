@@ -738,9 +738,10 @@ static void test_filled_slots_are_told(void **state)
     shard_begin_slot_seen(world.shard, 10, bytes_of(vector, sizeof vector));
     assert_int_equal(store.wholes, 2);
     assert_int_equal(store.whole_slot, 10);
+    copies_end();
 }
 
-/* Nor where it is the same slot that comes again, is kept as seen, and is dropped once more. */
+/* What was dropped is not kept as seen; nor where the same slot comes again, is kept, and is dropped once more. */
 static void test_what_was_dropped_twice_is_not_kept_as_seen(void **state)
 {
     const uint32_t slot = slot_of_key(text("{t}"));
