@@ -199,7 +199,8 @@ struct replication_shard {
      * or later. Returns 0, or negative errno: nothing will be given. */
     int (*whole)(struct replication_shard *shard, uint64_t position, uint64_t ticket,
                  uint64_t now_us);
-    /* Some of a slot goes, and with the first of it what was seen: what is left vouches for nothing. Returns 1 while there is more; 0: nothing of it is left; negative errno: not now. */
+    /* Some of a slot goes, and with the first of it what was seen: what is left vouches for nothing. Returns 1 while there is
+     * more; 0: nothing of it is left; negative errno: not now. */
     int (*drop)(struct replication_shard *shard, uint32_t slot, uint64_t now_ms);
     /* The record of a key, whole or cold, empty where there is none; valid until the shard is called. Returns false
      * where it is not known yet. */
