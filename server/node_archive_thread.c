@@ -63,6 +63,11 @@ static void tell_damage(struct node_archive *archive, struct bytes key)
     }
 }
 
+static struct store *store_of(const struct asking *asking)
+{
+    return asking->archive->node->shards[asking->shard].store;
+}
+
 /* Append what the store's checkpoint has of a cold session. What does not read back comes never: what was changed of it
  * goes then, and holds up nobody else. */
 static int fetch(struct asking *asking, struct archive_feed_ask *ask)
@@ -71,8 +76,7 @@ static int fetch(struct asking *asking, struct archive_feed_ask *ask)
     struct fetching fetching = {.position = ask->position, .key = ask->key, .to = &archive->found};
     struct checkpoint_key from = {.position = ask->position};
 
-    int rc =
-        store_scan(archive->node->shards[asking->shard].store, &from, SIZE_MAX, fetched, &fetching);
+    int rc = store_scan(store_of(asking), &from, SIZE_MAX, fetched, &fetching);
     if (fetching.rc != 0) {
         return fetching.rc;
     }
@@ -85,7 +89,7 @@ static int fetch(struct asking *asking, struct archive_feed_ask *ask)
         ask->found = ARCHIVE_FEED_NONE;
         return 0;
     }
-    ask->found = ARCHIVE_FEED_UNKNOWN; /* It is not cold any more. */
+    ask->found = ARCHIVE_FEED_UNKNOWN; /* It is not cold any more, or was left out. */
     return rc == -ECANCELED ? 0 : rc;
 }
 
@@ -118,6 +122,7 @@ static int ask_shard(struct node_archive *archive, uint32_t shard,
 /* The answers so far: where each record lies in `found`. */
 struct answers {
     size_t at[ARCHIVE_FEED_ASKS_MAX], size[ARCHIVE_FEED_ASKS_MAX];
+    bool missed[ARCHIVE_FEED_ASKS_MAX]; /* It is cold, and the checkpoint has none of it. */
 };
 
 /* Take what the shard answered of those from `first` on. */
@@ -134,8 +139,10 @@ static int take_answers(struct asking *asking, struct archive_feed_ask asks[], u
         memcpy(&head, from, sizeof head);
         from += sizeof head;
         answers->at[i] = archive->found.size;
+        answers->missed[i] = false;
         if (head.what == PLANE_RECORD_COLD) {
             rc = fetch(asking, &asks[i]);
+            answers->missed[i] = asks[i].found == ARCHIVE_FEED_UNKNOWN;
         } else {
             rc = buffer_append(&archive->found, bytes_of(from, head.size));
             asks[i].found = head.what == PLANE_RECORD_WHOLE  ? ARCHIVE_FEED_WHOLE
@@ -148,6 +155,38 @@ static int take_answers(struct asking *asking, struct archive_feed_ask asks[], u
     return rc;
 }
 
+/* Ask the shard for those from `first` on, up to `end`. Returns how many it answered, or negative errno. */
+static int ask_some(struct asking *asking, struct archive_feed_ask asks[], uint32_t first,
+                    uint32_t end, struct answers *answers)
+{
+    struct node_archive *archive = asking->archive;
+
+    int rc = ask_shard(archive, asking->shard, asks + first, end - first);
+    if (rc == 0 && archive->records.answered == 0) {
+        rc = -ENOMEM;
+    }
+    rc = rc != 0 ? rc : take_answers(asking, asks, first, answers);
+    return rc != 0 ? rc : (int)archive->records.answered;
+}
+
+/* One that the checkpoint did not have: by now it may be in memory, or gone, or cold again. But where it did not read back
+ * when the log was compacted it was left out for good, though the shard has it as cold for ever. */
+static int look_again(struct asking *asking, struct archive_feed_ask asks[], uint32_t i,
+                      struct answers *answers)
+{
+    uint32_t slot = (uint32_t)(asks[i].position >> (64 - SLOT_BITS));
+
+    if (!store_lacks(store_of(asking), slot)) {
+        return 0;
+    }
+    int rc = ask_some(asking, asks, i, i + 1, answers);
+    if (rc > 0 && answers->missed[i]) {
+        tell_damage(asking->archive, asks[i].key);
+        asks[i].found = ARCHIVE_FEED_NONE;
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static int ask(struct archive_feed_source *source, struct archive_feed_ask asks[], uint32_t count)
 {
     struct asking *asking = container_of(source, struct asking, source);
@@ -157,15 +196,13 @@ static int ask(struct archive_feed_source *source, struct archive_feed_ask asks[
     int rc = 0;
 
     archive->found.size = 0;
-    while (done < count && rc == 0) {
-        rc = ask_shard(archive, asking->shard, asks + done, count - done);
-        if (rc == 0 && archive->records.answered == 0) {
-            rc = -ENOMEM;
-        }
-        if (rc == 0) {
-            rc = take_answers(asking, asks, done, &answers);
-            done += archive->records.answered;
-        }
+    while (done < count && rc >= 0) {
+        rc = ask_some(asking, asks, done, count, &answers);
+        done += rc < 0 ? 0 : (uint32_t)rc;
+    }
+    rc = rc < 0 ? rc : 0;
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        rc = answers.missed[i] ? look_again(asking, asks, i, &answers) : 0;
     }
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         asks[i].record = bytes_of(archive->found.data + answers.at[i], answers.size[i]);

@@ -492,22 +492,27 @@ def test_damaged_log():
 
 
 def test_damaged_cold_session():
-    """One that does not read back holds up nobody: what was changed of it goes, and all else."""
+    """One that does not read back holds up nobody: what was changed of it goes, and all else; whether its checkpoint has it still, or
+    it was left out of the next one."""
     with Daemon(shards=1, settings=("memory.limit=32MiB",)) as daemon:
         archive = make(daemon, "archive.flush=100ms")
-        victim = random.Random(7).randbytes(3000)
+        victims = {"victim": random.Random(7).randbytes(3000), "left-out": random.Random(8).randbytes(3000)}
         daemon.start()
         with Client(port_of(daemon)) as client:
-            client.ask("HSET", "victim", "value", victim)
-            wait_for("it is archived", lambda: status_of(daemon)["unarchived_bytes"] == 0)
+            for key, value in victims.items():
+                client.ask("HSET", key, "value", value)
+            wait_for("they are archived", lambda: status_of(daemon)["unarchived_bytes"] == 0)
         archive.path.rename(daemon.directory / "aside")
         archive.path.write_text("in its place")
         with Client(port_of(daemon)) as client:
             client.ask("SET", "first", "1")
             wait_for("its object is not taken", lambda: status_of(daemon)["errors"] > 0)
-            client.ask("HSET", "victim", "changed", "1")
-        daemon.run("belay-bench", "fill", "--sessions", 15_000, "--value-bytes", 4096, "--ack", "disk", "--timeout-ms",
-                   60_000, timeout_s=300)
+            for key in victims:
+                client.ask("HSET", key, "changed", "1")
+
+        def fill(prefix, sessions):
+            daemon.run("belay-bench", "fill", "--prefix", prefix, "--sessions", sessions, "--value-bytes", 4096, "--ack", "disk",
+                       "--timeout-ms", 60_000, timeout_s=300)
 
         last = [None]
 
@@ -516,9 +521,17 @@ def test_damaged_cold_session():
             now, before = (status["checkpoint"]["count"], status["cold"]["sessions"]), last[0]
             last[0] = now
             time.sleep(0.5)
-            return now[1] > 5000 and now == before and not any(daemon.data.glob("**/checkpoint-*.tmp"))
+            return now[1] > 3000 and now == before and not any(daemon.data.glob("**/checkpoint-*.tmp"))
+        fill("a:", 10_000)
         wait_for("most are cold, and nothing moves", rests, 60)
-        damage(daemon, [victim])
+        damage(daemon, [victims["left-out"]])
+        for number in range(10):
+            if "checkpoint-damaged" in daemon.log():
+                break
+            fill(f"b{number}:", 2000)
+        wait_for("it is left out", lambda: "checkpoint-damaged" in daemon.log())
+        wait_for("nothing moves", rests, 60)
+        damage(daemon, [victims["victim"]])
         # The next object's name is taken, so that it is made anew, and may not build on what went before.
         last = sorted((daemon.directory / "aside").glob("*/log/*/*"))[-1]
         last.with_name(f"{int(last.name, 16) + 1:016x}").write_bytes(b"another's")
@@ -526,9 +539,9 @@ def test_damaged_cold_session():
         (daemon.directory / "aside").rename(archive.path)
         wait_for("all is archived", lambda: status_of(daemon)["unarchived_bytes"] == 0, 60)
         next(archive.path.glob(f"*/log/*/{int(last.name, 16) + 1:016x}")).unlink()
-        found = [record for record in archive.records() if record[1] == "victim"]
-        check(("delta", "victim") in found, found)
-        check("archive-damaged-session" in daemon.log() and "victim" in daemon.log(), daemon.log()[-2000:])
+        found = [record for record in archive.records() if record[1] in victims]
+        check({("delta", key) for key in victims} <= set(found), found)
+        check("archive-damaged-session" in daemon.log(), daemon.log()[-2000:])
 
 
 def test_checkpoint():
