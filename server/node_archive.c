@@ -65,19 +65,23 @@ static void post(struct node_archive *archive, enum archive_job job)
     pthread_mutex_unlock(&archive->lock);
 }
 
-static void on_build(struct archiver_port *port, uint64_t sequence, bool anew)
+static void on_build(struct archiver_port *port, uint64_t sequence, bool anew, bool bare)
 {
     struct node_archive *archive = archive_of(port);
 
     archive->job_sequence = sequence;
     archive->made_ms = wall_clock_now_ms(archive->node->world.clock);
     archive->anew = anew;
+    archive->bare = bare;
     for (uint32_t i = 0; i < archive->node->shard_count; i++) {
-        archive->from[i] = archive->archiver.shards[i].archived;
-        archive->to[i] = archive->archiver.shards[i].durable;
+        const struct archiver_shard *shard = &archive->archiver.shards[i];
+        archive->from[i] = shard->archived;
+        archive->to[i] = bare ? shard->archived : shard->durable;
     }
-    memcpy(archive->gaps_to, archive->gaps, sizeof archive->gaps_to);
-    archive_others_build(archive);
+    if (!bare) {
+        memcpy(archive->gaps_to, archive->gaps, sizeof archive->gaps_to);
+        archive_others_build(archive);
+    }
     post(archive, ARCHIVE_JOB_BUILD);
 }
 
@@ -109,6 +113,11 @@ static void take_stored(struct node_archive *archive)
     archive_others_stored(archive);
 }
 
+static void on_passed(struct archiver_port *port)
+{
+    take_stored(archive_of(port));
+}
+
 static void on_stored(void *context, const struct object_answer *answer)
 {
     struct node_archive *archive = context;
@@ -121,7 +130,9 @@ static void on_stored(void *context, const struct object_answer *answer)
         for (uint32_t i = 0; i < archive->node->shard_count; i++) {
             archive->said[i] = archive_said(archive, i);
         }
-        take_stored(archive);
+        if (!archive->bare) {
+            take_stored(archive);
+        }
     }
     archiver_stored(&archive->archiver, answer->rc,
                     answer->text[0] != '\0' ? answer->text : strerror(-answer->rc), now_ms(),
@@ -264,16 +275,12 @@ static void step(struct node_archive *archive)
     uv_timer_start(&archive->timer, on_timer, wait_ms, 0);
 }
 
-/* What the thread came to. Of what goes into no object it is known already that the archive has it. */
 static void take_built(struct node_archive *archive)
 {
     struct archiver_built *built = &archive->built;
 
-    if (built->rc == 0) {
+    if (built->rc == 0 && !archive->bare) {
         built->rc = archive_others_built(archive);
-    }
-    if (built->rc == 0 && built->records == 0) {
-        take_stored(archive);
     }
     archiver_built(&archive->archiver, built, now_ms());
 }
@@ -389,6 +396,7 @@ int node_archive_start(struct node *node)
     archive->port = (struct archiver_port){
         .build = on_build,
         .store = on_store,
+        .passed = on_passed,
         .lost = on_lost,
         .archived = on_archived,
         .keep = on_keep,

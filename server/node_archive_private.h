@@ -100,7 +100,7 @@ struct node_archive {
 
     /* Of a job: asked... */
     uint64_t job_sequence, made_ms;
-    bool anew;
+    bool anew, bare;
     atomic_bool stopped; /* The plane is: shards are asked on this thread. */
     uint64_t from[ARCHIVER_SHARDS_MAX], to[ARCHIVER_SHARDS_MAX];
     uint64_t lost

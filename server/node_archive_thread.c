@@ -354,7 +354,7 @@ static int make_object(struct node_archive *archive)
     }
     built->records = archive->writer.records;
     built->raw_bytes = archive->writer.record_bytes;
-    if (built->records == 0) {
+    if (built->records == 0 && !archive->bare) {
         return 0;
     }
     int rc = archive_writer_make(&archive->writer, &archive->object);
@@ -365,25 +365,30 @@ static int make_object(struct node_archive *archive)
     return rc;
 }
 
-static void build(struct node_archive *archive)
+/* One without records. What is missing behind it was stamped by now. Where a shard does not answer, that is not said. */
+static int make_bare(struct node_archive *archive)
 {
-    struct archive_writer_options options = {
-        .name = archive_name_of(archive, ARCHIVE_LOG, archive->job_sequence, 0),
-        .made_ms = archive->made_ms,
-        .level = ZSTD_LEVEL,
-        .key = archive->keys.count > 0 ? &archive->keys.keys[0] : NULL,
-    };
+    uint64_t newest = 0;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < archive->node->shard_count && rc == 0; i++) {
+        struct plane_basis basis = {.vectors = {.memory = &archive->node->memory}};
+        rc = archive->stopped ? -ECANCELED : plane_basis(archive->node->plane, i, false, &basis);
+        newest = rc == 0 && basis.hlc > newest ? basis.hlc : newest;
+        buffer_fini(&basis.vectors);
+    }
+    if (rc == 0) {
+        archive_writer_reach(&archive->writer, newest, newest);
+    }
+    return make_object(archive);
+}
+
+/* The log of all shards. */
+static int feed_all(struct node_archive *archive)
+{
     bool moved = false;
     int rc = 0;
 
-    if (options.key != NULL &&
-        getrandom(options.salt, sizeof options.salt, 0) != sizeof options.salt) {
-        archive->built = (struct archiver_built){.rc = -EIO};
-        return;
-    }
-    archive->built = (struct archiver_built){.to = archive->to, .needs = archive->needs};
-    memset(archive->needs, 0, sizeof archive->needs);
-    archive_writer_begin(&archive->writer, &options);
     archive_feed_begin(&archive->feed, archive->anew, archive->others.taken,
                        archive->others.taken_count);
     memset(archive->lost, 0, sizeof archive->lost);
@@ -399,10 +404,27 @@ static void build(struct node_archive *archive)
     if (rc == -ETIMEDOUT) {
         rc = -EAGAIN; /* The shard is busy. */
     }
-    if (rc == 0) {
-        rc = moved ? make_object(archive) : -EAGAIN;
+    return rc != 0 ? rc : moved ? make_object(archive) : -EAGAIN;
+}
+
+static void build(struct node_archive *archive)
+{
+    struct archive_writer_options options = {
+        .name = archive_name_of(archive, ARCHIVE_LOG, archive->job_sequence, 0),
+        .made_ms = archive->made_ms,
+        .level = ZSTD_LEVEL,
+        .key = archive->keys.count > 0 ? &archive->keys.keys[0] : NULL,
+    };
+
+    if (options.key != NULL &&
+        getrandom(options.salt, sizeof options.salt, 0) != sizeof options.salt) {
+        archive->built = (struct archiver_built){.rc = -EIO};
+        return;
     }
-    archive->built.rc = rc;
+    archive->built = (struct archiver_built){.to = archive->to, .needs = archive->needs};
+    memset(archive->needs, 0, sizeof archive->needs);
+    archive_writer_begin(&archive->writer, &options);
+    archive->built.rc = archive->bare ? make_bare(archive) : feed_all(archive);
 }
 
 static void keep(struct node_archive *archive)

@@ -369,6 +369,7 @@ int catalog_plan_log(const struct archive_catalog *catalog, struct catalog_port 
     log->least_hlc = reader->least_hlc;
     log->newest_hlc = reader->newest_hlc;
     log->own_hlc = newest_of(reader, log->actor);
+    log->bare = reader->records == 0;
     log->covered = is_covered(reader, cover, &begins);
     log->needed = !log->covered && begins <= as_of_hlc;
     if (log->covered && relied != NULL) {
@@ -413,8 +414,20 @@ static uint64_t newest_behind(const struct archive_catalog *catalog, size_t firs
     return newest;
 }
 
-/* The first time from which a checkpoint of the actor has all that it stamped before `hlc`; 0: none has. */
-static uint64_t closed_hlc(const struct archive_catalog *catalog, struct actor actor, uint64_t hlc)
+/* The newest that it stamped in those in front of an index; 0: there is none, or it cannot be read. */
+static uint64_t newest_before(const struct archive_catalog *catalog, size_t index)
+{
+    const struct catalog_log *logs = catalog->logs;
+    uint64_t newest = 0;
+
+    for (size_t i = index;
+         i > 0 && newest == 0 && actor_compare(logs[i - 1].actor, logs[index].actor) == 0; i--) {
+        newest = logs[i - 1].rc == 0 ? logs[i - 1].own_hlc : 0;
+    }
+    return newest;
+}
+
+uint64_t catalog_closed_hlc(const struct archive_catalog *catalog, struct actor actor, uint64_t hlc)
 {
     bool begun = false;
 
@@ -458,16 +471,17 @@ bool catalog_next_gap(const struct archive_catalog *catalog, uint64_t as_of_hlc,
         bool first = i == 0 || actor_compare(catalog->logs[i - 1].actor, behind->actor) != 0;
         const struct catalog_log *before = first ? NULL : &catalog->logs[i - 1];
         uint64_t number = first ? 0 : before->sequence;
-        if (behind->sequence == number + 1 ||
-            (first ? was_let_go(catalog, behind->actor, as_of_hlc)
-                   : before->rc == 0 && before->own_hlc > as_of_hlc)) {
+        if (behind->sequence == number + 1 || (first ? was_let_go(catalog, behind->actor, as_of_hlc)
+                                                     : newest_before(catalog, i) > as_of_hlc)) {
             continue;
         }
+        bool told = !first && before->rc == 0 && before->bare && before->newest_hlc != 0;
+        uint64_t newest = told ? before->newest_hlc : newest_behind(catalog, i);
         *gap = (struct catalog_gap){
             .actor = behind->actor,
             .first = number + 1,
             .last = behind->sequence - 1,
-            .closed_hlc = closed_hlc(catalog, behind->actor, newest_behind(catalog, i)),
+            .closed_hlc = catalog_closed_hlc(catalog, behind->actor, newest),
         };
         *at = i + 1;
         return true;

@@ -16,7 +16,8 @@
  *
  *   What a restore as of W, or of any later time, does not need may go: with a later T there are more checkpoints to
  *   begin with, so that none of W's is needed which W does not need, and no log object either that W's cover. Logs go
- *   from an actor's first one on without a gap, so that a number that is missing between two that are there is a loss.
+ *   from an actor's first one on without a gap, so that a number that is missing between two that are there is a loss; and
+ *   one in front of a loss stays until a checkpoint has closed it (struct catalog_gap), or all of its actor go.
  *   Of a checkpoint `done` goes first: without it no part counts. What is left of one that never became whole goes
  *   once the same actor has a later one, or its node a later life; where it has a `done` for all that, no sooner than one that
  *   is whole, and than others that are whole say all that it says. One whose `done` cannot be read goes once its node has
@@ -45,6 +46,7 @@ struct catalog_log {
     uint64_t least_hlc, newest_hlc; /* Of its records... */
     uint64_t own_hlc;               /* ... and the newest of its actor's. */
     int rc;                         /* Of opening it: 0; as catalog_port. */
+    bool bare;                      /* It has no records: something is missing behind it. */
     bool covered;                   /* Checkpoints have all of it. */
     bool needed;
 };
@@ -125,8 +127,9 @@ struct catalog_gap {
  * then or before, and one of its node where that has any. What is missing behind stamps that are newer is none either:
  * what the actor stamped in it is newer still.
  *
- * What the actor stamped in it is older than what it stamped in the objects behind it. A checkpoint of this actor that
- * began after that has all of it, and one has where the one before it is as new already. */
+ * Where the node knew of it, an object without records (archiver.h) is in front of it, whose newest time is that of the
+ * newest stamp that may be missing. Else what the actor stamped in it is older than what it stamped in the objects behind it. A
+ * checkpoint of this actor that began after that has all of it, and one has where the one before it is as new already. */
 bool catalog_next_gap(const struct archive_catalog *catalog, uint64_t as_of_hlc, size_t *at,
                       struct catalog_gap *gap);
 

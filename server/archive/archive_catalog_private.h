@@ -22,6 +22,10 @@ int catalog_plan_log(const struct archive_catalog *catalog, struct catalog_port 
 
 void catalog_note_slots(const struct archive_reader *reader, bool slots[]);
 
+/* The first time from which a checkpoint of the actor has all that it stamped up to `hlc`; 0: none has. */
+uint64_t catalog_closed_hlc(const struct archive_catalog *catalog, struct actor actor,
+                            uint64_t hlc);
+
 /* Where the logs of the actor of index `first` end. */
 size_t catalog_actor_end(const struct archive_catalog *catalog, size_t first);
 

@@ -19,23 +19,55 @@ static void note_any(const struct removing *removing)
     memset(removing->relied, true, SLOT_COUNT * sizeof *removing->relied);
 }
 
+/* Do checkpoints have what is missing in front of an index, for all restores that are to be possible? `end` is behind the last one
+ * that was opened. */
+static bool is_closed(const struct removing *removing, size_t index, size_t end)
+{
+    const struct catalog_log *logs = removing->catalog->logs, *before = &logs[index - 1];
+    uint64_t hlc = before->rc == 0 && before->bare ? before->newest_hlc : 0;
+
+    for (size_t i = index; i < end && hlc == 0; i++) {
+        hlc = logs[i].rc == 0 ? logs[i].own_hlc : 0;
+    }
+    uint64_t closed_hlc = catalog_closed_hlc(removing->catalog, logs[index].actor, hlc);
+    return closed_hlc != 0 && closed_hlc <= removing->from_hlc;
+}
+
+/* Where what may go ends that is covered up to `last`: what shows that something is missing stays. */
+static size_t before_gap(const struct removing *removing, size_t first, size_t last, size_t opened,
+                         size_t end)
+{
+    const struct catalog_log *logs = removing->catalog->logs;
+
+    if (last == end) {
+        return logs[end - 1].rc == 0 && logs[end - 1].bare ? end - 1 : end;
+    }
+    for (size_t i = first + 1; i <= last; i++) {
+        if (logs[i].sequence != logs[i - 1].sequence + 1 && !is_closed(removing, i, opened)) {
+            return i - 1;
+        }
+    }
+    return last;
+}
+
 /* The logs of an actor, up to the last of those in front that are covered. What is behind the first that is not need not
  * be opened, so that a round costs what it removes. */
 static int remove_logs(const struct removing *removing, size_t first, size_t end,
                        const struct seen *cover)
 {
     struct archive_catalog *catalog = removing->catalog;
-    size_t last = first;
+    size_t last = first, opened = first;
     bool goes = true;
     int rc = 0;
 
-    for (size_t i = first; i < end && goes && rc == 0; i++) {
+    for (size_t i = first; i < end && goes && rc == 0; opened = ++i) {
         struct catalog_log *log = &catalog->logs[i];
         rc = catalog_plan_log(catalog, removing->port, log, removing->from_hlc, cover,
                               removing->relied);
         last = log->covered ? i + 1 : last;
         goes = log->covered || log->rc != 0;
     }
+    last = rc != 0 ? first : before_gap(removing, first, last, opened, end);
     for (size_t i = first; i < last && rc == 0; i++) {
         const struct archive_name name = catalog_log_name(catalog, &catalog->logs[i]);
         if (catalog->logs[i].rc != 0) {

@@ -190,7 +190,7 @@ static void build(struct archiver *archiver, uint64_t now_ms)
     archiver->state = ARCHIVER_BUILDING;
     archiver->begun_ms = now_ms;
     archiver->asked_built = archiver->asked;
-    archiver->port->build(archiver->port, archiver->sequence, archiver->anew);
+    archiver->port->build(archiver->port, archiver->sequence, archiver->anew, archiver->bare);
 }
 
 static void wait_for(struct archiver *archiver, bool building_next, uint64_t pause_ms,
@@ -314,7 +314,7 @@ static void well(struct archiver *archiver)
 static void advance(struct archiver *archiver)
 {
     archiver->state = ARCHIVER_IDLE;
-    archiver->anew = false;
+    archiver->anew = archiver->left_out = false;
     archiver->asked_stored = archiver->asked_built;
     archiver->figures.gap_bytes += archiver->built.gap_bytes;
     archiver->figures.baseless += archiver->built.baseless;
@@ -348,17 +348,32 @@ void archiver_built(struct archiver *archiver, const struct archiver_built *buil
         fail(archiver, true, strerror(-built->rc), now_ms);
         return;
     }
+    if (built->gap_bytes > 0 && !archiver->left_out) {
+        archiver->anew = archiver->bare = true;
+        build(archiver, now_ms);
+        return;
+    }
     archiver->built = *built;
     for (uint32_t i = 0; i < archiver->settings.shard_count; i++) {
         archiver->shards[i].to = built->to[i];
         archiver->shards[i].needs = built->needs[i];
     }
     archiver->built.to = archiver->built.needs = NULL;
-    if (built->records == 0) {
+    if (built->records == 0 && !archiver->bare) {
+        archiver->port->passed(archiver->port);
         advance(archiver);
     } else {
         store(archiver, now_ms);
     }
+}
+
+/* It is behind the number that is left out that what comes next belongs. */
+static void leave_out(struct archiver *archiver, uint64_t now_ms)
+{
+    archiver->sequence++;
+    archiver->bare = false;
+    archiver->left_out = true;
+    build(archiver, now_ms);
 }
 
 void archiver_stored(struct archiver *archiver, int rc, const char *text, uint64_t now_ms,
@@ -386,8 +401,12 @@ void archiver_stored(struct archiver *archiver, int rc, const char *text, uint64
     archiver->figures.object_bytes += archiver->built.object_bytes;
     archiver->figures.stored_ms = now_ms;
     archiver->sequence++;
-    gather(archiver, took_us, now_ms);
     well(archiver);
+    if (archiver->bare) {
+        leave_out(archiver, now_ms);
+        return;
+    }
+    gather(archiver, took_us, now_ms);
     advance(archiver);
 }
 

@@ -30,6 +30,11 @@
  * A name that is taken by other bytes is an alarm, as two nodes may be one then; what is there stays, and the object is made
  * anew under the next name. Made anew it may not build on what was in it (archive_feed.h).
  *
+ * Log that was given up, or is damaged, leaves a number out: an object without records is stored, and the one that follows
+ * the loss is made anew under the number behind the next. Who reads the archive sees by that that stamps are missing which are older
+ * than those that follow (archive_catalog.h). The one without records is what they are missing behind: numbers before an actor's first
+ * object are missing wherever older ones were let go.
+ *
  * Pure: a state machine; time comes with each event, the world is a port. Memory: the caller's. Threads: the caller's.
  */
 #ifndef ARCHIVER_H
@@ -69,10 +74,12 @@ struct archiver_built {
 /* Effects. None calls back from within. */
 struct archiver_port {
     /* Make the object of this sequence, of the log of each shard from `archived` up to `durable`: archiver_built(). `anew`:
-     * what was built since the last one that was stored is not there. */
-    void (*build)(struct archiver_port *port, uint64_t sequence, bool anew);
+     * what was built since the last one that was stored is not there. `bare`: without records, of none of the log. */
+    void (*build)(struct archiver_port *port, uint64_t sequence, bool anew, bool bare);
     /* Store what was built last: archiver_stored(). */
     void (*store)(struct archiver_port *port);
+    /* Nothing of what was built last goes out: there is no object, and its log counts as archived. */
+    void (*passed)(struct archiver_port *port);
     /* Some of the log that is told to be archived next was given up, or is damaged, and no object brings it: before archived()
      * and keep() of it, so that nobody is told that it is there, now or by the next life. */
     void (*lost)(struct archiver_port *port);
@@ -126,7 +133,9 @@ struct archiver {
     uint64_t sequence;  /* Of the object that is made, or of the next. */
     bool building_next; /* PAUSING: what follows is to build, not to store. */
     bool anew;
-    bool moved; /* Since it was kept. */
+    bool bare; /* What is made, or stored, is without records: a number is left out behind it... */
+    bool left_out; /* ... or was, for a loss that what is built next is to find again. */
+    bool moved;    /* Since it was kept. */
     bool ending;
     bool tails;                                /* Some log is to be walked again. */
     uint64_t asked, asked_built, asked_stored; /* Writes: so far, in what is built, and stored. */

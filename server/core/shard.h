@@ -217,7 +217,8 @@ void shard_begin_seen(struct shard *shard);
  * to be seen of it (seen_hold()), and what comes is taken as it is. Where it is so already nothing happens. */
 void shard_hold_seen(struct shard *shard, uint32_t slot, bool held);
 
-/* All of the slot has come, from where that was seen of it (empty: that is not known): it is known from here on. */
+/* All of the slot has come, from where that was seen of it, and what this node stamped in it is there: it is known from here on.
+ * Empty: what was seen is not known, nor whether all is there that this node stamped before others had the slot. */
 void shard_begin_slot_seen(struct shard *shard, uint32_t slot, struct bytes vector);
 
 /* After a crash: what the life before stamped is seen as far as the store has it, as that has all up to some time. Once

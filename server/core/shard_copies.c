@@ -77,8 +77,8 @@ void shard_begin_slot_seen(struct shard *shard, uint32_t slot, struct bytes vect
         if (shard->loader != NULL) {
             shard->loader->whole(shard->loader, slot);
         }
+        note_stamped(shard, position_of_slot(slot), shard->hlc);
     }
-    note_stamped(shard, position_of_slot(slot), shard->hlc);
 }
 
 /* ---- Out ---- */

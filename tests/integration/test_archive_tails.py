@@ -244,6 +244,10 @@ def test_gap_is_counted_once():
             connection.call(WRITE, {1: own[1], 3: 1, 5: ARCHIVE}, b"\x01\x00\x05value")
         wait_for("something is missing", lambda: status_of(stays)["gap_bytes"] > 0)
         missing = status_of(stays)["gap_bytes"]
+        told = subprocess.run([program("belayctl"), "--json", "archive", "verify", f"file://{archive.path}"], capture_output=True,
+                              check=False, text=True)
+        gaps = json.loads(told.stdout)["gaps"]
+        check(told.returncode == 1 and len(gaps) == 1 and gaps[0]["first"] == gaps[0]["last"], told)
         check(status_of(stays)["taken_records"] == 0, status_of(stays))
         lose(lost)
         wait_for("its tail is archived", lambda: status_of(stays)["taken_records"] > 0 and status_of(stays)["taken_nodes"] == 0)
@@ -276,7 +280,8 @@ def test_base_without_the_damaged():
             lose(lost)
         with Daemon() as fresh:
             fresh.start()
-            fresh.run("belayctl", "archive", "restore", "--from", f"file://{archive.path}")
+            # What the node could not archive is named, though the other one did.
+            fresh.run("belayctl", "archive", "restore", "--from", f"file://{archive.path}", expect=1)
             with Connection(fresh.native) as connection:
                 check(connection.get(own[1]) == b"this-is-damaged", "it is there")
 

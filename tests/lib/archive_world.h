@@ -308,6 +308,21 @@ static inline void world_flush(struct world *world, uint32_t at)
     world_put(world);
 }
 
+/* What a node has written since the last flush it has given up: a number is left out for it. */
+static inline void world_give_up(struct world *world, uint32_t at)
+{
+    struct world_node *node = &world->nodes[at];
+
+    assert_true(node->flushed < node->own_count);
+    world_begin_object(world, ARCHIVE_LOG, node->actor, ++node->log_sequence, 0);
+    uint64_t newest = world->writes[node->own[node->own_count - 1]].stamp.hlc;
+    archive_writer_reach(&world->writer, newest, newest);
+    world_put(world);
+    node->log_sequence++;
+    node->flushed = node->own_count;
+    memset(node->based, 0, sizeof node->based);
+}
+
 /* A node archives in the place of another one what it has of its sessions, as they are here. */
 static inline void world_take(struct world *world, uint32_t at, uint32_t from)
 {

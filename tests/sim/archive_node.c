@@ -143,6 +143,16 @@ static int make(struct archive_node *node)
     return rc;
 }
 
+/* One without records. */
+static int make_bare(struct archive_node *node)
+{
+    uint64_t hlc = shard_hlc(node->copies->shard);
+
+    archive_writer_reach(&node->writer, hlc, hlc);
+    int rc = archive_writer_shard(&node->writer, 0, node->said, said(node));
+    return rc != 0 ? rc : archive_writer_make(&node->writer, &node->object);
+}
+
 static void build(struct sim *sim, const struct sim_event *event)
 {
     struct archive_node *node = node_at(sim, event->end);
@@ -152,15 +162,16 @@ static void build(struct sim *sim, const struct sim_event *event)
     archive_node_name(node, ARCHIVE_LOG, node->sequence, 0, &options.name);
     options.made_ms = copies_node_now_ms(node->copies);
     archive_writer_begin(&node->writer, &options);
-    archive_feed_begin(&node->feed, node->anew, node->taken, node->taken_count);
     node->needs = 0;
     node->built = (struct archiver_built){.to = &node->to, .needs = &node->needs};
-    node->built.rc = make(node);
-    if (node->built.rc == 0) {
-        archive_others_built(node);
+    if (node->bare) {
+        node->built.rc = make_bare(node);
+    } else {
+        archive_feed_begin(&node->feed, node->anew, node->taken, node->taken_count);
+        node->built.rc = make(node);
     }
-    if (node->built.rc == 0 && node->built.records == 0) {
-        archive_others_stored(node);
+    if (node->built.rc == 0 && !node->bare) {
+        archive_others_built(node);
     }
     archiver_built(&node->archiver, &node->built, archive_node_now_ms(node));
     archive_node_turn(node);
@@ -168,15 +179,18 @@ static void build(struct sim *sim, const struct sim_event *event)
 
 /* ---- The archiver's port ---- */
 
-static void port_build(struct archiver_port *port, uint64_t sequence, bool anew)
+static void port_build(struct archiver_port *port, uint64_t sequence, bool anew, bool bare)
 {
     struct archive_node *node = OF(archive_node, port, port);
 
     node->sequence = sequence;
     node->anew = anew;
+    node->bare = bare;
     node->from = node->archiver.shards[0].archived;
-    node->to = node->archiver.shards[0].durable;
-    archive_others_build(node);
+    node->to = bare ? node->from : node->archiver.shards[0].durable;
+    if (!bare) {
+        archive_others_build(node);
+    }
     archive_node_job(node, "build", build);
 }
 
@@ -190,7 +204,7 @@ static void stored(struct sim *sim, const struct sim_event *event)
     }
     node->call = 0;
     copies_node_wakes(node->copies);
-    if (rc == 0) {
+    if (rc == 0 && !node->bare) {
         node->said = said(node);
         archive_others_stored(node);
     }
@@ -207,6 +221,11 @@ static void port_store(struct archiver_port *port)
     archive_node_name(node, ARCHIVE_LOG, node->archiver.sequence, 0, &name);
     node->storing_us = now_us(node);
     node->call = archive_node_put(node, &name, node->object, stored);
+}
+
+static void port_passed(struct archiver_port *port)
+{
+    archive_others_stored(OF(archive_node, port, port));
 }
 
 static void port_lost(struct archiver_port *port)
@@ -394,6 +413,7 @@ void archive_node_init(struct archive_node *node, struct sim *sim, uint32_t plac
     node->copies = &archive_scenario_of(sim)->copies.nodes[place];
     node->port = (struct archiver_port){.build = port_build,
                                         .store = port_store,
+                                        .passed = port_passed,
                                         .lost = port_lost,
                                         .archived = port_archived,
                                         .keep = port_keep,

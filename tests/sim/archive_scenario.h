@@ -71,7 +71,7 @@ struct archive_node {
     struct archive_feed feed;
     struct bytes object;
     uint64_t from, to, said, sequence;
-    bool anew, based;
+    bool anew, bare, based;
     struct archiver_built built;
     uint64_t needs; /* As in archiver_built. */
     uint64_t lost;  /* What is being archived has not all of the log up to there; 0: it has. */

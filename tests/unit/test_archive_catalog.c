@@ -353,6 +353,74 @@ static int count_gaps(uint64_t as_of_hlc)
     return count;
 }
 
+/* What a node knows to be missing is told, also where nothing of its own is in front of it, and whatever it writes after: until a
+ * checkpoint has it. */
+static void test_gap_of_what_was_given_up(void **unused)
+{
+    (void)unused;
+    world_init(&world, 1);
+    world_write(&world, 1, 1, 1);
+    world_flush(&world, 1);
+    world_checkpoint(
+        &world, 0, 1); /* Of other sessions. So the first numbers of a node may have been let go. */
+    world_write(&world, 0, 0, 1);
+    world_give_up(&world, 0);
+    world.now_ms++;
+    world_write(&world, 0, 2, 2);
+    world_flush(&world, 0);
+    for (int checkpoints = 0; checkpoints <= 2; checkpoints++) {
+        const struct catalog_gap gap = only_gap();
+        assert_int_equal(gap.actor.node, 1);
+        assert_int_equal(gap.first, 2);
+        assert_int_equal(gap.last, 2);
+        assert_int_equal(gap.closed_hlc != 0, checkpoints == 2);
+        world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+        world.now_ms++;
+        world_write(&world, 0, 2, 3 + checkpoints);
+        world_flush(&world, 0);
+    }
+    world_fini(&world);
+}
+
+/* As long as no checkpoint has it, what shows that something is missing stays, though all that it has itself is covered; nor does
+ * it go while nothing came behind it. */
+static void test_what_shows_a_gap_stays(void **unused)
+{
+    (void)unused;
+    world_init(&world, 1);
+    world_write(&world, 0, 0, 1);
+    world_flush(&world, 0);
+    world.now_ms++;
+    world_write(&world, 0, 1, 2);
+    world_give_up(&world, 0);
+    world.nodes[1].actor.start = 1;
+    while (world_hear(&world, 1, 0)) {
+    }
+    world_checkpoint(&world, 1, 1); /* All that the first object has, and not what was given up. */
+    retain(UINT64_MAX);
+    assert_int_equal(world.removed, 1);
+    world.now_ms++;
+    world_write(&world, 0, 2, 3);
+    world_flush(&world, 0);
+    world.now_ms++;
+    world_write(&world, 0, 3, 4);
+    world_flush(&world, 0);
+    while (world_hear(&world, 1, 0)) {
+    }
+    world_checkpoint(&world, 1, 1 | 4); /* And of the third one. */
+    retain(UINT64_MAX);
+    assert_int_equal(only_gap().first, 3);
+    uint32_t removed = world.removed;
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS);
+    world_write(&world, 0, 3, 5);
+    world_flush(&world, 0);
+    world_checkpoint(&world, 0, WORLD_ALL_KEYS & ~8);
+    retain(UINT64_MAX);
+    assert_true(world.removed > removed);
+    expect_no_gap();
+    world_fini(&world);
+}
+
 /* A restore as of a time before what is missing was written misses nothing; one as of a time before the first checkpoint
  * misses what was let go for that. */
 static void test_gaps_as_of(void **unused)
@@ -473,6 +541,8 @@ int main(void)
         cmocka_unit_test(test_the_forgotten_stay_dead),
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_gap_before_what_was_taken),
+        cmocka_unit_test(test_gap_of_what_was_given_up),
+        cmocka_unit_test(test_what_shows_a_gap_stays),
         cmocka_unit_test(test_gaps_as_of),
         cmocka_unit_test(test_what_cannot_be_read),
         cmocka_unit_test(test_what_is_removed_meanwhile),

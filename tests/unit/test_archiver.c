@@ -11,26 +11,33 @@ static struct world {
     struct archiver_port port;
     struct archiver archiver;
     uint64_t now_ms;
-    uint32_t builds, stores, keeps, aways, backs, alarms, probes;
+    uint32_t builds, stores, passes, keeps, aways, backs, alarms, probes;
     uint32_t told,
         lost_at; /* How often it was told how far it is, and when that some is lost: 1 + that. */
     uint64_t sequence; /* Of the last build. */
-    bool anew;
+    bool anew, bare;
     uint64_t archived[SHARDS];
 } world;
 
-static void on_build(struct archiver_port *port, uint64_t sequence, bool anew)
+static void on_build(struct archiver_port *port, uint64_t sequence, bool anew, bool bare)
 {
     (void)port;
     world.builds++;
     world.sequence = sequence;
     world.anew = anew;
+    world.bare = bare;
 }
 
 static void on_store(struct archiver_port *port)
 {
     (void)port;
     world.stores++;
+}
+
+static void on_passed(struct archiver_port *port)
+{
+    (void)port;
+    world.passes++;
 }
 
 static void on_lost(struct archiver_port *port)
@@ -90,6 +97,7 @@ static void begin(void)
 {
     world = (struct world){.port = {.build = on_build,
                                     .store = on_store,
+                                    .passed = on_passed,
                                     .lost = on_lost,
                                     .archived = on_archived,
                                     .keep = on_keep,
@@ -339,6 +347,7 @@ static void test_nothing_of_it_goes(void **state)
     step(1);
     built(300, 100, 0);
     assert_int_equal(world.stores, 0);
+    assert_int_equal(world.passes, 1);
     assert_int_equal(world.archived[0], 300);
     reach(0, 310, 310);
     step(1);
@@ -443,6 +452,16 @@ static void test_building_fails(void **state)
     assert_int_equal(world.backs, 1);
 }
 
+/* Something of the log up to there is missing. */
+static void built_with_gap(uint64_t first, uint64_t records)
+{
+    const uint64_t to[SHARDS] = {first, 100}, needs[SHARDS] = {0};
+    const struct archiver_built what = {
+        .to = to, .needs = needs, .records = records, .gap_bytes = 1234};
+
+    archiver_built(&world.archiver, &what, world.now_ms);
+}
+
 /* Before it is told, or kept, that the archive has what lies around it. */
 static void test_gap_is_told(void **state)
 {
@@ -450,10 +469,12 @@ static void test_gap_is_told(void **state)
     begin();
     reach(0, 0, 5000);
     step(1);
-    const uint64_t to[SHARDS] = {5000, 100}, needs[SHARDS] = {0};
-    const struct archiver_built what = {.to = to, .needs = needs, .records = 1, .gap_bytes = 1234};
-    archiver_built(&world.archiver, &what, world.now_ms);
+    built_with_gap(5000, 1);
+    built(100, 100, 0); /* The one without records. */
+    stored(0);
+    built_with_gap(5000, 1);
     assert_int_equal(world.lost_at, 0);
+    assert_int_equal(world.archived[0], 100);
     stored(0);
     assert_int_equal(world.alarms, 1);
     assert_int_equal(world.archiver.figures.gap_bytes, 1234);
@@ -462,6 +483,59 @@ static void test_gap_is_told(void **state)
     assert_int_equal(world.told, 1);
     step(1000);
     assert_int_equal(world.keeps, 1);
+}
+
+/* Between an object without records and the one that follows the loss a number is missing, whatever fails meanwhile; once. */
+static void test_gap_leaves_a_number_out(void **state)
+{
+    const struct archiver_built busy = {.rc = -EAGAIN};
+
+    (void)state;
+    begin();
+    reach(0, 0, 5000);
+    step(1);
+    assert_false(world.bare);
+    built_with_gap(3000, 1);
+    assert_int_equal(world.stores, 0);
+    assert_int_equal(world.builds, 2);
+    assert_true(world.bare);
+    assert_int_equal(world.sequence, 7);
+    built(100, 100, 0);
+    assert_int_equal(world.stores, 1);
+    stored(-EEXIST);
+    assert_true(world.bare);
+    assert_int_equal(world.sequence, 8);
+    built(100, 100, 0);
+    stored(-EIO);
+    step(step(0));
+    assert_int_equal(world.builds, 3);
+    stored(0);
+    assert_int_equal(world.archived[0], 100);
+    assert_int_equal(world.builds, 4);
+    assert_false(world.bare);
+    assert_true(world.anew); /* What was made before the object without records is nowhere. */
+    assert_int_equal(world.sequence, 10);
+    archiver_built(&world.archiver, &busy, world.now_ms);
+    step(step(0));
+    assert_int_equal(world.sequence, 10);
+    built_with_gap(3000, 0); /* Nothing of it goes: the number is left out all the same. */
+    assert_int_equal(world.passes, 1);
+    assert_int_equal(world.lost_at, 1);
+    assert_int_equal(world.archived[0], 3000);
+    reach(0, 0, 6000);
+    step(1000);
+    archiver_kept(&world.archiver, 0, world.now_ms);
+    step(0);
+    assert_int_equal(world.sequence, 10);
+    world.lost_at = 0;
+    built_with_gap(6000, 1); /* Another one. */
+    assert_true(world.bare);
+    built(100, 100, 0);
+    stored(0);
+    assert_int_equal(world.sequence, 12);
+    built_with_gap(6000, 1);
+    stored(0);
+    assert_int_equal(world.archived[0], 6000);
 }
 
 static void test_kept_again_where_it_failed(void **state)
@@ -620,6 +694,7 @@ int main(void)
         cmocka_unit_test(test_name_is_taken),
         cmocka_unit_test(test_building_fails),
         cmocka_unit_test(test_gap_is_told),
+        cmocka_unit_test(test_gap_leaves_a_number_out),
         cmocka_unit_test(test_kept_again_where_it_failed),
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_age),

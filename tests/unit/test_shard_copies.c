@@ -719,6 +719,7 @@ static void test_what_was_dropped_is_not_kept_as_seen(void **state)
 static void test_filled_slots_are_told(void **state)
 {
     static const uint8_t vector[] = {1, 7, 1, 9, 0, 0, 0, 0, 0, 0, 0};
+    const struct actor self = {1, 1};
 
     (void)state;
     copies_begin();
@@ -735,9 +736,13 @@ static void test_filled_slots_are_told(void **state)
     shard_begin_slot_seen(world.shard, 10,
                           bytes_of(NULL, 0)); /* Of which the archive had not all. */
     assert_int_equal(store.wholes, 1);
+    /* What this node stamped in it before, and another one had, may be what the archive lacks. */
+    assert_true(seen_is_known(shard_seen(world.shard), 10));
+    assert_int_equal(seen_of(shard_seen(world.shard), 10, self), 0);
     shard_begin_slot_seen(world.shard, 10, bytes_of(vector, sizeof vector));
     assert_int_equal(store.wholes, 2);
     assert_int_equal(store.whole_slot, 10);
+    assert_int_equal(seen_of(shard_seen(world.shard), 10, self), world.shard->hlc);
     copies_end();
 }
 
