@@ -87,6 +87,7 @@ enum {
     /* Requests that other nodes coordinate (far.h): BUSY above. */
     FAR_BYTES_MAX = 256 * 1024 * 1024,
     FAR_CHECK_MS = 5,
+    FAR_REST_MS = 10,         /* The same, where the archive has been asked for the slot. */
     FAR_WAIT_MS = 2000,       /* So long somebody is looked for, ... */
     FAR_AGAIN_MS = 250,       /* ... and so long where other nodes have done so already. */
     FAR_ANSWER_MS = 30000,    /* So long an answer may take. */

@@ -1,14 +1,11 @@
-#include "far.h"
-
-#include <assert.h>
+/* Requests that go to other nodes, and their answers. */
 #include <errno.h>
 
-#include "batch.h"
 #include "bounds.h"
 #include "connection.h"
-#include "creates.h"
 #include "door.h"
 #include "far_frame.h"
+#include "far_private.h"
 #include "heap.h"
 #include "native_door.h"
 #include "peer_frame.h"
@@ -16,77 +13,8 @@
 #include "request_copy.h"
 #include "resp_door.h"
 #include "shard_thread.h"
-#include "slot.h"
-#include "tasks.h"
 
-enum { NO_LINK = UINT32_MAX, NO_SHARD = UINT32_MAX, DUE_MS_MAX = 250 };
-
-static const char nobody_text[] = "no node that has this session can be reached now";
-
-/* Why it has waited in vain. */
-static const char *vain_text(const struct shard_thread *thread, const struct copies_route *route,
-                             uint32_t slot)
-{
-    return route->kind == ROUTE_WAIT && restores_lacks(thread, slot) ? restores_text : nobody_text;
-}
-
-struct far_call {
-    struct far_call *next, *previous;
-    uint64_t ticket;
-    uint32_t link;        /* Its index; NO_LINK: it waits. */
-    uint32_t node, shard; /* Of a scan: whom to ask. */
-    bool asked;           /* Once or more, but for who has said that it was not done there... */
-    bool maybe;           /* ... and there was no answer, so that it may have been done. */
-    bool turned_back;     /* Who was asked cannot coordinate it now. */
-    uint64_t begun_us, asked_us;
-    uint64_t begun_ms;      /* Wall time. */
-    size_t size;            /* Of the block. */
-    struct request request; /* Its key, version and body lie behind. */
-    uint8_t bytes[];
-};
-
-static uint32_t slot_of(const struct request *request)
-{
-    return (uint32_t)(request->position >> (64 - SLOT_BITS));
-}
-
-/* ---- Lists ---- */
-
-static void append(struct far_list *list, struct far_call *away)
-{
-    away->next = NULL;
-    away->previous = list->last;
-    if (list->last == NULL) {
-        list->first = away;
-    } else {
-        list->last->next = away;
-    }
-    list->last = away;
-}
-
-static void leave(struct far_list *list, struct far_call *away)
-{
-    if (away->previous == NULL) {
-        list->first = away->next;
-    } else {
-        away->previous->next = away->next;
-    }
-    if (away->next == NULL) {
-        list->last = away->previous;
-    } else {
-        away->next->previous = away->previous;
-    }
-}
-
-static struct far_list *list_of(struct shard_thread *thread, const struct far_call *away)
-{
-    return away->link == NO_LINK ? &thread->far.waiting : &link_at(thread, away->link)->asked;
-}
-
-static uint32_t *waits_of(struct far *far, const struct far_call *away)
-{
-    return &far->waits[slot_of(&away->request) % FAR_SLOT_GROUPS];
-}
+const char far_nobody_text[] = "no node that has this session can be reached now";
 
 /* ---- Its life ---- */
 
@@ -110,8 +38,8 @@ static struct far_call *make(struct shard_thread *thread, struct call *call,
     }
     *away = (struct far_call){
         .ticket = request->ticket,
-        .link = NO_LINK,
-        .shard = NO_SHARD,
+        .link = FAR_NO_LINK,
+        .shard = FAR_NO_SHARD,
         .begun_us = begun_us(thread, request),
         .begun_ms = thread->now_ms,
         .size = size,
@@ -126,7 +54,7 @@ static struct far_call *make(struct shard_thread *thread, struct call *call,
     return away;
 }
 
-static void drop(struct shard_thread *thread, struct call *call)
+void far_give_up(struct shard_thread *thread, struct call *call)
 {
     struct far_call *away = call->away;
 
@@ -138,11 +66,21 @@ static void drop(struct shard_thread *thread, struct call *call)
 
 void far_drop(struct shard_thread *thread, struct call *call)
 {
-    leave(list_of(thread, call->away), call->away);
-    if (call->away->link == NO_LINK) {
-        --*waits_of(&thread->far, call->away);
+    if (call->away->link == FAR_NO_LINK) {
+        far_wait_no_more(thread, call->away);
+    } else {
+        far_list_leave(&link_at(thread, call->away->link)->asked, call->away);
     }
-    drop(thread, call);
+    far_give_up(thread, call);
+}
+
+void far_refuse(struct shard_thread *thread, struct call *call, enum status status,
+                const char *text)
+{
+    uint64_t ticket = call->away->ticket;
+
+    far_give_up(thread, call);
+    door_refuse(thread, ticket, status, text);
 }
 
 /* ---- Asking ---- */
@@ -154,8 +92,7 @@ static uint8_t protocol_of(const struct call *call)
                                               : FAR_TASK;
 }
 
-/* What is left of the request's time; 0: there is no limit. */
-static uint32_t left_ms(const struct shard_thread *thread, const struct request *request)
+uint32_t far_left_ms(const struct shard_thread *thread, const struct request *request)
 {
     uint64_t began_us =
         request->received_us < thread->now_us ? request->received_us : thread->now_us;
@@ -177,9 +114,10 @@ static struct far_request frame_of(const struct shard_thread *thread, const stru
         .frame_type = call->frame_type,
         .call_flags = call->flags,
         .hops = (uint8_t)(call->hops + 1),
-        .flags = (uint8_t)((asks ? FAR_COORDINATE : 0) | (away->shard != NO_SHARD ? FAR_SCANS : 0) |
-                           (away->request.for_first ? FAR_FOR_FIRST : 0)),
-        .shard = away->shard == NO_SHARD ? 0 : (uint16_t)away->shard,
+        .flags =
+            (uint8_t)((asks ? FAR_COORDINATE : 0) | (away->shard != FAR_NO_SHARD ? FAR_SCANS : 0) |
+                      (away->request.for_first ? FAR_FOR_FIRST : 0)),
+        .shard = away->shard == FAR_NO_SHARD ? 0 : (uint16_t)away->shard,
         .connection_shard = (uint8_t)(call->remote ? call->origin : thread->index),
         .connection = call->connection,
         .connection_generation = call->connection_generation,
@@ -188,7 +126,7 @@ static struct far_request frame_of(const struct shard_thread *thread, const stru
     };
     struct request *request = &far.request;
 
-    request->timeout_ms = left_ms(thread, &away->request);
+    request->timeout_ms = far_left_ms(thread, &away->request);
     if (away->asked && request->client != 0 && request->retry_hlc == 0) {
         /* It may have been done: whoever does it now looks, and says so where that cannot be told. */
         request->retry_hlc = hlc_of_ms(away->begun_ms - FAR_RETRY_MS);
@@ -196,8 +134,8 @@ static struct far_request frame_of(const struct shard_thread *thread, const stru
     return far;
 }
 
-static int ask(struct shard_thread *thread, const struct call *call, struct far_call *away,
-               struct link *link, bool asks)
+int far_ask_link(struct shard_thread *thread, const struct call *call, struct far_call *away,
+                 struct link *link, bool asks)
 {
     const struct far_request far = frame_of(thread, call, away, asks);
     struct buffer *body = &thread->scratch;
@@ -220,34 +158,13 @@ static int ask(struct shard_thread *thread, const struct call *call, struct far_
     away->link = link->index;
     away->asked = true;
     away->asked_us = thread->now_us;
-    append(&link->asked, away);
+    far_list_append(&link->asked, away);
     return 0;
 }
 
-static void wait_for_route(struct shard_thread *thread, struct far_call *away)
-{
-    away->link = NO_LINK;
-    append(&thread->far.waiting, away);
-    ++*waits_of(&thread->far, away);
-}
-
-/* The link to the shard of that node's that has the slot; NULL: there is none. */
-static struct link *link_of(struct shard_thread *thread, const struct copies_route *route)
+struct link *far_link_of(struct shard_thread *thread, const struct copies_route *route)
 {
     return route->kind == ROUTE_FAR ? link_to(thread, route->far.node, route->far.shard) : NULL;
-}
-
-bool far_waits(const struct shard_thread *thread, const struct request *request)
-{
-    if (thread->far.waits[slot_of(request) % FAR_SLOT_GROUPS] == 0) {
-        return false;
-    }
-    for (const struct far_call *away = thread->far.waiting.first; away != NULL; away = away->next) {
-        if (slot_of(&away->request) == slot_of(request)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 bool far_has(const struct shard_thread *thread, const struct request *request)
@@ -274,7 +191,7 @@ static bool is_full(const struct shard_thread *thread, const struct link *link)
 int far_ask(struct shard_thread *thread, struct call *call, const struct request *request,
             const struct copies_route *route)
 {
-    struct link *link = link_of(thread, route);
+    struct link *link = far_link_of(thread, route);
 
     bool lost_here = (link == NULL && route->kind != ROUTE_WAIT) || call->hops >= FAR_HOPS_MAX;
     if (lost_here && far_pass_back(thread, call)) {
@@ -288,16 +205,16 @@ int far_ask(struct shard_thread *thread, struct call *call, const struct request
         return -ENOMEM;
     }
     if (link == NULL || far_waits(thread, request)) {
-        wait_for_route(thread, away);
+        far_wait(thread, away, route);
         return 0;
     }
-    int rc = ask(thread, call, away, link, (route->far.flags & ROUTE_COORDINATE) != 0);
+    int rc = far_ask_link(thread, call, away, link, (route->far.flags & ROUTE_COORDINATE) != 0);
     if (rc == -ENOTCONN) {
-        wait_for_route(thread, away);
+        far_wait(thread, away, route);
         return 0;
     }
     if (rc != 0) {
-        drop(thread, call);
+        far_give_up(thread, call);
     }
     return rc;
 }
@@ -320,138 +237,14 @@ int far_ask_shard(struct shard_thread *thread, struct call *call, const struct r
     }
     away->node = node;
     away->shard = shard;
-    int rc = ask(thread, call, away, link, false);
+    int rc = far_ask_link(thread, call, away, link, false);
     if (rc != 0) {
-        drop(thread, call);
+        far_give_up(thread, call);
     }
     return rc;
 }
 
 /* ---- Answers ---- */
-
-/* In place of an answer. The call is over. */
-static void refuse(struct shard_thread *thread, struct call *call, enum status status,
-                   const char *text)
-{
-    uint64_t ticket = call->away->ticket;
-
-    drop(thread, call);
-    door_refuse(thread, ticket, status, text);
-}
-
-/* Nobody is reached, or the slot is not restored, and who asked would hear nothing else before its deadline: an eighth of its
- * time is for the answer. */
-static bool is_due(const struct shard_thread *thread, const struct request *request,
-                   const struct copies_route *route)
-{
-    const uint32_t answer_ms = request->timeout_ms / 8;
-
-    return (route->kind == ROUTE_NOWHERE || restores_lacks(thread, slot_of(request))) &&
-           request->timeout_ms != 0 &&
-           left_ms(thread, request) <= (answer_ms < DUE_MS_MAX ? answer_ms : DUE_MS_MAX);
-}
-
-/* May it be done twice? */
-static bool is_repeatable(const struct far_call *away)
-{
-    const struct request *request = &away->request;
-
-    return request->op != REQUEST_WRITE || (request->client != 0 && request->sequence != 0);
-}
-
-/* This node coordinates it by now. */
-static void execute(struct shard_thread *thread, struct call *call, struct far_call *away,
-                    bool stands_in)
-{
-    struct request request = away->request;
-
-    if (away->asked && request.client != 0 && request.retry_hlc == 0) {
-        request.retry_hlc = hlc_of_ms(away->begun_ms - FAR_RETRY_MS);
-    }
-    if (request.op == REQUEST_WRITE) {
-        request.elsewhere = copies_may_miss(thread, slot_of(&request), stands_in);
-    }
-    if (request.retry_hlc != 0) {
-        request.taken_hlc = copies_taken_hlc(thread, slot_of(&request), stands_in);
-    }
-    request.received_us = thread->now_us;
-    call->stand_in = stands_in;
-    call->away = NULL;
-    batch_execute(thread, &request, monotonic_us());
-    call = NULL;
-    thread->far.count--;
-    thread->far.bytes -= away->size;
-    heap_give(thread->memory, away, away->size);
-}
-
-/* Its client may have gone on since. */
-static void spoil(struct shard_thread *thread, struct call *call, struct far_call *away)
-{
-    const uint64_t ticket = away->ticket;
-
-    if (away->asked) {
-        refuse(thread, call, STATUS_MAYBE_APPLIED,
-               "this node was stopped for a while: the write may have been applied");
-    } else {
-        drop(thread, call);
-        pause_refuse(thread, ticket);
-    }
-}
-
-/* Ask again, or for the first time, whoever coordinates it; it is in no list. */
-static void ask_anew(struct shard_thread *thread, struct far_call *away)
-{
-    struct call *call = calls_find(&thread->calls, away->ticket);
-    struct copies_route route;
-
-    assert(call != NULL && call->away == away);
-    if (away->shard != NO_SHARD) {
-        refuse(thread, call, STATUS_BUSY, "the node that was asked has gone");
-        return;
-    }
-    if (pause_spoils(thread, &away->request)) {
-        spoil(thread, call, away);
-        return;
-    }
-    creates_find(thread, call, &away->request, !away->turned_back, &route);
-    if (route.kind == ROUTE_LOCAL) {
-        execute(thread, call, away, route.stands_in);
-        return;
-    }
-    struct link *link = link_of(thread, &route);
-    int rc = link == NULL
-                 ? -ENOTCONN
-                 : ask(thread, call, away, link, (route.far.flags & ROUTE_COORDINATE) != 0);
-    if (rc == 0) {
-        return;
-    }
-    if (rc != -ENOTCONN && rc != -EAGAIN) {
-        refuse(thread, call, STATUS_BUSY, "no memory for the request");
-    } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 ||
-               is_due(thread, &away->request, &route)) {
-        refuse(thread, call,
-               away->asked && !is_repeatable(away) ? STATUS_MAYBE_APPLIED : STATUS_UNAVAILABLE,
-               vain_text(thread, &route, slot_of(&away->request)));
-    } else {
-        wait_for_route(thread, away);
-    }
-}
-
-/* There will be no answer; it is in no list. */
-static void lost(struct shard_thread *thread, struct far_call *away)
-{
-    struct call *call = calls_find(&thread->calls, away->ticket);
-
-    assert(call != NULL && call->away == away);
-    if (is_repeatable(away)) {
-        away->maybe = away->maybe || away->request.op == REQUEST_WRITE;
-        away->begun_us = thread->now_us;
-        ask_anew(thread, away);
-    } else {
-        refuse(thread, call, STATUS_MAYBE_APPLIED,
-               "the node that was asked was lost: the write may have been applied");
-    }
-}
 
 /* So large its connection's next answers may be. */
 static void note_size(struct shard_thread *thread, const struct call *call, size_t size)
@@ -474,15 +267,15 @@ static void not_there(struct shard_thread *thread, struct call *call, struct far
     const bool answered_late = thread->now_us - away->asked_us >= copies_silence_us(thread);
 
     if (call->far && !away->maybe) {
-        drop(thread, call);
+        far_give_up(thread, call);
         (void)far_pass_back(thread, call); /* Who asked may know better. */
     } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 && !answered_late) {
-        refuse(thread, call, STATUS_UNAVAILABLE, nobody_text);
+        far_refuse(thread, call, STATUS_UNAVAILABLE, far_nobody_text);
     } else {
         away->begun_us = answered_late ? thread->now_us : away->begun_us;
         away->asked = away->maybe;
         away->turned_back = true;
-        wait_for_route(thread, away);
+        far_wait(thread, away, NULL);
     }
 }
 
@@ -503,107 +296,16 @@ void far_take_answer(struct shard_thread *thread, struct link *link, const struc
         return; /* It was asked elsewhere meanwhile, and answered. */
     }
     struct far_call *away = call->away;
-    leave(&link->asked, away);
+    far_list_leave(&link->asked, away);
     if (kind == FAR_DONE) {
         note_size(thread, call, answer.size);
-        drop(thread, call);
+        far_give_up(thread, call);
         door_deliver(thread, frame->number, answer);
     } else if (kind == FAR_REFUSED && status == STATUS_UNAVAILABLE) {
         not_there(thread, call, away);
     } else if (kind == FAR_LOST && away->request.op == REQUEST_WRITE) {
-        refuse(thread, call, STATUS_MAYBE_APPLIED, "no memory for the answer");
+        far_refuse(thread, call, STATUS_MAYBE_APPLIED, "no memory for the answer");
     } else {
-        refuse(thread, call, status, NULL);
+        far_refuse(thread, call, status, NULL);
     }
-}
-
-/* ---- What waits ---- */
-
-static void lose_all(struct shard_thread *thread, struct link *link)
-{
-    struct far_call *away = link->asked.first;
-
-    link->asked = (struct far_list){0};
-    while (away != NULL) {
-        struct far_call *next = away->next;
-        lost(thread, away);
-        away = next;
-    }
-}
-
-void far_link_lost(struct shard_thread *thread, struct link *link)
-{
-    lose_all(thread, link);
-}
-
-/* Nothing came over the link for long: what may go another way does, the rest waits for its answer. */
-static bool goes_elsewhere(struct shard_thread *thread, const struct link *link,
-                           const struct far_call *away)
-{
-    struct call *call = calls_find(&thread->calls, away->ticket);
-    struct copies_route route;
-
-    if (thread->now_us - away->asked_us < copies_silence_us(thread)) {
-        return false;
-    }
-    if (thread->now_us - away->asked_us >= FAR_ANSWER_MS * 1000 || away->shard != NO_SHARD) {
-        return true;
-    }
-    copies_find(thread, slot_of(&away->request), call->coordinate, &route);
-    return route.kind != ROUTE_FAR || route.far.node != link->node;
-}
-
-/* What goes elsewhere must not be done there as well when the link is heard again, after what its client does next: so
- * the link ends with it. */
-static void check_link(struct shard_thread *thread, struct link *link)
-{
-    bool silent = thread->now_us - link->heard_us >= copies_silence_us(thread), aborts = false;
-
-    for (struct far_call *away = link->asked.first; away != NULL;) {
-        struct far_call *next = away->next;
-        bool late = thread->now_us - away->asked_us >= FAR_ANSWER_MS * 1000;
-        if (late || (silent && goes_elsewhere(thread, link, away))) {
-            leave(&link->asked, away);
-            lost(thread, away);
-            aborts = aborts || silent; /* One that is slow is heard. */
-        }
-        away = next;
-    }
-    if (aborts) {
-        link_abort(thread, link);
-    }
-}
-
-static void check_waiting(struct shard_thread *thread)
-{
-    struct far_call *away = thread->far.waiting.first;
-
-    thread->far.waiting = (struct far_list){0};
-    while (away != NULL) {
-        struct far_call *next = away->next;
-        --*waits_of(&thread->far, away);
-        ask_anew(thread, away);
-        away = next;
-    }
-}
-
-uint64_t far_turn(struct shard_thread *thread)
-{
-    struct far *far = &thread->far;
-
-    if (far->count == 0) {
-        return UINT64_MAX;
-    }
-    if (thread->now_us < far->check_us) {
-        return far->check_us - thread->now_us;
-    }
-    for (uint32_t i = 0; i < thread->links.size; i++) {
-        struct link *link = link_at(thread, i);
-        if (link->state != LINK_FREE) {
-            check_link(thread, link);
-        }
-    }
-    check_waiting(thread);
-    far->check_us = thread->now_us + FAR_CHECK_MS * 1000;
-    return FAR_CHECK_MS * 1000;
 }

@@ -22,7 +22,7 @@
  * asked as it takes answers of the size that it got before. A client that asks for many large sessions at once, and does
  * not read, may find its connection cut (limits.output_buffer) where its own node would have waited.
  *
- * Memory: a copy of each request, FAR_BYTES_MAX of a thread together; above, it is BUSY. Threads: the shard's.
+ * Memory: a copy of each request, FAR_BYTES_MAX of a thread together; above, it is BUSY. 8 bytes for each slot. Threads: the shard's.
  */
 #ifndef FAR_H
 #define FAR_H
@@ -39,15 +39,25 @@ struct request;
 
 /* ---- At the node that was asked by a client ---- */
 
-enum { FAR_SLOT_GROUPS = 1024 };
+/* How many wait for somebody who coordinates a slot, and how many, which came later, for what an archive has of it. */
+struct far_slot {
+    uint32_t waits, rests;
+};
 
 struct far {
-    struct far_list waiting;         /* For somebody who coordinates them... */
-    uint32_t waits[FAR_SLOT_GROUPS]; /* ... and how many, by slot, modulo: most have none. */
-    uint32_t count;                  /* Of calls that were asked or wait... */
-    uint64_t bytes;                  /* ... and what they take. */
-    uint64_t check_us;               /* When to look at them next. */
+    struct far_list waiting, resting; /* As in a slot: `resting` are not in `waiting`. */
+    struct far_slot *slots;
+    bool is_older;     /* One of `waiting` is routed: what rests for its slot came later. */
+    uint32_t count;    /* Of calls that were asked or wait... */
+    uint64_t bytes;    /* ... and what they take. */
+    uint64_t check_us; /* When to look at them next... */
+    uint64_t rest_us;  /* ... and at those that rest. */
+    uint64_t epoch;    /* Of the table when these were looked at. */
 };
+
+/* Returns 0 or -ENOMEM. */
+int far_init(struct far *far);
+void far_fini(struct far *far);
 
 /* Ask for the call, whose route is not ROUTE_LOCAL. Returns 0: its answer will come; -EAGAIN: what it would go to is full;
  * -EINVAL: it cannot travel; -ENOMEM. */

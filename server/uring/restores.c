@@ -89,6 +89,12 @@ bool restores_lacks(const struct shard_thread *thread, uint32_t slot)
     return lost != 0 && slot_at(thread, slot)->restored != lost;
 }
 
+bool restores_awaits(const struct shard_thread *thread, uint32_t slot)
+{
+    return restores_lacks(thread, slot) &&
+           slot_at(thread, slot)->asked == thread->table->table->lost[slot];
+}
+
 bool restores_lacks_any(const struct shard_thread *thread)
 {
     const struct slot_table *table = thread->table == NULL ? NULL : thread->table->table;

@@ -43,7 +43,10 @@ void restores_fini(struct shard_thread *thread);
 /* Is some of the slot's sessions still to come? */
 bool restores_lacks(const struct shard_thread *thread, uint32_t slot);
 
-/* The same of any slot of this thread that this node owns. */
+/* And they were asked for, so that there is nothing to do before they come. */
+bool restores_awaits(const struct shard_thread *thread, uint32_t slot);
+
+/* Is some still to come of any slot of this thread that this node owns. */
 bool restores_lacks_any(const struct shard_thread *thread);
 
 /* Must the request wait for that? Its slot is asked for then, where this node coordinates it. */

@@ -100,6 +100,9 @@ int shard_thread_init(struct shard_thread *thread, struct plane *plane, uint32_t
         rc = make_hops(thread);
     }
     if (rc == 0) {
+        rc = far_init(&thread->far);
+    }
+    if (rc == 0) {
         rc = aside_init(thread);
     }
     if (rc == 0) {
@@ -154,6 +157,7 @@ void shard_thread_fini(struct shard_thread *thread)
     abandon_gathers(thread);
     tasks_fini(thread);
     abandon_far(thread);
+    far_fini(&thread->far);
     links_fini(thread);
     restores_fini(thread);
     copies_fini(thread);
