@@ -249,6 +249,12 @@ static uint64_t sessions_of(const struct node *node, uint32_t slots)
     return owned == 0 ? 0 : (live * slots + owned / 2) / owned;
 }
 
+/* Does this node know of an archive of this cluster, its own or another node's? */
+static bool knows_archive(const struct node *node)
+{
+    return node->archive != NULL || node->archive_elsewhere;
+}
+
 static void remove_step(struct node *node, uint64_t token, const char *name, bool force)
 {
     const struct map *map = node_admin_map(node);
@@ -277,10 +283,10 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
                  " sessions if they are as full as this node's: bring it back, or give these up "
                  "with --force%s",
                  alone, sessions_of(node, alone),
-                 node->archive == NULL ? " (asked of a node that has an archive: what that has of "
-                                         "them is restored then)"
-                                       : "; what the archive has of them is restored then, what "
-                                         "was not there yet is lost");
+                 !knows_archive(node) ? " (asked of a node that has an archive: what that has of "
+                                        "them is restored then)"
+                                      : "; what the archive has of them is restored then, what "
+                                        "was not there yet is lost");
         node_admin_refuse(node, token, STATUS_UNSUPPORTED, text);
         return;
     }
@@ -294,7 +300,7 @@ static void remove_step(struct node *node, uint64_t token, const char *name, boo
         return;
     }
     const struct map_command command = {
-        .type = node->archive != NULL && alone > 0 ? MAP_LOSE : MAP_REMOVE,
+        .type = knows_archive(node) && alone > 0 ? MAP_LOSE : MAP_REMOVE,
         .number = member->number,
     };
     node_admin_propose_removal(node, token, &command, member, sessions_of(node, alone));

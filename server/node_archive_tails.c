@@ -152,6 +152,7 @@ void node_archive_heard(struct node *node, uint32_t from, struct bytes message)
 {
     struct node_archive *archive = node->archive;
 
+    node->archive_elsewhere = true;
     if (archive == NULL || !archive->began || archive->closing) {
         return;
     }

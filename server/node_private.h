@@ -57,10 +57,11 @@ struct node {
     struct levels *levels;
     struct peers *peers; /* NULL: its port is another program's. */
     struct joiners *joiners;
-    bool among_others;               /* There are, or were, other members. */
-    bool map_pending;                /* The map is to be published again. */
-    bool map_kept;                   /* As struct cluster_port says it of the last one. */
-    bool removed;                    /* It is a member no more, and ends. */
+    bool among_others;      /* There are, or were, other members. */
+    bool archive_elsewhere; /* Another member has an archive, as it has said in this life. */
+    bool map_pending;       /* The map is to be published again. */
+    bool map_kept;          /* As struct cluster_port says it of the last one. */
+    bool removed;           /* It is a member no more, and ends. */
     uint32_t apart[MAP_MEMBERS_MAX]; /* Members whose clocks are too far from this one's. */
     uint32_t apart_count;
 

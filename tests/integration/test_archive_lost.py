@@ -81,18 +81,18 @@ def tried(node, *words):
     return subprocess.run([program("belayctl"), "-s", node.native, *words], check=False, capture_output=True, text=True)
 
 
-def lose(cluster, node, asked=0):
+def lose(cluster, node):
     """Its disk, too; the others give it up."""
     node.kill()
     node.wipe()
-    return give_up(cluster, node, asked)
+    return give_up(cluster, node)
 
 
-def give_up(cluster, node, asked=0):
+def give_up(cluster, node):
     wait_for("it is down", lambda: cluster.states(cluster[0]).get(node.name) == "down")
-    refused = tried(cluster[asked], "node", "remove", node.name)
+    refused = tried(cluster[0], "node", "remove", node.name)
     check(refused.returncode == 1 and "what the archive has of them is restored" in refused.stderr, refused)
-    told = cluster[asked].ask("node", "remove", node.name, "--force")
+    told = cluster[0].ask("node", "remove", node.name, "--force")
     check(told["removed"] and told["lost"] > 0, told)
     return told["lost"]
 
@@ -417,11 +417,12 @@ def test_given_up():
 
 
 def test_owner_without_archive():
-    """Who owns lost slots and has no archive says so, and brings them back once it has."""
+    """Who owns lost slots and has no archive says so, and brings them back once it has. Also where it is asked to give up who was lost
+    it knows that others have one."""
     with archiving(3, "0", without=[0]) as (cluster, _):
         lives, ended = write(cluster, 100)
         its = owned_by(cluster, lives, cluster[2].name)
-        lose(cluster, cluster[2], asked=1)
+        lose(cluster, cluster[2])
         wait_for("the other one's have come", lambda: status_of(cluster[1])["restore"]["slots"] == 0)
         wait_for("it knows that only its own have not", lambda: (status_of(cluster[0])["restore"]["slots"] ==
                                                                  status_of(cluster[0])["restore"]["lost"] > 0))
