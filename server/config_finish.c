@@ -167,12 +167,26 @@ static int check_slowlog(const struct config *config, struct finding *finding)
                  config->resp_slowlog_log_slower_than);
 }
 
+static int check_without_archive(const struct config *config, struct finding *finding)
+{
+    for (uint32_t i = 0; i < config->policy_count; i++) {
+        const struct config_policy *policy = &config->policies[i];
+        if (policy->ack == ACK_ARCHIVE - ACK_MEMORY) { /* The choices are in the order of levels. */
+            return found(finding, policy->line,
+                         "policy \"%s\": ack is archive, and archive.url is not set: each such "
+                         "write would be refused",
+                         policy->prefix);
+        }
+    }
+    return 0;
+}
+
 static int check_archive(const struct config *config, struct finding *finding)
 {
     char cause[300];
 
     if (config->archive_url[0] == '\0') {
-        return 0;
+        return check_without_archive(config, finding);
     }
     if (archive_place_check(config->archive_url, cause, sizeof cause) != 0) {
         return found(finding, config->lines[CONFIG_KEY_archive_url], "archive.url: %s", cause);

@@ -50,7 +50,8 @@ struct link *far_link_of(struct shard_thread *thread, const struct copies_route 
 void far_list_append(struct far_list *list, struct far_call *away);
 void far_list_leave(struct far_list *list, struct far_call *away);
 
-/* It waits for somebody who coordinates it, behind what waits for its slot. `route`: what was found; NULL: nothing was looked for. */
+/* It waits for somebody who coordinates it, behind what waits for its slot. `route`: what was found; NULL: nobody has
+ * looked. */
 void far_wait(struct shard_thread *thread, struct far_call *away, const struct copies_route *route);
 
 /* It waits no more. */

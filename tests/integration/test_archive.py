@@ -114,6 +114,10 @@ def test_without_one():
             head, _ = put(connection, b"k")
             check(head.get(1) == UNAVAILABLE and b"no archive" in head[2], head)
         check(status_of(daemon) == {"state": "off"}, status_of(daemon))
+        for level, warns in (("disk", False), ("archive", True)):  # What cannot be kept is said when it is asked for.
+            told = subprocess.run([program("belayctl"), "-s", daemon.native, "policy", "set", "p:", f"ack={level}"], check=True,
+                                  capture_output=True, text=True)
+            check(("has no archive" in told.stderr) == warns, told)
 
 
 def put(connection, key, ack=ARCHIVE):
@@ -560,6 +564,10 @@ def test_checkpoint():
         wait_for("it is whole", lambda: status_of(daemon)["based"])
         whole = Checkpoint(archive)
         check(len(whole.keys) == 3500 and len(whole.parts) > 1, (len(whole.keys), whole.parts))
+        with open("/dev/full", "w", encoding="ascii") as full:  # That it cannot be shown says nothing of the object.
+            told = subprocess.run([program("belayctl"), "archive", "cat", str(whole.parts[0])], check=False, stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        check(told.returncode != 0 and "not all of it was written" in told.stderr and "Input/output" not in told.stderr, told)
         check(f" parts={len(whole.parts)} " in whole.said[0], whole.said[0])
         seen = [line for line in whole.said if line.startswith("seen ")]
         check(len(seen) == 16384, len(seen))

@@ -79,12 +79,18 @@ def test_cat():
             check(ctl("archive", "cat", archive.url, whole)[0] == shown, whole)
             check(ctl("archive", "cat", archive.url, whole.split("/", 1)[1])[0] == shown, whole)
             check(ctl("archive", "cat", archive.url, whole, "--json") == ctl("archive", "cat", path, "--json"), whole)
+            _, kind, actor, *numbers = whole.split("/")
+            life = f"{int(actor[:8], 16)}.{int(actor[8:], 16)}"  # As archive ls has it.
+            short = "/".join([kind, life, *(number if number == "done" else str(int(number, 16)) for number in numbers)])
+            for name in (short, f"{'0' * 32}/{short}"):
+                check(ctl("archive", "cat", archive.url, name)[0] == shown, name)
+            check(f"{kind}/{life}/" in ctl("archive", "ls", archive.url)[0], "archive ls")
         path = archive.objects("log")[0]
         name = str(path.relative_to(archive.directory))
         _, err = ctl("archive", "cat", archive.url, "log/0000000900000001/0000000000000001", expect=1)
         check("there is no object" in err, err)
         _, err = ctl("archive", "cat", archive.url, name[:-1], expect=1)
-        check("is no name of an object" in err, err)
+        check("is no name of an object: one is as log/3.1/10" in err, err)
         _, err = ctl("archive", "cat", archive.url, expect=2)
         check("which object of" in err, err)
         path.write_bytes(path.read_bytes()[:-1])
@@ -104,8 +110,21 @@ def test_ls_and_verify():
         check(all(checkpoint["whole"] for checkpoint in listed[0]["checkpoints"]) and listed[0]["checkpoints"], listed)
         check("cluster " + "0" * 32 in ctl("archive", "ls", archive.url)[0], "for people")
         whole = json.loads(ctl("archive", "verify", archive.url, "--json")[0])
-        check(whole["damaged"] == 0 and whole["gaps"] == [] and whole["records"] > 0, whole)
+        check(whole["damaged"] == whole["unfinished"] == 0 and whole["gaps"] == [] and whole["records"] > 0, whole)
         check(whole["objects"] == len(archive.objects("log")) + len(archive.objects("checkpoint")), whole)
+
+        # One without its end is no damage, and it is said what it is.
+        ends = sorted(path for path in archive.objects("checkpoint") if path.name == "done")
+        ends = [path for path in ends if path.parent.parent == ends[0].parent.parent]
+        for end in {ends[0], ends[-1]}:
+            end.rename(archive.directory / "aside")
+            later = end != ends[-1]
+            state = next(one["state"] for one in json.loads(ctl("archive", "ls", archive.url, "--json")[0])["clusters"][0]["checkpoints"]
+                         if one["state"] != "whole")
+            check(state == ("given_up" if later else "unfinished"), state)
+            check(("given up" if later else "not finished yet") in ctl("archive", "ls", archive.url)[0], "for people")
+            check(json.loads(ctl("archive", "verify", archive.url, "--json")[0])["unfinished"] == 1, "verify")
+            (archive.directory / "aside").rename(end)
 
         logs = [path for path in archive.objects("log") if path.parent.name == "0000000100000001"]
         bytes_of = logs[1].read_bytes()
@@ -138,6 +157,8 @@ def test_places():
         ctl("archive", "restore", expect=2)
         ctl("archive", "restore", "--from", f"file://{directory}", "--as-of", "yesterday", expect=2)
         ctl("archive", "restore", "--from", f"file://{directory}", "--session", "a", expect=2)
+        _, err = ctl("archive", "restore", "--from", f"file://{directory}", "--session", "a", "--session", "b", "--as-of", "1m", expect=2)
+        check("one --session" in err, err)
     with made() as archive:
         for words in (("ls", archive.url), ("verify", archive.url), ("forget", archive.url, "--older-than", "1d"),
                       ("restore", "--from", archive.url, "--force")):

@@ -332,6 +332,13 @@ static void test_archive(void **state)
                         "sessions are archived then, to leave some out comes later");
     assert_int_equal(config_set(&config, "policy \"a\".archive=on", message, sizeof message), 0);
     assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(config_set(&config, "policy \"a\".ack=archive", message, sizeof message), 0);
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), 0);
+    assert_int_equal(read_lines("[node]\n[policy \"a\"]\nack = archive\n"), 0);
+    snprintf(config.file, sizeof config.file, "a.conf");
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    assert_string_equal(message, "a.conf:2: policy \"a\": ack is archive, and archive.url is not "
+                                 "set: each such write would be refused");
 }
 
 /* What `belayctl policy set` sends, on a policy that there is, and on none. */

@@ -306,8 +306,8 @@ static json_t *list_logs(struct archive_command *command, const struct archive_c
                                (json_int_t)hlc_ms(least), "to_ms", (json_int_t)hlc_ms(newest)));
             continue;
         }
-        printf("  log of %s: %zu objects, %s, %" PRIu64 " to %" PRIu64, actor, end - first,
-               show_size(bytes, size, sizeof size), log->sequence, catalog->logs[end - 1].sequence);
+        printf("  log/%s/%" PRIu64 " to %" PRIu64 ": %zu objects, %s", actor, log->sequence,
+               catalog->logs[end - 1].sequence, end - first, show_size(bytes, size, sizeof size));
         show_hlc(", from ", least);
         show_hlc(" to ", newest);
         putchar('\n');
@@ -315,30 +315,66 @@ static json_t *list_logs(struct archive_command *command, const struct archive_c
     return all;
 }
 
+/* One without its end is being written, unless its node has gone on: then it was given up. */
+static bool is_left_behind(const struct archive_catalog *catalog, size_t index)
+{
+    const struct actor actor = catalog->checkpoints[index].actor;
+    bool behind = index + 1 < catalog->checkpoint_count &&
+                  catalog->checkpoints[index + 1].actor.node == actor.node;
+
+    for (size_t i = 0; i < catalog->log_count && !behind; i++) {
+        behind =
+            catalog->logs[i].actor.node == actor.node && catalog->logs[i].actor.start > actor.start;
+    }
+    return behind;
+}
+
+enum archive_checkpoint_state archive_checkpoint_state(const struct archive_catalog *catalog,
+                                                       size_t index)
+{
+    const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[index];
+
+    if (checkpoint->whole) {
+        return CHECKPOINT_WHOLE;
+    }
+    if (checkpoint->done_size != 0) {
+        return CHECKPOINT_DAMAGED;
+    }
+    return is_left_behind(catalog, index) ? CHECKPOINT_GIVEN_UP : CHECKPOINT_UNFINISHED;
+}
+
 static json_t *list_checkpoints(struct archive_command *command,
                                 const struct archive_catalog *catalog)
 {
+    static const char *const words[] = {"whole", "unfinished", "given_up", "damaged"};
+    static const char *const texts[] = {"", "not finished yet",
+                                        "given up before it was finished, and of no use",
+                                        "damaged, or parts are missing: archive verify tells what"};
     json_t *all = json_array();
     char actor[32], size[32];
 
     for (size_t i = 0; i < catalog->checkpoint_count; i++) {
         const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[i];
+        const enum archive_checkpoint_state state = archive_checkpoint_state(catalog, i);
         archive_actor(checkpoint->actor, actor, sizeof actor);
         if (command->ctl->json) {
-            json_array_append_new(all, json_pack("{s:s, s:I, s:I, s:I, s:b, s:I}", "actor", actor,
-                                                 "sequence", (json_int_t)checkpoint->sequence,
-                                                 "parts", (json_int_t)checkpoint->part_count,
-                                                 "bytes", (json_int_t)checkpoint->size, "whole",
-                                                 checkpoint->whole, "as_of_ms",
-                                                 (json_int_t)hlc_ms(checkpoint->newest_hlc)));
+            json_array_append_new(all,
+                                  json_pack("{s:s, s:I, s:I, s:I, s:b, s:s, s:I}", "actor", actor,
+                                            "sequence", (json_int_t)checkpoint->sequence, "parts",
+                                            (json_int_t)checkpoint->part_count, "bytes",
+                                            (json_int_t)checkpoint->size, "whole",
+                                            checkpoint->whole, "state", words[state], "as_of_ms",
+                                            (json_int_t)hlc_ms(checkpoint->newest_hlc)));
             continue;
         }
-        printf("  checkpoint %" PRIu64 " of %s: %" PRIu32 " parts, %s", checkpoint->sequence, actor,
+        printf("  checkpoint/%s/%" PRIu64 ": %" PRIu32 " parts, %s", actor, checkpoint->sequence,
                checkpoint->part_count, show_size(checkpoint->size, size, sizeof size));
-        if (checkpoint->whole) {
-            show_hlc(", as of ", checkpoint->newest_hlc);
+        if (state != CHECKPOINT_WHOLE) {
+            printf(", %s", texts[state]);
+        } else if (checkpoint->newest_hlc == 0) {
+            fputs(", without any session", stdout);
         } else {
-            fputs(", not whole", stdout);
+            show_hlc(", as of ", checkpoint->newest_hlc);
         }
         putchar('\n');
     }

@@ -54,6 +54,17 @@ int archive_failed(struct archive_command *command, int rc);
 int archive_refused(struct archive_command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+enum archive_checkpoint_state {
+    CHECKPOINT_WHOLE,
+    CHECKPOINT_UNFINISHED, /* It has no end yet. */
+    CHECKPOINT_GIVEN_UP,   /* Nor will it: its node has gone on. archive forget removes it. */
+    CHECKPOINT_DAMAGED,    /* Or some of it is missing. */
+};
+
+/* Of a catalog that is loaded. */
+enum archive_checkpoint_state archive_checkpoint_state(const struct archive_catalog *catalog,
+                                                       size_t index);
+
 /* As reading_open()'s `damaged`, of a command: names it on the standard error output. */
 void archive_tell_damaged(void *context, const char *name, const char *why, uint16_t first_slot,
                           uint16_t last_slot);

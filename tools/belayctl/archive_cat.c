@@ -1,4 +1,5 @@
 /* belayctl archive cat: an object of the archive as text, one line for each thing. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,29 +130,90 @@ static int cat_found(struct archive_command *command, struct found *found)
     return dump_run(command->ctl, &source);
 }
 
-/* `name` is whole, or without the cluster's id. */
+static bool take_number(const char **text, uint64_t most, uint64_t *value)
+{
+    char *end;
+
+    if (!isdigit((unsigned char)**text)) {
+        return false;
+    }
+    errno = 0;
+    *value = strtoull(*text, &end, 10);
+    *text = end;
+    return errno == 0 && *value <= most;
+}
+
+static bool take_word(const char **text, const char *word)
+{
+    const size_t size = strlen(word);
+    const bool is_it = strncmp(*text, word, size) == 0;
+
+    *text += is_it ? size : 0;
+    return is_it;
+}
+
+/* A name in the numbers of `archive ls`: log/NODE.START/SEQUENCE, checkpoint/NODE.START/SEQUENCE/PART or .../done. The cluster
+ * is left as it is. */
+static bool parse_short(const char *text, struct archive_name *name)
+{
+    const bool log = take_word(&text, "log/");
+    uint64_t node, start, sequence, part = 0;
+
+    if ((!log && !take_word(&text, "checkpoint/")) || !take_number(&text, UINT32_MAX, &node) ||
+        !take_word(&text, ".") || !take_number(&text, UINT32_MAX, &start) ||
+        !take_word(&text, "/") || !take_number(&text, UINT64_MAX, &sequence) || node == 0) {
+        return false;
+    }
+    name->kind = log ? ARCHIVE_LOG : take_word(&text, "/done") ? ARCHIVE_DONE : ARCHIVE_PART;
+    if (name->kind == ARCHIVE_PART &&
+        (!take_word(&text, "/") || !take_number(&text, ARCHIVE_PARTS_MAX - 1, &part))) {
+        return false;
+    }
+    name->actor = (struct actor){(uint32_t)node, (uint32_t)start};
+    name->sequence = sequence;
+    name->part = (uint32_t)part;
+    return *text == '\0';
+}
+
+/* Does it begin with a cluster's id? */
+static bool has_cluster(const char *name)
+{
+    return strspn(name, "0123456789abcdef") == CLUSTER_HEX_BYTES - 1 &&
+           name[CLUSTER_HEX_BYTES - 1] == '/';
+}
+
+/* `name` is whole, or without the cluster's id; its numbers are as in names, or as archive ls has them. */
 static int cat_name(struct archive_command *command, struct ctl *ctl, const char *url,
                     const char *name)
 {
-    struct found found = {.command = command, .name = name, .object = {.memory = heap_memory()}};
+    struct found found = {.command = command, .object = {.memory = heap_memory()}};
     char cluster[CLUSTER_HEX_BYTES], whole[OBJECT_NAME_BYTES_MAX + 1];
+    const char *rest = name;
     struct archive_name parts;
 
-    if (archive_name_parse(name, &parts) == 0 && command->cluster_text == NULL) {
+    if (has_cluster(name)) {
         snprintf(cluster, sizeof cluster, "%s", name);
         command->cluster_text = cluster;
+        rest += CLUSTER_HEX_BYTES;
     }
     int rc = archive_begin(command, ctl, url);
     if (rc != CTL_OK) {
         return rc;
     }
-    if (archive_name_parse(name, &parts) != 0) {
-        snprintf(whole, sizeof whole, "%s/%s", command->cluster_hex, name);
-        found.name = whole;
+    if (parse_short(rest, &parts)) {
+        memcpy(parts.cluster, command->cluster, sizeof parts.cluster);
+        archive_name_put(whole, &parts);
+    } else {
+        snprintf(whole, sizeof whole, "%s/%s", command->cluster_hex, rest);
     }
-    rc = archive_name_parse(found.name, &parts) == 0
+    found.name = whole;
+    rc = archive_name_parse(whole, &parts) == 0
              ? cat_found(command, &found)
-             : archive_refused(command, "%s is no name of an object", name);
+             : archive_refused(
+                   command,
+                   "%s is no name of an object: one is as log/3.1/10, checkpoint/3.1/2/0 "
+                   "or checkpoint/3.1/2/done (archive ls shows which there are)",
+                   name);
     buffer_fini(&found.object);
     archive_end(command);
     return rc;

@@ -332,25 +332,31 @@ static int check(struct ctl *ctl, const struct restore *restore, uint64_t *as_of
 int archive_restore_run(struct ctl *ctl, int argc, char **argv)
 {
     static struct restore restore;
+    struct text_list operands, sessions = {.count = 0}, prefixes = {.count = 0};
     const struct option options[] = {
         {"from", OPTION_TEXT, &restore.from},
         {"as-of", OPTION_TEXT, &restore.as_of_text},
         {"state", OPTION_TEXT, &restore.state_text},
         {"force", OPTION_FLAG, &restore.force},
-        {"session", OPTION_TEXT, &restore.session},
-        {"prefix", OPTION_TEXT, &restore.prefix},
+        {"session", OPTION_LIST, &sessions},
+        {"prefix", OPTION_LIST, &prefixes},
         {"dry-run", OPTION_FLAG, &restore.dry_run},
         {"undelete", OPTION_FLAG, &restore.undelete},
         {"output", OPTION_TEXT, &restore.output},
         ARCHIVE_OPTIONS(&restore.command),
         {NULL, OPTION_FLAG, NULL},
     };
-    struct text_list operands;
     int rc = arguments_parse(ctl, argc, argv, options, &operands, 0, 0);
 
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }
+    if (sessions.count > 1 || prefixes.count > 1) {
+        return ctl_usage(ctl,
+                         "one --session or one --prefix at a time: each is a restore of its own");
+    }
+    restore.session = sessions.count > 0 ? sessions.items[0] : NULL;
+    restore.prefix = prefixes.count > 0 ? prefixes.items[0] : NULL;
     restore.now_ms = restore.begun_ms = restore.told_ms = archive_now_ms();
     rc = check(ctl, &restore, &restore.done.as_of_ms);
     rc = rc == CTL_OK ? archive_begin(&restore.command, ctl, restore.from) : rc;

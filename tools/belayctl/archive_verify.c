@@ -13,6 +13,7 @@ struct verify {
     struct archive_check check;
     struct progress progress;
     uint64_t objects, bytes, gaps;
+    uint64_t unfinished; /* Checkpoints without an end: being written, or given up. */
 };
 
 /* As archive_check.h's `damaged`. */
@@ -110,6 +111,9 @@ static int check_gaps(struct verify *verify, json_t *gaps)
         verify->gaps = archive_tell_gaps(command, &verify->catalog, UINT64_MAX, true, gaps);
         archive_tell_parts(command, &verify->catalog, UINT64_MAX);
     }
+    for (size_t i = 0; i < verify->catalog.checkpoint_count && rc == 0; i++) {
+        verify->unfinished += verify->catalog.checkpoints[i].done_size == 0;
+    }
     return rc;
 }
 
@@ -120,19 +124,20 @@ static int report(struct verify *verify, json_t *gaps)
     char size[32], objects[32], records[32];
 
     if (command->ctl->json) {
-        int rc = ctl_print_json(
-            json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "cluster", command->cluster_hex, "objects",
-                      (json_int_t)verify->objects, "bytes", (json_int_t)verify->bytes, "records",
-                      (json_int_t)verify->check.records, "damaged", (json_int_t)command->damaged,
-                      "gaps", gaps));
+        int rc = ctl_print_json(json_pack(
+            "{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "cluster", command->cluster_hex, "objects",
+            (json_int_t)verify->objects, "bytes", (json_int_t)verify->bytes, "records",
+            (json_int_t)verify->check.records, "damaged", (json_int_t)command->damaged,
+            "unfinished", (json_int_t)verify->unfinished, "gaps", gaps));
         return good ? rc : CTL_REFUSED;
     }
     json_decref(gaps);
-    printf("%s: %s objects, %s, %s records; damaged %" PRIu64 ", gaps %" PRIu64 "\n",
+    printf("%s: %s objects, %s, %s records; damaged %" PRIu64 ", gaps %" PRIu64
+           ", checkpoints not finished %" PRIu64 "\n",
            command->cluster_hex, show_count(verify->objects, objects, sizeof objects),
            show_size(verify->bytes, size, sizeof size),
            show_count(verify->check.records, records, sizeof records), command->damaged,
-           verify->gaps);
+           verify->gaps, verify->unfinished);
     return good ? CTL_OK : CTL_REFUSED;
 }
 

@@ -214,7 +214,10 @@ int dump_run(struct ctl *ctl, const struct dump_source *source)
     }
     int rc = dump_to(lines, source, message, sizeof message);
     progress_end(&lines->progress);
-    if (rc != 0) {
+    if (lines->failed) {
+        rc =
+            CTL_REFUSED; /* Nothing is wrong with what was read; that the output is not whole is told at the end. */
+    } else if (rc != 0) {
         rc = dump_failed(ctl, source->path, rc, message);
     } else if (ctl->json) {
         puts("]}");

@@ -72,6 +72,27 @@ static char *set_argument(const struct text_list *operands)
     return fclose(to) == 0 ? text : NULL;
 }
 
+/* Where the node that is asked has no archive, what the policy asks for is refused there. */
+static void warn_of_archive(struct ctl *ctl, const struct text_list *operands)
+{
+    bool archive = false;
+    json_t *document;
+
+    for (int i = 1; i < operands->count; i++) {
+        archive = archive || strcmp(operands->items[i], "ack=archive") == 0;
+    }
+    if (!archive || ctl_admin(ctl, "archive", "", &document) != CTL_OK) {
+        return;
+    }
+    if (strcmp(ctl_text(json_object_get(document, "archive"), "state"), "off") == 0) {
+        fprintf(stderr,
+                "belayctl: policy set: warning: node %s has no archive (archive.url): writes of "
+                "such sessions are refused where it coordinates them\n",
+                ctl_text(document, "node"));
+    }
+    json_decref(document);
+}
+
 int policy_set_run(struct ctl *ctl, int argc, char **argv)
 {
     const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
@@ -95,6 +116,9 @@ int policy_set_run(struct ctl *ctl, int argc, char **argv)
     }
     rc = change(ctl, "policy-set", argument, "set");
     free(argument);
+    if (rc == CTL_OK) {
+        warn_of_archive(ctl, &operands);
+    }
     return rc;
 }
 
