@@ -1,15 +1,13 @@
-#include "archive_state.h"
-
 #include <errno.h>
 #include <string.h>
 
+#include "archive_state_private.h"
 #include "archive_vector.h"
 #include "keeper.h"
 #include "log_format.h"
 #include "record.h"
-#include "session.h"
 
-enum { ENTRIES_FIRST = 256, COVERS_FIRST = 64 };
+enum { COVERS_FIRST = 64 };
 
 void archive_state_init(struct archive_state *state, struct memory *memory, uint64_t as_of_hlc,
                         bool (*wants)(void *context, struct bytes key), void *context)
@@ -28,34 +26,9 @@ void archive_state_limit(struct archive_state *state, uint64_t bytes_max)
     state->bytes_max = bytes_max;
 }
 
-/* ---- Parts ---- */
-
 void archive_state_set_part(struct archive_state *state, struct state_part part)
 {
     state->part = part;
-}
-
-bool state_part_halve(struct state_part *part)
-{
-    if (part->parts >= STATE_PARTS_MAX) {
-        return false;
-    }
-    part->parts *= 2;
-    return true;
-}
-
-/* The halves of part `p` of `n` are `p` and `p + n` of `2 * n`. */
-bool state_part_next(struct state_part *part)
-{
-    while (part->parts > 1 && part->part >= part->parts / 2) {
-        part->parts /= 2;
-        part->part -= part->parts;
-    }
-    if (part->parts == 1) {
-        return false;
-    }
-    part->part += part->parts / 2;
-    return true;
 }
 
 static bool is_of_part(const struct archive_state *state, struct bytes key)
@@ -63,192 +36,26 @@ static bool is_of_part(const struct archive_state *state, struct bytes key)
     return keeper_position(0, key) % state->part.parts == state->part.part;
 }
 
-/* Memory for so many bytes of records. */
-static int count_bytes(struct archive_state *state, uint64_t size)
-{
-    state->bytes += size;
-    return state->bytes_max != 0 && state->bytes > state->bytes_max ? -EFBIG : 0;
-}
-
-/* ---- Memory ---- */
-
-static void give(struct memory *memory, void *block, size_t size)
-{
-    if (block != NULL) {
-        memory->resize(memory, block, size, 0);
-    }
-}
-
 void archive_state_clear(struct archive_state *state)
 {
-    for (size_t i = 0; i < state->entry_count; i++) {
-        buffer_fini(&state->entries[i].held);
-        buffer_fini(&state->entries[i].known);
-    }
-    archive_arena_clear(&state->arena);
-    if (state->table != NULL) {
-        memset(state->table, 0, state->table_size * sizeof *state->table);
-    }
+    state_clear_entries(state);
     memset(state->heads, 0, sizeof state->heads);
-    state->entry_count = state->cover_count = 0;
+    state->cover_count = 0;
     state->vectors.size = 0;
-    state->left = state->bytes = 0;
+    state->left = 0;
 }
 
 void archive_state_fini(struct archive_state *state)
 {
-    archive_state_clear(state);
-    give(state->memory, state->entries, state->entry_capacity * sizeof *state->entries);
-    give(state->memory, state->table, state->table_size * sizeof *state->table);
-    give(state->memory, state->order, state->entry_capacity * sizeof *state->order);
-    give(state->memory, state->covers, state->cover_capacity * sizeof *state->covers);
-    archive_arena_fini(&state->arena);
-    buffer_fini(&state->vectors);
-    buffer_fini(&state->work);
-}
-
-/* ---- Entries ---- */
-
-static struct bytes record_of(const struct state_entry *entry)
-{
-    return bytes_of(entry->record, entry->record_size);
-}
-
-static struct bytes key_of(const struct state_entry *entry)
-{
-    return entry->record != NULL ? session_key(record_of(entry))
-                                 : bytes_of(entry->key, entry->key_size);
-}
-
-static uint16_t slot_of(const struct state_entry *entry)
-{
-    return (uint16_t)(entry->position >> (64 - SLOT_BITS));
-}
-
-/* The place of a key in the table: its entry's, or a free one. */
-static size_t place_of(const struct archive_state *state, uint64_t position, struct bytes key)
-{
-    /* The upper bits are the slot; a range has few of them. */
-    size_t place = (size_t)(position * UINT64_C(0x9e3779b97f4a7c15)) & (state->table_size - 1);
-
-    while (state->table[place] != 0) {
-        const struct state_entry *entry = &state->entries[state->table[place] - 1];
-        if (entry->position == position && bytes_equal(key_of(entry), key)) {
-            break;
-        }
-        place = (place + 1) & (state->table_size - 1);
-    }
-    return place;
-}
-
-/* Room for one more entry, in the array and in the table, which is at most half full. Returns 0 or -ENOMEM. */
-static int make_room(struct archive_state *state)
-{
     struct memory *memory = state->memory;
 
-    if (state->entry_count < state->entry_capacity) {
-        return 0;
+    archive_state_clear(state);
+    state_free_entries(state);
+    if (state->covers != NULL) {
+        memory->resize(memory, state->covers, state->cover_capacity * sizeof *state->covers, 0);
     }
-    size_t capacity = state->entry_capacity == 0 ? ENTRIES_FIRST : state->entry_capacity * 2;
-    size_t table_bytes = 2 * capacity * sizeof *state->table;
-    uint32_t *table = memory->resize(memory, NULL, 0, table_bytes);
-    if (table == NULL) {
-        return -ENOMEM;
-    }
-    uint32_t *order = memory->resize(memory, NULL, 0, capacity * sizeof *order);
-    struct state_entry *entries =
-        order == NULL
-            ? NULL
-            : memory->resize(memory, state->entries, state->entry_capacity * sizeof *entries,
-                             capacity * sizeof *entries);
-    if (entries == NULL) {
-        give(memory, order, capacity * sizeof *order);
-        give(memory, table, table_bytes);
-        return -ENOMEM;
-    }
-    memset(table, 0, table_bytes);
-    give(memory, state->table, state->table_size * sizeof *state->table);
-    give(memory, state->order, state->entry_capacity * sizeof *state->order);
-    state->order = order;
-    state->entries = entries;
-    state->entry_capacity = capacity;
-    state->table = table;
-    state->table_size = 2 * capacity;
-    for (size_t i = 0; i < state->entry_count; i++) {
-        size_t place = place_of(state, entries[i].position, key_of(&entries[i]));
-        table[place] = (uint32_t)i + 1;
-    }
-    return 0;
-}
-
-/* The entry of a key. Where there is none it is made with this record, or with the key alone where that is empty. Returns 0,
- * or 1: it was made; -ENOMEM. */
-static int take_entry(struct archive_state *state, struct bytes key, struct bytes record,
-                      struct state_entry **found)
-{
-    const struct bytes kept = record.size > 0 ? record : key;
-    uint64_t position = keeper_position(0, key);
-
-    int rc = make_room(state);
-    if (rc != 0) {
-        return rc;
-    }
-    size_t place = place_of(state, position, key);
-    bool made = state->table[place] == 0;
-    if (made) {
-        rc = count_bytes(state, kept.size);
-        if (rc != 0) {
-            return rc;
-        }
-        uint8_t *copy = archive_arena_take(&state->arena, kept.size);
-        if (copy == NULL) {
-            return -ENOMEM;
-        }
-        memcpy(copy, kept.data, kept.size);
-        struct state_entry *entry = &state->entries[state->entry_count++];
-        *entry = (struct state_entry){
-            .position = position,
-            .room = (uint32_t)kept.size,
-            .held = {.memory = state->memory},
-            .known = {.memory = state->memory},
-        };
-        if (record.size > 0) {
-            entry->record = copy;
-            entry->record_size = (uint32_t)record.size;
-        } else {
-            entry->key = copy;
-            entry->key_size = (uint32_t)key.size;
-        }
-        state->table[place] = (uint32_t)state->entry_count;
-    }
-    *found = &state->entries[state->table[place] - 1];
-    return made;
-}
-
-/* Put a record, which lies elsewhere, in the place of what the entry has; its own key is not needed beside it. What grows
- * gets more than it needs, so that what grows again and again takes no more than some times its size. Returns 0, -ENOMEM, -EFBIG. */
-static int set_record(struct archive_state *state, struct state_entry *entry, struct bytes record)
-{
-    uint8_t *room = entry->record != NULL ? entry->record : entry->key;
-
-    if (record.size > entry->room) {
-        size_t size = record.size + (entry->record != NULL ? record.size / 2 : 0);
-        int rc = count_bytes(state, size);
-        if (rc != 0) {
-            return rc;
-        }
-        room = archive_arena_take(&state->arena, size);
-        if (room == NULL) {
-            return -ENOMEM;
-        }
-        entry->room = (uint32_t)size;
-    }
-    memcpy(room, record.data, record.size);
-    entry->key = NULL;
-    entry->key_size = 0;
-    entry->record = room;
-    entry->record_size = (uint32_t)record.size;
-    return 0;
+    buffer_fini(&state->vectors);
+    buffer_fini(&state->work);
 }
 
 /* ---- What checkpoints have ---- */
@@ -312,12 +119,12 @@ static int add_whole(struct archive_state *state, struct bytes record, uint32_t 
     if (!is_of_part(state, session_key(record))) {
         return 0;
     }
-    rc = take_entry(state, session_key(record), record, &entry);
+    rc = state_take_entry(state, session_key(record), record, &entry);
     if (rc == 0 && entry->record == NULL) {
-        rc = set_record(state, entry, record);
+        rc = state_set_record(state, entry, record);
     } else if (rc == 0) {
-        rc = session_merge(record_of(entry), record, &state->work);
-        rc = rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
+        rc = session_merge(state_record(entry), record, &state->work);
+        rc = rc != 0 ? rc : state_set_record(state, entry, buffer_bytes(&state->work));
     }
     if (rc < 0) {
         return rc;
@@ -328,9 +135,9 @@ static int add_whole(struct archive_state *state, struct bytes record, uint32_t 
 /* Returns 0; -ESTALE: its base is not here. */
 static int apply_delta(struct archive_state *state, struct state_entry *entry, struct bytes delta)
 {
-    int rc = session_apply_delta(record_of(entry), delta, &state->work);
+    int rc = session_apply_delta(state_record(entry), delta, &state->work);
 
-    return rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
+    return rc != 0 ? rc : state_set_record(state, entry, buffer_bytes(&state->work));
 }
 
 static int hold_delta(struct archive_state *state, struct state_entry *entry, struct bytes delta)
@@ -338,7 +145,7 @@ static int hold_delta(struct archive_state *state, struct state_entry *entry, st
     uint8_t size[4];
 
     store_u32(size, (uint32_t)delta.size);
-    int rc = count_bytes(state, sizeof size + delta.size);
+    int rc = state_count_bytes(state, sizeof size + delta.size);
     rc = rc != 0 ? rc : buffer_reserve(&entry->held, sizeof size + delta.size);
     rc = rc != 0 ? rc : buffer_append(&entry->held, bytes_of(size, sizeof size));
     return rc != 0 ? rc : buffer_append(&entry->held, delta);
@@ -355,7 +162,7 @@ static int add_delta(struct archive_state *state, struct bytes delta)
     if (!is_of_part(state, session_key(delta))) {
         return 0;
     }
-    rc = take_entry(state, session_key(delta), bytes_of(NULL, 0), &entry);
+    rc = state_take_entry(state, session_key(delta), bytes_of(NULL, 0), &entry);
     rc = rc < 0 ? rc : apply_delta(state, entry, delta);
     return rc == -ESTALE ? hold_delta(state, entry, delta) : rc;
 }
@@ -465,7 +272,7 @@ static bool knows(const struct state_entry *entry, uint32_t checkpoint, struct s
 static bool has_ended(const struct archive_state *state, const struct state_entry *entry,
                       const struct record *record, struct stamp birth)
 {
-    for (uint32_t at = state->heads[slot_of(entry)]; at != 0; at = state->covers[at - 1].next) {
+    for (uint32_t at = state->heads[state_slot(entry)]; at != 0; at = state->covers[at - 1].next) {
         const struct state_cover *cover = &state->covers[at - 1];
         if (archive_vector_has_birth(vector_of(state, cover), record, birth) &&
             !knows(entry, cover->checkpoint, birth)) {
@@ -497,16 +304,16 @@ static int end_births(struct archive_state *state, struct state_entry *entry)
 {
     struct record opened;
 
-    if (entry->record == NULL || state->heads[slot_of(entry)] == 0) {
+    if (entry->record == NULL || state->heads[state_slot(entry)] == 0) {
         return 0;
     }
-    int rc = record_open(&opened, record_of(entry), RECORD_FORMAT);
+    int rc = record_open(&opened, state_record(entry), RECORD_FORMAT);
     uint64_t hlc = rc == 0 ? ended_hlc(state, entry, &opened) : 0;
     if (hlc == 0) {
         return rc;
     }
-    rc = session_end(record_of(entry), hlc, &state->work);
-    return rc != 0 ? rc : set_record(state, entry, buffer_bytes(&state->work));
+    rc = session_end(state_record(entry), hlc, &state->work);
+    return rc != 0 ? rc : state_set_record(state, entry, buffer_bytes(&state->work));
 }
 
 /* Is all that a delta tells of something that has ended? */
@@ -569,29 +376,11 @@ static uint32_t count_left(const struct archive_state *state, const struct state
     return left;
 }
 
-/* By slot, and otherwise as they were added: counted, then placed. */
-static void put_in_order(struct archive_state *state)
-{
-    uint32_t places[SLOT_COUNT] = {0}, place = 0;
-
-    for (size_t i = 0; i < state->entry_count; i++) {
-        places[slot_of(&state->entries[i])]++;
-    }
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        const uint32_t count = places[slot];
-        places[slot] = place;
-        place += count;
-    }
-    for (size_t i = 0; i < state->entry_count; i++) {
-        state->order[places[slot_of(&state->entries[i])]++] = (uint32_t)i;
-    }
-}
-
 int archive_state_finish(struct archive_state *state)
 {
     int rc = 0;
 
-    put_in_order(state);
+    state_put_in_order(state);
 
     for (size_t i = 0; i < state->entry_count && rc == 0; i++) {
         struct state_entry *entry = &state->entries[i];
@@ -613,7 +402,7 @@ int archive_state_visit(const struct archive_state *state,
         const struct state_entry *entry = &state->entries[state->order[i]];
         uint32_t left = count_left(state, entry);
         if (entry->record != NULL || left > 0) {
-            rc = visit(context, key_of(entry), record_of(entry), left);
+            rc = visit(context, state_key(entry), state_record(entry), left);
         }
     }
     return rc;

@@ -38,7 +38,7 @@ struct state_part {
 
 enum { STATE_PARTS_MAX = 1 << 16 };
 
-/* Private to archive_state.c, as the rest. */
+/* Private to archive_state*.c, as the rest. */
 struct state_entry {
     uint64_t position; /* keeper_position() with seed 0: slot, then hash. */
     uint8_t *record;   /* Joined so far; NULL: nothing but deltas. */
