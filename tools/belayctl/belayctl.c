@@ -143,7 +143,8 @@ const struct command commands[] = {
     {"archive cat", "FILE | URL NAME", "Show an object of the archive, record by record",
      "A line for what its index says, for each record, and for what is damaged. FILE is a copy of "
      "the\n"
-     "object. NAME is as archive verify says it, or as archive ls does: log/3.1/10 of node 3's first\n"
+     "object. NAME is as archive verify says it, or as archive ls does: log/3.1/10 of node 3's "
+     "first\n"
      "life, checkpoint/3.1/2/0 (a part), checkpoint/3.1/2/done; without CLUSTER/ it is one of\n"
      "--cluster.\n"
      "\n" ARCHIVE_OPTIONS_HELP,
