@@ -112,6 +112,43 @@ int change_check(struct bytes list)
     }
 }
 
+/* A field that is gone at a time may be gone at once. */
+static bool may_take_away(const struct change *change, struct bytes name)
+{
+    switch (change->operation) {
+    case CHANGE_CLEAR:
+    case CHANGE_DESTROY:
+        return true;
+    case CHANGE_SET:
+    case CHANGE_SET_UNTIL:
+    case CHANGE_DELETE:
+    case CHANGE_UNTIL:
+        return bytes_equal(change->name, name);
+    default:
+        return false;
+    }
+}
+
+bool change_list_outgrows(struct bytes list, size_t bytes_max)
+{
+    struct reader reader = reader_of(list);
+    struct bytes name = {0};
+    struct change change;
+    bool outgrows = false;
+    int rc;
+
+    while ((rc = change_next(&reader, &change)) > 0) {
+        bool sets = change.operation == CHANGE_SET || change.operation == CHANGE_APPEND;
+        if (sets && change.value.size > bytes_max) {
+            outgrows = true;
+            name = change.name;
+        } else if (outgrows && may_take_away(&change, name)) {
+            outgrows = false;
+        }
+    }
+    return rc == 0 && outgrows;
+}
+
 size_t change_size(const struct change *change)
 {
     uint8_t has = operands[change->operation];

@@ -83,6 +83,10 @@ int change_next(struct reader *list, struct change *change);
  * Returns the number of changes, or -EBADMSG. */
 int change_check(struct bytes list);
 
+/* Does the list set a value larger than `bytes_max`, which no later change of it takes away, or may? Then such a value is in the
+ * session at its end, whatever was there before. Of a list that is malformed: false. */
+bool change_list_outgrows(struct bytes list, size_t bytes_max);
+
 /* Bytes that change_put() writes for this change. */
 size_t change_size(const struct change *change);
 

@@ -158,6 +158,7 @@ struct belay_request {
     uint32_t moves;       /* How often that was so, ... */
     uint64_t waited_ms;   /* ... and how long those that said so had taken. */
     uint64_t sent_at_ms;
+    uint32_t busy;                   /* Answers BUSY so far. */
     uint32_t turn;                   /* GET_ANY: which of the owners. */
     struct belay_request *whole;     /* It is a part of that. */
     struct belay_request *parts;     /* SPLIT: the first of them... */

@@ -162,6 +162,7 @@ static void request_answered(struct link *link, uint16_t slot, const struct fram
     enum belay_status status = request->result.status;
     bool not_here = status == BELAY_STOPPING || status == BELAY_UNAVAILABLE;
     client->counters[BELAY_COUNT_BUSY] += status == BELAY_BUSY;
+    request->busy += status == BELAY_BUSY;
     if (request->before == link && request->before_slot == slot) {
         request->before = NULL;
         if (not_here || status == BELAY_BUSY) {

@@ -11,6 +11,9 @@ static void end_late(struct belay_client *client, struct belay_request *request)
     if (client->ready == 0 && client->trouble[0] != 0) {
         snprintf(text, sizeof text, "no answer within %u ms; no connection: %s", timeout_ms,
                  client->trouble);
+    } else if (request->busy > 0) {
+        snprintf(text, sizeof text, "no answer within %u ms; answers BUSY before that: %u",
+                 timeout_ms, request->busy);
     } else {
         snprintf(text, sizeof text, "no answer within %u ms", timeout_ms);
     }

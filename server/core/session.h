@@ -42,6 +42,10 @@ struct session_rules {
     bool no_resurrect; /* Blind writes cannot begin a destroyed session within tombstone_keep_ms. */
 };
 
+/* How large a record may become under these rules. Key, versions, stamps and the dedup window come on top of what the limit is
+ * about: a value of exactly that size is good. */
+size_t session_record_bytes_max(const struct session_rules *rules);
+
 struct session_write {
     struct bytes key;
     struct bytes record; /* The present copy; empty where there is none. */

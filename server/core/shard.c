@@ -450,6 +450,18 @@ void shard_run(struct shard *shard, const struct request *request, uint64_t now_
     }
 }
 
+void shard_refuse(struct shard *shard, const struct request *request, enum status status,
+                  const char *text, uint64_t now_us)
+{
+    shard->stats.requests[request->op] += !is_inner(request);
+    shard_answer_error(shard, request, status, text, now_us);
+}
+
+const struct policy *shard_policy(const struct shard *shard, struct bytes key)
+{
+    return policy_of_key(shard->policies, key);
+}
+
 void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
                    uint64_t now_us)
 {

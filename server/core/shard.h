@@ -199,6 +199,13 @@ uint64_t shard_answer_bytes(const struct shard *shard, const struct request *req
 void shard_execute(struct shard *shard, const struct request *request, uint64_t now_ms,
                    uint64_t now_us);
 
+/* Answer a request with an error in place of executing it; it counts as one that was executed. */
+void shard_refuse(struct shard *shard, const struct request *request, enum status status,
+                  const char *text, uint64_t now_us);
+
+/* The policy of the key, until another table is set. */
+const struct policy *shard_policy(const struct shard *shard, struct bytes key);
+
 /* ---- Copies on other nodes ---- */
 
 /* This node is not alone any more: as in the options, from here on. Once, where there were none. */

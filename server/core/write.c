@@ -193,9 +193,7 @@ static uint64_t last_access(const struct edit *edit)
     return idle_ms != 0 && now_ms > before_ms ? now_ms : before_ms;
 }
 
-/* Key, versions, stamps and the dedup window come on top of what the limit is about: a value of
- * exactly that size is good. */
-static size_t record_bytes_max(const struct session_rules *rules)
+size_t session_record_bytes_max(const struct session_rules *rules)
 {
     size_t beside = rules->session_bytes_max / 4;
 
@@ -211,7 +209,7 @@ static enum status check_limits(const struct edit *edit, size_t record_bytes)
         edit->fields > (int64_t)edit->view.field_count) {
         return STATUS_TOO_MANY_FIELDS;
     }
-    if (record_bytes > record_bytes_max(rules) && record_bytes > edit->write->record.size) {
+    if (record_bytes > session_record_bytes_max(rules) && record_bytes > edit->write->record.size) {
         return STATUS_SESSION_TOO_LARGE;
     }
     return STATUS_OK;

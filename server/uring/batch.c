@@ -8,6 +8,7 @@
 #include "door.h"
 #include "far.h"
 #include "limits.h"
+#include "oversize.h"
 #include "plane_private.h"
 #include "rename.h"
 #include "resp_door.h"
@@ -274,6 +275,19 @@ static bool is_spoiled(struct shard_thread *thread, const struct batch_item *ite
     return true;
 }
 
+/* Is there no use in doing anything for it? */
+static bool is_oversize(struct shard_thread *thread, const struct batch_item *item, uint64_t now_us)
+{
+    if (!oversize_refuses(thread, &item->request, now_us)) {
+        return false;
+    }
+    struct connection *connection = connection_find(thread, item->connection, item->generation);
+    if (connection != NULL) {
+        connection->batched--;
+    }
+    return true;
+}
+
 static void run_group(struct shard_thread *thread, struct batch_item items[], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -285,6 +299,9 @@ static void run_group(struct shard_thread *thread, struct batch_item items[], ui
         pause_look_within(thread, now_us);
     }
     for (uint32_t i = 0; i < count; i++) {
+        if (is_oversize(thread, &items[i], now_us)) {
+            continue;
+        }
         if (thread->clustered && is_spoiled(thread, &items[i])) {
             continue;
         }

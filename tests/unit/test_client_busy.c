@@ -107,6 +107,33 @@ static void test_beyond_the_deadline(void **state)
     fake_stop(&fake);
 }
 
+/* BUSY at first, then silent. */
+static void handle_busy_once(struct fake_connection *connection, const struct frame *frame)
+{
+    if (atomic_load(&connection->fake->requests) == 1) {
+        reply_busy(connection, frame, 1);
+    }
+}
+
+/* Where the time is over, it is said that there were answers, and which. */
+static void test_timeout_tells(void **state)
+{
+    struct fake fake = {.handle = handle_busy_once};
+    struct belay_result *result;
+
+    (void)state;
+    fake_start(&fake);
+    struct belay_client *client = client_for(&fake, NULL);
+    struct belay_request *get = belay_get_begin(client, belay_text("k"), 0);
+    belay_request_timeout_ms(get, 300);
+    assert_int_equal(belay_run(get, &result), BELAY_TIMEOUT);
+    assert_string_equal(belay_result_text(result),
+                        "no answer within 300 ms; answers BUSY before that: 1");
+    belay_result_destroy(result);
+    belay_client_destroy(client);
+    fake_stop(&fake);
+}
+
 /* BUSY promises that nothing was done: each try is the same write, and none says that it may have been done. */
 static void test_write_keeps_its_number(void **state)
 {
@@ -344,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_is_waited_out),
         cmocka_unit_test(test_beyond_the_deadline),
+        cmocka_unit_test(test_timeout_tells),
         cmocka_unit_test(test_write_keeps_its_number),
         cmocka_unit_test(test_no_retry_ends_busy),
         cmocka_unit_test(test_all_tries_have_one_deadline),

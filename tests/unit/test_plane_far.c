@@ -155,6 +155,49 @@ static void test_large(void **state)
     planes_kit_stop(&kit);
 }
 
+/* A value that no session may have is refused by the node that is asked, whoever has the key; one that may have been written
+ * before, and one that is smaller, go to who has it. */
+static void test_oversize(void **state)
+{
+    enum { LIMIT = 100 * 1000, BYTES = 200 * 1000, KEYS = 12 };
+    static const uint32_t shards[] = {1, 2};
+    static uint8_t value[BYTES];
+    struct plane_client client, other;
+    char line[RESP_LINE_BYTES], key[16], head[64];
+
+    (void)state;
+    planes_kit_init(&kit, 2, shards);
+    for (uint32_t i = 0; i < 2; i++) {
+        kit.nodes[i].policy.rules.session_bytes_max = LIMIT;
+    }
+    planes_kit_start(&kit, 1);
+    connect_to(&client, 0);
+    connect_to(&other, 0);
+    memset(value, 'v', sizeof value);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%02u", i);
+        plane_client_add_put(&client, bytes_of_string(key), bytes_of(value, BYTES), ACK_MEMORY);
+        assert_int_equal(plane_client_status(&client), STATUS_SESSION_TOO_LARGE);
+        snprintf(head, sizeof head, "*3\r\n$3\r\nSET\r\n$3\r\n%s\r\n$%d\r\n", key, BYTES);
+        plane_client_send(&other, bytes_of_string(head));
+        plane_client_send(&other, bytes_of(value, BYTES));
+        plane_client_send(&other, bytes_of_string("\r\n"));
+        plane_client_line(&other, line);
+        assert_non_null(strstr(line, "-ERR a value is larger than session_max_bytes, 100000"));
+    }
+    assert_int_equal(asked(0), 0);
+    assert_int_equal(plane_kit_shard_stats(&kit.nodes[0], 0).shard.refused, 2 * KEYS);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%02u", i);
+        plane_client_add_put(&client, bytes_of_string(key), bytes_of(value, LIMIT), ACK_MEMORY);
+        assert_int_equal(plane_client_status(&client), STATUS_OK);
+    }
+    assert_in_range(asked(0), KEYS / 4, KEYS - 1);
+    plane_client_close(&client);
+    plane_client_close(&other);
+    planes_kit_stop(&kit);
+}
+
 /* Two nodes that each take the other for a slot's owner do not pass a request between them for ever. */
 static void test_disagreement(void **state)
 {
@@ -360,10 +403,10 @@ static void test_native_scan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_node),    cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_large),       cmocka_unit_test(test_disagreement),
-        cmocka_unit_test(test_rename),      cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_native_scan),
+        cmocka_unit_test(test_any_node),     cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_large),        cmocka_unit_test(test_oversize),
+        cmocka_unit_test(test_disagreement), cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_scan),         cmocka_unit_test(test_native_scan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

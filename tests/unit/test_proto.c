@@ -254,6 +254,53 @@ static void test_changes(void **state)
     assert_int_equal(change_next(&reader, &change), 0);
 }
 
+/* Does a list of up to three changes leave a value of more than four bytes? */
+static bool outgrows(struct change first, struct change second, struct change third)
+{
+    const struct change changes[] = {first, second, third};
+    uint8_t space[256], *end = space;
+
+    for (size_t i = 0; i < 3 && changes[i].operation != 0; i++) {
+        end = change_put(end, &changes[i]);
+    }
+    return change_list_outgrows(bytes_of(space, (size_t)(end - space)), 4);
+}
+
+static void test_changes_outgrow(void **state)
+{
+    const struct change none = {.operation = 0}, touch = {.operation = CHANGE_TOUCH};
+    const struct change large = {
+        .operation = CHANGE_SET, .name = bytes_of_string("a"), .value = bytes_of_string("large")};
+    const struct change small = {
+        .operation = CHANGE_SET, .name = bytes_of_string("a"), .value = bytes_of_string("four")};
+    struct change append = large, other = small, until = large, time = small, delete = small;
+
+    (void)state;
+    append.operation = CHANGE_APPEND;
+    other.name = bytes_of_string("b");
+    until.operation = CHANGE_SET_UNTIL;
+    until.ms = 1;
+    time.operation = CHANGE_UNTIL;
+    delete.operation = CHANGE_DELETE;
+    assert_true(outgrows(large, none, none));
+    assert_true(outgrows(append, none, none));
+    assert_true(outgrows(touch, large, touch));
+    assert_true(outgrows(large, other, touch));
+    assert_true(outgrows(large, delete, large));
+    assert_true(outgrows(delete, small, append));
+    assert_false(outgrows(small, small, small));
+    assert_false(outgrows(large, small, none));  /* The last one of a name counts... */
+    assert_false(outgrows(large, delete, none)); /* ... and it may be gone again... */
+    assert_false(outgrows(append, (struct change){.operation = CHANGE_CLEAR}, none));
+    assert_false(outgrows(until, none, none)); /* ... also by its own time. */
+    assert_false(outgrows(large, time, none));
+    assert_false(change_list_outgrows(bytes_of("\x63", 1), 0));
+    assert_false(change_list_outgrows(bytes_of("\x01\x01"
+                                               "a\x05large\x63",
+                                               10),
+                                      4));
+}
+
 static void test_changes_refuse(void **state)
 {
     uint8_t space[512];
@@ -307,12 +354,12 @@ static void test_histogram(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_varints),   cmocka_unit_test(test_varints_are_canonical),
-        cmocka_unit_test(test_slots),     cmocka_unit_test(test_slots_of_all_sizes),
-        cmocka_unit_test(test_crc32c),    cmocka_unit_test(test_crc32c_sizes),
-        cmocka_unit_test(test_frames),    cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_changes_refuse),
-        cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_varints),         cmocka_unit_test(test_varints_are_canonical),
+        cmocka_unit_test(test_slots),           cmocka_unit_test(test_slots_of_all_sizes),
+        cmocka_unit_test(test_crc32c),          cmocka_unit_test(test_crc32c_sizes),
+        cmocka_unit_test(test_frames),          cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_changes),         cmocka_unit_test(test_changes_refuse),
+        cmocka_unit_test(test_changes_outgrow), cmocka_unit_test(test_histogram),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,7 +102,8 @@ enum belay_status {
     BELAY_STOPPING = 37,
     BELAY_TIMEOUT =
         38, /* The deadline passed. A write that timed out may still take effect. Where there
-                           is no connection, the result's text says why the last try failed. */
+                           is no connection, the result's text says why the last try failed; and where
+                           the servers were BUSY, how often they said so. */
     BELAY_DAMAGED = 39,
     /* Made by this library. */
     BELAY_DISCONNECTED = 64,   /* Connection lost, and the request was not to be repeated. A write
