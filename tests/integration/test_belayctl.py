@@ -133,6 +133,38 @@ def test_refusals():
         belayctl(daemon, "session", "inspect", "absent", expect=1)
 
 
+def test_del_many():
+    """More keys than one call may have, and all that begin alike; what does not begin so stays."""
+    with Daemon() as daemon:
+        daemon.start()
+        count = 2000
+        daemon.run("belay-bench", "fill", "--sessions", count, "--prefix", "a:")
+        belayctl(daemon, "session", "put", "b", "v")
+        keys = lines(daemon, "session", "list", "--prefix", "a:")
+        touched = asked(daemon, "session", "touch", *keys)["sessions"]
+        check([row["key"] for row in touched] == keys and all(row["touched"] for row in touched), "in their order")
+        gone = keys[:1500]
+        said = lines(daemon, "session", "del", *gone)
+        check(said == [f"deleted: {key}" for key in gone], said[:3])
+        out, err = belayctl(daemon, "session", "del", *keys, expect=1)
+        check(out.decode().splitlines() == [f"deleted: {key}" for key in keys[1500:]], out[:100])
+        check(err.splitlines() == [f"no such session: {key}" for key in gone], err[:100])
+        _, err = belayctl(daemon, "session", "del", "b", "k" * 513, expect=2)
+        check("k" * 513 in err, err)
+
+        daemon.run("belay-bench", "fill", "--sessions", count, "--prefix", "a:")
+        belayctl(daemon, "session", "put", "b", "v")
+        _, err = belayctl(daemon, "session", "del", "--prefix", "a:", expect=1)
+        check("2,000 sessions begin so" in err and "--force" in err, err)
+        check(asked(daemon, "session", "del", "--prefix", "a:", expect=1)["error"]["status"] == "UNSUPPORTED", "JSON")
+        check(len(lines(daemon, "session", "list")) == count + 1, "it was but asked")
+        check(lines(daemon, "session", "del", "--prefix", "a:", "--force") == ["deleted 2,000 sessions"], "all")
+        check(lines(daemon, "session", "list") == ["b"], "the others stay")
+        check(asked(daemon, "session", "del", "--prefix", "b", "--force") == {"deleted": 1}, "JSON")
+        for wrong in (["--prefix", "a", "k"], ["--prefix", "", "--force"], ["k", "--force"], []):
+            belayctl(daemon, "session", "del", *wrong, expect=2)
+
+
 def test_usage():
     wrong = [
         (), ("nonsense",), ("session",), ("session", "got"), ("session", "get"),
@@ -209,6 +241,33 @@ def test_status_and_config():
               {"key": "policy.web:.idle_ttl", "value": "30m"}, "policy")
         check(asked(daemon, "config", "get")["node"]["name"] == "test", "all")
         belayctl(daemon, "config", "get", "no.such", expect=1)
+
+
+def check_config(daemon, text):
+    """What `belayd --check-config` says of it: (exit code, text)."""
+    path = daemon.directory / "got.conf"
+    path.write_text(text)
+    done = subprocess.run([program("belayd"), "--check-config", "--config", str(path)], capture_output=True, text=True,
+                          timeout=60 * SLOWNESS, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_config_is_one():
+    """What is printed is a configuration, with the policies that hold: those of the cluster, whatever the file says."""
+    with Daemon(settings=["policy \"web:\".touch_on_read=no", "archive.path_style=no"]) as daemon:
+        daemon.start()
+        belayctl(daemon, "policy", "set", "shop:", "idle_ttl=2h", "no_resurrect=yes")
+        check(lines(daemon, "config", "get", "policy.shop:.idle_ttl") == ["2h"], "one key")
+        check(lines(daemon, "config", "get", "policy.shop:.no_resurrect") == ["yes"], "a switch")
+        check(asked(daemon, "config", "get")["policy"] == asked(daemon, "policy", "list")["policies"], "all")
+        text = belayctl(daemon, "config", "get")[0].decode()
+        code, said = check_config(daemon, text)
+        check(code == 0, said + text)
+        shown = text.splitlines()
+        check("path_style = no" in shown and "touch_on_read = no" in shown and "idle_ttl = 2h" in shown, text)
+        belayctl(daemon, "policy", "rm", "web:")
+        _, err = belayctl(daemon, "config", "get", "policy.web:.touch_on_read", expect=1)
+        check("there is no key policy.web:.touch_on_read" in err, err)
 
 
 def test_dumps():

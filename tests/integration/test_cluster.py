@@ -253,7 +253,8 @@ def test_inspect():
             writer.join()
         for node in cluster:
             wait_for("they are the same", lambda node=node: node.ask("session", "inspect", "k")["differs"] is False)
-        check(f"copy     {copy}: version " in cluster[0].run("belayctl", "session", "inspect", "k"), "for people")
+        shown = json.loads(cluster[0].run("belayctl", "session", "inspect", "k"))  # Nothing else is printed.
+        check([row["node"] for row in shown["copies"]] == [primary, copy] and shown["differs"] is False, shown)
         lost = next(node for node in cluster if node.name == copy)
         asked = next(node for node in cluster if node.name != copy)
         lost.kill()

@@ -84,7 +84,7 @@ def test_rights_change_at_once():
             check(new.ask("GET", "n:1") is None and new.ask("GET", "web:1") == NO_KEY, "a new one")
         shown = subprocess.run([program("belayctl"), "-s", made.daemon.native, "config", "get"], capture_output=True, text=True, check=False,
                                env={"BELAY_USER": "admin", "BELAY_PASSWORD_FILE": password_file(made, "admin")})
-        check("new = " in shown.stdout and "in_flight = 1024" in shown.stdout and "$argon2" not in shown.stdout, shown.stdout + shown.stderr)
+        check("[user \"new\"]" in shown.stdout and "in_flight = 1024" in shown.stdout and "$argon2" not in shown.stdout, shown.stdout + shown.stderr)
 
 
 def password_file(made, password):

@@ -184,7 +184,13 @@ def test_rights_everywhere():
         check("cart:1" in ctl(web, "session", "list", "--prefix", "\x015:cart:"), "of a database")
         check('"web:1"' in ctl(admin, "session", "inspect", "web:1") and ctl(reader, "session", "get", "other") != "", "others")
         check("not allowed" in ctl(web, "config", "get", expect=1) and "sessions" in ctl(web, "status"), "node")
-        check("$argon2" not in ctl(admin, "config", "get"), "hashes stay in the file")
+        got = ctl(admin, "config", "get")
+        check("$argon2" not in got, "hashes stay in the file")
+        check('# [user "web"]' in got and '#write = "web:" "cart:"' in got, got)
+        path = daemon.directory / "got.conf"
+        path.write_text(got)
+        done = subprocess.run([program("belayd"), "--check-config", "--config", str(path)], capture_output=True, text=True, check=False)
+        check(done.returncode == 0, done.stderr)
         for environment in (env_of(daemon, "web", "bad"), env_of(daemon, "none")):
             check("no such user, or not its password" in ctl(environment, "session", "get", "web:1", expect=1), "wrong")
         anonymous = {key: value for key, value in admin.items() if not key.startswith("BELAY_USER")}

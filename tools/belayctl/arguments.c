@@ -155,12 +155,12 @@ static int option_parse(struct ctl *ctl, const struct option *options, int argc,
     return option_take(ctl, option, argv[++*at]);
 }
 
-int arguments_parse(struct ctl *ctl, int argc, char **argv, const struct option *options,
-                    struct text_list *operands, int min, int max)
+int arguments_keep(struct ctl *ctl, int argc, char **argv, const struct option *options,
+                   int *operand_count)
 {
     bool options_over = false;
+    int count = 0;
 
-    operands->count = 0;
     for (int i = 0; i < argc; i++) {
         if (!options_over && strcmp(argv[i], "--") == 0) {
             options_over = true;
@@ -173,14 +173,37 @@ int arguments_parse(struct ctl *ctl, int argc, char **argv, const struct option 
             if (rc != CTL_OK) {
                 return rc;
             }
-        } else if (operands->count == max || operands->count == TEXT_LIST_MAX) {
-            return ctl_usage(ctl, "%s is one operand too many", argv[i]);
         } else {
-            operands->items[operands->count++] = argv[i];
+            argv[count++] = argv[i]; /* Never before what is not read yet. */
         }
     }
-    if (operands->count < min) {
-        return ctl_usage(ctl, "operands are missing: %s", ctl->command->operands);
+    *operand_count = count;
+    return CTL_OK;
+}
+
+int arguments_missing(const struct ctl *ctl)
+{
+    return ctl_usage(ctl, "operands are missing: %s", ctl->command->operands);
+}
+
+int arguments_parse(struct ctl *ctl, int argc, char **argv, const struct option *options,
+                    struct text_list *operands, int min, int max)
+{
+    int count, rc = arguments_keep(ctl, argc, argv, options, &count);
+
+    if (rc != CTL_OK) {
+        return rc;
     }
+    if (count > TEXT_LIST_MAX && max == TEXT_LIST_MAX) {
+        return ctl_usage(ctl, "%d operands; there may be %d", count, TEXT_LIST_MAX);
+    }
+    if (count > max) {
+        return ctl_usage(ctl, "%s is one operand too many", argv[max]);
+    }
+    if (count < min) {
+        return arguments_missing(ctl);
+    }
+    memcpy(operands->items, argv, (size_t)count * sizeof *argv);
+    operands->count = count;
     return CTL_OK;
 }

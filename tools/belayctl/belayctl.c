@@ -33,13 +33,17 @@ const struct command commands[] = {
      "  --owner NAME        whose it is; empty: nobody's\n"
      "  --ack LEVEL         how safe before it is answered: memory, replica, disk or archive\n",
      session_put_run},
-    {"session del", "KEY...", "End sessions", "", session_del_run},
+    {"session del", "KEY... | --prefix TEXT", "End sessions",
+     "  --prefix TEXT  all whose keys begin so: how many these are is said\n"
+     "  --force        and they are ended\n"
+     "\n"
+     "There may be any number of keys.\n",
+     session_del_run},
     {"session touch", "KEY...", "Count as an access: the idle deadline slides", "",
      session_touch_run},
     {"session inspect", "KEY", "Show everything that the server stores of a session, as JSON",
-     "Of the first owner that has it; then each owner's copy, and in what it differs from the "
-     "first. "
-     "Users\n"
+     "Of the first owner that has it; in `copies` each owner's, and in what it differs from the "
+     "first. Users\n"
      "without admin = \"\": the copy of the server that is asked.\n",
      session_inspect_run},
     {"session where", "KEY", "Show which nodes have a session", "", session_where_run},
@@ -123,7 +127,10 @@ const struct command commands[] = {
     {"policy rm", "PREFIX", "Remove the policy of a prefix; that of \"\" gets its defaults", "",
      policy_rm_run},
     {"config get", "[KEY]", "Show the configuration in force, or the value of one key",
-     "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY.\n", config_get_run},
+     "KEY is SECTION.KEY as in belayd.conf, or policy.PREFIX.KEY. Policies are those of the "
+     "cluster. All of it is\n"
+     "a belayd.conf, in which users are comments: their passwords are not told.\n",
+     config_get_run},
     {"archive status", "", "Show how far the archive has what the node has",
      "Of the node that is asked: what is not archived yet, how old that is, and why the archive "
      "was away.\n",

@@ -1,13 +1,18 @@
-/* belayctl config get: what is in force in the server. */
+/* belayctl config get: what is in force in the server: its configuration, and the policies of the cluster. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
 
+/* As a configuration says it. */
 static void print_value(const json_t *value)
 {
     if (json_is_string(value)) {
         printf("%s\n", json_string_value(value));
+        return;
+    }
+    if (json_is_boolean(value)) {
+        puts(json_is_true(value) ? "yes" : "no");
         return;
     }
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -15,25 +20,41 @@ static void print_value(const json_t *value)
     free(text);
 }
 
-static void print_section(const char *kind, const char *name, json_t *section)
+static void print_keys(const char *lead, json_t *section)
 {
     const char *key;
     json_t *value;
 
-    if (kind == NULL) {
-        printf("[%s]\n", name);
-    } else {
-        printf("[%s \"%s\"]\n", kind, name);
-    }
     json_object_foreach(section, key, value)
     {
-        printf("%s = ", key);
+        printf("%s%s = ", lead, key);
         print_value(value);
     }
     putchar('\n');
 }
 
-/* As belayd.conf has it; a policy is [policy "PREFIX"]. */
+void config_print_named(const char *kind, const char *name, json_t *section)
+{
+    printf("[%s \"", kind);
+    show_bytes(stdout, belay_text(name));
+    puts("\"]");
+    print_keys("", section);
+}
+
+/* The server does not tell their passwords, without which they are none. */
+static void print_users(json_t *users)
+{
+    const char *name;
+    json_t *user;
+
+    json_object_foreach(users, name, user)
+    {
+        printf("# [user \"%s\"]: the node's file has its password\n", name);
+        print_keys("#", user);
+    }
+}
+
+/* As belayd.conf has it. */
 static void print_all(json_t *document)
 {
     const char *name, *prefix;
@@ -41,13 +62,16 @@ static void print_all(json_t *document)
 
     json_object_foreach(document, name, section)
     {
-        if (strcmp(name, "policy") != 0) {
-            print_section(NULL, name, section);
-            continue;
-        }
-        json_object_foreach(section, prefix, policy)
-        {
-            print_section(name, prefix, policy);
+        if (strcmp(name, "user") == 0) {
+            print_users(section);
+        } else if (strcmp(name, "policy") != 0) {
+            printf("[%s]\n", name);
+            print_keys("", section);
+        } else {
+            json_object_foreach(section, prefix, policy)
+            {
+                config_print_named(name, prefix, policy);
+            }
         }
     }
 }
@@ -73,17 +97,32 @@ static int print_one(struct ctl *ctl, json_t *document, const char *key)
     json_t *value = find_value(document, key);
 
     if (value == NULL) {
-        fprintf(stderr,
-                "belayctl: config get: the node's configuration has no key %s; config get lists "
-                "all, and "
-                "policy list what the cluster's policies say\n",
-                key);
+        fprintf(stderr, "belayctl: config get: there is no key %s; config get lists all\n", key);
         return CTL_REFUSED;
     }
     if (ctl->json) {
         return ctl_print_json(json_pack("{s:s, s:O}", "key", key, "value", value));
     }
     print_value(value);
+    return CTL_OK;
+}
+
+/* The node's configuration, but for its [policy] sections: those of the cluster hold in their place. */
+static int ask_all(struct ctl *ctl, json_t **document)
+{
+    json_t *policies;
+    int rc = ctl_admin(ctl, "config", NULL, document);
+
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    rc = ctl_admin(ctl, "policies", NULL, &policies);
+    if (rc != CTL_OK) {
+        json_decref(*document);
+        return rc;
+    }
+    json_object_set(*document, "policy", json_object_get(policies, "policies"));
+    json_decref(policies);
     return CTL_OK;
 }
 
@@ -97,7 +136,7 @@ int config_get_run(struct ctl *ctl, int argc, char **argv)
     if (rc != CTL_OK) {
         return rc < 0 ? CTL_OK : rc;
     }
-    rc = ctl_admin(ctl, "config", NULL, &document);
+    rc = ask_all(ctl, &document);
     if (rc != CTL_OK) {
         return rc;
     }

@@ -111,6 +111,13 @@ struct text_list {
 int arguments_parse(struct ctl *ctl, int argc, char **argv, const struct option *options,
                     struct text_list *operands, int min, int max);
 
+/* The same for any number of operands: they come to lie at the beginning of `argv`, so many of them. */
+int arguments_keep(struct ctl *ctl, int argc, char **argv, const struct option *options,
+                   int *operand_count);
+
+/* Say that operands are missing. Returns CTL_USAGE. */
+int arguments_missing(const struct ctl *ctl);
+
 /* "250ms", "30s", "5m", "2h", "7d" as milliseconds. Returns false where it is none of them. */
 bool duration_parse(const char *text, uint64_t *ms);
 
@@ -193,6 +200,11 @@ void json_set_bytes(json_t *object, const char *name, struct belay_bytes bytes);
 char *hex_of(struct belay_bytes bytes);
 /* Read hex digits. Returns how many bytes, or -1. */
 long hex_parse(const char *text, unsigned char *to, size_t to_size);
+
+/* ---- config.c ---- */
+
+/* A section that has a name, [policy "PREFIX"], as belayd.conf has it. */
+void config_print_named(const char *kind, const char *name, json_t *section);
 
 /* ---- node_weight.c ---- */
 

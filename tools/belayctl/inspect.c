@@ -161,54 +161,16 @@ static bool compare(json_t *copy, const json_t *first, const json_t *document)
 
 /* ---- Showing ---- */
 
-static void print_copy(const json_t *copy)
-{
-    const char *state = json_string_value(json_object_get(copy, "state"));
-    const json_t *differences = json_object_get(copy, "differences"), *difference;
-    char time[TEXT_BYTES];
-    size_t i;
-
-    printf("  %-8s ", ctl_number(copy, "rank") == 0 ? "primary" : "copy");
-    show_bytes(stdout, belay_text(json_string_value(json_object_get(copy, "node"))));
-    if (strcmp(state, "there") != 0) {
-        printf(": %s\n", state);
-        return;
-    }
-    printf(": version %s, %" PRIu64 " bytes", json_string_value(json_object_get(copy, "version")),
-           ctl_number(copy, "record_bytes"));
-    if (ctl_number(copy, "deadline_ms") != 0) {
-        printf(", until %s", show_time(ctl_number(copy, "deadline_ms"), time, sizeof time));
-    }
-    json_array_foreach(differences, i, difference)
-    {
-        printf("%s%s", i == 0 ? "; differs in " : ", ", json_string_value(difference));
-    }
-    putchar('\n');
-}
-
+/* For people in the order that the server has, each value on a line. */
 static int print(struct ctl *ctl, json_t *document)
 {
-    const json_t *copy;
-    size_t i;
-
     if (ctl->json) {
         return ctl_print_json(document);
     }
-    json_t *copies = json_incref(json_object_get(document, "copies"));
-    json_object_del(document, "copies");
-    json_object_del(document, "differs");
-    json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    int rc = json_dumpf(document, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     putchar('\n');
-    if (json_array_size(copies) > 1) {
-        puts("copies");
-        json_array_foreach(copies, i, copy)
-        {
-            print_copy(copy);
-        }
-    }
-    json_decref(copies);
     json_decref(document);
-    return CTL_OK;
+    return rc == 0 ? CTL_OK : CTL_REFUSED;
 }
 
 /* ---- The command ---- */

@@ -4,22 +4,6 @@
 
 #include "ctl.h"
 
-static void print_policy(const char *prefix, json_t *policy)
-{
-    const char *key;
-    json_t *value;
-
-    fputs("[policy \"", stdout);
-    show_bytes(stdout, belay_text(prefix));
-    puts("\"]");
-    json_object_foreach(policy, key, value)
-    {
-        const char *text = json_string_value(value);
-        printf("%s = %s\n", key, text != NULL ? text : json_is_true(value) ? "yes" : "no");
-    }
-    putchar('\n');
-}
-
 int policy_list_run(struct ctl *ctl, int argc, char **argv)
 {
     json_t *document;
@@ -32,7 +16,7 @@ int policy_list_run(struct ctl *ctl, int argc, char **argv)
     }
     json_object_foreach(json_object_get(document, "policies"), prefix, policy)
     {
-        print_policy(prefix, policy);
+        config_print_named("policy", prefix, policy);
     }
     json_decref(document);
     return CTL_OK;

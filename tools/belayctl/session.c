@@ -1,4 +1,4 @@
-/* belayctl session get|del|touch|list */
+/* belayctl session get, session list */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -240,67 +240,6 @@ int session_get_run(struct ctl *ctl, int argc, char **argv)
     }
     belay_result_destroy(result);
     return rc;
-}
-
-/* ---- del, touch ---- */
-
-/* One write per key; the worst exit code of all. */
-static int each_key(struct ctl *ctl, int argc, char **argv,
-                    enum belay_status (*ask)(struct belay_client *, struct belay_bytes,
-                                             struct belay_result **),
-                    const char *done)
-{
-    const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
-    struct text_list operands;
-    int worst = arguments_parse(ctl, argc, argv, options, &operands, 1, TEXT_LIST_MAX);
-
-    if (worst != CTL_OK) {
-        return worst < 0 ? CTL_OK : worst;
-    }
-    struct belay_client *client = ctl_client(ctl);
-    if (client == NULL) {
-        return CTL_USAGE;
-    }
-    json_t *list = json_array();
-    for (int i = 0; i < operands.count; i++) {
-        struct belay_result *result;
-        const char *key = operands.items[i];
-        enum belay_status status = ask(client, belay_text(key), &result);
-        bool found = status == BELAY_OK &&
-                     (strcmp(done, "deleted") != 0 || belay_result_change(result, 0) == 1);
-        if (status != BELAY_OK && status != BELAY_NOT_FOUND) {
-            json_decref(list);
-            return ctl_failed(ctl, key, status, result);
-        }
-        worst = found ? worst : CTL_REFUSED;
-        json_t *object = json_object();
-        json_set_bytes(object, "key", belay_text(key));
-        json_object_set_new(object, done, json_boolean(found));
-        json_array_append_new(list, object);
-        if (!ctl->json) {
-            fputs(found ? done : "no such session", found ? stdout : stderr);
-            fputs(": ", found ? stdout : stderr);
-            show_bytes(found ? stdout : stderr, belay_text(key));
-            fputc('\n', found ? stdout : stderr);
-        }
-        belay_result_destroy(result);
-    }
-    if (ctl->json) {
-        int rc = ctl_print_json(json_pack("{s:O}", "sessions", list));
-        worst = rc > worst ? rc : worst;
-    }
-    json_decref(list);
-    return worst;
-}
-
-int session_del_run(struct ctl *ctl, int argc, char **argv)
-{
-    return each_key(ctl, argc, argv, belay_delete, "deleted");
-}
-
-int session_touch_run(struct ctl *ctl, int argc, char **argv)
-{
-    return each_key(ctl, argc, argv, belay_touch, "touched");
 }
 
 /* ---- list ---- */

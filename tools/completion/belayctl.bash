@@ -82,6 +82,7 @@ _belayctl()
         options+=" --type --create --update --if-version --replace --delete --add --ttl --idle"
         options+=" --persist --owner --ack"
         ;;
+    "session del") options+=" --prefix --force" ;;
     "session list") options+=" --prefix --type --limit" ;;
     "node drain") options+=" --wait --cancel" ;;
     "node weight") options+=" --over" ;;
