@@ -99,8 +99,8 @@ void node_admin_drain_cancel(struct node *node, uint64_t token, const char *argu
         node_admin_as_it_is(node, token, member);
         return;
     case MAP_LEFT:
-        refuse_state(node, token, member,
-                     "nothing is left to be kept; node activate brings it in again");
+        node_admin_refuse(node, token, STATUS_UNSUPPORTED,
+                          "it has left already; node activate brings it back");
         return;
     case MAP_JOINING:
     case MAP_DOWN:

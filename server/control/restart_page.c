@@ -39,7 +39,11 @@ static void look_at_member(const struct map_page *page, uint32_t index, json_t *
     const int size = member->name.size;
     const char *name = member->name.bytes;
 
-    if (states[member->state] != NULL) {
+    if (member->state == MAP_DOWN && (member->number == page->self || page->links[index].up)) {
+        add(reasons, states[MAP_DOWN],
+            "%.*s runs again, and is out until its cooldown is over (cluster.cooldown)", size,
+            name);
+    } else if (states[member->state] != NULL) {
         add(reasons, states[member->state], "%.*s is %s", size, name,
             map_page_state(member->state));
     }

@@ -399,7 +399,10 @@ def test_map():
         check(nodes["self"] == 1 and nodes["nodes"][0]["native"] == daemon.native, nodes)
         check(nodes["nodes"][0]["peer"] == daemon.ready["peer"], nodes)
         check(lines(daemon, "ring")[-1] == "    0-16383  test", "ring")
-        check("  primary  test (#1, active, link self)" in lines(daemon, "session", "where", "k"), "where")
+        shown = lines(daemon, "session", "where", "k")
+        check("  primary  test (#1, active, link self)" in shown and "no such session" in shown[1], shown)
+        belayctl(daemon, "session", "put", "k", "v")
+        check("no such session" not in str(lines(daemon, "session", "where", "k")), "it is there")
         check(asked(daemon, "session", "where", "{k}x")["slot"] == asked(daemon, "session", "where", "k")["slot"],
               "a tag")
         for wrong in ("16384", "-1", "x", ""):

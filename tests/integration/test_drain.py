@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,8 @@ from test_belayctl import manual_keys
 
 def failing(node, *words, expect=1):
     """What is said on stderr."""
-    done = subprocess.run([program("belayctl"), "--timeout", f"{int(15 * SLOWNESS)}s", *words],
+    patience_s = 100 if "--wait" in words else 15
+    done = subprocess.run([program("belayctl"), "--timeout", f"{int(patience_s * SLOWNESS)}s", *words],
                           env={**os.environ, "BELAY_SERVER": node.native}, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=120 * SLOWNESS, check=False)
     check(done.returncode == expect, (words, done.returncode, done.stdout, done.stderr))
@@ -85,13 +87,13 @@ def test_refused():
         check("there is no such node" in failing(first, "node", "drain", "n9"), "unknown")
         check("there is no such node" in failing(first, "node", "drain", "n9", "--cancel"), "unknown")
         failing(first, "node", "drain", "n2", "--wait", "--cancel", expect=2)
-        check(first.run("belayctl", "node", "drain", "n2", "--cancel") == "n2 is active\n", "nothing to be taken back")
+        check(first.run("belayctl", "node", "drain", "n2", "--cancel") == "n2 was not draining\n", "nothing to be taken back")
         said = first.run("belayctl", "node", "drain", "n2", "--wait")
         check("n2 is drained: 16,384 slots" in said and "it may be stopped, or taken out" in said, said)
         check("n2 has left; node drain n2 --wait says" in first.run("belayctl", "node", "drain", "n2"), "again")
         check(first.ask("node", "drain", "n2", "--wait")["slots_moved"] == 0, "again")
         check("no other node could take its sessions" in failing(second, "node", "drain", "n1", "--wait"), "the last one")
-        check("it is left: nothing is left to be kept" in failing(first, "node", "drain", "n2", "--cancel"), "cancel")
+        check("it has left already; node activate brings it back" in failing(first, "node", "drain", "n2", "--cancel"), "cancel")
         second.kill()  # It holds nothing: nobody misses it, and it comes back as it was.
         first.run("belayctl", "session", "put", "key", "value")
         wait_for("it is missed", lambda: row(first, "n2")["link"] == "down")
@@ -171,6 +173,78 @@ def test_undecided():
         finally:
             waits.kill()
             waits.wait()
+
+
+def interrupted(node, *words, until):
+    """What is on a terminal where Ctrl-C is pressed once `until` is there."""
+    terminal, end = os.openpty()
+    asks = subprocess.Popen([program("belayctl"), *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=end,
+                            env={**os.environ, "BELAY_SERVER": node.native})
+    os.close(end)
+    said = b""
+    try:
+        while more := os.read(terminal, 4096):
+            said += more
+            if until in said and asks.poll() is None:
+                asks.send_signal(signal.SIGINT)
+    except OSError:  # Nobody has the other end any more.
+        pass
+    finally:
+        os.close(terminal)
+        asks.kill()
+    check(asks.wait() == -signal.SIGINT, (asks.returncode, said))
+    return said
+
+
+def test_given_up():
+    """Who waits ends with Ctrl-C, or after --timeout: that is told, and what was asked for goes on."""
+    with Cluster(3, settings=["cluster.heal_rate=64KiB"]) as cluster:  # It takes longer than the test.
+        cluster.start()
+        first = cluster[0]
+        first.run("belay-bench", "fill", "--sessions", 20000, "--value-bytes", 500)
+        check(first.run("belayctl", "node", "drain", "n3", "--cancel") == "n3 was not draining\n", "nothing to take back")
+        said = interrupted(first, "node", "drain", "n3", "--wait", until=b"slots moved [")
+        check(b"warning" not in said, said)
+        check(re.search(rb"[^\n]\r?\nn3 goes on draining: node drain n3 --wait shows how far it is, --cancel takes it back\r?\n$",
+                        said), said)
+        check(cluster.states(first)["n3"] == "draining", "it goes on")
+        late = failing(first, "node", "drain", "n3", "--wait", "--timeout", "1s", expect=3)
+        check("it is not drained yet, and goes on draining" in late, late)
+        late = failing(first, "cluster", "restart-check", "--wait", "--timeout", "1s", expect=3)
+        check("waits: n3 is draining" in late and "not to be restarted yet" in late, late)
+        check(late.count("slots are on their way") == 1, late)
+
+        late = failing(first, "node", "remove", "n2", "--timeout", "1s", expect=3)
+        check("warning: 1 node is left, and each session is to have 2 copies" in late, late)
+        check("goes on draining" in late and cluster.states(first)["n2"] == "draining", late)
+        said = interrupted(first, "node", "remove", "n2", until=b"slots moved [")
+        check(re.search(rb"[^\n]\r?\nn2 goes on draining: node remove n2 goes on with it, ", said), said)
+        for name in ("n2", "n3"):
+            check(first.run("belayctl", "node", "drain", name, "--cancel") == f"{name} is active\n", name)
+
+
+def test_restart_check_says_what_changes():
+    """Who waits is told when there is another reason, not only after ten seconds."""
+    with Cluster(2, settings=["cluster.down_after=60s"]) as cluster, tempfile.TemporaryFile(mode="w+") as said:
+        cluster.start()
+        first = cluster[0]
+        first.run("belayctl", "node", "degrade", "n2")
+        began = time.monotonic()
+        waits = subprocess.Popen([program("belayctl"), "cluster", "restart-check", "n1", "--wait"], stdin=subprocess.DEVNULL,
+                                 env={**os.environ, "BELAY_SERVER": first.native}, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            def told(text):
+                said.seek(0)
+                return text in said.read()
+
+            wait_for("it waits", lambda: told("waits: n2 is degraded"))
+            first.run("belayctl", "node", "weight", "n2", 1, "--over", "1h") # First: without any reason it would wait no more.
+            first.run("belayctl", "node", "undegrade", "n2")
+            wait_for("it is told", lambda: told("the weight of n2 is changing"), 9)
+        finally:
+            waits.kill()
+            waits.wait()
+        print(f"told after {time.monotonic() - began:.1f} s")
 
 
 def test_dies():

@@ -158,6 +158,9 @@ def test_flapping():
             cluster.restart(flaps)
             wait_for("it is heard", lambda: link(asked, "n3") == "up")
             check(state(cluster, asked, "n3") == "down" and asked.ask("ring")["runs"] == owners, "it came back at once")
+            said = (asked.run("belayctl", "node", "list") + asked.run("belayctl", "cluster", "restart-check", "n1", expect=1) +
+                    asked.run("belayctl", "cluster", "restart-check", "n3", "--json", expect=1))
+            check(said.count("n3 runs again") == 3 and "n3 is down" not in said, said)
             flaps.kill()
             wait_for("that is noticed", lambda: link(asked, "n3") == "down")
             check(time.monotonic() - started < cooldown_s, "this machine is too slow to flap")

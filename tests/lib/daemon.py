@@ -27,6 +27,8 @@ START_TIMEOUT_S = 60 * SLOWNESS
 STOP_TIMEOUT_S = 60 * SLOWNESS
 # Of our programs: where among the arguments it is said how long one waits for an answer, and how.
 PATIENCE = {"belayctl": (0, "--timeout", "30s"), "belay-bench": (1, "--timeout-ms", "30000")}
+# The same of commands that wait for what takes its time: --timeout is of all of that.
+PATIENCE_OF_ALL = (0, "--timeout", "10m")
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
@@ -209,7 +211,8 @@ class Daemon:
         """Run one of our programs against this node. Returns what it printed on stdout. Where the arguments do not say how
         long it waits for an answer, it waits longer than it would by itself: the machine may be slow."""
         words = [str(argument) for argument in arguments]
-        at, *patience = PATIENCE[name]
+        waits = name == "belayctl" and ("--wait" in words or words[:2] == ["node", "remove"])
+        at, *patience = PATIENCE_OF_ALL if waits else PATIENCE[name]
         if patience[0] not in words:
             words[at:at] = patience
         done = subprocess.run([*wrapper, program(name), *words],

@@ -16,7 +16,9 @@ static const char global_help[] =
     "  -s, --server HOST:PORT  server, or several separated by commas (BELAY_SERVER;\n"
     "                          127.0.0.1:7400)\n"
     "  --json                  print one JSON document\n"
-    "  --timeout DURATION      give up after so long (5s, or 15s where nodes decide)\n"
+    "  --timeout DURATION      give up after so long: an answer (5s, or 15s where nodes decide), "
+    "and\n"
+    "                          where a command waits, all of that (it goes on)\n"
     "  --help                  this help\n";
 
 static void print_help(const struct command *command)
@@ -146,13 +148,11 @@ static int option_parse(struct ctl *ctl, const struct option *options, int argc,
         return value == NULL ? option_take(ctl, option, NULL)
                              : ctl_usage(ctl, "--%s takes no value", option->name);
     }
-    if (value != NULL) {
-        return option_take(ctl, option, value + 1);
-    }
-    if (*at + 1 == argc) {
+    if (value == NULL && *at + 1 == argc) {
         return ctl_usage(ctl, "--%s needs a value", option->name);
     }
-    return option_take(ctl, option, argv[++*at]);
+    ctl->timeout_given = ctl->timeout_given || option->value == &ctl->timeout_ms;
+    return option_take(ctl, option, value != NULL ? value + 1 : argv[++*at]);
 }
 
 int arguments_keep(struct ctl *ctl, int argc, char **argv, const struct option *options,

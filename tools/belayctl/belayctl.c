@@ -323,6 +323,7 @@ static int run(int argc, char **argv)
     struct ctl ctl = {
         .server = server == NULL || server[0] == '\0' ? "127.0.0.1:7400" : server,
         .timeout_ms = CTL_TIMEOUT_MS,
+        .began_ms = ctl_now_ms(),
     };
     bool help = false;
 

@@ -251,6 +251,11 @@ struct ctl_rest ctl_rest(const struct ctl *ctl, const json_t *row)
     return rest;
 }
 
+bool ctl_is_late(const struct ctl *ctl)
+{
+    return ctl->timeout_given && ctl_now_ms() - ctl->began_ms >= ctl->timeout_ms;
+}
+
 uint64_t ctl_now_ms(void)
 {
     struct timespec now;

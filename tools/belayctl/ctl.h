@@ -35,6 +35,9 @@ struct ctl {
     const char *server;
     bool json;
     uint64_t timeout_ms;
+    bool
+        timeout_given; /* By the user: so long is waited in all, where a command waits (ctl_is_late()). */
+    uint64_t began_ms;           /* ctl_now_ms() when the program did. */
     bool once;                   /* ctl_admin() takes BUSY for an answer. */
     bool wide;                   /* For much work: a connection to each shard, in place of one. */
     struct belay_client *client; /* ctl_client() */
@@ -175,6 +178,9 @@ struct ctl_rest {
 /* From the node itself, whose row of the document "nodes" this is. Prints nothing. */
 struct ctl_rest ctl_rest(const struct ctl *ctl, const json_t *row);
 
+/* Has a command that waits for what takes its time done so for longer than the user said? It ends as with BELAY_TIMEOUT. */
+bool ctl_is_late(const struct ctl *ctl);
+
 /* Since some moment; it never goes back. */
 uint64_t ctl_now_ms(void);
 /* Or less, where a signal comes. */
@@ -205,6 +211,11 @@ long hex_parse(const char *text, unsigned char *to, size_t to_size);
 
 /* A section that has a name, [policy "PREFIX"], as belayd.conf has it. */
 void config_print_named(const char *kind, const char *name, json_t *section);
+
+/* ---- node_drain.c ---- */
+
+/* A node was asked to give what it has to others: where fewer are left than sessions are to have copies, that is said. */
+void node_drain_warn(struct ctl *ctl, uint64_t number);
 
 /* ---- node_weight.c ---- */
 
@@ -243,5 +254,10 @@ void progress_begin(struct progress *progress, const char *what, uint64_t total)
 void progress_update(struct progress *progress, uint64_t done);
 /* Take the bar away. */
 void progress_end(struct progress *progress);
+
+/* What is said where the user ends the program with Ctrl-C while it waits for what goes on without it, bar or no bar. */
+void progress_goes_on(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* It is not waited for any more. */
+void progress_is_over(void);
 
 #endif

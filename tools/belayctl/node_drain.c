@@ -140,6 +140,15 @@ static void show_progress(struct drain *drain)
 
 /* ---- Waiting ---- */
 
+/* Does it have sessions, and goes on to? */
+static bool serves(const json_t *row)
+{
+    const char *state = ctl_text(row, "state");
+
+    return (strcmp(state, "active") == 0 || strcmp(state, "degraded") == 0) &&
+           ctl_number(row, "weight_to") > 0;
+}
+
 static bool others_serve(const json_t *nodes, uint64_t number)
 {
     const json_t *row;
@@ -147,9 +156,7 @@ static bool others_serve(const json_t *nodes, uint64_t number)
 
     json_array_foreach(json_object_get(nodes, "nodes"), index, row)
     {
-        bool serves = strcmp(ctl_text(row, "state"), "active") == 0 ||
-                      strcmp(ctl_text(row, "state"), "degraded") == 0;
-        if (ctl_number(row, "number") != number && serves && ctl_number(row, "weight_to") > 0) {
+        if (ctl_number(row, "number") != number && serves(row)) {
             return true;
         }
     }
@@ -237,18 +244,33 @@ static void begin(struct drain *drain)
     }
 }
 
-static int wait_for_it(struct drain *drain, json_t *step)
+static int wait_while_it_drains(struct drain *drain, json_t *step)
 {
-    begin(drain);
     for (;;) {
         int rc = look(drain, step);
         if (rc >= 0) {
-            progress_end(&drain->progress);
             return rc;
         }
         show_progress(drain);
+        if (ctl_is_late(drain->ctl)) {
+            progress_end(&drain->progress);
+            return ctl_failed_for(drain->ctl, drain->node, BELAY_TIMEOUT,
+                                  "it is not drained yet, and goes on draining", "");
+        }
         ctl_sleep_ms(LOOK_MS);
     }
+}
+
+static int wait_for_it(struct drain *drain, json_t *step)
+{
+    begin(drain);
+    progress_goes_on(
+        "%s goes on draining: node drain %s --wait shows how far it is, --cancel takes it back",
+        drain->node, drain->node);
+    int rc = wait_while_it_drains(drain, step);
+    progress_end(&drain->progress);
+    progress_is_over();
+    return rc;
 }
 
 /* ---- Its end ---- */
@@ -305,6 +327,32 @@ static void print_step(const json_t *step)
     }
 }
 
+/* Fewer nodes than each session is to have copies of may go on, but that is to be known. */
+void node_drain_warn(struct ctl *ctl, uint64_t number)
+{
+    const json_t *row;
+    uint64_t left = 0, replicas;
+    size_t index;
+    json_t *nodes;
+
+    if (ctl->json || ctl_admin(ctl, "nodes", NULL, &nodes) != CTL_OK) {
+        return;
+    }
+    json_array_foreach(json_object_get(nodes, "nodes"), index, row)
+    {
+        left += ctl_number(row, "number") != number && serves(row);
+    }
+    replicas = ctl_number(nodes, "replicas");
+    if (left > 0 && left < replicas) {
+        fprintf(stderr,
+                "belayctl: %s: warning: %" PRIu64
+                " node%s left, and each session is to have %" PRIu64
+                " copies: that is all that it has then. node drain NODE --cancel takes it back\n",
+                ctl->command->words, left, left == 1 ? " is" : "s are", replicas);
+    }
+    json_decref(nodes);
+}
+
 static int drain_it(struct ctl *ctl, const char *node, bool wait)
 {
     struct drain drain = {.ctl = ctl, .node = node};
@@ -314,8 +362,11 @@ static int drain_it(struct ctl *ctl, const char *node, bool wait)
     if (rc != CTL_OK) {
         return rc;
     }
+    drain.number = ctl_number(step, "number");
+    if (strcmp(ctl_text(step, "state"), "draining") == 0) {
+        node_drain_warn(ctl, drain.number);
+    }
     if (wait) {
-        drain.number = ctl_number(step, "number");
         drain.total = drain.left = ctl_number(step, "slots");
         rc = wait_for_it(&drain, step);
         if (rc != CTL_OK) {
@@ -338,9 +389,16 @@ static int drain_it(struct ctl *ctl, const char *node, bool wait)
 
 static int cancel_it(struct ctl *ctl, const char *node)
 {
-    json_t *step;
-    int rc = ctl_admin(ctl, "node-drain-cancel", node, &step);
+    json_t *step, *nodes;
+    int rc = ctl_admin(ctl, "nodes", NULL, &nodes);
 
+    if (rc != CTL_OK) {
+        return rc;
+    }
+    const bool drained =
+        strcmp(ctl_text(ctl_node(nodes, node), "state"), "active") != 0; /* Or it is about to be. */
+    json_decref(nodes);
+    rc = ctl_admin(ctl, "node-drain-cancel", node, &step);
     if (rc != CTL_OK) {
         return rc;
     }
@@ -348,6 +406,9 @@ static int cancel_it(struct ctl *ctl, const char *node)
     bool late = strcmp(ctl_text(step, "state"), "left") == 0;
     if (ctl->json) {
         (void)ctl_print_json(step);
+    } else if (!drained) {
+        printf("%s was not draining\n", ctl_text(step, "name"));
+        json_decref(step);
     } else {
         print_step(step);
         json_decref(step);

@@ -91,6 +91,15 @@ static void print_reasons(const json_t *node)
     }
 }
 
+static void print_return(const json_t *node)
+{
+    if (strcmp(ctl_text(node, "state"), "down") == 0 &&
+        strcmp(ctl_text(node, "link"), "down") != 0) {
+        printf("%s runs again, and is taken back when its cooldown is over (cluster.cooldown)\n",
+               ctl_text(node, "name"));
+    }
+}
+
 static void print_ramp(const json_t *node)
 {
     char time[TEXT_BYTES];
@@ -131,6 +140,7 @@ static void print_nodes(const json_t *document)
     {
         print_reasons(node);
         print_ramp(node);
+        print_return(node);
     }
     if (ctl_number(document, "leader") != 0) {
         puts(voters > 1 ? "\n* leads, + votes too: the map changes while most of these reach each "
@@ -278,6 +288,10 @@ static void show_progress(struct removal *removal, uint64_t left)
 {
     if (!removal->begun) {
         progress_begin(&removal->progress, "slots moved", left);
+        progress_goes_on(
+            "%s goes on draining: node remove %s goes on with it, node drain %s --cancel "
+            "takes it back",
+            removal->node, removal->node, removal->node);
         removal->begun = true;
     }
     progress_update(&removal->progress,
@@ -302,8 +316,18 @@ static int remove_it(struct removal *removal, json_t **document)
             if (rc != CTL_OK || json_is_true(json_object_get(*document, "removed"))) {
                 return rc;
             }
+            if (!removal->begun && strcmp(ctl_text(*document, "state"), "draining") == 0) {
+                node_drain_warn(removal->ctl, ctl_number(*document, "number"));
+            }
             show_progress(removal, ctl_number(*document, "slots"));
             json_decref(*document);
+        }
+        if (ctl_is_late(removal->ctl)) {
+            progress_end(&removal->progress);
+            return ctl_failed_for(removal->ctl, removal->node, BELAY_TIMEOUT,
+                                  "it is not out yet, and goes on draining: node remove again "
+                                  "goes on with it",
+                                  "");
         }
         ctl_sleep_ms(ASK_AGAIN_MS);
     }
@@ -326,6 +350,7 @@ int node_remove_run(struct ctl *ctl, int argc, char **argv)
     rc = remove_it(&removal, &document);
     if (removal.begun) {
         progress_end(&removal.progress);
+        progress_is_over();
     }
     if (rc != CTL_OK) {
         return rc;

@@ -1,18 +1,68 @@
 #include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ctl.h"
 
-enum { PATIENCE_MS = 300, REDRAW_MS = 100, BAR_COLUMNS = 30 };
+enum { PATIENCE_MS = 300, REDRAW_MS = 100, BAR_COLUMNS = 30, GOES_ON_BYTES = 400 };
 
 bool progress_wanted(void)
 {
     return isatty(STDERR_FILENO);
 }
 
+/* ---- Ctrl-C ---- */
+
+static volatile sig_atomic_t bar_is_shown;
+static char
+    goes_on[GOES_ON_BYTES]; /* Empty: nothing does. Not changed while the signal may come. */
+
+/* The line of the bar is left as it is, and ended. */
+static void on_interrupt(int number)
+{
+    ssize_t written = 0;
+
+    if (bar_is_shown) {
+        written = write(STDERR_FILENO, "\n", 1);
+    }
+    if (written >= 0 && goes_on[0] != '\0') {
+        written = write(STDERR_FILENO, goes_on, strlen(goes_on));
+    }
+    (void)written;
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void progress_goes_on(const char *format, ...)
+{
+    va_list arguments;
+
+    signal(SIGINT, SIG_DFL);
+    va_start(arguments, format);
+    int size = vsnprintf(goes_on, sizeof goes_on - 1, format, arguments);
+    va_end(arguments);
+    if (size >= 0) {
+        goes_on[strlen(goes_on) + 1] = '\0';
+        goes_on[strlen(goes_on)] = '\n';
+    }
+    signal(SIGINT, on_interrupt);
+}
+
+void progress_is_over(void)
+{
+    signal(SIGINT, SIG_DFL);
+    goes_on[0] = '\0';
+}
+
+/* ---- The bar ---- */
+
 void progress_begin(struct progress *progress, const char *what, uint64_t total)
 {
+    if (progress_wanted()) {
+        signal(SIGINT, on_interrupt);
+    }
     *progress = (struct progress){.what = what, .total = total, .started_ms = ctl_now_ms()};
 }
 
@@ -55,6 +105,7 @@ void progress_update(struct progress *progress, uint64_t done)
     }
     progress->drawn_ms = now;
     progress->shown = true;
+    bar_is_shown = 1;
     draw(progress);
 }
 
@@ -63,5 +114,6 @@ void progress_end(struct progress *progress)
     if (progress->shown) {
         fputs("\r\033[K", stderr);
         progress->shown = false;
+        bar_is_shown = 0;
     }
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "balance.h"
 #include "ctl.h"
@@ -17,7 +18,7 @@ enum {
 struct rebalance {
     struct ctl *ctl;
     uint64_t over_ms, measure_ms;
-    bool dry_run;
+    bool dry_run, repeats;
 };
 
 /* What a node says of itself. */
@@ -192,13 +193,29 @@ static int print_json(const struct rebalance *rebalance, const struct round *rou
                                     (json_int_t)rebalance->over_ms, "nodes", list));
 }
 
-static void print_table(const struct round *round)
+/* Of several rounds each has its time. */
+static void print_now(void)
+{
+    const time_t now = time(NULL);
+    struct tm parts;
+    char text[TEXT_BYTES];
+
+    if (gmtime_r(&now, &parts) != NULL &&
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &parts) > 0) {
+        puts(text);
+    }
+}
+
+static void print_table(const struct round *round, bool repeats)
 {
     size_t width = NAME_COLUMNS_LEAST;
 
     for (uint32_t i = 0; i < round->count; i++) {
         size_t columns = show_width(belay_text(round->candidates[i].name));
         width = columns > width ? columns : width;
+    }
+    if (repeats) {
+        print_now();
     }
     printf("%-*s   cpu  memory  load   weight       to\n", (int)width, "node");
     for (uint32_t i = 0; i < round->count; i++) {
@@ -216,14 +233,24 @@ static void print_table(const struct round *round)
     }
 }
 
+static double most_of(const struct round *round)
+{
+    double most = 0;
+
+    for (uint32_t i = 0; i < round->count; i++) {
+        most = round->loads[i].load > most ? round->loads[i].load : most;
+    }
+    return most;
+}
+
 static void print_end(const struct rebalance *rebalance, const struct round *round)
 {
     char time[TEXT_BYTES];
 
     if (!round->changes) {
-        puts("left as it is: no node is loaded so much, or so much more than the others, that it "
-             "were "
-             "worth it");
+        printf("left as it is: no node %s\n",
+               most_of(round) < BALANCE_IDLE ? "has a tenth of the load that it could bear"
+                                             : "has a tenth more than it would have in balance");
     } else if (rebalance->dry_run) {
         puts("nothing was changed (--dry-run)");
     } else if (rebalance->over_ms > 0) {
@@ -255,7 +282,7 @@ static int run_round(struct rebalance *rebalance, struct round *round)
     if (rebalance->ctl->json) {
         rc = print_json(rebalance, round);
     } else {
-        print_table(round);
+        print_table(round, rebalance->repeats);
     }
     return rc;
 }
@@ -303,6 +330,7 @@ int rebalance_run(struct ctl *ctl, int argc, char **argv)
     if (rebalance.measure_ms < MEASURE_MS_LEAST) {
         return ctl_usage(ctl, "--measure is %dms at least", MEASURE_MS_LEAST);
     }
+    rebalance.repeats = every_ms > 0;
     rc = run_once(&rebalance);
     while (every_ms > 0 &&
            rc != CTL_USAGE) { /* What stands against one round may be over at the next. */

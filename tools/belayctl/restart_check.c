@@ -1,19 +1,36 @@
 /* belayctl cluster restart-check: may the next node be restarted? Each node is asked, as only it knows whether it has all that
  * others have. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
 
-enum { LOOK_MS = 300, SAY_MS = 10 * 1000 };
+enum { LOOK_MS = 300, CHANGED_MS = 1000, SAY_MS = 10 * 1000 };
 
 struct check {
     struct ctl *ctl;
     const char *name; /* Which node is to go; empty: whichever. */
     json_t *reasons;
     json_int_t epoch;
+    char *said; /* The reasons, without their numbers, when they were said last; NULL: never. */
+    uint64_t said_ms; /* When that was. */
 };
 
-/* What several nodes say alike is said once. */
+/* About all slots: nodes differ in it only while one of them has a map that is a little older. */
+static bool is_of_the_map(const char *reason)
+{
+    static const char *const names[] = {"slots_moving", "slots_short", "slots_alone"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(reason, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What several nodes say of one thing is said once. */
 static void add(struct check *check, const char *node, const char *reason, const char *text)
 {
     const json_t *known;
@@ -21,7 +38,8 @@ static void add(struct check *check, const char *node, const char *reason, const
 
     json_array_foreach(check->reasons, index, known)
     {
-        if (strcmp(ctl_text(known, "text"), text) == 0) {
+        if (strcmp(ctl_text(known, "text"), text) == 0 ||
+            (is_of_the_map(reason) && strcmp(ctl_text(known, "reason"), reason) == 0)) {
             return;
         }
     }
@@ -87,16 +105,62 @@ static int look(struct check *check)
     return rc;
 }
 
-/* Now and then, so that who waits knows for what. */
-static void say(const struct check *check)
+/* The reasons without their numbers: "slots_moving n1,". Memory for free(); NULL: there is none. */
+static char *kinds_of(const struct check *check)
 {
     const json_t *reason;
-    size_t index;
+    char *kinds = NULL;
+    size_t size = 0, index;
+    FILE *to = open_memstream(&kinds, &size);
 
+    if (to == NULL) {
+        return NULL;
+    }
+    json_array_foreach(check->reasons, index, reason)
+    {
+        const char *kind = ctl_text(reason, "reason");
+        fprintf(to, "%s %s,", kind, is_of_the_map(kind) ? "" : ctl_text(reason, "node"));
+    }
+    return fclose(to) == 0 ? kinds : NULL;
+}
+
+/* As soon as there are others, and now and then, so that who waits knows for what. */
+static void say(struct check *check)
+{
+    const uint64_t now_ms = ctl_now_ms();
+    const json_t *reason;
+    size_t index;
+    char *kinds = kinds_of(check);
+    bool changed = kinds != NULL && check->said != NULL && strcmp(kinds, check->said) != 0;
+
+    if (check->said != NULL && now_ms < check->said_ms + (changed ? CHANGED_MS : SAY_MS)) {
+        free(kinds);
+        return;
+    }
     json_array_foreach(check->reasons, index, reason)
     {
         fprintf(stderr, "%s %s\n", index == 0 ? "waits:" : "      ", ctl_text(reason, "text"));
     }
+    free(check->said);
+    check->said = kinds;
+    check->said_ms = now_ms;
+}
+
+/* Returns CTL_OK with no reason left, or the exit code of a failure that was printed. */
+static int wait_for_it(struct check *check)
+{
+    int rc = CTL_OK;
+
+    while (rc == CTL_OK && json_array_size(check->reasons) > 0) {
+        say(check);
+        if (ctl_is_late(check->ctl)) {
+            return ctl_failed_for(check->ctl, check->name[0] == '\0' ? NULL : check->name,
+                                  BELAY_TIMEOUT, "not to be restarted yet", "");
+        }
+        ctl_sleep_ms(LOOK_MS);
+        rc = look(check);
+    }
+    return rc;
 }
 
 static int show(const struct check *check)
@@ -137,16 +201,11 @@ int restart_check_run(struct ctl *ctl, int argc, char **argv)
     check.name = operands.count == 1 ? operands.items[0] : "";
     check.reasons = json_array();
     rc = look(&check);
-    uint64_t say_ms = ctl_now_ms();
-    while (rc == CTL_OK && wait && json_array_size(check.reasons) > 0) {
-        if (ctl_now_ms() >= say_ms) {
-            say(&check);
-            say_ms = ctl_now_ms() + SAY_MS;
-        }
-        ctl_sleep_ms(LOOK_MS);
-        rc = look(&check);
+    if (rc == CTL_OK && wait) {
+        rc = wait_for_it(&check);
     }
     rc = rc == CTL_OK ? show(&check) : rc;
+    free(check.said);
     json_decref(check.reasons);
     return rc;
 }

@@ -9,7 +9,7 @@
 #include "ring_svg.h"
 #include "slot.h"
 
-enum { TEXT_BYTES = 64 };
+enum { TEXT_BYTES = 64, LOOK_MS = 1000 };
 
 static void print_names(const json_t *names)
 {
@@ -167,6 +167,17 @@ int slot_run(struct ctl *ctl, int argc, char **argv)
     return CTL_OK;
 }
 
+/* That it cannot be told, in a moment, is no answer: the nodes are shown all the same. */
+static bool is_absent(struct ctl *ctl, const char *key)
+{
+    struct belay_client *client = ctl_client(ctl);
+    struct belay_request *get =
+        belay_get_begin(client, belay_text(key), BELAY_GET_META | BELAY_GET_NO_TOUCH);
+
+    belay_request_timeout_ms(get, LOOK_MS);
+    return belay_run(get, NULL) == BELAY_NOT_FOUND;
+}
+
 int session_where_run(struct ctl *ctl, int argc, char **argv)
 {
     const struct option options[] = {{NULL, OPTION_FLAG, NULL}};
@@ -183,13 +194,18 @@ int session_where_run(struct ctl *ctl, int argc, char **argv)
     if (rc != CTL_OK) {
         return rc;
     }
+    const bool absent = is_absent(ctl, key);
     if (ctl->json) {
         json_set_bytes(document, "key", belay_text(key));
+        json_object_set_new(document, "absent", json_boolean(absent));
         return ctl_print_json(document);
     }
     show_bytes(stdout, belay_text(key));
     printf(": slot %" PRIu32 ", by the map of epoch %" PRIu64 "\n", slot,
            ctl_number(document, "epoch"));
+    if (absent) {
+        puts("  there is no such session; one that begins would be here:");
+    }
     print_slot(document);
     json_decref(document);
     return CTL_OK;
