@@ -88,7 +88,8 @@ enum { CONFIG_TEXT_MAX = 1000 };
 #define CONFIG_CLUSTER_KEYS(X)                                                                     \
     X(cluster, replicas, NUMBER, "2", 1, 5,                                                        \
       "How many nodes have each session, as far as there are so many. Of a new cluster: later "    \
-      "the map says it.")                                                                          \
+      "`belayctl cluster replicas` changes it, for all, and what stands here does not count "      \
+      "(`replicas-differ` in the log).")                                                           \
     X(cluster, heartbeat, DURATION, "1s", 100, 10000,                                              \
       "So often nodes tell each other that they live.")                                            \
     X(cluster, down_after, DURATION, "3s", 300, 120000,                                            \

@@ -177,7 +177,7 @@ static void on_archive(struct node *node, uint64_t token, const char *argument)
 struct admin_change {
     struct node *node;
     uint64_t token;
-    uint32_t number;      /* Of a node; 0: it is about a policy. */
+    uint32_t number;      /* Of a node; 0: it is about all nodes. */
     struct map_text name; /* Of that node, which the map may not have any more. */
     uint64_t given_up;    /* Sessions that go with it. */
 };
@@ -308,6 +308,19 @@ static void on_policy_rm(struct node *node, uint64_t token, const char *argument
     free(command);
 }
 
+static void on_replicas(struct node *node, uint64_t token, const char *argument)
+{
+    struct map_command command = {.type = MAP_REPLICAS};
+
+    if (!address_number(argument, argument + strlen(argument), PLACEMENT_REPLICAS_MAX,
+                        &command.replicas) ||
+        command.replicas == 0) {
+        node_admin_refuse(node, token, STATUS_INVALID, "copies are from 1 to 5");
+        return;
+    }
+    node_admin_propose(node, token, &command, NULL);
+}
+
 /* ---- Who may come in ---- */
 
 /* Can only this machine reach them? */
@@ -404,6 +417,7 @@ bool node_admin(struct node *node, uint64_t token, const char *command, const ch
         {"policies", on_policies},
         {"policy-set", on_policy_set},
         {"policy-rm", on_policy_rm},
+        {"cluster-replicas", on_replicas},
         {"node-remove", node_admin_remove},
         {"node-remove-force", node_admin_remove_force},
         {"node-drain", node_admin_drain},

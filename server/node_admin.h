@@ -5,6 +5,7 @@
  *   restart-check [NODE]         a document (restart_page.h)
  *   policy-set                   a policy (config_policy_change()); the answer: {epoch}
  *   policy-rm PREFIX             {epoch}
+ *   cluster-replicas NUMBER      so many nodes have each session: {epoch}
  *   node-remove NODE             one step on the way out of the cluster: {number name state slots removed epoch ...}; to be
  *   node-remove-force NODE       asked again until `removed`; with force also where sessions are lost with it, then
  *                                {sessions_given_up} says about how many

@@ -28,7 +28,7 @@ void node_admin_answer(struct node *node, uint64_t token, char *json);
 /* Answer with how far a member is (map_page_step()). */
 void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_member *member);
 
-/* Propose, and answer once it is decided. `member`: of the node that it is about; NULL: it is about a policy. */
+/* Propose, and answer once it is decided. `member`: of the node that it is about; NULL: it is about all nodes. */
 void node_admin_propose(struct node *node, uint64_t token, const struct map_command *command,
                         const struct map_member *member);
 

@@ -318,6 +318,20 @@ static void take_name(struct node *node)
     }
 }
 
+/* What the cluster has holds, and who set something else here is to know. */
+static void tell_replicas(const struct node *node)
+{
+    const uint64_t configured = node->world.config->cluster_replicas;
+    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+
+    if (map->member_count > 0 && map->replicas != configured) {
+        logger_write(node->world.logger, LOG_LEVEL_WARN, "replicas-differ",
+                     LOG_NUMBER("cluster", map->replicas), LOG_NUMBER("configured", configured),
+                     LOG_TEXT("effect", "sessions have as many copies as the cluster says; "
+                                        "belayctl cluster replicas changes that"));
+    }
+}
+
 int node_cluster_open(struct node *node, char *message, size_t message_size)
 {
     struct buffer beginning = {.memory = &node->memory};
@@ -328,6 +342,7 @@ int node_cluster_open(struct node *node, char *message, size_t message_size)
     }
     if (rc == 0) {
         take_name(node);
+        tell_replicas(node);
     }
     buffer_fini(&beginning);
     return rc;

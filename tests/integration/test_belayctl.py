@@ -456,8 +456,9 @@ def test_manual_names_every_key():
             "ring": asked(daemon, "ring"),
             "slot, session where": [asked(daemon, "slot", "1"), asked(daemon, "session", "where", "m")],
             "policy list": {"policies": asked(daemon, "policy", "list")["policies"][""]},
-            "policy set, policy rm": [asked(daemon, "policy", "set", "p:", "ack=disk"),
-                                      asked(daemon, "policy", "rm", "p:")],
+            "policy set, policy rm, cluster replicas": [asked(daemon, "policy", "set", "p:", "ack=disk"),
+                                                        asked(daemon, "policy", "rm", "p:"),
+                                                        asked(daemon, "cluster", "replicas", "3")],
             "session del, session touch, session list":
                 [asked(daemon, "session", "touch", "b"), asked(daemon, "session", "list"),
                  asked(daemon, "session", "del", "b")],

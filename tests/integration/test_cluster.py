@@ -11,6 +11,7 @@ from pathlib import Path
 from cases import long, run_cases
 from cluster import Cluster
 from daemon import SLOWNESS, Daemon, Failed, check, program, wait_for
+from load import Load, audit, written as written_bytes
 from redis_kit import Client, port_of
 
 
@@ -263,6 +264,42 @@ def test_inspect():
         text = (Path(__file__).resolve().parents[2] / "tools/man/belayctl.1.scd").read_text()
         for key in [*shown, *shown["copies"][0]]:
             check(f"*{key}*" in text, f"{key} is not in the manual")
+
+
+def test_replicas():
+    """Of a cluster that runs there are more copies, and fewer again, while it is written to; each is one."""
+    with Cluster(3, settings=["cluster.replicas=1"]) as cluster:
+        cluster[1].set("cluster.replicas", 3)
+        cluster.start()
+        first, second, last = cluster
+        check("replicas-differ cluster=1 configured=3" in second.log() and "replicas-differ" not in first.log(), second.log())
+        first.run("belay-bench", "fill", "--sessions", 3000, "--prefix", "f:")
+        with tempfile.TemporaryDirectory() as directory:
+            record = Path(directory) / "record"
+            load = Load(first, record, "--rate", 300, "--timeout-ms", int(5000 * SLOWNESS))
+            try:
+                wait_for("it writes", lambda: written_bytes(record))
+                for copies in (3, 1, 2):
+                    said = second.run("belayctl", "cluster", "replicas", copies)
+                    check(said.startswith(f"each session is to have {copies} cop"), said)
+                    if copies > 1:
+                        check(first.run("belayctl", "cluster", "restart-check", "--wait") == "a node may be restarted\n", copies)
+                    cluster.await_settled()
+                    listed = first.ask("node", "list")
+                    check(listed["replicas"] == copies and
+                          sum(row["slots_primary"] + row["slots_copy"] for row in listed["nodes"]) == copies * 16384, listed)
+                stats, said = load.end()
+            finally:
+                load.kill()
+            check(not stats["errors"], (stats, said))
+            last.kill()
+            wait_for("it is down", lambda: cluster.states(first).get("n3") == "down")
+            for node in (first, second):
+                check(audit(node, record) > 100, "what it wrote")
+                check(node.run("belay-bench", "check", "--sessions", 3000, "--prefix", "f:") == "present=3000 lost=0 wrong=0\n", "f")
+        first.run("belayctl", "cluster", "replicas", 2)  # As it is.
+        for wrong in (0, 6, "x"):
+            first.run("belayctl", "cluster", "replicas", wrong, expect=2)
 
 
 def test_no_replica():

@@ -113,6 +113,9 @@ const struct command commands[] = {
      "at their\n"
      "addresses for clients.\n",
      restart_check_run},
+    {"cluster replicas", "NUMBER", "Change how many nodes have each session, from 1 to 5",
+     "Copies are made, or go, while all is served. With fewer nodes than that each has all.\n",
+     cluster_replicas_run},
     {"join-token", "", "Print what a new node enters the cluster with: belayd --join TOKEN",
      "It has the secret of the cluster: keep it like a password.\n", join_token_run},
     {"ring", "", "Show whose the slots are",

@@ -235,6 +235,14 @@ const json_t *ctl_node(const json_t *nodes, const char *node)
     return found;
 }
 
+bool ctl_serves(const json_t *row)
+{
+    const char *state = ctl_text(row, "state");
+
+    return (strcmp(state, "active") == 0 || strcmp(state, "degraded") == 0) &&
+           ctl_number(row, "weight_to") > 0;
+}
+
 struct ctl_rest ctl_rest(const struct ctl *ctl, const json_t *row)
 {
     enum belay_status failed;

@@ -65,6 +65,7 @@ int node_activate_run(struct ctl *ctl, int argc, char **argv);
 int node_degrade_run(struct ctl *ctl, int argc, char **argv);
 int node_undegrade_run(struct ctl *ctl, int argc, char **argv);
 int rebalance_run(struct ctl *ctl, int argc, char **argv);
+int cluster_replicas_run(struct ctl *ctl, int argc, char **argv);
 int restart_check_run(struct ctl *ctl, int argc, char **argv);
 int ring_run(struct ctl *ctl, int argc, char **argv);
 int slot_run(struct ctl *ctl, int argc, char **argv);
@@ -164,6 +165,9 @@ const char *ctl_text(const json_t *object, const char *name);
 
 /* Of the document "nodes": the row of a node by its name or, where none has that name, its number. NULL: there is none. */
 const json_t *ctl_node(const json_t *nodes, const char *node);
+
+/* Does a node, by such a row, have sessions, and goes on to? */
+bool ctl_serves(const json_t *row);
 
 /* What is said of a change of the map where nobody leads. */
 #define CTL_UNDECIDED "nobody leads the cluster: nothing is decided until a majority is back"

@@ -140,15 +140,6 @@ static void show_progress(struct drain *drain)
 
 /* ---- Waiting ---- */
 
-/* Does it have sessions, and goes on to? */
-static bool serves(const json_t *row)
-{
-    const char *state = ctl_text(row, "state");
-
-    return (strcmp(state, "active") == 0 || strcmp(state, "degraded") == 0) &&
-           ctl_number(row, "weight_to") > 0;
-}
-
 static bool others_serve(const json_t *nodes, uint64_t number)
 {
     const json_t *row;
@@ -156,7 +147,7 @@ static bool others_serve(const json_t *nodes, uint64_t number)
 
     json_array_foreach(json_object_get(nodes, "nodes"), index, row)
     {
-        if (ctl_number(row, "number") != number && serves(row)) {
+        if (ctl_number(row, "number") != number && ctl_serves(row)) {
             return true;
         }
     }
@@ -340,7 +331,7 @@ void node_drain_warn(struct ctl *ctl, uint64_t number)
     }
     json_array_foreach(json_object_get(nodes, "nodes"), index, row)
     {
-        left += ctl_number(row, "number") != number && serves(row);
+        left += ctl_number(row, "number") != number && ctl_serves(row);
     }
     replicas = ctl_number(nodes, "replicas");
     if (left > 0 && left < replicas) {

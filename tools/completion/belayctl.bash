@@ -40,7 +40,7 @@ _belayctl()
         case "$group $word" in
         "session get" | "session put" | "session del" | "session touch" | "session inspect" | \
             "session list" | "session where" | "node list" | "node drain" | "node weight" | "node activate" | \
-            "node remove" | "node degrade" | "node undegrade" | "cluster restart-check" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
+            "node remove" | "node degrade" | "node undegrade" | "cluster restart-check" | "cluster replicas" | "policy list" | "policy set" | "policy rm" | "log dump" | "data dump" | \
             "config get" | "completion bash" | "archive cat" | "archive status" | "archive give-up" | "archive ls" | \
             "archive verify" | "archive restore" | "archive forget")
             if [[ -z $command ]]; then
@@ -110,7 +110,7 @@ _belayctl()
     /) mapfile -t COMPREPLY < <(compgen -W "$groups" -- "$current") ;;
     session/) mapfile -t COMPREPLY < <(compgen -W "get put del touch inspect where list" -- "$current") ;;
     node/) mapfile -t COMPREPLY < <(compgen -W "list drain weight activate remove degrade undegrade" -- "$current") ;;
-    cluster/) mapfile -t COMPREPLY < <(compgen -W "restart-check" -- "$current") ;;
+    cluster/) mapfile -t COMPREPLY < <(compgen -W "replicas restart-check" -- "$current") ;;
     policy/) mapfile -t COMPREPLY < <(compgen -W "list set rm" -- "$current") ;;
     log/ | data/) mapfile -t COMPREPLY < <(compgen -W "dump" -- "$current") ;;
     completion/) mapfile -t COMPREPLY < <(compgen -W "bash" -- "$current") ;;
