@@ -174,7 +174,9 @@ int node_join_token(const char *text, struct join_token *token, char *message, s
     }
     const char *wrong = join_token_read(bytes_of(text, size), token);
     if (wrong != NULL) {
-        snprintf(message, message_size, "--join: %s", wrong);
+        bool file = text != content && access(text, R_OK) == 0;
+        snprintf(message, message_size, "--join: %s%s", wrong,
+                 file ? "; there is a file of that name: @FILE reads it from there" : "");
         return -EINVAL;
     }
     return 0;

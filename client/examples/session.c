@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     struct belay_bytes key = belay_text("example:session");
     char version[1024];
 
-    if (options == NULL ||
+    if (options == NULL || argc > 2 || (argc == 2 && argv[1][0] == '-') ||
         belay_options_servers(options, argc > 1 ? argv[1] : "127.0.0.1:7400") != BELAY_OK) {
         fprintf(stderr, "usage: session [HOST:PORT]\n");
         return 2;

@@ -119,6 +119,10 @@ def test_refusals():
         _, err = belayctl(daemon, "session", "put", "k", "v", "--create", expect=1)
         check("exists already" in err and "Leave out --create" in err, err)
         belayctl(daemon, "session", "put", "absent", "v", "--update", expect=1)
+        _, err = belayctl(daemon, "session", "put", "absent", "--ttl", "5s", expect=1)
+        check("deadlines or an owner alone begin none" in err and "--create" in err, err)
+        _, err = belayctl(daemon, "session", "put", "huge", "-", stdin=bytes(17 << 20), expect=1)
+        check("the value is of 17.0 MiB, more than limits.frame of the node lets in" in err, err)
         version = asked(daemon, "session", "get", "k")["version"]
         belayctl(daemon, "session", "put", "k", "w", "--if-version", version)
         _, err = belayctl(daemon, "session", "put", "k", "x", "--if-version", version, expect=1)
@@ -519,6 +523,25 @@ def offered(completion, *words):
               "printf '%s\\n' \"${COMPREPLY[@]}\"")
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
+
+
+def test_completion_asks():
+    """Keys, nodes and policies are those of the server."""
+    completion = TREE / "tools/completion/belayctl.bash"
+    with Daemon(settings=['policy "shop:".idle_ttl=30m']) as daemon:
+        daemon.start()
+        belayctl(daemon, "session", "put", "shopping", "v")
+
+        def with_server(*words):
+            script = f"PATH={BUILD.resolve()}:$PATH BELAY_SERVER={daemon.native}; export PATH BELAY_SERVER; source {completion}"
+            return offered(f"<(echo '{script}')", *words)
+
+        check(with_server("session", "get", "sh") == {"shopping"}, "keys")
+        for command in (("node", "drain"), ("node", "weight"), ("node", "activate"), ("node", "remove"),
+                        ("cluster", "restart-check")):
+            check(with_server(*command, "te") == {"test"}, command)
+        for command in (("policy", "set"), ("policy", "rm")):
+            check(with_server(*command, "sh") == {"shop:"}, command)
 
 
 def test_help_manual_and_completion_agree():

@@ -97,6 +97,8 @@ def test_fill_and_check():
                                       expect=1))
         documented(other)
         check(other["wrong"] == 9 and other["lost"] == 1, other)
+        hint = bench("check", "--sessions", "10", "--value-bytes", "77", server=daemon.native).stderr
+        check("--value-bytes (77) and --seed (1)" in hint, hint)
 
 
 def test_run():

@@ -138,6 +138,9 @@ def test_tokens():
         with Daemon() as stranger:
             check("cut or mistyped" in joins(stranger, token[:-3], 2), "cut")
             check("no join token" in joins(stranger, "xyz", 2), "none")
+            named = stranger.directory / "token"
+            named.write_text(token)
+            check("@FILE reads it" in joins(stranger, str(named), 2), "the @ is forgotten")
             check("No such file" in joins(stranger, f"@{stranger.directory}/none", 2), "no file")
             check(not stranger.data.exists(), "made")
             stranger.start()

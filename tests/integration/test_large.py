@@ -80,6 +80,11 @@ def test_larger_than_its_policy():
         said = subprocess.run([program("belayctl"), "-s", daemon.native, "session", "put", "small", "-"], input=bytes(3 * MIB),
                               capture_output=True, timeout=60 * SLOWNESS, check=False)
         check(said.returncode == 1 and b"larger" in said.stderr.lower(), said.stderr)
+        check(b"session_max_bytes, 2097152" in said.stderr and b"the write has 31457" in said.stderr, said.stderr)
+        for size, text in ((65 * MIB, b"larger than 64 MiB"), (64 * MIB + 1, b"larger than 64 MiB")):
+            said = subprocess.run([program("belayctl"), "-s", daemon.native, "session", "put", "large:", "-"], input=bytes(size),
+                                  capture_output=True, timeout=60 * SLOWNESS, check=False)
+            check(said.returncode == 1 and text in said.stderr, said.stderr)
         with Client(port_of(daemon)) as client:
             refused(client, "SET", "small", bytes(3 * MIB))
             check(client.ask("HSET", "map", "first", value) == 1, "HSET")

@@ -180,6 +180,7 @@ def test_rights_everywhere():
         for words in (("get", "other"), ("put", "other", "x"), ("put", "shared:1", "x"), ("del", "other"), ("touch", "other"),
                       ("inspect", "web:1"), ("list",), ("list", "--prefix", "we")):
             check("not allowed for this user" in ctl(web, "session", *words, expect=1), words)
+        check("--prefix" in ctl(web, "session", "list", expect=1), "list")
         check(ctl(web, "session", "list", "--prefix", "web:") == "web:1\n", "list")
         check("cart:1" in ctl(web, "session", "list", "--prefix", "\x015:cart:"), "of a database")
         check('"web:1"' in ctl(admin, "session", "inspect", "web:1") and ctl(reader, "session", "get", "other") != "", "others")
@@ -194,7 +195,10 @@ def test_rights_everywhere():
         for environment in (env_of(daemon, "web", "bad"), env_of(daemon, "none")):
             check("no such user, or not its password" in ctl(environment, "session", "get", "web:1", expect=1), "wrong")
         anonymous = {key: value for key, value in admin.items() if not key.startswith("BELAY_USER")}
-        check("this server has users" in ctl(anonymous, "status", expect=1), "who?")
+        said = ctl(anonymous, "status", expect=1)
+        check("this server has users" in said and "BELAY_USER" in said and "BELAY_PASSWORD_FILE" in said, said)
+        without = {key: value for key, value in admin.items() if key != "BELAY_PASSWORD_FILE"}
+        check("No password was given" in ctl(without, "status", expect=1), "a user alone")
         for kind, head, value in ((native.GET, {1: b"web:1"}, b""), (native.PING, {}, b""), (native.SCAN, {}, b""),
                                   (native.GET_MANY, {}, native.string(b"web:1"))):
             with native.Connection(daemon.native, hello=False) as connection:

@@ -61,9 +61,23 @@ static int exit_code_of(enum belay_status status)
     }
 }
 
+/* Of a user who is not known, or may not: who it is to be stands in the environment. */
+static const char *advice_of_user(void)
+{
+    const char *user = getenv("BELAY_USER"), *file = getenv("BELAY_PASSWORD_FILE");
+
+    return user == NULL || user[0] == '\0'
+               ? ". Who to be stands in BELAY_USER, the password in the file BELAY_PASSWORD_FILE"
+           : file == NULL || file[0] == '\0'
+               ? ". No password was given: the file BELAY_PASSWORD_FILE has it"
+               : "";
+}
+
 static const char *advice_of(enum belay_status status)
 {
     switch (status) {
+    case BELAY_DENIED:
+        return advice_of_user();
     case BELAY_CANNOT_CONNECT:
         return ". Is belayd running there? Name another server with -s HOST:PORT or BELAY_SERVER";
     case BELAY_TIMEOUT:

@@ -271,6 +271,19 @@ static void list_keys(struct listing *listing, struct belay_result *result)
     }
 }
 
+/* A user may read some keys, mostly, and not all. */
+static int list_failed(const struct listing *listing, const char *prefix, enum belay_status status,
+                       struct belay_result *result)
+{
+    if (status == BELAY_DENIED && prefix[0] == '\0' && getenv("BELAY_USER") != NULL) {
+        belay_result_destroy(result);
+        return ctl_failed_for(
+            listing->ctl, NULL, status,
+            "not allowed for this user without a --prefix of keys that it may read", "");
+    }
+    return ctl_failed(listing->ctl, NULL, status, result);
+}
+
 static int list_all(struct listing *listing, const char *prefix, enum belay_type type)
 {
     struct belay_client *client = ctl_client(listing->ctl);
@@ -288,7 +301,7 @@ static int list_all(struct listing *listing, const char *prefix, enum belay_type
                       &result);
         if (status != BELAY_OK) {
             progress_end(&listing->progress);
-            return ctl_failed(listing->ctl, NULL, status, result);
+            return list_failed(listing, prefix, status, result);
         }
         list_keys(listing, result);
         cursor = belay_result_cursor(result);

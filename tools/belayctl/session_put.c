@@ -7,7 +7,7 @@
 
 #include "ctl.h"
 
-enum { INPUT_BYTES_MAX = 64 * 1024 * 1024, VERSION_BYTES_MAX = 1024 };
+enum { INPUT_BYTES_MAX = 64 * 1024 * 1024, VERSION_BYTES_MAX = 1024, TEXT_BYTES = 64 };
 
 struct put {
     const char *type_name, *owner, *version, *ack;
@@ -32,8 +32,7 @@ static bool read_input(struct put *put)
             break;
         }
         if (capacity > INPUT_BYTES_MAX) {
-            fprintf(stderr, "belayctl: session put: the input is larger than 64 MiB\n");
-            return false;
+            break; /* It is too large: put_value() says so. */
         }
         capacity *= 2;
         char *larger = realloc(put->input, capacity);
@@ -83,6 +82,12 @@ static int put_value(struct ctl *ctl, struct put *put, struct belay_request *wri
     }
     if (!read_input(put)) {
         return CTL_REFUSED;
+    }
+    if (put->input_size > INPUT_BYTES_MAX) {
+        return ctl_failed_for(ctl, put->operands.items[0], BELAY_SESSION_TOO_LARGE,
+                              "the value is larger than 64 MiB, the most that session_max_bytes "
+                              "of a policy can let in",
+                              "");
     }
     belay_write_value(write, belay_bytes_of(put->input, put->input_size));
     return CTL_OK;
@@ -237,6 +242,30 @@ static int put_check(struct ctl *ctl, const struct put *put)
     return CTL_OK;
 }
 
+/* What the status by itself does not say. */
+static int put_failed(struct ctl *ctl, const struct put *put, enum belay_mode mode,
+                      enum belay_status status, struct belay_result *result)
+{
+    const char *key = put->operands.items[0];
+    char size[TEXT_BYTES], text[2 * TEXT_BYTES];
+
+    if (status == BELAY_NOT_FOUND && mode == BELAY_UPSERT) {
+        belay_result_destroy(result);
+        return ctl_failed_for(ctl, key, status,
+                              "no such session, and deadlines or an owner alone begin none: give a "
+                              "value, --create or --type",
+                              "");
+    }
+    if (status == BELAY_FRAME_TOO_LARGE && put->input_size > 0) {
+        belay_result_destroy(result);
+        snprintf(text, sizeof text,
+                 "the value is of %s, more than limits.frame of the node lets in",
+                 show_size(put->input_size, size, sizeof size));
+        return ctl_failed_for(ctl, key, status, text, "");
+    }
+    return ctl_failed(ctl, key, status, result);
+}
+
 static int put_send(struct ctl *ctl, struct put *put)
 {
     struct belay_client *client = ctl_client(ctl);
@@ -257,7 +286,7 @@ static int put_send(struct ctl *ctl, struct put *put)
     }
     enum belay_status status = belay_run(write, &result);
     if (status != BELAY_OK) {
-        return ctl_failed(ctl, key, status, result);
+        return put_failed(ctl, put, mode, status, result);
     }
     rc = print_written(ctl, key, result);
     belay_result_destroy(result);

@@ -1,5 +1,6 @@
 /* fill and check: sessions whose content follows from a seed, written and read back. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,13 @@ enum bench_exit bench_check(const struct bench_options *options, const struct se
         if (unread > 0) {
             report_errors_print(&fill.errors);
         }
+    }
+    if (fill.wrong > 0 && fill.present == 0) {
+        fprintf(
+            stderr,
+            "belay-bench: none is as it should be: were they filled with the same --value-bytes "
+            "(%" PRIu32 ") and --seed (%" PRIu64 ")?\n",
+            options->value_bytes, options->seed);
     }
     return fill.lost + fill.wrong + unread == 0 ? BENCH_GOOD : BENCH_BAD;
 }

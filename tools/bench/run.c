@@ -1,5 +1,6 @@
 /* run: load on a server, for so long or so many, and what it did to latency and cost. */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,6 +283,13 @@ static void print_text(const struct run *run, double seconds, uint64_t sessions)
             printf("acked       %llu at %s\n", (unsigned long long)run->acked[level],
                    belay_ack_name((enum belay_ack)level));
         }
+    }
+    if (run->writer != NULL) {
+        const uint64_t *verdicts = run->writer->verdicts;
+        printf("record      of what was read lost=%" PRIu64 " stale=%" PRIu64 " wrong=%" PRIu64
+               " resurrected=%" PRIu64 "\n",
+               verdicts[VERDICT_LOST], verdicts[VERDICT_STALE], verdicts[VERDICT_WRONG],
+               verdicts[VERDICT_RESURRECTED]);
     }
     report_errors_print(&run->errors);
     report_cost_print(&run->from, &run->to, answered(run), sessions);

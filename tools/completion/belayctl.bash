@@ -1,6 +1,6 @@
-# bash completion for belayctl. Keys of sessions are asked of the server, for a second at most.
+# bash completion for belayctl. Keys of sessions, nodes and policies are asked of the server, for a second at most.
 
-_belayctl_keys()
+_belayctl_ask()
 {
     local server=()
     local i
@@ -16,7 +16,17 @@ _belayctl_keys()
             ;;
         esac
     done
-    belayctl session list "${server[@]}" --timeout 1s --limit 50 --prefix "$1" 2>/dev/null
+    belayctl "$@" "${server[@]}" --timeout 1s 2>/dev/null
+}
+
+_belayctl_nodes()
+{
+    _belayctl_ask node list --json | grep -o '"name":"[^"]*"' | cut -d '"' -f 4
+}
+
+_belayctl_policies()
+{
+    _belayctl_ask policy list | sed -n 's/^\[policy "\(.*\)"\]$/\1/p'
 }
 
 _belayctl()
@@ -118,9 +128,15 @@ _belayctl()
     config/) mapfile -t COMPREPLY < <(compgen -W "get" -- "$current") ;;
     "log/log dump" | "archive/archive cat") mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
     "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
-    session/session\ list) ;;
+    session/session\ list | node/node\ list | policy/policy\ list | cluster/cluster\ replicas) ;;
+    node/node\ * | cluster/cluster\ *)
+        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_nodes)" -- "$current")
+        ;;
+    policy/policy\ *)
+        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_policies)" -- "$current")
+        ;;
     session/*)
-        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_keys "$current")" -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_ask session list --limit 50 --prefix "$current")" -- "$current")
         ;;
     esac
 }
