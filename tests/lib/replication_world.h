@@ -760,6 +760,14 @@ static inline void world_tables(struct world *world, const struct slot_table *ta
     }
 }
 
+/* All nodes get to know that every slot has these owners, and is to have those. */
+static inline void world_give_owners(struct world *world, struct slot_table *table,
+                                     struct slot_owners owners, struct slot_owners targets)
+{
+    world_owners(world, table, owners, targets);
+    world_tables(world, table);
+}
+
 /* All own everything, in the order of their numbers. */
 static inline void world_all_own(struct world *world)
 {
@@ -949,6 +957,21 @@ static inline uint64_t world_put(struct world *world, uint32_t number, const cha
                         (struct change){.operation = CHANGE_SET,
                                         .name = bytes_of_string(name),
                                         .value = bytes_of_string(value)});
+}
+
+/* Sessions of many slots, at a node; time goes on meanwhile. */
+static inline void world_fill(struct world *world, uint32_t number, uint32_t from, uint32_t to)
+{
+    char key[32], value[64];
+
+    for (uint32_t i = from; i < to; i++) {
+        snprintf(key, sizeof key, "session-%u", i);
+        snprintf(value, sizeof value, "the value of session %u, which is some bytes", i);
+        world_put(world, number, key, "x", value);
+        if (i % 20 == 0) {
+            world_step(world);
+        }
+    }
 }
 
 /* ---- What holds ---- */

@@ -4,26 +4,6 @@
 static struct world world;
 static struct slot_table table;
 
-static void fill(uint32_t number, uint32_t from, uint32_t to)
-{
-    char key[32], value[64];
-
-    for (uint32_t i = from; i < to; i++) {
-        snprintf(key, sizeof key, "session-%u", i);
-        snprintf(value, sizeof value, "the value of session %u, which is some bytes", i);
-        world_put(&world, number, key, "x", value);
-        if (i % 20 == 0) {
-            world_step(&world);
-        }
-    }
-}
-
-static void set_owners(struct slot_owners owners, struct slot_owners targets)
-{
-    world_owners(&world, &table, owners, targets);
-    world_tables(&world, &table);
-}
-
 /* ---- What is exchanged ---- */
 
 /* An empty node gets everything, and not by a round trip for each session: whoever asks, all of a slot is sent once the
@@ -37,7 +17,7 @@ static void test_empty_node(void **state)
         world_begin(&world, 2, 1);
         world_kill(&world, empty);
         world_run(&world, 3100);
-        fill(3 - empty, 0, SESSIONS);
+        world_fill(&world, 3 - empty, 0, SESSIONS);
         world.delay_us = 1000;
         world_restart(&world, empty, true);
         uint64_t begin_us = world.now_us;
@@ -63,7 +43,7 @@ static void test_empty_is_no_source(void **state)
     for (uint32_t wiped = 1; wiped <= 2; wiped++) {
         world_begin(&world, 2, 1);
         world_until(&world, 3000, world_calm(&world));
-        fill(1, 0, 500);
+        world_fill(&world, 1, 0, 500);
         world_until(&world, 100, world_calm(&world));
         world_kill(&world, wiped);
         world_restart(&world, wiped, true);
@@ -80,10 +60,10 @@ static void test_only_what_differs(void **state)
     (void)state;
     world_begin(&world, 2, 1);
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 2000);
+    world_fill(&world, 1, 0, 2000);
     world_until(&world, 100, world_calm(&world));
     world_kill(&world, 2);
-    fill(1, 1990, 2010); /* Ten of them anew. */
+    world_fill(&world, 1, 1990, 2010); /* Ten of them anew. */
     world_restart(&world, 2, false);
     memset(world.sent, 0, sizeof world.sent);
     world_until(&world, 3000, world_equal(&world, 1, 2) && world_calm(&world));
@@ -129,7 +109,7 @@ static uint64_t begin_at_pace(uint64_t bytes_per_s, uint32_t sessions)
     world_all_own(&world);
     world_kill(&world, 2);
     world_run(&world, 3100);
-    fill(1, 0, sessions);
+    world_fill(&world, 1, 0, sessions);
     world_restart(&world, 2, true);
     world_until(&world, 1000, world_stats(&world, 1)->healed_out > 0);
     return world_stats(&world, 1)->healed_bytes_out;
@@ -170,7 +150,7 @@ static void test_links_break(void **state)
     world_begin(&world, 2, 1);
     world_kill(&world, 2);
     world_run(&world, 3100);
-    fill(1, 0, 5000);
+    world_fill(&world, 1, 0, 5000);
     world_restart(&world, 2, true);
     for (int i = 0; i < 10; i++) {
         world_run(&world, 30);
@@ -194,7 +174,7 @@ static void test_background(void **state)
     world_wire(&world);
     world_all_own(&world);
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 100);
+    world_fill(&world, 1, 0, 100);
     world_until(&world, 100, world_equal(&world, 1, 2));
     world_remove(&world.units[1], &world.units[1].sessions[40]);
     world_remove(&world.units[0], &world.units[0].sessions[70]);
@@ -235,7 +215,7 @@ static void test_merge_fails(void **state)
     world_begin(&world, 2, 1);
     world_kill(&world, 2);
     world_run(&world, 3100);
-    fill(1, 0, 100);
+    world_fill(&world, 1, 0, 100);
     world_restart(&world, 2, true);
     world.units[1].refuses = STATUS_DISK_FULL;
     world_run(&world, 2000);
@@ -475,13 +455,13 @@ static void test_target(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 300);
+    world_fill(&world, 1, 0, 300);
     world_run(&world, 2000);
     assert_int_equal(world.units[0].reports, 0);
     world.units[2].ready = false;
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{3, 1}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{3, 1}});
     world_run(&world, 2000);
     assert_int_equal(world.units[0].reports, 0);
     assert_int_equal(world_not_level(&world, 3), SLOT_COUNT);
@@ -513,12 +493,12 @@ static void test_target_refuses(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 300);
+    world_fill(&world, 1, 0, 300);
     world_until(&world, 100, world_calm(&world));
     world.units[2].refuses = STATUS_DISK_FULL;
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
     world_run(&world, 4000);
     assert_true(world.units[0].reported_slots > 0); /* Those with nothing in them. */
     assert_false(any_is_reported(0, 300));
@@ -535,14 +515,14 @@ static void test_target_takes_nothing_more(void **state)
 
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
     world_until(&world, 5000, unit->reported_slots == SLOT_COUNT);
     world.units[2].refuses = STATUS_DISK_FULL;
     world_put(&world, 1, "a", "x", "1");
     world_run(&world, 1000);
     memset(unit->reported, 0, sizeof unit->reported);
     unit->reported_slots = 0;
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
     world_run(&world, 2000);
     assert_int_equal(unit->reported_slots, 0);
     world.units[2].refuses = STATUS_OK;
@@ -556,9 +536,9 @@ static void test_told_soon(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{3, 1}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{3, 1}});
     world_until(&world, 5000, world_not_level(&world, 3) == 0);
     world_until(&world, 150, world.units[0].reported_slots == SLOT_COUNT);
     uint64_t told = world.units[0].reports;
@@ -576,7 +556,7 @@ static void test_tables_change(void **state)
 {
     (void)state;
     world_begin(&world, 2, 1);
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
     world.delay_us = world.jitter_us = 1000;
     for (int i = 0; i < 40; i++) {
         world_run(&world, 13);
@@ -584,7 +564,7 @@ static void test_tables_change(void **state)
             i % 4 < 2 ? (struct slot_owners){{1}} : (struct slot_owners){{1, 2}};
         world_table(&world, 1, &table);
     }
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
     world_until(&world, 6000, world.units[0].reported_slots == SLOT_COUNT);
     world_fini(&world);
 }
@@ -594,13 +574,13 @@ static void test_target_does_not_count(void **state)
 {
     (void)state;
     world_begin(&world, 2, 1);
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
     assert_int_equal(world_put(&world, 1, "a", "x", "1"), 0);
     world_until(&world, 20, world_equal(&world, 1, 2));
     world_fini(&world);
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
     world_until(&world, 3000, world_calm(&world));
     assert_int_equal(world_put(&world, 1, "a", "x", "1"), 1);
     world_until(&world, 20, world.units[0].copied == 1 && world_calm(&world));
@@ -617,7 +597,7 @@ static void test_target_alone(void **state)
     world_begin(&world, 2, 1);
     world_block(&world, 1, 2, true);
     world_break_all(&world, 1);
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
     world_run(&world, 4000);
     assert_int_equal(world_not_level(&world, 2), SLOT_COUNT);
     assert_int_equal(world_not_level(&world, 1), 0);
@@ -642,7 +622,7 @@ static void test_write_passes_comparison(void **state)
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     world_put(&world, 1, "late", "x", value);
-    fill(1, 0, SESSIONS);
+    world_fill(&world, 1, 0, SESSIONS);
     world_restart(&world, 2, true);
     world_until(&world, 1000, world_stats(&world, 1)->healed_out > 0);
     assert_null(world_find(&world.units[1], world_position("late"), text("late")));

@@ -4,26 +4,6 @@
 static struct world world;
 static struct slot_table table;
 
-static void fill(uint32_t number, uint32_t from, uint32_t to)
-{
-    char key[32], value[64];
-
-    for (uint32_t i = from; i < to; i++) {
-        snprintf(key, sizeof key, "session-%u", i);
-        snprintf(value, sizeof value, "the value of session %u, which is some bytes", i);
-        world_put(&world, number, key, "x", value);
-        if (i % 20 == 0) {
-            world_step(&world);
-        }
-    }
-}
-
-static void set_owners(struct slot_owners owners, struct slot_owners targets)
-{
-    world_owners(&world, &table, owners, targets);
-    world_tables(&world, &table);
-}
-
 static bool has_nothing_of_slot(uint32_t number)
 {
     const struct world_unit *unit = &world.units[world.nodes[number].units[0]];
@@ -48,9 +28,9 @@ static void test_stray(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 200);
+    world_fill(&world, 1, 0, 200);
     world_until(&world, 100, world_calm(&world));
     world_kill(&world, 2);
     world_restart(&world, 2, false);
@@ -58,8 +38,8 @@ static void test_stray(void **state)
     world_block(&world, 2, 3, true);
     world_run(&world, 3500);
     assert_int_equal(world_not_level(&world, 2), 0);
-    fill(2, 100, 300); /* Nobody else has them. */
-    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_fill(&world, 2, 100, 300); /* Nobody else has them. */
+    world_give_owners(&world, &table, (struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
     world_block(&world, 2, 1, false);
     world_run(&world, 4000);
     assert_int_equal(world.units[1].count, 300); /* Node 3 could not be asked. */
@@ -82,15 +62,15 @@ static void test_stray_waits_for_targets(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 100);
+    world_fill(&world, 1, 0, 100);
     world_until(&world, 100, world_calm(&world));
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 3}});
     world_run(&world, 20000);
     assert_int_equal(world.units[1].count, 100);
     assert_int_equal(world.units[1].drops, 0);
-    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
     world_until(&world, 20000, world.units[1].count == 0);
     assert_true(world_equal(&world, 1, 3));
     world_fini(&world);
@@ -121,7 +101,7 @@ static void own_slot(uint32_t number, struct slot_owners owners)
 static void begin_with_one_agreed(void)
 {
     world_begin(&world, 4, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
     fill_slot(1, 0, 5);
     world_until(&world, 100, world_calm(&world));
@@ -197,9 +177,9 @@ static void test_forgotten_end(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 1);
+    world_fill(&world, 1, 0, 1);
     world_until(&world, 100, world_calm(&world));
     world_block(&world, 2, 1, true);
     world_block(&world, 2, 3, true);
@@ -208,7 +188,7 @@ static void test_forgotten_end(void **state)
         world_find(&world.units[1], world_position("session-0"), text("session-0"));
     world_remove(&world.units[1], session);
     assert_int_equal(world.units[1].count, 0);
-    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
     world_until(&world, 5000, world.units[2].count == 1);
     world_block(&world, 2, 1, false);
     world_block(&world, 2, 3, false);
@@ -227,24 +207,24 @@ static void test_given_after_a_target_was_compared(void **state)
 {
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners((struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 200);
+    world_fill(&world, 1, 0, 200);
     world_until(&world, 100, world_calm(&world));
     world_kill(&world, 2);
     world_restart(&world, 2, false);
     world_block(&world, 2, 1, true);
     world_block(&world, 2, 3, true);
     world_run(&world, 3500);
-    fill(2, 100, 300); /* Nobody else has them. */
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 3}});
+    world_fill(&world, 2, 100, 300); /* Nobody else has them. */
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 3}});
     world_until(&world, 5000, world.units[0].reported_slots == SLOT_COUNT);
     assert_int_equal(world.units[2].count, 200);
     world_block(&world, 2, 1, false);
     world_block(&world, 2, 3, false);
     world_until(&world, 20000, world.units[0].count == 300);
     world_until(&world, 20000, world_equal(&world, 1, 3));
-    set_owners((struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_give_owners(&world, &table, (struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
     world_until(&world, 20000, world.units[1].count == 0);
     world_check_seen(&world);
     world_fini(&world);
@@ -256,12 +236,12 @@ static void test_comes_again(void **state)
     (void)state;
     world_begin(&world, 2, 1);
     world_until(&world, 3000, world_calm(&world));
-    fill(1, 0, 100);
+    world_fill(&world, 1, 0, 100);
     world_until(&world, 100, world_calm(&world));
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
     world_until(&world, 20000, has_nothing(2));
     world.units[1].ready = false;
-    set_owners((struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
     world_run(&world, 300);
     assert_int_equal(world_not_level(&world, 2), SLOT_COUNT);
     world.units[1].ready = true;
@@ -279,7 +259,7 @@ static void test_dropped_while_compared(void **state)
 
     (void)state;
     world_begin(&world, 3, 1);
-    set_owners(one_three, one_three);
+    world_give_owners(&world, &table, one_three, one_three);
     world_until(&world, 3000, world_calm(&world));
     for (uint32_t i = 0; i == 0 || world_slot(key) >= 16; i++) { /* Among the first compared. */
         snprintf(key, sizeof key, "session-%u", i);
@@ -288,11 +268,11 @@ static void test_dropped_while_compared(void **state)
     world_until(&world, 100, world_calm(&world));
     world.blocked[2][1] = true; /* What node 2 answers is on its way. */
     world_block(&world, 2, 3, true);
-    set_owners(one_three, two_three);
+    world_give_owners(&world, &table, one_three, two_three);
     world_run(&world, 200);
-    set_owners(three, three);
+    world_give_owners(&world, &table, three, three);
     world_until(&world, 3000, world.units[0].count == 0);
-    set_owners(three, three_two);
+    world_give_owners(&world, &table, three, three_two);
     world.blocked[2][1] = false;
     world_run(&world, 1000);
     world_check_seen(&world);
