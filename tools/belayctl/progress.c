@@ -35,24 +35,33 @@ static void on_interrupt(int number)
     raise(number);
 }
 
+/* Who runs in the background may have been told not to heed it, and goes on so. */
+static void heed(void (*handler)(int))
+{
+    struct sigaction present;
+
+    if (sigaction(SIGINT, NULL, &present) == 0 && present.sa_handler != SIG_IGN) {
+        signal(SIGINT, handler);
+    }
+}
+
 void progress_goes_on(const char *format, ...)
 {
     va_list arguments;
 
-    signal(SIGINT, SIG_DFL);
+    heed(SIG_DFL);
     va_start(arguments, format);
     int size = vsnprintf(goes_on, sizeof goes_on - 1, format, arguments);
     va_end(arguments);
     if (size >= 0) {
-        goes_on[strlen(goes_on) + 1] = '\0';
-        goes_on[strlen(goes_on)] = '\n';
+        strcat(goes_on, "\n");
     }
-    signal(SIGINT, on_interrupt);
+    heed(on_interrupt);
 }
 
 void progress_is_over(void)
 {
-    signal(SIGINT, SIG_DFL);
+    heed(SIG_DFL);
     goes_on[0] = '\0';
 }
 
@@ -61,7 +70,7 @@ void progress_is_over(void)
 void progress_begin(struct progress *progress, const char *what, uint64_t total)
 {
     if (progress_wanted()) {
-        signal(SIGINT, on_interrupt);
+        heed(on_interrupt);
     }
     *progress = (struct progress){.what = what, .total = total, .started_ms = ctl_now_ms()};
 }
