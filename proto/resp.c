@@ -333,10 +333,18 @@ static uint8_t *put_end(uint8_t *to)
     return to;
 }
 
+static int reserve(const struct resp_out *out, size_t more)
+{
+    if (out->bytes_max != 0 && out->buffer->size + more > out->bytes_max) {
+        return -EMSGSIZE;
+    }
+    return buffer_reserve(out->buffer, more);
+}
+
 static int put_head(const struct resp_out *out, char type, int64_t number)
 {
     struct buffer *buffer = out->buffer;
-    int rc = buffer_reserve(buffer, RESP_HEAD_BYTES_MAX);
+    int rc = reserve(out, RESP_HEAD_BYTES_MAX);
 
     if (rc == 0) {
         uint8_t *to = buffer->data + buffer->size;
@@ -351,7 +359,7 @@ static int put_head(const struct resp_out *out, char type, int64_t number)
 static int put_line(const struct resp_out *out, char type, struct bytes text)
 {
     struct buffer *buffer = out->buffer;
-    int rc = buffer_reserve(buffer, text.size + 3);
+    int rc = reserve(out, text.size + 3);
 
     if (rc == 0) {
         uint8_t *to = buffer->data + buffer->size;
@@ -386,7 +394,7 @@ static int put_string(const struct resp_out *out, char type, const char *begin, 
 {
     struct buffer *buffer = out->buffer;
     size_t size = strlen(begin);
-    int rc = buffer_reserve(buffer, RESP_HEAD_BYTES_MAX + size + value.size + 2);
+    int rc = reserve(out, RESP_HEAD_BYTES_MAX + size + value.size + 2);
 
     if (rc == 0) {
         (void)put_head(out, type, (int64_t)(size + value.size));
@@ -424,7 +432,9 @@ int resp_text(const struct resp_out *out, const char *text)
 
 static int put_raw(const struct resp_out *out, const char *text)
 {
-    return buffer_append(out->buffer, bytes_of_string(text));
+    int rc = reserve(out, strlen(text));
+
+    return rc != 0 ? rc : buffer_append(out->buffer, bytes_of_string(text));
 }
 
 int resp_null(const struct resp_out *out)

@@ -66,11 +66,13 @@ bool resp_next(struct resp_arguments *arguments, struct bytes *argument);
 /* An integer as Redis reads it: decimal, no blank, no plus, no leading zero. */
 bool resp_integer(struct bytes text, int64_t *value);
 
-/* ---- Replies: each appends one element and returns 0, or -ENOMEM with nothing appended ---- */
+/* ---- Replies: each appends one element and returns 0; or, with nothing appended, -ENOMEM, or -EMSGSIZE where the buffer
+ * would have more than `bytes_max` ---- */
 
 struct resp_out {
     struct buffer *buffer;
     bool resp3;
+    size_t bytes_max; /* 0: any. */
 };
 
 int resp_simple(const struct resp_out *out, const char *text);

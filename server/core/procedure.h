@@ -79,6 +79,9 @@ void turn_to(struct turn *turn, struct request *request);
 /* The version token of the live session in view; empty where there is none. Good until the next write or turn. */
 int turn_token(struct turn *turn, struct bytes *token);
 
+/* Bytes of the present key's record, as it is by now. */
+size_t turn_bytes(const struct turn *turn);
+
 /* What is written from here on is staged, as a transaction's, though it is of one key. Returns 0 or -ENOMEM. */
 int turn_stage(struct turn *turn);
 

@@ -260,10 +260,21 @@ bool session_next(struct session_view *view, bool all_siblings, struct session_f
     }
 }
 
+bool session_take(const struct session_view *view, struct group_walk *walk,
+                  struct session_field *field)
+{
+    struct group group;
+
+    if (!group_next(walk, &view->leader_, &group) || !group_shown_at(&group, view->now_ms)) {
+        return false;
+    }
+    set_field(field, &group);
+    return true;
+}
+
 bool session_find(const struct session_view *view, struct bytes name, struct session_field *field)
 {
     struct group_walk walk = view->groups_;
-    struct group group;
 
     assert(!view->cold);
     while (walk.next_set) {
@@ -275,12 +286,7 @@ bool session_find(const struct session_view *view, struct bytes name, struct ses
             group_skip_entry(&walk);
             continue;
         }
-        group_next(&walk, &view->leader_, &group);
-        if (!group_shown_at(&group, view->now_ms)) {
-            return false;
-        }
-        set_field(field, &group);
-        return true;
+        return session_take(view, &walk, field);
     }
     return false;
 }

@@ -223,6 +223,11 @@ void session_rewind(struct session_view *view);
 /* Find one shown field. Returns true with `field` set. Does not disturb the walk. */
 bool session_find(const struct session_view *view, struct bytes name, struct session_field *field);
 
+/* The field whose entries the walk, of the view, has come to, which it passes. Returns true with `field` set where it is
+ * shown. */
+bool session_take(const struct session_view *view, struct group_walk *walk,
+                  struct session_field *field);
+
 /* The version token of what is in view: opaque to clients, at most TOKEN_BYTES_MAX. It lies in the record, or,
  * where it is not as there (token.h), in `out`, which is overwritten. Returns 0, -ENOMEM. */
 int session_token(const struct session_view *view, struct buffer *out, struct bytes *token);

@@ -2,6 +2,8 @@
 #include "record.h"
 #include "shard_state.h"
 
+enum { ANSWER_KEPT_BYTES = 1024 * 1024 /* Of memory for answers, from one to the next. */ };
+
 /* The record of the present key. */
 static struct bytes present(const struct turn *turn)
 {
@@ -9,6 +11,11 @@ static struct bytes present(const struct turn *turn)
 
     return turn->staged != NULL ? shard_staged_record(turn, request->position, request->key)
                                 : shard_find(turn->shard, request->position, request->key);
+}
+
+size_t turn_bytes(const struct turn *turn)
+{
+    return present(turn).size;
 }
 
 void turn_to(struct turn *turn, struct request *request)
@@ -245,6 +252,9 @@ void shard_procedure(struct shard *shard, const struct request *request, uint64_
         shard_answer_write(shard, request, level, &reply, now_us);
     } else {
         shard_answer(shard, request, &reply, now_us);
+    }
+    if (shard->answer.capacity > ANSWER_KEPT_BYTES) {
+        buffer_fini(&shard->answer);
     }
     if (status == STATUS_OK && turn.unlocks != 0) {
         shard_unlock(shard, request->position, turn.unlocks, now_us);

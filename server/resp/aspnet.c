@@ -84,14 +84,13 @@ static int begin_call(struct script *script, const char *command, uint32_t key, 
     return rc != 0 ? rc : resp_bulk(&out, script->keys[key]);
 }
 
-/* The command's error is its reply, and what went before it stays, as in Redis; but for want of memory, which undoes
- * all. */
+/* The command's error is its reply, and what went before it stays, as in Redis; but for what undoes all. */
 static void put_error(struct script *script, size_t at)
 {
     const struct resp_out out = {.buffer = script->turn->answer};
     char words[STATUS_WORDS_BYTES];
 
-    if (script->status == STATUS_NO_MEMORY || script->status == STATUS_MEMORY_FULL) {
+    if (run_undoes(script->status)) {
         return;
     }
     script->turn->answer->size = at;

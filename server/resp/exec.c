@@ -87,12 +87,19 @@ int exec_keyless(const struct command *command, struct resp_arguments rest, uint
 
 /* ---- EXEC ---- */
 
+enum {
+    EXEC_BYTES_MAX = 256 * 1024 * 1024,
+    EXEC_SESSIONS = 16, /* ... or so many of the largest that there may be, if that is more. */
+};
+
 struct exec {
     struct turn *turn;
     const struct request *whole;
     struct reader body;
     struct bytes keys[TURN_KEYS_MAX];
     struct resp_out out;
+    uint64_t
+        bytes; /* Of the sessions that its commands were about so far, each as often as it was. */
 };
 
 /* Turn to the key whose number comes next. */
@@ -125,7 +132,16 @@ static enum status check_watched(struct exec *exec, bool *same)
     return STATUS_OK;
 }
 
-/* One part of a command: its reply is appended. Errors are replies, too, but for want of memory, which ends it all. */
+/* A shard does nothing else meanwhile: so much of sessions is gone over, and no more. */
+static bool is_long(struct exec *exec)
+{
+    uint64_t most = (uint64_t)EXEC_SESSIONS * exec->turn->policy->rules.session_bytes_max;
+
+    exec->bytes += turn_bytes(exec->turn);
+    return exec->bytes > EXEC_BYTES_MAX && exec->bytes > most;
+}
+
+/* One part of a command: its reply is appended. Errors are replies, too, but for what undoes it all. */
 static enum status run_part(struct exec *exec, const struct command *command)
 {
     char words[STATUS_WORDS_BYTES];
@@ -136,8 +152,12 @@ static enum status run_part(struct exec *exec, const struct command *command)
     next_key(exec, &request);
     request.body = read_string(&exec->body);
     request.procedure = &command->procedure;
+    if (is_long(exec)) {
+        exec->turn->text = "the transaction's commands go over more than 256 MiB of sessions";
+        return STATUS_INVALID;
+    }
     enum status status = command->procedure.run(exec->turn);
-    if (status == STATUS_OK || status == STATUS_NO_MEMORY || status == STATUS_MEMORY_FULL) {
+    if (status == STATUS_OK || run_undoes(status)) {
         return status;
     }
     answer->size = before;
@@ -212,7 +232,7 @@ static enum status exec_run(struct turn *turn)
         .turn = turn,
         .whole = turn->request,
         .body = reader_of(turn->request->body),
-        .out = {.buffer = turn->answer, .resp3 = (turn->request->flags & RUN_RESP3) != 0},
+        .out = run_out(turn),
     };
     bool same;
 

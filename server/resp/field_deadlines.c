@@ -137,14 +137,14 @@ static enum status field_error(struct run *run, const char *error, struct bytes 
 }
 
 /* Are all of the fields there, or none? */
-static bool allowed(const struct session_view *view, struct resp_arguments pairs,
+static bool allowed(const struct finder *finder, struct resp_arguments pairs,
                     const struct field_options *options)
 {
     struct session_field field;
     struct bytes name, value;
 
     while (resp_next(&pairs, &name) && resp_next(&pairs, &value)) {
-        bool found = view != NULL && session_find(view, name, &field);
+        bool found = finder_find(finder, name, &field);
         if ((options->fresh && found) || (options->known && !found)) {
             return false;
         }
@@ -152,11 +152,11 @@ static bool allowed(const struct session_view *view, struct resp_arguments pairs
     return true;
 }
 
-static uint64_t kept_deadline(const struct session_view *view, struct bytes name)
+static uint64_t kept_deadline(const struct finder *finder, struct bytes name)
 {
     struct session_field field;
 
-    return view != NULL && session_find(view, name, &field) ? field.deadline_ms : 0;
+    return finder_find(finder, name, &field) ? field.deadline_ms : 0;
 }
 
 /* What is named, each `step` arguments, goes; and the session with the last of its fields. */
@@ -196,13 +196,32 @@ static bool is_past(const struct run *run, const struct field_options *options)
     return options->has_deadline && options->deadline_ms <= run->turn->now_ms;
 }
 
+/* The changes: a name and a value each. */
+static int list_pairs(struct run *run, const struct finder *finder,
+                      const struct field_options *options)
+{
+    int rc = 0;
+
+    run_change_begin(run);
+    while (rc == 0 && run->rest.count > 0) {
+        struct change change = {.operation = CHANGE_SET, .name = run_next(run)};
+        change.value = run_next(run);
+        change.ms = options->keep_ttl ? kept_deadline(finder, change.name) : options->deadline_ms;
+        if (change.ms != 0) {
+            change.operation = CHANGE_SET_UNTIL;
+        }
+        rc = run_change(run, &change);
+    }
+    return rc;
+}
+
 enum status command_hsetex(struct turn *turn)
 {
     struct field_options options = {.fresh = false};
     struct bytes word = bytes_of(NULL, 0);
     struct session_view *view;
+    struct finder finder;
     struct run run;
-    int rc = 0;
 
     run_begin(&run, turn);
     const char *error = read_set_options(&run, &options, &word);
@@ -213,22 +232,20 @@ enum status command_hsetex(struct turn *turn)
     if (status != STATUS_OK) {
         return status;
     }
-    if (!allowed(view, run.rest, &options)) {
+    bool looks = options.fresh || options.known || options.keep_ttl;
+    int rc = run_find(&run, looks ? view : NULL, 2, &finder);
+    bool may = rc == 0 && allowed(&finder, run.rest, &options);
+    bool past = is_past(&run, &options);
+    if (may && !past) {
+        rc = list_pairs(&run, &finder, &options);
+    }
+    finder_end(&finder);
+    if (rc == 0 && !may) {
         return run_number(&run, 0);
     }
-    if (is_past(&run, &options)) {
+    if (rc == 0 && past) {
         status = remove_fields(&run, view, 2);
         return status != STATUS_OK ? status : run_number(&run, 1);
-    }
-    run_change_begin(&run);
-    while (rc == 0 && run.rest.count > 0) {
-        struct change change = {.operation = CHANGE_SET, .name = run_next(&run)};
-        change.value = run_next(&run);
-        change.ms = options.keep_ttl ? kept_deadline(view, change.name) : options.deadline_ms;
-        if (change.ms != 0) {
-            change.operation = CHANGE_SET_UNTIL;
-        }
-        rc = run_change(&run, &change);
     }
     status = run_write(&run, rc, WRITE_UPSERT, SESSION_MAP, NULL);
     if (status == STATUS_DESTROYED) {
@@ -237,14 +254,35 @@ enum status command_hsetex(struct turn *turn)
     return status != STATUS_OK ? status : run_number(&run, 1);
 }
 
+/* The values of the names that are left, and the changes. */
+static int list_deadlines(struct run *run, const struct finder *finder,
+                          const struct field_options *options)
+{
+    struct session_field field;
+
+    int rc = resp_array(&run->out, run->rest.count);
+    run_change_begin(run);
+    while (rc == 0 && run->rest.count > 0) {
+        const struct change change = {
+            .operation = CHANGE_UNTIL,
+            .name = run_next(run),
+            .ms = options->deadline_ms,
+        };
+        rc = run_put_field(run, finder, change.name);
+        if (rc == 0 && (options->has_deadline || options->persist) &&
+            finder_find(finder, change.name, &field)) {
+            rc = run_change(run, &change);
+        }
+    }
+    return rc;
+}
+
 enum status command_hgetex(struct turn *turn)
 {
     struct field_options options = {.fresh = false};
-    struct session_field field;
     struct session_view *view;
+    struct finder finder;
     struct run run;
-    bool changes = false;
-    int rc = 0;
 
     run_begin(&run, turn);
     enum status status = run_view(&run, SESSION_MAP, &view);
@@ -256,24 +294,10 @@ enum status command_hgetex(struct turn *turn)
         return field_error(&run, error, bytes_of(NULL, 0));
     }
     struct resp_arguments names = run.rest;
-    rc = resp_array(&run.out, run.rest.count);
-    run_change_begin(&run);
-    while (rc == 0 && run.rest.count > 0) {
-        struct bytes name = run_next(&run);
-        rc = run_put_field(&run, view, name);
-        if (rc != 0 || view == NULL || !session_find(view, name, &field) ||
-            (!options.has_deadline && !options.persist)) {
-            continue;
-        }
-        const struct change change = {
-            .operation = CHANGE_UNTIL,
-            .name = name,
-            .ms = options.deadline_ms,
-        };
-        rc = run_change(&run, &change);
-        changes = true;
-    }
-    if (rc != 0 || !changes) {
+    int rc = run_find(&run, view, 1, &finder);
+    rc = rc != 0 ? rc : list_deadlines(&run, &finder, &options);
+    finder_end(&finder);
+    if (rc != 0 || turn->changes->size == 0) {
         return run_end(rc);
     }
     if (is_past(&run, &options)) {

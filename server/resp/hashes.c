@@ -10,16 +10,7 @@ static const char no_hash_integer[] = "ERR hash value is not an integer";
 
 enum status command_hget(struct turn *turn)
 {
-    struct session_view *view;
-    struct run run;
-
-    run_begin(&run, turn);
-    enum status status = run_view(&run, SESSION_MAP, &view);
-    return status != STATUS_OK ? status : run_end(run_put_field(&run, view, run_next(&run)));
-}
-
-enum status command_hmget(struct turn *turn)
-{
+    struct session_field field;
     struct session_view *view;
     struct run run;
 
@@ -28,10 +19,29 @@ enum status command_hmget(struct turn *turn)
     if (status != STATUS_OK) {
         return status;
     }
-    int rc = resp_array(&run.out, run.rest.count);
-    while (rc == 0 && run.rest.count > 0) {
-        rc = run_put_field(&run, view, run_next(&run));
+    if (view == NULL || !session_find(view, run_next(&run), &field)) {
+        return run_end(resp_null(&run.out));
     }
+    return run_end(resp_bulk(&run.out, field.value));
+}
+
+enum status command_hmget(struct turn *turn)
+{
+    struct session_view *view;
+    struct finder finder;
+    struct run run;
+
+    run_begin(&run, turn);
+    enum status status = run_view(&run, SESSION_MAP, &view);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    int rc = run_find(&run, view, 1, &finder);
+    rc = rc != 0 ? rc : resp_array(&run.out, run.rest.count);
+    while (rc == 0 && run.rest.count > 0) {
+        rc = run_put_field(&run, &finder, run_next(&run));
+    }
+    finder_end(&finder);
     return run_end(rc);
 }
 

@@ -16,11 +16,20 @@ const char run_bad_time[] = "ERR invalid expire time";
 const char run_bad_cursor[] = "ERR invalid cursor";
 const char run_not_float[] = "ERR value is not a valid float";
 
+struct resp_out run_out(const struct turn *turn)
+{
+    return (struct resp_out){
+        .buffer = turn->answer,
+        .resp3 = (turn->request->flags & RUN_RESP3) != 0,
+        .bytes_max = REPLY_BYTES_MAX,
+    };
+}
+
 void run_begin(struct run *run, struct turn *turn)
 {
     *run = (struct run){
         .turn = turn,
-        .out = {.buffer = turn->answer, .resp3 = (turn->request->flags & RUN_RESP3) != 0},
+        .out = run_out(turn),
         .rest = resp_arguments(turn->request->body),
     };
     run->name = run_next(run);
@@ -123,7 +132,7 @@ enum status run_write(struct run *run, int rc, enum write_mode mode, enum sessio
                       struct bytes *results)
 {
     if (rc != 0) {
-        return STATUS_NO_MEMORY;
+        return run_end(rc);
     }
     return turn_write(run->turn, mode, type, buffer_bytes(run->turn->changes), results);
 }
@@ -160,14 +169,17 @@ static bool names_all(const struct run *run, struct session_view *view)
     return true;
 }
 
-int run_put_field(struct run *run, const struct session_view *view, struct bytes name)
+int run_find(struct run *run, const struct session_view *view, uint32_t step, struct finder *finder)
+{
+    return finder_begin(finder, view, run->rest.count / step, run->turn->answer->memory);
+}
+
+int run_put_field(struct run *run, const struct finder *finder, struct bytes name)
 {
     struct session_field field;
 
-    if (view == NULL || !session_find(view, name, &field)) {
-        return resp_null(&run->out);
-    }
-    return resp_bulk(&run->out, field.value);
+    return finder_find(finder, name, &field) ? resp_bulk(&run->out, field.value)
+                                             : resp_null(&run->out);
 }
 
 enum status run_remove(struct run *run, struct session_view *view)

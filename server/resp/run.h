@@ -9,6 +9,9 @@
 #ifndef RUN_H
 #define RUN_H
 
+#include <errno.h>
+
+#include "finder.h"
 #include "procedure.h"
 #include "resp.h"
 #include "shard.h"
@@ -21,6 +24,16 @@ struct run {
     struct bytes name;          /* The command, as it was sent. */
     struct resp_arguments rest; /* After the key. */
 };
+
+/* Want of memory, or of room for the reply: all that the command is a part of, a transaction or a script, is undone. */
+static inline bool run_undoes(enum status status)
+{
+    return status == STATUS_NO_MEMORY || status == STATUS_MEMORY_FULL ||
+           status == STATUS_FRAME_TOO_LARGE;
+}
+
+/* Where the reply goes: no more than REPLY_BYTES_MAX of it. */
+struct resp_out run_out(const struct turn *turn);
 
 /* Take apart. The door has checked the number of arguments: at least the name and the key. */
 void run_begin(struct run *run, struct turn *turn);
@@ -36,7 +49,7 @@ bool run_is(struct bytes argument, const char *word);
 /* An answer was appended with `rc` of proto/resp.h. */
 static inline enum status run_end(int rc)
 {
-    return rc == 0 ? STATUS_OK : STATUS_NO_MEMORY;
+    return rc == 0 ? STATUS_OK : rc == -EMSGSIZE ? STATUS_FRAME_TOO_LARGE : STATUS_NO_MEMORY;
 }
 
 enum status run_error(struct run *run, const char *text);
@@ -64,8 +77,12 @@ enum status run_write(struct run *run, int rc, enum write_mode mode, enum sessio
                       struct bytes *results);
 /* End the session. */
 enum status run_destroy(struct run *run);
-/* The value of a field, or a nil where it is not there; `view` may be NULL. Returns 0 or -ENOMEM. */
-int run_put_field(struct run *run, const struct session_view *view, struct bytes name);
+/* To look up the names that are left, `step` arguments each, in what is in view; `view` may be NULL. Returns as
+ * finder_begin(). */
+int run_find(struct run *run, const struct session_view *view, uint32_t step,
+             struct finder *finder);
+/* The value of a field, or a nil where it is not there. Returns as proto/resp.h. */
+int run_put_field(struct run *run, const struct finder *finder, struct bytes name);
 /* Remove the names that follow from a map, set or zset, and end it where none is left; the reply is how many
  * there were. */
 enum status run_remove(struct run *run, struct session_view *view);

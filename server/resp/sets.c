@@ -49,26 +49,24 @@ enum status command_scard(struct turn *turn)
     return status != STATUS_OK ? status : run_number(&run, view == NULL ? 0 : view->field_count);
 }
 
-static bool has(const struct session_view *view, struct bytes member)
-{
-    struct session_field field;
-
-    return view != NULL && session_find(view, member, &field);
-}
-
 enum status command_sismember(struct turn *turn)
 {
+    struct session_field field;
     struct session_view *view;
     struct run run;
 
     run_begin(&run, turn);
     enum status status = run_view(&run, SESSION_SET, &view);
-    return status != STATUS_OK ? status : run_number(&run, has(view, run_next(&run)));
+    return status != STATUS_OK
+               ? status
+               : run_number(&run, view != NULL && session_find(view, run_next(&run), &field));
 }
 
 enum status command_smismember(struct turn *turn)
 {
+    struct session_field field;
     struct session_view *view;
+    struct finder finder;
     struct run run;
 
     run_begin(&run, turn);
@@ -76,10 +74,12 @@ enum status command_smismember(struct turn *turn)
     if (status != STATUS_OK) {
         return status;
     }
-    int rc = resp_array(&run.out, run.rest.count);
+    int rc = run_find(&run, view, 1, &finder);
+    rc = rc != 0 ? rc : resp_array(&run.out, run.rest.count);
     while (rc == 0 && run.rest.count > 0) {
-        rc = resp_number(&run.out, has(view, run_next(&run)));
+        rc = resp_number(&run.out, finder_find(&finder, run_next(&run), &field));
     }
+    finder_end(&finder);
     return run_end(rc);
 }
 
@@ -118,13 +118,20 @@ static uint64_t draw_begin(const struct turn *turn)
     return turn->request->ticket ^ turn->request->received_us << 20 ^ turn->now_ms;
 }
 
-static bool member_at(struct session_view *view, uint64_t number, struct session_field *field)
+/* So many random members, each as likely as any other one, whatever came before; the last one is in `field`. */
+static int put_any(struct run *run, const struct session_view *view, uint64_t count,
+                   struct session_field *field)
 {
-    session_rewind(view);
-    for (uint64_t i = 0; i < number; i++) {
-        (void)session_next(view, false, field);
+    uint64_t random = draw_begin(run->turn);
+    struct finder finder;
+
+    int rc = finder_begin(&finder, view, count, run->turn->answer->memory);
+    for (uint64_t i = 0; rc == 0 && i < count; i++) {
+        (void)finder_at(&finder, draw(&random) % view->field_count, field);
+        rc = resp_bulk(&run->out, field->name);
     }
-    return session_next(view, false, field);
+    finder_end(&finder);
+    return rc;
 }
 
 /* Walks the members; of those left each is taken so that `wanted` of `left` are in the end. */
@@ -183,9 +190,7 @@ enum status command_spop(struct turn *turn)
     if (many) {
         rc = take_some(&run, view, wanted, true);
     } else {
-        uint64_t random = draw_begin(turn);
-        (void)member_at(view, draw(&random) % view->field_count, &field);
-        rc = resp_bulk(&run.out, field.name);
+        rc = put_any(&run, view, 1, &field);
         run_change_begin(&run);
         rc = rc != 0 ? rc : run_change_of(&run, CHANGE_DELETE, field.name);
     }
@@ -197,7 +202,6 @@ enum status command_spop(struct turn *turn)
 
 enum status command_srandmember(struct turn *turn)
 {
-    uint64_t random = draw_begin(turn);
     struct session_field field;
     struct session_view *view;
     int64_t count = 1;
@@ -227,9 +231,5 @@ enum status command_srandmember(struct turn *turn)
         return run_error(&run, "ERR value is out of range");
     }
     int rc = many ? resp_array(&run.out, repeats) : 0;
-    for (uint64_t i = 0; rc == 0 && i < repeats; i++) {
-        (void)member_at(view, draw(&random) % view->field_count, &field);
-        rc = resp_bulk(&run.out, field.name);
-    }
-    return run_end(rc);
+    return run_end(rc != 0 ? rc : put_any(&run, view, repeats, &field));
 }

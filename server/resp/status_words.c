@@ -1,5 +1,6 @@
 #include "status_words.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -14,6 +15,8 @@ void status_words(enum status status, const char *text, char words[STATUS_WORDS_
         {STATUS_OUT_OF_RANGE, "ERR increment or decrement would overflow"},
         {STATUS_SESSION_TOO_LARGE,
          "ERR string exceeds maximum allowed size (session_max_bytes of its policy)"},
+        {STATUS_FRAME_TOO_LARGE,
+         "ERR the reply would be larger than 128 MiB; ask for less at once"},
         {STATUS_NOT_FOUND, "ERR no such key"},
         {STATUS_MEMORY_FULL, "OOM command not allowed when used memory > 'maxmemory'."},
         {STATUS_DENIED, "NOPERM this user has no permissions to access the key"},
@@ -30,7 +33,8 @@ void status_words(enum status status, const char *text, char words[STATUS_WORDS_
     const char *code = "ERR";
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (known[i].status == status && (status != STATUS_SESSION_TOO_LARGE || text == NULL)) {
+        bool may_tell = status == STATUS_SESSION_TOO_LARGE || status == STATUS_FRAME_TOO_LARGE;
+        if (known[i].status == status && (!may_tell || text == NULL)) {
             snprintf(words, STATUS_WORDS_BYTES, "%s", known[i].words);
             return;
         }

@@ -106,8 +106,9 @@ static enum status set(struct run *run, const struct set_options *options, bool 
         if (found != SESSION_NONE && found != SESSION_BLOB) {
             return STATUS_WRONG_TYPE;
         }
-        if (put_blob(run, view) != 0) {
-            return STATUS_NO_MEMORY;
+        enum status status = run_end(put_blob(run, view));
+        if (status != STATUS_OK) {
+            return status;
         }
     }
     if ((options->not_there && view != NULL) || (options->there && view == NULL)) {

@@ -103,6 +103,9 @@ enum {
     LOG_SPARE_BYTES = 2 * LOG_STAGING_BYTES,
     LOG_KEPT_BYTES = 4 * 1024 * 1024,
 
+    /* Commands that wait for their EXEC, of all connections of a shard: BUSY above, and EXECABORT. */
+    MULTI_QUEUED_BYTES_MAX = 256 * 1024 * 1024,
+
     /* Subscriptions of one connection: "ERR more than 65536 channels", "... 1024 patterns"; and the bytes of their
      * names: "ERR names of more than 8 MiB". */
     PUBSUB_CHANNELS_MAX = 65536,

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "bounds.h"
+#include "finder.h"
 #include "frame.h"
 #include "inspect.h"
 #include "limits.h"
@@ -71,22 +72,36 @@ static int append_string(struct buffer *buffer, struct bytes string)
     return rc;
 }
 
+static uint64_t count_strings(struct reader strings)
+{
+    uint64_t count = 0;
+
+    while (!strings.bad && reader_left(&strings) > 0) {
+        (void)read_string(&strings);
+        count++;
+    }
+    return count;
+}
+
 /* The fields that were asked for, each with a byte that says whether it is there. */
 static int chosen_fields(struct native_answer *answer, const struct reply *reply,
                          struct buffer *scratch)
 {
     struct reader names = reader_of(reply->fields);
-    int rc = 0;
+    struct finder finder;
 
-    while (rc == 0 && !names.bad && reader_left(&names) > 0) {
+    int rc = finder_begin(&finder, reply->view, count_strings(names), scratch->memory);
+    /* A name may be asked for many times. */
+    while (rc == 0 && scratch->size <= FRAME_BYTES_MAX && !names.bad && reader_left(&names) > 0) {
         struct bytes name = read_string(&names);
-        bool found = session_find(reply->view, name, &answer->field);
+        bool found = finder_find(&finder, name, &answer->field);
         rc = buffer_append(scratch, bytes_of(found ? "\1" : "\0", 1));
         if (rc == 0 && found) {
             answer->head.value_bytes += (uint32_t)answer->field.value.size;
             rc = append_string(scratch, answer->field.value);
         }
     }
+    finder_end(&finder);
     answer->value = buffer_bytes(scratch);
     return rc;
 }

@@ -38,7 +38,7 @@ static void reply_arity(struct shard_thread *thread, struct connection *connecti
     snprintf(text, sizeof text, "%s wrong number of arguments for '%s' command",
              exec ? exec_abort : "ERR", command->name);
     if (exec) {
-        resp_multi_clear(&connection->resp->multi);
+        resp_multi_clear(thread, &connection->resp->multi);
     }
     resp_reply_error(thread, connection, number, text);
 }

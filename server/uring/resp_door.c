@@ -47,7 +47,7 @@ static void forget(struct shard_thread *thread, struct connection *connection)
     pubsub_leave(&thread->plane->pubsub, &session->subscriber);
     resp_monitor_leave(thread, session);
     reply_order_fini(&session->order);
-    resp_multi_fini(&session->multi);
+    resp_multi_fini(thread, &session->multi);
     heap_give(thread->memory, session, sizeof *session);
     connection->resp = NULL;
     connection->order = NULL;

@@ -39,6 +39,7 @@ struct resp_multi {
     uint32_t watching;       /* Answers to WATCH that have not come. */
     uint32_t slot_plus_one;  /* Of all keys; 0: none yet. */
     uint32_t key_count, command_count, watch_count;
+    size_t queued_bytes;    /* Of thread->multi_bytes. */
     struct buffer keys;     /* As a transaction's body has them: each as varint size and bytes... */
     struct buffer watches;  /* ... number of its key, token as varint size and bytes... */
     struct buffer commands; /* ... see exec.h. */
@@ -99,9 +100,9 @@ void script_forget(struct scripts *scripts); /* SCRIPT FLUSH. */
 /* ---- Transactions (resp_multi.c) ---- */
 
 void resp_multi_init(struct resp_multi *multi, struct memory *memory);
-void resp_multi_fini(struct resp_multi *multi);
+void resp_multi_fini(struct shard_thread *thread, struct resp_multi *multi);
 /* As after EXEC. */
-void resp_multi_clear(struct resp_multi *multi);
+void resp_multi_clear(struct shard_thread *thread, struct resp_multi *multi);
 
 extern const char resp_cross_slot[];
 

@@ -193,7 +193,7 @@ static int reset(struct local *local)
     session->resp3 = session->silent = session->reads_copies = false;
     session->name[0] = '\0';
     local->connection->user = NULL;
-    resp_multi_clear(&session->multi);
+    resp_multi_clear(local->thread, &session->multi);
     pubsub_leave(&local->thread->plane->pubsub, &session->subscriber);
     return resp_simple(local->out, "RESET");
 }

@@ -25,20 +25,22 @@ void resp_multi_init(struct resp_multi *multi, struct memory *memory)
     };
 }
 
-void resp_multi_fini(struct resp_multi *multi)
+void resp_multi_fini(struct shard_thread *thread, struct resp_multi *multi)
 {
+    thread->multi_bytes -= multi->queued_bytes;
+    multi->queued_bytes = 0;
     buffer_fini(&multi->keys);
     buffer_fini(&multi->watches);
     buffer_fini(&multi->commands);
     buffer_fini(&multi->later);
 }
 
-void resp_multi_clear(struct resp_multi *multi)
+void resp_multi_clear(struct shard_thread *thread, struct resp_multi *multi)
 {
     struct memory *memory = multi->keys.memory;
     uint32_t watching = multi->watching;
 
-    resp_multi_fini(multi);
+    resp_multi_fini(thread, multi);
     resp_multi_init(multi, memory);
     multi->watching = watching;
 }
@@ -247,6 +249,14 @@ static bool can_be_queued(const struct command *command, struct bytes word)
     return command->procedure.run != NULL || (exec_is_keyless(command) && !replies && !walks);
 }
 
+static void note_queued(struct shard_thread *thread, struct resp_multi *multi)
+{
+    size_t bytes = multi->commands.capacity + multi->later.capacity;
+
+    thread->multi_bytes += bytes - multi->queued_bytes;
+    multi->queued_bytes = bytes;
+}
+
 static struct bytes second_word(struct bytes array)
 {
     struct resp_arguments arguments = resp_arguments(array);
@@ -278,11 +288,14 @@ void resp_multi_queue(struct shard_thread *thread, struct connection *connection
         error = text;
     } else if (multi->commands.size + multi->later.size + array.size > MULTI_BYTES_MAX) {
         error = "ERR the transaction is larger than 16 MiB";
+    } else if (thread->multi_bytes + array.size > MULTI_QUEUED_BYTES_MAX) {
+        error = "BUSY too many transactions are being queued; try again";
     } else if (command->procedure.run == NULL) {
         error = queue_keyless(multi, command, array);
     } else {
         error = queue_parts(thread, connection, command, array);
     }
+    note_queued(thread, multi);
     if (error != NULL) {
         multi->failed = true;
         resp_reply_error(thread, connection, number, error);
@@ -397,7 +410,7 @@ static void exec(struct shard_thread *thread, struct connection *connection, uin
         }
         (multi->key_count == 0 ? execute_here : send_all)(thread, connection, number);
     }
-    resp_multi_clear(multi);
+    resp_multi_clear(thread, multi);
 }
 
 /* ---- WATCH ---- */
@@ -425,6 +438,20 @@ static void watch(struct shard_thread *thread, struct connection *connection, ui
     }
 }
 
+/* What was seen of it first is what counts. */
+static bool is_watched(const struct resp_multi *multi, uint32_t number)
+{
+    struct reader watches = reader_of(buffer_bytes(&multi->watches));
+
+    for (uint32_t i = 0; i < multi->watch_count; i++) {
+        if (read_varint(&watches) == number) {
+            return true;
+        }
+        (void)read_string(&watches);
+    }
+    return false;
+}
+
 int resp_multi_watched(struct shard_thread *thread, struct connection *connection,
                        struct bytes array, struct bytes tokens)
 {
@@ -444,6 +471,9 @@ int resp_multi_watched(struct shard_thread *thread, struct connection *connectio
         if (resp_keep_key(thread, connection, key, &key) != NULL ||
             number_of(multi, key, &number) != NULL) {
             return -EXDEV; /* EXEC could not look at it. */
+        }
+        if (is_watched(multi, number)) {
+            continue;
         }
         int rc = put_number(&multi->watches, number);
         rc = rc != 0 ? rc : put_string(&multi->watches, token);
@@ -490,7 +520,7 @@ void resp_multi_command(struct shard_thread *thread, struct connection *connecti
     } else if (command->local == LOCAL_DISCARD && !multi->open) {
         resp_reply_error(thread, connection, number, "ERR DISCARD without MULTI");
     } else {
-        resp_multi_clear(multi);
+        resp_multi_clear(thread, multi);
         resp_reply_ok(thread, connection, number, "OK");
     }
 }

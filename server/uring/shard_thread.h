@@ -108,6 +108,7 @@ struct shard_thread {
     struct task *tasks;
     uint64_t news_number; /* Of the last question to other nodes (news.h). */
     struct moves_found moves;
+    uint64_t multi_bytes;           /* That transactions have queued. */
     bool messages_came;             /* There are some in its queue (pubsub.h), perhaps... */
     struct pubsub_queued *messages; /* ... and these were taken from it. */
     struct resp_session *monitors;  /* Connections that watch (monitor.h). */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "finder.h"
 #include "session_kit.h"
 
 static void test_blob(void **state)
@@ -156,6 +157,63 @@ static void test_many_fields(void **state)
 }
 
 /* The limit is about the value: one of exactly that size is good, whatever is kept beside it. */
+/* Whatever is looked up, and whether it is few names or many: the finder says what session_find() and session_next() say. */
+static void test_finder(void **state)
+{
+    enum { NAMES = 200 };
+    const uint64_t counts[] = {1, NAMES};
+    struct session_view view;
+    struct session_field field, same;
+    struct finder finder;
+    struct kit kit;
+    char names[NAMES][8];
+    (void)state;
+
+    kit_init(&kit);
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(names[i], sizeof names[i], "%x", i * 37 % NAMES);
+        if (i % 5 == 0) {
+            continue; /* It is not there. */
+        }
+        struct change change = KIT_CHANGE(SET, .name = kit_name(names[i]), .value = text("v"));
+        if (i % 7 == 0) {
+            change = KIT_CHANGE(ADD, .name = kit_name(names[i]), .delta = i);
+        } else if (i % 3 == 0) {
+            change = KIT_CHANGE(SET_UNTIL, .name = kit_name(names[i]), .value = text("past"),
+                                .ms = kit.now_ms + 1);
+        }
+        kit_add(&kit, change);
+    }
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    kit.now_ms += 2;
+    kit_open(&kit, &view);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(finder_begin(&finder, &view, counts[round], &kit.memory.memory), 0);
+        for (int i = 0; i < NAMES; i++) {
+            bool found = session_find(&view, kit_name(names[i]), &same);
+            assert_int_equal(finder_find(&finder, kit_name(names[i]), &field), found);
+            assert_true(!found || (bytes_equal(field.name, same.name) &&
+                                   bytes_equal(field.value, same.value)));
+        }
+        session_rewind(&view);
+        for (uint64_t i = 0; i < view.field_count; i++) {
+            assert_true(session_next(&view, false, &same));
+            assert_true(finder_at(&finder, i, &field));
+            assert_bytes_equal(field.name, same.name);
+            assert_bytes_equal(field.value, same.value);
+        }
+        assert_false(finder_at(&finder, view.field_count, &field));
+        finder_end(&finder);
+    }
+    kit.memory.fail_at = kit.memory.requests + 1;
+    assert_int_equal(finder_begin(&finder, &view, NAMES, &kit.memory.memory), -ENOMEM);
+    finder_end(&finder);
+    assert_int_equal(finder_begin(&finder, NULL, NAMES, &kit.memory.memory), 0);
+    assert_false(finder_find(&finder, text("1"), &field) || finder_at(&finder, 0, &field));
+    finder_end(&finder);
+    kit_fini(&kit);
+}
+
 static void test_value_of_the_limit_fits(void **state)
 {
     enum { LIMIT = 100000 };
@@ -449,7 +507,7 @@ int main(void)
         cmocka_unit_test(test_modes),          cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_append_nothing), cmocka_unit_test(test_concurrent_numbers),
         cmocka_unit_test(test_sets),           cmocka_unit_test(test_owner),
-        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_versions),       cmocka_unit_test(test_finder),
     };
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
 }

@@ -1,0 +1,143 @@
+"""Requests of few bytes that ask for much: none takes memory without bound, or a shard for itself for long."""
+
+import native
+from cases import run_cases
+from daemon import SLOWNESS, Daemon, check, wait_for
+from redis_kit import Client, Error, port_of
+
+MIB = 1 << 20
+FIELDS = 65536
+TOO_LARGE = b"ERR the reply would be larger than 128 MiB; ask for less at once"
+FRAME_TOO_LARGE = 21
+SETTINGS = ['policy "".session_max_bytes=2MiB']
+
+
+def peak_bytes(daemon):
+    """The most memory that it ever had."""
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+
+def short(answer):
+    return repr(answer if isinstance(answer, int) or answer is None else answer[:2])[:100]
+
+
+def test_same_field_many_times():
+    """A field of one MiB may be named a million times, which would make a reply of a TiB, by either protocol; and so may random
+    members of a set. It is refused, with the connection as it was; and what is within the bound is told."""
+    with Daemon(settings=SETTINGS) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client, native.Connection(daemon.native) as connection:
+            value = b"v" * MIB
+            check(client.ask("HSET", "h", "f", value) == 1, "HSET")
+            check(client.ask("SADD", "s", "m" * 60000) == 1, "SADD")
+            for words in (("HMGET", "h", *["f"] * 300), ("HGETEX", "h", "PERSIST", "FIELDS", 300, *["f"] * 300),
+                          ("SRANDMEMBER", "s", -4000)):
+                answer = client.ask(*words)
+                check(isinstance(answer, Error) and answer == TOO_LARGE, (words[0], short(answer)))
+            check(client.ask("HMGET", "h", *["f"] * 100) == [value] * 100, "100 MiB of them")
+            head, _ = connection.call(native.GET, {1: b"h", 2: 2}, native.string(b"f") * 300)
+            check(head.get(1) == FRAME_TOO_LARGE, head)
+            head, found = connection.call(native.GET, {1: b"h", 2: 2}, native.string(b"f") * 2)
+            check(head.get(1, 0) == 0 and found == (b"\1" + native.string(value)) * 2, head)
+        check(peak_bytes(daemon) < 1000 * MIB * SLOWNESS, f"{peak_bytes(daemon) >> 20} MiB")
+        wait_for("its memory is free", lambda: daemon.rss_bytes() < 100 * MIB * SLOWNESS)
+
+
+def test_large_transaction():
+    """What EXEC would answer with more than that it does not do at all; and one that goes over a large session again and again is
+    refused, as nobody else would be served meanwhile."""
+    with Daemon(settings=SETTINGS) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            check(client.ask("SET", "{k}large", b"v" * MIB) == b"OK", "SET")
+
+            def transaction(*commands):
+                client.send("MULTI")
+                for words in commands:
+                    client.send(*words)
+                client.send("EXEC")
+                answers = [client.read() for _ in range(len(commands) + 2)]
+                check(set(answers[1:-1]) == {b"QUEUED"}, answers[1:-1])
+                return answers[-1]
+            write = ("SET", "{k}written", 1)
+            answer = transaction(write, *[("GET", "{k}large")] * 200)
+            check(isinstance(answer, Error) and answer == TOO_LARGE, short(answer))
+            answer = transaction(write, *[("APPEND", "{k}large", "x")] * 400)
+            check(isinstance(answer, Error) and b"more than 256 MiB of sessions" in answer, short(answer))
+            check(client.ask("EXISTS", "{k}written") == 0 and client.ask("STRLEN", "{k}large") == MIB, "nothing was done")
+            answer = transaction(write, *[("GET", "{k}large")] * 100)
+            check(answer[0] == b"OK" and answer[1:] == [b"v" * MIB] * 100, "what is within the bounds")
+            answer = transaction(*[("INCR", "{k}count")] * 20000)
+            check(answer == list(range(1, 20001)), "many small ones")
+
+
+def test_all_fields_by_name():
+    """To look up all fields of the largest hash or set takes a shard some milliseconds, in whatever order they are named, and not
+    the time of a walk for each of them (half a minute)."""
+    names = [b"%x" % (number * 40503 % FIELDS) for number in range(FIELDS)]
+    with Daemon(settings=SETTINGS) as daemon, Client(port_of(daemon.start())) as client:
+        for part in range(0, FIELDS, 8192):
+            some = names[part:part + 8192]
+            check(client.ask("HSET", "h", *(word for name in some for word in (name, name))) == 8192, "HSET")
+            check(client.ask("SADD", "s", *some) == 8192, "SADD")
+        before = daemon.cpu_seconds()
+        absent = [b"-"] * 10
+        check(client.ask("HMGET", "h", *names, *absent) == names + [None] * 10, "HMGET")
+        check(client.ask("SMISMEMBER", "s", *names, *absent) == [1] * FIELDS + [0] * 10, "SMISMEMBER")
+        check(client.ask("HSETEX", "h", "FXX", "KEEPTTL", "FIELDS", FIELDS, *(word for name in names for word in (name, "1"))) == 1,
+              "HSETEX")
+        check(client.ask("HGETEX", "h", "EX", 100, "FIELDS", FIELDS, *names) == [b"1"] * FIELDS, "HGETEX")
+        found = client.ask("SRANDMEMBER", "s", -FIELDS)
+        check(len(found) == FIELDS and set(found) <= set(names) and len(set(found)) > FIELDS // 2, "SRANDMEMBER")
+        with native.Connection(daemon.native) as connection:
+            head, value = connection.call(native.GET, {1: b"h", 2: 2}, b"".join(map(native.string, names)))
+            check(head.get(1, 0) == 0 and value == b"\1\1" b"1" * FIELDS, head)
+        took = daemon.cpu_seconds() - before
+        check(took < 4 * SLOWNESS, f"{took:.1f} s of CPU")
+
+
+def test_watched_again():
+    """WATCH of a key that is watched takes no more memory, and what was seen of it first counts."""
+    with Daemon() as daemon, Client(port_of(daemon.start())) as client:
+        client.ask("SET", "k", 1)
+        client.ask("WATCH", "k")
+        before = daemon.rss_bytes()
+        for _ in range(1500):
+            answer = client.ask("WATCH", *["k"] * 1024)
+            check(answer == b"OK", short(answer))
+        more = daemon.rss_bytes() - before
+        check(more < 8 * MIB * SLOWNESS, f"{more >> 20} MiB")
+        with Client(port_of(daemon)) as other:
+            other.ask("SET", "k", 2)
+        client.ask("WATCH", "k")
+        check([client.ask(*words) for words in (("MULTI",), ("SET", "k", 3), ("EXEC",))] == [b"OK", b"QUEUED", None], "EXEC")
+        check(client.ask("GET", "k") == b"2", "GET")
+
+
+def test_queued_by_many():
+    """Transactions that are never executed do not fill memory: at some point one more command is refused. What ends them gives
+    their memory back."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        clients = [Client(port_of(daemon)) for _ in range(40)]
+        refused = 0
+        for client in clients:
+            client.send("MULTI")
+            for _ in range(8):
+                client.send("SET", "k", b"v" * (MIB - 100))
+            answers = [client.read() for _ in range(9)]
+            refused += any(answer == b"BUSY too many transactions are being queued; try again" for answer in answers)
+        check(0 < refused < 40, refused)
+        check(clients[-1].ask("EXEC").startswith(b"EXECABORT"), "EXEC")
+        for client in clients[:-1]:
+            client.__exit__()
+        with clients[-1] as client:
+            def goes():
+                answers = [client.ask(*words) for words in (("MULTI",), ("SET", "k", 1), ("EXEC",))]
+                return answers == [b"OK", b"QUEUED", [b"OK"]]
+            wait_for("a transaction goes again", goes)
+
+
+if __name__ == "__main__":
+    run_cases(__name__)
