@@ -75,6 +75,7 @@ void batch_route(struct shard_thread *thread, struct request *request,
 {
     uint32_t shards = thread->plane->options.shard_count;
     uint32_t owner = thread->index;
+    bool is_part = whole.size == 0 && connection != NULL;
 
     shard_prepare(thread->shard, request);
     if (shards > 1) {
@@ -87,7 +88,8 @@ void batch_route(struct shard_thread *thread, struct request *request,
                 connection_is_full(thread, connection,
                                    number_of(thread, connection, request->ticket)))) {
         put_off_behind(thread, connection, request->ticket, whole);
-    } else if (cross_request(thread, owner, request)) {
+    } else if ((!is_part || connection->turned.first == NULL) &&
+               cross_request(thread, owner, request)) {
         if (whole.size > 0) {
             connection_awaits(connection, calls_find(&thread->calls, request->ticket), true);
         }
@@ -95,7 +97,7 @@ void batch_route(struct shard_thread *thread, struct request *request,
         /* Its client could not be told to come back. */
         put_off_behind(thread, connection, request->ticket, whole);
         thread->again = true;
-    } else {
+    } else if (!is_part || !turned_defer(thread, connection, owner, request)) {
         door_refuse(thread, request->ticket, STATUS_BUSY,
                     "the queue to the session's shard is full");
     }

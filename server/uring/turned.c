@@ -74,6 +74,7 @@ struct turned_request {
     struct turned_request *next;
     uint32_t shard;
     uint32_t answer_bytes;
+    bool deferred; /* It was not turned back: it has not been sent. */
     size_t size;
     struct request request;
     uint8_t bytes[]; /* Key, version and body. */
@@ -96,6 +97,33 @@ static struct turned_request *make(struct shard_thread *thread, const struct req
     return turned;
 }
 
+static void append(struct shard_thread *thread, struct connection *connection,
+                   struct turned_request *turned)
+{
+    if (connection->turned.first == NULL) {
+        connection->turned.first = turned;
+    } else {
+        connection->turned.last->next = turned;
+    }
+    connection->turned.last = turned;
+    connection->stalled = true;
+    connection_mark(thread, connection);
+}
+
+bool turned_defer(struct shard_thread *thread, struct connection *connection, uint32_t shard,
+                  const struct request *request)
+{
+    struct turned_request *turned = make(thread, request);
+
+    if (turned == NULL) {
+        return false;
+    }
+    turned->shard = shard;
+    turned->deferred = true;
+    append(thread, connection, turned);
+    return true;
+}
+
 void turned_take(struct shard_thread *thread, uint32_t shard, const struct request *request,
                  uint32_t answer_bytes)
 {
@@ -110,15 +138,8 @@ void turned_take(struct shard_thread *thread, uint32_t shard, const struct reque
     }
     turned->shard = shard;
     turned->answer_bytes = answer_bytes;
-    if (connection->turned.first == NULL) {
-        connection->turned.first = turned;
-    } else {
-        connection->turned.last->next = turned;
-    }
-    connection->turned.last = turned;
-    connection->stalled = true;
     connection_awaits(connection, call, false);
-    connection_mark(thread, connection);
+    append(thread, connection, turned);
 }
 
 static bool fits(const struct shard_thread *thread, const struct connection *connection,
@@ -132,22 +153,36 @@ static bool fits(const struct shard_thread *thread, const struct connection *con
             connection->output.size <= connection_pace_bytes(thread) / 2);
 }
 
+/* Returns whether the queue had room for it. */
+static bool send_again(struct shard_thread *thread, struct connection *connection,
+                       struct turned_request *turned)
+{
+    struct call *call = calls_find(&thread->calls, turned->request.ticket);
+
+    if (turned->deferred) {
+        return cross_request(thread, turned->shard, &turned->request);
+    }
+    call->granted_bytes = turned->answer_bytes > 0 ? turned->answer_bytes : 1;
+    turned->request.received_us = thread->now_us; /* It was the client that kept it waiting. */
+    if (!cross_request(thread, turned->shard, &turned->request)) {
+        call->granted_bytes = 0;
+        return false;
+    }
+    connection_awaits(connection, call, true);
+    return true;
+}
+
 void turned_resume(struct shard_thread *thread, struct connection *connection)
 {
     struct turned_list *list = &connection->turned;
 
     while (list->first != NULL && fits(thread, connection, list->first)) {
         struct turned_request *turned = list->first;
-        struct call *call = calls_find(&thread->calls, turned->request.ticket);
-        call->granted_bytes = turned->answer_bytes > 0 ? turned->answer_bytes : 1;
-        turned->request.received_us = thread->now_us; /* It was the client that kept it waiting. */
-        if (!cross_request(thread, turned->shard, &turned->request)) {
-            call->granted_bytes = 0;
+        if (!send_again(thread, connection, turned)) {
             thread->again = true; /* The queue is full. */
             connection_mark(thread, connection);
             return;
         }
-        connection_awaits(connection, call, true);
         list->first = turned->next;
         free_request(thread, turned);
     }

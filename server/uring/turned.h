@@ -13,6 +13,9 @@
  * so a request that is not granted and comes between two that are was sent before the later one was known
  * to be turned back, and belongs behind it.
  *
+ * In the same list waits what the queue to a shard had no room for, and cannot be left with its connection: parts of gathered
+ * requests, of which there may be more than a queue takes. Sent later, and not granted, such a one keeps its place by the same rule.
+ *
  * Memory: a block for each, at most as many as the connection may have in flight; and a copy of what is owed back as the queue
  * has no room for it (cross.h). Threads: its shard's.
  */
@@ -60,6 +63,11 @@ struct turned_list {
 /* A request of ours came back from `shard`; its answer would have `answer_bytes`. */
 void turned_take(struct shard_thread *thread, uint32_t shard, const struct request *request,
                  uint32_t answer_bytes);
+
+/* A request of ours found no room in the queue to `shard`: it goes there behind what waits already, and nothing more is read from the
+ * connection before. Returns false where there is no memory. */
+bool turned_defer(struct shard_thread *thread, struct connection *connection, uint32_t shard,
+                  const struct request *request);
 
 /* Send again what fits now. */
 void turned_resume(struct shard_thread *thread, struct connection *connection);

@@ -97,6 +97,29 @@ def test_all_fields_by_name():
         check(took < 4 * SLOWNESS, f"{took:.1f} s of CPU")
 
 
+def test_many_keys():
+    """As many keys as a command may have, all of a slot of another shard, and long: its queue takes only some at a time."""
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        for tag in "abcdef":  # Of either shard, wherever the connection is.
+            with Client(port_of(daemon)) as client:
+                keys = [f"{{{tag}}}{'k' * 400}{number}" for number in range(1024)]
+                values = [b"%d" % number + b"v" * 500 for number in range(1024)]
+                client.send("MSET", *(word for key, value in zip(keys, values) for word in (key, value)))
+                client.send("MSET", keys[0], "before", *[word for key in keys[1:1023] for word in (key, "x" * 1000)], keys[0], "last")
+                client.send("MGET", *keys)
+                client.send("WATCH", *keys[:100])
+                client.send("DEL", *keys)
+                client.send("EXISTS", keys[0])
+                answers = [client.read() for _ in range(6)]
+                check(answers[:2] == [b"OK"] * 2 and answers[3:] == [b"OK", 1024, 0], [short(answer) for answer in answers])
+                check(answers[2] == [b"last", *[b"x" * 1000] * 1022, values[1023]], short(answers[2]))
+        with native.Connection(daemon.native) as connection:
+            names = [b"{%s}%d" % (tag, number) + b"n" * 400 for tag in (b"a", b"b") for number in range(512)]
+            head, value = connection.call(native.GET_MANY, {}, b"".join(map(native.string, names)))
+            check(head.get(1, 0) == 0 and value.count(b"no such session") == 1024, (head, value[:100]))
+
+
 def test_watched_again():
     """WATCH of a key that is watched takes no more memory, and what was seen of it first counts."""
     with Daemon() as daemon, Client(port_of(daemon.start())) as client:
