@@ -4,7 +4,8 @@
  * other owner was, or has been out of reach for REPLICATION_ALONE_MS: the only owner is so at once, and after a start
  * without the others a node serves what it has. An owner that does not talk to this node as their clocks are too far
  * apart is not out of reach while it is there (peers.h): if it is this one whose clock is wrong, sessions would end early or
- * late here, and its stamps would be ahead of everybody's for long. One that does not own the slot yet is never level by
+ * late here, and its stamps would be ahead of everybody's for long. Nor is a slot level at its only owner, or where others are out of
+ * reach, while this node's clock is in doubt (replication_doubt_clock()). One that does not own the slot yet is never level by
  * that. Nor is anybody by the map that he has kept over his start: others may own by now what it says is his, and have what
  * he does not. Until he has heard the present one he is level by comparison only; but who hears nobody who decides for as
  * long as that serves what he has. Once level, a slot stays it for as long as this node is its owner or target.
@@ -53,9 +54,41 @@ static bool is_out_of_reach(const struct replication *r, const struct peer *peer
            r->now_us - heard_us >= (uint64_t)REPLICATION_ALONE_MS * 1000;
 }
 
+static uint32_t nodes_in_reach(const struct replication *r)
+{
+    bool counted[MAP_MEMBERS_MAX] = {false};
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < r->peer_capacity; i++) {
+        const struct slot_table_member *member =
+            r->peers[i] == NULL || !r->peers[i]->reachable
+                ? NULL
+                : slot_table_member(r->table, r->peers[i]->node);
+        if (member != NULL && !counted[member - r->table->members]) {
+            counted[member - r->table->members] = true;
+            count++;
+        }
+    }
+    return count;
+}
+
+void replication_doubt_clock(struct replication *r)
+{
+    const uint32_t agree = nodes_in_reach(r);
+    const bool asked = r->now_us - r->start_us >= (uint64_t)REPLICATION_ALONE_MS * 1000;
+    uint32_t apart = 0;
+
+    for (uint32_t i = 0; i < r->table->member_count; i++) {
+        apart += r->table->members[i].apart;
+    }
+    r->clock_doubted =
+        apart > agree || (r->restarted && agree == 0 && !asked && r->table->member_count > 1);
+}
+
 bool replication_check_level(struct replication *r, uint32_t slot)
 {
     const struct slot_route *route = route_of(r, slot);
+    bool alone = route->owners == 0;
 
     if (r->degraded && replication_stands_back(r, slot)) {
         return false;
@@ -63,16 +96,19 @@ bool replication_check_level(struct replication *r, uint32_t slot)
     if (slot_set_has(&r->level, slot)) {
         return true;
     }
-    if (!route->mine || is_kept(r) ||
-        (route->rank == PLACEMENT_REPLICAS_MAX && route->owners == 0)) {
+    if (!route->mine || is_kept(r) || (route->rank == PLACEMENT_REPLICAS_MAX && alone)) {
         return false;
     }
     for (uint32_t i = 0; i < route->owners; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
-        if (!slot_set_has(&peer->compared, slot) &&
-            (route->rank == PLACEMENT_REPLICAS_MAX || !is_out_of_reach(r, peer))) {
+        const bool compared = slot_set_has(&peer->compared, slot);
+        if (!compared && (route->rank == PLACEMENT_REPLICAS_MAX || !is_out_of_reach(r, peer))) {
             return false;
         }
+        alone = alone || !compared;
+    }
+    if (alone && r->clock_doubted) {
+        return false;
     }
     set_level(r, slot);
     return true;
@@ -373,6 +409,7 @@ bool replication_levels(struct replication *r)
     }
     if (r->now_us >= r->level_us) {
         r->level_us = r->now_us + LEVEL_US;
+        replication_doubt_clock(r);
         look_at_levels(r);
     }
     if (r->core->ready(r->core)) {

@@ -274,6 +274,7 @@ static void apply_listing(struct replication *r, struct listing *listing)
         }
         r->memory->resize(r->memory, r->routes, replication_route_bytes(r), 0);
     }
+    r->restarted = r->table == NULL ? listing->table->kept : r->restarted;
     r->routes = listing->routes;
     r->table = listing->table;
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
@@ -288,6 +289,7 @@ static void apply_listing(struct replication *r, struct listing *listing)
             replication_peer_drop(r, peer);
         }
     }
+    replication_doubt_clock(r);
     replication_levels_reset(r);
     replication_follow_degraded(r);
 }

@@ -293,7 +293,9 @@ struct replication {
     struct replication_shard *core;
     const struct slot_table *table; /* NULL: none yet. */
     uint64_t now_ms, now_us, start_us;
-    uint32_t serial; /* Of links and jobs, for tickets: replication_next_serial(). */
+    bool restarted;     /* The first table was kept over a start. */
+    bool clock_doubted; /* replication_doubt_clock() */
+    uint32_t serial;    /* Of links and jobs, for tickets: replication_next_serial(). */
     struct replication_stats stats;
 
     struct peer **peers; /* By index; NULL: free. */
@@ -520,6 +522,10 @@ void replication_stray_grew(struct replication *r, uint32_t slot);
 bool replication_levels(struct replication *r);
 void replication_levels_reset(struct replication *r);
 bool replication_check_level(struct replication *r, uint32_t slot);
+/* Others have been reached, or not, or found to have another clock: may it be this node whose clock is wrong? So it is taken where no
+ * more nodes can be reached than are apart from it, and after a start until one can be, or none could for
+ * REPLICATION_ALONE_MS: each that has links with this one has compared clocks with it. */
+void replication_doubt_clock(struct replication *r);
 
 /* ---- replication_degraded.c ---- */
 

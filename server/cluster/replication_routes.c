@@ -88,6 +88,7 @@ void replication_send_asks(const struct replication *r, struct peer *peer)
 
 void replication_reach_changed(struct replication *r, struct peer *peer)
 {
+    replication_doubt_clock(r);
     for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
         struct slot_route *route = route_of(r, slot);
         const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);

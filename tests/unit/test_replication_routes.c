@@ -262,6 +262,64 @@ static void test_clock_apart(void **state)
     world_fini(&world);
 }
 
+/* A node starts again with the map that it had. */
+static void restart_with_kept(uint32_t number)
+{
+    world.nodes[number].table->kept = true;
+    world_restart(&world, number, false);
+}
+
+/* It hears that this is the present one. */
+static void hear(uint32_t number)
+{
+    static struct slot_table told;
+
+    told = *world.nodes[number].table;
+    told.kept = false;
+    world_table(&world, number, &told);
+}
+
+/* The only owner, started again: where more of the others are apart from it than can be reached, its own clock may be the wrong
+ * one, and it does not serve; nor before one of them can be reached, or has not been for three seconds. */
+static void test_only_owner_with_a_doubted_clock(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    world_begin(&world, 3, 1);
+    set_owners((struct slot_owners){{3}});
+    world_until(&world, 3000, world_calm(&world));
+    for (int agrees = 0; agrees < 2; agrees++) {
+        world_kill(&world, 3);
+        world_block(&world, 1, 3, true);
+        world_block(&world, 2, 3, true);
+        restart_with_kept(3);
+        hear(3); /* It decides itself. */
+        assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+        set_apart(3, true);
+        world_run(&world, 3 * REPLICATION_ALONE_MS);
+        assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+        if (agrees) { /* One of two: as many say so as say the other. */
+            static struct slot_table told;
+            told = *world.nodes[3].table;
+            told.members[0].apart = false;
+            world_table(&world, 3, &told);
+            world_block(&world, 1, 3, false);
+            world_until(&world, 1000, route(3, "a", 0, &far) == ROUTE_LOCAL);
+        } else {
+            set_apart(3, false);
+            assert_int_equal(route(3, "a", 0, &far), ROUTE_LOCAL); /* Nobody is there. */
+        }
+    }
+    world_kill(&world, 3);
+    world_block(&world, 1, 3, false);
+    restart_with_kept(3);
+    hear(3);
+    assert_int_equal(route(3, "a", 0, &far), ROUTE_NOWHERE);
+    world_until(&world, 100, route(3, "a", 0, &far) == ROUTE_LOCAL); /* One talks to it. */
+    world_fini(&world);
+}
+
 /* Two were started again, and the third is there: what these two agree on is not enough. */
 static void test_both_restarted(void **state)
 {
@@ -284,23 +342,6 @@ static void test_both_restarted(void **state)
     world_until(&world, 5000, route(1, "a", 0, &far) == ROUTE_LOCAL);
     assert_non_null(world_find(&world.units[0], world_position("a"), text("a")));
     world_fini(&world);
-}
-
-/* A node starts again with the map that it had. */
-static void restart_with_kept(uint32_t number)
-{
-    world.nodes[number].table->kept = true;
-    world_restart(&world, number, false);
-}
-
-/* It hears that this is the present one. */
-static void hear(uint32_t number)
-{
-    static struct slot_table told;
-
-    told = *world.nodes[number].table;
-    told.kept = false;
-    world_table(&world, number, &told);
 }
 
 /* The only owner by a map that it has kept over its start may be that no more: it waits until it has heard the present
@@ -739,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_recovers_first),
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_clock_apart),
+        cmocka_unit_test(test_only_owner_with_a_doubted_clock),
         cmocka_unit_test(test_both_restarted),
         cmocka_unit_test(test_kept_map),
         cmocka_unit_test(test_kept_maps_agree),
