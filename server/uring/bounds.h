@@ -41,6 +41,10 @@ enum {
     /* Replies to many keys, and scans, that are being put together for one connection. The next one waits,
      * and all that follows it. */
     GATHERS_MAX = 4,
+    /* Of all connections' together: no more is begun in a turn that put so many bytes into some, nor while there are so many in
+     * those that are not whole. */
+    GATHER_TURN_BYTES = 4 * 1024 * 1024,
+    GATHER_BYTES_MAX = 64 * 1024 * 1024,
     /* Of requests larger than BULK_BYTES_MIN, so many bytes are served in a turn (at least one). */
     BULK_TURN_BYTES = 1024 * 1024,
 

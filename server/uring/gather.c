@@ -70,6 +70,14 @@ static void gather_free(struct gather *gather)
     heap_give(memory, gather, gather_bytes(gather->part_count));
 }
 
+bool gather_must_wait(struct shard_thread *thread, const struct connection *connection)
+{
+    bool enough = thread->gathered_bytes > GATHER_TURN_BYTES;
+
+    thread->again = thread->again || enough;
+    return enough || connection->gathers >= GATHERS_MAX || thread->gather_bytes > GATHER_BYTES_MAX;
+}
+
 void gather_abandon(struct gather *gather)
 {
     if (--gather->left == 0) {
@@ -232,8 +240,12 @@ void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t pa
                  struct bytes answer)
 {
     assert(part < gather->part_count && gather->left > 0);
+    const size_t before = gather->bytes.size;
     add_part(gather, part, answer, gather_bytes_max(thread));
+    thread->gather_bytes += gather->bytes.size - before;
+    thread->gathered_bytes += gather->bytes.size - before;
     if (--gather->left == 0) {
+        thread->gather_bytes -= gather->bytes.size;
         finish(thread, gather);
         gather_free(gather);
     }

@@ -10,6 +10,7 @@
 #ifndef GATHER_H
 #define GATHER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bytes.h"
@@ -19,6 +20,9 @@ struct shard_thread;
 struct connection;
 struct reply;
 struct gather;
+
+/* Is another reply not to be begun now? The request is to be put off then. */
+bool gather_must_wait(struct shard_thread *thread, const struct connection *connection);
 
 /* For `part_count` parts (at least 1). It counts as one request of the connection, whose protocol gets what came of it;
  * `asked` is copied for that. Returns NULL where there is no memory. */

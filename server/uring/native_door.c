@@ -281,7 +281,7 @@ static uint64_t take_part(struct shard_thread *thread, const struct connection *
 /* The same for requests of many keys: of them no more are begun than a connection's answers may take. */
 static bool must_wait(struct shard_thread *thread, struct connection *connection)
 {
-    return native_must_follow(thread, connection) || connection->gathers >= GATHERS_MAX ||
+    return native_must_follow(thread, connection) || gather_must_wait(thread, connection) ||
            connection_is_full(thread, connection, 0);
 }
 

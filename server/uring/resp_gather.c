@@ -30,7 +30,7 @@ static bool must_wait(struct shard_thread *thread, struct connection *connection
         batch_run(thread);
         resp_measure_anew(thread->slow);
     }
-    return connection->stalled || connection->gathers >= GATHERS_MAX ||
+    return connection->stalled || gather_must_wait(thread, connection) ||
            connection_is_full(thread, connection, number);
 }
 

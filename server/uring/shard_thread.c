@@ -494,7 +494,7 @@ static void begin_turn(struct shard_thread *thread)
     thread->now_ms = options->now_ms(options->clock);
     /* What we read now came at some time during the turn before. */
     thread->waited_us = thread->turn_us / 2;
-    thread->bulk_bytes = thread->crossed_bytes = 0;
+    thread->bulk_bytes = thread->crossed_bytes = thread->gathered_bytes = 0;
     thread->again = thread->bulk_over = false;
     arena_reset(&thread->arena);
     if (thread->clustered) {

@@ -103,6 +103,8 @@ struct shard_thread {
     uint64_t tick_us, check_us; /* When next. */
     uint64_t bulk_bytes;        /* Of large requests served in this turn. */
     bool bulk_over;             /* It serves no more of them. */
+    uint64_t gather_bytes;      /* In replies that are being put together... */
+    uint64_t gathered_bytes;    /* ... and what came into them in this turn. */
     uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
     uint32_t cross_first;       /* The shard whose requests come first. */
     struct task *tasks;

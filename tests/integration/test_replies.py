@@ -3,7 +3,7 @@
 import native
 from cases import run_cases
 from daemon import SLOWNESS, Daemon, check, wait_for
-from redis_kit import Client, Error, port_of
+from redis_kit import Client, Error, command, port_of
 
 MIB = 1 << 20
 FIELDS = 65536
@@ -118,6 +118,28 @@ def test_many_keys():
             names = [b"{%s}%d" % (tag, number) + b"n" * 400 for tag in (b"a", b"b") for number in range(512)]
             head, value = connection.call(native.GET_MANY, {}, b"".join(map(native.string, names)))
             check(head.get(1, 0) == 0 and value.count(b"no such session") == 1024, (head, value[:100]))
+
+
+def test_many_large_gets():
+    """Ten clients ask for 14 sessions of 1 MB each in one command, four times, and read nothing for a while: not all of that is put
+    together at once."""
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        keys = [f"large{number}" for number in range(14)]
+        values = [b"%02d" % number * 500000 for number in range(14)]
+        with Client(port_of(daemon)) as client:
+            for key, value in zip(keys, values):
+                check(client.ask("SET", key, value) == b"OK", "SET")
+        before, clients = daemon.rss_bytes(), [Client(port_of(daemon)) for _ in range(10)]
+        for client in clients:
+            client.socket.sendall(command(["MGET", *keys]) * 4)
+        for client in clients:
+            with client:
+                answers = [client.read() for _ in range(4)]
+                check(answers[0] == values, short(answers[0]))
+                check(all(answer == values or answer.startswith(b"BUSY") for answer in answers), [short(answer) for answer in answers])
+        more = peak_bytes(daemon) - before
+        check(more < 320 * MIB * SLOWNESS, f"{more >> 20} MiB")
 
 
 def test_watched_again():
