@@ -191,8 +191,9 @@ static void hear(struct replication_link *link, uint64_t now_us)
 
 static bool is_compare(uint8_t kind)
 {
-    return kind >= REPLICATION_COMPARE_OPEN && kind <= REPLICATION_COMPARE_FAILED &&
-           kind != REPLICATION_COMPARE_RECORD;
+    return (kind >= REPLICATION_COMPARE_OPEN && kind <= REPLICATION_COMPARE_FAILED &&
+            kind != REPLICATION_COMPARE_RECORD) ||
+           kind == REPLICATION_COMPARE_MERGED || kind == REPLICATION_COMPARE_SETTLED;
 }
 
 /* Those that come from who dialled. */

@@ -49,7 +49,7 @@
  *   45 <  COMPARE_ANSWERS which as in compare.h
  *   46 <> COMPARE_RECORD which u64 position, one whole session
  *   47 >  COMPARE_CLOSE which  nothing: all ranges are compared, and everything was sent
- *   48 <  COMPARE_CLOSED which u8 flags, vector: all is merged, this is what has been seen now
+ *   48 <  COMPARE_CLOSED which u8 flags, vector: after SETTLED; what was sent back is merged, this is what has been seen now
  *   49 <> COMPARE_FAILED which nothing: it is over, and no use
  *   50 >  BURY_ASK      0      each: u64 number, u64 position, string key, string version, varint ms of last access
  *   51 <  BURY_ANSWER   0      each: u64 number, u8 1 agreed
@@ -58,6 +58,8 @@
  *   54 <  SEEN          the same number; each: u16 slot, u8 flags, string vector (empty where not flagged)
  *   55 <> COMPARE_CREDIT limit  nothing: so much of COMPARE_RECORDs may come on this link, of all since it is there; each
  *                              counts with its body and 64 bytes. 64 KiB may come without a word. It only grows
+ *   56 <  COMPARE_MERGED which nothing: all that came is merged, and everything was sent
+ *   57 >  COMPARE_SETTLED which nothing: what came is merged here, too, and what of it has ended here was sent back
  *
  *   which: u16 slot, u32 a number that the asking end gives each comparison, not 0, u16 0: what is said of one that is over, as it
  *   failed at either end, comes when the next one of the slot may have begun, and is not about that
@@ -141,6 +143,8 @@ enum replication_kind {
     REPLICATION_SEEN_ASK,
     REPLICATION_SEEN,
     REPLICATION_COMPARE_CREDIT,
+    REPLICATION_COMPARE_MERGED,
+    REPLICATION_COMPARE_SETTLED,
     REPLICATION_KINDS_END,
 };
 

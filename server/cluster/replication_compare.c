@@ -2,8 +2,12 @@
  * RANGE_SESSIONS in one: the asking end cuts a range before it asks for it, the other end cuts what is left.
  *
  *   asking end     OPENING --OPENED, RANGED--> COMPARING --range done--> OPENING ... --last one--> CLOSING
- *                  --all sent--> CLOSED --CLOSED--> SETTLING --all merged--> over
- *   answering end  ANSWERING --CLOSE--> CLOSING --all sent and merged, CLOSED--> over
+ *                  --all sent, CLOSE--> CLOSED --MERGED--> SETTLING --all merged, SETTLED--> SETTLED --CLOSED--> OVER
+ *   answering end  ANSWERING --CLOSE--> CLOSING --all sent and merged, MERGED--> CLOSED --SETTLED--> SETTLING
+ *                  --all merged, CLOSED--> over
+ *
+ * Neither end takes over what the other one has seen before that one has merged all that it was given, and has sent back what of
+ * it has ended there: else a session would live on at an end that says it has seen its end.
  *
  * Messages wait in the link's inbox until there is time for them, and until what was asked for before is on its way: so
  * a slow reader holds up who asks it for more. */
@@ -55,16 +59,19 @@ static void walk(struct compare_source *source, uint64_t first, uint64_t last,
     r->core->walk(r->core, first, last, true, visit_one, &counting);
 }
 
+int replication_job_send(struct job *job, uint64_t position)
+{
+    int rc = replication_send_whole(job->link, REPLICATION_COMPARE_RECORD, job->number, position);
+
+    job->sends += rc == 0;
+    return rc;
+}
+
 static int send_position(struct compare_source *source, uint64_t position)
 {
     struct job *job = (struct job *)source;
 
-    if (slot_of_position(position) != job->slot) {
-        return -EBADMSG;
-    }
-    int rc = replication_send_whole(job->link, REPLICATION_COMPARE_RECORD, job->number, position);
-    job->sends += rc == 0;
-    return rc;
+    return slot_of_position(position) != job->slot ? -EBADMSG : replication_job_send(job, position);
 }
 
 /* A free job, begun. `number` 0: the next one of this end. NULL: there is none, or no memory. */
@@ -342,13 +349,23 @@ static int take_answers(struct replication *r, struct job *job, struct bytes bod
     return rc != 0 ? rc : ask(r, job, &r->scratch);
 }
 
-/* The answering end has merged all. */
+/* The other end has merged what there was. */
+static int take_merged(struct job *job, struct bytes body)
+{
+    if (job->state != JOB_CLOSED || body.size != 0) {
+        return -EBADMSG;
+    }
+    job->state = JOB_SETTLING;
+    return 0;
+}
+
+/* The answering end has taken over what this one had seen. */
 static int take_closed(struct job *job, struct reader *from)
 {
     const struct bytes at_open = buffer_bytes(&job->seen);
     const uint8_t flags = read_u8(from);
 
-    if (job->state != JOB_CLOSED) {
+    if (job->state != JOB_SETTLED) {
         return -EBADMSG;
     }
     /* Two vectors: what it had seen when the comparison began is joined; whether the slot may be dropped here is for
@@ -359,7 +376,7 @@ static int take_closed(struct job *job, struct reader *from)
         return -EBADMSG;
     }
     job->flags |= flags & FLAG_LEVEL;
-    job->state = JOB_SETTLING;
+    job->state = JOB_OVER;
     return buffer_append(&job->seen, seen);
 }
 
@@ -385,6 +402,8 @@ static int answer_to_asker(struct replication *r, struct job *job, uint8_t kind,
         return !reader_done(&from) ? -EBADMSG : begin_range(r, job, last);
     case REPLICATION_COMPARE_ANSWERS:
         return take_answers(r, job, body);
+    case REPLICATION_COMPARE_MERGED:
+        return take_merged(job, body);
     case REPLICATION_COMPARE_CLOSED:
         return take_closed(job, &from);
     default:
@@ -459,6 +478,9 @@ static int answer_items(struct replication *r, struct job *job, struct bytes bod
 
 static int ask_to_answerer(struct replication *r, struct job *job, uint8_t kind, struct bytes body)
 {
+    if (kind == REPLICATION_COMPARE_SETTLED) {
+        return take_merged(job, body);
+    }
     if (job->state != JOB_ANSWERING) {
         return -EBADMSG;
     }
@@ -497,7 +519,7 @@ static void take(struct replication *r, struct replication_link *link, uint8_t k
         }
         job = NULL;
     } else if (job == NULL && kind == REPLICATION_COMPARE_FAILED) {
-        /* What it was given it could not merge, which it finds out when this end has done. */
+        /* What it was sent back last it could not merge, which it finds out when this end has done. */
         replication_slot_uncovered(r, link->peer, slot);
         return;
     } else if (job == NULL) {
@@ -516,28 +538,49 @@ static void take(struct replication *r, struct replication_link *link, uint8_t k
     }
 }
 
+static void send_nothing(struct job *job, uint8_t kind, enum job_state next)
+{
+    job->state = next;
+    replication_link_send_bytes(job->link, kind, job->number, bytes_of(NULL, 0));
+}
+
+static void end_asking(struct replication *r, struct job *job)
+{
+    const size_t at_open = (size_t)job->first;
+    struct reader seen = reader_of(buffer_bytes(&job->seen));
+
+    (void)read_bytes(&seen, at_open);
+    const struct bytes now = read_bytes(&seen, reader_left(&seen));
+    job->seen.size = at_open;
+    job_done(r, job, job->flags, now);
+}
+
+static void end_answering(struct replication *r, struct job *job)
+{
+    struct replication_link *link = job->link;
+    const uint64_t number = job->number;
+
+    job_done(r, job, job->flags, bytes_of(NULL, 0));
+    say(r, link, REPLICATION_COMPARE_CLOSED, number, 0, NULL, 0);
+}
+
 /* What is sent, merged and said: on to the next state. */
 static void move_on(struct replication *r, struct job *job)
 {
-    struct replication_link *link = job->link;
+    const bool asks = job->link->dialled, merged = job->sends + job->merges == 0;
 
     if (job->failed) {
         job_fail(r, job, true);
-    } else if (link->dialled && job->state == JOB_CLOSING && job->sends == 0) {
-        job->state = JOB_CLOSED;
-        replication_link_send_bytes(link, REPLICATION_COMPARE_CLOSE, job->number,
-                                    bytes_of(NULL, 0));
-    } else if (link->dialled && job->state == JOB_SETTLING && job->merges == 0) {
-        const size_t at_open = (size_t)job->first;
-        struct reader seen = reader_of(buffer_bytes(&job->seen));
-        (void)read_bytes(&seen, at_open);
-        const struct bytes now = read_bytes(&seen, reader_left(&seen));
-        job->seen.size = at_open;
-        job_done(r, job, job->flags, now);
-    } else if (!link->dialled && job->state == JOB_CLOSING && job->sends + job->merges == 0) {
-        const uint64_t number = job->number;
-        job_done(r, job, job->flags, bytes_of(NULL, 0));
-        say(r, link, REPLICATION_COMPARE_CLOSED, number, 0, NULL, 0);
+    } else if (job->state == JOB_CLOSING && asks && job->sends == 0) {
+        send_nothing(job, REPLICATION_COMPARE_CLOSE, JOB_CLOSED);
+    } else if (job->state == JOB_CLOSING && merged) {
+        send_nothing(job, REPLICATION_COMPARE_MERGED, JOB_CLOSED);
+    } else if (job->state == JOB_SETTLING && merged && asks) {
+        send_nothing(job, REPLICATION_COMPARE_SETTLED, JOB_SETTLED);
+    } else if (job->state == JOB_SETTLING && merged) {
+        end_answering(r, job);
+    } else if (job->state == JOB_OVER && merged) {
+        end_asking(r, job);
     }
 }
 

@@ -275,11 +275,11 @@ void replication_merged(struct replication *r, uint64_t ticket, enum status stat
             job = replication_job(link, low >> 18);
         }
         if (job != NULL && job_low(link, job) == low && job->merges > 0) {
-            if (status == STATUS_DESTROYED && r->copying != 0) {
-                send_back(link, r->copying);
-            }
+            /* Where it had to wait it is not known any more which one it was: the next comparison will. */
+            const bool sent_back = status == STATUS_DESTROYED && r->copying != 0 &&
+                                   replication_job_send(job, r->copying) == 0;
             note_merged(r, peer, job->slot, false);
-            replication_job_merged(r, job, status == STATUS_OK || status == STATUS_DESTROYED);
+            replication_job_merged(r, job, status == STATUS_OK || sent_back);
         }
         return;
     }

@@ -31,7 +31,7 @@ enum {
     BURIALS_MAX = 4096,
     BURIAL_FRESH_MS = 5000, /* So long others' agreement holds... */
     BURIAL_ASK_MS = 2000,   /* ... and an answer is waited for. */
-    STRAYS_MAX = 8,
+    STRAYS_MAX = 64,        /* Slots of others that are compared with their owners at a time. */
     SLOT_WORDS = SLOT_COUNT / 64,
     NOBODY = UINT16_MAX,
 };
@@ -108,10 +108,12 @@ enum job_state {
     JOB_FREE = 0,
     JOB_OPENING,   /* The asking end: OPEN or RANGE was sent... */
     JOB_COMPARING, /* ... the range is compared... */
-    JOB_CLOSING,   /* ... CLOSE is to be sent once all is, the other end has sent CLOSE... */
-    JOB_CLOSED,    /* ... it was sent... */
-    JOB_SETTLING,  /* ... and CLOSED came: what it sent is still being merged. */
-    JOB_ANSWERING, /* The answering end, until CLOSE. */
+    JOB_CLOSING,   /* ... all is; CLOSE is sent once everything else is... */
+    JOB_CLOSED,    /* ... MERGED is awaited... */
+    JOB_SETTLING,  /* ... SETTLED is sent once what came is merged... */
+    JOB_SETTLED,   /* ... CLOSED is awaited... */
+    JOB_OVER,      /* ... what was sent back last is merged. */
+    JOB_ANSWERING, /* The answering end: until CLOSE. CLOSING: until MERGED, CLOSED: until SETTLED, SETTLING: until CLOSED. */
 };
 
 /* A slot that is compared: one end's part. */
@@ -494,6 +496,8 @@ void replication_jobs_drop(struct replication *r, struct replication_link *link)
 void replication_jobs_fail(struct replication *r, uint32_t slot);
 /* Look at messages that wait, and finish what can be. Returns whether more could be done now. */
 bool replication_compare_work(struct replication *r, struct replication_link *link);
+/* Send the session of a position with it. Returns 0 or -ENOMEM. */
+int replication_job_send(struct job *job, uint64_t position);
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good);
 void replication_job_merged(struct replication *r, struct job *job, bool good);
 uint8_t replication_flags(const struct replication *r, uint32_t slot);
