@@ -48,14 +48,17 @@ def check(condition, message):
 
 
 def wait_for(what, condition, timeout_s=30):
-    """Ask `condition` until it holds; returns what it gave. Fails, naming `what`, when time is up."""
+    """Ask `condition` until it holds; returns what it gave. Fails, naming `what`, when time is up. Between two
+    questions twice the time of one goes by: a question is often a program's start, and the cores are others' as well."""
     end = time.monotonic() + timeout_s * SLOWNESS
     while True:
+        began = time.monotonic()
         result = condition()
         if result:
             return result
-        check(time.monotonic() < end, f"{what}: not within {timeout_s} s")
-        time.sleep(0.01)
+        now = time.monotonic()
+        check(now < end, f"{what}: not within {timeout_s} s")
+        time.sleep(min(max(0.01, 2 * (now - began)), 0.5))
 
 
 def reserve_port():
