@@ -191,7 +191,7 @@ static inline void plane_kit_stop(struct plane_kit *kit)
         shard_destroy(kit->shards[i]);
         assert_int_equal(kit->memory[i].outstanding_bytes, 0);
         segments_close(&kit->segments[i]);
-        staging_close(&kit->staging[i]);
+        staging_kit_close(&kit->staging[i]);
     }
 }
 

@@ -144,7 +144,7 @@ static int teardown(void **state)
     (void)state;
     ring_destroy(&ring);
     log_writer_fini(&writer);
-    staging_close(&staging);
+    staging_kit_close(&staging);
     for (uint32_t i = 0; i < segments.count; i++) {
         close(segments.fds[i]);
     }

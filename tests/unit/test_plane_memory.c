@@ -1,6 +1,7 @@
 /* The data plane short of memory: the n-th request for it fails, alone or with some after it, n = 1, 2, ...
  * until it is not reached. Every request is answered or its connection ends; what is answered as not done
  * was not done; nothing leaks. */
+#include "pages.h"
 #include "plane_kit.h"
 
 enum { KEYS = 24, LARGE_BYTES = 40000, MEDIUM_BYTES = 14000, CHANGES = 6000 };
@@ -9,7 +10,8 @@ static struct plane_kit kit;
 
 /* The heap, until the fault. Any thread. */
 static struct {
-    struct memory memory;
+    struct memory memory,
+        pages; /* Areas are the server's own: they take no memory before they are used. */
     _Atomic int64_t until; /* Requests before the fault; at -in_a_row it is over. */
     int64_t in_a_row;
     _Atomic int64_t outstanding_bytes;
@@ -40,9 +42,8 @@ static uint32_t maybes; /* Answers MAYBE_APPLIED so far. */
 static void *faulty_map(struct memory *memory, size_t size)
 {
     (void)memory;
-    void *area = fails() ? NULL : aligned_alloc(size & (~size + 1), size);
+    void *area = fails() ? NULL : faulty.pages.map(&faulty.pages, size);
     if (area != NULL) {
-        memset(area, 0, size);
         atomic_fetch_add(&faulty.outstanding_bytes, (int64_t)size);
     }
     return area;
@@ -51,7 +52,7 @@ static void *faulty_map(struct memory *memory, size_t size)
 static void faulty_unmap(struct memory *memory, void *area, size_t size)
 {
     (void)memory;
-    free(area);
+    faulty.pages.unmap(&faulty.pages, area, size);
     atomic_fetch_sub(&faulty.outstanding_bytes, (int64_t)size);
 }
 
@@ -62,6 +63,7 @@ static void arm(int64_t until)
 
 static void begin(uint32_t shards)
 {
+    pages_init(&faulty.pages);
     faulty.memory.resize = faulty_resize;
     faulty.memory.map = faulty_map;
     faulty.memory.unmap = faulty_unmap;
