@@ -1,7 +1,8 @@
-"""Break the code on purpose, and see that the simulator finds it: run_mutants.py [NAME]...
+"""Break the code on purpose, and see that the simulator finds it: run_mutants.py [--note] [NAME]...
 
 Each mutants/NAME.patch has lines before its diff: what it breaks, `Scenario: NAME`, and `Checker: NAME[ NAME]...`, the
-checkers that may find it; and where those of its scenario do not find it soon, `Seeds: A..B`. It is applied to copies of
+checkers that may find it; and where those of its scenario do not find it soon, `Seeds: A..B`. `Found: N` is the seed that
+found it the last time, which is tried first, as that is quick; --note writes it down anew. The patch is applied to copies of
 the sources, which are compiled as the build in BELAY_BUILD compiles them, and linked in the place of its own. A mutant that
 lives, that another checker finds, whose patch no longer applies, or that does not build is a failure.
 """
@@ -88,39 +89,66 @@ def build_mutant(patch, text, compiles, link, scratch):
     must("it does not link", link, BUILD)
 
 
+def search(scratch, scenario, seeds):
+    """The line of the first seed that fails, matched, and all that was said."""
+    code, output = run([scratch / "sim", "--seeds", seeds, "--scenario", scenario], scratch)
+    found = re.search(r"^FAIL .*?seed=(\d+) .*?checker=(\w+): (.*)$", output, re.MULTILINE)
+    return found if code != 0 else None, f"{seeds} found nothing ({code})\n{output[-2000:]}"
+
+
 def judge(patch, compiles, link):
+    """What found the mutant: seed, checker, text."""
     text = patch.read_text(encoding="utf-8")
     checkers = heading(text, "Checker")
     scenario = heading(text, "Scenario")[0]
     seeds = heading(text, "Seeds", [SEEDS.get(scenario, "none")])[0]
+    last = heading(text, "Found", [])
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         build_mutant(patch, text, compiles, link, scratch)
-        code, output = run([scratch / "sim", "--seeds", seeds, "--scenario", scenario], scratch)
-    found = re.search(r"^FAIL .*?seed=(\d+) .*?checker=(\w+): (.*)$", output, re.MULTILINE)
-    if code == 0 or found is None:
-        raise Failed(f"it lives: {seeds} found nothing ({code})\n{output[-2000:]}")
+        found = search(scratch, scenario, f"{last[0]}..{last[0]}")[0] if last else None
+        if found is None or found[2] not in checkers:
+            found, output = search(scratch, scenario, seeds)
+    if found is None:
+        raise Failed(f"it lives: {output}")
     if found[2] not in checkers:
         raise Failed(f"checker {found[2]} found it, not {' or '.join(checkers)}: {found[0]}")
-    return f"seed {found[1]}, {found[2]}: {found[3]}"
+    return found[1], found[2], found[3]
+
+
+def note(patch, seed):
+    """Write down in the patch which seed found it."""
+    text = patch.read_text(encoding="utf-8")
+    line = f"Found: {seed}\n"
+    if re.search(r"^Found: .*\n", text, re.MULTILINE):
+        text = re.sub(r"^Found: .*\n", line, text, count=1, flags=re.MULTILINE)
+    else:
+        text = re.sub(r"^Checker: .*\n", lambda row: row[0] + line, text, count=1, flags=re.MULTILINE)
+    patch.write_text(text, encoding="utf-8")
 
 
 def main():
-    names = sys.argv[1:]
+    names = [word for word in sys.argv[1:] if word != "--note"]
+    notes = "--note" in sys.argv[1:]
     patches = [MUTANTS / f"{name}.patch" for name in names] or sorted(MUTANTS.glob("*.patch"))
     compiles, link = build_commands()
     failed = 0
 
     def one(patch):
         try:
-            return True, judge(patch, compiles, link)
+            return judge(patch, compiles, link), ""
         except Failed as error:
-            return False, str(error)
+            return None, str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for patch, (good, text) in zip(patches, pool.map(one, patches)):
-            failed += not good
-            print(f"{'found' if good else 'FAIL '}  {patch.stem}: {text}", flush=True)
+        for patch, (found, text) in zip(patches, pool.map(one, patches)):
+            failed += found is None
+            if found is None:
+                print(f"FAIL   {patch.stem}: {text}", flush=True)
+                continue
+            print(f"found  {patch.stem}: seed {found[0]}, {found[1]}: {found[2]}", flush=True)
+            if notes:
+                note(patch, found[0])
     print(f"{len(patches) - failed} of {len(patches)} mutants found")
     return 1 if failed or not patches else 0
 
