@@ -277,6 +277,7 @@ def test_replicas():
         first, second, last = cluster
         check("replicas-differ cluster=1 configured=3" in second.log() and "replicas-differ" not in first.log(), second.log())
         first.run("belay-bench", "fill", "--sessions", 3000, "--prefix", "f:")
+        put(first, "one", "1")
         with tempfile.TemporaryDirectory() as directory:
             record = Path(directory) / "record"
             load = Load(first, record, "--rate", 300, "--timeout-ms", int(5000 * SLOWNESS))
@@ -288,6 +289,8 @@ def test_replicas():
                     if copies > 1:
                         check(first.run("belayctl", "cluster", "restart-check", "--wait") == "a node may be restarted\n", copies)
                     cluster.await_settled()
+                    shown = [node.ask("session", "inspect", "one")["created_ms"] for node in cluster]
+                    check(len(set(shown)) == 1, shown)  # Whoever is asked, also where there is but one copy.
                     listed = first.ask("node", "list")
                     check(listed["replicas"] == copies and
                           sum(row["slots_primary"] + row["slots_copy"] for row in listed["nodes"]) == copies * 16384, listed)

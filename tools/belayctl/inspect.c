@@ -225,15 +225,25 @@ int session_inspect_run(struct ctl *ctl, int argc, char **argv)
         return CTL_USAGE;
     }
     const char *key = operands.items[0];
-    json_t *owners = ask_owners(client, key);
+    json_t *owners = ask_owners(client, key), *document = NULL;
     bool unknown = false;
-    json_t *document = json_array_size(owners) > 1 ? inspect_all(ctl, owners, key, &unknown) : NULL;
-    json_decref(owners);
+    if (json_array_size(owners) > 1) {
+        document = inspect_all(ctl, owners, key, &unknown);
+    }
     if (document != NULL) {
+        json_decref(owners);
         return print(ctl, document);
     }
     /* There is but one, or none, or none that may be known of: what this server has to say. */
     enum belay_status status = belay_run(belay_inspect_begin(client, belay_text(key)), &result);
+    if (status == BELAY_NOT_FOUND && json_array_size(owners) == 1) {
+        document = inspect_all(ctl, owners, key, &unknown); /* It may be another node's. */
+    }
+    json_decref(owners);
+    if (document != NULL) {
+        belay_result_destroy(result);
+        return print(ctl, document);
+    }
     if (status == BELAY_NOT_FOUND && unknown) { /* An owner that is away may have it. */
         belay_result_destroy(result);
         return ctl_failed_for(
