@@ -15,8 +15,11 @@ enum {
     KEYS_PER_REQUEST_MAX = 1024,                /* In one many-key request. STATUS_INVALID. */
     HEAD_BYTES_MAX = 8 * 1024,                  /* STATUS_INVALID. */
     FRAME_BYTES_MAX = 64 * 1024 * 1024 + 65536, /* STATUS_FRAME_TOO_LARGE. */
-    REPLY_BYTES_MAX = 2 * SESSION_BYTES_MAX,    /* Of RESP, of one shard. STATUS_FRAME_TOO_LARGE. */
-    REQUESTS_IN_FLIGHT_MAX = 1024,              /* Per connection. STATUS_TOO_MANY_IN_FLIGHT. */
+    /* Of one shard's reply to a Redis client, or where a session is larger by its policy: that, and what its fields are told
+     * in. Also of fields that are asked for by name, or as large as their session. STATUS_FRAME_TOO_LARGE. */
+    REPLY_BYTES_MAX = 16 * 1024 * 1024,
+    REPLY_BESIDE_BYTES_MAX = 4 * 1024 * 1024,
+    REQUESTS_IN_FLIGHT_MAX = 1024, /* Per connection. STATUS_TOO_MANY_IN_FLIGHT. */
     SCAN_COUNT_DEFAULT = 10,
     RECOVER_RECORDS_MAX = 256,      /* In one recovery; the rest is to be asked for again. */
     RECOVER_BYTES_MAX = 256 * 1024, /* The same: no more are begun after so many. */

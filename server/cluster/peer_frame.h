@@ -23,8 +23,8 @@
 
 enum {
     PEER_HEAD_BYTES = 20,
-    PEER_BODY_BYTES_MAX =
-        SESSION_BYTES_MAX + 1024 * 1024, /* A whole session, and what it comes in. */
+    /* The largest session as a reply, and what it comes in. */
+    PEER_BODY_BYTES_MAX = SESSION_BYTES_MAX + REPLY_BESIDE_BYTES_MAX + 1024 * 1024,
 };
 
 /* X(name, number): a wire format. Numbers are never given to another kind. The ranges belong to one module each:

@@ -16,12 +16,19 @@ const char run_bad_time[] = "ERR invalid expire time";
 const char run_bad_cursor[] = "ERR invalid cursor";
 const char run_not_float[] = "ERR value is not a valid float";
 
+static size_t reply_bytes_max(const struct turn *turn)
+{
+    size_t session = turn->policy->rules.session_bytes_max + (size_t)REPLY_BESIDE_BYTES_MAX;
+
+    return session > REPLY_BYTES_MAX ? session : REPLY_BYTES_MAX;
+}
+
 struct resp_out run_out(const struct turn *turn)
 {
     return (struct resp_out){
         .buffer = turn->answer,
         .resp3 = (turn->request->flags & RUN_RESP3) != 0,
-        .bytes_max = REPLY_BYTES_MAX,
+        .bytes_max = reply_bytes_max(turn),
     };
 }
 

@@ -32,7 +32,7 @@ static inline bool run_undoes(enum status status)
            status == STATUS_FRAME_TOO_LARGE;
 }
 
-/* Where the reply goes: no more than REPLY_BYTES_MAX of it. */
+/* Where the reply goes: no more than REPLY_BYTES_MAX of it, or than the key's policy has a session be. */
 struct resp_out run_out(const struct turn *turn);
 
 /* Take apart. The door has checked the number of arguments: at least the name and the key. */

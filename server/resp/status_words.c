@@ -16,7 +16,8 @@ void status_words(enum status status, const char *text, char words[STATUS_WORDS_
         {STATUS_SESSION_TOO_LARGE,
          "ERR string exceeds maximum allowed size (session_max_bytes of its policy)"},
         {STATUS_FRAME_TOO_LARGE,
-         "ERR the reply would be larger than 128 MiB; ask for less at once"},
+         "ERR the reply would be larger than 16 MiB, or than session_max_bytes of its policy; "
+         "ask for less at once"},
         {STATUS_NOT_FOUND, "ERR no such key"},
         {STATUS_MEMORY_FULL, "OOM command not allowed when used memory > 'maxmemory'."},
         {STATUS_DENIED, "NOPERM this user has no permissions to access the key"},

@@ -16,6 +16,11 @@
 #include "slot.h"
 #include "tasks.h"
 
+static_assert(2 + SESSION_BYTES_MAX + REPLY_BESIDE_BYTES_MAX <= PEER_BODY_BYTES_MAX &&
+                  2 + REPLY_BYTES_MAX <= PEER_BODY_BYTES_MAX,
+              "each reply to a Redis client fits");
+static_assert(2 + FRAME_BYTES_MAX + HEAD_BYTES_MAX <= PEER_BODY_BYTES_MAX, "and each native one");
+
 static void send_answer(struct shard_thread *thread, struct link *link, uint64_t number,
                         enum far_answer_kind kind, enum status status, struct bytes answer)
 {

@@ -87,18 +87,25 @@ static uint64_t count_strings(struct reader strings)
 static int chosen_fields(struct native_answer *answer, const struct reply *reply,
                          struct buffer *scratch)
 {
+    const struct record *record = &reply->view->record_;
+    const size_t session = (size_t)(record->end - record->entries);
+    const size_t most =
+        (session > REPLY_BYTES_MAX ? session : REPLY_BYTES_MAX) + reply->fields.size;
     struct reader names = reader_of(reply->fields);
     struct finder finder;
 
     int rc = finder_begin(&finder, reply->view, count_strings(names), scratch->memory);
     /* A name may be asked for many times. */
-    while (rc == 0 && scratch->size <= FRAME_BYTES_MAX && !names.bad && reader_left(&names) > 0) {
+    while (rc == 0 && !names.bad && reader_left(&names) > 0) {
         struct bytes name = read_string(&names);
         bool found = finder_find(&finder, name, &answer->field);
         rc = buffer_append(scratch, bytes_of(found ? "\1" : "\0", 1));
         if (rc == 0 && found) {
             answer->head.value_bytes += (uint32_t)answer->field.value.size;
             rc = append_string(scratch, answer->field.value);
+        }
+        if (rc == 0 && scratch->size > most) {
+            rc = -EMSGSIZE;
         }
     }
     finder_end(&finder);
@@ -193,7 +200,7 @@ void native_answer(struct native_answer *answer, const struct reply *reply, uint
                              bytes_of(NULL, 0));
         return;
     }
-    if (rc == 0 && answer->value.size > FRAME_BYTES_MAX - HEAD_BYTES_MAX) {
+    if (rc == -EMSGSIZE || (rc == 0 && answer->value.size > FRAME_BYTES_MAX - HEAD_BYTES_MAX)) {
         native_answer_status(answer, STATUS_FRAME_TOO_LARGE,
                              "the answer does not fit into a frame; ask for fewer fields",
                              bytes_of(NULL, 0));

@@ -2,12 +2,13 @@
 
 import native
 from cases import run_cases
+from cluster import Cluster
 from daemon import SLOWNESS, Daemon, check, wait_for
 from redis_kit import Client, Error, command, port_of
 
 MIB = 1 << 20
 FIELDS = 65536
-TOO_LARGE = b"ERR the reply would be larger than 128 MiB; ask for less at once"
+TOO_LARGE = b"ERR the reply would be larger than 16 MiB, or than session_max_bytes of its policy; ask for less at once"
 FRAME_TOO_LARGE = 21
 SETTINGS = ['policy "".session_max_bytes=2MiB']
 
@@ -35,13 +36,47 @@ def test_same_field_many_times():
                           ("SRANDMEMBER", "s", -4000)):
                 answer = client.ask(*words)
                 check(isinstance(answer, Error) and answer == TOO_LARGE, (words[0], short(answer)))
-            check(client.ask("HMGET", "h", *["f"] * 100) == [value] * 100, "100 MiB of them")
+            check(client.ask("HMGET", "h", *["f"] * 12) == [value] * 12, "12 MiB of them")
             head, _ = connection.call(native.GET, {1: b"h", 2: 2}, native.string(b"f") * 300)
             check(head.get(1) == FRAME_TOO_LARGE, head)
             head, found = connection.call(native.GET, {1: b"h", 2: 2}, native.string(b"f") * 2)
             check(head.get(1, 0) == 0 and found == (b"\1" + native.string(value)) * 2, head)
         check(peak_bytes(daemon) < 1000 * MIB * SLOWNESS, f"{peak_bytes(daemon) >> 20} MiB")
         wait_for("its memory is free", lambda: daemon.rss_bytes() < 100 * MIB * SLOWNESS)
+
+
+def test_session_of_more():
+    """A session that is larger by its policy is told as a whole, and no more than that."""
+    with Daemon(settings=['policy "large:".session_max_bytes=24MiB', "limits.frame=32MiB"]) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client, native.Connection(daemon.native) as connection:
+            for number in range(20):
+                check(client.ask("HSET", "large:h", f"f{number:02}", b"v" * MIB) == 1, "HSET")
+            answer = client.ask("HGETALL", "large:h")
+            check(len(answer) == 40 and set(answer[1::2]) == {b"v" * MIB}, short(answer))
+            names = [f"f{number:02}".encode() for number in range(20)]
+            check(client.ask("HMGET", "large:h", *names) == [b"v" * MIB] * 20, "by name")
+            answer = client.ask("HMGET", "large:h", *names, *names)
+            check(isinstance(answer, Error) and answer == TOO_LARGE, short(answer))
+            asked = b"".join(native.string(name) for name in names)
+            head, found = connection.call(native.GET, {1: b"large:h", 2: 2}, asked)
+            check(head.get(1, 0) == 0 and len(found) > 20 * MIB, head)
+            head, _ = connection.call(native.GET, {1: b"large:h", 2: 2}, asked * 2)
+            check(head.get(1) == FRAME_TOO_LARGE, head)
+
+
+def test_through_another_node():
+    """What a node answers for another one fits between them, or is refused in the same words."""
+    with Cluster(2, settings=[*SETTINGS, "cluster.replicas=1"]) as cluster:
+        cluster.start()
+        value = b"v" * MIB
+        with Client(port_of(cluster[0])) as client:
+            for key in ("h0", "h1", "h2", "h3", "h4", "h5"):  # Both nodes have some of them.
+                check(client.ask("HSET", key, "f", value) == 1, "HSET")
+                check(client.ask("HMGET", key, *["f"] * 4) == [value] * 4, "4 MiB of them")
+                answer = client.ask("HMGET", key, *["f"] * 80)
+                check(isinstance(answer, Error) and answer == TOO_LARGE, short(answer))
+            check(len({cluster.owners(b"h%d" % i)[0].name for i in range(6)}) == 2, "keys of one node only")
 
 
 def test_large_transaction():
@@ -66,8 +101,8 @@ def test_large_transaction():
             answer = transaction(write, *[("APPEND", "{k}large", "x")] * 400)
             check(isinstance(answer, Error) and b"more than 256 MiB of sessions" in answer, short(answer))
             check(client.ask("EXISTS", "{k}written") == 0 and client.ask("STRLEN", "{k}large") == MIB, "nothing was done")
-            answer = transaction(write, *[("GET", "{k}large")] * 100)
-            check(answer[0] == b"OK" and answer[1:] == [b"v" * MIB] * 100, "what is within the bounds")
+            answer = transaction(write, *[("GET", "{k}large")] * 12)
+            check(answer[0] == b"OK" and answer[1:] == [b"v" * MIB] * 12, "what is within the bounds")
             answer = transaction(*[("INCR", "{k}count")] * 20000)
             check(answer == list(range(1, 20001)), "many small ones")
 
