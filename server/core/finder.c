@@ -42,7 +42,8 @@ int finder_begin(struct finder *finder, const struct session_view *view, uint64_
                  struct memory *memory)
 {
     *finder = (struct finder){.view = view, .places = {.memory = memory}};
-    return view == NULL || names < FEW ? 0 : note(finder);
+    finder->noted = view != NULL && names >= FEW;
+    return finder->noted ? note(finder) : 0;
 }
 
 void finder_end(struct finder *finder)
@@ -57,7 +58,7 @@ bool finder_find(const struct finder *finder, struct bytes name, struct session_
     if (finder->view == NULL) {
         return false;
     }
-    if (high == 0) {
+    if (!finder->noted) {
         return session_find(finder->view, name, field);
     }
     while (low < high) {
@@ -84,7 +85,7 @@ bool finder_at(const struct finder *finder, uint64_t number, struct session_fiel
     if (finder->view == NULL) {
         return false;
     }
-    if (count_of(finder) > 0) {
+    if (finder->noted) {
         if (number >= count_of(finder)) {
             return false;
         }

@@ -16,8 +16,9 @@
 /* Private to finder.c. */
 struct finder {
     const struct session_view *view;
+    bool noted;
     struct buffer
-        places; /* Where the first entry of each shown field begins, in order of their names; empty: not noted. */
+        places; /* Noted: where the first entry of each shown field begins, in order of their names. */
 };
 
 /* For `names` look-ups in what is in view, not a cold one, which must stay as it is meanwhile; NULL: nothing is there.

@@ -156,7 +156,6 @@ static void test_many_fields(void **state)
     kit_fini(&kit);
 }
 
-/* The limit is about the value: one of exactly that size is good, whatever is kept beside it. */
 /* Whatever is looked up, and whether it is few names or many: the finder says what session_find() and session_next() say. */
 static void test_finder(void **state)
 {
@@ -208,12 +207,29 @@ static void test_finder(void **state)
     kit.memory.fail_at = kit.memory.requests + 1;
     assert_int_equal(finder_begin(&finder, &view, NAMES, &kit.memory.memory), -ENOMEM);
     finder_end(&finder);
+
+    kit.memory.fail_at = 0;
+    /* Nothing is shown any more, and that is noted as well: no look-up walks over what is past. */
+    for (int i = 0; i < NAMES; i++) {
+        kit_add(&kit, KIT_CHANGE(SET_UNTIL, .name = kit_name(names[i]), .value = text("past"),
+                                 .ms = kit.now_ms + 1));
+    }
+    assert_int_equal(kit_write(&kit), STATUS_OK);
+    kit.now_ms += 2;
+    kit_open(&kit, &view);
+    assert_int_equal(view.field_count, 0);
+    assert_int_equal(finder_begin(&finder, &view, NAMES, &kit.memory.memory), 0);
+    assert_true(finder.noted && finder.places.size == 0);
+    view.now_ms = kit.now_ms - 2; /* Who walks all the same would find them now. */
+    assert_false(finder_find(&finder, kit_name(names[1]), &field) || finder_at(&finder, 0, &field));
+    finder_end(&finder);
     assert_int_equal(finder_begin(&finder, NULL, NAMES, &kit.memory.memory), 0);
     assert_false(finder_find(&finder, text("1"), &field) || finder_at(&finder, 0, &field));
     finder_end(&finder);
     kit_fini(&kit);
 }
 
+/* The limit is about the value: one of exactly that size is good, whatever is kept beside it. */
 static void test_value_of_the_limit_fits(void **state)
 {
     enum { LIMIT = 100000 };
