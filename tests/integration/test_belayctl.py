@@ -272,6 +272,13 @@ def test_config_is_one():
         belayctl(daemon, "policy", "rm", "web:")
         _, err = belayctl(daemon, "config", "get", "policy.web:.touch_on_read", expect=1)
         check("there is no key policy.web:.touch_on_read" in err, err)
+        belayctl(daemon, "policy", "set", "CORP\\web:", "idle_ttl=3h")
+        belayctl(daemon, "policy", "set", "two\nlines:", "idle_ttl=4h")
+        text = belayctl(daemon, "config", "get")[0].decode()
+        check('\n[policy "CORP\\web:"]\n' in text, "what is between quotes stands for itself")
+        check('[policy "two\\nlines:"]\n#' in text and "lines:\"]\nidle" not in text, text)
+        code, said = check_config(daemon, text)
+        check(code == 0, said + text)
 
 
 def test_dumps():
@@ -522,15 +529,19 @@ def offered(completion, *words):
     script = (f"source {completion}; COMP_WORDS=(belayctl {quoted}); COMP_CWORD={len(words)}; _belayctl; "
               "printf '%s\\n' \"${COMPREPLY[@]}\"")
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.split("\n")) - {""}
 
 
 def test_completion_asks():
-    """Keys, nodes and policies are those of the server."""
+    """Keys, nodes and policies are those of the server. None is a command, whatever it looks like."""
     completion = TREE / "tools/completion/belayctl.bash"
     with Daemon(settings=['policy "shop:".idle_ttl=30m']) as daemon:
         daemon.start()
         belayctl(daemon, "session", "put", "shopping", "v")
+        done = f"{daemon.directory}/done"
+        injected, shown = f"$(touch {done})", f"\\$\\(touch\\ {done}\\)"
+        belayctl(daemon, "session", "put", injected, "v")
+        belayctl(daemon, "policy", "set", injected, "idle_ttl=5m")
 
         def with_server(*words):
             script = f"PATH={BUILD.resolve()}:$PATH BELAY_SERVER={daemon.native}; export PATH BELAY_SERVER; source {completion}"
@@ -542,6 +553,9 @@ def test_completion_asks():
             check(with_server(*command, "te") == {"test"}, command)
         for command in (("policy", "set"), ("policy", "rm")):
             check(with_server(*command, "sh") == {"shop:"}, command)
+            check(with_server(*command, "") == {"shop:", "''", shown}, (command, with_server(*command, "")))
+        check(with_server("session", "get", "") == {"shopping", shown}, with_server("session", "get", ""))
+        check(not os.path.exists(done), "a key was executed")
 
 
 def test_help_manual_and_completion_agree():

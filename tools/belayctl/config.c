@@ -33,12 +33,30 @@ static void print_keys(const char *lead, json_t *section)
     putchar('\n');
 }
 
+/* What is between the quotes of a section's name stands for itself, up to what ends it. */
+static bool can_be_written(const char *name)
+{
+    for (const char *at = name; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == '\x7f') {
+            return false;
+        }
+    }
+    return strstr(name, "\"]") == NULL;
+}
+
 void config_print_named(const char *kind, const char *name, json_t *section)
 {
-    printf("[%s \"", kind);
-    show_bytes(stdout, belay_text(name));
+    const bool writable = can_be_written(name);
+
+    printf(writable ? "[%s \"" : "# no file can have this name, which is shown as bytes: [%s \"",
+           kind);
+    if (writable) {
+        fputs(name, stdout);
+    } else {
+        show_bytes(stdout, belay_text(name));
+    }
     puts("\"]");
-    print_keys("", section);
+    print_keys(writable ? "" : "#", section);
 }
 
 /* The server does not tell their passwords, without which they are none. */

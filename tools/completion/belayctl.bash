@@ -29,6 +29,20 @@ _belayctl_policies()
     _belayctl_ask policy list | sed -n 's/^\[policy "\(.*\)"\]$/\1/p'
 }
 
+# Of the lines that are read those that begin with what is typed, quoted for the shell: anybody may have chosen them, so
+# that they are no words for `compgen -W`, which would run what is in $( ).
+_belayctl_offer()
+{
+    local line
+
+    while IFS= read -r line; do
+        printf -v line %q "$line"
+        if [[ $line == "$1"* ]]; then
+            COMPREPLY+=("$line")
+        fi
+    done
+}
+
 _belayctl()
 {
     local current previous options command="" group="" word i
@@ -130,13 +144,13 @@ _belayctl()
     "data/data dump") mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     session/session\ list | node/node\ list | policy/policy\ list | cluster/cluster\ replicas) ;;
     node/node\ * | cluster/cluster\ *)
-        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_nodes)" -- "$current")
+        _belayctl_offer "$current" < <(_belayctl_nodes)
         ;;
     policy/policy\ *)
-        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_policies)" -- "$current")
+        _belayctl_offer "$current" < <(_belayctl_policies)
         ;;
     session/*)
-        mapfile -t COMPREPLY < <(compgen -W "$(_belayctl_ask session list --limit 50 --prefix "$current")" -- "$current")
+        _belayctl_offer "$current" < <(_belayctl_ask session list --limit 50 --prefix "$current")
         ;;
     esac
 }
