@@ -119,6 +119,9 @@ struct catalog_gap {
         closed_hlc; /* A restore as of this time or later has what is missing, from a checkpoint; 0: none has. */
 };
 
+/* Has the actor of this checkpoint gone on to a later one, or its node to a later life? So if it has no end yet, none comes. */
+bool catalog_left_behind(const struct archive_catalog *catalog, size_t index);
+
 /* The next gap for a restore as of `as_of_hlc` (UINT64_MAX: all there is), before the log of index `*at` (0 at first, moved
  * on) or a later one, after catalog_plan(). Returns whether there is one. Of gaps that a checkpoint has closed the restore
  * misses those that are closed after that time.

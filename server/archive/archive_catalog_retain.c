@@ -94,8 +94,7 @@ static int remove_checkpoint(const struct removing *removing,
     return rc;
 }
 
-/* Has this actor gone on to a later checkpoint, or its node to a later life? */
-static bool is_left_behind(const struct archive_catalog *catalog, size_t index)
+bool catalog_left_behind(const struct archive_catalog *catalog, size_t index)
 {
     const struct catalog_checkpoint *checkpoint = &catalog->checkpoints[index];
     const struct actor actor = checkpoint->actor;
@@ -155,7 +154,7 @@ static int look_whether_goes(const struct removing *removing, const struct seen 
 
     *goes = false;
     if (checkpoint->done_size == 0 || checkpoint->rc == -ENOENT) {
-        *goes = is_left_behind(catalog, index);
+        *goes = catalog_left_behind(catalog, index);
         return 0;
     }
     if (checkpoint->rc != 0) { /* Its parts may be good, and nobody can tell what they have. */
@@ -167,7 +166,7 @@ static int look_whether_goes(const struct removing *removing, const struct seen 
     }
     /* One that says that it is whole may be so, though its parts were not there yet when they were listed. */
     if (checkpoint->newest_hlc > removing->from_hlc || checkpoint->needed ||
-        !(checkpoint->whole || is_left_behind(catalog, index))) {
+        !(checkpoint->whole || catalog_left_behind(catalog, index))) {
         return 0;
     }
     return look_whether_needless(removing, cover, checkpoint, goes);

@@ -315,20 +315,6 @@ static json_t *list_logs(struct archive_command *command, const struct archive_c
     return all;
 }
 
-/* One without its end is being written, unless its node has gone on: then it was given up. */
-static bool is_left_behind(const struct archive_catalog *catalog, size_t index)
-{
-    const struct actor actor = catalog->checkpoints[index].actor;
-    bool behind = index + 1 < catalog->checkpoint_count &&
-                  catalog->checkpoints[index + 1].actor.node == actor.node;
-
-    for (size_t i = 0; i < catalog->log_count && !behind; i++) {
-        behind =
-            catalog->logs[i].actor.node == actor.node && catalog->logs[i].actor.start > actor.start;
-    }
-    return behind;
-}
-
 enum archive_checkpoint_state archive_checkpoint_state(const struct archive_catalog *catalog,
                                                        size_t index)
 {
@@ -340,7 +326,8 @@ enum archive_checkpoint_state archive_checkpoint_state(const struct archive_cata
     if (checkpoint->done_size != 0) {
         return CHECKPOINT_DAMAGED;
     }
-    return is_left_behind(catalog, index) ? CHECKPOINT_GIVEN_UP : CHECKPOINT_UNFINISHED;
+    /* Without its end it is being written, unless its node has gone on: then it was given up. */
+    return catalog_left_behind(catalog, index) ? CHECKPOINT_GIVEN_UP : CHECKPOINT_UNFINISHED;
 }
 
 static json_t *list_checkpoints(struct archive_command *command,

@@ -22,8 +22,8 @@ static void warn(struct ctl *ctl, uint64_t replicas)
     json_decref(nodes);
     if (serving < replicas) {
         fprintf(stderr,
-                "belayctl: cluster replicas: warning: there are %" PRIu64
-                " nodes that have sessions: more copies come once there are more\n",
+                "belayctl: cluster replicas: warning: nodes that have sessions: %" PRIu64
+                "; more copies come once there are more\n",
                 serving);
     }
 }
