@@ -1,11 +1,9 @@
 #include "logger.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* One line under construction, with room kept for its end. */
 struct line {
@@ -145,16 +143,23 @@ static void format(const struct logger *logger, struct line *line, enum log_leve
     line->data[line->size++] = '\n';
 }
 
-/* A log that cannot be written is no reason to stop serving: errors are passed over. */
-static void emit(const struct logger *logger, const struct line *line)
+/* A log that cannot be written is no reason to stop serving: what is missing is counted, and told with the next line that goes. */
+static void emit(struct logger *logger, const struct line *line, uint64_t now_ms)
 {
-    for (size_t done = 0; done < line->size;) {
-        ssize_t size = write(logger->fd, line->data + done, line->size - done);
-        if (size < 0 && errno != EINTR) {
+    struct log_sink *sink = &logger->sink;
+    const uint64_t dropped = sink->dropped;
+
+    if (dropped > 0) {
+        const struct log_field field = LOG_NUMBER("lines", dropped);
+        struct line note;
+        format(logger, &note, LOG_LEVEL_WARN, now_ms, "lines-dropped", &field, 1);
+        if (!log_sink_write(sink, note.data, note.size)) {
+            sink->dropped = dropped + 1; /* Not the note: the line. */
             return;
         }
-        done += size > 0 ? (size_t)size : 0;
+        sink->dropped = 0;
     }
+    (void)log_sink_write(sink, line->data, line->size);
 }
 
 static struct logger_event *event_row(struct logger *logger, const char *name)
@@ -172,7 +177,7 @@ static struct logger_event *event_row(struct logger *logger, const char *name)
     return row;
 }
 
-static void end_window(const struct logger *logger, struct logger_event *row, uint64_t now_ms)
+static void end_window(struct logger *logger, struct logger_event *row, uint64_t now_ms)
 {
     struct line line;
 
@@ -180,7 +185,7 @@ static void end_window(const struct logger *logger, struct logger_event *row, ui
         const struct log_field fields[] = {LOG_TEXT("repeated", row->name),
                                            LOG_NUMBER("lines", row->suppressed)};
         format(logger, &line, LOG_LEVEL_WARN, now_ms, "suppressed", fields, 2);
-        emit(logger, &line);
+        emit(logger, &line, now_ms);
     }
     row->written = 0;
     row->suppressed = 0;
@@ -191,12 +196,12 @@ void logger_init(struct logger *logger, int fd, enum log_form form, enum log_lev
                  uint64_t (*now_ms)(void *clock), void *clock)
 {
     *logger = (struct logger){
-        .fd = fd,
         .form = form,
         .level = level,
         .now_ms = now_ms,
         .clock = clock,
     };
+    log_sink_init(&logger->sink, fd);
     pthread_mutex_init(&logger->mutex, NULL);
 }
 
@@ -207,6 +212,7 @@ void logger_fini(struct logger *logger)
     for (uint32_t i = 0; i < logger->event_count; i++) {
         end_window(logger, &logger->events[i], now_ms);
     }
+    log_sink_fini(&logger->sink);
     pthread_mutex_destroy(&logger->mutex);
 }
 
@@ -229,7 +235,7 @@ void logger_write_fields(struct logger *logger, enum log_level level, const char
     } else {
         row->written++;
         format(logger, &line, level, now_ms, event, fields, count);
-        emit(logger, &line);
+        emit(logger, &line, now_ms);
     }
     pthread_mutex_unlock(&logger->mutex);
 }

@@ -4,10 +4,11 @@
  *
  * An event is a fixed word, never built at run time: who searches the log finds it in the source. An
  * event that repeats more than LOGGER_BURST times in LOGGER_WINDOW_MS is dropped until the window ends,
- * and then counted in one line (`suppressed`). Values of sessions are never logged, and neither are
+ * and then counted in one line (`suppressed`). So are lines that nobody read, for which nothing waits (log_sink.h), once there is
+ * room again (`lines-dropped`). Values of sessions are never logged, and neither are
  * keys (whoever knows one is logged in), but for those of damaged sessions, which must have a name.
  *
- * Threads: any; lines do not mix. Not for shard threads, though, which must not wait for a slow terminal
+ * Threads: any; lines do not mix. Not for shard threads, though, which must not wait for a file on a slow disk
  * (control.h takes their events).
  */
 #ifndef LOGGER_H
@@ -18,6 +19,7 @@
 #include <stdint.h>
 
 #include "bytes.h"
+#include "log_sink.h"
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 enum log_form { LOG_FORM_TEXT, LOG_FORM_JSON };
@@ -27,7 +29,7 @@ enum {
         64, /* Kinds of event that are counted apart; the rest share the last row. */
     LOGGER_BURST = 20,
     LOGGER_WINDOW_MS = 10000,
-    LOGGER_LINE_BYTES_MAX = 2048, /* Longer lines are cut. */
+    LOGGER_LINE_BYTES_MAX = LOG_SINK_LINE_BYTES_MAX, /* Longer lines are cut. */
 };
 
 struct log_field {
@@ -50,7 +52,7 @@ struct logger_event { /* private to logger.c, and so is all of struct logger */
 };
 
 struct logger {
-    int fd;
+    struct log_sink sink;
     enum log_form form;
     enum log_level level;
     uint64_t (*now_ms)(void *clock);
@@ -60,6 +62,7 @@ struct logger {
     struct logger_event events[LOGGER_EVENTS_MAX];
 };
 
+/* `fd` stays the caller's, and open until logger_fini(). */
 void logger_init(struct logger *logger, int fd, enum log_form form, enum log_level level,
                  uint64_t (*now_ms)(void *clock), void *clock);
 void logger_fini(struct logger *logger);

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,19 +26,20 @@ static uint64_t fake_now(void *clock)
 }
 
 static struct logger logger;
+static int log_fd;
 
 static void start_logger(enum log_form form, enum log_level level)
 {
     fake_now_ms = UINT64_C(1767323045678); /* 2026-01-02T03:04:05.678Z */
-    int fd = memfd_create("log", MFD_CLOEXEC);
-    assert_true(fd >= 0);
-    logger_init(&logger, fd, form, level, fake_now, NULL);
+    log_fd = memfd_create("log", MFD_CLOEXEC);
+    assert_true(log_fd >= 0);
+    logger_init(&logger, log_fd, form, level, fake_now, NULL);
 }
 
 /* All that was written since the start. */
 static const char *written(void)
 {
-    ssize_t size = pread(logger.fd, output, sizeof output - 1, 0);
+    ssize_t size = pread(log_fd, output, sizeof output - 1, 0);
 
     assert_true(size >= 0);
     output[size] = '\0';
@@ -46,7 +49,7 @@ static const char *written(void)
 static void stop_logger(void)
 {
     logger_fini(&logger);
-    close(logger.fd);
+    close(log_fd);
 }
 
 static uint32_t count_lines(const char *text_)
@@ -122,6 +125,77 @@ static void test_log_repeats(void **state)
     logger_write(&logger, LOG_LEVEL_INFO, "again");
     assert_int_equal(count_lines(written()), LOGGER_BURST + 3);
     stop_logger();
+}
+
+/* Fill what `fd` leads to, which waits for its reader otherwise. */
+static void fill(int fd)
+{
+    static const char bytes[4096];
+
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    while (write(fd, bytes, sizeof bytes) > 0 || write(fd, bytes, 1) > 0) {
+    }
+    assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+}
+
+/* Read all that is there. Returns where the last of the filling ends. */
+static const char *read_all(int fd)
+{
+    size_t size = 0;
+    ssize_t got;
+
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    do {
+        size = size > sizeof output / 2 ? 0 : size; /* Only the filling is so large. */
+        got = read(fd, output + size, sizeof output / 2 - 1);
+        size += got > 0 ? (size_t)got : 0;
+    } while (got > 0);
+    output[size] = '\0';
+    size_t skip = size;
+    while (skip > 0 && output[skip - 1] != '\0') {
+        skip--;
+    }
+    return output + skip;
+}
+
+/* Lines for which there is no room are dropped, at once, and counted; the descriptor stays as its other users know it. */
+static void log_unread(int reader, int writer)
+{
+    fake_now_ms = UINT64_C(1767323045678);
+    fill(writer);
+    logger_init(&logger, writer, LOG_FORM_TEXT, LOG_LEVEL_INFO, fake_now, NULL);
+    for (int i = 0; i < 3; i++) {
+        logger_write(&logger, LOG_LEVEL_INFO, "unread", LOG_NUMBER("i", i));
+    }
+    assert_int_equal(fcntl(writer, F_GETFL) & O_NONBLOCK, 0);
+    assert_string_equal(read_all(reader), "");
+    logger_write(&logger, LOG_LEVEL_INFO, "read", LOG_NUMBER("i", 3));
+    logger_write(&logger, LOG_LEVEL_INFO, "read", LOG_NUMBER("i", 4));
+    assert_string_equal(read_all(reader), "2026-01-02T03:04:05.678Z warn lines-dropped lines=3\n"
+                                          "2026-01-02T03:04:05.678Z info read i=3\n"
+                                          "2026-01-02T03:04:05.678Z info read i=4\n");
+    logger_fini(&logger);
+    close(reader);
+    close(writer);
+}
+
+static void test_log_unread(void **state)
+{
+    struct rlimit before, none;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    log_unread(ends[0], ends[1]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    log_unread(ends[0], ends[1]);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 1; /* It cannot be opened anew. */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    log_unread(ends[0], ends[1]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 /* ---- Clock ---- */
@@ -378,17 +452,12 @@ static void test_status_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_text),
-        cmocka_unit_test(test_log_json),
-        cmocka_unit_test(test_log_long),
-        cmocka_unit_test(test_log_repeats),
-        cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_metrics_print),
-        cmocka_unit_test(test_metrics_cluster),
-        cmocka_unit_test(test_metrics_peers),
-        cmocka_unit_test(test_metrics_silent_shard),
-        cmocka_unit_test(test_metrics_page),
-        cmocka_unit_test(test_status_page),
+        cmocka_unit_test(test_log_text),      cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_long),      cmocka_unit_test(test_log_repeats),
+        cmocka_unit_test(test_log_unread),    cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_metrics_print), cmocka_unit_test(test_metrics_cluster),
+        cmocka_unit_test(test_metrics_peers), cmocka_unit_test(test_metrics_silent_shard),
+        cmocka_unit_test(test_metrics_page),  cmocka_unit_test(test_status_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
