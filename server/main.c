@@ -49,7 +49,7 @@ static const char help[] =
     "only\n"
     "                           they had is lost. Once, at one node that is left; none of the lost "
     "may\n"
-    "                           run (belayd(8))\n"
+    "                           run (belayd(8)). '' where the map is lost, of a node alone\n"
     "  --check-config           check the configuration and exit\n"
     "  --print WHAT             print and exit: example (a configuration file with every key), "
     "config\n"

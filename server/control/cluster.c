@@ -9,6 +9,31 @@
 
 /* ---- What a node begins with ---- */
 
+/* Above all that others may have decided after this node last heard of them: a newer map, a longer log, a later term,
+ * numbers given to nodes that joined. The first three times the node's number, so that where two nodes that are left are
+ * started so, against all advice, the one with the greater number is ahead in everything, and the other follows it. */
+enum {
+    EPOCHS_AHEAD = 1 << 20,
+    INDEXES_AHEAD = 1 << 20,
+    TERMS_AHEAD = 1 << 10,
+    NUMBERS_AHEAD = 256
+};
+
+void cluster_map_ahead(struct map *map, uint32_t self)
+{
+    map->epoch += (uint64_t)self * EPOCHS_AHEAD;
+    map->number_last = map->number_last < MAP_NUMBER_MAX - NUMBERS_AHEAD
+                           ? map->number_last + NUMBERS_AHEAD
+                           : MAP_NUMBER_MAX;
+}
+
+void cluster_log_ahead(struct raft_saved *saved, uint32_t self)
+{
+    saved->snapshot_index += (uint64_t)self * INDEXES_AHEAD;
+    saved->snapshot_term += (uint64_t)self * TERMS_AHEAD;
+    saved->term = saved->snapshot_term;
+}
+
 /* A cluster of one: itself, active, with all slots. */
 static int found_map(const struct cluster_options *options, struct map *map,
                      struct placement_work *work)
@@ -33,6 +58,9 @@ static int found_map(const struct cluster_options *options, struct map *map,
     }
     map_init(map, options->id, options->replicas);
     int rc = map_apply(map, work, &add);
+    if (rc == 0 && options->anew) {
+        cluster_map_ahead(map, options->self.node);
+    }
     return rc != 0 ? rc : map_apply(map, work, &activate);
 }
 
@@ -94,6 +122,9 @@ int cluster_first(const struct cluster_options *options, struct buffer *to,
         rc = first_of_seed(options->seed, to, &first);
     } else if (options->found) {
         rc = first_of_all(options, to);
+    }
+    if (rc == 0 && options->found && options->anew) {
+        cluster_log_ahead(&first, options->self.node);
     }
     if (rc == 0) {
         first.term = first.snapshot_term;

@@ -81,8 +81,9 @@ struct cluster_options {
     struct liveness_settings liveness;
     uint64_t random; /* Another number on each node and at each start. */
 
-    /* Where the store is empty: begin as a cluster of one, with this id and so many copies of each slot... */
-    bool found;
+    /* Where the store is empty: begin as a cluster of one, with this id and so many copies of each slot; `anew`: this node had
+     * begun already, and its store is lost, so it is to be ahead of all that had been decided... */
+    bool found, anew;
     uint64_t id;
     uint32_t replicas;
     /* ... or with what a member gave (cluster_seed()). */

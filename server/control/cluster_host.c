@@ -160,29 +160,79 @@ static int open_handles(struct cluster_host *host)
     return 0;
 }
 
-/* An empty store gets what the cluster is to begin with. */
-static int begin(struct cluster_host *host, const struct cluster_options *options, char *message,
-                 size_t message_size)
+/* Is the cluster to be founded anew without anybody being named, as the store with the map is lost? */
+static bool goes_on_alone(const struct cluster_host_options *options)
 {
+    return options->lost != NULL && options->lost[0] == '\0';
+}
+
+/* What is damaged is put aside: it may tell somebody something yet. */
+static int put_aside(const struct raft_storage_options *options, char *message, size_t message_size)
+{
+    struct files *files = options->files;
+    char aside[PATH_BYTES_MAX];
+    int size = snprintf(aside, sizeof aside, "%s.damaged", options->directory);
+
+    int rc = size < (int)sizeof aside ? files_remove_tree(files, aside) : -ENAMETOOLONG;
+    if (rc == 0 || rc == -ENOENT) {
+        rc = files->rename(files, options->directory, aside);
+    }
+    if (rc != 0) {
+        snprintf(message, message_size, "cannot put %s aside: %s", options->directory,
+                 strerror(-rc));
+    }
+    return rc;
+}
+
+static int open_storage(struct cluster_host *host, const struct cluster_host_options *options,
+                        char *message, size_t message_size)
+{
+    const struct raft_storage_options storage = {
+        .directory = options->directory,
+        .files = files_system(),
+        .memory = host->memory,
+        .wake = on_wake,
+        .context = host,
+    };
+
+    int rc = raft_storage_open(&storage, &host->storage, message, message_size);
+    if (rc == -EBADMSG && goes_on_alone(options)) {
+        rc = put_aside(&storage, message, message_size);
+        rc = rc != 0 ? rc : raft_storage_open(&storage, &host->storage, message, message_size);
+    }
+    return rc;
+}
+
+/* An empty store gets what the cluster is to begin with; `founded`: that is a new map of this node alone, where it had one. */
+static int begin(struct cluster_host *host, const struct cluster_host_options *given, bool *founded,
+                 char *message, size_t message_size)
+{
+    struct cluster_options options = given->cluster;
     struct buffer bytes = {.memory = host->memory};
     struct raft_saved first;
 
     if (raft_storage_saved(host->storage)->snapshot_index != 0) {
         return 0;
     }
-    int rc = cluster_first(options, &bytes, &first);
+    if (goes_on_alone(given) && !options.found && options.seed.size == 0) {
+        *founded = options.found = options.anew = true;
+    }
+    int rc = cluster_first(&options, &bytes, &first);
     if (rc == 0) {
         rc = raft_storage_begin(host->storage, &first);
     }
     buffer_fini(&bytes);
     if (rc == -ENODATA) {
-        snprintf(message, message_size,
-                 "the cluster's map is missing. Where other members live: `belayctl node remove` "
-                 "this one there, then "
-                 "let it join again with an empty directory");
+        snprintf(message, message_size, "the cluster's map is missing. " RAFT_STORAGE_LOST);
     } else if (rc != 0) {
         snprintf(message, message_size, "cannot begin with a map of the cluster: %s",
                  strerror(-rc));
+    }
+    if (rc == 0 && *founded) {
+        logger_write(host->logger, LOG_LEVEL_WARN, "cluster-founded-anew",
+                     LOG_TEXT("without", "a map"),
+                     LOG_TEXT("effect", "this node is the only member; policies that were set with "
+                                        "belayctl are as the configuration has them"));
     }
     return rc;
 }
@@ -254,22 +304,16 @@ int cluster_host_create(const struct cluster_host_options *options, struct clust
         .due_ms = UINT64_MAX,
         .port = options->cluster.port,
     };
-    const struct raft_storage_options storage = {
-        .directory = options->directory,
-        .files = files_system(),
-        .memory = memory,
-        .wake = on_wake,
-        .context = made,
-    };
+    bool founded = false;
     uv_update_time(made->loop);
     int rc = open_handles(made);
     if (rc == 0) {
-        rc = raft_storage_open(&storage, &made->storage, message, message_size);
+        rc = open_storage(made, options, message, message_size);
     }
     if (rc == 0) {
-        rc = begin(made, &options->cluster, message, message_size);
+        rc = begin(made, options, &founded, message, message_size);
     }
-    if (rc == 0) {
+    if (rc == 0 && !founded) {
         rc = begin_anew(made, options, message, message_size);
     }
     if (rc == 0) {

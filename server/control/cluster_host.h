@@ -14,8 +14,9 @@ struct cluster_host; /* private to cluster_host.c */
 struct cluster_host_options {
     uv_loop_t *loop;
     const char *directory; /* Of Raft's store; made where it is missing. */
-    const char
-        *lost; /* The cluster is founded anew without these (cluster_refound()); NULL: it is not. */
+    /* The cluster is founded anew without these (cluster_refound()); NULL: it is not. "": where the store is lost or damaged, as
+     * a cluster of this node alone; what is damaged lies in `directory`.damaged then. */
+    const char *lost;
     /* Its `store`, `saved`, `random` and the port's committed() and wake_in() are the host's business. Memory: any thread. */
     struct cluster_options cluster;
 };

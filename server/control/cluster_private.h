@@ -193,4 +193,10 @@ void cluster_settle_tick(struct cluster *cluster);
 
 void cluster_ramp_tick(struct cluster *cluster);
 
+/* ---- cluster.c: what a node begins with that goes on alone ---- */
+
+/* Ahead of all that others may have decided: the map's epoch and the numbers of new nodes; the log's index and term. */
+void cluster_map_ahead(struct map *map, uint32_t self);
+void cluster_log_ahead(struct raft_saved *saved, uint32_t self);
+
 #endif

@@ -5,16 +5,6 @@
 
 #include "cluster_private.h"
 
-/* Above all that the lost ones may have decided after this node last heard of them: a newer map, a longer log, a later term,
- * numbers given to nodes that joined. The first three times the node's number, so that where two nodes that are left are
- * started so, against all advice, the one with the greater number is ahead in everything, and the other follows it. */
-enum {
-    EPOCHS_AHEAD = 1 << 20,
-    INDEXES_AHEAD = 1 << 20,
-    TERMS_AHEAD = 1 << 10,
-    NUMBERS_AHEAD = 256
-};
-
 struct refounding {
     struct cluster *old; /* As it was left. */
     uint32_t lost[MAP_MEMBERS_MAX];
@@ -259,25 +249,21 @@ static int put_snapshot(const struct refounding *work, struct buffer *to)
 static int make(struct refounding *work, struct buffer *to, struct raft_saved *saved)
 {
     const struct raft_saved *before = saved;
-    const uint64_t times = work->old->options.self.node;
+    const uint32_t self = work->old->options.self.node;
     struct map *map = work->old->map;
 
-    /* First: slots are lost in an epoch that none before was. */
-    map->epoch += times * EPOCHS_AHEAD;
+    cluster_map_ahead(map, self); /* First: slots are lost in an epoch that none before was. */
     int rc = serve_again(work);
     rc = rc != 0 ? rc : remove_lost(work);
     if (rc != 0) {
         snprintf(work->message, work->message_size, "the cluster's map: %s", strerror(-rc));
         return rc;
     }
-    map->number_last = map->number_last < MAP_NUMBER_MAX - NUMBERS_AHEAD
-                           ? map->number_last + NUMBERS_AHEAD
-                           : MAP_NUMBER_MAX;
     struct raft_saved made = {
-        .term = before->term + times * TERMS_AHEAD,
-        .snapshot_index = before->snapshot_index + before->entry_count + times * INDEXES_AHEAD,
+        .snapshot_index = before->snapshot_index + before->entry_count,
+        .snapshot_term = before->term,
     };
-    made.snapshot_term = made.term;
+    cluster_log_ahead(&made, self);
     rc = put_snapshot(work, to);
     if (rc == 0) {
         made.snapshot = buffer_bytes(to);

@@ -291,10 +291,7 @@ static int load(struct raft_storage *storage, char *message, size_t message_size
         rc = raft_storage_read(storage, &what);
     }
     if (rc == -EBADMSG) {
-        snprintf(message, message_size,
-                 "%s: the cluster's map is damaged (%s). Where other members live: `belayctl node "
-                 "remove` this one "
-                 "there, then let it join again with an empty directory",
+        snprintf(message, message_size, "%s: the cluster's map is damaged (%s). " RAFT_STORAGE_LOST,
                  directory, what != NULL ? what : "LMDB's structure");
     } else if (rc == -EPROTONOSUPPORT) {
         snprintf(message, message_size, "%s was written by another version", directory);

@@ -37,6 +37,13 @@ enum {
     RAFT_STORAGE_RETRY_MS = 1000, /* After the disk was full. */
 };
 
+/* What to do where it is lost. */
+#define RAFT_STORAGE_LOST                                                                          \
+    "Where other members live: `belayctl node remove` this one there, then let it join again "     \
+    "with "                                                                                        \
+    "an empty directory. Where there are none: start it once with --force-new-cluster '' "         \
+    "(belayd(8)), and it goes on alone with all sessions"
+
 struct raft_storage; /* private to raft_storage.c */
 
 struct raft_storage_options {

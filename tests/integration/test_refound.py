@@ -170,6 +170,36 @@ def test_misuse():
         refused(founder, "n2", 3, "was removed from its cluster")
 
 
+def test_map_lost():
+    """The map of a node alone is lost, or damaged, with all sessions whole beside it. It does not start, and says how it does: it goes on
+    as a cluster of its own, decides, and takes other nodes in."""
+    with Cluster(1, settings=QUICK) as cluster:
+        cluster.start()
+        node = cluster[0]
+        keys = put_all(cluster)
+        file = node.data / "raft" / "data.mdb"
+        epoch = node.ask("node", "list")["epoch"]
+        for harm in (file.unlink, lambda: file.write_bytes(bytes(file.stat().st_size))):
+            check(node.stop() == 0, node.log())
+            harm()
+            node.launch()
+            check(node.wait() == 1 and "once with --force-new-cluster ''" in node.log(), node.log())
+            refused(node, "n2", 1, "once with --force-new-cluster ''")
+            found_anew(node, "").await_ready()
+            has_all(node, keys)
+            check(node.ask("node", "list")["epoch"] > epoch + (1 << 20) - 10, "ahead of all that was")
+            decides(node, "web:")
+            check(node.stop() == 0, node.log())
+            refused(node, "", 1, "which is enough")
+            node.start()
+            has_all(node, keys)
+        check((node.data / "raft.damaged" / "data.mdb").exists(), "what was damaged is kept")
+        cluster.add("n2")
+        cluster.start()
+        numbers = [row["number"] for row in node.ask("node", "list")["nodes"]]
+        check(numbers[0] == 1 and numbers[1] > 200, numbers)  # None that a node had that is not known any more.
+
+
 def test_two_found_anew():
     """Told to two of those that are left, against the advice: once they meet they are one cluster again, with all sessions."""
     with Cluster(5, settings=QUICK) as cluster:
