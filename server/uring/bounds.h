@@ -38,13 +38,25 @@ enum {
     OUTPUT_PACE_BYTES = 512 * 1024,
     /* An answer that another shard gives without having been asked how large it will be. */
     UNASKED_BYTES_MAX = 4 * 1024,
+    /* What waits to be read by all clients of a shard together: above, it is this for each connection. */
+    UNREAD_BYTES_MAX = 64 * 1024 * 1024,
+    UNREAD_PACE_BYTES = 32 * 1024,
+    /* Above this nobody's requests are executed, and connections are closed whose clients have read nothing for UNREAD_MS. */
+    CROWDED_BYTES_MAX = 4 * UNREAD_BYTES_MAX,
+    UNREAD_MS = 500,
+    CROWDED_MS = 100, /* How often they are looked for then. */
+
     /* Replies to many keys, and scans, that are being put together for one connection. The next one waits,
-     * and all that follows it. */
+     * and all that follows it; so it does where they will be larger than OUTPUT_PACE_BYTES together, if they are as those of late. */
     GATHERS_MAX = 4,
     /* Of all connections' together: no more is begun in a turn that put so many bytes into some, nor while there are so many in
      * those that are not whole. */
     GATHER_TURN_BYTES = 4 * 1024 * 1024,
+    GATHER_LARGE_BYTES =
+        64 * 1024, /* Where those of late were larger, that is looked at before each. */
     GATHER_BYTES_MAX = 64 * 1024 * 1024,
+    /* Those that are whole, and wait as their connections have too much to be read: BUSY above. */
+    GATHERS_KEPT_BYTES_MAX = 64 * 1024 * 1024,
     /* Of requests larger than BULK_BYTES_MIN, so many bytes are served in a turn (at least one). */
     BULK_TURN_BYTES = 1024 * 1024,
 

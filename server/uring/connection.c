@@ -10,6 +10,7 @@
 
 #include "bounds.h"
 #include "cross.h"
+#include "gather.h"
 #include "login.h"
 #include "plane_private.h"
 #include "receive.h"
@@ -72,6 +73,7 @@ struct connection *connection_open(struct shard_thread *thread, int fd)
         .generation = connection->generation + 1,
         .fd = fd,
         .state = CONNECTION_OPEN,
+        .gather_bytes = OUTPUT_PACE_BYTES, /* None is known yet. */
         .touched_us = thread->now_us,
         .arrived_us = thread->now_us,
     };
@@ -102,6 +104,7 @@ void connection_forget(struct shard_thread *thread, struct connection *connectio
 
     assert(connection->receive == RECEIVE_NONE && !connection->sending && !connection->dirty);
     receive_drop(thread, connection);
+    thread->unread_bytes -= connection->output.size;
     output_clear(&connection->output, &thread->chunks);
     if (connection->protocol != NULL && connection->protocol->forget != NULL) {
         connection->protocol->forget(thread, connection);
@@ -113,6 +116,7 @@ void connection_forget(struct shard_thread *thread, struct connection *connectio
     all->open--;
     atomic_fetch_sub(&thread->connection_count, 1);
     login_drop(thread, connection);
+    gather_drop(thread, connection);
     turned_drop(thread, connection);
 }
 
@@ -141,6 +145,7 @@ uint8_t *connection_reserve(struct shard_thread *thread, struct connection *conn
 void connection_commit(struct shard_thread *thread, struct connection *connection, size_t size)
 {
     output_commit(&connection->output, size);
+    thread->unread_bytes += size;
     if (size > connection->answer_bytes_max) {
         connection->answer_bytes_max = size;
     }
@@ -205,6 +210,7 @@ static void send_output(struct shard_thread *thread, struct connection *connecti
     io_uring_sqe_set_data64(sqe,
                             ring_tag_pack(RING_SEND, connection->index, connection->generation));
     connection->sending = true;
+    connection->sent_us = thread->now_us;
 }
 
 void connection_sent(struct shard_thread *thread, struct connection *connection, int32_t result)
@@ -222,6 +228,7 @@ void connection_sent(struct shard_thread *thread, struct connection *connection,
     }
     thread->stats.bytes_out += (uint64_t)result;
     output_sent(&connection->output, &thread->chunks, (size_t)result);
+    thread->unread_bytes -= (uint64_t)result;
     if (connection->output.size == 0) {
         connection->answer_bytes_max = 0;
     }
@@ -279,7 +286,14 @@ uint64_t connection_pace_bytes(const struct shard_thread *thread)
 {
     uint64_t limit = thread->plane->options.limits.output_bytes;
 
-    return limit < OUTPUT_PACE_BYTES ? limit : OUTPUT_PACE_BYTES;
+    uint64_t pace = thread->unread_bytes > UNREAD_BYTES_MAX ? UNREAD_PACE_BYTES : OUTPUT_PACE_BYTES;
+
+    return limit < pace ? limit : pace;
+}
+
+bool connections_are_crowded(const struct shard_thread *thread)
+{
+    return thread->unread_bytes > CROWDED_BYTES_MAX;
 }
 
 /* What its client has to read before the reply to request `number`, or soon. Replies that are kept because they come
@@ -295,7 +309,8 @@ static uint64_t unread_bytes(const struct connection *connection, uint64_t numbe
 bool connection_is_full(const struct shard_thread *thread, const struct connection *connection,
                         uint64_t number)
 {
-    return unread_bytes(connection, number) > connection_pace_bytes(thread);
+    return unread_bytes(connection, number) > connection_pace_bytes(thread) ||
+           connections_are_crowded(thread);
 }
 
 void connection_awaits(struct connection *connection, struct call *call, bool awaits)
@@ -314,8 +329,8 @@ static bool may_resume(const struct shard_thread *thread, const struct connectio
     uint64_t number = connection->order == NULL ? 0 : reply_order_next(connection->order);
 
     return unread_bytes(connection, number) <= connection_pace_bytes(thread) / 2 &&
-           connection->turned.first == NULL && !login_is_pending(connection) &&
-           log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
+           !connections_are_crowded(thread) && connection->turned.first == NULL &&
+           !login_is_pending(connection) && log_writer_has_room(&thread->log, SESSION_BYTES_MAX);
 }
 
 static bool is_done(const struct connection *connection)
@@ -347,6 +362,7 @@ static void settle_open(struct shard_thread *thread, struct connection *connecti
         connection_cut(thread, connection);
     }
     if (!connection->cut) {
+        gather_resume(thread, connection);
         turned_resume(thread, connection);
     }
     if (connection->output.size > 0 && !connection->sending) {
@@ -428,8 +444,27 @@ void connections_settle(struct shard_thread *thread)
     }
 }
 
+/* Close those whose clients read nothing, until so many bytes have gone that others may go on. */
+static void make_room(struct shard_thread *thread)
+{
+    uint64_t left = thread->unread_bytes;
+
+    for (uint32_t i = 0; i < thread->connections.size && left > UNREAD_BYTES_MAX; i++) {
+        struct connection *connection = connection_at(thread, i);
+        if (connection->output.size > 0 && connection->sending &&
+            thread->now_us - connection->sent_us >= UNREAD_MS * 1000) {
+            left -= connection->output.size;
+            thread->stats.output_limited += connection->state != CONNECTION_CLOSING;
+            connection_close(thread, connection);
+        }
+    }
+}
+
 void connections_check(struct shard_thread *thread)
 {
+    if (connections_are_crowded(thread)) {
+        make_room(thread);
+    }
     for (uint32_t i = 0; i < thread->connections.size; i++) {
         struct connection *connection = connection_at(thread, i);
         uint64_t age_ms = (thread->now_us - connection->touched_us) / 1000;

@@ -17,7 +17,8 @@
  * waits, in this order: `turned` (sent back by other shards), `put_off` (whole requests that were about to
  * be executed), `input`, `backlog`. Replies go out in any order, but requests of one connection for one
  * key are executed as they came. Sending: all answers of a turn in one send, one under way at a time.
- * Requests wait while as much as OUTPUT_PACE_BYTES waits to be read. Where answers come anyhow (those held
+ * Requests wait while as much as OUTPUT_PACE_BYTES waits to be read, or less while much waits for all of the shard's clients
+ * together (UNREAD_BYTES_MAX); at CROWDED_BYTES_MAX who reads nothing is closed. Where answers come anyhow (those held
  * for the log) and pass twice limits.output_buffer, OUTPUT_LIMIT is the last one and the connection is
  * *cut*: DRAINING, and what else would be answered is dropped.
  *
@@ -42,6 +43,7 @@
 struct shard_thread;
 struct connection;
 struct call;
+struct gather;
 struct reply;
 
 /* How far a request has been looked at whose size is not known yet. Zeroed for each. */
@@ -123,8 +125,10 @@ struct connection {
     uint32_t batched;                    /* Of them and of their parts, in the batch. */
     uint64_t
         awaited_bytes; /* Of them, answers of other shards, or from the disk, at their largest. */
-    uint32_t gathers;  /* Of them, replies that are being put together. */
-    uint32_t next;     /* In the list of dirty ones, or of free ones. */
+    uint32_t gathers;  /* Of them, replies that are being put together (gather.h), ... */
+    uint64_t gather_bytes;           /* ... how large such were of late, ... */
+    struct gather *gathers_kept;     /* ... and those that are whole and could not go out yet. */
+    uint32_t next;                   /* In the list of dirty ones, or of free ones. */
     const struct protocol *protocol; /* NULL before the first byte. */
     struct reply_order *order;       /* NULL: replies go out as they come. */
     struct resp_session *resp;       /* The RESP door's. */
@@ -149,6 +153,7 @@ struct connection {
     bool map_wanted;         /* It asked for it (native_map.h). */
     uint64_t move_request;   /* MOVING: the HELLO's request id. */
     uint64_t touched_us;     /* When bytes last came, or lingering began. */
+    uint64_t sent_us;        /* When what is being sent was given to the kernel. */
     uint64_t arrived_us;     /* When what is being fed may have come: queue delay counts from it. */
     uint64_t received;       /* Bytes so far. */
     uint64_t
@@ -246,7 +251,10 @@ void connections_settle(struct shard_thread *thread);
 /* Close those whose client is a user no more (login_is_over()). */
 void connections_end_logins(struct shard_thread *thread);
 
-/* Once in CHECK_MS: close those that linger or dawdle. */
+/* Does so much wait to be read that nothing more may be answered? */
+bool connections_are_crowded(const struct shard_thread *thread);
+
+/* Once in CHECK_MS, or CROWDED_MS: close those that linger or dawdle, or crowd out others. */
 void connections_check(struct shard_thread *thread);
 
 /* The thread ends: what was sent can still be read, then the stream is over. */

@@ -230,7 +230,7 @@ static void take_socket(struct shard_thread *thread, const struct cross_socket_m
     connection_feed(thread, connection, rest);
 }
 
-static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
+static void take(struct shard_thread *thread, uint32_t from, const struct cross_head *head)
 {
     static const size_t sizes[] = {
         [CROSS_REQUEST] = sizeof(struct cross_request_message),
@@ -239,10 +239,11 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
         [CROSS_NO_ANSWER] = sizeof(struct cross_no_answer_message),
         [CROSS_SOCKET] = sizeof(struct cross_socket_message),
         [CROSS_MOVED] = sizeof(struct cross_socket_message),
+        [CROSS_TAKEN] = sizeof(struct cross_socket_message),
     };
-    const struct cross_head *head = (const void *)bytes.data;
-    assert(head->kind >= CROSS_REQUEST && head->kind <= CROSS_MOVED);
-    const uint8_t *at = head->block == NULL ? bytes.data + sizes[head->kind] : head->block->data;
+    assert(head->kind >= CROSS_REQUEST && head->kind <= CROSS_TAKEN);
+    const uint8_t *at =
+        head->block == NULL ? (const uint8_t *)head + sizes[head->kind] : head->block->data;
 
     switch ((enum cross_kind)head->kind) {
     case CROSS_REQUEST:
@@ -262,6 +263,8 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
     case CROSS_MOVED:
         take_socket(thread, (const void *)head, bytes_of(at, head->size));
         break;
+    case CROSS_TAKEN:
+        break;
     }
     if (head->block != NULL) {
         chunk_enter(&thread->chunks, head->block);
@@ -270,14 +273,33 @@ static void take(struct shard_thread *thread, uint32_t from, struct bytes bytes)
     }
 }
 
-/* Answers to other shards' requests have no connection here whose pace would hold them back. */
+/* Answers to other shards' requests have no connection here whose pace would hold them back; and those that come from there may be
+ * parts of large replies. */
 static bool had_enough(struct shard_thread *thread, uint32_t from)
 {
     if (thread->batch.count >= PREFETCH_MAX) {
         batch_run(thread);
     }
-    return thread->crossed_bytes > BULK_TURN_BYTES ||
+    return thread->crossed_bytes > BULK_TURN_BYTES || thread->gathered_bytes > GATHER_TURN_BYTES ||
            thread->owed[from].refused_count == REFUSED_MAX;
+}
+
+/* What is left for another turn may have sockets in it. */
+static void take_sockets(struct shard_thread *thread)
+{
+    for (uint32_t from = 0; from < thread->plane->options.shard_count; from++) {
+        struct hop *hop = thread->hops_in[from];
+        if (from == thread->index) {
+            continue;
+        }
+        for (struct cross_head *head = hop_look(hop); head != NULL; head = hop_look(hop)) {
+            if (head->kind == CROSS_SOCKET || head->kind == CROSS_MOVED) {
+                take(thread, from, head);
+                head->kind = CROSS_TAKEN;
+                head->block = NULL;
+            }
+        }
+    }
 }
 
 void cross_receive(struct shard_thread *thread)
@@ -293,13 +315,14 @@ void cross_receive(struct shard_thread *thread)
             if (had_enough(thread, from)) {
                 thread->again = true;
                 thread->cross_first = from + 1;
+                take_sockets(thread);
                 return;
             }
             struct bytes bytes = hop_receive(thread->hops_in[from]);
             if (bytes.size == 0) {
                 break;
             }
-            take(thread, from, bytes);
+            take(thread, from, (const void *)bytes.data);
         }
     }
 }

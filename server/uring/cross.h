@@ -4,6 +4,8 @@
  * full queue refuses requests (BUSY) before answers. An answer that finds it full, or a request that is turned back, stays with
  * its call, in the order of making, and goes when there is room; where there is no memory to keep it, that it is lost
  * is what goes, and that needs none. So every request is answered.
+ *
+ * Sockets are taken before what is ahead of them in the queue: who has just come waits for no large answers to others.
  */
 #ifndef CROSS_H
 #define CROSS_H

@@ -16,7 +16,8 @@ enum cross_kind {
     CROSS_NO_ANSWER,
     CROSS_TURNED,
     CROSS_SOCKET,
-    CROSS_MOVED
+    CROSS_MOVED,
+    CROSS_TAKEN, /* A socket that was taken before its turn. */
 };
 
 /* Of every message. Its bytes follow the message's struct, or lie in the block. */

@@ -15,6 +15,7 @@ struct gather_slice {
 };
 
 struct gather {
+    struct gather *next; /* Of those kept. */
     uint32_t connection, generation;
     uint64_t request_id;
     uint8_t frame_type;
@@ -70,12 +71,20 @@ static void gather_free(struct gather *gather)
     heap_give(memory, gather, gather_bytes(gather->part_count));
 }
 
+bool gather_must_look(const struct shard_thread *thread, const struct connection *connection)
+{
+    return thread->batch.count > 0 && connection->gather_bytes > GATHER_LARGE_BYTES;
+}
+
 bool gather_must_wait(struct shard_thread *thread, const struct connection *connection)
 {
+    const uint64_t expected = (connection->gathers + 1) * connection->gather_bytes;
     bool enough = thread->gathered_bytes > GATHER_TURN_BYTES;
 
     thread->again = thread->again || enough;
-    return enough || connection->gathers >= GATHERS_MAX || thread->gather_bytes > GATHER_BYTES_MAX;
+    return enough || connection->gathers >= GATHERS_MAX ||
+           (connection->gathers > 0 && expected > OUTPUT_PACE_BYTES) ||
+           thread->gather_bytes > GATHER_BYTES_MAX;
 }
 
 void gather_abandon(struct gather *gather)
@@ -176,9 +185,10 @@ size_t gather_bytes_max(const struct shard_thread *thread)
     return max > HEAD_BYTES_MAX ? (size_t)max - HEAD_BYTES_MAX : 0;
 }
 
-static void finish(struct shard_thread *thread, struct gather *gather)
+/* The reply goes out, or what is said in its place; the gather is gone. */
+static void answer(struct shard_thread *thread, struct connection *connection,
+                   struct gather *gather, const char *refusal)
 {
-    struct connection *connection = connection_find(thread, gather->connection, gather->generation);
     struct gathered gathered = {
         .frame_type = gather->frame_type,
         .request_id = gather->request_id,
@@ -187,9 +197,6 @@ static void finish(struct shard_thread *thread, struct gather *gather)
     };
     int rc;
 
-    if (connection == NULL) {
-        return;
-    }
     connection->in_flight--;
     connection->gathers--;
     connection_mark(thread, connection);
@@ -205,13 +212,95 @@ static void finish(struct shard_thread *thread, struct gather *gather)
         gathered.text = "no memory for the answers";
     }
     gathered.value = buffer_bytes(&thread->scratch);
-    if (gathered.status == STATUS_OK && gather->frame_type == FRAME_GET_MANY &&
-        connection->output.size > 0 &&
-        connection->output.size + gathered.value.size > gather_bytes_max(thread)) {
+    if (gathered.status == STATUS_OK && refusal != NULL) {
         gathered.status = STATUS_BUSY;
-        gathered.text = "too many replies are waiting to be read";
+        gathered.text = refusal;
     }
     gather->protocol->gathered(thread, connection, &gathered);
+    gather_free(gather);
+}
+
+/* May the reply be given to the connection? A large one that is not due would be kept as a copy, and come with all that is kept before
+ * and behind it. */
+static bool has_room(const struct shard_thread *thread, const struct connection *connection,
+                     const struct gather *gather)
+{
+    const size_t size = gather->bytes.size;
+
+    if (connection->order != NULL && !reply_order_is_due(connection->order, gather->request_id)) {
+        return size <= OUTPUT_PACE_BYTES;
+    }
+    return connection->output.size == 0 ||
+           connection->output.size + size <= gather_bytes_max(thread);
+}
+
+static void keep(struct shard_thread *thread, struct connection *connection, struct gather *gather)
+{
+    struct gather **at = &connection->gathers_kept;
+
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = gather;
+    thread->gathers_kept_bytes += gather->bytes.size;
+}
+
+static struct gather *take_kept(struct shard_thread *thread, struct gather **at)
+{
+    struct gather *gather = *at;
+
+    *at = gather->next;
+    thread->gathers_kept_bytes -= gather->bytes.size;
+    return gather;
+}
+
+/* The first of them that may go. Returns NULL where there is none. */
+static struct gather *next_kept(struct shard_thread *thread, struct connection *connection)
+{
+    for (struct gather **at = &connection->gathers_kept; *at != NULL; at = &(*at)->next) {
+        if (has_room(thread, connection, *at)) {
+            return take_kept(thread, at);
+        }
+    }
+    return NULL;
+}
+
+void gather_resume(struct shard_thread *thread, struct connection *connection)
+{
+    struct gather *gather;
+
+    while ((gather = next_kept(thread, connection)) != NULL) {
+        answer(thread, connection, gather, NULL);
+        thread->again = true; /* What waits behind it may go on. */
+    }
+}
+
+void gather_drop(struct shard_thread *thread, struct connection *connection)
+{
+    while (connection->gathers_kept != NULL) {
+        gather_free(take_kept(thread, &connection->gathers_kept));
+    }
+}
+
+/* All parts are there. */
+static void finish(struct shard_thread *thread, struct gather *gather)
+{
+    struct connection *connection = connection_find(thread, gather->connection, gather->generation);
+    const size_t size = gather->bytes.size;
+
+    if (connection == NULL) {
+        gather_free(gather);
+        return;
+    }
+    const uint64_t before = connection->gather_bytes / 2;
+    connection->gather_bytes = size > before ? size : before;
+    if (gather->frame_type != FRAME_GET_MANY || has_room(thread, connection, gather)) {
+        answer(thread, connection, gather, NULL);
+    } else if (thread->gathers_kept_bytes + size <= GATHERS_KEPT_BYTES_MAX) {
+        keep(thread, connection, gather);
+    } else {
+        answer(thread, connection, gather, "too many replies are waiting to be read");
+    }
 }
 
 /* Keep a part's answer, or in its place that there is no room for it. */
@@ -247,6 +336,5 @@ void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t pa
     if (--gather->left == 0) {
         thread->gather_bytes -= gather->bytes.size;
         finish(thread, gather);
-        gather_free(gather);
     }
 }

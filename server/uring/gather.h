@@ -1,6 +1,7 @@
 /* One reply made of the answers to several requests: many keys in one call, a scan over all shards.
  *
- * Parts come in any order, from any shard; the reply goes out when the last one is there.
+ * Parts come in any order, from any shard; the reply goes out when the last one is there. How large it will be is not known before:
+ * where it would be too much beside what the client has not read yet, or its turn has not come, it is kept until then.
  *
  * A scan: each shard gives its keys in order of position from the cursor on, and where it stopped. Up to
  * the first such stop, and no further, every key of every shard is known; so the reply has the keys
@@ -21,6 +22,9 @@ struct connection;
 struct reply;
 struct gather;
 
+/* Is what was begun in this turn to be executed (batch_run()) before another reply is begun, so that it is known how much it was? */
+bool gather_must_look(const struct shard_thread *thread, const struct connection *connection);
+
 /* Is another reply not to be begun now? The request is to be put off then. */
 bool gather_must_wait(struct shard_thread *thread, const struct connection *connection);
 
@@ -33,6 +37,12 @@ struct gather *gather_open(struct shard_thread *thread, struct connection *conne
 /* A part's answer. After the last one the reply is sent and the gather gone. */
 void gather_part(struct shard_thread *thread, struct gather *gather, uint32_t part,
                  struct bytes answer);
+
+/* Something of the connection's was read or answered: what was kept goes, if it may now. */
+void gather_resume(struct shard_thread *thread, struct connection *connection);
+
+/* The connection is gone, and what was kept with it. */
+void gather_drop(struct shard_thread *thread, struct connection *connection);
 
 /* What a reply may have: fits into a frame, and does not end its connection by its size alone. */
 size_t gather_bytes_max(const struct shard_thread *thread);

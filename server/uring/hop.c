@@ -71,18 +71,37 @@ bool hop_publish(struct hop *hop)
     return true;
 }
 
+/* The message at `place`, which moves behind it; NULL where there is none. */
+static uint8_t *next(struct hop *hop, uint64_t *place, uint32_t *size)
+{
+    while (*place != atomic_load_explicit(&hop->published, memory_order_acquire)) {
+        uint8_t *at = hop->bytes + *place % HOP_BYTES;
+        *size = load_u32(at);
+        if (*size != SKIP) {
+            *place += message_bytes(*size);
+            return at + PREFIX_BYTES;
+        }
+        *place += HOP_BYTES - *place % HOP_BYTES;
+    }
+    return NULL;
+}
+
 struct bytes hop_receive(struct hop *hop)
 {
-    while (hop->read != atomic_load_explicit(&hop->published, memory_order_acquire)) {
-        const uint8_t *at = hop->bytes + hop->read % HOP_BYTES;
-        uint32_t size = load_u32(at);
-        if (size != SKIP) {
-            hop->read += message_bytes(size);
-            return bytes_of(at + PREFIX_BYTES, size);
-        }
-        hop->read += HOP_BYTES - hop->read % HOP_BYTES;
+    uint32_t size = 0;
+    const uint8_t *message = next(hop, &hop->read, &size);
+
+    return bytes_of(message, size);
+}
+
+void *hop_look(struct hop *hop)
+{
+    uint32_t size;
+
+    if (hop->looked < hop->read) {
+        hop->looked = hop->read;
     }
-    return bytes_of(NULL, 0);
+    return next(hop, &hop->looked, &size);
 }
 
 void hop_release(struct hop *hop)

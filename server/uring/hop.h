@@ -22,6 +22,7 @@ struct hop {
     /* Of the receiver. */
     _Alignas(64) _Atomic uint64_t released;
     uint64_t read;
+    uint64_t looked; /* At least `read`, once hop_look() was called. */
     uint8_t *bytes;
 };
 
@@ -40,6 +41,10 @@ bool hop_publish(struct hop *hop);
 
 /* The next message, empty when there is none; good until hop_release(). */
 struct bytes hop_receive(struct hop *hop);
+
+/* The next message that was neither received nor looked at before, NULL when there is none. It stays to be received, as who looks
+ * at it leaves it; good until that is let go. */
+void *hop_look(struct hop *hop);
 
 /* Everything received may be overwritten. */
 void hop_release(struct hop *hop);

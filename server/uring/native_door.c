@@ -281,6 +281,9 @@ static uint64_t take_part(struct shard_thread *thread, const struct connection *
 /* The same for requests of many keys: of them no more are begun than a connection's answers may take. */
 static bool must_wait(struct shard_thread *thread, struct connection *connection)
 {
+    if (gather_must_look(thread, connection)) {
+        batch_run(thread);
+    }
     return native_must_follow(thread, connection) || gather_must_wait(thread, connection) ||
            connection_is_full(thread, connection, 0);
 }

@@ -26,7 +26,7 @@ struct asked {
 /* Those before it come first; and it is begun whole or not at all. */
 static bool must_wait(struct shard_thread *thread, struct connection *connection, uint64_t number)
 {
-    if (connection->batched > 0) {
+    if (connection->batched > 0 || gather_must_look(thread, connection)) {
         batch_run(thread);
         resp_measure_anew(thread->slow);
     }

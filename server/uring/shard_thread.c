@@ -368,6 +368,10 @@ static uint64_t check(struct shard_thread *thread)
         !thread->log.trimmable) {
         return UINT64_MAX;
     }
+    const uint64_t soon_us = thread->now_us + CROWDED_MS * 1000;
+    if (connections_are_crowded(thread) && thread->check_us > soon_us) {
+        thread->check_us = soon_us;
+    }
     if (thread->now_us >= thread->check_us) {
         connections_check(thread);
         chunk_pool_trim(&thread->chunks);

@@ -100,13 +100,15 @@ struct shard_thread {
     uint64_t late_us;        /* The clock as last looked at: what is refused now is so by this. */
     uint64_t waited_us;      /* How long what is read now may have waited in the socket. */
     uint64_t turn_us;        /* How long the turn before took, without waiting. */
-    uint64_t tick_us, check_us; /* When next. */
-    uint64_t bulk_bytes;        /* Of large requests served in this turn. */
-    bool bulk_over;             /* It serves no more of them. */
-    uint64_t gather_bytes;      /* In replies that are being put together... */
-    uint64_t gathered_bytes;    /* ... and what came into them in this turn. */
-    uint64_t crossed_bytes;     /* Of answers given to other shards in this turn. */
-    uint32_t cross_first;       /* The shard whose requests come first. */
+    uint64_t tick_us, check_us;  /* When next. */
+    uint64_t bulk_bytes;         /* Of large requests served in this turn. */
+    bool bulk_over;              /* It serves no more of them. */
+    uint64_t gather_bytes;       /* In replies that are being put together... */
+    uint64_t gathered_bytes;     /* ... and what came into them in this turn... */
+    uint64_t gathers_kept_bytes; /* ... and in those that are whole and wait. */
+    uint64_t unread_bytes;       /* That connections have to be sent. */
+    uint64_t crossed_bytes;      /* Of answers given to other shards in this turn. */
+    uint32_t cross_first;        /* The shard whose requests come first. */
     struct task *tasks;
     uint64_t news_number; /* Of the last question to other nodes (news.h). */
     struct moves_found moves;

@@ -148,9 +148,10 @@ static bool fits(const struct shard_thread *thread, const struct connection *con
     uint64_t waiting = connection->output.size + connection->awaited_bytes;
 
     /* One may be of any size, once there is room for more at all. */
-    return waiting + turned->answer_bytes <= connection_pace_bytes(thread) ||
-           (connection->awaited_bytes == 0 &&
-            connection->output.size <= connection_pace_bytes(thread) / 2);
+    return !connections_are_crowded(thread) &&
+           (waiting + turned->answer_bytes <= connection_pace_bytes(thread) ||
+            (connection->awaited_bytes == 0 &&
+             connection->output.size <= connection_pace_bytes(thread) / 2));
 }
 
 /* Returns whether the queue had room for it. */

@@ -1,12 +1,24 @@
-"""What nobody reads stops nothing that is done for others."""
+"""Clients, and a log, that nobody reads: none of them stops what is done for others."""
 
 import os
 import signal
 import socket
 import subprocess
+import threading
+import time
 
 from cases import run_cases
-from daemon import Daemon, check, wait_for
+from daemon import SLOWNESS, Daemon, check, wait_for
+from redis_kit import Client, command, port_of
+
+MIB = 1 << 20
+
+
+def peak_bytes(daemon):
+    """The most memory that it ever had."""
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
 
 class UnreadLog(Daemon):
     """Its log goes to `writer`, which is full from the start, and is read at `reader` by the test alone."""
@@ -57,6 +69,108 @@ def test_log_that_nobody_reads():
             lines = text.splitlines()
             check(" warn lines-dropped lines=" in lines[0] and " users-" in lines[1] and text.endswith("\n"), text)
             check(daemon.stop() == 0 and " stopped" in daemon.said(), "the end is told")
+
+
+class Flood:
+    """Clients that ask for `keys` in one command each, and read the answers at once."""
+
+    def __init__(self, daemon, keys, count):
+        self.clients = [Client(port_of(daemon)) for _ in range(count)]
+        self.keys = keys
+        self.ends = []
+
+    def __enter__(self):
+        self.threads = [threading.Thread(target=self.read, args=[client]) for client in self.clients]
+        for client in self.clients:
+            client.send("MGET", *self.keys)
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for thread in self.threads:
+            thread.join()
+
+    def read(self, client):
+        with client:
+            answer = client.read()
+            check(len(answer) == len(self.keys), answer)
+            self.ends.append(time.monotonic())
+
+
+def test_new_connection_beside_large_answers():
+    """Who connects is answered at once, though the shard that gets the connection has a queue of large answers to make."""
+    with Daemon(shards=2) as daemon:
+        daemon.start()
+        value = b"v" * (MIB - 1000)
+        with Client(port_of(daemon)) as client:
+            for tag in "ab":  # One of each shard.
+                for number in range(3):
+                    check(client.ask("SET", f"{{{tag}}}{number}", value) == b"OK", "SET")
+        shares = []
+        for tag in "ab":
+            with Flood(daemon, [f"{{{tag}}}{number}" for number in range(3)], 40) as flood:
+                began, slowest = time.monotonic(), 0
+                for _ in range(4):  # Some come to either shard.
+                    with Client(port_of(daemon)) as client:
+                        asked = time.monotonic()
+                        check(client.ask("PING") == b"PONG", "PING")
+                        slowest = max(slowest, time.monotonic() - asked)
+            shares.append(slowest / (max(flood.ends) - began))
+        check(max(shares) < 0.3, shares)
+
+
+def test_large_replies_in_one_go():
+    """Requests for many large sessions that are sent together are answered one after the other, and none is refused, whatever the
+    shards are that have the sessions, and whatever was asked before."""
+    with Daemon(shards=2, settings=["limits.output_buffer=1MiB"]) as daemon:
+        daemon.start()
+        keys = {tag: [f"{{{tag}}}{number}" for number in range(3)] for tag in "ab"}
+        values = [b"%02d" % number * (MIB // 4) for number in range(3)]
+        with Client(port_of(daemon)) as client:
+            for each in keys.values():
+                for key, value in zip(each, values):
+                    check(client.ask("SET", key, value) == b"OK", "SET")
+        large, others = command(["MGET", *keys["a"]]), command(["MGET", *keys["b"]])
+        small = command(["MGET", "none", "{a}none", "{b}none"])
+        for first in (b"", small):  # Before those that are large all were small, or there was none.
+            clients = [Client(port_of(daemon)) for _ in range(2)]  # One at either shard.
+            for client in clients:
+                for _ in range(8 if first else 0):
+                    client.socket.sendall(first)
+                    check(client.read() == [None] * 3, "small")
+                client.socket.sendall((large + large + others + others) * 2 + small + large + others)
+            for client in clients:
+                with client:
+                    for expected in (*[values] * 8, [None] * 3, values, values):
+                        answer = client.read()
+                        check(answer == expected, repr(answer[:2])[:100])
+
+
+def test_all_slow_readers_together():
+    """What many clients ask for and do not read takes a bounded part of memory: those that read nothing are closed in the end, and
+    others are served all the time."""
+    with Daemon(shards=1, settings=['policy "".session_max_bytes=32MiB', "limits.frame=40MiB"]) as daemon:
+        daemon.start()
+        value = b"v" * (31 * MIB)
+        with Client(port_of(daemon)) as client:
+            check(client.ask("SET", "large", value) == b"OK", "SET")
+            before = peak_bytes(daemon)
+            slow = [Client(port_of(daemon)) for _ in range(16)]
+            for one in slow:
+                one.send("GET", "large")
+            for _ in range(3):
+                check(client.ask("GET", "large") == value, "who reads gets all of it")
+                check(client.ask("PING") == b"PONG", "PING")
+            more = peak_bytes(daemon) - before
+            check(more < 400 * MIB * SLOWNESS, f"{more >> 20} MiB")
+
+            def closed():
+                return next(float(line.split()[-1]) for line in daemon.http("/metrics")[1].splitlines()
+                            if line.startswith("belay_connections_output_limited_total{"))
+            wait_for("some are closed", lambda: closed() >= 4)
+        for one in slow:
+            one.__exit__()
 
 
 if __name__ == "__main__":

@@ -171,8 +171,7 @@ def test_many_large_gets():
         for client in clients:
             with client:
                 answers = [client.read() for _ in range(4)]
-                check(answers[0] == values, short(answers[0]))
-                check(all(answer == values or answer.startswith(b"BUSY") for answer in answers), [short(answer) for answer in answers])
+                check(all(answer == values for answer in answers), [short(answer) for answer in answers])
         more = peak_bytes(daemon) - before
         check(more < 320 * MIB * SLOWNESS, f"{more >> 20} MiB")
 
