@@ -169,7 +169,6 @@ static bool judge(const struct metrics *metrics, char *reason, size_t reason_siz
     return true;
 }
 
-/* Bring node->metrics up to date. Returns whether the node is ready. */
 static void copy_logins(struct node *node, struct metrics *to)
 {
     const struct logins_counts counts =
@@ -181,6 +180,7 @@ static void copy_logins(struct node *node, struct metrics *to)
     to->logins_busy = counts.busy;
 }
 
+/* Bring node->metrics up to date. Returns whether the node is ready. */
 static bool look(struct node *node, char *reason, size_t reason_size)
 {
     struct metrics *metrics = &node->metrics;

@@ -12,6 +12,7 @@
 
 #include "bounds.h"
 #include "cross.h"
+#include "frame.h"
 #include "native_door.h"
 #include "plane_private.h"
 #include "shard_thread.h"
@@ -128,12 +129,25 @@ static uint32_t connection_total(struct plane *plane, uint32_t *fewest)
     return total;
 }
 
-static void refuse(struct plane *plane, int fd)
+/* What language does the client speak? Of the port that knows both only one who has written already has told. */
+static bool speaks_resp(int fd, bool redirects)
 {
-    uint8_t answer[512];
-    size_t size = native_refusal(answer, STATUS_TOO_MANY_CONNECTIONS);
+    uint8_t first;
 
-    (void)!send(fd, answer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return redirects || (recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first != FRAME_MAGIC);
+}
+
+static void refuse(struct plane *plane, int fd, bool redirects)
+{
+    static const char words[] = "-ERR max number of clients reached\r\n";
+    uint8_t answer[512];
+
+    if (speaks_resp(fd, redirects)) {
+        (void)!send(fd, words, sizeof words - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } else {
+        size_t size = native_refusal(answer, STATUS_TOO_MANY_CONNECTIONS);
+        (void)!send(fd, answer, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     (void)shutdown(fd, SHUT_WR);
     close(fd);
     atomic_fetch_add(&plane->refused_connections, 1);
@@ -157,7 +171,7 @@ static void give(struct shard_thread *thread, uint32_t shard, int fd, bool redir
         connection->redirects = redirects;
     } else {
         atomic_fetch_sub(&thread->connection_count, 1);
-        refuse(plane, fd);
+        refuse(plane, fd, redirects);
     }
 }
 
@@ -177,7 +191,7 @@ void listener_accepted(struct shard_thread *thread, uint32_t index, const struct
     if (thread->stopping) {
         close(cqe->res);
     } else if (connection_total(plane, &shard) >= plane->options.limits.connections) {
-        refuse(plane, cqe->res);
+        refuse(plane, cqe->res, index == LISTENER_CLUSTER);
     } else {
         give(thread, shard, cqe->res, index == LISTENER_CLUSTER);
     }

@@ -81,6 +81,17 @@ def test_after_good_ones():
             check(client.ask("EXISTS", "after") == 0, "nor is anything done")
 
 
+def test_too_many_connections():
+    """One more than there may be is told so in its language, as Redis does it."""
+    with Daemon(settings=["limits.connections=1"]) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as first:
+            check(first.ask("PING") == b"PONG", "PING")
+            with Client(daemon.ready["cluster"].rsplit(":", 1)[1]) as refused:
+                check(refused.raw() == b"-ERR max number of clients reached\r\n", "refused")
+            check(first.ask("PING") == b"PONG", "PING")
+
+
 def test_too_large():
     """limits.frame is the bound of one argument and of all together; the number of arguments has its own."""
     large = b"*80\r\n$4\r\nMSET\r\n" + b"$1000000\r\n%s\r\n" % (b"v" * 1_000_000) * 18
