@@ -217,13 +217,30 @@ void node_admin_as_it_is(struct node *node, uint64_t token, const struct map_mem
     answer_step(&none, node_admin_map(node));
 }
 
+/* Does this node's disk refuse what is to be decided? Says so. */
+static bool cannot_store(const struct node *node, char text[TEXT_BYTES])
+{
+    const int failure = cluster_host_failure(node->cluster);
+
+    if (failure != 0) {
+        snprintf(text, TEXT_BYTES, "this node cannot store changes of the cluster's map: %s. %s",
+                 strerror(-failure),
+                 failure == -ENOSPC ? "It goes on once there is room"
+                                    : "Mend the disk, and restart it");
+    }
+    return failure != 0;
+}
+
 static void on_decided(void *context, const struct cluster_outcome *outcome)
 {
     struct admin_change *change = context;
     struct node *node = change->node;
-    char json[64];
+    char json[64], text[TEXT_BYTES];
 
-    if (outcome->rc != 0 && outcome->rc != -EALREADY && !was_overtaken(change, outcome->rc)) {
+    if (outcome->rc == -ETIMEDOUT && cannot_store(node, text)) {
+        node_admin_refuse(node, change->token, STATUS_UNAVAILABLE, text);
+    } else if (outcome->rc != 0 && outcome->rc != -EALREADY &&
+               !was_overtaken(change, outcome->rc)) {
         node_admin_refuse(node, change->token, node_admin_status(outcome->rc), outcome->text);
     } else if (change->number != 0) {
         answer_step(change, outcome->map);
@@ -245,6 +262,12 @@ void node_admin_propose_removal(struct node *node, uint64_t token,
                                 const struct map_command *command, const struct map_member *member,
                                 uint64_t sessions)
 {
+    char text[TEXT_BYTES];
+
+    if (cluster_is_alone(cluster_host_cluster(node->cluster)) && cannot_store(node, text)) {
+        node_admin_refuse(node, token, STATUS_UNAVAILABLE, text);
+        return;
+    }
     struct admin_change *change = malloc(sizeof *change);
     int rc = -ENOMEM;
 

@@ -333,6 +333,11 @@ struct cluster *cluster_host_cluster(const struct cluster_host *host)
     return host->cluster;
 }
 
+int cluster_host_failure(const struct cluster_host *host)
+{
+    return raft_storage_failure(host->storage);
+}
+
 uint64_t cluster_host_now_ms(const struct cluster_host *host)
 {
     return uv_now(host->loop);

@@ -32,6 +32,9 @@ void cluster_host_destroy(struct cluster_host *host);
 
 struct cluster *cluster_host_cluster(const struct cluster_host *host);
 
+/* Why its store takes nothing (raft_storage_failure()); 0: it does. */
+int cluster_host_failure(const struct cluster_host *host);
+
 /* The loop's time in the clock that the cluster goes by, for its events. */
 uint64_t cluster_host_now_ms(const struct cluster_host *host);
 

@@ -145,6 +145,27 @@ def test_failed_device_write():
             check(write_status(connection, b"one more")[0] == native.OK, "a restart takes writes")
 
 
+def test_a_map_that_cannot_be_stored():
+    """Where the disk refuses a change of the cluster's map of a node alone, who asks for another one is told that at once, and why; sessions
+    are served, and a restart takes changes."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        change = ["belayctl", "policy", "set", "web:", "idle_ttl=5m"]
+
+        def ask(*options):
+            return subprocess.run([program("belayctl"), "-s", daemon.native, *options, *change[1:]], capture_output=True, text=True,
+                                  timeout=120, check=False)
+        ask("--timeout", "100ms")
+        wait_for("it has failed", lambda: "cluster-store-failed" in daemon.log())
+        done = ask("--timeout", "60s")
+        check(done.returncode == 1 and "File too large. Mend the disk" in done.stderr, done)
+        daemon.run("belayctl", "session", "get", "none", expect=1)
+        check(daemon.stop() == 0, daemon.log())
+        daemon.start()
+        daemon.run(*change)
+
+
 @contextlib.contextmanager
 def small_disk(size):
     """A file system in memory that is full soon; None where none may be mounted."""
