@@ -275,12 +275,13 @@ static void take(struct shard_thread *thread, uint32_t from, const struct cross_
 
 /* Answers to other shards' requests have no connection here whose pace would hold them back; and those that come from there may be
  * parts of large replies. */
-static bool had_enough(struct shard_thread *thread, uint32_t from)
+static bool had_enough(struct shard_thread *thread, uint32_t from, uint64_t gathered_before)
 {
     if (thread->batch.count >= PREFETCH_MAX) {
         batch_run(thread);
     }
-    return thread->crossed_bytes > BULK_TURN_BYTES || thread->gathered_bytes > GATHER_TURN_BYTES ||
+    return thread->crossed_bytes > BULK_TURN_BYTES ||
+           thread->gathered_bytes - gathered_before > GATHER_TURN_BYTES ||
            thread->owed[from].refused_count == REFUSED_MAX;
 }
 
@@ -304,6 +305,7 @@ static void take_sockets(struct shard_thread *thread)
 
 void cross_receive(struct shard_thread *thread)
 {
+    const uint64_t gathered_before = thread->gathered_bytes;
     uint32_t count = thread->plane->options.shard_count;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -312,7 +314,7 @@ void cross_receive(struct shard_thread *thread)
             continue;
         }
         for (;;) {
-            if (had_enough(thread, from)) {
+            if (had_enough(thread, from, gathered_before)) {
                 thread->again = true;
                 thread->cross_first = from + 1;
                 take_sockets(thread);
