@@ -241,7 +241,10 @@ static void on_decided(void *context, const struct cluster_outcome *outcome)
         node_admin_refuse(node, change->token, STATUS_UNAVAILABLE, text);
     } else if (outcome->rc != 0 && outcome->rc != -EALREADY &&
                !was_overtaken(change, outcome->rc)) {
-        node_admin_refuse(node, change->token, node_admin_status(outcome->rc), outcome->text);
+        node_admin_refuse(node, change->token, node_admin_status(outcome->rc),
+                          outcome->rc == -ENOENT && change->number == 0
+                              ? "no policy has this prefix; `belayctl policy list` shows all"
+                              : outcome->text);
     } else if (change->number != 0) {
         answer_step(change, outcome->map);
     } else {

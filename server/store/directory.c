@@ -275,7 +275,9 @@ static int load(struct directory *directory, char *message, size_t message_size)
 
     if (rc == -EPROTONOSUPPORT) {
         tell(message, message_size,
-             "%s was written by another version of Belay, whose format this one does not know",
+             "%s was written by a later version of Belay, whose format this one does not know: "
+             "start "
+             "that one, or name another directory in storage.dir",
              directory->path);
     } else if (rc == -EBADMSG) {
         tell(message, message_size,

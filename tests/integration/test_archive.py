@@ -117,7 +117,7 @@ def test_without_one():
         for level, warns in (("disk", False), ("archive", True)):  # What cannot be kept is said when it is asked for.
             told = subprocess.run([program("belayctl"), "-s", daemon.native, "policy", "set", "p:", f"ack={level}"], check=True,
                                   capture_output=True, text=True)
-            check(("has no archive" in told.stderr) == warns, told)
+            check(("node test has no archive" in told.stderr) == warns, told)
 
 
 def put(connection, key, ack=ARCHIVE):

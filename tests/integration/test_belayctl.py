@@ -121,6 +121,8 @@ def test_refusals():
         belayctl(daemon, "session", "put", "absent", "v", "--update", expect=1)
         _, err = belayctl(daemon, "session", "put", "absent", "--ttl", "5s", expect=1)
         check("deadlines or an owner alone begin none" in err and "--create" in err, err)
+        _, err = belayctl(daemon, "session", "put", "k", "f=v", expect=1)
+        check("another type of value" in err and "session get KEY --meta" in err and "--type" in err, err)
         _, err = belayctl(daemon, "session", "put", "huge", "-", stdin=bytes(17 << 20), expect=1)
         check("the value is of 17.0 MiB, more than limits.frame of the node lets in" in err, err)
         version = asked(daemon, "session", "get", "k")["version"]
@@ -190,6 +192,27 @@ def test_usage():
             out, err = belayctl(daemon, *arguments, expect=2)
             check(not out and err, (arguments, out, err))
         check("there is no command session got" in belayctl(daemon, "session", "got", expect=2)[1], "a wrong second word")
+        for written, meant in ((("statsu",), "status"), (("session", "gte", "k"), "session get"), (("sesion", "get", "k"), "session get"),
+                               (("polcy", "lst"), "policy list"), (("joint-token",), "join-token")):
+            _, err = belayctl(daemon, *written, expect=2)
+            check(f"; is {meant} meant?" in err.splitlines()[0], err)
+        for written in (("monitor",), ("x", "y"), ("k" * 70,)):
+            check("meant?" not in belayctl(daemon, *written, expect=2)[1], written)
+        for written in (("--timout", "3s", "status"), ("--json", "--ttl", "3s", "session", "get")):
+            _, err = belayctl(daemon, *written, expect=2)
+            check(re.match(r"belayctl: unknown option --t\w+ before the command", err), err)
+        long = "n" * 65537
+        for arguments in (("put", "k", f"{long}=v"), ("put", "k", long, "--type", "set"), ("put", "k", f"{long}=1", "--type", "zset"),
+                          ("put", "k", "--add", f"{long}=1"), ("put", "k", "--delete", long), ("get", "k", long)):
+            _, err = belayctl(daemon, "session", *arguments, expect=2)
+            check("a field's name has at most 65536 bytes, not 65537" in err, err[-200:])
+        _, err = belayctl(daemon, "session", "put", "k", "v", "--owner", "o" * 256, expect=2)
+        check("an owner has at most 255 bytes, not 256" in err, err)
+        belayctl(daemon, "session", "put", "most", f"{long[1:]}=v", "--owner", "o" * 255)
+        check(belayctl(daemon, "session", "get", "most", long[1:], "--raw")[0] == b"v", "the longest that may be")
+        for arguments in (("list",), ("del",)):
+            _, err = belayctl(daemon, "session", *arguments, "--prefix", "p" * 513, expect=2)
+            check("--prefix has at most 512 bytes, not 513" in err, err)
         check("there is no command" not in belayctl(daemon, "session", expect=2)[1], "a second word is missing")
         for option in ("--ttl", "--idle"):
             for value in ("99999d", "3651d", "0s"):
@@ -314,7 +337,11 @@ def test_dumps():
         check(any(row["what"] == "damaged" for row in rows), rows)
         error = asked("nowhere", "log", "dump", "/no/such", expect=1)["error"]
         check(error["status"] == "FAILED" and "No such file" in error["text"], error)
-        belayctl("nowhere", "data", "dump", "/no/such", expect=1)
+        _, err = belayctl("nowhere", "log", "dump", str(daemon.data), expect=1)
+        check("Is a directory; belayctl data dump shows" in err, err)
+        for none in ("/no/such", str(segment), str(segment.parent)):
+            _, err = belayctl("nowhere", "data", "dump", none, expect=1)
+            check("; no data directory of Belay is there" in err, err)
         belayctl("nowhere", "log", "dump", expect=2)
 
 
@@ -378,7 +405,8 @@ def test_policies():
                       ["web:", "session_max_bytes=16MiB"]):
             _, said = belayctl(daemon, "policy", "set", *wrong, expect=2)
             check(said, wrong)
-        belayctl(daemon, "policy", "rm", "nobody:", expect=1)
+        _, said = belayctl(daemon, "policy", "rm", "nobody:", expect=1)
+        check("no policy has this prefix; `belayctl policy list` shows all" in said, said)
         daemon.stop()
         daemon.start()
         policies = asked(daemon, "policy", "list")["policies"]

@@ -451,7 +451,7 @@ static void test_meta(void **state)
     close(fd);
     put_file("META", "belay-data 99\nwho knows\n");
     assert_int_equal(open_directory(&directory, 1), -EPROTONOSUPPORT);
-    assert_non_null(strstr(message, "another version"));
+    assert_non_null(strstr(message, "later version of Belay"));
 }
 
 /* The n-th operation fails; the directory opens all the same the next time, and no start number comes

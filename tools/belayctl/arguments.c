@@ -44,6 +44,13 @@ int ctl_usage(const struct ctl *ctl, const char *format, ...)
     return CTL_USAGE;
 }
 
+int ctl_length_check(const struct ctl *ctl, const char *what, size_t size, size_t size_max)
+{
+    return size <= size_max
+               ? CTL_OK
+               : ctl_usage(ctl, "%s has at most %zu bytes, not %zu", what, size_max, size);
+}
+
 bool duration_parse(const char *text, uint64_t *ms)
 {
     static const struct {

@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "archive.h"
+#include "nearest.h"
 #include "streams.h"
+
+enum { COMMAND_BYTES = 256 };
 
 const struct command commands[] = {
     {"status", "", "How the server is: sessions, requests, log, shards", "", status_run},
@@ -252,6 +255,13 @@ static int words_match(const char *words, int argc, char **argv)
     return count;
 }
 
+/* Is the next word the value of this option? */
+static bool takes_next(const char *option)
+{
+    return strcmp(option, "-s") == 0 || strcmp(option, "--server") == 0 ||
+           strcmp(option, "--timeout") == 0;
+}
+
 /* Options before the command: move `argv` past them, remembering them for it. */
 static int leading_options(int argc, char **argv, bool *help)
 {
@@ -261,11 +271,47 @@ static int leading_options(int argc, char **argv, bool *help)
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
             *help = true;
         }
-        bool valued = strcmp(argv[at], "-s") == 0 || strcmp(argv[at], "--server") == 0 ||
-                      strcmp(argv[at], "--timeout") == 0;
-        at += valued && at + 1 < argc ? 2 : 1;
+        at += takes_next(argv[at]) && at + 1 < argc ? 2 : 1;
     }
     return at;
+}
+
+/* Of the options before the command the first that is none which all commands take; NULL: there is none. */
+static const char *unknown_option(int leading, char **argv)
+{
+    for (int at = 0; at < leading; at += takes_next(argv[at]) ? 2 : 1) {
+        if (!takes_next(argv[at]) && strncmp(argv[at], "--server=", 9) != 0 &&
+            strncmp(argv[at], "--timeout=", 10) != 0 && strcmp(argv[at], "--json") != 0 &&
+            strcmp(argv[at], "--help") != 0 && strcmp(argv[at], "-h") != 0) {
+            return argv[at];
+        }
+    }
+    return NULL;
+}
+
+/* Say that there is no such command, and which one may be meant. `second`: NULL where there was no second word. */
+static void print_unknown(const char *word, const char *second)
+{
+    const char *meant = NULL, *meant_by = "";
+    size_t least = SIZE_MAX;
+    char both[COMMAND_BYTES];
+
+    snprintf(both, sizeof both, "%s %s", word, second == NULL ? "" : second);
+    for (size_t i = 0; i < command_count; i++) {
+        const char *written = strchr(commands[i].words, ' ') == NULL ? word : both;
+        size_t distance = nearest_distance(written, commands[i].words);
+        if (distance < least) {
+            least = distance;
+            meant = commands[i].words;
+            meant_by = written;
+        }
+    }
+    fprintf(stderr, "belayctl: there is no command %s%s%s", word, second == NULL ? "" : " ",
+            second == NULL ? "" : second);
+    if (nearest_is_meant(least, meant_by)) {
+        fprintf(stderr, "; is %s meant?", meant);
+    }
+    fputc('\n', stderr);
 }
 
 /* The commands that share a first word: "session --help". `second` is none of their second ones; NULL: there was none. */
@@ -278,7 +324,7 @@ static int print_group(const char *word, const char *second, bool wanted)
         size_t size = strlen(word);
         if (strncmp(commands[i].words, word, size) == 0 && commands[i].words[size] == ' ') {
             if (!found && second != NULL) {
-                fprintf(stderr, "belayctl: there is no command %s %s\n", word, second);
+                print_unknown(word, second);
             }
             fprintf(to, "belayctl %s%s%s\n    %s\n", commands[i].words,
                     commands[i].operands[0] == '\0' ? "" : " ", commands[i].operands,
@@ -287,7 +333,8 @@ static int print_group(const char *word, const char *second, bool wanted)
         }
     }
     if (!found) {
-        fprintf(stderr, "belayctl: there is no command %s\nTry: belayctl --help\n", word);
+        print_unknown(word, second);
+        fputs("Try: belayctl --help\n", stderr);
     }
     return found && wanted ? CTL_OK : CTL_USAGE;
 }
@@ -307,6 +354,14 @@ static int no_command(int argc, char **argv, int leading, bool help)
 {
     for (int i = leading; i < argc; i++) {
         help = help || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    }
+    const char *unknown = unknown_option(leading, argv);
+    if (unknown != NULL && leading < argc) {
+        fprintf(stderr,
+                "belayctl: unknown option %s before the command; those of a command come after it\n"
+                "Try: belayctl --help\n",
+                unknown);
+        return CTL_USAGE;
     }
     if (leading < argc) {
         const char *second = leading + 1 < argc ? argv[leading + 1] : NULL;

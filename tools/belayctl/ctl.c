@@ -84,6 +84,9 @@ static const char *advice_of(enum belay_status status)
         return ". Allow more time with --timeout";
     case BELAY_EXISTS:
         return ". Leave out --create to change it";
+    case BELAY_WRONG_TYPE:
+        return ". belayctl session get KEY --meta tells of which: give that with --type, or end it "
+               "first";
     case BELAY_VERSION_MISMATCH:
         return ". Read it again and use the new version";
     default:

@@ -127,6 +127,8 @@ bool duration_parse(const char *text, uint64_t *ms);
 
 /* Print "belayctl: COMMAND: ..." and where to find help. Returns CTL_USAGE. */
 int ctl_usage(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* CTL_USAGE with a message printed where a text of the command line is longer than it may be. `what`: "a field's name". */
+int ctl_length_check(const struct ctl *ctl, const char *what, size_t size, size_t size_max);
 
 /* ---- ctl.c ---- */
 

@@ -176,14 +176,38 @@ static int dump_to(struct lines *lines, const struct dump_source *source, char *
     return rc;
 }
 
-static int dump_failed(struct ctl *ctl, const char *path, int rc, const char *message)
+static int log_to(void *context, const char *path, FILE *out, char *message, size_t message_size)
+{
+    (void)context;
+    return dump_log(heap_memory(), path, out, message, message_size);
+}
+
+static int data_to(void *context, const char *path, FILE *out, char *message, size_t message_size)
+{
+    (void)context;
+    return dump_data(heap_memory(), path, out, message, message_size);
+}
+
+/* One of the two was given what the other one shows, or something else. */
+static const char *advice_of(const struct dump_source *source, int rc)
+{
+    if (source->dump == log_to && rc == -EISDIR) {
+        return "; belayctl data dump shows a data directory";
+    }
+    return source->dump == data_to && (rc == -ENOENT || rc == -ENOTDIR)
+               ? "; no data directory of Belay is there (storage.dir)"
+               : "";
+}
+
+static int dump_failed(struct ctl *ctl, const struct dump_source *source, int rc,
+                       const char *message)
 {
     char text[1200];
 
     if (message[0] != '\0') {
-        snprintf(text, sizeof text, "%s", message);
+        snprintf(text, sizeof text, "%s%s", message, advice_of(source, rc));
     } else {
-        snprintf(text, sizeof text, "%s: %s", path, strerror(-rc));
+        snprintf(text, sizeof text, "%s: %s%s", source->path, strerror(-rc), advice_of(source, rc));
     }
     if (!ctl->json) {
         fprintf(stderr, "belayctl: %s: %s\n", ctl->command->words, text);
@@ -218,24 +242,12 @@ int dump_run(struct ctl *ctl, const struct dump_source *source)
         rc =
             CTL_REFUSED; /* Nothing is wrong with what was read; that the output is not whole is told at the end. */
     } else if (rc != 0) {
-        rc = dump_failed(ctl, source->path, rc, message);
+        rc = dump_failed(ctl, source, rc, message);
     } else if (ctl->json) {
         puts("]}");
     }
     free(lines);
     return rc;
-}
-
-static int log_to(void *context, const char *path, FILE *out, char *message, size_t message_size)
-{
-    (void)context;
-    return dump_log(heap_memory(), path, out, message, message_size);
-}
-
-static int data_to(void *context, const char *path, FILE *out, char *message, size_t message_size)
-{
-    (void)context;
-    return dump_data(heap_memory(), path, out, message, message_size);
 }
 
 static int run_dump(struct ctl *ctl, int argc, char **argv, struct dump_source source)

@@ -60,7 +60,7 @@ static char *set_argument(const struct text_list *operands)
 static void warn_of_archive(struct ctl *ctl, const struct text_list *operands)
 {
     bool archive = false;
-    json_t *document;
+    json_t *document, *status;
 
     for (int i = 1; i < operands->count; i++) {
         archive = archive || strcmp(operands->items[i], "ack=archive") == 0;
@@ -68,13 +68,15 @@ static void warn_of_archive(struct ctl *ctl, const struct text_list *operands)
     if (!archive || ctl_admin(ctl, "archive", "", &document) != CTL_OK) {
         return;
     }
-    if (strcmp(ctl_text(json_object_get(document, "archive"), "state"), "off") == 0) {
+    bool off = strcmp(ctl_text(json_object_get(document, "archive"), "state"), "off") == 0;
+    json_decref(document);
+    if (off && ctl_admin(ctl, "status", "", &status) == CTL_OK) {
         fprintf(stderr,
                 "belayctl: policy set: warning: node %s has no archive (archive.url): writes of "
                 "such sessions are refused where it coordinates them\n",
-                ctl_text(document, "node"));
+                ctl_text(status, "node"));
+        json_decref(status);
     }
-    json_decref(document);
 }
 
 int policy_set_run(struct ctl *ctl, int argc, char **argv)

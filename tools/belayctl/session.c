@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "limits.h"
 
 /* ---- get ---- */
 
@@ -215,7 +216,11 @@ int session_get_run(struct ctl *ctl, int argc, char **argv)
     if (raw && (meta || siblings || ctl->json || operands.count > 2)) {
         return ctl_usage(ctl, "--raw goes with no other option and at most one field");
     }
-    struct belay_client *client = ctl_client(ctl);
+    for (int i = 1; rc == CTL_OK && i < operands.count; i++) {
+        rc = ctl_length_check(ctl, "a field's name", strlen(operands.items[i]),
+                              FIELD_NAME_BYTES_MAX);
+    }
+    struct belay_client *client = rc == CTL_OK ? ctl_client(ctl) : NULL;
     if (client == NULL) {
         return CTL_USAGE;
     }
@@ -354,6 +359,10 @@ int session_list_run(struct ctl *ctl, int argc, char **argv)
     }
     if (belay_type_parse(type_name, &type) != BELAY_OK) {
         return ctl_usage(ctl, "--type %s: it is blob, map, set or zset", type_name);
+    }
+    rc = ctl_length_check(ctl, "--prefix", strlen(prefix), KEY_BYTES_MAX);
+    if (rc != CTL_OK) {
+        return rc;
     }
     rc = list_progress(&listing, prefix[0] == '\0' && type == BELAY_NONE);
     if (rc != CTL_OK) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "limits.h"
 
 enum { AT_ONCE = 256, SCAN_KEYS = 1000, TEXT_BYTES = 64, FAILURE_BYTES = 400 };
 
@@ -299,7 +300,8 @@ int session_del_run(struct ctl *ctl, int argc, char **argv)
     if (prefix[0] == '\0') {
         return ctl_usage(ctl, "--prefix is empty, and all sessions begin so: say with what");
     }
-    return end_prefix(ctl, prefix, force);
+    rc = ctl_length_check(ctl, "--prefix", strlen(prefix), KEY_BYTES_MAX);
+    return rc == CTL_OK ? end_prefix(ctl, prefix, force) : rc;
 }
 
 int session_touch_run(struct ctl *ctl, int argc, char **argv)

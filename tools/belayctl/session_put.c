@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "limits.h"
 
 enum { INPUT_BYTES_MAX = 64 * 1024 * 1024, VERSION_BYTES_MAX = 1024, TEXT_BYTES = 64 };
 
@@ -106,6 +107,11 @@ static int put_score(struct ctl *ctl, struct belay_request *write, const char *t
     return CTL_OK;
 }
 
+static int check_name(const struct ctl *ctl, size_t size)
+{
+    return ctl_length_check(ctl, "a field's name", size, FIELD_NAME_BYTES_MAX);
+}
+
 /* One operand of a map, set or zset. */
 static int put_entry(struct ctl *ctl, struct put *put, struct belay_request *write,
                      const char *text)
@@ -114,7 +120,7 @@ static int put_entry(struct ctl *ctl, struct put *put, struct belay_request *wri
 
     if (put->type == BELAY_SET) {
         belay_write_add_member(write, belay_text(text));
-        return CTL_OK;
+        return check_name(ctl, strlen(text));
     }
     if (equals == NULL) {
         return ctl_usage(ctl, "%s has no =; a %s is %s", text, belay_type_name(put->type),
@@ -122,10 +128,11 @@ static int put_entry(struct ctl *ctl, struct put *put, struct belay_request *wri
     }
     struct belay_bytes name = belay_bytes_of(text, (size_t)(equals - text));
     if (put->type == BELAY_ZSET) {
-        return put_score(ctl, write, equals + 1, name);
+        int rc = check_name(ctl, name.size);
+        return rc == CTL_OK ? put_score(ctl, write, equals + 1, name) : rc;
     }
     belay_write_set(write, name, belay_text(equals + 1));
-    return CTL_OK;
+    return check_name(ctl, name.size);
 }
 
 static int put_added(struct ctl *ctl, struct put *put, struct belay_request *write)
@@ -138,6 +145,9 @@ static int put_added(struct ctl *ctl, struct put *put, struct belay_request *wri
         int64_t delta = equals == NULL ? 0 : strtoll(equals + 1, &end, 10);
         if (equals == NULL || end == equals + 1 || *end != '\0' || errno != 0) {
             return ctl_usage(ctl, "--add %s: it is NAME=NUMBER", text);
+        }
+        if (check_name(ctl, (size_t)(equals - text)) != CTL_OK) {
+            return CTL_USAGE;
         }
         belay_write_add(write, belay_bytes_of(text, (size_t)(equals - text)), delta);
     }
@@ -190,8 +200,12 @@ static int put_changes(struct ctl *ctl, struct put *put, struct belay_request *w
     if (put->replace) {
         belay_write_clear(write);
     }
-    for (int i = 0; i < put->removed.count; i++) {
+    for (int i = 0; rc == CTL_OK && i < put->removed.count; i++) {
+        rc = check_name(ctl, strlen(put->removed.items[i]));
         belay_write_delete(write, belay_text(put->removed.items[i]));
+    }
+    if (rc != CTL_OK) {
+        return rc;
     }
     if (put->type == BELAY_BLOB && put->operands.count > 1) {
         rc = put_value(ctl, put, write);
@@ -239,7 +253,9 @@ static int put_check(struct ctl *ctl, const struct put *put)
         !put->persist && !put->create) {
         return ctl_usage(ctl, "nothing to write: give VALUE, NAME=VALUE... or an option");
     }
-    return CTL_OK;
+    return put->owner == NULL
+               ? CTL_OK
+               : ctl_length_check(ctl, "an owner", strlen(put->owner), OWNER_BYTES_MAX);
 }
 
 /* What the status by itself does not say. */
