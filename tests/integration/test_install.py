@@ -56,6 +56,17 @@ def test_the_example_builds_outside():
         shutil.rmtree(root)
 
 
+def test_the_example_builds_uninstalled():
+    """Against the build directory, which has a belay.pc of its own."""
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(BUILD / "meson-uninstalled")}
+    flags = run("pkg-config", "--cflags", "--libs", "belay", env=environment).split()
+    with tempfile.TemporaryDirectory(prefix="belay-uninstalled-") as made, Daemon() as daemon:
+        run("cc", "-Wall", "-Wextra", "-Werror", TREE / "client/examples/session.c", *flags, "-o", f"{made}/session")
+        daemon.start()
+        said = run(f"{made}/session", daemon.native, env={**os.environ, "LD_LIBRARY_PATH": str(BUILD / "client")})
+        check("deleted: yes" in said, said)
+
+
 def test_only_belay_names_are_seen():
     for library, flags in [("libbelay.so", ["-D"]), ("libbelay.a", ["-g"])]:
         names = exported(BUILD / "client" / library, *flags)

@@ -88,5 +88,24 @@ def test_quick_start():
         check(stopped.strip() == "stopped" and "no node runs" in run("tools/run --stop", copy, port), stopped)
 
 
+def test_ports_taken():
+    """Said before anything is built, with what to do; so is a port that is none."""
+    port = free_ports()
+    with tempfile.TemporaryDirectory(prefix="belay-test-") as directory, socket.socket() as other:
+        copy = Path(directory) / "belay"
+        (copy / "tools").mkdir(parents=True)
+        shutil.copy2(tree.TOP / "tools/run", copy / "tools/run")
+        other.bind(("127.0.0.1", port + 12))
+        other.listen()
+        said = run("tools/run --nodes 2", copy, port, expect=1)
+        check(f"port {port + 12} is taken by another program" in said and "node1" in said, said)
+        check("export BELAY_PORT=" in said and "building" not in said, said)
+        said = run("tools/run --nodes 3", copy, 65530, expect=1)
+        check("node1 would have ports 65540 to 65543" in said or "port 6553" in said, said)
+        for wrong in ("abc", "0", "65533", "7400 "):
+            said = run("tools/run", copy, wrong, expect=2)
+            check(f"BELAY_PORT={wrong}: a port from 1 to 65532" in said, said)
+
+
 if __name__ == "__main__":
     run_cases(__name__)
