@@ -34,6 +34,8 @@ def test_usage():
                   ["run", "--seconds", "0"]):
         done = bench(*wrong)
         check(done.returncode == 2 and done.stderr and not done.stdout, (wrong, done))
+    check("there is no command nonsense, but run, audit, fill and check" in bench("nonsense").stderr, "a wrong command")
+    check("Try: belay-bench --help" in bench("run", "--secnods", "1").stderr, "a wrong option")
     unit = bench("fill", "--sessions", "1", "--ttl", "99999d")
     check(unit.returncode == 2 and "99999d: a number of seconds is wanted, without a unit" in unit.stderr, unit)
     long = bench("fill", "--sessions", "1", "--ttl", "315360001")
@@ -49,6 +51,18 @@ def test_usage():
     for protocol in ("native", "resp"):
         unreachable = bench("run", "--timeout-ms", "500", "--protocol", protocol)
         check(unreachable.returncode == 3 and "127.0.0.1:1" in unreachable.stderr, unreachable)
+
+
+def test_refusals_are_told():
+    """What the server says of them, once, in either protocol."""
+    with Daemon(settings=['policy "small:".session_max_bytes=4KiB']) as daemon:
+        daemon.start()
+        for protocol, status in (("native", "SESSION_TOO_LARGE"), ("resp", "INVALID")):
+            done = bench("run", "--protocol", protocol, "--prefix", "small:", "--reads", 0, "--count", 20, "--value-bytes", 20000,
+                         server=daemon.native)
+            check(done.returncode == 1 and f"{status} 20" in done.stdout, done)
+            check(re.fullmatch(rf"belay-bench: {status}: [^\n]*session_max_bytes[^\n]*\n", done.stderr), done)
+            check(not bench("run", "--protocol", protocol, "--count", 20, server=daemon.native).stderr, "of none nothing")
 
 
 def test_several_servers():

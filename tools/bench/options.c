@@ -350,7 +350,7 @@ static int parse_command(const char *word, enum bench_command *command)
             return 0;
         }
     }
-    fprintf(stderr, "belay-bench: no command %s\n", word);
+    fprintf(stderr, "belay-bench: there is no command %s, but run, audit, fill and check\n", word);
     return -EINVAL;
 }
 
@@ -452,7 +452,11 @@ int bench_options_parse(int argc, char **argv, struct bench_options *options, in
             return 1;
         }
         struct argument argument = {id == '?' ? "" : long_options[index].name, optarg};
-        if (id == '?' || parse_option(id, argument, options) != 0) {
+        if (id == '?') {
+            fputs("Try: belay-bench --help\n", stderr);
+            return 1;
+        }
+        if (parse_option(id, argument, options) != 0) {
             return 1;
         }
         keys_given |= id == OPTION_KEYS;

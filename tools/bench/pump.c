@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "clock.h"
+#include "report.h"
 #include "transport.h"
 
 enum { TICK_MS = 10, STEP_NS_MIN = 100000 };
@@ -35,6 +36,7 @@ struct pump {
     uint32_t next_lane;
     uint64_t in_flight;
     bool stopping;
+    bool told[REPORT_STATUS_MAX]; /* What the server said of a status was printed. */
     struct transport *transport;
     struct lane *lanes;
     struct operation *operations;
@@ -62,6 +64,16 @@ static uint64_t gap_ns(const struct lane *lane, uint64_t now_ns)
     const uint64_t passed_ns = lane->good_ns == 0 ? 0 : now_ns - lane->good_ns;
 
     return passed_ns > lane->gap_ns ? passed_ns : lane->gap_ns;
+}
+
+void pump_tell(const struct operation *operation, enum belay_status status, const char *text)
+{
+    struct pump *pump = operation->lane->pump;
+
+    if ((unsigned)status < REPORT_STATUS_MAX && !pump->told[status]) {
+        fprintf(stderr, "belay-bench: %s: %s\n", belay_status_name(status), text);
+        pump->told[status] = true;
+    }
 }
 
 void pump_answered(struct operation *operation, const struct answer *answer)

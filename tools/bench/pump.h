@@ -77,6 +77,9 @@ void pump_forget_gaps(struct pump *pump);
 /* Connections that all lanes together lost. */
 uint64_t pump_disconnects(const struct pump *pump);
 
+/* For transports: what was said of an answer that is not OK. Printed for the first of each status. */
+void pump_tell(const struct operation *operation, enum belay_status status, const char *text);
+
 /* For transports: this is the answer. */
 void pump_answered(struct operation *operation, const struct answer *answer);
 

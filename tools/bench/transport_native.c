@@ -31,6 +31,9 @@ static void on_result(struct belay_result *result, void *context)
         .ack_level = belay_result_ack(result),
     };
 
+    if (answer.status != BELAY_OK && answer.status != BELAY_NOT_FOUND) {
+        pump_tell(context, answer.status, belay_result_text(result));
+    }
     pump_answered(context, &answer);
 }
 

@@ -1,13 +1,12 @@
 /* Answers in RESP: what they say, and which of them send a request to another node. */
 #include "transport_resp_private.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { REDIRECTS_MAX = 16 }; /* Of one request. */
 
 /* What an error's first word says. */
-static enum belay_status status_of_error(struct resp *resp, const char *text)
+static enum belay_status status_of_error(const char *text)
 {
     static const struct {
         const char *word;
@@ -32,10 +31,6 @@ static enum belay_status status_of_error(struct resp *resp, const char *text)
             return known[i].status;
         }
     }
-    if (!resp->told) {
-        fprintf(stderr, "belay-bench: the server answers: %s\n", text);
-        resp->told = true;
-    }
     return BELAY_INVALID;
 }
 
@@ -49,14 +44,14 @@ static enum belay_status status_of_nil(const struct operation *operation)
     return operation->create ? BELAY_DESTROYED : BELAY_INVALID;
 }
 
-static struct answer answer_of(struct resp *resp, const struct operation *operation,
-                               const redisReply *reply)
+static struct answer answer_of(const struct operation *operation, const redisReply *reply)
 {
     /* That it is applied in memory is what every acknowledgement means; RESP says no more. */
     struct answer answer = {.status = BELAY_OK, .ack_level = BELAY_ACK_MEMORY};
 
     if (reply->type == REDIS_REPLY_ERROR) {
-        answer.status = status_of_error(resp, reply->str);
+        answer.status = status_of_error(reply->str);
+        pump_tell(operation, answer.status, reply->str);
     } else if (reply->type == REDIS_REPLY_NIL) {
         answer.status = status_of_nil(operation);
     } else if (operation->kind == ASK_GET) {
@@ -133,7 +128,7 @@ static bool is_first_of_two(struct resp *resp, struct operation *operation, cons
         return false;
     }
     operation->waits = true;
-    operation->first_status = answer_of(resp, operation, reply).status;
+    operation->first_status = answer_of(operation, reply).status;
     return true;
 }
 
@@ -164,6 +159,6 @@ void resp_take_reply(struct line *line, const redisReply *reply)
         return;
     }
     struct answer answer = operation->waits ? answer_of_wait(line->resp, operation, reply)
-                                            : answer_of(line->resp, operation, reply);
+                                            : answer_of(operation, reply);
     pump_answered(operation, &answer);
 }

@@ -47,7 +47,6 @@ struct resp {
     uint64_t timeout_ns;
     uint32_t wait; /* --wait */
     uint64_t disconnects;
-    bool told;             /* An error that has no status of its own was printed. */
     uint32_t count, width; /* Lines in all, and of a lane: by the node's place in `route`. */
     struct line *lines, *dirty;
     uv_prepare_t flusher;
