@@ -51,15 +51,18 @@ void config_print_example(FILE *to)
         }
         print_example_key(to, key);
     }
-    fputs("# Policies: settings of the sessions whose key begins with PREFIX; the longest prefix "
-          "wins,\n"
-          "# \"\" is every key. A key that a section does not give has the default shown here, not "
-          "the\n"
-          "# value of a shorter prefix. In a cluster of several nodes `belayctl policy set` "
-          "changes them.\n"
-          "# This one changes nothing:\n\n"
-          "[policy \"\"]\n",
-          to);
+    fputs(
+        "# Policies: settings of the sessions whose key begins with PREFIX; the longest prefix "
+        "wins,\n"
+        "# \"\" is every key. A key that a section does not give has the default shown here, not "
+        "the\n"
+        "# value of a shorter prefix. A node that is alone takes them from here whenever they are "
+        "others\n"
+        "# than at its last start, over what `belayctl policy set` said; of several nodes only "
+        "that\n"
+        "# changes them. This one changes nothing:\n\n"
+        "[policy \"\"]\n",
+        to);
     for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {
         print_example_key(to, key);
     }
@@ -120,7 +123,8 @@ void config_print_manual(FILE *to)
         "shorter prefix.\n\n"
         "The cluster keeps the policies. A node that is alone brings it those of its configuration "
         "whenever "
-        "they are others than at its last start; otherwise, and on nodes of a larger cluster, what "
+        "they are others than at its last start, and its log tells which it removed or changed "
+        "(*policy-overridden*); otherwise, and on nodes of a larger cluster, what "
         "*belayctl policy set* said holds.\n\n",
         to);
     for (uint32_t i = 0; (key = config_policy_key(i)) != NULL; i++) {

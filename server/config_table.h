@@ -226,8 +226,9 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(policy, touch_on_read, SWITCH, "no", 0, 0,                                                   \
       "Reading a session counts as use and moves its idle deadline.")                              \
     X(policy, session_max_bytes, SIZE, "1MiB", CONFIG_KIB, SESSION_BYTES_MAX,                      \
-      "Largest session; a write that would pass it is answered SESSION_TOO_LARGE. At most "        \
-      "`limits.frame` less 64KiB.")                                                                \
+      "Largest session, of names and values; a write that would pass it is answered "              \
+      "SESSION_TOO_LARGE. For what is kept beside them a quarter of it is added, at most 4KiB: "   \
+      "so much more may pass. At most `limits.frame` less 64KiB.")                                 \
     X(policy, no_resurrect, SWITCH, "no", 0, 0,                                                    \
       "A session that was destroyed comes back only by an explicit create, not by a late write, "  \
       "for `cluster.tombstone_keep`. No command of Redis clients is such a create.")               \

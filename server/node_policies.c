@@ -185,14 +185,41 @@ static void propose(struct node *node, enum map_command_type type, const struct 
     }
 }
 
-static bool has(const struct policies *policies, const struct policy *policy)
+/* The row of the same prefix; NULL: there is none. */
+static const struct policy *find(const struct policies *policies, const struct policy *policy)
 {
     for (uint32_t i = 0; i < policies->count; i++) {
         if (bytes_equal(map_policy_prefix(&policies->rows[i]), map_policy_prefix(policy))) {
-            return true;
+            return &policies->rows[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+static bool equal_rows(struct node *node, const struct policy *a, const struct policy *b)
+{
+    struct buffer first = {.memory = &node->memory}, second = {.memory = &node->memory};
+    bool same = buffer_reserve(&first, MAP_POLICY_BYTES_MAX) == 0 &&
+                buffer_reserve(&second, MAP_POLICY_BYTES_MAX) == 0;
+
+    if (same) {
+        map_put_policy(&first, a);
+        map_put_policy(&second, b);
+        same = bytes_equal(buffer_bytes(&first), buffer_bytes(&second));
+    }
+    buffer_fini(&first);
+    buffer_fini(&second);
+    return same;
+}
+
+/* Whoever said it with `belayctl policy set` is not there to be told. */
+static void tell_overridden(struct node *node, const struct policy *policy, const char *effect)
+{
+    logger_write(node->world.logger, LOG_LEVEL_WARN, "policy-overridden",
+                 LOG_TEXT("prefix", policy->prefix), LOG_TEXT("effect", effect),
+                 LOG_TEXT("cause",
+                          "the [policy] sections are others than at the last start, and the "
+                          "node is alone: they count more than belayctl policy set"));
 }
 
 void node_policies_settle(struct node *node)
@@ -203,7 +230,11 @@ void node_policies_settle(struct node *node)
         return;
     }
     for (uint32_t i = 0; i < map->policy_count; i++) {
-        if (!has(node->policies, &map->policies[i])) {
+        const struct policy *row = find(node->policies, &map->policies[i]);
+        if (row == NULL || !equal_rows(node, row, &map->policies[i])) {
+            tell_overridden(node, &map->policies[i], row == NULL ? "removed" : "changed");
+        }
+        if (row == NULL) {
             propose(node, MAP_POLICY_REMOVE, &map->policies[i]);
         }
     }

@@ -128,7 +128,10 @@ const struct command commands[] = {
     {"policy set", "PREFIX KEY=VALUE...", "Change the policy of a prefix, or make one",
      "Keys are those of a [policy] section of belayd.conf. One that is not given stays, or has its "
      "default.\n"
-     "It holds on all nodes, at once.\n",
+     "It holds on all nodes, at once, and stays. But a node that is alone takes the [policy] "
+     "sections "
+     "of its\n"
+     "belayd.conf again once these have changed: have it there, too.\n",
      policy_set_run},
     {"policy rm", "PREFIX", "Remove the policy of a prefix; that of \"\" gets its defaults", "",
      policy_rm_run},
