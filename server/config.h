@@ -133,7 +133,8 @@ int config_read_text(struct config *config, const char *name, struct bytes text,
  * the file and over earlier ones. Returns 0 or -EINVAL. */
 int config_set(struct config *config, const char *assignment, char *message, size_t message_size);
 
-/* Fill in what depends on the machine and check what concerns several keys. Returns 0 or -EINVAL. */
+/* Fill in what depends on the machine and check what concerns several keys. Returns 0; -EINVAL with a line in `message` for
+ * each thing that is wrong, as many as there is room for. */
 int config_finish(struct config *config, const struct config_machine *machine, char *message,
                   size_t message_size);
 
@@ -160,6 +161,10 @@ void config_liveness(const struct config *config, struct liveness_settings *sett
 /* The users in the form that doors use. Returns 0; -EINVAL with `message` set, `line` that of the user in the file, or 0. */
 int config_users(const struct config *config, struct users *users, uint32_t *line, char *message,
                  size_t message_size);
+
+/* One of them, into a row of zeros. Returns 0; -EINVAL with the first thing that is wrong in `message`. */
+int config_user(const struct config_user *from, struct user *to, char *message,
+                size_t message_size);
 
 /* Can the address be reached from this machine only? */
 bool config_is_loopback(const char *address);

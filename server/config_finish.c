@@ -25,26 +25,43 @@ enum {
 };
 #define MEMORY_PER_SHARD_MIN (UINT64_C(8) << 20)
 
-/* What a check of several keys found. */
-struct finding {
-    uint32_t line; /* Of the file; 0: none, the value is a default or the command line's. */
-    char text[CONFIG_MESSAGE_BYTES - 64];
+/* What checks of several keys found: a line for each. */
+struct findings {
+    const char *file;
+    char *message;
+    size_t message_size, message_used;
+    int rc;
 };
 
-__attribute__((format(printf, 3, 4))) static int found(struct finding *finding, uint32_t line,
+/* `line`: of the file; 0: none, the value is a default or the command line's. Returns -EINVAL. */
+__attribute__((format(printf, 3, 4))) static int found(struct findings *findings, uint32_t line,
                                                        const char *format, ...)
 {
+    char place[CONFIG_MESSAGE_BYTES] = "", text[CONFIG_MESSAGE_BYTES];
     va_list arguments;
 
-    finding->line = line;
     va_start(arguments, format);
-    vsnprintf(finding->text, sizeof finding->text, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (line != 0) {
+        snprintf(place, sizeof place, "%s:%" PRIu32 ": ", findings->file, line);
+    }
+    const size_t left = findings->message_size - findings->message_used;
+    char *to = findings->message + findings->message_used;
+    int size = snprintf(to, left, "%s%s%s", findings->message_used > 0 ? "\n" : "", place, text);
+    if (size > 0 && (size_t)size < left) {
+        findings->message_used += (size_t)size;
+    } else if (findings->message_used > 0) {
+        *to = '\0'; /* As many as there is room for. */
+    } else {
+        findings->message_used = findings->message_size - 1;
+    }
+    findings->rc = -EINVAL;
     return -EINVAL;
 }
 
 /* In numbers, also for who looks at what is in force. */
-static int find_weight(struct config *config, struct finding *finding)
+static int find_weight(struct config *config, struct findings *findings)
 {
     const char *text = config->node_weight;
     uint64_t by_memory = config->memory_limit * 100 >> 30;
@@ -55,13 +72,13 @@ static int find_weight(struct config *config, struct finding *finding)
             by_memory < NODE_WEIGHT_MAX ? (uint32_t)by_memory : (uint32_t)NODE_WEIGHT_MAX;
         snprintf(config->node_weight, sizeof config->node_weight, "%u", config->weight);
     } else if (!address_number(text, text + strlen(text), NODE_WEIGHT_MAX, &config->weight)) {
-        return found(finding, config->lines[CONFIG_KEY_node_weight],
+        return found(findings, config->lines[CONFIG_KEY_node_weight],
                      "node.weight = %s: a number from 0 to %d", text, NODE_WEIGHT_MAX);
     }
     return 0;
 }
 
-static int check_ports(const struct config *config, struct finding *finding)
+static int check_ports(const struct config *config, struct findings *findings)
 {
     static const uint32_t keys[] = {CONFIG_KEY_listen_port, CONFIG_KEY_listen_cluster_port,
                                     CONFIG_KEY_listen_peer_port, CONFIG_KEY_listen_http_port};
@@ -72,7 +89,7 @@ static int check_ports(const struct config *config, struct finding *finding)
         for (size_t j = 0; j < i; j++) {
             if (ports[i] != 0 && ports[i] == ports[j]) {
                 uint32_t a = config->lines[keys[i]], b = config->lines[keys[j]];
-                return found(finding, a > b ? a : b, "listen.%s and listen.%s are both %" PRIu64,
+                return found(findings, a > b ? a : b, "listen.%s and listen.%s are both %" PRIu64,
                              config_key(keys[j])->name, config_key(keys[i])->name, ports[i]);
             }
         }
@@ -91,7 +108,7 @@ void config_liveness(const struct config *config, struct liveness_settings *sett
     settings->panic_percent = (uint32_t)config->cluster_panic;
 }
 
-static int check_cluster(const struct config *config, struct finding *finding)
+static int check_cluster(const struct config *config, struct findings *findings)
 {
     struct liveness_settings settings;
     char after[CONFIG_VALUE_BYTES], beat[CONFIG_VALUE_BYTES];
@@ -104,7 +121,7 @@ static int check_cluster(const struct config *config, struct finding *finding)
         config_value_print(config_key(CONFIG_KEY_cluster_heartbeat), &config->cluster_heartbeat,
                            beat);
         return found(
-            finding, a > b ? a : b,
+            findings, a > b ? a : b,
             "cluster.down_after is %.30s: at least three times cluster.heartbeat (%.30s) is "
             "needed, so that one lost message is not taken for a dead node",
             after, beat);
@@ -112,7 +129,7 @@ static int check_cluster(const struct config *config, struct finding *finding)
     if (config->cluster_cooldown > config->cluster_cooldown_max) {
         uint32_t a = config->lines[CONFIG_KEY_cluster_cooldown],
                  b = config->lines[CONFIG_KEY_cluster_cooldown_max];
-        return found(finding, a > b ? a : b,
+        return found(findings, a > b ? a : b,
                      "cluster.cooldown is longer than cluster.cooldown_max");
     }
     config_liveness(config, &settings);
@@ -121,86 +138,91 @@ static int check_cluster(const struct config *config, struct finding *finding)
     return 0;
 }
 
-static int check_events(const struct config *config, struct finding *finding)
+static int check_events(const struct config *config, struct findings *findings)
 {
     uint32_t events;
 
     if (events_parse(bytes_of_string(config->resp_notify_keyspace_events), &events) == 0) {
         return 0;
     }
-    return found(finding, config->lines[CONFIG_KEY_resp_notify_keyspace_events],
+    return found(findings, config->lines[CONFIG_KEY_resp_notify_keyspace_events],
                  "resp.notify_keyspace_events: %s", EVENTS_BAD);
 }
 
-static int check_users(const struct config *config, struct finding *finding)
+static int check_users(const struct config *config, struct findings *findings)
 {
-    struct users *users = malloc(sizeof *users);
-    char cause[sizeof finding->text];
-    uint32_t line = 0;
+    struct user *user = malloc(sizeof *user);
+    char cause[CONFIG_MESSAGE_BYTES];
+    int rc = 0;
 
-    assert(users != NULL);
-    int rc = config_users(config, users, &line, cause, sizeof cause);
-    free(users);
-    if (rc != 0) {
-        return found(finding, line, "%s", cause);
+    assert(user != NULL);
+    for (uint32_t i = 0; i < config->user_count; i++) {
+        memset(user, 0, sizeof *user);
+        if (config_user(&config->users[i], user, cause, sizeof cause) != 0) {
+            rc = found(findings, config->users[i].line, "%s", cause);
+        }
     }
+    free(user);
     if (config->user_count == 0 && config->listen_insecure == 0 &&
         !config_is_loopback(config->listen_address)) {
-        return found(finding, config->lines[CONFIG_KEY_listen_address],
+        return found(findings, config->lines[CONFIG_KEY_listen_address],
                      "listen.address is %.64s, and there are no users: whoever reaches it could "
                      "read and end every session. Add a [user \"NAME\"] section, or set "
                      "listen.insecure = yes",
                      config->listen_address);
     }
-    return 0;
+    return rc;
 }
 
-static int check_slowlog(const struct config *config, struct finding *finding)
+static int check_slowlog(const struct config *config, struct findings *findings)
 {
     int64_t us;
 
     if (resp_integer(bytes_of_string(config->resp_slowlog_log_slower_than), &us) && us >= -1) {
         return 0;
     }
-    return found(finding, config->lines[CONFIG_KEY_resp_slowlog_log_slower_than],
+    return found(findings, config->lines[CONFIG_KEY_resp_slowlog_log_slower_than],
                  "resp.slowlog_log_slower_than: '%s' is not valid: microseconds, or -1",
                  config->resp_slowlog_log_slower_than);
 }
 
-static int check_without_archive(const struct config *config, struct finding *finding)
+static int check_without_archive(const struct config *config, struct findings *findings)
 {
+    int rc = 0;
+
     for (uint32_t i = 0; i < config->policy_count; i++) {
         const struct config_policy *policy = &config->policies[i];
         if (policy->ack == ACK_ARCHIVE - ACK_MEMORY) { /* The choices are in the order of levels. */
-            return found(finding, policy->line,
-                         "policy \"%s\": ack is archive, and archive.url is not set: each such "
-                         "write would be refused",
-                         policy->prefix);
+            rc = found(findings, policy->line,
+                       "policy \"%s\": ack is archive, and archive.url is not set: each such "
+                       "write would be refused",
+                       policy->prefix);
         }
     }
-    return 0;
+    return rc;
 }
 
-static int check_archive(const struct config *config, struct finding *finding)
+static int check_archive(const struct config *config, struct findings *findings)
 {
     char cause[300];
+    int rc = 0;
 
     if (config->archive_url[0] == '\0') {
-        return check_without_archive(config, finding);
+        return check_without_archive(config, findings);
     }
     if (archive_place_check(config->archive_url, cause, sizeof cause) != 0) {
-        return found(finding, config->lines[CONFIG_KEY_archive_url], "archive.url: %s", cause);
+        return found(findings, config->lines[CONFIG_KEY_archive_url], "archive.url: %s", cause);
     }
     for (uint32_t i = 0; i < config->policy_count; i++) {
         const struct config_policy *policy = &config->policies[i];
         if (policy->archive != 0) { /* `off`. */
-            return found(finding, policy->line,
-                         "policy \"%s\": archive is off, and archive.url is set: all sessions are "
-                         "archived then, to leave some out comes later",
-                         policy->prefix);
+            rc = found(findings, policy->line,
+                       "policy \"%s\": archive is off, and archive.url is set: all sessions are "
+                       "archived then, to leave some out comes later",
+                       policy->prefix);
         }
     }
-    return 0;
+    return rc;
 }
 
 /* As it would stand in the file. */
@@ -210,26 +232,27 @@ static const char *size_text(uint64_t bytes, char text[CONFIG_VALUE_BYTES])
     return text;
 }
 
-static int check_sizes(const struct config *config, struct finding *finding)
+static int check_sizes(const struct config *config, struct findings *findings)
 {
     char session[CONFIG_VALUE_BYTES], frame[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES];
+    int rc = 0;
 
     for (uint32_t i = 0; i < config->policy_count; i++) {
         const struct config_policy *policy = &config->policies[i];
         if (policy->session_max_bytes + CONFIG_FRAME_OVERHEAD > config->limits_frame) {
-            return found(finding, policy->line,
-                         "policy \"%s\": session_max_bytes is %.30s, and limits.frame with %.30s "
-                         "leaves no room for such a session: raise it to at least %.30s",
-                         policy->prefix, size_text(policy->session_max_bytes, session),
-                         size_text(config->limits_frame, frame),
-                         size_text(policy->session_max_bytes + CONFIG_FRAME_OVERHEAD, wanted));
+            rc = found(findings, policy->line,
+                       "policy \"%s\": session_max_bytes is %.30s, and limits.frame with %.30s "
+                       "leaves no room for such a session: raise it to at least %.30s",
+                       policy->prefix, size_text(policy->session_max_bytes, session),
+                       size_text(config->limits_frame, frame),
+                       size_text(policy->session_max_bytes + CONFIG_FRAME_OVERHEAD, wanted));
         }
     }
-    return 0;
+    return rc;
 }
 
 /* With less, a shard could not go on writing while its log is compacted. */
-static int check_disk_limit(const struct config *config, struct finding *finding)
+static int check_disk_limit(const struct config *config, struct findings *findings)
 {
     uint64_t least = SEGMENTS_PER_SHARD_MIN * config->node_shards * config->storage_segment_size;
     char limit[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES], segment[CONFIG_VALUE_BYTES];
@@ -237,7 +260,7 @@ static int check_disk_limit(const struct config *config, struct finding *finding
     if (config->storage_disk_limit == 0 || config->storage_disk_limit >= least) {
         return 0;
     }
-    return found(finding, config->lines[CONFIG_KEY_storage_disk_limit],
+    return found(findings, config->lines[CONFIG_KEY_storage_disk_limit],
                  "storage.disk_limit is %.30s, and the shards (node.shards is %" PRIu64
                  ") need at least %.30s: %d files of the log for each, of %.30s",
                  size_text(config->storage_disk_limit, limit), config->node_shards,
@@ -267,7 +290,7 @@ static uint64_t memory_per_shard(const struct config *config)
     return most > MEMORY_PER_SHARD_MIN ? most : MEMORY_PER_SHARD_MIN;
 }
 
-static int check_memory_limit(const struct config *config, struct finding *finding)
+static int check_memory_limit(const struct config *config, struct findings *findings)
 {
     uint64_t each = memory_per_shard(config), least = config->node_shards * each;
     char limit[CONFIG_VALUE_BYTES], wanted[CONFIG_VALUE_BYTES], part[CONFIG_VALUE_BYTES];
@@ -275,7 +298,7 @@ static int check_memory_limit(const struct config *config, struct finding *findi
     if (config->memory_limit >= least) {
         return 0;
     }
-    return found(finding, config->lines[CONFIG_KEY_memory_limit],
+    return found(findings, config->lines[CONFIG_KEY_memory_limit],
                  "memory.limit is %.30s, and the shards (node.shards is %" PRIu64
                  ") need at least %.30s: %.30s for each",
                  size_text(config->memory_limit, limit), config->node_shards,
@@ -314,7 +337,12 @@ static bool is_every_address(const char *address)
 int config_finish(struct config *config, const struct config_machine *machine, char *message,
                   size_t message_size)
 {
-    struct finding finding;
+    static int (*const checks[])(const struct config *, struct findings *) = {
+        check_ports,  check_sizes, check_disk_limit, check_memory_limit, check_cluster,
+        check_events, check_users, check_slowlog,    check_archive,
+    };
+    struct findings findings = {
+        .file = config->file, .message = message, .message_size = message_size};
 
     if (config->node_name[0] == '\0') {
         snprintf(config->node_name, sizeof config->node_name, "%s", machine->host_name);
@@ -334,39 +362,9 @@ int config_finish(struct config *config, const struct config_machine *machine, c
         config->limits_connections = connections_for(machine->open_files);
     }
     config->storage_segment_size = segment_size_for(config);
-    int rc = find_weight(config, &finding);
-    if (rc == 0) {
-        rc = check_ports(config, &finding);
+    find_weight(config, &findings);
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+        checks[i](config, &findings);
     }
-    if (rc == 0) {
-        rc = check_sizes(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_disk_limit(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_memory_limit(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_cluster(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_events(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_users(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_slowlog(config, &finding);
-    }
-    if (rc == 0) {
-        rc = check_archive(config, &finding);
-    }
-    if (rc != 0 && finding.line != 0) {
-        snprintf(message, message_size, "%s:%" PRIu32 ": %s", config->file, finding.line,
-                 finding.text);
-    } else if (rc != 0) {
-        snprintf(message, message_size, "%s", finding.text);
-    }
-    return rc;
+    return findings.rc;
 }

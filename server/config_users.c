@@ -54,8 +54,7 @@ static int take_grants(const struct config_user *from, struct user *to, enum rol
     return rc;
 }
 
-static int take_user(const struct config_user *from, struct user *to, char *message,
-                     size_t message_size)
+int config_user(const struct config_user *from, struct user *to, char *message, size_t message_size)
 {
     const struct {
         enum role role;
@@ -90,7 +89,7 @@ int config_users(const struct config *config, struct users *users, uint32_t *lin
 {
     memset(users, 0, sizeof *users);
     for (uint32_t i = 0; i < config->user_count; i++) {
-        if (take_user(&config->users[i], &users->rows[i], message, message_size) != 0) {
+        if (config_user(&config->users[i], &users->rows[i], message, message_size) != 0) {
             *line = config->users[i].line;
             return -EINVAL;
         }

@@ -622,6 +622,48 @@ static void test_users(void **state)
     assert_refused(many, "a.conf:33: more than 32 users");
 }
 
+/* All of them, a line each. */
+static void test_all_that_is_wrong(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        read_lines("[node]\nweight = much\n[listen]\nport = 7\nhttp_port = "
+                   "7\n[cluster]\ndown_after = 300ms\n"
+                   "[policy \"a\"]\nack = archive\n[policy \"b\"]\nack = "
+                   "archive\nsession_max_bytes = 16MiB\n"
+                   "[policy \"c\"]\nsession_max_bytes = 16MiB\n"
+                   "[user \"x\"]\n[user \"y\"]\npassword = secret\n[user \"z\"]\npassword = " HASH
+                   "\nread = web:\n"),
+        0);
+    snprintf(config.file, sizeof config.file, "a.conf");
+    assert_int_equal(config_finish(&config, &machine, message, sizeof message), -EINVAL);
+    const char *const wanted[] = {
+        "a.conf:2: node.weight = much",
+        "\na.conf:5: listen.port and listen.http_port are both 7",
+        "\na.conf:10: policy \"b\": session_max_bytes is 16MiB",
+        "\na.conf:13: policy \"c\": session_max_bytes is 16MiB",
+        "\na.conf:7: cluster.down_after is 300ms",
+        "\na.conf:15: user \"x\": password is missing",
+        "\na.conf:16: user \"y\": password: it is no Argon2id hash",
+        "\na.conf:18: user \"z\": read: 'web:' is not valid",
+        "\na.conf:8: policy \"a\": ack is archive",
+        "\na.conf:10: policy \"b\": ack is archive",
+    };
+    const char *at = message;
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        at = strstr(at, wanted[i]);
+        assert_non_null(at);
+    }
+    assert_null(strchr(at + 1, '\n'));
+    char small[100];
+    assert_int_equal(config_finish(&config, &machine, small, sizeof small), -EINVAL);
+    assert_true(strncmp(small, "a.conf:2: node.weight = much", 28) == 0);
+    assert_true(strlen(small) < 60); /* Whole lines only. */
+    assert_int_equal(config_finish(&config, &machine, small, 20), -EINVAL);
+    assert_string_equal(small,
+                        "a.conf:2: node.weig"); /* Of the first as much as there is room for. */
+}
+
 /* Where it may listen without users. */
 static void test_loopback(void **state)
 {
@@ -672,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_policy_defaults),
         cmocka_unit_test(test_users),
+        cmocka_unit_test(test_all_that_is_wrong),
         cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_all_mistakes),
