@@ -108,8 +108,14 @@ static int64_t pass_argument(struct resp_cursor *cursor, struct bytes input,
         return have > RESP_LINE_BYTES_MAX ? fail(error, "Protocol error: too big bulk count string")
                                           : need(1, input, wanted);
     }
-    if (!resp_integer(text, &bytes) || bytes < 0 || (uint64_t)bytes > bulk_bytes_max) {
+    if (!resp_integer(text, &bytes) || bytes < 0) {
         return fail(error, "Protocol error: invalid bulk length");
+    }
+    if ((uint64_t)bytes > bulk_bytes_max) {
+        return fail(
+            error,
+            "Protocol error: invalid bulk length: larger than limits.frame, or than may come "
+            "before the login");
     }
     size += (size_t)bytes + 2;
     if (size > have) {

@@ -22,7 +22,7 @@
 enum {
     RESP_ARGUMENTS_MAX = 1024 * 1024, /* "Protocol error: invalid multibulk length". */
     RESP_LINE_BYTES_MAX = 64 * 1024,  /* Of a line of words, or of a number that does not end. */
-    RESP_ERROR_BYTES = 80,
+    RESP_ERROR_BYTES = 128,
     RESP_HEAD_BYTES_MAX = 24, /* A type's letter, a number and the end of the line. */
 };
 
