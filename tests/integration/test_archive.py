@@ -71,7 +71,7 @@ class Archive:
 
 
 def status_of(daemon):
-    return json.loads(daemon.run("belayctl", "archive", "status", "--json"))["archive"]
+    return daemon.document("archive")["archive"]
 
 
 def make(daemon, *settings):
@@ -95,7 +95,7 @@ def test_flush():
         check(status["state"] == "ok" and status["based"] and status["rpo_ms"] == 0, status)
         check(status["objects"] == len(archive.objects()), status)
         check(0 < status["object_bytes"] and status["records"] >= 50, status)
-        whole = json.loads(daemon.run("belayctl", "status", "--json"))
+        whole = daemon.document("status")
         check(whole["archive"]["state"] == "ok", whole)
         shown = daemon.run("belayctl", "archive", "status")
         check(archive.url in shown and "not archived  0 B" in shown, shown)
@@ -144,7 +144,7 @@ def test_ack_archive():
                 check(redis.ask("HSET", "safe:map", f"f{number}", "x" * 200) == 1, "HSET")
         kinds = [kind for kind, key in archive.records() if key == "safe:map"]
         check(kinds[0] == "full" and kinds.count("delta") >= 15, kinds)
-        status = json.loads(daemon.run("belayctl", "status", "--json"))
+        status = daemon.document("status")
         check(status["acks"]["archive"] == 23, status["acks"])
         check(daemon.stop() == 0, "exit code")
         check("lower" in archive.keys(), "at the end all goes out")
@@ -160,7 +160,7 @@ def test_bench():
                                      "--reads", 0, "--count", 2000, "--keys", 200, "--json"))
         status = status_of(daemon)
         check(status["objects"] > 0 and 2000 / status["objects"] >= 5, (status, said))
-        acks = json.loads(daemon.run("belayctl", "status", "--json"))["acks"]
+        acks = daemon.document("status")["acks"]
         check(acks["archive"] == 2000, acks)
         archive.check_no_gap()
 
@@ -522,7 +522,7 @@ def test_damaged_cold_session():
         last = [None]
 
         def rests():
-            status = json.loads(daemon.run("belayctl", "status", "--json"))
+            status = daemon.document("status")
             now, before = (status["checkpoint"]["count"], status["cold"]["sessions"]), last[0]
             last[0] = now
             time.sleep(0.5)

@@ -408,8 +408,7 @@ def test_forget_reads_first():
 
 def await_archived(node):
     """What was acknowledged at lower levels is there as well, of each shard."""
-    wait_for("all is archived", lambda: json.loads(
-        node.run("belayctl", "archive", "status", "--json"))["archive"]["unarchived_bytes"] == 0)
+    wait_for("all is archived", lambda: node.document("archive")["archive"]["unarchived_bytes"] == 0)
 
 
 def test_from_a_node_that_is_lost():

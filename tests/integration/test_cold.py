@@ -50,7 +50,7 @@ class Watch:
 
 
 def status(daemon):
-    return json.loads(daemon.run("belayctl", "status", "--json"))
+    return daemon.document("status")
 
 
 def check_all(daemon):

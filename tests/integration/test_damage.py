@@ -20,7 +20,7 @@ def check_all(daemon, expect=0):
 
 
 def loaded(daemon):
-    return not json.loads(daemon.run("belayctl", "status", "--json"))["loading"]
+    return not daemon.document("status")["loading"]
 
 
 def lines(daemon, event):

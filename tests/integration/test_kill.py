@@ -58,7 +58,7 @@ def test_no_write_came_to_the_disk():
                                else setting for setting in daemon.settings]
             daemon.start()
             daemon.run("belay-bench", "fill", "--sessions", 500, "--prefix", f"f{number}:")
-            status = json.loads(daemon.run("belayctl", "status", "--json"))
+            status = daemon.document("status")
             check(status["log"]["device_writes"] == 0, status["log"])
             daemon.kill()
             daemon.start()

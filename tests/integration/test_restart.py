@@ -65,7 +65,7 @@ def test_clients_after_a_clean_stop_are_new():
 
 
 def loading(daemon):
-    return json.loads(daemon.run("belayctl", "status", "--json"))["loading"]
+    return daemon.document("status")["loading"]
 
 
 def test_serves_while_it_loads():
@@ -93,7 +93,7 @@ def test_serves_while_it_loads():
         wait_for("all is loaded", lambda: not loading(daemon))
         with Client(port_of(daemon)) as client:
             check(b"\r\nloading:0\r\nasync_loading:0\r\n" in client.ask("INFO", "persistence"), "INFO")
-        count = json.loads(daemon.run("belayctl", "status", "--json"))["sessions"]
+        count = daemon.document("status")["sessions"]
         check(count == sessions + 4, count)
         check(daemon.stop() == 0, "stops cleanly")
         daemon.start()

@@ -120,8 +120,7 @@ class Archive:
 
 
 def await_archived(node):
-    wait_for("all is archived", lambda: json.loads(
-        node.run("belayctl", "archive", "status", "--json"))["archive"]["unarchived_bytes"] == 0)
+    wait_for("all is archived", lambda: node.document("archive")["archive"]["unarchived_bytes"] == 0)
 
 
 def test_archive():

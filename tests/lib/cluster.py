@@ -22,6 +22,9 @@ from daemon import Daemon, Failed, check, reserve_port, wait_for
 PATIENCE_S = 60
 # Who dies is noticed soon, and serves again soon after it came back.
 SETTINGS = ["cluster.heartbeat=300ms", "cluster.down_after=2s", "cluster.cooldown=1s"]
+# What belayctl asks with one command and prints as it comes.
+DOCUMENTS = {("status",): "status", ("ring",): "ring", ("node", "list"): "nodes", ("policy", "list"): "policies",
+             ("join-token",): "join-token", ("archive", "status"): "archive"}
 PORTS = ("listen.port", "listen.cluster_port", "listen.peer_port", "listen.http_port")
 
 
@@ -83,7 +86,9 @@ class Node(Daemon):
         shutil.rmtree(self.data, ignore_errors=True)
 
     def ask(self, *words):
-        """What belayctl says, as a document."""
+        """What belayctl says, as a document; without starting it, where that is what the node itself says."""
+        if words in DOCUMENTS:
+            return self.document(DOCUMENTS[words])
         return json.loads(self.run("belayctl", *words, "--json"))
 
     def ask_or_none(self, *words):
@@ -218,10 +223,10 @@ class Cluster:
         return self.unsettled() is None
 
     def await_active(self, patience_s=PATIENCE_S):
-        wait_for("all that run are active members", self.is_active, patience_s)
+        wait_for("all that run are active members", self.is_active, patience_s, pause_s=0.1)
 
     def await_settled(self, patience_s=PATIENCE_S):
         try:
-            wait_for("the cluster has settled", self.is_settled, patience_s)
+            wait_for("the cluster has settled", self.is_settled, patience_s, pause_s=0.1)
         except Failed as failure:
             raise Failed(f"{failure}: {self.unsettled()}") from None

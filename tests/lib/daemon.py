@@ -8,6 +8,7 @@
 Programs come from the build directory: BELAY_BUILD, set by meson's test environment.
 """
 
+import json
 import os
 import select
 import shutil
@@ -19,6 +20,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+import native
 
 BUILD = Path(os.environ.get("BELAY_BUILD", "build"))
 # Sanitizers make everything slower.
@@ -47,9 +50,10 @@ def check(condition, message):
         raise Failed(message)
 
 
-def wait_for(what, condition, timeout_s=30):
+def wait_for(what, condition, timeout_s=30, pause_s=0.01):
     """Ask `condition` until it holds; returns what it gave. Fails, naming `what`, when time is up. Between two
-    questions twice the time of one goes by: a question is often a program's start, and the cores are others' as well."""
+    questions twice the time of one goes by, and `pause_s` at least: a question is often a program's start, and the cores are
+    others' as well."""
     end = time.monotonic() + timeout_s * SLOWNESS
     while True:
         began = time.monotonic()
@@ -58,7 +62,7 @@ def wait_for(what, condition, timeout_s=30):
             return result
         now = time.monotonic()
         check(now < end, f"{what}: not within {timeout_s} s")
-        time.sleep(min(max(0.01, 2 * (now - began)), 0.5))
+        time.sleep(max(pause_s, min(2 * (now - began), 0.5)))
 
 
 def reserve_port():
@@ -209,6 +213,14 @@ class Daemon:
         return cpu_seconds_of(self.pid)
 
     busy_seconds = cpu_seconds # It has no children.
+
+    def document(self, command):
+        """Its answer to a question of administrators ("status"): what belayctl prints as JSON, without starting a program."""
+        try:
+            with native.Connection(self.native, timeout=30 * SLOWNESS) as connection:
+                return json.loads(connection.admin(command))
+        except (OSError, RuntimeError) as error:
+            raise Failed(f"{command}: {error}") from error
 
     def run(self, name, *arguments, expect=0, timeout_s=120, wrapper=()):
         """Run one of our programs against this node. Returns what it printed on stdout. Where the arguments do not say how
