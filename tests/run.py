@@ -32,20 +32,23 @@ LINES = "-Dc_args=-g1"  # What a report of a sanitizer names, and no more: it is
 
 
 class Build:
-    """A build directory, its meson options, and what to build in it."""
+    """A build directory, its meson options, what to build in it, and the build whose belay-bench makes the load of those of
+    its tests that are not about that."""
 
-    def __init__(self, directory, options, targets=(), environment=None):
+    def __init__(self, directory, options, targets=(), environment=None, load=None):
         self.directory = directory
         self.options = options
         self.targets = list(targets)
         self.environment = environment or {}
+        self.load = load
 
 
 BUILDS = {
     "release": Build("build", ["-Dbuildtype=release", "-Dwerror=false"]),
-    "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", LINES, "-Db_sanitize=address,undefined"]),
+    "asan": Build("build-asan", ["-Dbuildtype=debugoptimized", LINES, "-Db_sanitize=address,undefined"],
+                  ["sanitized-targets"], load="release"),
     "tsan": Build("build-tsan", ["-Dbuildtype=debugoptimized", LINES, "-Db_sanitize=thread"],
-                  ["threads-targets"]),
+                  ["threads-targets"], load="release"),
     "fuzz": Build("build-fuzz", ["-Dbuildtype=debugoptimized", LINES, "-Dfuzz=true", "-Dwerror=false"],
                   ["fuzz-targets"], {"CC": "clang-14"}),
 }
@@ -164,10 +167,18 @@ class Builder:
         self.thread.join()
 
 
+def builds_of(name):
+    """Those that a suite needs, its own at last."""
+    own = SUITES[name][0]
+    return [own] if BUILDS[own].load is None else [BUILDS[own].load, own]
+
+
 def run_meson(name, only, environment, report):
     """Run one of SUITES, or the tests named by `only` in it, in its build."""
     build_name, meson_suites, multiplier, _ = SUITES[name]
     directory = TOP / BUILDS[build_name].directory
+    if BUILDS[build_name].load is not None:
+        environment = {**environment, "BELAY_LOAD_BUILD": str(TOP / BUILDS[BUILDS[build_name].load].directory)}
     log_file = directory / "meson-logs" / f"{name}.json"
     command = ["meson", "test", "-C", str(directory), "--no-rebuild", "--no-stdsplit",
                "-t", str(multiplier), "--logbase", name, "--num-processes", str((os.cpu_count() or 1) + 1)]
@@ -279,10 +290,10 @@ def main():
     temporary = tempfile.mkdtemp(prefix="belay-tests.")
     environment = {**os.environ, **SANITIZER_ENVIRONMENT, "TMPDIR": temporary,
                    "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
-    builder = Builder(dict.fromkeys(SUITES[name][0] for name in wanted), environment)
+    builder = Builder(dict.fromkeys(build for name in wanted for build in builds_of(name)), environment)
     try:
         for name, only in wanted.items():
-            if builder.is_good(SUITES[name][0], report):
+            if all([builder.is_good(build, report) for build in builds_of(name)]):
                 began = time.monotonic()
                 run_meson(name, only, environment, report)
                 report.line("ran", name, time.monotonic() - began)
