@@ -51,9 +51,16 @@ void shard_give_grace(struct shard *shard, uint64_t position, struct bytes recor
     session_touch_in_place(stored, size, to_ms < shard->restored_ms ? to_ms : shard->restored_ms);
 }
 
+/* Alone it does: where there are other nodes who opens the session allows for uses that are not known here (shard_open()), and
+ * what stands in its record joins by maximum, so that each node's restart would add to that of the others. */
+static bool gives_grace(const struct shard *shard)
+{
+    return shard->idle_restored && shard->copies == NULL;
+}
+
 void shard_give_grace_early(struct shard *shard, uint64_t position, struct bytes record)
 {
-    if (shard->idle_restored && patrol_is_ahead(&shard->patrol, position) &&
+    if (gives_grace(shard) && patrol_is_ahead(&shard->patrol, position) &&
         shard_glance(shard, record, shard->now_ms).expired) {
         shard_give_grace(shard, position, record);
         (void)position_set_add(&shard->graced, position); /* Else the patrol gives it once more. */
@@ -73,7 +80,7 @@ static bool patrol_visit(void *context, uint64_t position, struct bytes record)
     struct slice *slice = context;
     struct shard *shard = slice->shard;
 
-    if (shard->idle_restored) {
+    if (gives_grace(shard)) {
         shard_give_grace(shard, position, record);
     }
     struct glance glance = shard_glance(shard, record, shard->now_ms);

@@ -441,6 +441,40 @@ static void test_uses_that_were_not_told(void **state)
     copies_end();
 }
 
+/* The shard of another owner, which starts again with what this one has. */
+static void start_another(const char *key)
+{
+    struct shard *before = world.shard;
+    const struct bytes record = here(key);
+
+    assert_int_equal(shard_create(&world.options, &world.shard), 0);
+    assert_int_equal(shard_restore_record(world.shard, record), 0);
+    shard_restore_done(world.shard, world.now_ms);
+    shard_set_copies(world.shard, &copies.port);
+    copies.known_ms = world.now_ms; /* It is the primary since then. */
+    shard_destroy(before);
+}
+
+/* What one restart may have taken is given back once, however many nodes start one after the other. */
+static void test_restarts_do_not_add(void **state)
+{
+    enum { IDLE_MS = 80000, PART_MS = IDLE_MS / 8, STARTS = 3 };
+    const struct request look = {.op = REQUEST_GET, .key = text("k"), .flags = GET_NO_TOUCH};
+
+    (void)state;
+    copies_begin();
+    put_idle("k", IDLE_MS);
+    for (int i = 0; i < STARTS; i++) {
+        world_pass(IDLE_MS / 4);
+        start_another("k");
+    }
+    world_pass(IDLE_MS - STARTS * IDLE_MS / 4 + PART_MS - 1);
+    assert_int_equal(world_run(look), STATUS_OK);
+    world_pass(1);
+    assert_int_equal(world_run(look), STATUS_NOT_FOUND);
+    copies_end();
+}
+
 /* Who may not bury only hides; and a tombstone goes where what comes late would be found out. */
 static void test_burials_need_the_others(void **state)
 {
@@ -849,6 +883,7 @@ int main(void)
         cmocka_unit_test(test_what_was_forgotten_does_not_come_back),
         cmocka_unit_test(test_a_later_life_is_not_mixed_with_an_earlier),
         cmocka_unit_test(test_uses_that_were_not_told),
+        cmocka_unit_test(test_restarts_do_not_add),
         cmocka_unit_test(test_burials_need_the_others),
         cmocka_unit_test(test_burials_long_after_the_deadline),
         cmocka_unit_test(test_an_old_tombstone_is_told),
