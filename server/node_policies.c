@@ -153,6 +153,8 @@ int node_policies_open(struct node *node)
     return node->policies == NULL ? -ENOMEM : 0;
 }
 
+static bool propose_removals(struct node *node, const struct map *map);
+
 static void on_proposed(void *context, const struct cluster_outcome *outcome)
 {
     struct node *node = context;
@@ -160,6 +162,9 @@ static void on_proposed(void *context, const struct cluster_outcome *outcome)
     node->policies_failed |= outcome->rc != 0 && outcome->rc != -EALREADY;
     if (--node->policies_proposed > 0 || node->policies_failed) {
         return;
+    }
+    if (propose_removals(node, outcome->map)) {
+        return; /* What was decided just before a crash is in the map only now. */
     }
     node->policies_ours = false;
     node->map_pending |= node_policies_take(node, outcome->map) != 0; /* What changed meanwhile. */
@@ -222,13 +227,12 @@ static void tell_overridden(struct node *node, const struct policy *policy, cons
                           "node is alone: they count more than belayctl policy set"));
 }
 
-void node_policies_settle(struct node *node)
+/* Those that the configuration does not have; tells of them, and of those that it has otherwise. Returns whether there were any
+ * to remove. */
+static bool propose_removals(struct node *node, const struct map *map)
 {
-    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+    const uint32_t before = node->policies_proposed;
 
-    if (!node->policies_ours || map->member_count != 1) {
-        return;
-    }
     for (uint32_t i = 0; i < map->policy_count; i++) {
         const struct policy *row = find(node->policies, &map->policies[i]);
         if (row == NULL || !equal_rows(node, row, &map->policies[i])) {
@@ -238,6 +242,17 @@ void node_policies_settle(struct node *node)
             propose(node, MAP_POLICY_REMOVE, &map->policies[i]);
         }
     }
+    return node->policies_proposed > before;
+}
+
+void node_policies_settle(struct node *node)
+{
+    const struct map *map = cluster_map(cluster_host_cluster(node->cluster));
+
+    if (!node->policies_ours || map->member_count != 1) {
+        return;
+    }
+    (void)propose_removals(node, map);
     for (uint32_t i = 0; i < node->policies->count; i++) {
         propose(node, MAP_POLICY_SET, &node->policies->rows[i]);
     }
