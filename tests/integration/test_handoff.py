@@ -81,7 +81,7 @@ def test_kills():
                 play(cluster, chance, kinds[number % len(kinds)])
         finally:
             said = load.kill()
-        check(" is " not in said, f"a read during the run was wrong:\n{said}")
+        check(": found " not in said, f"a read during the run was wrong:\n{said}")
         cluster.await_settled()
         for node in cluster:
             acked = audit(node, record)

@@ -28,7 +28,7 @@ def kill_round(daemon, scratch, number, chance, ack):
         daemon.kill()
     finally:
         said = load.kill()
-    check(" is " not in said, f"a read during the run was wrong:\n{said}")
+    check(": found " not in said, f"a read during the run was wrong:\n{said}")
     daemon.start()
     acked = audit(daemon, record)
     print(f"round {number}: {ack}, {acked} acknowledged writes", flush=True)

@@ -23,7 +23,8 @@ def quick_start():
 def free_ports():
     """The first of four ports in a row, and of those of two nodes more, that nobody has; below those that
     connections of others are given."""
-    for base in range(20000 + os.getpid() % 400 * 30, 32000, 30):
+    for number in range(400):
+        base = 20000 + (os.getpid() + number) % 400 * 30
         try:
             for port in range(base, base + 24):
                 with socket.socket() as probe:

@@ -25,7 +25,7 @@ def stop_round(daemon, scratch, number):
         took = time.monotonic() - before
     finally:
         said = load.kill()
-    check(" is " not in said, f"a read during the run was wrong:\n{said}")
+    check(": found " not in said, f"a read during the run was wrong:\n{said}")
     check(took < 10 * SLOWNESS, f"the stop took {took} s")
     daemon.start()
     acked = audit(daemon, record)
