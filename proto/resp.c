@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { BULK_BYTES_MIN = 6 }; /* "$0\r\n\r\n" */
+enum {
+    BULK_BYTES_MIN = 6,                       /* "$0\r\n\r\n" */
+    REDIS_BULK_BYTES_MAX = 512 * 1024 * 1024, /* Redis refuses more, by default. */
+};
 
 /* ---- Requests ---- */
 
@@ -108,7 +111,7 @@ static int64_t pass_argument(struct resp_cursor *cursor, struct bytes input,
         return have > RESP_LINE_BYTES_MAX ? fail(error, "Protocol error: too big bulk count string")
                                           : need(1, input, wanted);
     }
-    if (!resp_integer(text, &bytes) || bytes < 0) {
+    if (!resp_integer(text, &bytes) || bytes < 0 || bytes > REDIS_BULK_BYTES_MAX) {
         return fail(error, "Protocol error: invalid bulk length");
     }
     if ((uint64_t)bytes > bulk_bytes_max) {

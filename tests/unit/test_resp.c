@@ -42,8 +42,9 @@ static void test_bad_requests(void **state)
     refused("*1\r\n$99999999999999999999\r\n", "Protocol error: invalid bulk length");
     refused("*1\r\n$1048577\r\n", "Protocol error: invalid bulk length: larger than limits.frame, "
                                   "or than may come before the login");
-    refused("*1\r\n$9223372036854775807\r\n", "Protocol error: invalid bulk length: larger than "
-                                              "limits.frame, or than may come before the login");
+    refused("*1\r\n$9223372036854775807\r\n", "Protocol error: invalid bulk length");
+    refused("*1\r\n$536870912\r\n", "Protocol error: invalid bulk length: larger than "
+                                    "limits.frame, or than may come before the login");
     refused("*1\r\n$0x1\r\n", "Protocol error: invalid bulk length");
 }
 
