@@ -31,19 +31,17 @@ static void write_births(struct record_writer *writer, const struct record *reco
     }
 }
 
-static uint64_t end_of_fields(const struct record *record)
+static uint64_t end_of_fields(const struct record *record, const struct leader *leader)
 {
     struct fields_end end = {.ms = 0};
     struct group_walk walk;
-    struct leader leader;
     struct group group;
 
-    leader_find(record, &leader);
     group_walk(record, &walk);
-    while (leader.found && group_next(&walk, &leader, &group)) {
+    while (leader->found && group_next(&walk, leader, &group)) {
         fields_end_take(&end, &group);
     }
-    return fields_end_ms(&end, &leader);
+    return fields_end_ms(&end, leader);
 }
 
 uint64_t session_hash(struct bytes record, uint64_t seed)
@@ -72,12 +70,14 @@ int session_freeze(struct bytes record, uint64_t hash, struct buffer *out)
     struct record_writer writer;
     struct record opened;
     struct version nothing;
+    struct leader leader;
     struct entry entry;
 
     if (record_open(&opened, record, RECORD_FORMAT) != 0) {
         return -EBADMSG;
     }
     version_init(&nothing);
+    leader_find(&opened, &leader);
     const struct record_head head = {
         .format = RECORD_COLD,
         .key = opened.key,
@@ -86,7 +86,8 @@ int session_freeze(struct bytes record, uint64_t hash, struct buffer *out)
         .death = opened.version.death,
         .last_access_ms = opened.last_access_ms,
         .whole_bytes = record.size,
-        .fields_end_ms = end_of_fields(&opened),
+        .fields_end_ms = end_of_fields(&opened, &leader),
+        .life_first = leader.first,
         .whole_hash = hash,
         .birth_count = opened.birth_count,
         .dedup = &no_dedup,

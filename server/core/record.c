@@ -77,6 +77,10 @@ static void open_births(struct record *record, struct reader *from)
         }
     }
     record->birth_count = (uint32_t)count;
+    record->life_first = 0;
+    if (record->format == RECORD_COLD && (record->flags & RECORD_BIRTHS) != 0) {
+        record->life_first = (uint32_t)quick_varint(from);
+    }
     record->births = from->at;
     for (uint32_t i = 0; i < record->birth_count && !from->bad; i++) {
         struct birth birth = birth_read(from, &record->version);
@@ -190,6 +194,7 @@ void record_init(struct record *record, struct bytes key)
     record->whole_log2 = 0;
     record->whole_hash = 0;
     record->fields_end_ms = 0;
+    record->life_first = 0;
     record->births = record->dedup = record->entries = record->end = nothing;
 }
 

@@ -24,7 +24,8 @@
  *   1        only in a cold record: n, where the whole one has at most 2^n bytes; 128 more: there follows
  *   varint     milliseconds since 1970 at which it goes with the last of its fields (shown.h)
  *   8        only in a cold record: hash of the whole one's content (cold.h)
- *   varint   number of births, if flagged; then, in order of their stamps, for each:
+ *   varint   number of births, if flagged; then, only in a cold record, varint index of the first birth of the
+ *              present life (shown.h); then, in order of their stamps, for each:
  *     1        1 blind, 2 + 4 + 8 the type (0: the type's entry is gone), 16 the stamp is the newest, 32 a map
  *              that fades (shown.h)
  *     stamp    unless it is the newest
@@ -168,11 +169,12 @@ struct record {
     uint8_t format; /* RECORD_FORMAT, RECORD_DELTA or RECORD_COLD. */
     uint8_t flags;
     uint32_t birth_count;
-    uint64_t last_access_ms;                 /* 0: not kept. */
-    struct bytes base;                       /* Of a delta. */
-    uint64_t fields_end_ms;                  /* Of a cold one, else 0; 0: never. */
-    uint8_t whole_log2;                      /* Of a cold one... */
-    uint64_t whole_hash;                     /* ... and this too. */
+    uint64_t last_access_ms; /* 0: not kept. */
+    struct bytes base;       /* Of a delta. */
+    uint64_t fields_end_ms;  /* Of a cold one, else 0; 0: never. */
+    uint32_t life_first;     /* Of a cold one, else 0: the first birth of its life. */
+    uint8_t whole_log2;      /* Of a cold one... */
+    uint64_t whole_hash;     /* ... and this too. */
     const uint8_t *births, *dedup, *entries; /* Where these parts begin: first all births... */
     const uint8_t *end;
     struct birth birth_cache[RECORD_BIRTHS_CACHED];
@@ -257,6 +259,7 @@ struct record_head {
     uint64_t whole_bytes;       /* Of a cold one, else 0... */
     uint64_t fields_end_ms;     /* ... and these too. */
     uint64_t whole_hash;
+    uint32_t life_first;
     uint32_t birth_count;
     const struct dedup *dedup;
 };

@@ -141,8 +141,9 @@ void record_write_head(struct record_writer *writer, struct buffer *out,
         store_u64(to, head->whole_hash);
         advance(writer, to + 8);
     }
-    if ((flags & RECORD_BIRTHS) != 0 && room(writer, VARINT_BYTES_MAX)) {
-        advance(writer, varint_put(at(writer), head->birth_count));
+    if ((flags & RECORD_BIRTHS) != 0 && room(writer, 2 * VARINT_BYTES_MAX)) {
+        to = varint_put(at(writer), head->birth_count);
+        advance(writer, head->format == RECORD_COLD ? varint_put(to, head->life_first) : to);
     }
     writer->births_at = out->size;
 }

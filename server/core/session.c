@@ -52,7 +52,6 @@ static void take_deadline(struct session_view *view, uint64_t known_ms)
         idle_end_ms = view->last_access_ms + view->idle_ms;
         allowed_ms = unknown_ms(view, known_ms);
     }
-    view->ended_ms = earlier_ms(view->absolute_ms, idle_end_ms);
     view->deadline_ms = earlier_ms(view->absolute_ms, idle_end_ms + allowed_ms);
     view->next_ms = view->deadline_ms;
 }
@@ -100,7 +99,7 @@ static void fade(struct session_view *view, uint64_t fields_end_ms)
     if (view->faded) {
         view->live = false;
         view->expired = true;
-        view->deadline_ms = view->ended_ms = view->next_ms = fields_end_ms;
+        view->deadline_ms = view->next_ms = fields_end_ms;
         view->siblings_hidden = 0;
     }
 }
@@ -209,7 +208,8 @@ static bool next_sibling(struct session_view *view, struct session_field *field)
     while (walk.next_set && bytes_equal(walk.next.name, group.name)) {
         const struct entry *entry = &walk.next;
         bool expired = entry->deadline_ms != 0 && entry->deadline_ms <= view->now_ms;
-        if (!expired && !is_counted(&view->leader_, &group, entry) &&
+        if (!expired && !leader_ended(&view->leader_, &entry->birth) &&
+            !is_counted(&view->leader_, &group, entry) &&
             stamp_compare(entry->stamp, view->told_) < 0 &&
             stamp_compare(entry->stamp, best.stamp) > 0) {
             best = *entry;

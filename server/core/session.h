@@ -170,7 +170,6 @@ struct session_view {
     uint64_t last_access_ms; /* 0: not kept (no idle timeout). */
     uint64_t deadline_ms;    /* The earlier of the two as it stands; set even when expired; 0: none.
                               When faded the last field's. */
-    uint64_t ended_ms;       /* The same, but for what was added for uses elsewhere. */
     uint64_t next_ms;        /* When something next happens by itself: deadline, a field's deadline;
                               0: never. May be early, never late. Of a tombstone 0: the caller
                               adds its policy's tombstone_keep to death_ms. */

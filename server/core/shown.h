@@ -1,6 +1,14 @@
 /* What of a record is shown: which births, and what value each of a user's names has.
  *
- * Births: an explicit one is exclusive. Where there are live explicit births only the newest of them is
+ * Lives: births that did not know of each other are of one life, unless by the later one's time the deadline of what was
+ * before it had passed: then that had ended, and the later one began a new life. It is asked of each birth in order of
+ * time, as who knew of all of them would have seen it. What is of an earlier life is not shown, and no sibling; the next
+ * write sweeps it away. (Its deadline is its own: the death that a birth over an expired session brings ends what that
+ * one's coordinator knew, and no more.) Where the later one is idle, too, it slides the record's one last access, and
+ * nobody knows when the earlier one was last used: then it has not ended; nor has it within the part of its timeout that a
+ * use may have slid it elsewhere.
+ *
+ * Births of a life: an explicit one is exclusive. Where there are live explicit births only the newest of them is
  * shown, with all blind ones: blind births mix by field. Without an explicit birth the newest blind one
  * leads. Blind births of another type than the leader's are hidden: their fields mean something else. So are
  * those whose type is gone: a write that did not show them swept it away, but not what was written to them
@@ -31,10 +39,19 @@
 
 struct leader {
     bool found;
+    uint32_t first;     /* The index of the life's first birth... */
+    struct stamp since; /* ... and its stamp; hlc 0 where that is the first of all. */
     struct birth birth;
 };
 
+/* Of a whole or a cold record. */
 void leader_find(const struct record *record, struct leader *leader);
+
+/* Is this birth one of an earlier life? */
+static inline bool leader_ended(const struct leader *leader, const struct birth *birth)
+{
+    return stamp_compare(birth->stamp, leader->since) < 0;
+}
 
 /* Is an entry of this birth shown? */
 static inline bool leader_shows(const struct leader *leader, const struct birth *birth)
@@ -42,7 +59,7 @@ static inline bool leader_shows(const struct leader *leader, const struct birth 
     if (!birth->blind) {
         return stamp_compare(birth->stamp, leader->birth.stamp) == 0;
     }
-    return birth->type == leader->birth.type;
+    return birth->type == leader->birth.type && !leader_ended(leader, birth);
 }
 
 /* All entries of one of a user's names. */

@@ -4,11 +4,10 @@
  * type; then the changes one by one (edit.c), and the new record and its delta (rewrite.c). The new
  * stamp is greater than every hlc in the record, so that the write is after all that it has seen.
  *
- * What is expired is absent: it died just before its deadline. A birth over it buries it by a death there, or
- * at its newest birth, which may be later. (Any later death would also end what others begin anew, who cannot see
- * this write. Nor is it later where more time is given here for uses that only others know of: who knows of all gives
- * none, and begins it anew before.) A blind birth at or below the death's `until` would be dropped by every join: it is
- * refused here.
+ * What is expired is absent. A birth over it buries it by a death at its newest birth. (Any later death would also end
+ * what others have begun, of which nothing is known here. Where that belonged to the same life and had ended, too,
+ * shown.h tells by its own deadline.) A blind birth at or below the death's `until` would be dropped by every join: it
+ * is refused here.
  *
  * Where a session is on its way from here and may come back (alias.h), none begins: BUSY.
  *
@@ -86,7 +85,7 @@ static enum status open_present(const struct session_write *write, struct edit *
     view->absolute_ms = view->idle_ms = 0;
     view->field_count = view->siblings_hidden = 0;
     view->fields_past_ms = 0;
-    view->leader_.found = false;
+    view->leader_ = (struct leader){.found = false};
     view->groups_.next_set = false;
     return STATUS_OK;
 }
@@ -254,16 +253,11 @@ static uint64_t next_ms(const struct edit *edit, uint64_t last_access_ms)
     return ms;
 }
 
-/* The death of what lies under a birth: it ends every birth in the record, and all of the same life that others
- * know of. */
-static struct death death_before(const struct edit *edit)
+/* The death of what lies under a birth: it ends every birth in the record. */
+static struct death death_before(const struct record *old)
 {
-    const struct record *old = edit->old;
     uint64_t hlc = record_birth(old, old->birth_count - 1).stamp.hlc; /* The newest. */
-    uint64_t end = edit->view.expired ? hlc_of_ms(edit->view.ended_ms) - 1 : 0;
 
-    hlc = end > hlc ? end : hlc;
-    assert(hlc < edit->stamp.hlc);
     return death_join(old->version.death, (struct death){hlc, hlc});
 }
 
@@ -291,7 +285,7 @@ static enum status write_out(struct edit *edit, struct dedup *dedup,
         repeat_remember(edit->write, edit->stamp, buffer_bytes(&written->results), dedup, &news);
     }
     if (edit->fresh && old->birth_count > 0) {
-        rewrite.death = death_before(edit);
+        rewrite.death = death_before(old);
     }
     int rc = rewrite_record(edit, &rewrite, &written->record);
     if (rc != 0) {

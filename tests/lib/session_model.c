@@ -379,14 +379,27 @@ static uint64_t type_of_birth(const struct model *model, struct stamp birth)
     return 0;
 }
 
-const struct model_entry *model_lead(const struct model *model)
+/* Births of one life: from `since` on, and before `until`. */
+struct life {
+    struct stamp since, until;
+};
+
+static const struct stamp ever = {UINT64_MAX, {UINT32_MAX, UINT32_MAX}};
+
+static bool is_in(const struct life *life, const struct model_entry *entry)
+{
+    return stamp_compare(entry->birth, life->since) >= 0 &&
+           stamp_compare(entry->birth, life->until) < 0;
+}
+
+static const struct model_entry *lead_of(const struct model *model, const struct life *life)
 {
     const struct model_entry *lead = NULL;
 
     for (int blind = 0; blind < 2 && lead == NULL; blind++) {
         for (int i = 0; i < model->entry_count; i++) {
             const struct model_entry *entry = &model->entries[i];
-            if (entry->kind == MODEL_TYPE && entry->blind == blind &&
+            if (entry->kind == MODEL_TYPE && entry->blind == blind && is_in(life, entry) &&
                 (lead == NULL || stamp_compare(entry->stamp, lead->stamp) > 0)) {
                 lead = entry;
             }
@@ -395,10 +408,10 @@ const struct model_entry *model_lead(const struct model *model)
     return lead;
 }
 
-bool model_shows(const struct model *model, const struct model_entry *lead,
-                 const struct model_entry *entry)
+static bool shows_of(const struct model *model, const struct life *life,
+                     const struct model_entry *lead, const struct model_entry *entry)
 {
-    if (lead == NULL) {
+    if (lead == NULL || !is_in(life, entry)) {
         return false;
     }
     if (!entry->blind) {
@@ -407,15 +420,94 @@ bool model_shows(const struct model *model, const struct model_entry *lead,
     return type_of_birth(model, entry->birth) == lead->ms;
 }
 
+/* Had a life ended at a time? An idle one, about which a later access tells nothing, had not. */
+static bool had_ended(const struct model *model, const struct life *life, uint64_t at_ms)
+{
+    const struct model_entry *lead = lead_of(model, life), *absolute = NULL, *idle = NULL;
+
+    for (int i = 0; i < model->entry_count; i++) {
+        const struct model_entry *entry = &model->entries[i];
+        const struct model_entry **newest = entry->kind == ENTRY_ABSOLUTE ? &absolute
+                                            : entry->kind == ENTRY_IDLE   ? &idle
+                                                                          : NULL;
+        if (newest != NULL && shows_of(model, life, lead, entry) &&
+            (*newest == NULL || stamp_compare(entry->stamp, (*newest)->stamp) > 0)) {
+            *newest = entry;
+        }
+    }
+    if (absolute != NULL && absolute->ms <= at_ms) {
+        return true;
+    }
+    if (idle == NULL || model->access_ms >= at_ms) {
+        return false;
+    }
+    uint64_t used_ms = hlc_ms(lead->stamp.hlc);
+    used_ms = model->access_ms > used_ms ? model->access_ms : used_ms;
+    return used_ms + idle->ms + session_idle_part_ms(idle->ms) <= at_ms;
+}
+
+/* The present life: each birth begins one where what was before it had ended by then. */
+static struct life life_of(const struct model *model)
+{
+    struct life life = {.until = {0, {0, 0}}};
+
+    if (model->life_kept) {
+        return (struct life){.since = model->since, .until = ever};
+    }
+    for (;;) {
+        const struct model_entry *next = NULL;
+        for (int i = 0; i < model->entry_count; i++) {
+            const struct model_entry *entry = &model->entries[i];
+            if (entry->kind == MODEL_TYPE && stamp_compare(entry->stamp, life.until) > 0 &&
+                (next == NULL || stamp_compare(entry->stamp, next->stamp) < 0)) {
+                next = entry;
+            }
+        }
+        life.until = next != NULL ? next->stamp : ever;
+        if (next == NULL) {
+            return life;
+        }
+        life.since = had_ended(model, &life, hlc_ms(next->stamp.hlc)) ? next->stamp : life.since;
+    }
+}
+
+struct stamp model_since(const struct model *model)
+{
+    return life_of(model).since;
+}
+
+bool model_is_of_life(const struct model *model, const struct model_entry *entry)
+{
+    struct life life = life_of(model);
+
+    return is_in(&life, entry);
+}
+
+const struct model_entry *model_lead(const struct model *model)
+{
+    struct life life = life_of(model);
+
+    return lead_of(model, &life);
+}
+
+bool model_shows(const struct model *model, const struct model_entry *lead,
+                 const struct model_entry *entry)
+{
+    struct life life = life_of(model);
+
+    return shows_of(model, &life, lead, entry);
+}
+
 const struct model_entry *model_newest(const struct model *model, int kind,
                                        const struct model_string *name)
 {
-    const struct model_entry *lead = model_lead(model), *found = NULL;
+    struct life life = life_of(model);
+    const struct model_entry *lead = lead_of(model, &life), *found = NULL;
 
     for (int i = 0; i < model->entry_count; i++) {
         const struct model_entry *entry = &model->entries[i];
         if (entry->kind == kind && (name == NULL || model_strings_equal(&entry->name, name)) &&
-            model_shows(model, lead, entry) &&
+            shows_of(model, &life, lead, entry) &&
             (found == NULL || stamp_compare(entry->stamp, found->stamp) > 0)) {
             found = entry;
         }
@@ -558,7 +650,7 @@ void model_look(const struct model *model, uint64_t now_ms, struct model_view *v
         if (!model_is_user(entry)) {
             continue;
         }
-        view->hidden += !model_counts(model, entry);
+        view->hidden += model_is_of_life(model, entry) && !model_counts(model, entry);
         bool first = true;
         for (int j = 0; j < i; j++) {
             first &= !model_is_user(&model->entries[j]) ||

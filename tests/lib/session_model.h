@@ -41,6 +41,8 @@ struct model {
     int seen_count;
     struct death death;
     uint64_t access_ms, floor;
+    bool life_kept; /* While it is written to: the life is the one that began at `since`. */
+    struct stamp since;
     struct model_entry entries[MODEL_ENTRIES_MAX];
     int entry_count;
     struct model_item items[2 * DEDUP_ROOM];

@@ -14,6 +14,8 @@ void model_add(struct model *model, const struct model_entry *entry);
 void model_remove(struct model *model, int index);
 void model_settle(struct model *model);
 void model_settle_items(struct model *model);
+struct stamp model_since(const struct model *model);
+bool model_is_of_life(const struct model *model, const struct model_entry *entry);
 const struct model_entry *model_lead(const struct model *model);
 bool model_shows(const struct model *model, const struct model_entry *lead,
                  const struct model_entry *entry);

@@ -342,11 +342,11 @@ static enum status model_destroy(struct writing *writing, const struct model_vie
     return STATUS_OK;
 }
 
-/* An expired life died just before its deadline, or at its newest birth. */
-static void end_before(struct writing *writing, const struct model_view *view)
+/* The death of what was before, at its newest birth. */
+static void end_before(struct writing *writing)
 {
     struct model *model = writing->model;
-    uint64_t hlc = view->expired ? hlc_of_ms(view->deadline_ms) - 1 : 0;
+    uint64_t hlc = 0;
 
     for (int i = 0; i < model->entry_count; i++) {
         hlc = model->entries[i].birth.hlc > hlc ? model->entries[i].birth.hlc : hlc;
@@ -355,7 +355,7 @@ static void end_before(struct writing *writing, const struct model_view *view)
     model->entry_count = 0;
 }
 
-static enum status begin(struct writing *writing, const struct model_view *view)
+static enum status begin(struct writing *writing)
 {
     const struct session_write *write = writing->write;
     struct model *model = writing->model;
@@ -368,7 +368,7 @@ static enum status begin(struct writing *writing, const struct model_view *view)
         return STATUS_DESTROYED;
     }
     if (model->entry_count > 0) {
-        end_before(writing, view);
+        end_before(writing);
     }
     struct model_entry type = {
         .kind = MODEL_TYPE,
@@ -398,6 +398,7 @@ static bool is_one_too_many(const struct model *model, int index)
     for (int i = 0; i < model->entry_count; i++) {
         hidden += model_is_user(&model->entries[i]) &&
                   model_strings_equal(&model->entries[i].name, &entry->name) &&
+                  model_is_of_life(model, &model->entries[i]) &&
                   !model_counts(model, &model->entries[i]);
     }
     return hidden > SESSION_SIBLINGS_MAX;
@@ -457,11 +458,13 @@ static enum status do_write(struct writing *writing, const struct model_view *vi
     writing->type = view->live ? view->type : write->type;
     writing->hidden = view->hidden;
     if (!view->live) {
-        enum status status = begin(writing, view);
+        enum status status = begin(writing);
         if (status != STATUS_OK) {
             return status;
         }
     } else {
+        writing->model->since = model_since(writing->model);
+        writing->model->life_kept = true;
         const struct model_entry *lead = model_lead(writing->model);
         writing->proto.birth = lead->birth;
         writing->proto.blind = lead->blind;
@@ -486,6 +489,7 @@ static enum status do_write(struct writing *writing, const struct model_view *vi
     }
     assert_true(has_attribute(writing->model, MODEL_TYPE));
     finish(writing, only_touches, changed, results);
+    writing->model->life_kept = false;
     return STATUS_OK;
 }
 

@@ -156,6 +156,76 @@ static void test_two_begin_anew(void **state)
     }
 }
 
+/* Who begins an expired session anew ends what it knew, not what others have begun since: they destroyed it before it
+ * expired, and began another. */
+static void test_begun_beside_a_later_life(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    two_copies(&a, &b);
+    kit_do(&a, KIT_CHANGE(TTL, .ms = 1000));
+    kit_take(&b, &a);
+    kit_do(&b, KIT_CHANGE(DESTROY));
+    b.now_ms += 100;
+    kit_add(&b, KIT_CHANGE(TTL, .ms = HOUR_MS));
+    kit_do(&b, KIT_CHANGE(SET, .name = text("y"), .value = text("of b")));
+    uint64_t end_ms = b.now_ms + HOUR_MS;
+    a.now_ms += 1000;
+    kit_do(&a, KIT_CHANGE(SET, .name = text("x"), .value = text("of a")));
+    assert_true(a.written.created);
+    kit_take(&a, &b);
+    kit_expect(&a, "y", "of b");
+    kit_expect(&a, "x", "of a");
+    kit_expect(&a, "f", NULL);
+    kit_open(&a, &view);
+    assert_int_equal(view.deadline_ms, end_ms);
+    finish(&a, &b);
+}
+
+/* Where two lives meet that did not know of each other, what had expired by the time the later one began is not shown in
+ * it, its deadline does nothing to it, and it is swept away; what had not expired mixes with it, and so does what may not
+ * have expired. */
+static void test_two_lives_meet(void **state)
+{
+    struct kit a, b;
+    struct session_view view;
+    (void)state;
+
+    for (int idle = 0; idle < 3; idle++) { /* None, the earlier one, both. */
+        for (int late = 0; late < 2; late++) {
+            bool ended = late && idle < 2; /* With both nobody knows. */
+            kit_init(&a);
+            kit_init(&b);
+            b.actor.node = 2;
+            kit_add(&b, idle ? KIT_CHANGE(IDLE, .ms = 1000) : KIT_CHANGE(TTL, .ms = 2000));
+            kit_do(&b, KIT_CHANGE(SET, .name = text("y"), .value = text("of b")));
+            b.now_ms += idle ? 999 : 1000;
+            kit_do(&b, KIT_CHANGE(SET, .name = text("z"), .value = text("of b")));
+            a.now_ms = b.now_ms + (late ? 2 : 0);
+            a.now_ms += idle ? 1124 : 999; /* With an eighth for uses that did not come here. */
+            if (idle == 2) {
+                kit_add(&a, KIT_CHANGE(IDLE, .ms = 5000));
+            }
+            kit_do(&a, KIT_CHANGE(SET, .name = text("x"), .value = text("of a")));
+            kit_take(&a, &b);
+            kit_expect(&a, "x", "of a");
+            kit_expect(&a, "y", ended ? NULL : "of b");
+            kit_expect(&a, "z", ended ? NULL : "of b");
+            kit_open(&a, &view);
+            assert_int_equal(view.deadline_ms != 0, !ended || idle == 2);
+            assert_int_equal(view.siblings_hidden, 0);
+            kit_do(&a, KIT_CHANGE(TTL, .ms = HOUR_MS));
+            kit_take(&b, &a);
+            kit_expect(&b, "y", ended ? NULL : "of b");
+            kit_open(&b, &view);
+            assert_int_equal(view.record_.birth_count, ended ? 1 : 2);
+            finish(&a, &b);
+        }
+    }
+}
+
 /* A clock that goes back an hour: what is written then is still newer than what was seen. */
 static void test_clock_goes_back(void **state)
 {
@@ -344,6 +414,8 @@ int main(void)
         cmocka_unit_test(test_late_blind_write),
         cmocka_unit_test(test_old_deadline),
         cmocka_unit_test(test_two_begin_anew),
+        cmocka_unit_test(test_begun_beside_a_later_life),
+        cmocka_unit_test(test_two_lives_meet),
         cmocka_unit_test(test_clock_goes_back),
         cmocka_unit_test(test_adds_over_a_restart),
         cmocka_unit_test(test_touch_sweeps_nothing),
