@@ -49,7 +49,8 @@
  *   45 <  COMPARE_ANSWERS which as in compare.h
  *   46 <> COMPARE_RECORD which u64 position, one whole session
  *   47 >  COMPARE_CLOSE which  nothing: all ranges are compared, and everything was sent
- *   48 <  COMPARE_CLOSED which u8 flags, vector: after SETTLED; what was sent back is merged, this is what has been seen now
+ *   48 <  COMPARE_CLOSED which u8 flags, vector: after SETTLED; what was sent back is merged, and all is durable; this is what has
+ *                              been seen now
  *   49 <> COMPARE_FAILED which nothing: it is over, and no use
  *   50 >  BURY_ASK      0      each: u64 number, u64 position, string key, string version, varint ms of last access
  *   51 <  BURY_ANSWER   0      each: u64 number, u8 1 agreed
@@ -59,7 +60,7 @@
  *   55 <> COMPARE_CREDIT limit  nothing: so much of COMPARE_RECORDs may come on this link, of all since it is there; each
  *                              counts with its body and 64 bytes. 64 KiB may come without a word. It only grows
  *   56 <  COMPARE_MERGED which nothing: all that came is merged, and everything was sent
- *   57 >  COMPARE_SETTLED which nothing: what came is merged here, too, and what of it has ended here was sent back
+ *   57 >  COMPARE_SETTLED which nothing: what came is merged here, too, and durable, and what of it has ended here was sent back
  *
  *   which: u16 slot, u32 a number that the asking end gives each comparison, not 0, u16 0: what is said of one that is over, as it
  *   failed at either end, comes when the next one of the slot may have begun, and is not about that
@@ -212,6 +213,9 @@ struct replication_shard {
                  struct bytes *record);
     /* Is all that was stored here known, be it cold? Until then nothing is compared. */
     bool (*ready)(struct replication_shard *shard);
+    /* Up to where its log goes now; and is it durable up to there? */
+    uint64_t (*appended)(struct replication_shard *shard);
+    bool (*durable)(struct replication_shard *shard, uint64_t lsn);
     struct seen *seen; /* Of all slots. Own writes are the shard's to note in it. */
     /* A copy for this position is given soon: what is needed to find it may be fetched from memory, and, once that is
      * there, `found`, what is there. NULL: nothing is done. */

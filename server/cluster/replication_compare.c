@@ -2,12 +2,15 @@
  * RANGE_SESSIONS in one: the asking end cuts a range before it asks for it, the other end cuts what is left.
  *
  *   asking end     OPENING --OPENED, RANGED--> COMPARING --range done--> OPENING ... --last one--> CLOSING
- *                  --all sent, CLOSE--> CLOSED --MERGED--> SETTLING --all merged, SETTLED--> SETTLED --CLOSED--> OVER
+ *                  --all sent, CLOSE--> CLOSED --MERGED--> SETTLING --all merged--> STORING --durable, SETTLED--> SETTLED
+ *                  --CLOSED--> OVER
  *   answering end  ANSWERING --CLOSE--> CLOSING --all sent and merged, MERGED--> CLOSED --SETTLED--> SETTLING
- *                  --all merged, CLOSED--> over
+ *                  --all merged--> STORING --durable, CLOSED--> over
  *
  * Neither end takes over what the other one has seen before that one has merged all that it was given, and has sent back what of
- * it has ended there: else a session would live on at an end that says it has seen its end.
+ * it has ended there: else a session would live on at an end that says it has seen its end. Nor is it told that the other one
+ * has all before that one's log has it on its disk: it may drop what it has then (a stray), and what it had was perhaps durable
+ * nowhere else.
  *
  * Messages wait in the link's inbox until there is time for them, and until what was asked for before is on its way: so
  * a slow reader holds up who asks it for more. */
@@ -564,6 +567,19 @@ static void end_answering(struct replication *r, struct job *job)
     say(r, link, REPLICATION_COMPARE_CLOSED, number, 0, NULL, 0);
 }
 
+/* The other end is told that all is here, once it is so over a crash, too. */
+static void store(struct replication *r, struct job *job)
+{
+    if (!r->core->durable(r->core, job->lsn)) {
+        return;
+    }
+    if (job->link->dialled) {
+        send_nothing(job, REPLICATION_COMPARE_SETTLED, JOB_SETTLED);
+    } else {
+        end_answering(r, job);
+    }
+}
+
 /* What is sent, merged and said: on to the next state. */
 static void move_on(struct replication *r, struct job *job)
 {
@@ -575,10 +591,12 @@ static void move_on(struct replication *r, struct job *job)
         send_nothing(job, REPLICATION_COMPARE_CLOSE, JOB_CLOSED);
     } else if (job->state == JOB_CLOSING && merged) {
         send_nothing(job, REPLICATION_COMPARE_MERGED, JOB_CLOSED);
-    } else if (job->state == JOB_SETTLING && merged && asks) {
-        send_nothing(job, REPLICATION_COMPARE_SETTLED, JOB_SETTLED);
     } else if (job->state == JOB_SETTLING && merged) {
-        end_answering(r, job);
+        job->state = JOB_STORING;
+        job->lsn = r->core->appended(r->core);
+        store(r, job);
+    } else if (job->state == JOB_STORING) {
+        store(r, job);
     } else if (job->state == JOB_OVER && merged) {
         end_asking(r, job);
     }

@@ -61,6 +61,16 @@ static bool ready(struct replication_shard *port)
     return shard_stats(shard_of(port))->loading == 0;
 }
 
+static uint64_t appended(struct replication_shard *port)
+{
+    return shard_appended(shard_of(port));
+}
+
+static bool durable(struct replication_shard *port, uint64_t lsn)
+{
+    return shard_is_durable(shard_of(port), lsn);
+}
+
 static void prefetch(struct replication_shard *port, uint64_t position, bool found)
 {
     shard_prefetch_copy(shard_of(port), position, found);
@@ -135,6 +145,8 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .drop = drop,
                 .find = find,
                 .ready = ready,
+                .appended = appended,
+                .durable = durable,
                 .seen = shard_seen(shard),
                 .prefetch = prefetch,
             },

@@ -110,10 +110,11 @@ enum job_state {
     JOB_COMPARING, /* ... the range is compared... */
     JOB_CLOSING,   /* ... all is; CLOSE is sent once everything else is... */
     JOB_CLOSED,    /* ... MERGED is awaited... */
-    JOB_SETTLING,  /* ... SETTLED is sent once what came is merged... */
+    JOB_SETTLING,  /* ... what came is merged... */
+    JOB_STORING,   /* ... SETTLED is sent once it is durable... */
     JOB_SETTLED,   /* ... CLOSED is awaited... */
     JOB_OVER,      /* ... what was sent back last is merged. */
-    JOB_ANSWERING, /* The answering end: until CLOSE. CLOSING: until MERGED, CLOSED: until SETTLED, SETTLING: until CLOSED. */
+    JOB_ANSWERING, /* The answering end: until CLOSE. CLOSING: until MERGED, CLOSED: until SETTLED, SETTLING, STORING: until CLOSED. */
 };
 
 /* A slot that is compared: one end's part. */
@@ -136,6 +137,7 @@ struct job {
     uint32_t merges, sends;     /* Not done. */
     uint64_t in_turn, out_turn; /* Of the peer, when it began. */
     uint64_t first, last;       /* The range. */
+    uint64_t lsn;               /* STORING: until the log here is durable up to this. */
     struct buffer seen;         /* The other end's vector, when it began. */
     struct compare compare;     /* The asking end's. */
 };

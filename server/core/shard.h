@@ -291,6 +291,10 @@ void shard_whole(struct shard *shard, uint64_t position, uint64_t ticket, uint64
 
 /* The log is durable up to `lsn`: releases what waited for it. */
 void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us);
+/* Where the log goes on since the last record was appended in this run; 0: none was. */
+uint64_t shard_appended(const struct shard *shard);
+/* Has shard_log_durable() said so of all up to there? Of 0 it need not. */
+bool shard_is_durable(const struct shard *shard, uint64_t lsn);
 
 /* ---- The archive ---- */
 

@@ -108,6 +108,16 @@ void shard_log_durable(struct shard *shard, uint64_t lsn, uint64_t now_us)
     }
 }
 
+uint64_t shard_appended(const struct shard *shard)
+{
+    return shard->appended_lsn;
+}
+
+bool shard_is_durable(const struct shard *shard, uint64_t lsn)
+{
+    return lsn <= shard->durable_lsn;
+}
+
 void shard_release_failed(struct shard *shard, uint64_t ticket, enum status status,
                           const char *text)
 {

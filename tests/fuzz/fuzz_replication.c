@@ -136,6 +136,19 @@ static bool ready(struct replication_shard *core)
     return true;
 }
 
+static uint64_t appended(struct replication_shard *core)
+{
+    (void)core;
+    return 0;
+}
+
+static bool durable(struct replication_shard *core, uint64_t lsn)
+{
+    (void)core;
+    (void)lsn;
+    return true;
+}
+
 /* ---- The play ---- */
 
 static void dial(uint32_t index, uint64_t now_us)
@@ -203,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     node = (struct node){
         .port = {send_it, cut, say_level},
-        .core = {copy, copied, copied, walk, whole, drop, find, ready, &seen},
+        .core = {copy, copied, copied, walk, whole, drop, find, ready, appended, durable, &seen},
     };
     if (table.member_count == 0) {
         table.member_count = 3;

@@ -99,8 +99,10 @@ struct world_unit {
     uint64_t merges; /* Copies that came. */
     uint64_t walked_most, walked;
     uint32_t drops;
-    uint64_t room;  /* That its log has for sessions of comparisons. */
-    uint32_t stuck; /* Times that it was said of another node. */
+    uint64_t room;   /* That its log has for sessions of comparisons. */
+    bool hangs;      /* Its disk: nothing that comes gets durable, but the first so many... */
+    uint64_t stored; /* ... of `merges`. */
+    uint32_t stuck;  /* Times that it was said of another node. */
 };
 
 struct world_node {
@@ -388,6 +390,28 @@ static inline bool world_lookup(struct replication_shard *core, uint64_t positio
 static inline bool world_ready(struct replication_shard *core)
 {
     return unit_of_core(core)->ready;
+}
+
+static inline uint64_t world_appended(struct replication_shard *core)
+{
+    return unit_of_core(core)->merges;
+}
+
+static inline bool world_durable(struct replication_shard *core, uint64_t lsn)
+{
+    const struct world_unit *unit = unit_of_core(core);
+
+    return !unit->hangs || lsn <= unit->stored;
+}
+
+/* The disks of a node hang from now on. */
+static inline void world_hang(struct world *world, uint32_t number)
+{
+    for (uint32_t shard = 0; shard < world->nodes[number].shards; shard++) {
+        struct world_unit *unit = &world->units[world->nodes[number].units[shard]];
+        unit->hangs = true;
+        unit->stored = unit->merges;
+    }
 }
 
 /* ---- The network ---- */
@@ -686,6 +710,8 @@ static inline void world_node(struct world *world, uint32_t number, uint32_t sha
                      .drop = world_drop,
                      .find = world_lookup,
                      .ready = world_ready,
+                     .appended = world_appended,
+                     .durable = world_durable,
                      .seen = &unit->seen},
             .world = world,
             .node = number,

@@ -57,6 +57,32 @@ static void test_stray(void **state)
     world_fini(&world);
 }
 
+/* Nor before that is on an owner's disk, whether a stream brought it or a comparison: it may be durable here alone. */
+static void test_stray_waits_for_disk(void **state)
+{
+    (void)state;
+    for (int alone = 0; alone < 2; alone++) {
+        world_begin(&world, 3, 1);
+        world_give_owners(&world, &table, (struct slot_owners){{2, 1}},
+                          (struct slot_owners){{2, 1}});
+        world_until(&world, 3000, world_calm(&world));
+        world_hang(&world, 1);
+        world_block(&world, 1, 2, alone == 1);
+        world_fill(&world, 2, 0, 100);
+        world_run(&world, 100);
+        assert_int_equal(world.units[0].count, alone == 1 ? 0 : 100);
+        world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
+        world_block(&world, 1, 2, false);
+        world_until(&world, 5000, world.units[0].count == 100);
+        world_run(&world, 4000);
+        assert_int_equal(world.units[1].drops, 0);
+        world.units[0].hangs = false;
+        world_until(&world, 20000, world.units[1].count == 0);
+        assert_int_equal(world.units[0].count, 100);
+        world_fini(&world);
+    }
+}
+
 /* Nor before those own it that are to: until then it may be the only other copy. */
 static void test_stray_waits_for_targets(void **state)
 {
@@ -287,6 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stray),
+        cmocka_unit_test(test_stray_waits_for_disk),
         cmocka_unit_test(test_stray_waits_for_targets),
         cmocka_unit_test(test_more_comes),
         cmocka_unit_test(test_owner_comes_back),
