@@ -1,6 +1,9 @@
 /* Requests that another node coordinates: asked there over links, whatever their language, kind and size. */
 #include "check.h"
 
+#include <inttypes.h>
+#include <time.h>
+
 #include "planes_kit.h"
 #include "resp.h"
 #include "resp_lines.h"
@@ -242,8 +245,9 @@ static void test_disagreement(void **state)
 static void test_rename(void **state)
 {
     static const uint32_t shards[] = {2, 1, 2};
+    const uint64_t deadline_ms = (uint64_t)(time(NULL) + 1000) * 1000 + 123;
     struct plane_client client;
-    char line[256];
+    char line[256], reply[64];
 
     (void)state;
     start(3, shards);
@@ -251,14 +255,16 @@ static void test_rename(void **state)
     for (uint32_t i = 0; i < 20; i++) {
         /* Between slots, and so between nodes, of all kinds of pairs. */
         snprintf(line, sizeof line,
-                 "HSET old%u f v g w\r\nEXPIRE old%u 1000\r\nSET new%u x\r\nRENAME old%u new%u", i,
-                 i, i, i, i);
+                 "HSET old%u f v g w\r\nPEXPIREAT old%u %" PRIu64
+                 "\r\nSET new%u x\r\nRENAME old%u new%u",
+                 i, i, deadline_ms, i, i, i);
         plane_client_ask(&client, line);
         plane_client_expect(&client, ":2\r\n:1\r\n+OK\r\n+OK\r\n");
-        snprintf(line, sizeof line, "EXISTS old%u\r\nHGET new%u f\r\nHLEN new%u\r\nTTL new%u", i, i,
-                 i, i);
+        snprintf(line, sizeof line,
+                 "EXISTS old%u\r\nHGET new%u f\r\nHLEN new%u\r\nPEXPIRETIME new%u", i, i, i, i);
         plane_client_ask(&client, line);
-        plane_client_expect(&client, ":0\r\n$1\r\nv\r\n:2\r\n:1000\r\n");
+        snprintf(reply, sizeof reply, ":0\r\n$1\r\nv\r\n:2\r\n:%" PRIu64 "\r\n", deadline_ms);
+        plane_client_expect(&client, reply);
         snprintf(line, sizeof line,
                  "RENAME old%u new%u\r\nSET old%u y\r\nRENAMENX old%u new%u\r\nGET "
                  "old%u\r\nRENAMENX old%u third%u\r\nGET third%u\r\nEXISTS old%u",
