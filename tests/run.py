@@ -28,6 +28,11 @@ SANITIZER_ENVIRONMENT = {
 }
 
 
+# What of a test's output says why it failed: of a file of cases in Python (cases.py), cmocka, sanitizers, compilers, clang-tidy.
+REASON = re.compile(r"FAILED |\[  (ERROR|FAILED) |\[   LINE |.*(ERROR|WARNING|SUMMARY): \w+Sanitizer|.*\b(error|ERROR): ")
+REASONS_MAX, REASON_COLUMNS = 8, 1000
+
+
 LINES = "-Dc_args=-g1"  # What a report of a sanitizer names, and no more: it is written much faster.
 
 
@@ -69,10 +74,16 @@ SUITES = {
 BY_NAME = {"asan-long"}
 
 
+def reasons_of(log):
+    """The lines that say why it failed; the last ones, where none is known to."""
+    rows = [row for row in log.splitlines() if row.strip()]
+    return [row[:REASON_COLUMNS] for row in [row for row in rows if REASON.match(row)][:REASONS_MAX] or rows[-REASONS_MAX:]]
+
+
 class Report:
     def __init__(self):
         self.passed = 0
-        self.failed = 0
+        self.failures = []  # Name and reasons, which the end of the output says once more: its middle may get lost.
         self.skipped = 0
 
     def line(self, verdict, name, seconds=None):
@@ -80,10 +91,20 @@ class Report:
         print(f"{verdict:<5} {name}{duration}", flush=True)
 
     def fail(self, name, log="", seconds=None):
-        self.failed += 1
+        self.failures.append((name, reasons_of(log)))
         self.line("FAIL", name, seconds)
-        for row in log.rstrip().splitlines():
+        for row in [*reasons_of(log), "---", *log.rstrip().splitlines()]:
             print(f"      | {row}")
+
+    def end(self, seconds):
+        for name, reasons in self.failures:
+            self.line("FAIL", name)
+            for row in reasons:
+                print(f"      | {row}")
+        print(f"in {seconds:.0f} s")
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"{self.passed} passed, {len(self.failures)} failed{skipped}")
+        return 1 if self.failures else 0
 
     def ok(self, name, seconds=None):
         self.passed += 1
@@ -301,10 +322,7 @@ def main():
     finally:
         builder.end()
         shutil.rmtree(temporary, ignore_errors=True)
-    print(f"in {time.monotonic() - start:.0f} s")
-    skipped = f", {report.skipped} skipped" if report.skipped else ""
-    print(f"{report.passed} passed, {report.failed} failed{skipped}")
-    return 1 if report.failed else 0
+    return report.end(time.monotonic() - start)
 
 
 if __name__ == "__main__":

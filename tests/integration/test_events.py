@@ -7,13 +7,12 @@ from collections import Counter
 from contextlib import contextmanager
 
 from cases import run_cases
-from cluster import Cluster
+from cluster import NOBODY_FAILS, Cluster
 from daemon import check, wait_for
 from redis_kit import Client, port_of
 
 SESSIONS = 3000
 # On a busy machine a node that is slow is not one that fails.
-NOBODY_FAILS = ["cluster.link_silent=10s", "cluster.down_after=60s"]
 CHANNEL = b"__keyevent@0__:expired"
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 
 from cases import run_cases
-from cluster import Cluster
+from cluster import NOBODY_FAILS, Cluster
 from daemon import SLOWNESS, Daemon, check, program
 from redis_kit import Client, port_of
 
@@ -15,8 +15,6 @@ LARGEST = 64 * MIB
 # Frames have room for the largest and its head.
 SETTINGS = ['policy "".session_max_bytes=2MiB', 'policy "large:".session_max_bytes=64MiB', "limits.frame=65600KiB",
             "memory.limit=2GiB"]
-# On a busy machine one frame of that size takes longer than a node may be silent by default.
-PATIENT = ["cluster.link_silent=10s", "cluster.down_after=30s"]
 
 
 def bench(node, *words):
@@ -52,7 +50,8 @@ def test_largest():
 def test_in_a_cluster():
     """By either protocol and at any node, which asks the one that has it; and at the next owner, once the node was drained."""
     size = 12 * MIB
-    with Cluster(2, settings=[*SETTINGS, *PATIENT], shards=1) as cluster:
+    # On a busy machine one frame of that size takes longer than a node may be silent by default.
+    with Cluster(2, settings=[*SETTINGS, *NOBODY_FAILS], shards=1) as cluster:
         cluster.start()
         first, second = cluster
         first.run("belayctl", "policy", "set", "large:", "session_max_bytes=64MiB")

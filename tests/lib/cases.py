@@ -1,5 +1,6 @@
 """Runs the test cases of one file: every function whose name begins with `test_`, in order. Says how long each took, and
-how much of that was work of this process and of those that it waited for."""
+how much of that was work of this process and of those that it waited for. The last lines name the cases that failed, and why
+(tests/run.py shows these first)."""
 
 import os
 import sys
@@ -7,6 +8,7 @@ import time
 import traceback
 
 SANITIZED = os.environ.get("BELAY_SLOWNESS", "1") != "1"
+REASON_CHARACTERS = 800
 ALL = os.environ.get("BELAY_LONG", "") not in ("", "0")
 
 
@@ -16,6 +18,12 @@ def long(case):
     return case
 
 
+def reason_of(failure):
+    """In one line: of a long one the beginning and the end."""
+    said = " ".join(f"{type(failure).__name__}: {failure}".split())
+    return said if len(said) <= REASON_CHARACTERS else f"{said[:REASON_CHARACTERS // 2]} ... {said[-REASON_CHARACTERS // 2:]}"
+
+
 def cpu_seconds():
     return sum(os.times()[:4])
 
@@ -23,7 +31,7 @@ def cpu_seconds():
 def run_cases(module_name):
     module = sys.modules[module_name]
     wanted = sys.argv[1:]
-    failed = 0
+    failed = []
     for name, case in list(vars(module).items()):
         if not name.startswith("test_") or (wanted and name not in wanted):
             continue
@@ -34,9 +42,9 @@ def run_cases(module_name):
         began, cpu_began = time.monotonic(), cpu_seconds()
         try:
             case()
-        except Exception:  # pylint: disable=broad-except
+        except Exception as failure:  # pylint: disable=broad-except
             traceback.print_exc()
-            failed += 1
+            failed.append(f"FAILED {name}: {reason_of(failure)}")
         print(f"    {time.monotonic() - began:.1f} s, {cpu_seconds() - cpu_began:.1f} s of CPU", flush=True)
-    print(f"{failed} failed" if failed else "all passed")
+    print("\n".join([*failed, f"{len(failed)} failed"] if failed else ["all passed"]))
     sys.exit(1 if failed else 0)

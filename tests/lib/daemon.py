@@ -10,6 +10,7 @@ Programs come from the build directory: BELAY_BUILD, set by meson's test environ
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -34,6 +35,9 @@ STOP_TIMEOUT_S = 60 * SLOWNESS
 PATIENCE = {"belayctl": (0, "--timeout", "30s"), "belay-bench": (1, "--timeout-ms", "30000")}
 # The same of commands that wait for what takes its time: --timeout is of all of that.
 PATIENCE_OF_ALL = (0, "--timeout", "10m")
+
+LOG_ROWS, LOG_COLUMNS = 40, 300  # Of a node's log, where a test failed.
+SANITIZER_SAYS = re.compile(r"(ERROR|WARNING): \w+Sanitizer|: runtime error: ")
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
@@ -107,10 +111,10 @@ class Daemon:
     def __enter__(self):
         return self
 
-    def __exit__(self, failure, *_):
+    def __exit__(self, _, failure, *__):
         try:
             if failure is not None:
-                print(f"--- log of belayd\n{self.log()[-20000:]}---", flush=True)
+                failure.add_note(f"--- log of belayd\n{self.log_end()}---")
         finally:
             self.close()
 
@@ -130,6 +134,12 @@ class Daemon:
         """All that it has said on stderr, over all its starts."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def log_end(self):
+        """What tells most of a failure: its last rows, or what a sanitizer said."""
+        rows = self.log().splitlines()
+        found = next((number for number, row in enumerate(rows) if SANITIZER_SAYS.search(row)), len(rows) - LOG_ROWS)
+        return "".join(row[:LOG_COLUMNS] + "\n" for row in rows[max(found, 0):][:LOG_ROWS])
+
     def launch(self):
         """Begin to start; await_ready() or wait() follows."""
         check(self.process is None, "started twice")
@@ -143,9 +153,9 @@ class Daemon:
         while not line.endswith(b"\n"):
             readable, _, _ = select.select([self.process.stdout], [], [],
                                            max(0, end - time.monotonic()))
-            check(readable, f"belayd was not ready in time\n{self.log()}")
+            check(readable, f"belayd was not ready in time\n{self.log_end()}")
             more = os.read(self.process.stdout.fileno(), 4096)
-            check(more, f"belayd ended before it was ready\n{self.log()}")
+            check(more, f"belayd ended before it was ready\n{self.log_end()}")
             line += more
         words = line.decode().split()
         check(words and words[0] == "ready", f"not a ready line: {line!r}")
@@ -180,7 +190,7 @@ class Daemon:
         try:
             code = self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            raise Failed(f"belayd did not stop in time\n{self.log()}") from None
+            raise Failed(f"belayd did not stop in time\n{self.log_end()}") from None
         self.process.stdout.close()
         self.process = None
         return code
