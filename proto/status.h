@@ -22,7 +22,7 @@
     X(UNKNOWN_REQUEST, 17, "the request type is unknown")                                          \
     X(KEY_TOO_LARGE, 18, "the key is empty or larger than 512 bytes")                              \
     X(SESSION_TOO_LARGE, 19, "the session would be larger than session_max_bytes")                 \
-    X(TOO_MANY_FIELDS, 20, "the session would have more fields than allowed")                      \
+    X(TOO_MANY_FIELDS, 20, "the session would have more fields than limits.fields allows")         \
     X(FRAME_TOO_LARGE, 21, "the frame is larger than allowed")                                     \
     X(TOO_MANY_IN_FLIGHT, 22, "too many requests in flight on this connection")                    \
     X(TOO_MANY_CONNECTIONS, 23, "too many connections")                                            \

@@ -103,9 +103,15 @@ static void on_tick(void *context)
     bool off = ahead_ms > CLOCK_OFF_MS || ahead_ms < -CLOCK_OFF_MS;
 
     if (off && !server->clock_off) {
-        logger_write(&server->logger, LOG_LEVEL_WARN, "clock-differs",
-                     LOG_NUMBER("ahead_of_system_ms", ahead_ms),
-                     LOG_TEXT("effect", "none until a restart: deadlines go by elapsed time"));
+        logger_write(
+            &server->logger, LOG_LEVEL_WARN, "clock-differs",
+            LOG_NUMBER("ahead_of_system_ms", ahead_ms),
+            LOG_TEXT("effect",
+                     ahead_ms > 0
+                         ? "deadlines go by elapsed time, but times of day that clients give "
+                           "(EXAT, EXPIREAT) come early, after a restart, too"
+                         : "deadlines go by elapsed time, but times of day that clients give "
+                           "(EXAT, EXPIREAT) come late until a restart"));
     }
     server->clock_off = off;
     if (server->served && !server->stopping) {

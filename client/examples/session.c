@@ -79,8 +79,9 @@ int main(int argc, char **argv)
     struct belay_bytes key = belay_text("example:session");
     char version[1024];
 
+    const char *server = argc > 1 ? argv[1] : getenv("BELAY_SERVER");
     if (options == NULL || argc > 2 || (argc == 2 && argv[1][0] == '-') ||
-        belay_options_servers(options, argc > 1 ? argv[1] : "127.0.0.1:7400") != BELAY_OK) {
+        belay_options_servers(options, server != NULL ? server : "127.0.0.1:7400") != BELAY_OK) {
         fprintf(stderr, "usage: session [HOST:PORT]\n");
         return 2;
     }

@@ -85,7 +85,9 @@ enum status turn_write(struct turn *turn, enum write_mode mode, enum session_typ
         policy = &again;
     }
     if (change_check(changes) < 0) {
-        return STATUS_INVALID; /* A limit: of names, times. */
+        turn->text =
+            "a field's name has at most 65536 bytes, and a deadline is at most ten years away";
+        return STATUS_INVALID;
     }
     write.mode = (uint8_t)mode;
     write.type = (uint8_t)type;

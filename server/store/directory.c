@@ -321,7 +321,7 @@ static int begin_life(struct directory *directory)
 static int open_path(struct directory *directory, struct files *files, const char *path, bool make,
                      char *message, size_t message_size)
 {
-    *directory = (struct directory){.files = files, .lock_fd = -1};
+    *directory = (struct directory){.files = files, .lock_fd = -1, .whole_fd = -1};
     if (snprintf(directory->path, sizeof directory->path, "%s", path) >=
         (int)sizeof directory->path - 128) {
         tell(message, message_size, "the path of the data directory is too long");
@@ -398,6 +398,10 @@ void directory_close(struct directory *directory)
     if (directory->lock_fd >= 0) {
         directory->files->close(directory->files, directory->lock_fd);
         directory->lock_fd = -1;
+    }
+    if (directory->whole_fd >= 0) {
+        directory->files->close(directory->files, directory->whole_fd);
+        directory->whole_fd = -1;
     }
 }
 

@@ -81,7 +81,7 @@ struct directory_meta {
 
 struct directory {
     struct files *files;
-    int lock_fd;
+    int lock_fd, whole_fd; /* LOCK and the directory itself; -1: not open. */
     char path[PATH_BYTES_MAX];
     struct directory_meta meta;
     bool created; /* It is new. */

@@ -1,4 +1,5 @@
-/* LOCK: who uses a data directory (directory.h). It is flock()ed as long as its descriptor is open, and says whose it is.
+/* LOCK: who uses a data directory (directory.h). It is flock()ed as long as its descriptor is open, and says whose it is. So
+ * is the directory itself, where its file system can: whoever removes LOCK does not let a second process in.
  *
  * Threads: one.
  */
@@ -9,7 +10,7 @@
 
 #define DIRECTORY_LOCK_NAME "LOCK"
 
-/* Take it, setting directory->lock_fd; `make` it where it is missing. Returns 0; -EBUSY: another process has it;
+/* Take it, setting directory->lock_fd and whole_fd; `make` it where it is missing. Returns 0; -EBUSY: another process has it;
  * another negative errno; `message` says which. */
 int directory_lock(struct directory *directory, bool make, char *message, size_t message_size);
 

@@ -143,6 +143,9 @@ def test_second_daemon():
             second.launch()
             check(second.wait() == 1, second.log())
             check(str(daemon.data) in second.log(), second.log())
+            (daemon.data / "LOCK").unlink()  # Whoever tidies up does not let it in, either.
+            second.launch()
+            check(second.wait() == 1 and "in use by process" in second.log(), second.log())
         check(daemon.http("/readyz")[0] == 200, "the first one goes on")
         check(daemon.stop() == 0, daemon.log())
 

@@ -431,6 +431,19 @@ def test_large_values():
             check(client.ask("STRLEN", "big") == len(value), "and nothing was lost")
 
 
+def test_limits_are_named():
+    """What a field may be is said where it is refused, and nothing is written."""
+    with Daemon(settings=["limits.fields=2"]) as daemon:
+        daemon.start()
+        with Client(port_of(daemon)) as client:
+            for command in (("HSET", "k", "n" * 65537, "v"), ("SADD", "k", "n" * 65537)):
+                answer = client.ask(*command)
+                check(isinstance(answer, Error) and "at most 65536 bytes" in str(answer), answer)
+            check(client.ask("EXISTS", "k") == 0, "nothing is written")
+            answer = client.ask("HSET", "k", "a", "1", "b", "2", "c", "3")
+            check(isinstance(answer, Error) and "limits.fields" in str(answer), answer)
+
+
 def test_slow_readers_are_bounded():
     value = b"v" * 100_000
     with Daemon() as daemon:

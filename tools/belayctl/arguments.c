@@ -96,8 +96,9 @@ static int option_take(struct ctl *ctl, const struct option *option, char *value
     case OPTION_LIFETIME: {
         uint64_t ms;
         if (!duration_parse(value, &ms)) {
-            return ctl_usage(ctl, "--%s %s: a duration is a number and ms, s, m, h or d, as 30m",
-                             option->name, value);
+            return ctl_usage(ctl, "--%s %s: a duration is a number%s and ms, s, m, h or d, as 30m",
+                             option->name, value,
+                             option->kind == OPTION_LIFETIME ? " above 0" : "");
         }
         if (option->kind == OPTION_LIFETIME && (ms == 0 || ms > LIFETIME_MS_MAX)) {
             return ctl_usage(ctl, "--%s %s: it is from 1ms to %dd", option->name, value,
