@@ -89,6 +89,8 @@ struct world_unit {
     enum status refuses; /* Copies are answered so; OK: they are taken. */
     uint64_t park;       /* Copies of this position wait; 0: none... */
     uint8_t park_kind;   /* ... of this kind; 0: any. */
+    uint64_t ended;      /* The next copy of this position is of a session that ended here... */
+    struct buffer end;   /* ... so: that is put in its place, and it is answered DESTROYED. */
     struct world_parked *parked;
     uint32_t parked_count;
     uint64_t copied, uncopied; /* The last number of each. */
@@ -283,6 +285,12 @@ static inline void world_copy(struct replication_shard *core, const struct repli
     unit->merges++;
     if (unit->refuses != STATUS_OK) {
         replication_merged(unit->r, copy->ticket, unit->refuses);
+        return;
+    }
+    if (unit->ended != 0 && unit->ended == copy->position) {
+        unit->ended = 0;
+        world_set(unit, copy->position, buffer_bytes(&unit->end));
+        replication_merged(unit->r, copy->ticket, STATUS_DESTROYED);
         return;
     }
     if (unit->park != 0 && unit->park == copy->position &&
@@ -713,6 +721,7 @@ static inline void world_node(struct world *world, uint32_t number, uint32_t sha
                      .appended = world_appended,
                      .durable = world_durable,
                      .seen = &unit->seen},
+            .end = {.memory = heap_memory()},
             .world = world,
             .node = number,
             .shard = shard,
@@ -902,6 +911,7 @@ static inline void world_fini(struct world *world)
             buffer_fini(&unit->parked[--unit->parked_count].body);
         }
         free(unit->parked);
+        buffer_fini(&unit->end);
         session_written_fini(&unit->written);
         replication_destroy(unit->r);
         seen_fini(&unit->seen);
