@@ -57,6 +57,8 @@ enum {
     GATHER_BYTES_MAX = 64 * 1024 * 1024,
     /* Those that are whole, and wait as their connections have too much to be read: BUSY above. */
     GATHERS_KEPT_BYTES_MAX = 64 * 1024 * 1024,
+    /* Copies of parts that found no room in the queue to their shard, of all connections of a shard: BUSY above. */
+    DEFERRED_BYTES_MAX = 64 * 1024 * 1024,
     /* Of requests larger than BULK_BYTES_MIN, so many bytes are served in a turn (at least one). */
     BULK_TURN_BYTES = 1024 * 1024,
 

@@ -106,6 +106,7 @@ struct shard_thread {
     uint64_t gather_bytes;       /* In replies that are being put together... */
     uint64_t gathered_bytes;     /* ... and what came into them in this turn... */
     uint64_t gathers_kept_bytes; /* ... and in those that are whole and wait. */
+    uint64_t deferred_bytes;     /* Of parts that wait for room in a queue (turned.h). */
     uint64_t unread_bytes;       /* That connections have to be sent. */
     uint64_t crossed_bytes;      /* Of answers given to other shards in this turn. */
     uint32_t cross_first;        /* The shard whose requests come first. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "bounds.h"
 #include "connection.h"
 #include "cross.h"
 #include "door.h"
@@ -82,6 +83,7 @@ struct turned_request {
 
 static void free_request(struct shard_thread *thread, struct turned_request *turned)
 {
+    thread->deferred_bytes -= turned->deferred ? sizeof *turned + turned->size : 0;
     heap_give(thread->memory, turned, sizeof *turned + turned->size);
 }
 
@@ -113,13 +115,15 @@ static void append(struct shard_thread *thread, struct connection *connection,
 bool turned_defer(struct shard_thread *thread, struct connection *connection, uint32_t shard,
                   const struct request *request)
 {
-    struct turned_request *turned = make(thread, request);
+    const bool many = thread->deferred_bytes >= DEFERRED_BYTES_MAX;
+    struct turned_request *turned = many ? NULL : make(thread, request);
 
     if (turned == NULL) {
         return false;
     }
     turned->shard = shard;
     turned->deferred = true;
+    thread->deferred_bytes += sizeof *turned + turned->size;
     append(thread, connection, turned);
     return true;
 }

@@ -16,8 +16,9 @@
  * In the same list waits what the queue to a shard had no room for, and cannot be left with its connection: parts of gathered
  * requests, of which there may be more than a queue takes. Sent later, and not granted, such a one keeps its place by the same rule.
  *
- * Memory: a block for each, at most as many as the connection may have in flight; and a copy of what is owed back as the queue
- * has no room for it (cross.h). Threads: its shard's.
+ * Memory: a block for each. Of those that were turned back at most as many as the connection may have in flight, of the parts at
+ * most DEFERRED_BYTES_MAX of a thread; and a copy of what is owed back as the queue has no room for it (cross.h). Threads: its
+ * shard's.
  */
 #ifndef TURNED_H
 #define TURNED_H
@@ -65,7 +66,7 @@ void turned_take(struct shard_thread *thread, uint32_t shard, const struct reque
                  uint32_t answer_bytes);
 
 /* A request of ours found no room in the queue to `shard`: it goes there behind what waits already, and nothing more is read from the
- * connection before. Returns false where there is no memory. */
+ * connection before. Returns false where there is no memory, or DEFERRED_BYTES_MAX wait already. */
 bool turned_defer(struct shard_thread *thread, struct connection *connection, uint32_t shard,
                   const struct request *request);
 
