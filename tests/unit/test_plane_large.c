@@ -3,7 +3,7 @@
 
 static struct plane_kit kit;
 
-enum { SLOW_BYTES = 62 * 1024 * 1024, SLOW_PAUSES = 4 };
+enum { SLOW_BYTES = 8 * 1024 * 1024, SLOW_PAUSES = 4 };
 
 /* Several requests, every second one sent in parts for twice as long as a request may wait. Returns whether all of them
  * were served. */
@@ -18,7 +18,7 @@ static bool run_slow_sender(uint32_t shards, uint32_t delay_ms, const uint8_t *v
     kit.options.limits.frame_bytes = FRAME_BYTES_MAX;
     kit.policy.rules.session_bytes_max = SESSION_BYTES_MAX;
     for (uint32_t i = 0; i < shards; i++) {
-        kit.segments[i].segment_bytes = 128 * 1024 * 1024;
+        kit.segments[i].segment_bytes = 16 * 1024 * 1024;
     }
     plane_kit_start(&kit);
     plane_client_connect(&client, &kit);
