@@ -376,6 +376,7 @@ void node_cluster_tick(struct node *node)
     }
     cluster_condition(cluster_host_cluster(node->cluster), cluster_host_now_ms(node->cluster),
                       condition);
+    cluster_followed(cluster_host_cluster(node->cluster), plane_followed(node->plane));
     if (node->map_pending) {
         publish(node, cluster_map(cluster_host_cluster(node->cluster)));
     }

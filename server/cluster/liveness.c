@@ -105,6 +105,7 @@ struct liveness_message liveness_message_to(const struct liveness *liveness,
         .from = liveness->self,
         .unheard_ms = unheard_ms < UINT32_MAX ? (uint32_t)unheard_ms : UINT32_MAX,
         .condition = liveness->condition,
+        .followed = liveness->followed,
     };
 }
 
@@ -347,8 +348,11 @@ static struct liveness_peer *sender(struct liveness *liveness, struct actor from
         liveness->counters.stale++;
         return NULL;
     }
-    liveness->counters.restarts += peer->start != 0 && from.start > peer->start;
-    peer->start = from.start;
+    if (from.start > peer->start) {
+        liveness->counters.restarts += peer->start != 0;
+        peer->start = from.start;
+        peer->followed = 0;
+    }
     return peer;
 }
 
@@ -361,6 +365,7 @@ void liveness_receive(struct liveness *liveness, uint64_t now_ms,
         return;
     }
     hear(liveness, peer);
+    peer->followed = message->followed > peer->followed ? message->followed : peer->followed;
     if (hears_us(liveness, message)) {
         hear_mutual(liveness, peer);
     } else {
@@ -418,6 +423,11 @@ void liveness_condition(struct liveness *liveness, uint64_t now_ms, uint8_t cond
     }
 }
 
+void liveness_follow(struct liveness *liveness, uint64_t followed)
+{
+    liveness->followed = followed > liveness->followed ? followed : liveness->followed;
+}
+
 /* ---- Questions ---- */
 
 enum liveness_belief liveness_belief(const struct liveness *liveness, uint32_t node)
@@ -425,4 +435,11 @@ enum liveness_belief liveness_belief(const struct liveness *liveness, uint32_t n
     uint32_t place = place_of(liveness, node);
 
     return place == LIVENESS_MEMBERS_MAX ? BELIEF_UNKNOWN : liveness->peers[place].belief;
+}
+
+uint64_t liveness_followed(const struct liveness *liveness, uint32_t node)
+{
+    uint32_t place = place_of(liveness, node);
+
+    return place == LIVENESS_MEMBERS_MAX ? 0 : liveness->peers[place].followed;
 }

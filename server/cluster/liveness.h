@@ -95,6 +95,7 @@ struct liveness_message {
     struct actor from;
     uint32_t unheard_ms; /* For how long the sender has not heard the receiver, while awake. */
     uint8_t condition;   /* Of the sender: CONDITION_OWN bits. */
+    uint64_t followed;   /* Of the sender: liveness_follow(). */
     uint32_t subject;    /* Node, of a probe and its answers; otherwise 0, as all below. */
     uint32_t number;     /* Of the round of probes. */
     uint32_t wait_ms;    /* Of a probe. */
@@ -146,8 +147,9 @@ struct liveness_counters {
 
 /* Private to liveness*.c. Times are of the awake clock. */
 struct liveness_peer {
-    uint32_t node;  /* 0: a free place. */
-    uint32_t start; /* Of the newest life heard; 0: none. */
+    uint32_t node;     /* 0: a free place. */
+    uint32_t start;    /* Of the newest life heard; 0: none. */
+    uint64_t followed; /* The greatest of that life. */
     uint64_t heard_ms;
     uint64_t mutual_ms; /* Last heard and being heard. */
     uint64_t pinged_ms;
@@ -180,6 +182,7 @@ struct liveness {
     uint32_t round_number;
     uint32_t slow;
     uint8_t condition;
+    uint64_t followed;
     bool changed; /* Since the last report. */
     bool trouble; /* Of its own, since the last heartbeat. */
     struct liveness_peer peers[LIVENESS_MEMBERS_MAX];
@@ -213,8 +216,14 @@ void liveness_new_leader(struct liveness *liveness, uint64_t now_ms);
 /* What this node finds wrong with itself: CONDITION_OWN bits, 0 where nothing is. All are told at once. */
 void liveness_condition(struct liveness *liveness, uint64_t now_ms, uint8_t condition);
 
+/* What of that on which the members agree this node goes by: a number that only grows, and is said with each message. */
+void liveness_follow(struct liveness *liveness, uint64_t followed);
+
 /* What is known of a member as of the last event; UNKNOWN of a node that is none. */
 enum liveness_belief liveness_belief(const struct liveness *liveness, uint32_t node);
+
+/* The greatest number that a member has said so in the newest life of it that was heard; 0: none, or it is no member. */
+uint64_t liveness_followed(const struct liveness *liveness, uint32_t node);
 
 /* The present length of silence that makes a member SILENT, longer than `down_after` while this node is in trouble. */
 uint64_t liveness_patience_ms(const struct liveness *liveness);

@@ -15,6 +15,7 @@ size_t liveness_message_put(uint8_t *to, const struct liveness_message *message)
     at = varint_put(at, message->from.start);
     at = varint_put(at, message->unheard_ms);
     *at++ = message->condition;
+    at = varint_put(at, message->followed);
     at = varint_put(at, message->subject);
     at = varint_put(at, message->number);
     at = varint_put(at, message->wait_ms);
@@ -91,6 +92,7 @@ int liveness_message_read(struct bytes bytes, uint32_t from, struct liveness_mes
     message->from.start = read_number(&reader, UINT32_MAX);
     message->unheard_ms = read_number(&reader, UINT32_MAX);
     message->condition = read_condition(&reader);
+    message->followed = read_varint(&reader);
     message->subject = read_number(&reader, INT32_MAX);
     message->number = read_number(&reader, UINT32_MAX);
     message->wait_ms = read_number(&reader, UINT32_MAX);

@@ -1,8 +1,8 @@
 /* What liveness.h has its members say to each other, as bytes.
  *
- *   message  u8 version (1), u8 kind, varint start of the sender, varint unheard_ms, u8 condition, varint subject,
- *            varint number, varint wait_ms
- *   report   u8 version (1), varint start of the sender, varint number, u8 condition, varint count, then for each in
+ *   message  u8 version (2), u8 kind, varint start of the sender, varint unheard_ms, u8 condition, varint followed,
+ *            varint subject, varint number, varint wait_ms
+ *   report   u8 version (2), varint start of the sender, varint number, u8 condition, varint count, then for each in
  *            rising order of numbers: varint number less the one before (of the first: less 0), u8 belief
  *
  * The sender's number is not in it: the connection says who it is. Varints have their shortest form. What a reader takes
@@ -17,8 +17,8 @@
 #include "liveness.h"
 
 enum {
-    LIVENESS_VERSION = 1,
-    LIVENESS_MESSAGE_BYTES_MAX = 3 + 5 * VARINT_BYTES_MAX,
+    LIVENESS_VERSION = 2,
+    LIVENESS_MESSAGE_BYTES_MAX = 3 + 6 * VARINT_BYTES_MAX,
     LIVENESS_REPORT_BYTES_MAX = 2 + 3 * VARINT_BYTES_MAX + LIVENESS_MEMBERS_MAX * 6,
 };
 

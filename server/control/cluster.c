@@ -415,6 +415,11 @@ void cluster_condition(struct cluster *cluster, uint64_t now_ms, uint8_t conditi
     cluster_follow_up(cluster);
 }
 
+void cluster_followed(struct cluster *cluster, uint64_t epoch)
+{
+    liveness_follow(&cluster->liveness, epoch);
+}
+
 /* ---- Questions ---- */
 
 bool cluster_is_alone(const struct cluster *cluster)

@@ -233,16 +233,47 @@ static void activate(struct cluster *cluster)
 
 /* ---- Who was drained ---- */
 
-/* Who drains and owns nothing any more has left, once it has no vote, and has the map that says so: from then on the others take it
- * that it coordinates nothing. So one that is down, or cut off, has not; it may take writes by an older map yet. */
+/* Of a member that owned nothing before this map, since when; else it is since this map. */
+static uint64_t drained_since(const struct cluster *cluster, uint32_t number)
+{
+    for (uint32_t i = 0; i < cluster->drained_count; i++) {
+        if (cluster->drained[i].node == number) {
+            return cluster->drained[i].since_epoch;
+        }
+    }
+    return cluster->map->epoch;
+}
+
+void cluster_members_applied(struct cluster *cluster, bool anew)
+{
+    const struct map *map = cluster->map;
+    struct cluster_drained now[MAP_MEMBERS_MAX];
+    uint32_t count = 0;
+
+    cluster->drained_count = anew ? 0 : cluster->drained_count;
+    for (uint32_t i = 0; i < map->member_count; i++) {
+        const uint32_t number = map->members[i].number;
+        if (map->members[i].state == MAP_DRAINING && !map_owns(map, number)) {
+            now[count++] = (struct cluster_drained){number, drained_since(cluster, number)};
+        }
+    }
+    if (count > 0) {
+        memcpy(cluster->drained, now, count * sizeof now[0]);
+    }
+    cluster->drained_count = count;
+}
+
+/* Who drains and owns nothing any more has left, once it has no vote, and all that serves there goes by a map that says so: from
+ * then on the others take it that it coordinates nothing. So one that is down, or cut off, has not; it may take writes by an older
+ * map yet. */
 static void retire(struct cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->map->member_count; i++) {
-        const struct map_member *member = &cluster->map->members[i];
+    for (uint32_t i = 0; i < cluster->drained_count; i++) {
+        const struct cluster_drained *drained = &cluster->drained[i];
         const struct map_command command = {
-            .type = MAP_STATE, .number = member->number, .state = MAP_LEFT};
-        if (member->state == MAP_DRAINING && !cluster_is_voter(cluster, member->number) &&
-            !map_owns(cluster->map, member->number) && follows(cluster, member->number)) {
+            .type = MAP_STATE, .number = drained->node, .state = MAP_LEFT};
+        if (!cluster_is_voter(cluster, drained->node) && follows(cluster, drained->node) &&
+            liveness_followed(&cluster->liveness, drained->node) >= drained->since_epoch) {
             cluster_propose_own(cluster, &command);
         }
     }

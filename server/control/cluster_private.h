@@ -40,6 +40,12 @@ struct cluster_down {
     uint64_t since_ms;
 };
 
+/* A member that is drained, and owns nothing in any map since this epoch. */
+struct cluster_drained {
+    uint32_t node;
+    uint64_t since_epoch;
+};
+
 /* A ramp as the map has it, and how much time has gone since then, as this leader has seen. */
 struct cluster_ramp {
     uint32_t node, goal, left_ms, gone_ms;
@@ -77,6 +83,8 @@ struct cluster {
     uint32_t unsettled;
     uint32_t down_count;
     struct cluster_down downs[MAP_MEMBERS_MAX];
+    uint32_t drained_count;
+    struct cluster_drained drained[MAP_MEMBERS_MAX];
     uint8_t
         states[MAP_MEMBERS_MAX]; /* Of the members by place, as last logged, of these numbers: */
     uint32_t state_count, state_nodes[MAP_MEMBERS_MAX];
@@ -176,6 +184,8 @@ void cluster_report_came(struct cluster *cluster, uint32_t from, struct bytes bo
 /* ---- cluster_members.c ---- */
 
 void cluster_members_tick(struct cluster *cluster);
+/* An entry was applied to the map, or, with `anew`, it is another one: note who owns nothing any more. */
+void cluster_members_applied(struct cluster *cluster, bool anew);
 /* The map has changed: note who is down, say who has another state. */
 void cluster_members_follow_up(struct cluster *cluster);
 

@@ -33,6 +33,7 @@ static void machine_apply(struct raft_machine *machine, const struct raft_entry 
     if (entry->kind == RAFT_COMMAND) {
         const struct cluster_applied *applied =
             cluster_entry_apply(entry->data, cluster->map, cluster->work, &cluster->outcomes);
+        cluster_members_applied(cluster, false);
         if (applied != NULL) {
             cluster_proposal_applied(cluster, applied);
         }
@@ -58,6 +59,7 @@ static int machine_restore(struct raft_machine *machine, uint64_t index, struct 
         cluster->map = read;
         cluster->outcomes = cluster->spare_outcomes;
         cluster->restored = true;
+        cluster_members_applied(cluster, true);
     }
     return rc;
 }

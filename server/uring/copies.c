@@ -463,6 +463,12 @@ void copies_paused(struct shard_thread *thread)
     }
 }
 
+/* What is executed from here on goes by this table. */
+static void note_followed(struct shard_thread *thread)
+{
+    atomic_store_explicit(&thread->followed, copies_epoch(thread), memory_order_release);
+}
+
 uint64_t copies_turn(struct shard_thread *thread)
 {
     struct copies *copies = &thread->copies;
@@ -478,6 +484,7 @@ uint64_t copies_turn(struct shard_thread *thread)
     const uint32_t percent = thread->plane->options.cluster.heal_percent;
     heal_share_pass(&copies->heals, percent == 0 ? 100 : percent, began_us);
     uint32_t wait_ms = replication_tick(copies->replication, thread->now_ms, thread->now_us);
+    note_followed(thread);
     if (compares) { /* Then it is most of a tick. */
         heal_share_spend(&copies->heals, monotonic_us() - began_us);
     }

@@ -194,6 +194,9 @@ int plane_link(struct plane *plane, uint32_t shard, const struct plane_link *lin
 int plane_set_table(struct plane *plane, const struct slot_table *table,
                     void (*released)(void *context, const struct slot_table *table), void *context);
 
+/* All threads go by a table of this epoch, or a newer one; 0: not all have one yet. Any thread. */
+uint64_t plane_followed(const struct plane *plane);
+
 /* Who has taken a later message has these. Returns 0; -ENOMEM: some shards may not get them: give them again, or others. */
 int plane_set_policies(struct plane *plane, const struct policies *policies);
 

@@ -82,3 +82,15 @@ int plane_set_table(struct plane *plane, const struct slot_table *table,
     }
     return 0;
 }
+
+uint64_t plane_followed(const struct plane *plane)
+{
+    uint64_t followed = UINT64_MAX;
+
+    for (uint32_t i = 0; i < plane->options.shard_count; i++) {
+        const uint64_t epoch =
+            atomic_load_explicit(&plane->threads[i].followed, memory_order_acquire);
+        followed = epoch < followed ? epoch : followed;
+    }
+    return followed;
+}

@@ -32,6 +32,7 @@ struct kit_node {
     uint64_t commit; /* What is to be kept of it. */
     uint64_t epoch;  /* Published... */
     bool kept;       /* ... and this was said of it. */
+    bool behind;     /* What serves there does not go by it yet. */
     uint32_t publications;
 };
 
@@ -321,6 +322,9 @@ static inline void kit_run_node(struct kit_node *node)
     }
     if (kit.now_ms >= node->tick_at_ms) {
         node->tick_at_ms = UINT64_MAX;
+        if (!node->behind) {
+            cluster_followed(node->cluster, node->epoch);
+        }
         cluster_tick(node->cluster, kit.now_ms);
         kit_wake_in(node, cluster_tick_ms(node->cluster));
     }

@@ -436,6 +436,41 @@ static void test_drained(void **state)
     KIT_UNTIL((cluster_figures(kit_cluster(kit_leader()), &figures), figures.followers == 2));
 }
 
+/* It has not left before all that serves there goes by the map that says that it owns nothing, whichever that is since. */
+static void test_drained_behind(void **state)
+{
+    struct cluster_figures figures;
+
+    (void)state;
+    kit_form(4);
+    level_all();
+    KIT_UNTIL((cluster_figures(kit_cluster(1), &figures), figures.unsettled == 0));
+    uint32_t leader = kit_leader(), drained = 1 + leader % 4;
+    const struct map_command drain = {.type = MAP_STATE, .number = drained, .state = MAP_DRAINING};
+    assert_int_equal(kit_decide(leader, &drain), 0);
+    kit_run(1000);
+    kit_node(drained)->behind = true; /* It says what it went by until now. */
+    level_all();
+    KIT_UNTIL(!map_owns(cluster_map(kit_cluster(drained)), drained));
+    const uint64_t since = cluster_map(kit_cluster(drained))->epoch;
+    kit_run(10000);
+    assert_true(kit_is(leader, drained, MAP_DRAINING));
+    cluster_followed(kit_cluster(drained), since - 1);
+    kit_run(10000);
+    assert_true(kit_is(leader, drained, MAP_DRAINING));
+
+    /* Another leader knows since when, and a newer map, in which it owns nothing either, need not be gone by. */
+    assert_int_equal(kit_set_policy(leader, "web:", 5), 0);
+    KIT_UNTIL(kit_node(drained)->epoch > since);
+    kit_kill(leader);
+    KIT_UNTIL(kit_leader() != 0 && kit_leader() != leader);
+    kit_restart(leader);
+    kit_run(10000);
+    assert_true(kit_is(kit_leader(), drained, MAP_DRAINING));
+    cluster_followed(kit_cluster(drained), since);
+    KIT_UNTIL(kit_is(kit_leader(), drained, MAP_LEFT));
+}
+
 /* One that dies while it drains has not left, though others own all of it; it has once it is back and knows. */
 static void test_dies_drained(void **state)
 {
@@ -688,6 +723,7 @@ int main(void)
         CASE(test_voters),
         CASE(test_shrinks),
         CASE(test_drained),
+        CASE(test_drained_behind),
         CASE(test_dies_drained),
         CASE(test_ramp),
         CASE(test_ramp_of_last),

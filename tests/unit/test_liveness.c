@@ -652,6 +652,34 @@ static void test_lives(void **state)
     assert_int_equal(world.liveness.counters.restarts, 1);
 }
 
+/* What a member goes by only grows, but in another life of it; this node says its own with each message. */
+static void test_followed(void **state)
+{
+    (void)state;
+    struct liveness_message message = message_of(2, LIVENESS_HEARTBEAT);
+
+    begin(3);
+    liveness_follow(&world.liveness, 7);
+    liveness_follow(&world.liveness, 5);
+    run(HEARTBEAT_MS);
+    assert_int_equal(last_sent(2, LIVENESS_HEARTBEAT)->followed, 7);
+    assert_int_equal(liveness_followed(&world.liveness, 2), 0);
+    message.followed = 30;
+    receive(message);
+    message.followed = 20; /* One that was late. */
+    receive(message);
+    assert_int_equal(liveness_followed(&world.liveness, 2), 30);
+    message.from.start++;
+    receive(message);
+    assert_int_equal(liveness_followed(&world.liveness, 2), 20);
+    message.from.start--;
+    message.followed = 40;
+    receive(message);
+    assert_int_equal(liveness_followed(&world.liveness, 2), 20);
+    assert_int_equal(liveness_followed(&world.liveness, 3), 0);
+    assert_int_equal(liveness_followed(&world.liveness, 9), 0);
+}
+
 /* Members come and go; what is known of the others stays. */
 static void test_members(void **state)
 {
@@ -723,6 +751,7 @@ int main(void)
         cmocka_unit_test(test_unanswered),
         cmocka_unit_test(test_answered),
         cmocka_unit_test(test_lives),
+        cmocka_unit_test(test_followed),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_condition),
     };

@@ -12,11 +12,12 @@ static void test_golden_bytes(void **state)
         .from = {.node = 9, .start = 300},
         .unheard_ms = 5,
         .condition = CONDITION_LOG_FAILED,
+        .followed = 300,
         .subject = 7,
         .number = 2,
         .wait_ms = 1000,
     };
-    static const uint8_t golden[] = {1, 2, 0xac, 2, 5, 4, 7, 2, 0xe8, 7};
+    static const uint8_t golden[] = {2, 2, 0xac, 2, 5, 4, 0xac, 2, 7, 2, 0xe8, 7};
     const struct liveness_report report = {
         .from = {.node = 9, .start = 3},
         .number = 300,
@@ -24,7 +25,7 @@ static void test_golden_bytes(void **state)
         .count = 2,
         .members = {{.node = 8, .belief = BELIEF_SILENT}, {.node = 5, .belief = BELIEF_HEARD}},
     };
-    static const uint8_t report_golden[] = {1, 3, 0xac, 2, 2, 2, 5, 1, 3, 3};
+    static const uint8_t report_golden[] = {2, 3, 0xac, 2, 2, 2, 5, 1, 3, 3};
     uint8_t bytes[LIVENESS_REPORT_BYTES_MAX];
     struct liveness_message read;
     struct liveness_report report_read;
@@ -38,6 +39,7 @@ static void test_golden_bytes(void **state)
     assert_int_equal(read.from.start, 300);
     assert_int_equal(read.unheard_ms, 5);
     assert_int_equal(read.condition, CONDITION_LOG_FAILED);
+    assert_int_equal(read.followed, 300);
     assert_int_equal(read.subject, 7);
     assert_int_equal(read.number, 2);
     assert_int_equal(read.wait_ms, 1000);
@@ -63,17 +65,17 @@ static void test_bad_bytes(void **state)
         int message, report;
     } rows[] = {
         {{0}, 0, -EBADMSG, -EBADMSG},
-        {{2}, 1, -EPROTONOSUPPORT, -EPROTONOSUPPORT},
-        {{1, 6, 1, 0, 0, 0, 0, 0}, 8, -EBADMSG, -EBADMSG}, /* No such kind. */
-        {{1, 0, 1, 0, 1, 0, 0, 0}, 8, -EBADMSG, -EBADMSG}, /* An operator's word is not its own. */
-        {{1, 0, 1, 0, 0, 0, 0, 0, 0}, 9, -EBADMSG, -EBADMSG}, /* Something left. */
-        {{1, 0, 0x80, 0, 0, 0, 0, 0, 0}, 9, -EBADMSG, -EBADMSG},
-        {{1, 0, 1, 0, 0, 0, 0, 0}, 8, 0, -EBADMSG},
-        {{1, 3, 1, 0, 1, 5, 3}, 7, -EBADMSG, 0},
-        {{1, 3, 1, 0, 1, 5, 4}, 7, -EBADMSG, -EBADMSG},       /* No such belief. */
-        {{1, 3, 1, 0, 1, 0, 3}, 7, -EBADMSG, -EBADMSG},       /* No number. */
-        {{1, 3, 1, 0, 2, 5, 3, 0, 3}, 9, -EBADMSG, -EBADMSG}, /* Twice one. */
-        {{1, 3, 1, 0, 2, 5, 3}, 7, -EBADMSG, -EBADMSG},       /* One missing. */
+        {{1}, 1, -EPROTONOSUPPORT, -EPROTONOSUPPORT},
+        {{2, 6, 1, 0, 0, 0, 0, 0, 0}, 9, -EBADMSG, -EBADMSG}, /* No such kind. */
+        {{2, 0, 1, 0, 1, 0, 0, 0, 0}, 9, -EBADMSG, -EBADMSG}, /* An operator's word, not its own. */
+        {{2, 0, 1, 0, 0, 0, 0, 0, 0, 0}, 10, -EBADMSG, -EBADMSG}, /* Something left. */
+        {{2, 0, 0x80, 0, 0, 0, 0, 0, 0, 0}, 10, -EBADMSG, -EBADMSG},
+        {{2, 0, 1, 0, 0, 0, 0, 0, 0}, 9, 0, -EBADMSG},
+        {{2, 3, 1, 0, 1, 5, 3}, 7, -EBADMSG, 0},
+        {{2, 3, 1, 0, 1, 5, 4}, 7, -EBADMSG, -EBADMSG},              /* No such belief. */
+        {{2, 3, 1, 0, 1, 0, 3}, 7, -EBADMSG, -EBADMSG},              /* No number. */
+        {{2, 3, 1, 0, 3, 5, 3, 1, 3, 0, 3}, 11, -EBADMSG, -EBADMSG}, /* Twice one. */
+        {{2, 3, 1, 0, 2, 5, 3}, 7, -EBADMSG, -EBADMSG},              /* One missing. */
     };
     struct liveness_message message;
     struct liveness_report report;
@@ -99,8 +101,8 @@ static void test_random_bytes(void **state)
     for (uint32_t i = 0; i < 200000; i++) {
         size_t size = 5 + random_below(&random, 12);
         for (size_t j = 0; j < size; j++) {
-            bytes[j] =
-                j == 0 ? 1 : (uint8_t)random_below(&random, random_below(&random, 8) ? 5 : 256);
+            bytes[j] = j == 0 ? LIVENESS_VERSION
+                              : (uint8_t)random_below(&random, random_below(&random, 8) ? 5 : 256);
         }
         if (liveness_message_read(bytes_of(bytes, size), 1, &message) == 0) {
             size_t put = liveness_message_put(again, &message);

@@ -318,13 +318,33 @@ static void test_basis(void **state)
     planes_kit_stop(&kit);
 }
 
+/* By which table all threads go. */
+static void test_followed(void **state)
+{
+    static const uint32_t shards[] = {2, 1};
+
+    (void)state;
+    planes_kit_init(&kit, 2, shards);
+    for (uint32_t i = 0; i < 2; i++) {
+        plane_kit_start(&kit.nodes[i]);
+        assert_int_equal(plane_followed(kit.nodes[i].plane), 0);
+    }
+    for (uint32_t shift = 0; shift < 2; shift++) {
+        planes_kit_tables(&kit, 2, shift);
+        for (uint32_t i = 0; i < 2; i++) {
+            plane_kit_until(plane_followed(kit.nodes[i].plane) == kit.epoch);
+        }
+    }
+    planes_kit_stop(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_copies),          cmocka_unit_test(test_lost_node),
         cmocka_unit_test(test_repeated_add),        cmocka_unit_test(test_delete_while_standing_in),
         cmocka_unit_test(test_large_copies),        cmocka_unit_test(test_basis),
-        cmocka_unit_test(test_copies_wait_for_log),
+        cmocka_unit_test(test_copies_wait_for_log), cmocka_unit_test(test_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
