@@ -244,7 +244,8 @@ static bool is_begun_anew(const struct cluster_scenario *scenario, const struct 
     for (uint32_t i = 0; i < oracle->write_count; i++) {
         const struct copies_write *other = &oracle->writes[i];
         if (other->key == write->key && other->executions > 0 && !other->destroys &&
-            other->birth_hlc > write->birth_hlc && other->now_ms + scenario->skew_ms >= passed_ms) {
+            other->last_birth_hlc > write->birth_hlc &&
+            other->now_ms + scenario->skew_ms >= passed_ms) {
             return write->key < COPIES_TIMED_KEYS;
         }
     }

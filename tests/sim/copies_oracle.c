@@ -122,6 +122,8 @@ void copies_oracle_executed(struct copies_node *node, uint32_t number, uint64_t 
     if (record_open(&opened, record, RECORD_FORMAT) == 0 && opened.birth_count > 0) {
         uint64_t birth_hlc = record_birth(&opened, 0).stamp.hlc;
         write->births = opened.birth_count;
+        write->last_birth_hlc =
+            birth_hlc > write->last_birth_hlc ? birth_hlc : write->last_birth_hlc;
         if (write->executions == 1 || birth_hlc < write->birth_hlc) {
             write->birth_hlc = birth_hlc;
         }

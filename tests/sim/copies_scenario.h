@@ -39,16 +39,17 @@ enum {
 struct copies_write {
     uint32_t key;
     bool destroys, adds;
-    bool idles;          /* The deadline it sets is an idle one. */
-    uint32_t place;      /* Of an addition: its number among those of its key. */
-    uint32_t client;     /* Who asks for it; 0: nobody in particular. */
-    uint32_t node;       /* The place of whoever executed it last. */
-    uint32_t executions; /* So often was it executed as if for the first time. */
-    uint8_t level;       /* Acknowledged at it; 0: not. */
-    uint64_t hlc;        /* Of its stamp. */
-    uint64_t birth_hlc;  /* The oldest of those that the session had then... */
-    uint32_t births;     /* ... and how many these were, at its last execution. */
-    uint64_t now_ms;     /* By the clock of its node: a deadline counts from here. */
+    bool idles;              /* The deadline it sets is an idle one. */
+    uint32_t place;          /* Of an addition: its number among those of its key. */
+    uint32_t client;         /* Who asks for it; 0: nobody in particular. */
+    uint32_t node;           /* The place of whoever executed it last. */
+    uint32_t executions;     /* So often was it executed as if for the first time. */
+    uint8_t level;           /* Acknowledged at it; 0: not. */
+    uint64_t hlc;            /* Of its stamp. */
+    uint64_t last_birth_hlc; /* The newest that it met, or made, at any of its executions. */
+    uint64_t birth_hlc;      /* The oldest of those that the session had then... */
+    uint32_t births;         /* ... and how many these were, at its last execution. */
+    uint64_t now_ms;         /* By the clock of its node: a deadline counts from here. */
     uint64_t begun_us, acked_us;
     uint32_t there;  /* 1 + the number of the destroy that began last, if it found this; else 0. */
     uint32_t doomed; /* 1 + the number of the first destroy that ended it; 0: none did. */
