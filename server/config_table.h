@@ -104,6 +104,10 @@ enum { CONFIG_TEXT_MAX = 1000 };
     X(cluster, heal_share, NUMBER, "25", 1, 100,                                                   \
       "Of its time each shard spends so many percent on taking such sessions in while clients "    \
       "want something of it; while they do not, all.")                                             \
+    X(cluster, switch_hold, DURATION, "20ms", 1, 1000,                                             \
+      "While a slot goes to another node its writes are held for so long at most at a time, "      \
+      "until "                                                                                     \
+      "what was begun before is done; then they go on here, and it is tried again.")               \
     X(cluster, cooldown, DURATION, "30s", 0, 600000,                                               \
       "A node that went down owns slots again after so long; while it comes and goes, after "      \
       "twice as long each time, up to `cooldown_max`.")                                            \

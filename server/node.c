@@ -178,6 +178,7 @@ static int open_plane(struct node *node, char *message, size_t message_size)
                     (config->cluster_heal_rate + node->shard_count - 1) / node->shard_count,
                 .heal_percent = (uint32_t)config->cluster_heal_share,
                 .silence_ms = (uint32_t)config->cluster_link_silent,
+                .hold_ms = (uint32_t)config->cluster_switch_hold,
                 .skew_ms = (uint32_t)config->cluster_max_clock_skew,
                 .level = on_level,
             },

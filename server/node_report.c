@@ -131,6 +131,8 @@ static void copy_plane(const struct plane_shard_stats *from, struct metrics_shar
     to->cpu_us = from->cpu_us;
     to->link_waits = from->link_waits;
     to->copies = from->copies;
+    to->held_us = from->held.us;
+    to->held_longest_slot = from->held.longest_slot;
     to->records_behind = from->records_behind;
     to->bytes_behind = from->bytes_behind;
     to->behind_us = from->behind_us;

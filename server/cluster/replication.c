@@ -48,6 +48,9 @@ int replication_create(const struct replication_options *options, uint64_t now_m
     if (r->options.silence_ms == 0) {
         r->options.silence_ms = REPLICATION_SILENCE_MS;
     }
+    if (r->options.hold_ms == 0) {
+        r->options.hold_ms = REPLICATION_HOLD_MS;
+    }
     r->burials = memory->resize(memory, NULL, 0, BURIALS_MAX * sizeof *r->burials);
     if (r->burials == NULL) {
         memory->resize(memory, r, sizeof *r, 0);
@@ -219,6 +222,8 @@ static bool take_of_dialler(struct replication *r, struct replication_link *link
     case REPLICATION_SEEN_ASK:
         replication_take_seen_ask(r, link, number, body);
         return true;
+    case REPLICATION_KEEP:
+        return replication_take_keep(r, link, body);
     default:
         return false;
     }
@@ -244,6 +249,8 @@ static bool take_of_acceptor(struct replication *r, struct replication_link *lin
     case REPLICATION_SEEN:
         replication_take_seen(r, link, number, body);
         return true;
+    case REPLICATION_TAKE:
+        return replication_take_take(r, link, body);
     default:
         return false;
     }
@@ -412,9 +419,14 @@ uint32_t replication_tick(struct replication *r, uint64_t now_ms, uint64_t now_u
     replication_copies_settle(r);
     replication_heal_pace(r);
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
+        if (r->peers[i] != NULL) {
+            look(r, r->peers[i]);
+        }
+    }
+    busy |= replication_switch_tick(r);
+    for (uint32_t i = 0; i < r->peer_capacity; i++) {
         struct peer *peer = r->peers[i];
         if (peer != NULL) {
-            look(r, peer);
             replication_copies_give_up(r, peer);
             if (peer->in != NULL) {
                 replication_send_acks(r, peer);

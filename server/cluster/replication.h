@@ -18,6 +18,7 @@
  *   replication_ranges.c    ranges of a slot: where they end, all of one
  *   replication_levels.c    what is level, reports, slots that are not this node's any more
  *   replication_routes.c    who serves a slot now
+ *   replication_switch.c    a slot from one first owner to the next
  *   replication_degraded.c  nodes whose disk is full
  *   replication_burials.c   sessions past their deadline: do all owners agree?
  *
@@ -31,8 +32,10 @@
  *                              nothing). Once the link is there, again while it is not answered, and again where
  *                              the receiver could not go on.
  *   33 >  BEGIN         HELLO's; u64 life, u8 1 it goes on from there, 0 a new life begins
- *   34 >  RUN           first  records as in stream.h; of these kinds: LOG_FULL, DELTA, BATCH, TOUCH, BURY, and 128:
- *                              the sender now streams other slots than before: u16 for each that came or went
+ *   34 >  RUN           first  records as in stream.h; of these kinds: LOG_FULL, DELTA, BATCH, TOUCH, BURY; 128: the
+ *                              sender now streams other slots than before: u16 for each that came or went; 129: the
+ *                              receiver coordinates the slot of the position from here on, 130: the sender does not keep
+ *                              it; both: u32 node that has it instead as far as the sender knows, or 0
  *   35 <  ACK           all up to this number are merged; u64 life
  *   36 <> PING          0      nothing; each REPLICATION_PING_MS without another message
  *   37 <  WHOLE_ASK     number of a record that could not be merged; u64 life, u64 position
@@ -61,6 +64,9 @@
  *                              counts with its body and 64 bytes. 64 KiB may come without a word. It only grows
  *   56 <  COMPARE_MERGED which nothing: all that came is merged, and everything was sent
  *   57 >  COMPARE_SETTLED which nothing: what came is merged here, too, and durable, and what of it has ended here was sent back
+ *   58 >  KEEP          0      u8 1 by the sender's map the receiver owns them first, and may ask for them; 0 an answer to
+ *                              TAKE: not yet; each: u16 slot
+ *   59 <  TAKE          0      each: u16 slot: by the sender's map it owns them first
  *
  *   which: u16 slot, u32 a number that the asking end gives each comparison, not 0, u16 0: what is said of one that is over, as it
  *   failed at either end, comes when the next one of the slot may have begun, and is not about that
@@ -69,6 +75,19 @@
  *
  * What cannot be read, or is not to be said then, cuts the link. Who adds a message or changes one raises the version
  * in the handshake of links.
+ *
+ * The switch of a slot to another first owner, once the map says so (after it was level with all that are to own it):
+ *
+ *   former first owner                                        new first owner
+ *   goes on: it keeps the slot                                asks him what it is asked: it awaits the slot
+ *                                <-------- TAKE --------      (once both have the map: else KEEP comes before)
+ *   lets go, RELEASE in the stream ----- RUN ----------->     merges what is before it, coordinates
+ *   passes on what comes         ------------------------->   what comes before RELEASE is merged waits for that
+ *
+ * So there is one coordinator at each time, though the map changes at each node when it comes there, and what is held is held
+ * for as long as a copy takes. Both may be held: writes at the former owner until writes of the slot that wait within it (for
+ * the disk, for the log) are done, `hold_ms` at most at a time; all requests that come to the new one from the former before
+ * RELEASE is merged. Where either is out of reach for the other each goes by its map, as in a failover.
  *
  * Memory: from the port. For each other shard 20 KiB, what its stream's window holds, and comparisons under way; a few
  * hundred KiB beside. Threads: the shard's. Time comes with the events: `now_ms` since 1970, `now_us` monotonic.
@@ -90,7 +109,9 @@ enum {
     REPLICATION_PING_MS = 100,
     REPLICATION_SILENCE_MS = 500, /* The default: who was not heard for so long is passed over. */
     REPLICATION_ALONE_MS =
-        3000, /* Without any other owner for so long a slot is served as it is. */
+        3000,                   /* Without any other owner for so long a slot is served as it is. */
+    REPLICATION_HOLD_MS = 20,   /* The default: so long a switch holds writes at a time. */
+    REPLICATION_TOOK_MS = 1000, /* So long a slot counts as just taken. */
     REPLICATION_BODY_BYTES_MAX = 65 * 1024 * 1024,
 };
 
@@ -146,6 +167,8 @@ enum replication_kind {
     REPLICATION_COMPARE_CREDIT,
     REPLICATION_COMPARE_MERGED,
     REPLICATION_COMPARE_SETTLED,
+    REPLICATION_KEEP,
+    REPLICATION_TAKE,
     REPLICATION_KINDS_END,
 };
 
@@ -177,6 +200,8 @@ struct replication_port {
     /* A shard of that node has taken none of the sessions that wait to be sent there for ten seconds; or it does again. NULL: nobody
      * asks. */
     void (*stuck)(struct replication_port *port, uint32_t node, bool stuck);
+    /* A switch of the slot has come to its end at this node: what waits for it goes on, here or elsewhere. NULL: nobody cares. */
+    void (*taken)(struct replication_port *port, uint32_t slot);
 };
 
 /* What another node stamped or has, for the shard to merge. `kind` as in log_kind.h. */
@@ -220,6 +245,10 @@ struct replication_shard {
     /* A copy for this position is given soon: what is needed to find it may be fetched from memory, and, once that is
      * there, `found`, what is there. NULL: nothing is done. */
     void (*prefetch)(struct replication_shard *shard, uint64_t position, bool found);
+    /* Visit the slots of writes that were taken and are not executed yet; a slot may come more than once. NULL: there are
+     * never any. */
+    void (*waiting)(struct replication_shard *shard, void (*visit)(void *context, uint32_t slot),
+                    void *context);
 };
 
 struct replication_options {
@@ -230,6 +259,7 @@ struct replication_options {
     uint64_t heal_bytes_per_s; /* Sessions sent by comparisons; 0: no limit. */
     uint32_t silence_ms;       /* 0: REPLICATION_SILENCE_MS. */
     uint32_t round_ms; /* The background compares everything once in so long; 0: ten minutes. */
+    uint32_t hold_ms;  /* 0: REPLICATION_HOLD_MS. */
     struct memory *memory;
     struct replication_port *port;
     struct replication_shard *core; /* This node's shard. */
@@ -317,14 +347,15 @@ uint64_t replication_known_ms(const struct replication *replication, uint64_t po
 /* ---- Routes ---- */
 
 enum route {
-    ROUTE_LOCAL,   /* Execute it here. */
-    ROUTE_FAR,     /* Another node is to coordinate. */
-    ROUTE_WAIT,    /* This node is just taking over: known in a few milliseconds, ask again then. */
+    ROUTE_LOCAL, /* Execute it here. */
+    ROUTE_FAR,   /* Another node is to coordinate. */
+    ROUTE_WAIT, /* This node is just taking over, or letting go: known in a few milliseconds, ask again then. */
     ROUTE_NOWHERE, /* Nobody can be reached who could: UNAVAILABLE. */
 };
 
 enum route_flag {
     ROUTE_COORDINATE = 1, /* An earlier owner cannot serve, and asks this one to. */
+    ROUTE_READS = 2,      /* It is a read: they go on while writes are held. Never sent. */
 };
 
 struct route_far {
@@ -343,6 +374,17 @@ bool replication_route_create(const struct replication *replication, uint32_t sl
 
 /* Is it degraded so? */
 bool replication_hands_on(const struct replication *replication);
+
+/* Does this node still coordinate the slot, of which another one is the first owner by now? */
+bool replication_keeps(const struct replication *replication, uint32_t slot);
+/* Is this node to coordinate it, and still asks who does? What that one passes on waits. */
+bool replication_awaits(const struct replication *replication, uint32_t slot);
+/* Does this node keep or await any slot? */
+bool replication_is_switching(const struct replication *replication);
+/* Is what waits for the slot held by a switch? */
+bool replication_switches(const struct replication *replication, uint32_t slot);
+/* Did this node take the slot from another one within the last REPLICATION_TOOK_MS? What that one was asked may come back. */
+bool replication_took_lately(struct replication *replication, uint32_t slot);
 
 /* Is this node the first owner of the slot? */
 bool replication_is_first(const struct replication *replication, uint32_t slot);
@@ -375,6 +417,8 @@ struct replication_stats {
     uint64_t burials_asked, burials_refused;
     uint64_t takeovers; /* Slots asked about before they were coordinated. */
     uint64_t slots_dropped;
+    uint64_t slots_taken, slots_released; /* By switches. */
+    uint64_t holds, holds_lapsed; /* Times that a switch held a slot's writes; of these, in vain. */
     uint32_t slots_owned, slots_not_level; /* Of this shard, now. */
     /* Of this shard, and not this node's, but something of them is here, if only of sessions that have ended; until `looked`,
      * which is once all were looked at under the present table, there may be more. */

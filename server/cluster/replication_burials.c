@@ -100,7 +100,8 @@ bool replication_may_bury(struct replication *r, uint64_t position, struct bytes
         return false;
     }
     const struct slot_route *route = route_of(r, slot_of_position(position));
-    if (route->rank != 0 || !replication_check_level(r, slot_of_position(position)) ||
+    if (route->rank != 0 || route->awaits_from != NOBODY ||
+        !replication_check_level(r, slot_of_position(position)) ||
         session_open(&r->view, record, r->now_ms) != 0 ||
         session_token(&r->view, &r->token, &version) != 0) {
         return false;

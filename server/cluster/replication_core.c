@@ -76,6 +76,12 @@ static void prefetch(struct replication_shard *port, uint64_t position, bool fou
     shard_prefetch_copy(shard_of(port), position, found);
 }
 
+static void waiting(struct replication_shard *port, void (*visit)(void *context, uint32_t slot),
+                    void *context)
+{
+    shard_visit_waiting(shard_of(port), visit, context);
+}
+
 /* ---- What the shard asks of replication ---- */
 
 static struct replication *replication_of(struct copies_port *copies)
@@ -149,6 +155,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .durable = durable,
                 .seen = shard_seen(shard),
                 .prefetch = prefetch,
+                .waiting = waiting,
             },
         .copies =
             {

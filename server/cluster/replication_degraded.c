@@ -109,6 +109,8 @@ void replication_follow_degraded(struct replication *r)
     r->hands_on = hands_on(r, r->options.self.node);
     if (was && !r->degraded) {
         doubt(r);
+    } else if (r->degraded) {
+        replication_switch_doubt(r);
     }
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
         struct peer *peer = r->peers[i];

@@ -39,7 +39,7 @@ static bool is_shared(const struct replication *r, const struct peer *peer, uint
 {
     const struct slot_route *route = route_of(r, slot);
 
-    return route->mine && slot_set_has(&peer->covers, slot) &&
+    return (route->mine || route->keeps_for != NOBODY) && slot_set_has(&peer->covers, slot) &&
            (route->rank < PLACEMENT_REPLICAS_MAX || is_owner(r, peer, slot));
 }
 

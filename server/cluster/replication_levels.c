@@ -114,6 +114,12 @@ bool replication_check_level(struct replication *r, uint32_t slot)
     return true;
 }
 
+/* It owns the slot, is to, or coordinates it still. */
+static bool has_part(const struct slot_route *route)
+{
+    return route->mine || route->keeps_for != NOBODY;
+}
+
 /* ---- Strays ---- */
 
 static struct stray *stray_of(struct replication *r, uint32_t slot)
@@ -217,7 +223,7 @@ static void look_for_strays(struct replication *r)
         }
         r->stray_cursor =
             slot + r->options.shards < SLOT_COUNT ? slot + r->options.shards : r->options.shard;
-        if (route_of(r, slot)->mine || stray_of(r, slot) != NULL) {
+        if (has_part(route_of(r, slot)) || stray_of(r, slot) != NULL) {
             continue;
         }
         bool found = seen_is_known(r->core->seen, slot);
@@ -284,7 +290,7 @@ void replication_slot_compared(struct replication *r, struct peer *peer, const s
     const uint32_t slot = job->slot;
     const struct slot_route *route = route_of(r, slot);
 
-    if (!route->mine) {
+    if (!has_part(route)) {
         stray_compared(r, job, flags, seen);
         return;
     }
@@ -357,7 +363,8 @@ static void report(struct replication *r, uint32_t slot)
     const struct slot_route *route = route_of(r, slot);
     const struct slot_owners *targets = &r->table->targets[slot];
 
-    if (route->rank != 0 || route->settled || !slot_set_has(&r->level, slot)) {
+    if (route->rank != 0 || route->settled || !slot_set_has(&r->level, slot) ||
+        route->awaits_from != NOBODY) { /* Who is awaited streams to whom he knows. */
         return;
     }
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && targets->nodes[rank] != 0; rank++) {
@@ -418,17 +425,22 @@ bool replication_levels(struct replication *r)
     return more;
 }
 
+void replication_level_leave(struct replication *r, uint32_t slot)
+{
+    slot_set_put(&r->level, slot, false);
+    /* It goes from here: should it come again, what was compared before is nothing. */
+    for (uint32_t i = 0; i < r->peer_capacity; i++) {
+        if (r->peers[i] != NULL) {
+            slot_set_put(&r->peers[i]->compared, slot, false);
+        }
+    }
+}
+
 void replication_levels_reset(struct replication *r)
 {
     for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
-        if (!route_of(r, slot)->mine) {
-            slot_set_put(&r->level, slot, false);
-            /* It goes from here: should it come again, what was compared before is nothing. */
-            for (uint32_t i = 0; i < r->peer_capacity; i++) {
-                if (r->peers[i] != NULL) {
-                    slot_set_put(&r->peers[i]->compared, slot, false);
-                }
-            }
+        if (!has_part(route_of(r, slot))) {
+            replication_level_leave(r, slot);
         }
     }
     memset(r->strays, 0, sizeof r->strays);

@@ -132,7 +132,9 @@ static void advance(struct replication *r, struct peer *peer)
     while (peer->pending.count > 0) {
         const struct pending *first = queue_at(&peer->pending, 0);
         const uint32_t slot = slot_of_position(first->position);
-        if (first->state != PENDING_MERGED) {
+        const uint8_t state = first->state;
+        const uint32_t node = first->wholes;
+        if (state != PENDING_MERGED && state != PENDING_RELEASE && state != PENDING_UNKEPT) {
             return;
         }
         if (first->hlc != 0 && stream_in_is_whole(&peer->stream_in, slot)) {
@@ -143,7 +145,13 @@ static void advance(struct replication *r, struct peer *peer)
         queue_pop(&peer->pending);
         peer->acked++;
         peer->hold_ms = 0;
+        peer->told_us = r->now_us;
         r->stats.records_in++;
+        if (state == PENDING_RELEASE) {
+            replication_switch_released(r, peer, slot);
+        } else if (state == PENDING_UNKEPT) {
+            replication_switch_unkept(r, peer, slot, node);
+        }
     }
 }
 
@@ -352,10 +360,10 @@ static int take_covers(struct peer *peer, struct bytes body)
     return 0;
 }
 
-static bool is_log_kind(uint8_t kind)
+static bool is_known(uint8_t kind)
 {
     return kind == LOG_FULL || kind == LOG_DELTA || kind == LOG_BATCH || kind == LOG_TOUCH ||
-           kind == LOG_BURY;
+           kind == LOG_BURY || kind == KIND_COVERS || kind == KIND_RELEASE || kind == KIND_UNKEPT;
 }
 
 /* Who has no part in the slot, by the table here, goes by another one: it may not know who has one now. */
@@ -375,8 +383,7 @@ static int apply(void *context, const struct stream_record *record)
     struct pending *pending;
 
     prefetch_next(applying);
-    if (!has_slot(r, peer, slot_of_position(record->position)) ||
-        (record->kind != KIND_COVERS && !is_log_kind(record->kind))) {
+    if (!has_slot(r, peer, slot_of_position(record->position)) || !is_known(record->kind)) {
         return -EBADMSG;
     }
     pending = queue_push(&peer->pending, r->memory, sizeof *pending, PENDING_MAX);
@@ -392,6 +399,17 @@ static int apply(void *context, const struct stream_record *record)
             advance(r, peer);
         }
         return rc;
+    }
+    if (record->kind == KIND_RELEASE || record->kind == KIND_UNKEPT) {
+        struct reader from = reader_of(record->body);
+        pending->hlc = 0;
+        pending->wholes = read_u32(&from);
+        pending->state = record->kind == KIND_RELEASE ? PENDING_RELEASE : PENDING_UNKEPT;
+        if (!reader_done(&from)) {
+            return -EBADMSG;
+        }
+        advance(r, peer);
+        return 0;
     }
     const struct replication_copy copy = {
         .ticket = ticket_of(TICKET_RECORD, peer, peer->generation, (uint32_t)number),

@@ -57,6 +57,7 @@ static struct peer *make(struct replication *r, uint32_t node, uint32_t shard, u
     peer->generation = replication_next_serial(r);
     peer->background = r->options.shard;
     peer->burials.memory = peer->seen_asks.memory = r->memory;
+    peer->takes.memory = peer->keeps.memory = r->memory;
     stream_out_init(&peer->stream, r->memory, r->options.window_bytes, r->options.lives);
     r->peers[index] = peer;
     return peer;
@@ -93,6 +94,8 @@ static void peer_free(struct replication *r, struct peer *peer)
     queue_fini(&peer->pending, r->memory);
     buffer_fini(&peer->burials);
     buffer_fini(&peer->seen_asks);
+    buffer_fini(&peer->takes);
+    buffer_fini(&peer->keeps);
     stream_out_fini(&peer->stream);
     r->peers[peer->index] = NULL;
     r->memory->resize(r->memory, peer, sizeof *peer, 0);
@@ -210,7 +213,12 @@ static int add_slot(struct listing *listing, uint32_t slot)
     struct slot_route *route = &listing->routes[slot / listing->r->options.shards];
     int rc = 0;
 
-    *route = (struct slot_route){.rank = PLACEMENT_REPLICAS_MAX, .first_ms = listing->r->now_ms};
+    *route = (struct slot_route){
+        .rank = PLACEMENT_REPLICAS_MAX,
+        .first_ms = listing->r->now_ms,
+        .keeps_for = NOBODY,
+        .awaits_from = NOBODY,
+    };
     route->settled = memcmp(owners, targets, sizeof *owners) == 0;
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && rc == 0; rank++) {
         if (owners->nodes[rank] != 0) {
@@ -271,6 +279,8 @@ static void apply_listing(struct replication *r, struct listing *listing)
     if (r->routes != NULL) {
         for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
             keep_taken(r, listing, slot);
+            replication_switch_follow(r, slot, &listing->routes[slot / r->options.shards],
+                                      listing->table);
         }
         r->memory->resize(r->memory, r->routes, replication_route_bytes(r), 0);
     }

@@ -8,7 +8,9 @@
 #include "stream.h"
 
 enum {
-    KIND_COVERS = 128, /* In a run: other slots are streamed from here on. */
+    KIND_COVERS = 128, /* In a run: other slots are streamed from here on... */
+    KIND_RELEASE,      /* ... the receiver coordinates the slot from here on... */
+    KIND_UNKEPT,       /* ... this node has nothing to release of it. */
     RUN_BYTES = 64 * 1024,
     ACK_BYTES = 64 * 1024, /* Received: then it is acknowledged within the turn. */
     LINK_QUEUE_BYTES_MAX = 16 * 1024 * 1024, /* Kept while the link is full; more cuts it. */
@@ -177,12 +179,19 @@ struct flight {
 /* A record that was given to the shard. */
 struct pending {
     uint64_t position, hlc;
-    uint32_t wholes; /* Under way. */
+    uint32_t wholes; /* Under way; of UNKEPT: who has the slot. */
     uint8_t state;   /* enum pending_state */
     bool given;      /* All that there is of wholes has come. */
 };
 
-enum pending_state { PENDING_OPEN, PENDING_MERGED, PENDING_ASKED, PENDING_FAILED };
+enum pending_state {
+    PENDING_OPEN,
+    PENDING_MERGED,
+    PENDING_ASKED,
+    PENDING_FAILED,
+    PENDING_RELEASE, /* No session: the slot is released once all before is merged... */
+    PENDING_UNKEPT,  /* ... or was not kept. */
+};
 
 enum in_state { IN_DOWN, IN_HELLO, IN_RUNNING, IN_HELD };
 
@@ -237,8 +246,10 @@ struct peer {
     uint32_t background;     /* Next slot of the background. */
     uint64_t background_us;
 
-    struct buffer burials;       /* BURY_ASK to be sent. */
-    struct buffer seen_asks;     /* SEEN_ASK. */
+    struct buffer burials;      /* BURY_ASK to be sent. */
+    struct buffer seen_asks;    /* SEEN_ASK. */
+    struct buffer takes, keeps; /* TAKE and KEEP, while they are made. */
+    uint64_t told_us; /* When it last said KEEP, or something that it streamed was merged. */
     struct slot_set next_covers; /* While a table is set. */
 };
 
@@ -258,6 +269,19 @@ struct slot_route {
     uint8_t awaits;    /* Ranks that it waits for before it does... */
     uint32_t asked_ms; /* ... since this, of now_us. */
     uint64_t first_ms; /* The first owner since then, and not paused, of now_ms. */
+
+    /* The switch. Both are reached while they stand here. */
+    uint16_t keeps_for; /* The peer that is its first owner, while this node keeps it; NOBODY... */
+    uint16_t awaits_from; /* ... the peer from which this node, which is that, awaits it; NOBODY. */
+    bool asked;           /* It is asked for. */
+    bool holds;     /* Writes are held, since `hold_ms`, or the last hold was in vain then... */
+    uint8_t lapses; /* ... and so many were. */
+    uint8_t hints;  /* So many have said who has it instead of them. */
+    bool anew;      /* This node was paused since it awaits it. */
+    bool took;      /* It was taken by a switch, at `took_ms`. */
+    uint32_t hold_ms, took_ms; /* Of now_us. */
+    /* The node that this one let have it last, in that life of the stream there; 0: none since it had it itself. */
+    uint32_t given_to, given_life;
 };
 
 struct copy_state {
@@ -312,6 +336,13 @@ struct replication {
     uint64_t asks; /* The number of SEEN_ASK: another after each pause. */
     uint64_t
         away; /* How often another node may have taken this one's place: by pauses, and nodes that were lost. */
+
+    uint32_t switches;  /* Slots that are kept, and awaited. */
+    uint64_t switch_us; /* When what concerns them is said again. */
+    uint64_t try_us;    /* When what is asked for is tried again to be let go. */
+    uint64_t waits_us;  /* A slot was last begun to be awaited. */
+    struct slot_set
+        waiting; /* Slots of which writes wait in the shard, while they are looked at. */
 
     uint64_t copy_base, copy_next; /* Numbers: the first that is not settled, the next one. */
     struct queue copies;           /* struct copy_state */
@@ -411,6 +442,9 @@ void replication_take_hello(struct replication *r, struct peer *peer, uint64_t n
 void replication_take_ack(struct replication *r, struct peer *peer, uint64_t number,
                           struct bytes body);
 void replication_send_runs(struct replication *r, struct peer *peer);
+/* A word on a slot, behind all that was streamed. Returns whether it was appended; else the stream has lapsed. */
+bool replication_stream_mark(struct replication *r, struct peer *peer, uint8_t kind, uint32_t slot,
+                             uint32_t node);
 /* Other slots are streamed now: the receiver is told, in its place. */
 void replication_tell_covers(struct replication *r, struct peer *peer,
                              const struct slot_set *covers);
@@ -532,6 +566,8 @@ bool replication_check_level(struct replication *r, uint32_t slot);
  * more nodes can be reached than are apart from it, and after a start until one can be, or none could for
  * REPLICATION_ALONE_MS: each that has links with this one has compared clocks with it. */
 void replication_doubt_clock(struct replication *r);
+/* This node has no part in the slot any more. */
+void replication_level_leave(struct replication *r, uint32_t slot);
 
 /* ---- replication_degraded.c ---- */
 
@@ -551,9 +587,33 @@ void replication_take_seen(struct replication *r, struct replication_link *link,
 /* A comparison that began when r->asks was that is over. */
 void replication_taken_compared(struct replication *r, struct peer *peer, uint32_t slot,
                                 uint64_t asks);
+/* Before this node coordinates the slot: it asks the later owners. */
+void replication_take_over(struct replication *r, uint32_t slot);
 /* All slots that this node coordinates it takes anew. */
 void replication_take_anew(struct replication *r);
 void replication_send_asks(const struct replication *r, struct peer *peer);
+
+/* ---- replication_switch.c ---- */
+
+/* A new table, before it is used: who is first in it takes the slot from who was. `after` is its route by that table. */
+void replication_switch_follow(struct replication *r, uint32_t slot, struct slot_route *after,
+                               const struct slot_table *table);
+/* Whether it can be reached, and stores, has changed. */
+void replication_switch_reach_changed(struct replication *r, const struct peer *peer);
+/* This node was paused, or stores nothing now: what it kept others may have taken. */
+void replication_switch_doubt(struct replication *r);
+/* TAKE and KEEP. Returns false where it cannot be read. */
+bool replication_take_take(struct replication *r, struct replication_link *link, struct bytes body);
+bool replication_take_keep(struct replication *r, struct replication_link *link, struct bytes body);
+/* RELEASE or UNKEPT came, and all before it is merged. */
+void replication_switch_released(struct replication *r, const struct peer *peer, uint32_t slot);
+void replication_switch_unkept(struct replication *r, const struct peer *peer, uint32_t slot,
+                               uint32_t given_to);
+/* Say what there is to say, let go of what may go. Returns whether a slot is being switched. */
+bool replication_switch_tick(struct replication *r);
+/* Is the slot being switched? Then where a request goes. */
+bool replication_switch_route(const struct replication *r, uint32_t slot, uint8_t flags,
+                              enum route *kind, struct route_far *far);
 
 /* ---- replication_burials.c ---- */
 

@@ -30,8 +30,7 @@ static bool ask_for_seen(struct peer *peer, uint32_t slot)
     return buffer_append(&peer->seen_asks, bytes_of(bytes, sizeof bytes)) == 0;
 }
 
-/* Before this node coordinates: ask the later owners. */
-static void take_over(struct replication *r, uint32_t slot)
+void replication_take_over(struct replication *r, uint32_t slot)
 {
     struct slot_route *route = route_of(r, slot);
 
@@ -50,6 +49,7 @@ static void take_over(struct replication *r, uint32_t slot)
 
 void replication_take_anew(struct replication *r)
 {
+    replication_switch_doubt(r);
     for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
         struct slot_route *route = route_of(r, slot);
         const bool coordinates = route->taken || route->awaits != 0;
@@ -57,7 +57,7 @@ void replication_take_anew(struct replication *r)
         route->awaits = 0;
         route->first_ms = r->now_ms;
         if (coordinates && slot_set_has(&r->level, slot)) {
-            take_over(r, slot);
+            replication_take_over(r, slot);
             route->paused = true;
         }
     }
@@ -89,6 +89,7 @@ void replication_send_asks(const struct replication *r, struct peer *peer)
 void replication_reach_changed(struct replication *r, struct peer *peer)
 {
     replication_doubt_clock(r);
+    replication_switch_reach_changed(r, peer);
     for (uint32_t slot = r->options.shard; slot < SLOT_COUNT; slot += r->options.shards) {
         struct slot_route *route = route_of(r, slot);
         const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
@@ -109,7 +110,7 @@ void replication_reach_changed(struct replication *r, struct peer *peer)
                 earlier |= reach_rank(r, slot, before);
             }
             if (!earlier && slot_set_has(&r->level, slot)) {
-                take_over(r, slot);
+                replication_take_over(r, slot);
             }
         }
     }
@@ -212,7 +213,8 @@ uint64_t replication_known_ms(const struct replication *r, uint64_t position)
         return UINT64_MAX;
     }
     const struct slot_route *route = route_of(r, slot_of_position(position));
-    uint64_t known_ms = route->rank == 0 ? route->first_ms : UINT64_MAX;
+    const bool leads = route->keeps_for != NOBODY || route->rank == 0;
+    uint64_t known_ms = leads && route->awaits_from == NOBODY ? route->first_ms : UINT64_MAX;
 
     for (uint32_t i = 0; i < route->owners; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
@@ -238,7 +240,7 @@ static enum route coordinate(struct replication *r, uint32_t slot)
         return ROUTE_LOCAL;
     }
     if (route->awaits == 0) {
-        take_over(r, slot);
+        replication_take_over(r, slot);
     } else if ((uint32_t)(r->now_us / 1000) - route->asked_ms > r->options.silence_ms) {
         route->awaits =
             0; /* Who says nothing for so long is passed over, as if its links were silent. */
@@ -256,7 +258,11 @@ enum route replication_route(struct replication *r, uint32_t slot, uint8_t flags
     const struct slot_route *route = route_of(r, slot);
     const bool owns = route->rank < PLACEMENT_REPLICAS_MAX;
     const uint32_t before = owns ? route->rank : PLACEMENT_REPLICAS_MAX;
+    enum route kind;
 
+    if (replication_switch_route(r, slot, flags, &kind, far)) {
+        return kind;
+    }
     for (uint32_t i = 0; i < route->owners && (flags & ROUTE_COORDINATE) == 0; i++) {
         const struct peer *peer = peer_at(r, route->peers[i]);
         if (route->ranks[i] < before && (peer_takes(peer) || (r->degraded && peer->reachable))) {

@@ -276,6 +276,17 @@ void replication_send_runs(struct replication *r, struct peer *peer)
     }
 }
 
+bool replication_stream_mark(struct replication *r, struct peer *peer, uint8_t kind, uint32_t slot,
+                             uint32_t node)
+{
+    const struct stream_record record = {.kind = kind, .position = slot_first(slot)};
+    uint8_t body[4];
+
+    store_u32(body, node);
+    const struct bytes part = bytes_of(body, sizeof body);
+    return peer->stream.open && append(r, peer, &record, &part, 1, 0);
+}
+
 /* ---- Slots that come and go ---- */
 
 void replication_tell_covers(struct replication *r, struct peer *peer,

@@ -149,7 +149,8 @@ void cluster_epoch(struct cluster *cluster, uint64_t now_ms, uint32_t node, uint
 /* What this node finds wrong with itself: CONDITION_OWN bits. */
 void cluster_condition(struct cluster *cluster, uint64_t now_ms, uint8_t condition);
 
-/* All that serves at this node goes by a map of this epoch, or a newer one. Who is drained has left only once it does so by one
+/* All that serves at this node has come to go by a map of this epoch, or a newer one, with no slot kept from before (replication.h).
+ * Who is drained has left only once it does so by one
  * in which it owns nothing: the others take it from then on that it coordinates nothing. */
 void cluster_followed(struct cluster *cluster, uint64_t epoch);
 

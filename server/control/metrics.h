@@ -45,6 +45,8 @@ struct metrics_shard {
     uint64_t bytes_in, bytes_out, frames_bad, hops, output_limited, events_dropped;
     uint64_t link_waits;
     struct replication_stats copies;
+    struct histogram held_us;   /* How long requests waited for a slot's switch... */
+    uint32_t held_longest_slot; /* ... and whose took longest. */
     uint64_t records_behind, bytes_behind, behind_us; /* Of copies on other nodes. */
     uint64_t cpu_us;
 };

@@ -215,6 +215,18 @@
       "Times that copies to a shard of another node were not waited for any more, as its machine " \
       "did not say that anything came there.",                                                     \
       s->copies.unheeded)                                                                          \
+    X(belay_switched_slots_total, COUNTER, SHARD, "direction=in|out",                              \
+      "Slots that this node took from their primary before, as the map said, and that it let go.", \
+      i == 0 ? s->copies.slots_taken : s->copies.slots_released)                                   \
+    X(belay_switch_holds_total, COUNTER, SHARD, "result=all|lapsed",                               \
+      "Times that writes of a slot were held before it was let go; and of these, that they went "  \
+      "on as what was waited for took longer than `cluster.switch_hold`.",                         \
+      i == 0 ? s->copies.holds : s->copies.holds_lapsed)                                           \
+    X(belay_switch_held_seconds, HISTOGRAM, SHARD, "",                                             \
+      "How long requests waited as their session's slot was switched from one node to another.",   \
+      &s->held_us)                                                                                 \
+    X(belay_switch_held_longest_seconds, GAUGE, SHARD, "",                                         \
+      "The longest of these since the start.", (double)s->held_us.max / 1e6)                       \
     X(belay_copies_bad_messages_total, COUNTER, SHARD, "",                                         \
       "Connections with shards of other nodes that were cut for what came on them.",               \
       s->copies.bad_messages)

@@ -46,6 +46,14 @@ static void add_shard(struct metrics_shard *sum, const struct metrics_shard *sha
     sum->shard.thawed += shard->shard.thawed;
     sum->shard.cold_requests += shard->shard.cold_requests;
     histogram_add(&sum->shard.fetch_us, &shard->shard.fetch_us);
+    sum->copies.slots_taken += shard->copies.slots_taken;
+    sum->copies.slots_released += shard->copies.slots_released;
+    sum->copies.holds += shard->copies.holds;
+    sum->copies.holds_lapsed += shard->copies.holds_lapsed;
+    if (shard->held_us.max >= sum->held_us.max) {
+        sum->held_longest_slot = shard->held_longest_slot;
+    }
+    histogram_add(&sum->held_us, &shard->held_us);
     sum->keeper.record_bytes += shard->keeper.record_bytes;
     sum->keeper.memory_bytes += shard->keeper.memory_bytes;
     sum->connections += shard->connections;
@@ -159,6 +167,15 @@ static json_t *cluster_part(const struct metrics_membership *cluster)
         number(cluster->bytes_behind));
 }
 
+static json_t *switch_part(const struct metrics_shard *sum)
+{
+    return json_pack("{s:{s:o, s:o, s:o, s:o, s:o, s:o}}", "switch", "taken",
+                     number(sum->copies.slots_taken), "released",
+                     number(sum->copies.slots_released), "holds", number(sum->copies.holds),
+                     "holds_lapsed", number(sum->copies.holds_lapsed), "held_us",
+                     latency(&sum->held_us), "longest_slot", number(sum->held_longest_slot));
+}
+
 static json_t *restore_part(const struct metrics_restore *restore)
 {
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "lost",
@@ -247,6 +264,7 @@ char *status_page_json(const struct status_page *page)
     if (join(root, node_part(page, sum)) == 0 && join(root, request_part(&sum->shard)) == 0 &&
         join(root, cold_part(&sum->shard)) == 0 && join(root, storage_part(sum)) == 0 &&
         join(root, cluster_part(&page->metrics->membership)) == 0 &&
+        join(root, switch_part(sum)) == 0 &&
         join(root, archive_part(&page->metrics->archive)) == 0 &&
         json_object_set_new(root, "shards", shard_part(page->metrics)) == 0) {
         text = json_dumps(root, JSON_INDENT(2));

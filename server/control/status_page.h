@@ -14,6 +14,8 @@
  *   log {lsn_appended lsn_durable bytes device_writes disk_bytes full failed write_us {...}}
  *   checkpoint {age_ms duration_ms sessions count errors}  damaged
  *   cluster {node epoch leader members slots_owned slots_not_level slots_stray looked records_behind bytes_behind}   metrics.h
+ *   switch {taken released holds holds_lapsed held_us {...} longest_slot}   slots that went from one node to another: held_us
+ *            are the requests that waited for it, longest_slot is that of the one that waited longest
  *   archive {state url cause degraded_ms based rpo_ms unarchived_bytes kept_bytes objects checkpoints records raw_bytes object_bytes
  *            errors conflicts gap_bytes last_ms put_us {...}}   state: off, ok or degraded; off: nothing else, but `restore`
  *            where slots are lost; cause: why it was degraded the last time; last_ms: since the last object, 0: none

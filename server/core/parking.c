@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "request_copy.h"
+#include "slot.h"
 
 void parking_init(struct parking *parking, struct memory *memory)
 {
@@ -107,6 +108,19 @@ int parking_add(struct parking *parking, const struct request *request, bool *fi
     append(chain, parked);
     *first = !found;
     return 0;
+}
+
+void parking_visit_writes(const struct parking *parking,
+                          void (*visit)(void *context, uint32_t slot), void *context)
+{
+    for (uint32_t i = 0; parking->count > 0 && i < PARKING_CHAINS; i++) {
+        for (const struct parked *parked = parking->chains[i].first; parked != NULL;
+             parked = parked->next) {
+            if (parked->request.op == REQUEST_WRITE) {
+                visit(context, (uint32_t)(parked->request.position >> (64 - SLOT_BITS)));
+            }
+        }
+    }
 }
 
 struct parked *parking_take(struct parking *parking, uint64_t position)

@@ -40,6 +40,10 @@ void parking_fini(struct parking *parking);
  * Returns 0; -ENOMEM; -EAGAIN at the limit. */
 int parking_add(struct parking *parking, const struct request *request, bool *first);
 
+/* Visit the slots of writes that wait. */
+void parking_visit_writes(const struct parking *parking,
+                          void (*visit)(void *context, uint32_t slot), void *context);
+
 /* Take out all requests of a position, all scans, or all that wait, in order: a list, whose elements are
  * to be given to parking_free() one by one. NULL: none. */
 struct parked *parking_take(struct parking *parking, uint64_t position);

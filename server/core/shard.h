@@ -216,6 +216,11 @@ void shard_set_copies(struct shard *shard, struct copies_port *copies);
  * was forgotten is dead (shard_copy()). */
 struct seen *shard_seen(struct shard *shard);
 
+/* Visit the slots of writes that wait in the shard for their session, which is read from the disk or locked; a slot may come
+ * more than once. */
+void shard_visit_waiting(const struct shard *shard, void (*visit)(void *context, uint32_t slot),
+                         void *context);
+
 /* All slots are known: nobody else ever had anything of what they have. Of a node alone, before others come. What was
  * seen is kept over a restart by itself (loader_port). */
 void shard_begin_seen(struct shard *shard);

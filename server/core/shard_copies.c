@@ -402,3 +402,10 @@ void shard_answer_own(struct shard *shard, const struct request *request, enum s
         copies->merged(copies, request->ticket, status);
     }
 }
+
+void shard_visit_waiting(const struct shard *shard, void (*visit)(void *context, uint32_t slot),
+                         void *context)
+{
+    parking_visit_writes(&shard->parking, visit, context);
+    parking_visit_writes(&shard->locks.waiting, visit, context);
+}

@@ -11,6 +11,7 @@
 #include "plane_private.h"
 #include "request_copy.h"
 #include "shard_thread.h"
+#include "slot.h"
 #include "turned.h"
 
 struct aside_request {
@@ -216,6 +217,19 @@ static size_t run_first(struct shard_thread *thread, struct aside_list *list)
     }
     free_request(thread, kept);
     return size;
+}
+
+void aside_visit_writes(const struct shard_thread *thread,
+                        void (*visit)(void *context, uint32_t slot), void *context)
+{
+    for (int i = 0; i < 2; i++) {
+        for (const struct aside_request *kept = thread->aside.lists[i].first; kept != NULL;
+             kept = kept->next) {
+            if (kept->request.op == REQUEST_WRITE) {
+                visit(context, (uint32_t)(kept->request.position >> (64 - SLOT_BITS)));
+            }
+        }
+    }
 }
 
 void aside_turn(struct shard_thread *thread)

@@ -56,6 +56,10 @@ bool aside_has(struct shard_thread *thread, const struct call *call);
  * turned back (turned.h), or refused. */
 bool aside_takes(struct shard_thread *thread, struct call *call, const struct request *request);
 
+/* Visit the slots of writes that are here; a slot may come more than once. */
+void aside_visit_writes(const struct shard_thread *thread,
+                        void (*visit)(void *context, uint32_t slot), void *context);
+
 /* Execute what may be executed now; once a turn. */
 void aside_turn(struct shard_thread *thread);
 

@@ -246,6 +246,9 @@ static bool goes_far(struct shard_thread *thread, struct batch_item *item)
         put_off_far(thread, connection, item);
         return true;
     }
+    if (route.returns && far_pass_back(thread, call)) {
+        return true;
+    }
     if (may_wait) {
         call->granted_bytes = connection->far_bytes;
     }

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "aside.h"
+#include "calls.h"
 #include "container.h"
+#include "far.h"
 #include "peer_frame.h"
 #include "plane_private.h"
 #include "shard_thread.h"
@@ -139,15 +142,40 @@ bool copies_is_whole(struct shard_thread *thread)
     return copies->whole;
 }
 
-void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
+void copies_find(struct shard_thread *thread, uint32_t slot, uint8_t flags,
                  struct copies_route *route)
 {
     const struct slot_table *table = table_of(thread);
+    struct replication *replication = thread->copies.replication;
 
     *route = (struct copies_route){0};
-    route->kind = replication_route(thread->copies.replication, slot,
-                                    coordinate ? ROUTE_COORDINATE : 0, &route->far);
-    route->stands_in = route->kind == ROUTE_LOCAL && table->owners[slot].nodes[0] != table->self;
+    route->kind = replication_route(replication, slot, flags, &route->far);
+    route->stands_in = route->kind == ROUTE_LOCAL && table->owners[slot].nodes[0] != table->self &&
+                       !replication_keeps(replication, slot);
+    route->held = route->kind == ROUTE_WAIT && replication_switches(replication, slot);
+}
+
+void copies_find_for(struct shard_thread *thread, const struct call *call,
+                     const struct request *request, struct copies_route *route)
+{
+    const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+    const uint8_t flags = (call->coordinate ? ROUTE_COORDINATE : 0) |
+                          (request->op == REQUEST_WRITE ? 0 : ROUTE_READS);
+    struct replication *replication = thread->copies.replication;
+
+    copies_find(thread, slot, flags, route);
+    if (route->kind == ROUTE_FAR && call->far) {
+        const struct link *link = link_find(thread, call->link, call->link_generation);
+        const bool returns = link != NULL && link->node == route->far.node;
+        /* He lets go of the slot, so what he asks comes behind that. */
+        route->held = returns && replication_awaits(replication, slot);
+        route->kind = route->held ? ROUTE_WAIT : ROUTE_FAR;
+        route->returns = returns && !route->held;
+    } else if (route->kind == ROUTE_LOCAL && replication_took_lately(replication, slot) &&
+               far_precedes(thread, call, request)) {
+        route->held = true;
+        route->kind = ROUTE_WAIT;
+    }
 }
 
 /* ---- Replication's port ---- */
@@ -191,6 +219,25 @@ static void port_stuck(struct replication_port *port, uint32_t node, bool stuck)
     tracer->event(tracer, stuck ? TRACE_HEAL_STUCK : TRACE_HEAL_GOES_ON, node, bytes_of(NULL, 0));
 }
 
+static void port_taken(struct replication_port *port, uint32_t slot)
+{
+    struct shard_thread *thread = thread_of(port);
+
+    (void)slot;
+    thread->copies.taken_ms = thread->now_ms;
+    far_look(thread);
+}
+
+/* Those that wait for the log, too. */
+static void port_waiting(struct replication_shard *core,
+                         void (*visit)(void *context, uint32_t slot), void *context)
+{
+    struct shard_thread *thread = container_of(core, struct shard_thread, copies.core.port);
+
+    shard_visit_waiting(thread->shard, visit, context);
+    aside_visit_writes(thread, visit, context);
+}
+
 static void port_level(struct replication_port *port, uint32_t slot,
                        const struct slot_owners *targets)
 {
@@ -217,11 +264,13 @@ static int begin(struct shard_thread *thread)
         .level = port_level,
         .room = port_room,
         .stuck = port_stuck,
+        .taken = port_taken,
     };
     if (thread->table != NULL) { /* It was alone until now, and founds the cluster. */
         shard_begin_seen(thread->shard);
     }
     replication_core_init(&copies->core, thread->shard);
+    copies->core.port.waiting = port_waiting;
     const struct replication_options options = {
         .self = plane->actor,
         .shard = thread->index,
@@ -232,6 +281,7 @@ static int begin(struct shard_thread *thread)
         .heal_bytes_per_s = plane->cluster.heal_bytes_per_s,
         .silence_ms = plane->cluster.silence_ms,
         .round_ms = plane->cluster.round_ms,
+        .hold_ms = plane->cluster.hold_ms,
         .memory = thread->memory,
         .port = &copies->port,
         .core = &copies->core.port,
@@ -463,10 +513,12 @@ void copies_paused(struct shard_thread *thread)
     }
 }
 
-/* What is executed from here on goes by this table. */
+/* What is executed from here on goes by this table, unless a slot is kept. */
 static void note_followed(struct shard_thread *thread)
 {
-    atomic_store_explicit(&thread->followed, copies_epoch(thread), memory_order_release);
+    if (!replication_is_switching(thread->copies.replication)) {
+        atomic_store_explicit(&thread->followed, copies_epoch(thread), memory_order_release);
+    }
 }
 
 uint64_t copies_turn(struct shard_thread *thread)

@@ -19,8 +19,10 @@
 #include "replication_core.h"
 #include "slot_table.h"
 
+struct call;
 struct peer_frame;
 struct plane_shard_stats;
+struct request;
 struct shard_thread;
 
 struct copies {
@@ -44,11 +46,17 @@ struct copies_route {
     enum route kind;
     struct route_far far; /* FAR. */
     bool stands_in;       /* LOCAL: in the place of the slot's primary. */
+    bool held;            /* WAIT: for a switch of the slot (replication.h). */
+    bool returns;         /* FAR: to the node that asks, which is to be told so. */
 };
 
-/* Who coordinates a slot of this thread's shard? `coordinate`: an owner before this one cannot serve, and asks it to. */
-void copies_find(struct shard_thread *thread, uint32_t slot, bool coordinate,
+/* Who coordinates a slot of this thread's shard? `flags`: enum route_flag. */
+void copies_find(struct shard_thread *thread, uint32_t slot, uint8_t flags,
                  struct copies_route *route);
+
+/* Where does this request go, which comes to its turn? */
+void copies_find_for(struct shard_thread *thread, const struct call *call,
+                     const struct request *request, struct copies_route *route);
 
 /* Who coordinates a slot of any thread, as far as can be told: the first owner that was heard lately. 0: it has none. */
 uint32_t copies_guess(struct shard_thread *thread, uint32_t slot);

@@ -50,7 +50,7 @@ void creates_find(struct shard_thread *thread, const struct call *call, struct r
 {
     const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
 
-    copies_find(thread, slot, call->coordinate, route);
+    copies_find_for(thread, call, request, route);
     if (request->for_first) {
         look_back(thread, request, slot, route);
     }

@@ -16,6 +16,29 @@
 
 const char far_nobody_text[] = "no node that has this session can be reached now";
 
+/* ---- Held ---- */
+
+/* A switch holds it from here on, or since it was asked of who had let go. */
+static void begin_held(struct far_call *away, uint64_t since_us)
+{
+    away->held_us = away->held_us == 0 ? since_us : away->held_us;
+}
+
+void far_end_held(struct shard_thread *thread, struct far_call *away)
+{
+    struct plane_held *held = &thread->stats.held;
+    const uint64_t us = thread->now_us - away->held_us;
+
+    if (away->held_us == 0) {
+        return;
+    }
+    if (us >= held->us.max) {
+        held->longest_slot = far_slot_of(&away->request);
+    }
+    histogram_record(&held->us, us);
+    away->held_us = 0;
+}
+
 /* ---- Its life ---- */
 
 /* Since when somebody is looked for: what other nodes did counts, but for a last look. */
@@ -40,6 +63,7 @@ static struct far_call *make(struct shard_thread *thread, struct call *call,
         .ticket = request->ticket,
         .link = FAR_NO_LINK,
         .shard = FAR_NO_SHARD,
+        .order = ++thread->far.order,
         .begun_us = begun_us(thread, request),
         .begun_ms = thread->now_ms,
         .size = size,
@@ -58,6 +82,7 @@ void far_give_up(struct shard_thread *thread, struct call *call)
 {
     struct far_call *away = call->away;
 
+    far_end_held(thread, away);
     call->away = NULL;
     thread->far.count--;
     thread->far.bytes -= away->size;
@@ -155,6 +180,7 @@ int far_ask_link(struct shard_thread *thread, const struct call *call, struct fa
         return -ENOTCONN;
     }
     thread->stats.far_asked++;
+    far_end_held(thread, away);
     away->link = link->index;
     away->asked = true;
     away->asked_us = thread->now_us;
@@ -167,19 +193,48 @@ struct link *far_link_of(struct shard_thread *thread, const struct copies_route 
     return route->kind == ROUTE_FAR ? link_to(thread, route->far.node, route->far.shard) : NULL;
 }
 
-bool far_has(const struct shard_thread *thread, const struct request *request)
+static bool same_connection(const struct call *a, const struct call *b)
+{
+    return a->far == b->far && a->remote == b->remote && a->task == b->task &&
+           (!a->remote || a->origin == b->origin) && (!a->far || a->link == b->link) &&
+           a->connection == b->connection && a->connection_generation == b->connection_generation;
+}
+
+/* Did it come before this call, from its connection? */
+static bool precedes(struct shard_thread *thread, const struct far_call *away,
+                     const struct call *call)
+{
+    return (call->away == NULL || away->order < call->away->order) &&
+           same_connection(calls_find(&thread->calls, away->ticket), call);
+}
+
+/* Was another node asked for this key; where `call` is given, for its connection before it? */
+static bool is_asked(struct shard_thread *thread, const struct request *request,
+                     const struct call *call)
 {
     for (uint32_t i = 0; i < thread->links.size && thread->far.count > 0; i++) {
         const struct link *link = thread->links.table[i];
         const struct far_call *away = link->state == LINK_OPEN ? link->asked.first : NULL;
         for (; away != NULL; away = away->next) {
             if (away->request.position == request->position &&
-                bytes_equal(away->request.key, request->key)) {
+                bytes_equal(away->request.key, request->key) &&
+                (call == NULL || precedes(thread, away, call))) {
                 return true;
             }
         }
     }
     return false;
+}
+
+bool far_has(struct shard_thread *thread, const struct request *request)
+{
+    return is_asked(thread, request, NULL);
+}
+
+bool far_precedes(struct shard_thread *thread, const struct call *call,
+                  const struct request *request)
+{
+    return is_asked(thread, request, call);
 }
 
 static bool is_full(const struct shard_thread *thread, const struct link *link)
@@ -205,6 +260,9 @@ int far_ask(struct shard_thread *thread, struct call *call, const struct request
         return -ENOMEM;
     }
     if (link == NULL || far_waits(thread, request)) {
+        if (route->held) {
+            begin_held(away, thread->now_us);
+        }
         far_wait(thread, away, route);
         return 0;
     }
@@ -265,8 +323,17 @@ static void not_there(struct shard_thread *thread, struct call *call, struct far
 {
     /* It waited there, as that node was stopped, not for somebody to be found. */
     const bool answered_late = thread->now_us - away->asked_us >= copies_silence_us(thread);
+    const struct replication *replication = thread->copies.replication;
+    const uint32_t slot = far_slot_of(&away->request);
+    /* Who had the slot before this node has let go of it. */
+    const bool switched = replication_is_first(replication, slot) &&
+                          (replication_awaits(replication, slot) ||
+                           replication_took_lately(thread->copies.replication, slot));
 
-    if (call->far && !away->maybe) {
+    if (switched) {
+        begin_held(away, away->asked_us);
+    }
+    if (call->far && !away->maybe && !switched) {
         far_give_up(thread, call);
         (void)far_pass_back(thread, call); /* Who asked may know better. */
     } else if (thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 && !answered_late) {
@@ -276,6 +343,9 @@ static void not_there(struct shard_thread *thread, struct call *call, struct far
         away->asked = away->maybe;
         away->turned_back = true;
         far_wait(thread, away, NULL);
+        if (switched && !replication_awaits(replication, slot)) {
+            far_look(thread);
+        }
     }
 }
 

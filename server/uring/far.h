@@ -18,6 +18,11 @@
  * Order: of one connection what is for one key is asked over one link in order, and executed there so. What must be asked
  * again goes in the order it was asked; what is for a slot of which something waits goes behind it.
  *
+ * While a slot is switched (replication.h) what is for it may wait here: at who lets go of it, until writes that were taken
+ * before are done; at who takes it, what comes from who let go of it until all is merged. What that one was asked before, and
+ * finds that he has let go, he passes back; of the same connection what comes meanwhile for the same key waits for it. That is
+ * counted as held, and how long (struct plane_held).
+ *
  * Unlike requests between threads (turned.h) none is turned back for its answer's size: a connection has so many of them
  * asked as it takes answers of the size that it got before. A client that asks for many large sessions at once, and does
  * not read, may find its connection cut (limits.output_buffer) where its own node would have waited.
@@ -48,6 +53,7 @@ struct far {
     struct far_list waiting, resting; /* As in a slot: `resting` are not in `waiting`. */
     struct far_slot *slots;
     bool is_older;     /* One of `waiting` is routed: what rests for its slot came later. */
+    uint64_t order;    /* Of the last call that came here. */
     uint32_t count;    /* Of calls that were asked or wait... */
     uint64_t bytes;    /* ... and what they take. */
     uint64_t check_us; /* When to look at them next... */
@@ -68,7 +74,10 @@ int far_ask(struct shard_thread *thread, struct call *call, const struct request
 bool far_waits(const struct shard_thread *thread, const struct request *request);
 
 /* Was another node asked for this key, and has not answered yet? */
-bool far_has(const struct shard_thread *thread, const struct request *request);
+bool far_has(struct shard_thread *thread, const struct request *request);
+/* Was it so for the call's connection, before the call? */
+bool far_precedes(struct shard_thread *thread, const struct call *call,
+                  const struct request *request);
 
 /* Ask one shard of a node for its keys; the request is a scan's. Returns as above; -ENOTCONN: there is no link to it. */
 int far_ask_shard(struct shard_thread *thread, struct call *call, const struct request *request,
@@ -79,6 +88,9 @@ void far_take_answer(struct shard_thread *thread, struct link *link,
 
 /* The link is gone. */
 void far_link_lost(struct shard_thread *thread, struct link *link);
+
+/* What waits may go on: it is looked at next. */
+void far_look(struct shard_thread *thread);
 
 /* Look at what waits. Returns when to come again, in us. */
 uint64_t far_turn(struct shard_thread *thread);

@@ -4,6 +4,7 @@
 
 #include "far.h"
 #include "shard.h"
+#include "slot.h"
 
 struct far_call {
     struct far_call *next, *previous;
@@ -14,7 +15,9 @@ struct far_call {
     bool maybe;           /* ... and there was no answer, so that it may have been done. */
     bool turned_back;     /* Who was asked cannot coordinate it now. */
     bool rests;           /* It waits for what an archive has of its slot. */
+    uint64_t order;       /* In which they came here. */
     uint64_t begun_us, asked_us;
+    uint64_t held_us;       /* A switch of the slot holds it since then; 0: none does. */
     uint64_t begun_ms;      /* Wall time. */
     size_t size;            /* Of the block. */
     struct request request; /* Its key, version and body lie behind. */
@@ -23,9 +26,17 @@ struct far_call {
 
 enum { FAR_NO_LINK = UINT32_MAX, FAR_NO_SHARD = UINT32_MAX };
 
+static inline uint32_t far_slot_of(const struct request *request)
+{
+    return (uint32_t)(request->position >> (64 - SLOT_BITS));
+}
+
 extern const char far_nobody_text[]; /* Of an answer UNAVAILABLE. */
 
 /* ---- far.c ---- */
+
+/* No switch holds it any more: it is asked, executed or given up. */
+void far_end_held(struct shard_thread *thread, struct far_call *away);
 
 /* The call is asked no more; it is in no list. */
 void far_give_up(struct shard_thread *thread, struct call *call);
@@ -50,8 +61,8 @@ struct link *far_link_of(struct shard_thread *thread, const struct copies_route 
 void far_list_append(struct far_list *list, struct far_call *away);
 void far_list_leave(struct far_list *list, struct far_call *away);
 
-/* It waits for somebody who coordinates it, behind what waits for its slot. `route`: what was found; NULL: nobody has
- * looked. */
+/* It waits for somebody who coordinates it, behind what waits for its slot and came here before it. `route`: what was found; NULL:
+ * nobody has looked. */
 void far_wait(struct shard_thread *thread, struct far_call *away, const struct copies_route *route);
 
 /* It waits no more. */

@@ -14,11 +14,6 @@
 
 enum { DUE_MS_MAX = 250 };
 
-static uint32_t slot_of(const struct request *request)
-{
-    return (uint32_t)(request->position >> (64 - SLOT_BITS));
-}
-
 int far_init(struct far *far)
 {
     far->slots = calloc(SLOT_COUNT, sizeof *far->slots);
@@ -45,6 +40,28 @@ void far_list_append(struct far_list *list, struct far_call *away)
     list->last = away;
 }
 
+/* Where it belongs by its order: nearly always at the end. */
+static void insert(struct far_list *list, struct far_call *away)
+{
+    struct far_call *before = list->last;
+
+    while (before != NULL && before->order > away->order) {
+        before = before->previous;
+    }
+    away->previous = before;
+    away->next = before == NULL ? list->first : before->next;
+    if (away->next == NULL) {
+        list->last = away;
+    } else {
+        away->next->previous = away;
+    }
+    if (before == NULL) {
+        list->first = away;
+    } else {
+        before->next = away;
+    }
+}
+
 void far_list_leave(struct far_list *list, struct far_call *away)
 {
     if (away->previous == NULL) {
@@ -63,7 +80,7 @@ void far_list_leave(struct far_list *list, struct far_call *away)
 
 static struct far_slot *slot_waits(const struct shard_thread *thread, const struct far_call *away)
 {
-    return &thread->far.slots[slot_of(&away->request)];
+    return &thread->far.slots[far_slot_of(&away->request)];
 }
 
 static struct far_list *list_of(struct shard_thread *thread, const struct far_call *away)
@@ -89,15 +106,30 @@ static void count_all(struct shard_thread *thread, const struct far_list *list, 
 static void put(struct shard_thread *thread, struct far_call *away)
 {
     away->link = FAR_NO_LINK;
-    far_list_append(list_of(thread, away), away);
+    insert(list_of(thread, away), away);
     count(thread, away, 1);
+}
+
+/* Does something rest for its slot that came here before it? */
+static bool rests_behind(const struct shard_thread *thread, const struct far_call *away)
+{
+    const struct far_call *other = thread->far.resting.last;
+
+    if (slot_waits(thread, away)->rests == 0 || other == NULL || other->order < away->order) {
+        return slot_waits(thread, away)->rests > 0;
+    }
+    while (other != NULL && (other->order > away->order ||
+                             far_slot_of(&other->request) != far_slot_of(&away->request))) {
+        other = other->previous;
+    }
+    return other != NULL;
 }
 
 void far_wait(struct shard_thread *thread, struct far_call *away, const struct copies_route *route)
 {
     away->rests =
-        slot_waits(thread, away)->rests > 0 || (route != NULL && route->kind == ROUTE_WAIT &&
-                                                restores_awaits(thread, slot_of(&away->request)));
+        rests_behind(thread, away) || (route != NULL && route->kind == ROUTE_WAIT &&
+                                       restores_awaits(thread, far_slot_of(&away->request)));
     put(thread, away);
 }
 
@@ -109,7 +141,7 @@ void far_wait_no_more(struct shard_thread *thread, struct far_call *away)
 
 bool far_waits(const struct shard_thread *thread, const struct request *request)
 {
-    const struct far_slot *slot = &thread->far.slots[slot_of(request)];
+    const struct far_slot *slot = &thread->far.slots[far_slot_of(request)];
 
     return slot->waits > 0 || (slot->rests > 0 && !thread->far.is_older);
 }
@@ -138,7 +170,7 @@ static bool is_over(const struct shard_thread *thread, const struct far_call *aw
                     const struct copies_route *route)
 {
     const bool nobody =
-        route->kind == ROUTE_NOWHERE || restores_lacks(thread, slot_of(&away->request));
+        route->kind == ROUTE_NOWHERE || restores_lacks(thread, far_slot_of(&away->request));
 
     return thread->now_us - away->begun_us >= FAR_WAIT_MS * 1000 ||
            (nobody && is_due(thread, &away->request));
@@ -162,12 +194,13 @@ static void execute(struct shard_thread *thread, struct call *call, struct far_c
         request.retry_hlc = hlc_of_ms(away->begun_ms - FAR_RETRY_MS);
     }
     if (request.op == REQUEST_WRITE) {
-        request.elsewhere = copies_may_miss(thread, slot_of(&request), stands_in);
+        request.elsewhere = copies_may_miss(thread, far_slot_of(&request), stands_in);
     }
     if (request.retry_hlc != 0) {
-        request.taken_hlc = copies_taken_hlc(thread, slot_of(&request), stands_in);
+        request.taken_hlc = copies_taken_hlc(thread, far_slot_of(&request), stands_in);
     }
     request.received_us = thread->now_us;
+    far_end_held(thread, away);
     call->stand_in = stands_in;
     call->away = NULL;
     batch_execute(thread, &request, monotonic_us());
@@ -214,6 +247,11 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away, bool wa
         execute(thread, call, away, route.stands_in);
         return;
     }
+    if (route.returns && !away->maybe) {
+        far_give_up(thread, call);
+        (void)far_pass_back(thread, call);
+        return;
+    }
     struct link *link = far_link_of(thread, &route);
     int rc = link == NULL ? -ENOTCONN
                           : far_ask_link(thread, call, away, link,
@@ -226,7 +264,7 @@ static void ask_anew(struct shard_thread *thread, struct far_call *away, bool wa
     } else if (is_over(thread, away, &route)) {
         far_refuse(thread, call,
                    away->asked && !is_repeatable(away) ? STATUS_MAYBE_APPLIED : STATUS_UNAVAILABLE,
-                   vain_text(thread, &route, slot_of(&away->request)));
+                   vain_text(thread, &route, far_slot_of(&away->request)));
     } else if (waited) {
         put(thread, away);
     } else {
@@ -280,7 +318,8 @@ static bool goes_elsewhere(struct shard_thread *thread, const struct link *link,
     if (thread->now_us - away->asked_us >= FAR_ANSWER_MS * 1000 || away->shard != FAR_NO_SHARD) {
         return true;
     }
-    copies_find(thread, slot_of(&away->request), call->coordinate, &route);
+    copies_find(thread, far_slot_of(&away->request), call->coordinate ? ROUTE_COORDINATE : 0,
+                &route);
     return route.kind != ROUTE_FAR || route.far.node != link->node;
 }
 
@@ -309,7 +348,7 @@ static void check_link(struct shard_thread *thread, struct link *link)
 static bool rests_on(const struct shard_thread *thread, const struct far_call *away)
 {
     return thread->far.epoch == copies_epoch(thread) &&
-           restores_awaits(thread, slot_of(&away->request)) &&
+           restores_awaits(thread, far_slot_of(&away->request)) &&
            thread->now_us - away->begun_us < FAR_WAIT_MS * 1000 && !is_due(thread, &away->request);
 }
 
@@ -347,6 +386,14 @@ static void check_waiting(struct shard_thread *thread)
         struct far_call *next = away->next;
         ask_anew(thread, away, true);
         away = next;
+    }
+}
+
+void far_look(struct shard_thread *thread)
+{
+    if (thread->far.count > 0) {
+        thread->far.check_us = 0;
+        thread->again = true;
     }
 }
 

@@ -43,7 +43,7 @@ static bool found(void *context, struct bytes key, struct bytes target)
     if (thread->moves.count >= MOVES_FOUND_MAX) {
         return false; /* Once there is a place again. */
     }
-    copies_find(thread, slot_of_key(key), false, &route);
+    copies_find(thread, slot_of_key(key), 0, &route);
     if (route.kind != ROUTE_LOCAL) {
         return true;
     }

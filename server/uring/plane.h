@@ -37,7 +37,7 @@ struct plane_limits {
 /* Of copies on other nodes (replication.h); 0: as it says there. */
 struct plane_cluster {
     uint64_t window_bytes, heal_bytes_per_s;
-    uint32_t silence_ms, round_ms;
+    uint32_t silence_ms, round_ms, hold_ms;
     uint32_t heal_percent; /* Of a thread's time, for comparisons (heal_share.h); 0: all of it. */
     uint32_t skew_ms;      /* How far apart nodes' clocks may be. */
     /* This node is the slot's primary, and all targets have what its owners have. About once a second until the slot table
@@ -107,6 +107,12 @@ struct plane_lag {
     uint64_t records_behind, bytes_behind, behind_us;
 };
 
+/* Requests that waited as the slot of their session was switched to another node. */
+struct plane_held {
+    struct histogram us;   /* How long. */
+    uint32_t longest_slot; /* Whose took longest. */
+};
+
 struct plane_shard_stats {
     struct shard_stats shard;
     struct keeper_stats keeper;
@@ -116,6 +122,7 @@ struct plane_shard_stats {
     uint64_t links, link_bytes_in, link_bytes_out, far_asked, far_executed;
     uint64_t pauses;                     /* Of the thread (pause.h)... */
     uint64_t far_returned, late_refused; /* ... and what came before: passed back, refused. */
+    struct plane_held held;
     uint64_t link_waits; /* Times that a link was not read on, as the log had no room for copies. */
     struct replication_stats copies;
     uint64_t records_behind, bytes_behind; /* Streamed to other nodes, and not acknowledged... */
@@ -194,7 +201,8 @@ int plane_link(struct plane *plane, uint32_t shard, const struct plane_link *lin
 int plane_set_table(struct plane *plane, const struct slot_table *table,
                     void (*released)(void *context, const struct slot_table *table), void *context);
 
-/* All threads go by a table of this epoch, or a newer one; 0: not all have one yet. Any thread. */
+/* All threads have come to go by a table of this epoch, or a newer one, with no slot kept (replication.h) from before; 0: not all
+ * have one yet. Any thread. */
 uint64_t plane_followed(const struct plane *plane);
 
 /* Who has taken a later message has these. Returns 0; -ENOMEM: some shards may not get them: give them again, or others. */

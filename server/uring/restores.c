@@ -115,7 +115,7 @@ static bool coordinates(struct shard_thread *thread, uint32_t slot)
 {
     struct copies_route route;
 
-    copies_find(thread, slot, false, &route);
+    copies_find(thread, slot, 0, &route);
     return route.kind == ROUTE_LOCAL;
 }
 

@@ -92,7 +92,8 @@ struct shard_thread {
     struct plane_table *table; /* NULL: there are no other nodes... */
     bool clustered;    /* ... and this says whether there are any members beside this one. */
     struct owed *owed; /* Answers that found a queue full (cross_answer.c). */
-    _Atomic uint64_t followed; /* Epoch of the slot table that it goes by, as of its last turn. */
+    _Atomic uint64_t
+        followed; /* Epoch of the last slot table by which it went at the end of a turn, with no slot kept. */
     _Atomic uint32_t asleep;
     _Atomic uint32_t connection_count; /* Including those on their way here. */
     struct mailbox mailbox;

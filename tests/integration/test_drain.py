@@ -44,6 +44,14 @@ def entries(record):
     return (len(data.rstrip(b"\0")) - 256) / 32
 
 
+def check_switched(cluster, drained):
+    """What it was the primary of went over from hand to hand."""
+    switches = {node.name: node.ask("status")["switch"] for node in cluster}
+    released = switches[drained.name]["released"]
+    check(released > 2000 and sum(each["taken"] for each in switches.values()) >= released, switches)
+    check(set(switches[drained.name]["held_us"]) == {"count", "p50", "p99", "p999", "max"}, switches)
+
+
 def test_under_load():
     """One of three is drained while clients in both languages write and read, through it as well: no request fails, and
     nothing is lost. As long as it runs it passes on what it is asked; then it is taken out."""
@@ -63,6 +71,7 @@ def test_under_load():
             check(set(ended) == manual_keys()["node drain"], ended)
             check(ended["sessions"] > 300 and ended["session_bytes"] > 0, ended)
             check(owns(first, "n3") == 0 and cluster.states(drained)["n3"] == "left", "it owns some")
+            check_switched(cluster, drained)
             before = [entries(record) for record in records]
             wait_for("they go on", lambda: all(entries(record) > count + 1000 for record, count in zip(records, before)))
         finally:

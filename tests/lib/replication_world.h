@@ -592,7 +592,9 @@ static inline void world_deliver(struct world *world, struct world_link *link)
             half->count--;
             uint8_t *body = malloc(message->size + 1); /* So that a sanitizer sees its end. */
             memcpy(body, message->body, message->size);
-            if (message->kind != world->deaf) {
+            if (message->kind == world->deaf) {
+                replication_heard(to->r, link->links[1 - end], world->now_us);
+            } else {
                 replication_receive(to->r, link->links[1 - end], message->kind, message->number,
                                     bytes_of(body, message->size), world_now_ms(world),
                                     world->now_us);

@@ -145,14 +145,16 @@ static bool may_be_level(const struct copies_node *copies, uint32_t slot)
            (!others && !copies->table->kept);
 }
 
-/* Only an owner serves, by the map that it knows; but for reads of any copy only once it has what the others have. */
+/* Only an owner serves, by the map that it knows, or who keeps the slot until its first owner takes it; but for reads of any
+ * copy only once it has what the others have. */
 void cluster_check_serves(const struct cluster_node *node, uint32_t slot, bool any)
 {
     const struct copies_node *copies = node->copies;
 
     SIM_CHECK("left", !node->left, "node %u serves slot %u, and has left", node->place, slot);
     SIM_CHECK("owner",
-              slot_owners_has(&copies->table->owners[slot], copies->number) &&
+              (slot_owners_has(&copies->table->owners[slot], copies->number) ||
+               replication_keeps(copies->replication, slot)) &&
                   (any ||
                    (replication_is_level(copies->replication, slot) && may_be_level(copies, slot))),
               "node %u serves slot %u of epoch %" PRIu64 ", which is not its own, or not level",

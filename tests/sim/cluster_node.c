@@ -360,7 +360,9 @@ static void look(struct sim *sim, const struct sim_event *event)
                       disk->failed ? CONDITION_LOG_FAILED
                       : disk->full ? CONDITION_DISK_FULL
                                    : 0);
-    cluster_followed(node->cluster, node->copies->table->epoch);
+    if (!replication_is_switching(node->copies->replication)) {
+        cluster_followed(node->cluster, node->copies->table->epoch);
+    }
     cluster_check_node(node);
     level_unused(node);
     sim_after(sim, LOOK_US, node->place, "look", look, 0, 0);

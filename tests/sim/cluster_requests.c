@@ -181,7 +181,8 @@ static void execute(struct cluster_node *node, const struct cluster_request *fro
     struct cluster_call *call = call_of(node, 0);
     struct bytes key = copies_key(from->key);
     uint32_t slot = slot_of_key(key);
-    bool stands_in = copies->table->owners[slot].nodes[0] != copies->number;
+    bool stands_in = copies->table->owners[slot].nodes[0] != copies->number &&
+                     !replication_keeps(copies->replication, slot);
     uint64_t now_ms = copies_node_now_ms(copies);
     uint8_t changes[128];
     struct request request = {
