@@ -84,7 +84,8 @@ static int add(struct archive_feed *feed, uint8_t kind, uint64_t position, struc
 }
 
 /* A whole record. Deltas are to build on all that it has, also on what other nodes stamped, which these may not have archived
- * yet: a checkpoint that has not seen that stands in for nothing. */
+ * yet, and on what this node did in an earlier life, which a crash may have lost here before others brought it back: a
+ * checkpoint that has not seen that stands in for nothing. */
 static int add_whole(struct archive_feed *feed, uint8_t kind, uint64_t position, struct bytes body,
                      struct stamp newest)
 {
@@ -98,7 +99,8 @@ static int add_whole(struct archive_feed *feed, uint8_t kind, uint64_t position,
     struct version_walk walk = version_walk(&opened.version);
     while (rc == 0 && version_next(&walk, &item)) {
         const struct stamp stamp = {item.hlc, item.actor};
-        if (item.hlc != 0 && item.actor.node != feed->self.node && item.actor.node < ADOPT_NODES &&
+        bool own = actor_compare(item.actor, feed->self) == 0;
+        if (item.hlc != 0 && !own && item.actor.node < ADOPT_NODES &&
             stamp_compare(stamp, newest) != 0) {
             rc = archive_writer_note(feed->writer, stamp);
         }

@@ -231,6 +231,19 @@ static void test_all_of_a_whole_one_counts(void **state)
     check_spans(all, 3);
 }
 
+/* And what this node did in an earlier life, which it lost in a crash and has again from others. */
+static void test_an_earlier_life_counts(void **state)
+{
+    const struct actor both[] = {before, own};
+
+    (void)state;
+    write_as(before, "a");
+    write_as(own, "b");
+    assert_int_equal(log_full(), 0);
+    check_object("F");
+    check_spans(both, 2);
+}
+
 /* What it builds on may have been in what is missing. */
 static void test_behind_a_gap(void **state)
 {
@@ -463,6 +476,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_records_and_deltas_on_them, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delta_on_what_never_went, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_of_a_whole_one_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_earlier_life_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_behind_a_gap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
