@@ -227,11 +227,11 @@ static bool add_slot(struct buffer *to, uint32_t slot)
     return buffer_append(to, bytes_of(bytes, sizeof bytes)) == 0;
 }
 
-static void say_keep(struct replication *r, struct peer *peer, uint8_t what, struct buffer *slots)
+static void say_keep(struct peer *peer, uint8_t what)
 {
+    struct buffer *slots = &peer->keeps;
     const struct bytes parts[] = {bytes_of(&what, 1), buffer_bytes(slots)};
 
-    (void)r;
     if (slots->size > 0 && peer->out != NULL && peer->begun) {
         replication_link_send(peer->out, REPLICATION_KEEP, 0, parts, 2);
     }
@@ -261,7 +261,7 @@ static void say_all(struct replication *r)
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
         if (r->peers[i] != NULL) {
             say_take(r->peers[i]);
-            say_keep(r, r->peers[i], KEEP_OFFERS, &r->peers[i]->keeps);
+            say_keep(r->peers[i], KEEP_OFFERS);
         }
     }
 }
@@ -309,7 +309,7 @@ bool replication_take_take(struct replication *r, struct replication_link *link,
         }
         asked_for(r, link->peer, slot);
     }
-    say_keep(r, link->peer, KEEP_ANSWERS, &link->peer->keeps);
+    say_keep(link->peer, KEEP_ANSWERS);
     return true;
 }
 
