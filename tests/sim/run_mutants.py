@@ -1,9 +1,10 @@
 """Break the code on purpose, and see that the simulator finds it: run_mutants.py [--note] [NAME]...
 
 Each mutants/NAME.patch has lines before its diff: what it breaks, `Scenario: NAME`, and `Checker: NAME[ NAME]...`, the
-checkers that may find it; and where those of its scenario do not find it soon, `Seeds: A..B`. `Found: N` is the seed that
-found it the last time, which is tried first, as that is quick; --note writes it down anew. The patch is applied to copies of
-the sources, which are compiled as the build in BELAY_BUILD compiles them, and linked in the place of its own. A mutant that
+checkers that may find it; and where those of its scenario do not find it soon, `Seeds: A..B`. `Found: N...` are seeds that
+found it the last time, which are tried first, as that is quick: some, as a change of the code gives many seeds another history.
+--note writes them down anew, where the first of them no longer finds it or where there are few. The patch is applied to copies
+of the sources, which are compiled as the build in BELAY_BUILD compiles them, and linked in the place of its own. A mutant that
 lives, that another checker finds, whose patch no longer applies, or that does not build is a failure.
 """
 
@@ -13,12 +14,15 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("BELAY_BUILD", TOP / "build"))
 MUTANTS = Path(__file__).resolve().parent / "mutants"
+NOTED_MAX = 3
+LATER_SEEDS = 100  # Among so many after the first one others are looked for to be noted.
 SEEDS = {"shard": "1..400", "raft": "1..4000", "copies": "1..400", "cluster": "1..60", "archive": "1..400"}
 
 
@@ -96,30 +100,51 @@ def search(scratch, scenario, seeds):
     return found if code != 0 else None, f"{seeds} found nothing ({code})\n{output[-2000:]}"
 
 
-def judge(patch, compiles, link):
+def find(scratch, scenario, seeds, known, checkers):
+    """What finds it: of the seeds that are known to, else of all."""
+    for seed in known:
+        found, output = search(scratch, scenario, f"{seed}..{seed}")
+        if found is not None and found[2] in checkers:
+            return found
+    found, output = search(scratch, scenario, seeds)
+    if found is None:
+        raise Failed(f"it lives: {output}")
+    if found[2] not in checkers:
+        raise Failed(f"checker {found[2]} found it, not {' or '.join(checkers)}: {found[0]}")
+    return found
+
+
+def find_to_note(scratch, scenario, last, first, checkers):
+    """Seeds to note: one that finds it, and some after it that do so too."""
+    noted, end = [first], min(last, first + LATER_SEEDS)
+    while noted[-1] < end and len(noted) < NOTED_MAX:
+        found, _ = search(scratch, scenario, f"{noted[-1] + 1}..{end}")
+        if found is None or found[2] not in checkers:
+            break
+        noted.append(int(found[1]))
+    return noted
+
+
+def judge(patch, compiles, link, notes):
     """What found the mutant: seed, checker, text."""
     text = patch.read_text(encoding="utf-8")
     checkers = heading(text, "Checker")
     scenario = heading(text, "Scenario")[0]
     seeds = heading(text, "Seeds", [SEEDS.get(scenario, "none")])[0]
-    last = heading(text, "Found", [])
+    known = heading(text, "Found", [])
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         build_mutant(patch, text, compiles, link, scratch)
-        found = search(scratch, scenario, f"{last[0]}..{last[0]}")[0] if last else None
-        if found is None or found[2] not in checkers:
-            found, output = search(scratch, scenario, seeds)
-    if found is None:
-        raise Failed(f"it lives: {output}")
-    if found[2] not in checkers:
-        raise Failed(f"checker {found[2]} found it, not {' or '.join(checkers)}: {found[0]}")
+        found = find(scratch, scenario, seeds, known, checkers)
+        if notes and (len(known) < NOTED_MAX or found[1] != known[0]):
+            note(patch, find_to_note(scratch, scenario, int(seeds.split("..")[1]), int(found[1]), checkers))
     return found[1], found[2], found[3]
 
 
-def note(patch, seed):
-    """Write down in the patch which seed found it."""
+def note(patch, seeds):
+    """Write down in the patch which seeds find it."""
     text = patch.read_text(encoding="utf-8")
-    line = f"Found: {seed}\n"
+    line = f"Found: {' '.join(map(str, seeds))}\n"
     if re.search(r"^Found: .*\n", text, re.MULTILINE):
         text = re.sub(r"^Found: .*\n", line, text, count=1, flags=re.MULTILINE)
     else:
@@ -135,8 +160,9 @@ def main():
     failed = 0
 
     def one(patch):
+        began = time.monotonic()
         try:
-            return judge(patch, compiles, link), ""
+            return judge(patch, compiles, link, notes), f"{time.monotonic() - began:.1f} s"
         except Failed as error:
             return None, str(error)
 
@@ -146,9 +172,7 @@ def main():
             if found is None:
                 print(f"FAIL   {patch.stem}: {text}", flush=True)
                 continue
-            print(f"found  {patch.stem}: seed {found[0]}, {found[1]}: {found[2]}", flush=True)
-            if notes:
-                note(patch, found[0])
+            print(f"found  {patch.stem}: seed {found[0]}, {found[1]}: {found[2]} ({text})", flush=True)
     print(f"{len(patches) - failed} of {len(patches)} mutants found")
     return 1 if failed or not patches else 0
 
