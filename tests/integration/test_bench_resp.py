@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from cases import run_cases
+from cases import long, run_cases
 from cluster import NOBODY_FAILS, Cluster
 from daemon import SLOWNESS, Daemon, check, program, reserve_port, wait_for
 from redis_kit import Client, Redis, port_of
@@ -145,6 +145,7 @@ def requests_of(node):
                if line.startswith("belay_requests_total{"))
 
 
+@long
 def test_cluster():
     """Each request goes to the node that has its key's slot, also once another one has it: a node that was drained is not asked any
     more. A server that is no cluster is told of."""

@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from cases import run_cases
+from cases import long, run_cases
 from cluster import Cluster
 from daemon import BUILD, SLOWNESS, check
 
@@ -16,6 +16,7 @@ def adder(cluster, adds, stdin):
                             stdin=stdin, stdout=subprocess.PIPE, text=True)
 
 
+@long
 def test_adds_count_once_through_kills():
     """In the middle of each stretch another node is killed and started again, whoever the key's primary is."""
     with Cluster(3) as cluster:

@@ -406,6 +406,7 @@ def test_nobody_left():
         await_read(cluster, {key: get(cluster[0], key)})
 
 
+@long
 def test_manual():
     """Keys of documents that one node alone does not have."""
     text = (Path(__file__).resolve().parents[2] / "tools/man/belayctl.1.scd").read_text()

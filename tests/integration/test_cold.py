@@ -58,6 +58,7 @@ def check_all(daemon):
     check(found["present"] == SESSIONS and found["wrong"] == 0, found)
 
 
+@long
 def test_more_sessions_than_memory():
     with Daemon(shards=2, settings=(f"memory.limit={LIMIT_MIB}MiB",)) as daemon:
         daemon.start()

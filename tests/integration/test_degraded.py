@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cases import run_cases
+from cases import long, run_cases
 from cluster import Cluster, Node
 from daemon import check, wait_for
 from redis_kit import Client, command, port_of
@@ -53,6 +53,7 @@ class Writer:
         return [(key, answer and answer[:60]) for key, answer in zip(keys, answers) if answer != self.written[key]]
 
 
+@long
 def test_full_disk():
     """Until the others know of it its writes are refused; then all are done, acknowledged, and read everywhere. With room
     again it is compared with the others before it takes its part: it has all that it missed."""

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import native
-from cases import run_cases
+from cases import long, run_cases
 from daemon import Daemon, check, program, wait_for
 
 KEYS = 20000
@@ -61,6 +61,7 @@ def test_full_and_room_again():
         check("log-full" in daemon.log() and "log-resumed" in daemon.log(), daemon.log())
 
 
+@long
 def test_kill_while_full():
     with Daemon(settings=["storage.disk_limit=96MiB"], shards=1) as daemon:
         daemon.start()
@@ -74,6 +75,7 @@ def test_kill_while_full():
         wait_for("writes are taken", lambda: overwrite(daemon, 100)[0] > 0, 120)
 
 
+@long
 def test_smallest_limit():
     """The least that is allowed, and live data that fill it: writes go on and on, with pauses."""
     with Daemon(settings=["storage.disk_limit=96MiB"], shards=2) as daemon:

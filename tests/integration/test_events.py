@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from contextlib import contextmanager
 
-from cases import run_cases
+from cases import long, run_cases
 from cluster import NOBODY_FAILS, Cluster
 from daemon import check, wait_for
 from redis_kit import Client, port_of
@@ -87,6 +87,7 @@ def barrier(cluster, listeners, name):
     await_told(listeners, put(cluster, name, 200, 100, 200))
 
 
+@long
 def test_exactly_once():
     """Each is told once to each subscriber, wherever it was written and whoever ends it, also while slots move to a new
     node: nobody fails."""

@@ -1,5 +1,6 @@
 """Slots move under load while who gives or gets them is killed: nodes drain, come in again and get other weights, kill -9 comes at
-a random moment, and what was acknowledged is there afterwards, at every level. Longer: BELAY_HANDOFF_ROUNDS=50."""
+a random moment, and what was acknowledged is there afterwards, at every level. Longer: BELAY_HANDOFF_ROUNDS=50. In a build with a
+sanitizer it is one round, of a kind by chance."""
 
 import os
 import random
@@ -11,7 +12,7 @@ from cluster import Cluster
 from daemon import SLOWNESS, check, wait_for
 from load import Load, audit, written
 
-ROUNDS = int(os.environ.get("BELAY_HANDOFF_ROUNDS", "5" if SLOWNESS == 1 else "3"))
+ROUNDS = int(os.environ.get("BELAY_HANDOFF_ROUNDS", "5" if SLOWNESS == 1 else "1"))
 SEED = int(os.environ.get("BELAY_SEED", time.time_ns()))
 QUICK = ["cluster.heartbeat=100ms", "cluster.down_after=500ms", "cluster.cooldown=500ms"]
 WEIGHT = 100
@@ -69,6 +70,7 @@ def test_kills():
     print(f"BELAY_SEED={SEED}")
     chance = random.Random(SEED)
     kinds = ["drain", "weight", "activate"]
+    first = chance.randrange(len(kinds))
     with tempfile.TemporaryDirectory(prefix="belay-test-") as scratch, \
             Cluster(4, settings=[*QUICK, f"node.weight={WEIGHT}"]) as cluster:
         record = os.path.join(scratch, "record")
@@ -78,7 +80,7 @@ def test_kills():
         try:
             wait_for("load began", lambda: written(record), 20)
             for number in range(ROUNDS):
-                play(cluster, chance, kinds[number % len(kinds)])
+                play(cluster, chance, kinds[(first + number) % len(kinds)])
         finally:
             said = load.kill()
         check(": found " not in said, f"a read during the run was wrong:\n{said}")

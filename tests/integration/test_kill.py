@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cases import run_cases
+from cases import long, run_cases
 from daemon import Daemon, check, wait_for
 from load import Load, audit, written
 
@@ -47,6 +47,7 @@ def test_rounds():
     check(acked > ROUNDS * 100, f"only {acked} writes were acknowledged")
 
 
+@long
 def test_no_write_came_to_the_disk():
     """Acknowledged at `memory`, and the log not written once before the kill: as on a disk that takes ten
     seconds. What was taken up is there at the next kill as well, and with another number of shards."""

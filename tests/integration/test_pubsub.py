@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 
-from cases import run_cases
+from cases import long, run_cases
 from daemon import SLOWNESS, Daemon, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
 
@@ -537,6 +537,7 @@ def ends_around_a_crash(late_s):
             return True
 
 
+@long
 def test_nothing_is_told_twice_after_a_crash():
     """kill -9: what had ended is not told again; what ended meanwhile is, once."""
     late_s = 4

@@ -1,7 +1,7 @@
 """Requests of few bytes that ask for much: none takes memory without bound, or a shard for itself for long."""
 
 import native
-from cases import run_cases
+from cases import long, run_cases
 from cluster import Cluster
 from daemon import SLOWNESS, Daemon, check, wait_for
 from redis_kit import Client, Error, command, port_of
@@ -155,6 +155,7 @@ def test_many_keys():
             check(head.get(1, 0) == 0 and value.count(b"no such session") == 1024, (head, value[:100]))
 
 
+@long
 def test_many_large_gets():
     """Ten clients ask for 14 sessions of 1 MB each in one command, four times, and read nothing for a while: not all of that is put
     together at once."""
@@ -176,6 +177,7 @@ def test_many_large_gets():
         check(more < 320 * MIB * SLOWNESS, f"{more >> 20} MiB")
 
 
+@long
 def test_watched_again():
     """WATCH of a key that is watched takes no more memory, and what was seen of it first counts."""
     with Daemon() as daemon, Client(port_of(daemon.start())) as client:

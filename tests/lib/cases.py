@@ -13,7 +13,9 @@ ALL = os.environ.get("BELAY_LONG", "") not in ("", "0")
 
 
 def long(case):
-    """Decorates a case of much time whose code others run as well: in a build with a sanitizer BELAY_LONG=1 or its name runs it."""
+    """Decorates a case of much time whose code others run as well: in a build with a sanitizer it is left out (and said to be), unless
+    BELAY_LONG=1 or its name asks for it; the release build runs it. What is left out: loads, kills and moves that another
+    case has in a smaller form, bounds of memory and of time, which are not looked at there, and comparisons of documents."""
     case.is_long = True
     return case
 
