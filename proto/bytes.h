@@ -166,7 +166,9 @@ static inline struct bytes read_bytes(struct reader *reader, uint64_t size)
         return bytes_of(reader->end, 0);
     }
     struct bytes found = bytes_of(reader->at, (size_t)size);
-    reader->at += size;
+    if (size > 0) { /* As above. */
+        reader->at += size;
+    }
     return found;
 }
 

@@ -38,7 +38,7 @@ static void give_frames(struct peer_stream *stream)
 {
     size_t at = 0;
 
-    while (stream->open) {
+    while (stream->open && at < stream->in.size) {
         struct bytes left = bytes_of(stream->in.data + at, stream->in.size - at);
         struct peer_frame frame;
         int64_t size = peer_frame_size(left, stream->body_bytes_max);

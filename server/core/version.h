@@ -166,7 +166,9 @@ static inline struct bytes quick_bytes(struct reader *from, uint64_t size)
 {
     if (size <= reader_left(from)) {
         const uint8_t *at = from->at;
-        from->at += size;
+        if (size > 0) { /* Nothing may be at NULL. */
+            from->at += size;
+        }
         return bytes_of(at, (size_t)size);
     }
     return read_bytes(from, size);

@@ -338,11 +338,12 @@ static int perform(struct segments *segments, struct step *step)
 /* Put the outcome into the table, with the lock held. */
 static void settle(struct segments *segments, struct step *step, int rc)
 {
-    struct segment_file *file = &segments->table[step->file.id];
-
     if (step->kind == STEP_NOTHING || step->kind == STEP_INDEX) {
         return;
     }
+    /* Not before: there may be no table yet. */
+    struct segment_file *file = &segments->table[step->file.id];
+
     *file = step->file;
     if (rc == 0 && step->kind != STEP_REMOVE) {
         file->state = SEGMENT_READY;
