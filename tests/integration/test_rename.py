@@ -5,7 +5,7 @@ import itertools
 import threading
 import time
 
-from cases import run_cases
+from cases import long, run_cases
 from daemon import Daemon, Failed, check, wait_for
 from redis_kit import Client, Error, port_of
 
@@ -171,6 +171,7 @@ def test_both_ways_at_once():
             check([name for name in map(lambda name: client.ask("GET", name), names) if name] == [b"the one"], "one")
 
 
+@long
 def test_kill_in_the_middle():
     """Whenever the daemon dies, each session is under its old key or its new one; what was answered is so."""
     with Daemon(settings=SETTINGS, shards=3) as daemon:

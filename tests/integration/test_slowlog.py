@@ -4,7 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from cases import run_cases
+from cases import long_but_for_threads, run_cases
 from daemon import Daemon, check, wait_for
 from redis_kit import Client, Error, Redis, port_of
 
@@ -160,6 +160,7 @@ def test_an_entry():
                 check(client.ask("SLOWLOG", "LEN") == 0, "nothing is logged")
 
 
+@long_but_for_threads
 def test_one_log_of_all_threads():
     """Connections on all threads, keys of all shards: each command is in it once, ids follow each other."""
     each, talkers = 200, 8

@@ -6,7 +6,7 @@ import threading
 import time
 
 from aspnet_scripts import HASHES, STRINGS
-from cases import run_cases
+from cases import long_but_for_threads, run_cases
 from daemon import SLOWNESS, Daemon, Failed, check
 from redis_kit import Client, Error, Redis, port_of
 
@@ -15,6 +15,7 @@ def scan(client):
     return client.ask("SCAN", 0, "COUNT", 1000)[1]
 
 
+@long_but_for_threads
 def test_watched_counter():
     """WATCH, GET, MULTI, SET, EXEC of many clients: each success counts once."""
     clients, successes = 20, int(10000 / SLOWNESS)

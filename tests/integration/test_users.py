@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import native
-from cases import run_cases
+from cases import long_but_for_threads, run_cases
 from daemon import Daemon, check, program, wait_for
 from redis_kit import Client, Error, Redis, port_of
 
@@ -274,6 +274,7 @@ def test_failures_are_logged():
         check(log.count(" login-failed ") <= 40 and "guess" not in log and "secret" not in log, log)
 
 
+@long_but_for_threads
 def test_others_do_not_wait_for_a_password():
     """While a slow hash is computed, the same thread serves; what is right once costs nothing any more."""
     with node(("default",), extra=(f'user "slow".password={SLOW}' + "A" * 43, 'user "slow".read=""'), shards=1) as daemon:
