@@ -124,6 +124,9 @@ static bool has_part(const struct slot_route *route)
 
 static struct stray *stray_of(struct replication *r, uint32_t slot)
 {
+    if (!slot_set_has(&r->stray, slot)) {
+        return NULL;
+    }
     for (uint32_t i = 0; i < STRAYS_MAX; i++) {
         if (r->strays[i].used && r->strays[i].slot == slot) {
             return &r->strays[i];
@@ -422,7 +425,7 @@ bool replication_levels(struct replication *r)
     if (r->core->ready(r->core)) {
         look_for_strays(r);
     }
-    return more;
+    return more || r->work <= 0;
 }
 
 void replication_level_leave(struct replication *r, uint32_t slot)

@@ -33,7 +33,7 @@ enum {
     BURIALS_MAX = 4096,
     BURIAL_FRESH_MS = 5000, /* So long others' agreement holds... */
     BURIAL_ASK_MS = 2000,   /* ... and an answer is waited for. */
-    STRAYS_MAX = 64,        /* Slots of others that are compared with their owners at a time. */
+    STRAYS_MAX = 256,       /* Slots of others that are compared with their owners at a time. */
     SLOT_WORDS = SLOT_COUNT / 64,
     NOBODY = UINT16_MAX,
 };

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "aside.h"
@@ -539,6 +540,9 @@ uint64_t copies_turn(struct shard_thread *thread)
     note_followed(thread);
     if (compares) { /* Then it is most of a tick. */
         heal_share_spend(&copies->heals, monotonic_us() - began_us);
+    }
+    if (heal_share_yields(&copies->heals)) {
+        (void)sched_yield();
     }
     thread->again = thread->again || wait_ms == 0;
     return (uint64_t)wait_ms * 1000;

@@ -18,6 +18,7 @@ void heal_share_pass(struct heal_share *share, uint32_t percent, uint64_t now_us
 
 void heal_share_spend(struct heal_share *share, uint64_t us)
 {
+    share->held_us += us;
     share->left_us -= us > HEAL_DEBT_US ? HEAL_DEBT_US : (int64_t)us;
     share->left_us = share->left_us < -HEAL_DEBT_US ? -HEAL_DEBT_US : share->left_us;
 }
@@ -31,4 +32,13 @@ uint64_t heal_share_room(const struct heal_share *share, uint64_t bytes, uint64_
         return 0;
     }
     return bytes < HEAL_ROOM_BYTES ? bytes : HEAL_ROOM_BYTES;
+}
+
+bool heal_share_yields(struct heal_share *share)
+{
+    if (share->held_us < HEAL_YIELD_US) {
+        return false;
+    }
+    share->held_us = 0;
+    return true;
 }

@@ -5,6 +5,10 @@
  * (`room` in replication.h). What was asked for comes all the same, so that is little. Once nobody wanted anything for
  * HEAL_QUIET_US the comparisons have all of the time.
  *
+ * Where a processor is shared, others wait for it: another node's thread that compares, too, a client's. What a request passes
+ * through are several of them, one after the other, and each would wait for the time slices of all others (3 ms each on Linux).
+ * So who has spent HEAL_YIELD_US on comparisons lets others go first.
+ *
  * Memory: the struct. Threads: its thread's. Times are of one monotonic clock.
  */
 #ifndef HEAL_SHARE_H
@@ -18,6 +22,7 @@ enum {
     HEAL_BURST_US = 2000,         /* At most so much is left... */
     HEAL_DEBT_US = 100 * 1000,    /* ... or missing, as after one large session. */
     HEAL_ROOM_BYTES = 128 * 1024, /* Asked for at a time. */
+    HEAL_YIELD_US = 200,
 };
 
 struct heal_share {
@@ -25,6 +30,7 @@ struct heal_share {
     uint64_t rest;      /* Hundredths of another one. */
     uint64_t at_us;     /* What has passed since then brings more. */
     uint64_t wanted_us; /* When somebody wanted something last. */
+    uint64_t held_us;   /* Spent since others could go first. */
 };
 
 /* Somebody else wants something. */
@@ -41,5 +47,8 @@ void heal_share_spend(struct heal_share *share, uint64_t us);
 
 /* Of the `bytes` that may be asked for, how many now? */
 uint64_t heal_share_room(const struct heal_share *share, uint64_t bytes, uint64_t now_us);
+
+/* Are others to go first now? Then the caller gives up the processor. */
+bool heal_share_yields(struct heal_share *share);
 
 #endif

@@ -78,12 +78,32 @@ static void test_bounds(void **state)
     assert_int_equal(share.left_us, HEAL_BURST_US);
 }
 
+/* Others go first each time that so much was spent, however it was spent, and not else. */
+static void test_yields(void **state)
+{
+    struct heal_share share = {0};
+
+    (void)state;
+    assert_false(heal_share_yields(&share));
+    for (int round = 0; round < 3; round++) {
+        heal_share_spend(&share, HEAL_YIELD_US - 1);
+        assert_false(heal_share_yields(&share));
+        heal_share_spend(&share, 1);
+        assert_true(heal_share_yields(&share));
+        assert_false(heal_share_yields(&share));
+    }
+    heal_share_spend(&share, 100 * HEAL_YIELD_US); /* One large session: once is enough. */
+    assert_true(heal_share_yields(&share));
+    assert_false(heal_share_yields(&share));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_share),
         cmocka_unit_test(test_quiet),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_yields),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
