@@ -375,16 +375,24 @@ static bool flows(const struct replication *r, const struct peer *peer)
     return oldest == NULL || r->now_us - oldest->us < (uint64_t)r->options.hold_ms * 1000 / 2;
 }
 
+/* A hold was in vain. */
+static void end_hold(struct replication *r, struct slot_route *route)
+{
+    if (route->holds) {
+        route->holds = false;
+        route->hold_ms = switch_now_ms(r);
+        route->lapses = (uint8_t)(route->lapses + (route->lapses < LAPSES_MAX));
+        r->stats.holds_lapsed++;
+    }
+}
+
 /* Hold writes, or end that, until the slot is at rest. */
 static void hold(struct replication *r, struct slot_route *route)
 {
     const uint32_t passed_ms = switch_now_ms(r) - route->hold_ms;
 
     if (route->holds && passed_ms >= r->options.hold_ms) {
-        route->holds = false;
-        route->hold_ms = switch_now_ms(r);
-        route->lapses = (uint8_t)(route->lapses + (route->lapses < LAPSES_MAX));
-        r->stats.holds_lapsed++;
+        end_hold(r, route);
     } else if (!route->holds && (route->lapses == 0 || passed_ms >= RESTS * r->options.hold_ms)) {
         route->holds = true;
         route->hold_ms = switch_now_ms(r);
@@ -398,9 +406,11 @@ static void try_release(struct replication *r, uint32_t slot)
     struct peer *next = peer_at(r, route->keeps_for);
 
     if (is_awaited(route) || !next->stream.open) {
+        end_hold(r, route);
         return;
     }
     if (!slot_set_has(&next->covered, slot)) {
+        end_hold(r, route); /* A comparison takes longer than writes may wait. */
         replication_want(next, slot);
         return;
     }

@@ -1,4 +1,5 @@
 /* A slot from one first owner to the next: one coordinator at each time, and the new one begins with everything. */
+#include "replication_private.h"
 #include "replication_world.h"
 
 #include <inttypes.h>
@@ -339,6 +340,33 @@ static void test_waiting_writes(void **state)
     world_fini(&world);
 }
 
+/* Nor are they held while something of the slot comes from a third node again and again, and the new owner has to be compared. */
+static void test_waiting_writes_and_gaps(void **state)
+{
+    struct route_far far;
+
+    (void)state;
+    begin(3, 1, 1);
+    struct replication *r = unit_of(1, "a")->r;
+    unit_of(1, "a")->core.waiting = waiting;
+    waits = "a";
+    tell(1, after);
+    tell(2, after);
+    tell(3, after);
+    world_until(&world, 10, leads(3, "b"));
+    assert_int_equal(route(1, "a", 0, &far), ROUTE_WAIT);
+    uint32_t held = 0;
+    for (int i = 0; i < 200; i++) {
+        replication_came_alone(r, replication_peer_find(r, 2, 0), world_slot("a"));
+        world_run(&world, 1);
+        held += !leads(1, "a");
+    }
+    assert_true(held <= REPLICATION_HOLD_MS + 2);
+    waits = NULL;
+    world_until(&world, 100, leads(3, "a"));
+    world_fini(&world);
+}
+
 /* What comes before the word waits in the new owner's shard: it takes the slot once that is merged. */
 static void test_parked_copy(void **state)
 {
@@ -442,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_new_owner_paused),
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_waiting_writes),
+        cmocka_unit_test(test_waiting_writes_and_gaps),
         cmocka_unit_test(test_parked_copy),
         cmocka_unit_test(test_taken_back),
         cmocka_unit_test(test_known_uses),
