@@ -45,14 +45,16 @@
  *                              the slot's positions, at most as many sessions as one comparison may have
  *   41 <  COMPARE_OPENED which u8 flags, u64 last, perhaps less than asked for, vector. Where it says `given` all of
  *                              the range is sent, and where it says `nothing` the asking end may send all that it
- *                              has: then no items follow
+ *                              has: then no items follow. Flags of both: 1 level, 2 vector, 4 nothing, 8 given, 16 the
+ *                              sender has no part in the slot, and may drop it: then the other one says SETTLED or
+ *                              CLOSED once all is durable
  *   42 >  COMPARE_RANGE which  u64 first, u64 last: the next range of the slot
  *   43 <  COMPARE_RANGED which u64 last
  *   44 >  COMPARE_ITEMS which  as in compare.h
  *   45 <  COMPARE_ANSWERS which as in compare.h
  *   46 <> COMPARE_RECORD which u64 position, one whole session
  *   47 >  COMPARE_CLOSE which  nothing: all ranges are compared, and everything was sent
- *   48 <  COMPARE_CLOSED which u8 flags, vector: after SETTLED; what was sent back is merged, and all is durable; this is what has
+ *   48 <  COMPARE_CLOSED which u8 flags, vector: after SETTLED; what was sent back is merged; this is what has
  *                              been seen now
  *   49 <> COMPARE_FAILED which nothing: it is over, and no use
  *   50 >  BURY_ASK      0      each: u64 number, u64 position, string key, string version, varint ms of last access
@@ -63,7 +65,7 @@
  *   55 <> COMPARE_CREDIT limit  nothing: so much of COMPARE_RECORDs may come on this link, of all since it is there; each
  *                              counts with its body and 64 bytes. 64 KiB may come without a word. It only grows
  *   56 <  COMPARE_MERGED which nothing: all that came is merged, and everything was sent
- *   57 >  COMPARE_SETTLED which nothing: what came is merged here, too, and durable, and what of it has ended here was sent back
+ *   57 >  COMPARE_SETTLED which nothing: what came is merged here, too, and what of it has ended here was sent back
  *   58 >  KEEP          0      u8 1 by the sender's map the receiver owns them first, and may ask for them; 0 an answer to
  *                              TAKE: not yet; each: u16 slot
  *   59 <  TAKE          0      each: u16 slot: by the sender's map it owns them first

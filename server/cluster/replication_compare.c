@@ -8,9 +8,10 @@
  *                  --all merged--> STORING --durable, CLOSED--> over
  *
  * Neither end takes over what the other one has seen before that one has merged all that it was given, and has sent back what of
- * it has ended there: else a session would live on at an end that says it has seen its end. Nor is it told that the other one
- * has all before that one's log has it on its disk: it may drop what it has then (a stray), and what it had was perhaps durable
- * nowhere else.
+ * it has ended there: else a session would live on at an end that says it has seen its end. Nor is an end that has no part in
+ * the slot (a stray, it said so when it opened) told that the other one has all before that one's log has it on its disk: it may
+ * drop what it has then, which was perhaps durable nowhere else. Who gets a part, or loses it, meanwhile drops nothing by it
+ * (job.outdated), so others wait for a disk for a moment only: a shard whose log has failed has to hand on what it has.
  *
  * Messages wait in the link's inbox until there is time for them, and until what was asked for before is on its way: so
  * a slow reader holds up who asks it for more. */
@@ -18,6 +19,12 @@
 
 #include <assert.h>
 #include <errno.h>
+
+/* A log that is not durable by then has failed, or its disk is full. */
+enum {
+    STORE_US = 1000 * 1000,       /* The end is told all the same where it drops nothing by it... */
+    STORE_STRAY_US = 5000 * 1000, /* ... or is to ask again, where it may. */
+};
 
 /* ---- Jobs ---- */
 
@@ -236,16 +243,25 @@ static void say(struct replication *r, struct replication_link *link, uint8_t ki
     replication_link_send(link, kind, number, parts, 2);
 }
 
+/* What an end says when it opens. */
+static uint8_t flags_at_open(const struct replication *r, uint32_t slot, bool nothing)
+{
+    const bool stray = r->table == NULL || !route_of(r, slot)->mine;
+
+    return (uint8_t)((nothing ? FLAG_NOTHING : 0) | (stray ? FLAG_STRAY : 0));
+}
+
 /* The rest of a message is the other end's vector, if flagged. Returns 0, -EBADMSG, -ENOMEM. */
 static int take_seen(struct job *job, uint8_t flags, struct reader *from)
 {
     const struct bytes seen = read_bytes(from, reader_left(from));
 
-    if (from->bad || (flags & ~(FLAGS | FLAG_NOTHING | FLAG_GIVEN)) != 0 ||
+    if (from->bad || (flags & ~(FLAGS | FLAG_NOTHING | FLAG_GIVEN | FLAG_STRAY)) != 0 ||
         ((flags & FLAG_SEEN) != 0) != (seen.size > 0)) {
         return -EBADMSG;
     }
     job->flags = flags;
+    job->drops = (flags & FLAG_STRAY) != 0;
     job->seen.size = 0;
     return buffer_append(&job->seen, seen);
 }
@@ -263,8 +279,8 @@ bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slo
     job->first = slot_first(slot);
     job->last = replication_cut_range(r, job->first, slot_last(slot), &job->nothing);
     const uint64_t range[] = {job->first, job->last};
-    say(r, peer->out, REPLICATION_COMPARE_OPEN, job->number, job->nothing ? FLAG_NOTHING : 0, range,
-        2);
+    say(r, peer->out, REPLICATION_COMPARE_OPEN, job->number, flags_at_open(r, slot, job->nothing),
+        range, 2);
     return true;
 }
 
@@ -446,7 +462,7 @@ static int open_answer(struct replication *r, struct replication_link *link, uin
     job->last = replication_cut_range(r, first, last, &nothing);
     const bool gives = (flags & FLAG_NOTHING) != 0 && !crosses(r, link, slot);
     say(r, link, REPLICATION_COMPARE_OPENED, number,
-        (uint8_t)((nothing ? FLAG_NOTHING : 0) | (gives ? FLAG_GIVEN : 0)), &job->last, 1);
+        flags_at_open(r, slot, nothing) | (gives ? FLAG_GIVEN : 0), &job->last, 1);
     job->failed = gives && replication_give_range(r, job, first, job->last) != 0;
     return 0;
 }
@@ -567,11 +583,28 @@ static void end_answering(struct replication *r, struct job *job)
     say(r, link, REPLICATION_COMPARE_CLOSED, number, 0, NULL, 0);
 }
 
-/* The other end is told that all is here, once it is so over a crash, too. */
+/* Has the log here not come any further since it was waited for in vain? */
+static bool log_hangs(const struct replication *r)
+{
+    return r->hung_lsn != 0 && !r->core->durable(r->core, r->hung_lsn);
+}
+
+/* The other end is told that all is here, once it is so over a crash, too; one that drops nothing by it is not kept for long. */
 static void store(struct replication *r, struct job *job)
 {
+    const uint64_t passed_us = r->now_us - job->stores_us;
+
     if (!r->core->durable(r->core, job->lsn)) {
-        return;
+        if (passed_us >= STORE_US && !log_hangs(r)) {
+            r->hung_lsn = job->lsn;
+        }
+        if (job->drops && passed_us >= STORE_STRAY_US) {
+            job_fail(r, job, true);
+            return;
+        }
+        if (job->drops || !log_hangs(r)) {
+            return;
+        }
     }
     if (job->link->dialled) {
         send_nothing(job, REPLICATION_COMPARE_SETTLED, JOB_SETTLED);
@@ -594,6 +627,7 @@ static void move_on(struct replication *r, struct job *job)
     } else if (job->state == JOB_SETTLING && merged) {
         job->state = JOB_STORING;
         job->lsn = r->core->appended(r->core);
+        job->stores_us = r->now_us;
         store(r, job);
     } else if (job->state == JOB_STORING) {
         store(r, job);

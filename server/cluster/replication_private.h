@@ -44,6 +44,7 @@ enum flag {
     FLAGS = FLAG_LEVEL | FLAG_SEEN,
     FLAG_NOTHING = 4, /* Of COMPARE_OPEN and OPENED... */
     FLAG_GIVEN = 8,   /* ... and of OPENED. */
+    FLAG_STRAY = 16,  /* Of both: the sender has no part in the slot, and may drop what it has. */
 };
 
 struct slot_set {
@@ -113,7 +114,7 @@ enum job_state {
     JOB_CLOSING,   /* ... all is; CLOSE is sent once everything else is... */
     JOB_CLOSED,    /* ... MERGED is awaited... */
     JOB_SETTLING,  /* ... what came is merged... */
-    JOB_STORING,   /* ... SETTLED is sent once it is durable... */
+    JOB_STORING,   /* ... SETTLED is sent once it is durable, or that takes too long... */
     JOB_SETTLED,   /* ... CLOSED is awaited... */
     JOB_OVER,      /* ... what was sent back last is merged. */
     JOB_ANSWERING, /* The answering end: until CLOSE. CLOSING: until MERGED, CLOSED: until SETTLED, SETTLING, STORING: until CLOSED. */
@@ -130,6 +131,7 @@ struct job {
     bool failed;
     bool nothing; /* The asking end: it said so when it opened... */
     bool opened;  /* ... and has heard that the other end takes part. */
+    bool drops;   /* The other end may drop what it has by what it is told. */
     /* Something came from elsewhere since it began: the other end may not have it. */
     bool overtaken;
     /* It says nothing of a stray: the slot was this node's own then, or more of it has come here since, and was merged. */
@@ -139,7 +141,8 @@ struct job {
     uint32_t merges, sends;     /* Not done. */
     uint64_t in_turn, out_turn; /* Of the peer, when it began. */
     uint64_t first, last;       /* The range. */
-    uint64_t lsn;               /* STORING: until the log here is durable up to this. */
+    uint64_t lsn;               /* STORING: until the log here is durable up to this... */
+    uint64_t stores_us;         /* ... since then. */
     struct buffer seen;         /* The other end's vector, when it began. */
     struct compare compare;     /* The asking end's. */
 };
@@ -354,6 +357,8 @@ struct replication {
     uint64_t heal_us, heal_rest; /* ... and millionths of another one. */
     uint64_t credit_us;          /* When any was given last. */
     int32_t work;                /* Left in this tick. */
+    uint64_t
+        hung_lsn; /* A comparison has waited for the log to be durable up to this in vain; 0. */
 
     uint64_t level_us, report_us;
     struct slot_set told; /* To be level with these targets. */

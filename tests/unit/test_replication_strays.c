@@ -83,6 +83,42 @@ static void test_stray_waits_for_disk(void **state)
     }
 }
 
+/* But a disk that hangs keeps nobody from a copy who drops nothing by it: who is to have a slot gets it all the same... */
+static void test_hung_disk_hands_on(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_give_owners(&world, &table, (struct slot_owners){{2, 1}}, (struct slot_owners){{2, 1}});
+    world_until(&world, 3000, world_calm(&world));
+    world_hang(&world, 1);
+    world_fill(&world, 2, 0, 100);
+    world_run(&world, 100);
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 3}});
+    world_until(&world, 5000,
+                world.units[0].reported[world_slot("session-7")] && world_equal(&world, 1, 3));
+    world_fini(&world);
+}
+
+/* ... and so does who had one that he was to drop, once he is to have it again. */
+static void test_hung_disk_stray_comes_back(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_give_owners(&world, &table, (struct slot_owners){{2, 1}}, (struct slot_owners){{2, 1}});
+    world_until(&world, 3000, world_calm(&world));
+    world_hang(&world, 1);
+    world_fill(&world, 2, 0, 100);
+    world_run(&world, 100);
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1}});
+    world_run(&world, 3000);
+    assert_true(world_stats(&world, 2)->compares > 0);
+    assert_int_equal(world.units[1].drops, 0);
+    world_give_owners(&world, &table, (struct slot_owners){{1}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 20000, world.units[0].reported[world_slot("session-7")]);
+    assert_int_equal(world.units[1].drops, 0);
+    world_fini(&world);
+}
+
 /* Nor before those own it that are to: until then it may be the only other copy. */
 static void test_stray_waits_for_targets(void **state)
 {
@@ -314,6 +350,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stray),
         cmocka_unit_test(test_stray_waits_for_disk),
+        cmocka_unit_test(test_hung_disk_hands_on),
+        cmocka_unit_test(test_hung_disk_stray_comes_back),
         cmocka_unit_test(test_stray_waits_for_targets),
         cmocka_unit_test(test_more_comes),
         cmocka_unit_test(test_owner_comes_back),
