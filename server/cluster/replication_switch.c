@@ -12,8 +12,10 @@
  * Who keeps a slot goes on to stream it to all owners, as the map lists them. It does not let go while the new owner may lack
  * something (not `covered`: its stream had a gap since the map was proposed): then they are compared first. Nor while writes of
  * the slot wait within this node, as they would be executed here later, nor while what is on its way to the new owner is old:
- * for both, new writes are held for options.hold_ms at most (reads go on), then there is a rest in which they are executed, and
- * another try. Held writes are passed on, in order, once it has let go.
+ * for both, new writes are held for options.hold_ms at most (reads go on), then there is a rest in which they are executed, longer
+ * each time, and another try. After each, what is on its way may be older, but no older than NEAR_US: what is asked at the new owner
+ * waits for about so long, and for one that is farther behind (its disk is full, its thread starved) the slot is kept, and nothing
+ * held, until it has come nearer. Held writes are passed on, in order, once it has let go.
  *
  * When one of the two is lost for the other (a link, a pause, a disk that is full), both go by their maps, as in any failover: the
  * new owner asks the other owners what they have seen before it begins. It does the same where he who had the slot by the map before
@@ -30,8 +32,10 @@ enum {
     PATIENCE_US =
         1000 * 1000, /* A slot is not awaited any more from who says nothing of it for so long... */
     RESTS = 10,      /* A hold that was in vain is followed by so many of its length without... */
-    LAPSES_MAX = 3,  /* ... and after so many, what is on its way may be old. */
-    HINTS_MAX = 8,   /* So many say that another one has it, then it is taken over. */
+    LAPSES_MAX = 6,  /* ... twice as many after each up to that one... */
+    REST_MS_MAX = 10 * 1000, /* ... but no longer. */
+    NEAR_US = 500 * 1000, /* What is on its way is never older than this where a slot is let go. */
+    HINTS_MAX = 8,        /* So many say that another one has it, then it is taken over. */
 };
 
 enum { KEEP_ANSWERS, KEEP_OFFERS }; /* Of KEEP. */
@@ -368,11 +372,12 @@ void replication_switch_unkept(struct replication *r, const struct peer *peer, u
 /* ---- Letting go ---- */
 
 /* Is what is on its way there young enough for those who will wait behind it? */
-static bool flows(const struct replication *r, const struct peer *peer)
+static bool flows(const struct replication *r, const struct peer *peer, uint8_t lapses)
 {
     const struct flight *oldest = peer->flights.count == 0 ? NULL : queue_at(&peer->flights, 0);
+    const uint64_t most_us = ((uint64_t)r->options.hold_ms * 1000 / 2) << (2 * lapses);
 
-    return oldest == NULL || r->now_us - oldest->us < (uint64_t)r->options.hold_ms * 1000 / 2;
+    return oldest == NULL || r->now_us - oldest->us < (most_us < NEAR_US ? most_us : NEAR_US);
 }
 
 /* A hold was in vain. */
@@ -386,6 +391,14 @@ static void end_hold(struct replication *r, struct slot_route *route)
     }
 }
 
+/* In milliseconds: after so many holds that were in vain. */
+static uint32_t rest_after(const struct replication *r, uint8_t lapses)
+{
+    const uint32_t rest_ms = lapses == 0 ? 0 : (RESTS * r->options.hold_ms) << (lapses - 1);
+
+    return rest_ms < REST_MS_MAX ? rest_ms : REST_MS_MAX;
+}
+
 /* Hold writes, or end that, until the slot is at rest. */
 static void hold(struct replication *r, struct slot_route *route)
 {
@@ -393,7 +406,7 @@ static void hold(struct replication *r, struct slot_route *route)
 
     if (route->holds && passed_ms >= r->options.hold_ms) {
         end_hold(r, route);
-    } else if (!route->holds && (route->lapses == 0 || passed_ms >= RESTS * r->options.hold_ms)) {
+    } else if (!route->holds && passed_ms >= rest_after(r, route->lapses)) {
         route->holds = true;
         route->hold_ms = switch_now_ms(r);
         r->stats.holds++;
@@ -405,16 +418,16 @@ static void try_release(struct replication *r, uint32_t slot)
     struct slot_route *route = route_of(r, slot);
     struct peer *next = peer_at(r, route->keeps_for);
 
-    if (is_awaited(route) || !next->stream.open) {
-        end_hold(r, route);
+    if (is_awaited(route) || !next->stream.open || !flows(r, next, LAPSES_MAX)) {
+        end_hold(r, route); /* It would be in vain. */
         return;
     }
     if (!slot_set_has(&next->covered, slot)) {
-        end_hold(r, route); /* A comparison takes longer than writes may wait. */
+        end_hold(r, route);
         replication_want(next, slot);
         return;
     }
-    if (slot_set_has(&r->waiting, slot) || (!flows(r, next) && route->lapses < LAPSES_MAX)) {
+    if (slot_set_has(&r->waiting, slot) || !flows(r, next, route->lapses)) {
         hold(r, route);
         return;
     }

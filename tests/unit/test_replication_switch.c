@@ -390,6 +390,63 @@ static void test_parked_copy(void **state)
     world_fini(&world);
 }
 
+/* A new owner that does not come nearer does not get the slot, and no writes of it are held in vain again and again... */
+static void test_far_behind(void **state)
+{
+    uint32_t writes = 0;
+
+    (void)state;
+    begin(3, 1, 1);
+    unit_of(3, "d")->park = world_position("d");
+    world_put(&world, 1, "d", "n", "parked");
+    world_run(&world, REPLICATION_HOLD_MS);
+    tell(1, after);
+    tell(2, after);
+    tell(3, after);
+    uint32_t held = 0;
+    for (int ms = 0; ms < 6000; ms++) {
+        world_run(&world, 1);
+        assert_true(goes_to(3, "a", 1));
+        held += !leads(1, "a");
+    }
+    assert_int_equal(world_stats(&world, 1)->slots_released, 0);
+    assert_in_range(world_stats(&world, 1)->holds, SLOTS, SLOTS * 3);
+    assert_true(held <= 3 * (REPLICATION_HOLD_MS + 2));
+    for (int i = 0; i < 20; i++) {
+        step(&writes);
+    }
+    world_unpark(unit_of(3, "d"));
+    world_until(&world, 10, leads(3, "a") && leads(3, "d"));
+    check_all_of(3, "a");
+    world_fini(&world);
+}
+
+/* ... and one that is a little behind gets it after some tries, and those who ask there wait for that little. */
+static void test_a_little_behind(void **state)
+{
+    uint32_t waited = 0;
+
+    (void)state;
+    begin(3, 1, 1);
+    world.delay_us = 60 * 1000; /* There and back: 120 ms. */
+    world_run(&world, 500);
+    tell(1, after);
+    tell(2, after);
+    tell(3, after);
+    for (int ms = 0; ms < 3000 && !leads(3, "a"); ms++) {
+        if (leads(1, "a")) {
+            world_put(&world, 1, "a", "n", "more");
+        }
+        world_run(&world, 1);
+        waited += leaders("a") == 0;
+    }
+    assert_true(leads(3, "a"));
+    assert_true(world_stats(&world, 1)->holds_lapsed > 0);
+    assert_true(waited < 500);
+    check_all_of(3, "a");
+    world_fini(&world);
+}
+
 /* Taken back: before it was let go of nothing happens, afterwards it comes back the same way. */
 static void test_taken_back(void **state)
 {
@@ -472,6 +529,8 @@ int main(void)
         cmocka_unit_test(test_waiting_writes),
         cmocka_unit_test(test_waiting_writes_and_gaps),
         cmocka_unit_test(test_parked_copy),
+        cmocka_unit_test(test_far_behind),
+        cmocka_unit_test(test_a_little_behind),
         cmocka_unit_test(test_taken_back),
         cmocka_unit_test(test_known_uses),
         cmocka_unit_test(test_patience),
