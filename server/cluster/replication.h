@@ -345,6 +345,9 @@ bool replication_reaches_owner(const struct replication *replication, uint64_t p
 /* Since when this node has been told of each use of the sessions of this position's slot: it is the primary since then, and
  * no other owner came back since, who may have stood in for it. UINT64_MAX: it is not the primary. */
 uint64_t replication_known_ms(const struct replication *replication, uint64_t position);
+/* Since when this node is the slot's primary without a pause, where it coordinates it; of `now_ms`. What came before another one may
+ * have taken. 0: there was no table yet. */
+uint64_t replication_first_ms(const struct replication *replication, uint32_t slot);
 
 /* ---- Routes ---- */
 

@@ -207,6 +207,11 @@ void replication_taken_compared(struct replication *r, struct peer *peer, uint32
 
 /* ---- Uses of sessions ---- */
 
+uint64_t replication_first_ms(const struct replication *r, uint32_t slot)
+{
+    return r->table == NULL ? 0 : route_of(r, slot)->first_ms;
+}
+
 uint64_t replication_known_ms(const struct replication *r, uint64_t position)
 {
     if (r->table == NULL) {

@@ -225,7 +225,6 @@ static void port_taken(struct replication_port *port, uint32_t slot)
     struct shard_thread *thread = thread_of(port);
 
     (void)slot;
-    thread->copies.taken_ms = thread->now_ms;
     far_look(thread);
 }
 
@@ -335,18 +334,6 @@ static bool is_settled(const struct slot_table *table)
     return memcmp(table->owners, table->targets, sizeof table->owners) == 0;
 }
 
-/* Is this node primary of slots that it was not before? */
-static bool takes_slots(const struct slot_table *before, const struct slot_table *after)
-{
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        if (after->owners[slot].nodes[0] == after->self &&
-            before->owners[slot].nodes[0] != after->self) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Returns false where there is no memory for it now. */
 static bool use_table(struct shard_thread *thread, struct plane_table *table)
 {
@@ -366,7 +353,7 @@ static bool use_table(struct shard_thread *thread, struct plane_table *table)
         return false;
     }
     copies->whole_us = 0;
-    if (before == NULL || takes_slots(before->table, table->table)) {
+    if (before == NULL) {
         copies->taken_ms = thread->now_ms;
     }
     copies->settled = is_settled(table->table);
@@ -473,12 +460,23 @@ static bool hears_all(const struct shard_thread *thread, uint32_t slot)
     return true;
 }
 
+/* Up to then others may have taken writes of this slot. */
+static uint64_t slot_taken_ms(const struct shard_thread *thread, uint32_t slot)
+{
+    const struct copies *copies = &thread->copies;
+    const uint64_t first_ms = replication_first_ms(copies->replication, slot);
+
+    return first_ms > copies->taken_ms ? first_ms : copies->taken_ms;
+}
+
 uint64_t copies_taken_hlc(const struct shard_thread *thread, uint32_t slot, bool stands_in)
 {
     /* What a client has seen may be of a node whose clock is ahead. */
-    const uint64_t taken_ms = thread->copies.taken_ms + thread->plane->options.cluster.skew_ms;
+    const uint64_t ahead_ms = thread->plane->options.cluster.skew_ms;
 
-    return stands_in || !hears_all(thread, slot) ? UINT64_MAX : hlc_of_ms(taken_ms);
+    return stands_in || !hears_all(thread, slot)
+               ? UINT64_MAX
+               : hlc_of_ms(slot_taken_ms(thread, slot) + ahead_ms);
 }
 
 bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stands_in)
@@ -486,7 +484,7 @@ bool copies_may_miss(const struct shard_thread *thread, uint32_t slot, bool stan
     const struct copies *copies = &thread->copies;
     const struct slot_table *table = table_of(thread);
 
-    if (stands_in || !copies->settled || thread->now_ms - copies->taken_ms < MISS_MS) {
+    if (stands_in || !copies->settled || thread->now_ms - slot_taken_ms(thread, slot) < MISS_MS) {
         return true;
     }
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX; rank++) {

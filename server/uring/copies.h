@@ -30,8 +30,8 @@ struct copies {
     struct replication_core core;
     struct replication *replication; /* NULL: there was no other node yet. */
     struct plane_table *next;        /* A table that there was no memory for yet; or NULL. */
-    /* Wall time up to which other nodes may have taken writes that are not here: when this node came to coordinate slots,
-     * or heard from one that it had not heard for long. */
+    /* Wall time up to which other nodes may have taken writes of any slot that are not here: when this node began, or heard from
+     * one that it had not heard for long. Of one slot it is when this node came to coordinate it, where that was later. */
     uint64_t taken_ms;
     bool
         settled; /* All members but those that left serve, and own what they should, by the table. */

@@ -129,7 +129,7 @@ static void tell_clients(struct cluster_node *node, const struct slot_table *tab
 static void port_map(void *context, const struct map *map, bool kept)
 {
     struct cluster_node *node = context;
-    struct slot_table *before = node->tables[node->table], *table = node->tables[!node->table];
+    struct slot_table *table = node->tables[!node->table];
     struct copies_node *copies = node->copies;
 
     sim_note(node->sim, "map", node->place, map->epoch, map->member_count);
@@ -144,7 +144,7 @@ static void port_map(void *context, const struct map *map, bool kept)
     cluster_handoffs_taken(node);
     if (copies->replication != NULL) {
         copies_node_use_table(copies);
-        cluster_requests_table(node, before, table);
+        cluster_requests_table(node, table);
     }
 }
 

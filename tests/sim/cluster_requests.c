@@ -122,17 +122,16 @@ static bool is_settled(const struct slot_table *table)
     return memcmp(table->owners, table->targets, sizeof table->owners) == 0;
 }
 
-void cluster_requests_table(struct cluster_node *node, const struct slot_table *before,
-                            const struct slot_table *after)
+void cluster_requests_table(struct cluster_node *node, const struct slot_table *table)
 {
-    node->copies_settled = is_settled(after);
-    for (uint32_t key = 0; key < COPIES_KEYS; key++) {
-        uint32_t slot = slot_of_key(copies_key(key));
-        if (after->owners[slot].nodes[0] == after->self &&
-            before->owners[slot].nodes[0] != after->self) {
-            node->copies->taken_ms = copies_node_now_ms(node->copies);
-        }
-    }
+    node->copies_settled = is_settled(table);
+}
+
+static uint64_t slot_taken_ms(const struct copies_node *copies, uint32_t slot)
+{
+    const uint64_t first_ms = replication_first_ms(copies->replication, slot);
+
+    return first_ms > copies->taken_ms ? first_ms : copies->taken_ms;
 }
 
 static bool may_miss(const struct cluster_node *node, uint32_t slot, bool stands_in)
@@ -141,7 +140,7 @@ static bool may_miss(const struct cluster_node *node, uint32_t slot, bool stands
     const struct slot_owners *owners = &copies->table->owners[slot];
 
     if (stands_in || !node->copies_settled ||
-        copies_node_now_ms(copies) - copies->taken_ms < MISS_MS) {
+        copies_node_now_ms(copies) - slot_taken_ms(copies, slot) < MISS_MS) {
         return true;
     }
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && owners->nodes[rank] != 0; rank++) {
@@ -153,7 +152,7 @@ static bool may_miss(const struct cluster_node *node, uint32_t slot, bool stands
     return false;
 }
 
-static uint64_t taken_hlc(const struct cluster_node *node, bool stands_in)
+static uint64_t taken_hlc(const struct cluster_node *node, uint32_t slot, bool stands_in)
 {
     const struct copies_node *copies = node->copies;
     bool any_time = stands_in;
@@ -163,7 +162,7 @@ static uint64_t taken_hlc(const struct cluster_node *node, bool stands_in)
         any_time |=
             member != copies->number && !replication_reaches(copies->replication, member, 0);
     }
-    return any_time ? UINT64_MAX : hlc_of_ms(copies->taken_ms + CLUSTER_SIM_SKEW_MS);
+    return any_time ? UINT64_MAX : hlc_of_ms(slot_taken_ms(copies, slot) + CLUSTER_SIM_SKEW_MS);
 }
 
 /* ---- Execution ---- */
@@ -200,7 +199,7 @@ static void execute(struct cluster_node *node, const struct cluster_request *fro
         request.sequence = from->sequence;
         request.retry_hlc = from->retry_hlc;
         request.elsewhere = may_miss(node, slot, stands_in);
-        request.taken_hlc = from->retry_hlc == 0 ? 0 : taken_hlc(node, stands_in);
+        request.taken_hlc = from->retry_hlc == 0 ? 0 : taken_hlc(node, slot, stands_in);
         request.body = copies_changes(&oracle->writes[from->write], from->write, changes);
         if (!is_late(node)) {
             copies_oracle_begins(copies, from->write);

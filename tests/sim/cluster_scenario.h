@@ -284,8 +284,7 @@ void cluster_met(struct copies_node *copies, uint32_t place, bool refused);
 void cluster_requests_init(struct cluster_node *node);
 void cluster_requests_receive(struct cluster_node *node, const struct cluster_request *request);
 void cluster_requests_answered(struct cluster_node *node, const struct cluster_answer *answer);
-void cluster_requests_table(struct cluster_node *node, const struct slot_table *before,
-                            const struct slot_table *after);
+void cluster_requests_table(struct cluster_node *node, const struct slot_table *table);
 
 /* ---- cluster_clients.c ---- */
 

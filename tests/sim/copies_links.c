@@ -195,18 +195,9 @@ static void dial(struct sim *sim, const struct sim_event *event)
               "dial", dial, peer, 0);
 }
 
-static void port_taken(struct replication_port *port, uint32_t slot)
-{
-    struct copies_node *node = OF(copies_node, port, port);
-
-    (void)slot;
-    node->taken_ms = copies_node_now_ms(node);
-}
-
 void copies_links_init(struct copies_node *node)
 {
-    node->port = (struct replication_port){
-        .send = port_send, .cut = port_cut, .level = port_level, .taken = port_taken};
+    node->port = (struct replication_port){.send = port_send, .cut = port_cut, .level = port_level};
     memset(node->links, 0, sizeof node->links);
     for (uint32_t peer = 1; peer <= node->sim->node_count; peer++) {
         if (peer != node->node) {

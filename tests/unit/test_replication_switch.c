@@ -498,6 +498,30 @@ static void test_known_uses(void **state)
     world_fini(&world);
 }
 
+/* Of a slot that was taken, and of no other one, somebody else may have taken writes up to just now. */
+static void test_first_since(void **state)
+{
+    (void)state;
+    begin(3, 1, 1);
+    const struct replication *one = unit_of(1, "a")->r;
+    const uint64_t begun_ms = replication_first_ms(one, world_slot("e"));
+    assert_true(begun_ms > 0 && world_now_ms(&world) > begun_ms);
+    tell(1, after);
+    tell(2, after);
+    tell(3, after);
+    world_until(&world, 5, leads(3, "a"));
+    world_run(&world, 100);
+    assert_in_range(replication_first_ms(unit_of(3, "a")->r, world_slot("a")),
+                    world_now_ms(&world) - 106, world_now_ms(&world) - 99);
+    for (uint32_t number = 1; number <= 3; number++) {
+        tell(number, (struct slot_owners){{1, 2}});
+    }
+    world_until(&world, 5000, leads(1, "a"));
+    assert_true(replication_first_ms(one, world_slot("a")) >= world_now_ms(&world) - 2);
+    assert_int_equal(replication_first_ms(one, world_slot("e")), begun_ms);
+    world_fini(&world);
+}
+
 /* A former owner that says nothing of it, though its link is heard, is not waited for for ever. */
 static void test_patience(void **state)
 {
@@ -533,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_a_little_behind),
         cmocka_unit_test(test_taken_back),
         cmocka_unit_test(test_known_uses),
+        cmocka_unit_test(test_first_since),
         cmocka_unit_test(test_patience),
     };
 
