@@ -4,7 +4,8 @@
  * One that cannot store:
  * Such a node's log takes nothing, so neither writes of clients nor copies can be done there, and what it has falls behind.
  * The next owner coordinates its slots meanwhile, as if it could not be reached, and writes do not wait for its
- * copies; where there is no other owner it serves what it has. It goes on to be sent what it misses. Once it is well again it
+ * copies; where there is no other owner it serves what it has. Who stands in asks it first what it has seen, and it is he who says
+ * that targets have all of the slot, once he has all that it has (replication_levels.c). It goes on to be sent what it misses. Once it is well again it
  * is compared with another owner before it serves, as after a start; but for one that could not store anything either.
  *
  * One of which somebody said so goes on to coordinate its slots, but for writes to sessions of which it knows nothing, not
@@ -24,6 +25,18 @@ bool replication_stands_back(const struct replication *r, uint32_t slot)
         }
     }
     return false;
+}
+
+bool replication_stands_in(const struct replication *r, uint32_t slot)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    for (uint32_t i = 0; i < route->owners; i++) {
+        if (route->ranks[i] < route->rank && !peer_at(r, route->peers[i])->degraded) {
+            return false;
+        }
+    }
+    return route->rank > 0 && route->rank < PLACEMENT_REPLICAS_MAX && route->taken && !r->degraded;
 }
 
 /* Is there one that may have taken its place? */
@@ -124,6 +137,8 @@ void replication_follow_degraded(struct replication *r)
         peer->degraded = degraded;
         if (degraded) {
             replication_copies_leave(r, peer, true);
+            peer->compared =
+                (struct slot_set){0}; /* Who stands in for it is to have all that it has. */
         }
         replication_reach_changed(r, peer);
     }

@@ -360,14 +360,38 @@ static bool takes_what_comes(const struct replication *r, const struct peer *pee
            (oldest == NULL || r->now_us - oldest->us < ON_THE_WAY_US);
 }
 
+/* May an earlier owner, which stores nothing, have what this node has not? Since it is so it was not found to have nothing more. */
+static bool lacks_of(const struct peer *peer, uint32_t slot)
+{
+    return peer->reachable && !slot_set_has(&peer->compared, slot);
+}
+
+/* Does this node have all that was acknowledged of the slot? Its coordinator does: the first owner, but for one that stores
+ * nothing and has another one stand in; then that one, with all that came from those before it. */
+static bool has_all(const struct replication *r, uint32_t slot, const struct slot_route *route)
+{
+    if (!replication_is_level(r, slot)) {
+        return false;
+    }
+    if (route->rank == 0) {
+        return route->awaits_from == NOBODY; /* Who is awaited streams to whom he knows. */
+    }
+    for (uint32_t i = 0; i < route->owners; i++) {
+        const struct peer *peer = peer_at(r, route->peers[i]);
+        if (route->ranks[i] < route->rank && lacks_of(peer, slot)) {
+            return false;
+        }
+    }
+    return replication_stands_in(r, slot);
+}
+
 /* All targets have what is here: they may own it. */
 static void report(struct replication *r, uint32_t slot)
 {
     const struct slot_route *route = route_of(r, slot);
     const struct slot_owners *targets = &r->table->targets[slot];
 
-    if (route->rank != 0 || route->settled || !slot_set_has(&r->level, slot) ||
-        route->awaits_from != NOBODY) { /* Who is awaited streams to whom he knows. */
+    if (route->settled || !has_all(r, slot, route)) {
         return;
     }
     for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && targets->nodes[rank] != 0; rank++) {
@@ -385,6 +409,23 @@ static void report(struct replication *r, uint32_t slot)
     r->port->level(r->port, slot, targets);
 }
 
+/* This node is first, or stands in, and has not asked yet those who may know more: before it is asked for the slot. */
+static void ask_others(struct replication *r, uint32_t slot, bool again)
+{
+    const struct slot_route *route = route_of(r, slot);
+
+    if (route->rank == 0 && !route->taken && route->awaits == 0 && route->awaits_from == NOBODY &&
+        replication_is_level(r, slot)) {
+        replication_take_over(r, slot);
+    }
+    for (uint32_t i = 0; i < route->owners && again && !route->settled; i++) {
+        struct peer *peer = peer_at(r, route->peers[i]);
+        if (route->ranks[i] < route->rank && peer->degraded && lacks_of(peer, slot)) {
+            (void)replication_ask_seen(peer, slot);
+        }
+    }
+}
+
 static void look_at_levels(struct replication *r)
 {
     const bool reports = r->now_us >= r->report_us;
@@ -397,6 +438,7 @@ static void look_at_levels(struct replication *r)
         }
         owned += route->rank < PLACEMENT_REPLICAS_MAX;
         not_level += !replication_check_level(r, slot);
+        ask_others(r, slot, reports);
         if (reports || !slot_set_has(&r->told, slot)) {
             report(r, slot);
         }

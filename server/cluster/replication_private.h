@@ -580,6 +580,8 @@ void replication_level_leave(struct replication *r, uint32_t slot);
 void replication_follow_degraded(struct replication *r);
 /* This node is, and another owner of the slot is there that is not. */
 bool replication_stands_back(const struct replication *r, uint32_t slot);
+/* All owners before this node are, and it coordinates the slot for them. */
+bool replication_stands_in(const struct replication *r, uint32_t slot);
 
 /* ---- replication_routes.c ---- */
 
@@ -592,7 +594,9 @@ void replication_take_seen(struct replication *r, struct replication_link *link,
 /* A comparison that began when r->asks was that is over. */
 void replication_taken_compared(struct replication *r, struct peer *peer, uint32_t slot,
                                 uint64_t asks);
-/* Before this node coordinates the slot: it asks the later owners. */
+/* What has it seen of the slot? Returns whether there was memory for the question. */
+bool replication_ask_seen(struct peer *peer, uint32_t slot);
+/* Before this node coordinates the slot: it asks the later owners, and earlier ones that are there and store nothing. */
 void replication_take_over(struct replication *r, uint32_t slot);
 /* All slots that this node coordinates it takes anew. */
 void replication_take_anew(struct replication *r);

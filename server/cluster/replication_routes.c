@@ -21,8 +21,7 @@ static bool reach_rank(const struct replication *r, uint32_t slot, uint32_t rank
 
 /* ---- Taking over ---- */
 
-/* Returns whether there was memory for it. */
-static bool ask_for_seen(struct peer *peer, uint32_t slot)
+bool replication_ask_seen(struct peer *peer, uint32_t slot)
 {
     uint8_t bytes[2];
 
@@ -39,7 +38,9 @@ void replication_take_over(struct replication *r, uint32_t slot)
     route->asked_ms = (uint32_t)(r->now_us / 1000);
     for (uint32_t i = 0; i < route->owners; i++) {
         struct peer *peer = peer_at(r, route->peers[i]);
-        if (route->ranks[i] > route->rank && peer->reachable && ask_for_seen(peer, slot)) {
+        /* An earlier one that is there stores nothing, but has what it acknowledged before. */
+        const bool knows = route->ranks[i] > route->rank || peer->degraded;
+        if (knows && peer->reachable && replication_ask_seen(peer, slot)) {
             route->awaits |= (uint8_t)(1U << route->ranks[i]);
         }
     }
@@ -100,7 +101,7 @@ void replication_reach_changed(struct replication *r, struct peer *peer)
         if (awaited && !peer->reachable && !route->paused) {
             heard_from(route, rank); /* Who is gone is not waited for. */
         } else if (awaited && peer->reachable) {
-            (void)ask_for_seen(peer, slot);
+            (void)replication_ask_seen(peer, slot);
         }
         if (rank < route->rank && route->rank < PLACEMENT_REPLICAS_MAX) {
             route->taken = false;
@@ -163,10 +164,15 @@ static void take_one_seen(struct replication *r, struct peer *peer, uint32_t slo
     struct slot_route *route = route_of(r, slot);
     const uint32_t rank = slot_owners_rank(&r->table->owners[slot], peer->node);
 
+    const bool covered = (flags & FLAG_SEEN) != 0 && seen_covers_all(r->core->seen, slot, seen);
+
+    if (covered && peer->degraded && rank < route->rank) {
+        slot_set_put(&peer->compared, slot, true); /* All that it has is here. */
+    }
     if (rank == PLACEMENT_REPLICAS_MAX || (route->awaits >> rank & 1) == 0) {
         return; /* Nobody waits for it any more. */
     }
-    if ((flags & FLAG_SEEN) != 0 && seen_covers_all(r->core->seen, slot, seen)) {
+    if (covered) {
         heard_from(route, rank);
     } else {
         replication_want(peer, slot);

@@ -19,7 +19,9 @@
  *
  * When one of the two is lost for the other (a link, a pause, a disk that is full), both go by their maps, as in any failover: the
  * new owner asks the other owners what they have seen before it begins. It does the same where he who had the slot by the map before
- * has nothing to release: he was restarted, or stopped for a while. What he alone has comes with his stray.
+ * has nothing to release: he was restarted, or stopped for a while; and where it hears none of those who may have had it. What he
+ * alone has comes with his stray. A first owner that stores nothing (replication_degraded.c) has another one stand in for him:
+ * then it is that one who keeps the slot, and from whom it is awaited.
  *
  * Where the map changes again before a slot was released, who awaits it keeps it, too, for the next one: the word goes along the
  * chain. Whom a map passes by asks who had the slot by his map before, who says to whom he gave it (UNKEPT). All that is said is
@@ -119,11 +121,33 @@ static struct peer *heard(const struct replication *r, const struct slot_table *
     return peer != NULL && peer_takes(peer) ? peer : NULL;
 }
 
+/* Who coordinated it by the map before, as far as can be seen here: the first owner that is heard. This node is no answer. */
+static const struct peer *former_of(const struct replication *r, uint32_t slot,
+                                    const struct slot_table *table)
+{
+    const struct slot_owners *owners = &r->table->owners[slot];
+    const struct peer *former = NULL;
+
+    for (uint32_t rank = 0; rank < PLACEMENT_REPLICAS_MAX && former == NULL; rank++) {
+        if (owners->nodes[rank] == 0 || owners->nodes[rank] == r->options.self.node) {
+            return NULL;
+        }
+        former = heard(r, table, owners->nodes[rank], slot);
+    }
+    return former;
+}
+
+/* Does this node coordinate it by the map before? */
+static bool leads(const struct replication *r, uint32_t slot, const struct slot_route *before)
+{
+    return replication_is_level(r, slot) &&
+           ((before->rank == 0 && before->taken) || replication_stands_in(r, slot));
+}
+
 static void take_from(struct replication *r, uint32_t slot, const struct slot_route *before,
                       struct slot_route *after, const struct slot_table *table)
 {
-    const struct peer *former =
-        heard(r, table, r->table->owners[slot].nodes[0], slot); /* Of the map before. */
+    const struct peer *former = former_of(r, slot, table);
 
     if (is_awaited(before)) {
         after->awaits_from = before->awaits_from;
@@ -131,7 +155,8 @@ static void take_from(struct replication *r, uint32_t slot, const struct slot_ro
     } else if (!is_kept(before) && former != NULL) {
         after->awaits_from = former->index;
     }
-    after->taken = !is_awaited(after);
+    /* Where nobody is heard the others are asked once the slot is asked for (replication_take_over()). */
+    after->taken = !is_awaited(after) && (is_kept(before) || leads(r, slot, before));
     after->given_to = 0;
     r->waits_us = r->now_us;
 }
@@ -139,11 +164,9 @@ static void take_from(struct replication *r, uint32_t slot, const struct slot_ro
 static void keep_for(const struct replication *r, uint32_t slot, const struct slot_route *before,
                      struct slot_route *after, const struct slot_table *table)
 {
-    const bool leads = before->rank == 0 && before->taken && slot_set_has(&r->level, slot) &&
-                       !(r->degraded && replication_stands_back(r, slot));
     const struct peer *next = heard(r, table, table->owners[slot].nodes[0], slot);
 
-    if (next == NULL || !(leads || is_kept(before) || is_awaited(before)) ||
+    if (next == NULL || !(leads(r, slot, before) || is_kept(before) || is_awaited(before)) ||
         before->awaits_from == next->index) { /* It never left him. */
         return;
     }

@@ -46,10 +46,15 @@ static void expect_local(uint32_t number)
 
 static void test_next_owner_coordinates(void **state)
 {
+    struct route_far far;
+
     (void)state;
     begin();
     set_degraded(1, true);
     expect_far(1, 2, ROUTE_COORDINATE);
+    assert_int_equal(route(2, "a", 0, &far),
+                     ROUTE_WAIT); /* What the first one had acknowledged is asked for. */
+    world_run(&world, 5);
     expect_local(2);
     expect_far(3, 2, 0);
     assert_false(replication_is_level(world.units[0].r, world_slot("a")));
@@ -123,6 +128,50 @@ static void test_compared_before_it_serves(void **state)
     world_until(&world, 5000, world_calm(&world));
     expect_local(1);
     assert_non_null(world_find(&world.units[0], world_position("a"), text("a")));
+    world_fini(&world);
+}
+
+/* Nothing that comes gets onto its disk any more: who has started anew hears all the same that it has what there is, and serves. */
+static void test_compared_with_it(void **state)
+{
+    (void)state;
+    begin();
+    world_fill(&world, 1, 0, 100);
+    world_until(&world, 1000, world_equal(&world, 1, 2));
+    world_hang(&world, 1);
+    world.units[0].stored = 0;
+    set_degraded(1, true);
+    world_fill(&world, 2, 100, 120);
+    world_until(&world, 1000, world.units[0].merges > 0);
+    world_kill(&world, 2);
+    world_restart(&world, 2, true);
+    world_until(&world, 1000, world_stats(&world, 2)->slots_not_level > 0);
+    world_until(&world, 5000, world_stats(&world, 2)->slots_not_level == 0);
+    world_until(&world, 3000,
+                world_stats(&world, 1)->compares + world_stats(&world, 2)->compares == 0);
+    world_fini(&world);
+}
+
+/* What the next owner acknowledged for it is part of what a target must have before it gets the slot: it is the next owner who says
+ * so. */
+static void test_targets_of_its_slots(void **state)
+{
+    const uint32_t slot = world_slot("a");
+
+    (void)state;
+    begin();
+    world_block(&world, 2, 3, true);
+    world_until(&world, 3000, !replication_reaches(world.units[1].r, 3, 0));
+    set_degraded(1, true);
+    (void)world_put(&world, 2, "a", "x", "meanwhile");
+    table.targets[slot] = (struct slot_owners){{3, 2}};
+    set_degraded(1, true);
+    world_run(&world, 4000);
+    assert_false(world.units[0].reported[slot] || world.units[1].reported[slot]);
+    world_block(&world, 2, 3, false);
+    world_until(&world, 5000, world.units[1].reported[slot]);
+    assert_non_null(world_find(&world.units[2], world_position("a"), text("a")));
+    assert_false(world.units[0].reported[slot]);
     world_fini(&world);
 }
 
@@ -233,6 +282,8 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_its_copies_are_not_waited_for),
         cmocka_unit_test(test_compared_before_it_serves),
+        cmocka_unit_test(test_targets_of_its_slots),
+        cmocka_unit_test(test_compared_with_it),
         cmocka_unit_test(test_creates_are_handed_on),
         cmocka_unit_test(test_only_its_copy_counts),
         cmocka_unit_test(test_its_link_is_lost),

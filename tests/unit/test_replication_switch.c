@@ -295,6 +295,38 @@ static void test_gap(void **state)
     world_fini(&world);
 }
 
+/* The former owner is gone, and another one has acknowledged in its place what the new owner, cut off from it then, has not:
+ * whoever of them gave up the slot, the new owner begins with all of it. */
+static void test_another_stood_in(void **state)
+{
+    (void)state;
+    begin(3, 1, 1);
+    world_block(&world, 2, 3, true);
+    world_until(&world, 3000, !replication_reaches(unit_of(3, "a")->r, 2, 0));
+    world_kill(&world, 1);
+    world_until(&world, 3000, leads(2, "a"));
+    for (int i = 0; world_stats(&world, 2)->lapses == 0; i++) {
+        world_put(&world, 2, "a", "n", i % 2 == 0 ? "even" : "odd");
+    }
+    world_put(&world, 2, "a", "m", "acknowledged");
+    unit_of(3, "a")->ready = false; /* No comparison begins. */
+    world_block(&world, 2, 3, false);
+    world_until(&world, 3000,
+                replication_reaches(unit_of(3, "a")->r, 2, 0) &&
+                    replication_reaches(unit_of(2, "a")->r, 3, 0));
+    tell(3, after);
+    assert_true(goes_to(3, "a", 2) && leads(2, "a"));
+    tell(2, after);
+    for (int i = 0; i < 200; i++) {
+        world_run(&world, 1);
+        assert_false(leads(3, "a"));
+    }
+    unit_of(3, "a")->ready = true;
+    world_until(&world, 3000, leads(3, "a"));
+    check_all_of(3, "a");
+    world_fini(&world);
+}
+
 /* ---- Writes that wait ---- */
 
 static const char *waits;
@@ -550,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_former_owner_paused),
         cmocka_unit_test(test_new_owner_paused),
         cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_another_stood_in),
         cmocka_unit_test(test_waiting_writes),
         cmocka_unit_test(test_waiting_writes_and_gaps),
         cmocka_unit_test(test_parked_copy),
