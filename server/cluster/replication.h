@@ -262,6 +262,7 @@ struct replication_options {
     uint32_t silence_ms;       /* 0: REPLICATION_SILENCE_MS. */
     uint32_t round_ms; /* The background compares everything once in so long; 0: ten minutes. */
     uint32_t hold_ms;  /* 0: REPLICATION_HOLD_MS. */
+    uint32_t skew_ms;  /* Clocks of nodes that talk to each other are at most so far apart. */
     struct memory *memory;
     struct replication_port *port;
     struct replication_shard *core; /* This node's shard. */

@@ -33,8 +33,9 @@ static void set_level(struct replication *r, uint32_t slot)
     if (!slot_set_has(&r->level, slot)) {
         slot_set_put(&r->level, slot, true);
         if (!seen_is_known(r->core->seen, slot)) {
-            /* Nobody who can be asked knows more; from here on it is noted. A vector without actors claims nothing. */
-            seen_begin(r->core->seen, slot);
+            /* Nobody who can be asked knows more; from here on it is noted. Who cannot be asked may have what was stamped before,
+             * by nodes that stamp more now: this one, too, where it had dropped the slot. */
+            seen_begin_since(r->core->seen, slot, hlc_of_ms(r->now_ms + r->options.skew_ms));
         }
     }
 }

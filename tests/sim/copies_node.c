@@ -407,6 +407,7 @@ static void start_replication(struct copies_node *node)
         .lives = (uint64_t)node->run << 32,
         .window_bytes = WINDOW_BYTES,
         .round_ms = COPIES_ROUND_MS,
+        .skew_ms = 2 * node->sim->skew_ms + SIM_CLOCK_DRIFT_MS_MAX,
         .memory = &node->replication_memory.memory,
         .port = &node->port,
         .core = &node->core.port,

@@ -263,6 +263,37 @@ static void test_forgotten_end(void **state)
     world_fini(&world);
 }
 
+/* It gets the slot again as nobody is left, without what it stamped in it before: what it stamps from then on says nothing of that,
+ * there and at others that follow, and who comes back with it has it still. */
+static void test_taken_with_nothing(void **state)
+{
+    (void)state;
+    world_begin(&world, 3, 1);
+    world_give_owners(&world, &table, (struct slot_owners){{1, 2}}, (struct slot_owners){{1, 2}});
+    world_until(&world, 3000, world_calm(&world));
+    world_put(&world, 1, "a{slot}", "x", "before");
+    world_until(&world, 100, world_calm(&world));
+    world_give_owners(&world, &table, (struct slot_owners){{2}}, (struct slot_owners){{2}});
+    world_until(&world, 20000, has_nothing(1));
+    world_block(&world, 2, 1, true);
+    world_block(&world, 2, 3, true);
+    world_give_owners(&world, &table, (struct slot_owners){{1, 3}}, (struct slot_owners){{1, 3}});
+    world_run(&world, 4000);
+    world_put(&world, 1, "b{slot}", "x", "after");
+    world_until(&world, 20000, world_equal(&world, 1, 3));
+    world_check_seen(&world);
+    for (int i = 0; i < 3; i += 2) {
+        const struct world_write *last = &world.writes[world.write_count - 1];
+        assert_true(seen_covers(&world.units[i].seen, last->slot, last->stamp));
+    }
+    world_block(&world, 2, 1, false);
+    world_block(&world, 2, 3, false);
+    world_until(&world, 20000, has_nothing(2));
+    assert_int_equal(world.units[0].count, 2);
+    world_check_seen(&world);
+    world_fini(&world);
+}
+
 /* What an owner is given by one that has no part in a slot any more, a target has not, though they were compared: it is
  * compared again before it may own it, and not in the round of the background. */
 static void test_given_after_a_target_was_compared(void **state)
@@ -356,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_more_comes),
         cmocka_unit_test(test_owner_comes_back),
         cmocka_unit_test(test_forgotten_end),
+        cmocka_unit_test(test_taken_with_nothing),
         cmocka_unit_test(test_given_after_a_target_was_compared),
         cmocka_unit_test(test_comes_again),
         cmocka_unit_test(test_dropped_while_compared),
