@@ -51,7 +51,7 @@ enum {
     GATHERS_MAX = 4,
     /* Of all connections' together: no more is begun in a turn that put so many bytes into some, nor while there are so many in
      * those that are not whole. */
-    GATHER_TURN_BYTES = 4 * 1024 * 1024,
+    GATHER_TURN_BYTES = 1024 * 1024,
     GATHER_LARGE_BYTES =
         64 * 1024, /* Where those of late were larger, that is looked at before each. */
     GATHER_BYTES_MAX = 64 * 1024 * 1024,

@@ -273,12 +273,27 @@ static void take(struct shard_thread *thread, uint32_t from, const struct cross_
     }
 }
 
+/* All that is in a batch is executed: so few are put into one that answers as large as the last ones are no more than a turn may
+ * have. */
+static void run_batch(struct shard_thread *thread)
+{
+    const uint64_t crossed_before = thread->crossed_bytes;
+    uint32_t count = thread->batch.count;
+
+    if (count == 0) {
+        return;
+    }
+    batch_run(thread);
+    uint64_t fit = BULK_TURN_BYTES / ((thread->crossed_bytes - crossed_before) / count + 1);
+    thread->cross_batch = fit < 1 ? 1 : fit < PREFETCH_MAX ? (uint32_t)fit : PREFETCH_MAX;
+}
+
 /* Answers to other shards' requests have no connection here whose pace would hold them back; and those that come from there may be
  * parts of large replies. */
 static bool had_enough(struct shard_thread *thread, uint32_t from, uint64_t gathered_before)
 {
-    if (thread->batch.count >= PREFETCH_MAX) {
-        batch_run(thread);
+    if (thread->batch.count >= thread->cross_batch) {
+        run_batch(thread);
     }
     return thread->crossed_bytes > BULK_TURN_BYTES ||
            thread->gathered_bytes - gathered_before > GATHER_TURN_BYTES ||
@@ -303,7 +318,7 @@ static void take_sockets(struct shard_thread *thread)
     }
 }
 
-void cross_receive(struct shard_thread *thread)
+static void receive(struct shard_thread *thread)
 {
     const uint64_t gathered_before = thread->gathered_bytes;
     uint32_t count = thread->plane->options.shard_count;
@@ -327,6 +342,12 @@ void cross_receive(struct shard_thread *thread)
             take(thread, from, (const void *)bytes.data);
         }
     }
+}
+
+void cross_receive(struct shard_thread *thread)
+{
+    receive(thread);
+    run_batch(thread);
 }
 
 void cross_release(struct shard_thread *thread)

@@ -533,7 +533,6 @@ static void *run(void *context)
         aside_turn(thread); /* A device write that is done has made room. */
         batch_run(thread);
         cross_receive(thread);
-        batch_run(thread);
         cross_release(thread);
         wait(thread, end_of_turn(thread));
     }

@@ -111,7 +111,9 @@ struct shard_thread {
     uint64_t deferred_bytes;     /* Of parts that wait for room in a queue (turned.h). */
     uint64_t unread_bytes;       /* That connections have to be sent. */
     uint64_t crossed_bytes;      /* Of answers given to other shards in this turn. */
-    uint32_t cross_first;        /* The shard whose requests come first. */
+    uint32_t
+        cross_batch; /* Of other shards' requests, so many are executed together; at first one. */
+    uint32_t cross_first; /* The shard whose requests come first. */
     struct task *tasks;
     uint64_t news_number; /* Of the last question to other nodes (news.h). */
     struct moves_found moves;

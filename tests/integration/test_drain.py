@@ -126,8 +126,7 @@ def test_cancel():
     with Cluster(4, settings=["cluster.down_after=60s"]) as cluster:
         cluster.start()
         cluster[0].run("belay-bench", "fill", "--sessions", 3000, "--prefix", "f:")
-        voters = {row["name"] for row in cluster[0].ask("node", "list")["nodes"] if row["votes"]}
-        stuck = next(node for node in cluster if node.name not in voters)
+        stuck = next(node for node in cluster if node not in cluster.voters())
         first, drained = [node for node in cluster if node is not stuck][:2]
         name = drained.name
         stuck.pause()  # What it is to take cannot move meanwhile; the others are a majority.
@@ -161,11 +160,11 @@ def test_undecided():
         first.run("belayctl", "node", "drain", "n3")
 
         def only_voter():  # Of the two that stay one decides.
-            voters = [row["name"] for row in first.ask("node", "list")["nodes"] if row["votes"]]
+            voters = cluster.voters()
             return voters[0] if len(voters) == 1 else None
 
-        voter = wait_for("one decides", only_voter)
-        leader, asked = [cluster[0], cluster[1]] if voter == "n1" else [cluster[1], cluster[0]]
+        leader = wait_for("one decides", only_voter)
+        asked = next(node for node in cluster.nodes[:2] if node is not leader)
         waits = subprocess.Popen([program("belayctl"), "node", "drain", "n3", "--wait"], stdin=subprocess.DEVNULL,
                                  env={**os.environ, "BELAY_SERVER": asked.native}, stdout=subprocess.DEVNULL, stderr=said)
         try:
@@ -433,8 +432,7 @@ def test_stopping():
     removed: that one stays drained whom an operator drains after that."""
     with Cluster(4, settings=["cluster.down_after=60s", "node.drain_on_stop=60s"]) as cluster:
         cluster.start()
-        voters = {row["name"] for row in cluster[0].ask("node", "list")["nodes"] if row["votes"]}
-        stuck = next(node for node in cluster if node.name not in voters)
+        stuck = next(node for node in cluster if node not in cluster.voters())
         first, stopped = [node for node in cluster if node is not stuck][:2]
         name, mark = stopped.name, stopped.data / "DRAINED"
         stuck.pause()  # What it is to take cannot move meanwhile; the others are a majority.

@@ -184,6 +184,11 @@ class Cluster:
         listed = node.ask_or_none("node", "list")
         return {row["name"]: row["state"] for row in listed["nodes"]} if listed else {}
 
+    def voters(self):
+        """The nodes that decide, by the map of the first that runs."""
+        names = {row["name"] for row in self.running()[0].ask("node", "list")["nodes"] if row["votes"]}
+        return [node for node in self.nodes if node.name in names]
+
     def owners(self, key):
         """The nodes that own a key by the map of the first that runs. A key without {tag}."""
         slot = binascii.crc_hqx(key, 0) % 16384
