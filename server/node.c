@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "convert.h"
+#include "eras.h"
 #include "events.h"
 #include "machine.h"
 #include "node_archive.h"
@@ -338,7 +339,7 @@ uint16_t node_port(const struct node *node)
 
 /* ---- Closing ---- */
 
-/* Everything is durable and no thread runs: the next start may go on as the same actor. */
+/* Everything is durable and no thread runs: the next start may go on as the same actor, unless that has more than one era. */
 static int mark_clean(struct node *node)
 {
     uint64_t hlc = node->directory.meta.clean_hlc;
@@ -346,6 +347,12 @@ static int mark_clean(struct node *node)
     for (uint32_t i = 0; i < node->shard_count; i++) {
         uint64_t newest = shard_hlc(node->shards[i].shard);
         hlc = newest > hlc ? newest : hlc;
+        if (shard_eras(node->shards[i].shard)->begun) {
+            logger_write(node->world.logger, LOG_LEVEL_INFO, "actor-ends",
+                         LOG_TEXT("cause", "it took over slots that nobody else had any more"),
+                         LOG_TEXT("effect", "the next start is another actor, as after a crash"));
+            return 0;
+        }
     }
     return directory_stop(&node->directory, hlc);
 }

@@ -337,7 +337,7 @@ static uint64_t newest_of(const struct archive_reader *reader, struct actor acto
         const struct archive_slot *slot = &reader->slots[i];
         for (uint32_t j = 0; j < slot->span_count; j++) {
             const struct archive_span *span = &slot->spans[j];
-            if (actor_compare(span->actor, actor) == 0 && span->newest_hlc > newest) {
+            if (actor_is_of(span->actor, actor) && span->newest_hlc > newest) {
                 newest = span->newest_hlc;
             }
         }

@@ -99,7 +99,7 @@ static int add_whole(struct archive_feed *feed, uint8_t kind, uint64_t position,
     struct version_walk walk = version_walk(&opened.version);
     while (rc == 0 && version_next(&walk, &item)) {
         const struct stamp stamp = {item.hlc, item.actor};
-        bool own = actor_compare(item.actor, feed->self) == 0;
+        bool own = actor_is_of(item.actor, feed->self);
         if (item.hlc != 0 && !own && item.actor.node < ADOPT_NODES &&
             stamp_compare(stamp, newest) != 0) {
             rc = archive_writer_note(feed->writer, stamp);
@@ -127,13 +127,13 @@ static int note(struct archive_feed *feed, uint64_t lsn, struct stamp newest)
     struct archive_feed_note *notes = (struct archive_feed_note *)(void *)feed->notes.data;
     size_t i = feed->notes_at / sizeof *notes, count = feed->notes.size / sizeof *notes;
 
-    while (i < count && actor_compare(notes[i].actor, newest.actor) != 0) {
+    while (i < count && !actor_is_of(newest.actor, notes[i].actor)) {
         i++;
     }
     if (i == count) {
         const struct archive_feed_note first = {
             .shard = feed->shard,
-            .actor = newest.actor,
+            .actor = actor_life(newest.actor),
             .first_lsn = lsn,
             .last_lsn = lsn,
             .newest_hlc = newest.hlc,
@@ -150,7 +150,7 @@ static bool is_taken(const struct archive_feed *feed, struct stamp newest)
     bool rest = false;
 
     for (uint32_t i = 0; i < feed->taken_count; i++) {
-        if (actor_compare(feed->taken[i].actor, newest.actor) == 0) {
+        if (actor_is_of(newest.actor, feed->taken[i].actor)) {
             return newest.hlc > feed->taken[i].hlc;
         }
         rest = rest || feed->taken[i].actor.node == 0;
@@ -194,7 +194,7 @@ static int take(struct archive_feed *feed, uint64_t lsn, uint8_t kind, uint64_t 
     if (newest.actor.node != feed->self.node && newest.actor.node < ADOPT_NODES) {
         return pass(feed, lsn, kind, position, body, newest);
     }
-    if (actor_compare(newest.actor, feed->self) == 0 && newest.hlc > feed->record_hlc) {
+    if (actor_is_of(newest.actor, feed->self) && newest.hlc > feed->record_hlc) {
         feed->record_hlc = newest.hlc;
     }
     if (lsn < feed->own_lsn) {

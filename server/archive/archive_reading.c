@@ -59,7 +59,7 @@ static void weigh(struct archive_reading *reading, const struct archive_block *b
     }
 }
 
-/* A log has in order what its actor stamped of a slot. Returns 0 or negative errno: no memory. */
+/* A log has in order what its actor stamped of a slot, in each era. Returns 0 or negative errno: no memory. */
 static int note_seen(struct archive_reading *reading, const struct archive_reader *reader)
 {
     int rc = 0;
@@ -68,7 +68,7 @@ static int note_seen(struct archive_reading *reading, const struct archive_reade
         const struct archive_slot *slot = &reader->slots[i];
         for (uint32_t j = 0; j < slot->span_count && rc == 0; j++) {
             const struct archive_span *span = &slot->spans[j];
-            if (actor_compare(span->actor, reader->header.name.actor) != 0) {
+            if (!actor_is_of(span->actor, reader->header.name.actor)) {
                 continue;
             }
             if (!seen_is_known(&reading->seen, slot->slot)) {

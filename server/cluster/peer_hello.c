@@ -8,7 +8,7 @@ enum {
     CHALLENGE_BYTES = 2 + 4 + 4 + PEER_NONCE_BYTES + PEER_PROOF_BYTES + 8,
     OPEN_BYTES = PEER_PROOF_BYTES + 1 + 4 * 4 + 8 + 8,
     OPENED_BYTES = 4 + 8,
-    VERSION_FIRST = 4, /* That any release speaks. Those before it were in none. */
+    VERSION_FIRST = 5, /* That any release speaks. Those before it were in none. */
 };
 
 /* Nodes are brought to a release one after the other, while the others speak the one before. */

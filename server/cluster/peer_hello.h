@@ -35,8 +35,8 @@
 #include "peer_proof.h"
 
 enum {
-    PEER_VERSION = 4, /* Newest and oldest that this release speaks. */
-    PEER_VERSION_OLDEST = 4,
+    PEER_VERSION = 5, /* Newest and oldest that this release speaks. */
+    PEER_VERSION_OLDEST = 5,
     PEER_TEXT_BYTES_MAX = 200,
     PEER_HELLO_BODY_BYTES_MAX = 240,
     PEER_HELLO_FRAME_BYTES_MAX = PEER_HEAD_BYTES + PEER_HELLO_BODY_BYTES_MAX,

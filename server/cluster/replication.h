@@ -243,7 +243,8 @@ struct replication_shard {
     /* Up to where its log goes now; and is it durable up to there? */
     uint64_t (*appended)(struct replication_shard *shard);
     bool (*durable)(struct replication_shard *shard, uint64_t lsn);
-    struct seen *seen; /* Of all slots. Own writes are the shard's to note in it. */
+    struct seen *seen;       /* Of all slots. Own writes are the shard's to note in it... */
+    const struct eras *eras; /* ... and it says as whom they are stamped. */
     /* A copy for this position is given soon: what is needed to find it may be fetched from memory, and, once that is
      * there, `found`, what is there. NULL: nothing is done. */
     void (*prefetch)(struct replication_shard *shard, uint64_t position, bool found);
@@ -262,7 +263,6 @@ struct replication_options {
     uint32_t silence_ms;       /* 0: REPLICATION_SILENCE_MS. */
     uint32_t round_ms; /* The background compares everything once in so long; 0: ten minutes. */
     uint32_t hold_ms;  /* 0: REPLICATION_HOLD_MS. */
-    uint32_t skew_ms;  /* Clocks of nodes that talk to each other are at most so far apart. */
     struct memory *memory;
     struct replication_port *port;
     struct replication_shard *core; /* This node's shard. */

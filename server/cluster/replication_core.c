@@ -154,6 +154,7 @@ void replication_core_init(struct replication_core *core, struct shard *shard)
                 .appended = appended,
                 .durable = durable,
                 .seen = shard_seen(shard),
+                .eras = shard_eras(shard),
                 .prefetch = prefetch,
                 .waiting = waiting,
             },

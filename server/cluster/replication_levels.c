@@ -33,9 +33,8 @@ static void set_level(struct replication *r, uint32_t slot)
     if (!slot_set_has(&r->level, slot)) {
         slot_set_put(&r->level, slot, true);
         if (!seen_is_known(r->core->seen, slot)) {
-            /* Nobody who can be asked knows more; from here on it is noted. Who cannot be asked may have what was stamped before,
-             * by nodes that stamp more now: this one, too, where it had dropped the slot. */
-            seen_begin_since(r->core->seen, slot, hlc_of_ms(r->now_ms + r->options.skew_ms));
+            /* Nobody who can be asked knows more; from here on it is noted. A vector without actors claims nothing. */
+            seen_begin(r->core->seen, slot);
         }
     }
 }
@@ -478,6 +477,7 @@ void replication_level_leave(struct replication *r, uint32_t slot)
     for (uint32_t i = 0; i < r->peer_capacity; i++) {
         if (r->peers[i] != NULL) {
             slot_set_put(&r->peers[i]->compared, slot, false);
+            stream_in_clear_whole(&r->peers[i]->stream_in, slot);
         }
     }
 }

@@ -139,8 +139,9 @@ static void advance(struct replication *r, struct peer *peer)
         }
         if (first->hlc != 0 && stream_in_is_whole(&peer->stream_in, slot)) {
             /* Where it fails the vector says less than is true. */
-            (void)seen_advance(r->core->seen, slot,
-                               (struct stamp){first->hlc, peer->stream_in.sender});
+            (void)seen_advance(
+                r->core->seen, slot,
+                (struct stamp){first->hlc, actor_of_era(peer->stream_in.sender, first->era)});
         }
         queue_pop(&peer->pending);
         peer->acked++;
@@ -354,7 +355,7 @@ static int take_covers(struct peer *peer, struct bytes body)
         if (from.bad || slot >= SLOT_COUNT) {
             return -EBADMSG;
         }
-        peer->stream_in.whole[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+        stream_in_clear_whole(&peer->stream_in, slot);
     }
     begin_gap(peer);
     return 0;
@@ -390,7 +391,8 @@ static int apply(void *context, const struct stream_record *record)
     if (pending == NULL) {
         return -EBUSY;
     }
-    *pending = (struct pending){.position = record->position, .hlc = record->hlc};
+    *pending =
+        (struct pending){.position = record->position, .hlc = record->hlc, .era = record->era};
     if (record->kind == KIND_COVERS) {
         int rc = take_covers(peer, record->body);
         pending->hlc = 0;

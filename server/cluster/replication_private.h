@@ -3,6 +3,7 @@
 #define REPLICATION_PRIVATE_H
 
 #include "compare.h"
+#include "eras.h"
 #include "replication.h"
 #include "session.h"
 #include "stream.h"
@@ -184,7 +185,8 @@ struct pending {
     uint64_t position, hlc;
     uint32_t wholes; /* Under way; of UNKEPT: who has the slot. */
     uint8_t state;   /* enum pending_state */
-    bool given;      /* All that there is of wholes has come. */
+    uint8_t era;
+    bool given; /* All that there is of wholes has come. */
 };
 
 enum pending_state {

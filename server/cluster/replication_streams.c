@@ -112,6 +112,11 @@ static bool next_item(struct reader *batch, struct item *item)
     return true;
 }
 
+static uint8_t era_of(const struct replication *r, uint64_t position)
+{
+    return eras_era(r->core->eras, slot_of_position(position));
+}
+
 /* A batch whose sessions are of several slots: other nodes have some of these and not the others, so each goes as a
  * record of its own, in their order. The last one's is the number: on the stream of one node it is merged after the
  * others. */
@@ -122,8 +127,10 @@ static uint64_t append_items(struct replication *r, uint64_t hlc, struct bytes b
     uint64_t number = 0;
 
     while (next_item(&from, &item)) {
-        const struct stream_record record = {
-            .kind = item.kind, .position = item.position, .hlc = hlc};
+        const struct stream_record record = {.kind = item.kind,
+                                             .position = item.position,
+                                             .hlc = hlc,
+                                             .era = era_of(r, item.position)};
         number = append_to_all(r, &record, &item.body, 1, reader_left(&from) == 0);
     }
     return number;
@@ -159,7 +166,8 @@ static bool join_parts(struct buffer *to, const struct bytes parts[], uint32_t p
 uint64_t replication_append(struct replication *r, uint8_t kind, uint64_t position, uint64_t hlc,
                             const struct bytes parts[], uint32_t part_count)
 {
-    const struct stream_record record = {.kind = kind, .position = position, .hlc = hlc};
+    const struct stream_record record = {
+        .kind = kind, .position = position, .hlc = hlc, .era = era_of(r, position)};
     uint64_t number;
 
     if (r->table == NULL) {

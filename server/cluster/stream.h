@@ -20,6 +20,7 @@
  *   u8     kind (log_kind.h)
  *   u64    position
  *   u64    hlc of its newest stamp by the sender; 0: it stamps nothing (a burial)
+ *   u8     era of the sender's life in the slot (eras.h)
  *   bytes  the body, as the log has it
  *
  * Memory: the sender's from the port, at most `window_max` and one record, in chunks that do not move; the receiver's
@@ -36,13 +37,14 @@
 #include "stamp.h"
 
 enum {
-    STREAM_RECORD_HEAD_BYTES = 4 + 1 + 8 + 8,
+    STREAM_RECORD_HEAD_BYTES = 4 + 1 + 8 + 8 + 1,
     STREAM_CHUNK_BYTES = 64 * 1024,
 };
 
 struct stream_record {
     uint8_t kind;
     uint64_t position, hlc;
+    uint8_t era;       /* Below ACTOR_ERAS_MAX. */
     struct bytes body; /* What is appended comes in parts beside it. */
 };
 
@@ -130,6 +132,9 @@ int stream_in_receive(struct stream_in *in, uint64_t first, struct bytes run, st
 
 /* The slot was compared since the present life began: nothing of the sender is missing in it. */
 void stream_in_set_whole(struct stream_in *in, uint32_t slot);
+
+/* What comes of it from now on is not all: this node has dropped it, or had no part in it for a while. */
+void stream_in_clear_whole(struct stream_in *in, uint32_t slot);
 
 static inline bool stream_in_is_whole(const struct stream_in *in, uint32_t slot)
 {

@@ -26,8 +26,9 @@ static int read_record(struct reader *run, struct stream_record *record)
     *record = (struct stream_record){.kind = read_u8(&from)};
     record->position = read_u64(&from);
     record->hlc = read_u64(&from);
+    record->era = read_u8(&from);
     record->body = read_bytes(&from, reader_left(&from));
-    return run->bad || from.bad ? -EBADMSG : 0;
+    return run->bad || from.bad || record->era >= ACTOR_ERAS_MAX ? -EBADMSG : 0;
 }
 
 int stream_in_receive(struct stream_in *in, uint64_t first, struct bytes run, stream_apply *apply,
@@ -55,4 +56,9 @@ int stream_in_receive(struct stream_in *in, uint64_t first, struct bytes run, st
 void stream_in_set_whole(struct stream_in *in, uint32_t slot)
 {
     in->whole[slot / 64] |= UINT64_C(1) << (slot % 64);
+}
+
+void stream_in_clear_whole(struct stream_in *in, uint32_t slot)
+{
+    in->whole[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
 }

@@ -177,6 +177,7 @@ uint64_t stream_out_append(struct stream_out *out, const struct stream_record *r
     to[4] = record->kind;
     store_u64(to + 5, record->position);
     store_u64(to + 13, record->hlc);
+    to[21] = record->era;
     to += STREAM_RECORD_HEAD_BYTES;
     for (uint32_t i = 0; i < part_count; i++) {
         if (parts[i].size > 0) {

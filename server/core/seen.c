@@ -82,18 +82,17 @@ uint64_t seen_of(const struct seen *seen, uint32_t slot, struct actor actor)
     return found ? of->items[place].hlc : 0;
 }
 
-/* It is the last in order. */
-static uint64_t since_of(const struct seen_slot *slot)
+struct actor seen_last_era(const struct seen *seen, uint32_t slot, struct actor life)
 {
-    const struct version_item *last = slot->count == 0 ? NULL : &slot->items[slot->count - 1];
+    const struct seen_slot *of = &seen->slots[slot];
+    struct actor last = life;
 
-    return last != NULL && actor_compare(last->actor, SEEN_SINCE) == 0 ? last->hlc : 0;
-}
-
-bool seen_covers(const struct seen *seen, uint32_t slot, struct stamp stamp)
-{
-    return stamp.hlc != 0 && stamp.hlc <= seen_of(seen, slot, stamp.actor) &&
-           stamp.hlc > since_of(&seen->slots[slot]);
+    for (uint32_t i = 0; i < of->count; i++) {
+        if (actor_is_of(of->items[i].actor, life)) {
+            last = of->items[i].actor; /* They are in order. */
+        }
+    }
+    return last;
 }
 
 /* Make room for so many actors. Returns 0, or -EOVERFLOW or -ENOMEM with nothing changed. */
@@ -146,14 +145,6 @@ int seen_advance(struct seen *seen, uint32_t slot, struct stamp stamp)
     return 0;
 }
 
-void seen_begin_since(struct seen *seen, uint32_t slot, uint64_t hlc)
-{
-    seen_begin(seen, slot);
-    if (hlc != 0 && seen_advance(seen, slot, (struct stamp){hlc, SEEN_SINCE}) != 0) {
-        seen_forget(seen, slot);
-    }
-}
-
 /* ---- Encoded vectors ---- */
 
 static uint8_t *put_item(uint8_t *to, struct version_item item)
@@ -202,8 +193,7 @@ static int measure(const struct seen_slot *slot, struct bytes vector, uint32_t *
         uint32_t place = place_of(slot, item.actor, &found);
         from.bad |= actor_compare(item.actor, last) <= 0;
         *added += !found;
-        *covered &= actor_compare(item.actor, SEEN_SINCE) == 0 ||
-                    (found && slot->items[place].hlc >= item.hlc);
+        *covered &= found && slot->items[place].hlc >= item.hlc;
         last = item.actor;
     }
     return reader_done(&from) ? 0 : -EBADMSG;

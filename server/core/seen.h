@@ -11,11 +11,6 @@
  * are still to come from elsewhere than its owners, which do not have them (an archive), is *held*: no owner's vector says
  * what has ended in it, and nothing makes it known before it is let go.
  *
- * A vector that begins where copies of the slot may lie elsewhere, which nobody can ask now, says nothing of what was stamped before:
- * its actors may have stamped more in the slot than came here. So it has *since* when it counts, as the hlc of an actor that
- * no node is: what was stamped up to then it does not cover. Of two vectors that are joined the later one counts, as the maximum
- * of each actor does.
- *
  * Encoded, a vector is
  *
  *   varint  number of actors
@@ -39,9 +34,6 @@ enum {
     SEEN_ACTORS_MAX = 4096, /* Of a slot: lives of nodes that stamped in it. */
     SEEN_ITEM_BYTES_MAX = 18,
 };
-
-/* The actor whose hlc is since when a vector counts. */
-#define SEEN_SINCE ((struct actor){UINT32_MAX, UINT32_MAX})
 
 /* Private to seen.c. */
 struct seen_slot {
@@ -70,12 +62,8 @@ static inline void seen_prefetch(const struct seen *seen, uint32_t slot, bool fo
     }
 }
 
-/* A slot that is known to have nothing: a new one, of which no other copy has anything. One that is held stays as it is. */
+/* A slot that is known to have nothing: a new one, or one of which no other copy can be asked. One that is held stays as it is. */
 void seen_begin(struct seen *seen, uint32_t slot);
-
-/* One that is to be gone on with though others may have something of it: what was stamped up to `hlc` is not covered. Without memory it
- * is not known. */
-void seen_begin_since(struct seen *seen, uint32_t slot, uint64_t hlc);
 
 /* The slot is damaged, or not whole any more. */
 void seen_forget(struct seen *seen, uint32_t slot);
@@ -96,8 +84,13 @@ static inline bool seen_is_known(const struct seen *seen, uint32_t slot)
 /* The hlc up to which everything of an actor was merged; 0: nothing, or it is not known. */
 uint64_t seen_of(const struct seen *seen, uint32_t slot, struct actor actor);
 
-/* Was this stamped since the vector counts, and merged? */
-bool seen_covers(const struct seen *seen, uint32_t slot, struct stamp stamp);
+/* The last era of an actor's life of which something was merged; the first one where there is none. */
+struct actor seen_last_era(const struct seen *seen, uint32_t slot, struct actor life);
+
+static inline bool seen_covers(const struct seen *seen, uint32_t slot, struct stamp stamp)
+{
+    return stamp.hlc != 0 && stamp.hlc <= seen_of(seen, slot, stamp.actor);
+}
 
 /* Everything that the actor stamped in the slot up to this stamp was merged: it was stamped here, or the stream that
  * brings it, which is in order and without a gap since what the vector says, has come so far. Older stamps change
@@ -118,7 +111,7 @@ static inline bool seen_is_filled(const struct seen *seen, uint32_t slot)
     return seen->slots[slot].filled;
 }
 
-/* Has this slot seen all that the vector has, since whenever that counts? False where it is not known, or `vector` is none. */
+/* Has this slot seen all that the vector has? False where it is not known, or `vector` is none. */
 bool seen_covers_all(const struct seen *seen, uint32_t slot, struct bytes vector);
 
 /* Append the vector of a known slot. Returns 0; -ENOENT: it is not known; -ENOMEM. */

@@ -57,8 +57,12 @@ int shard_create(const struct shard_options *options, struct shard **shard)
     patrol_init(&made->patrol);
     wheel_init(&made->wheel, memory);
     int rc = seen_init(&made->seen, memory, SLOT_COUNT);
+    /* A life that goes on has none before it. */
+    const uint64_t went_on_hlc = options->before.node == 0 ? options->hlc : 0;
+    rc = rc == 0 ? eras_init(&made->eras, memory, SLOT_COUNT, options->actor, went_on_hlc) : rc;
     rc = rc == 0 ? keeper_create(memory, options->seed, session_key, &made->keeper) : rc;
     if (rc != 0) {
+        eras_fini(&made->eras);
         seen_fini(&made->seen);
         session_written_fini(&made->written);
         memory->resize(memory, made, sizeof *made, 0);
@@ -77,6 +81,7 @@ void shard_destroy(struct shard *shard)
     wheel_fini(&shard->wheel);
     acks_fini(&shard->acks);
     copy_waits_fini(&shard->replicas.waits);
+    eras_fini(&shard->eras);
     seen_fini(&shard->seen);
     session_written_fini(&shard->written);
     buffer_fini(&shard->buried);

@@ -216,6 +216,9 @@ void shard_set_copies(struct shard *shard, struct copies_port *copies);
  * was forgotten is dead (shard_copy()). */
 struct seen *shard_seen(struct shard *shard);
 
+/* As whom it stamps in each slot. Once any era has begun the life may not go on over a restart. Valid as long as the shard is. */
+const struct eras *shard_eras(const struct shard *shard);
+
 /* Visit the slots of writes that wait in the shard for their session, which is read from the disk or locked; a slot may come
  * more than once. */
 void shard_visit_waiting(const struct shard *shard, void (*visit)(void *context, uint32_t slot),

@@ -15,24 +15,32 @@
 static const char only_here_text[] =
     "the write is on this node, and no other owner of the session is known to have it";
 
-/* What this node stamped is here, all of it. */
-static void note_stamped(struct shard *shard, uint64_t position, uint64_t hlc)
+struct actor shard_actor(struct shard *shard, uint64_t position)
 {
-    const struct stamp stamp = {hlc, shard->options.actor};
-
-    /* Without memory for it the vector says less than is true. */
-    (void)seen_advance(&shard->seen, shard_slot(position), stamp);
+    return shard->copies == NULL ? shard->options.actor
+                                 : eras_actor(&shard->eras, &shard->seen, shard_slot(position));
 }
 
-static uint64_t position_of_slot(uint32_t slot)
+const struct eras *shard_eras(const struct shard *shard)
 {
-    return (uint64_t)slot << (64 - SLOT_BITS);
+    return &shard->eras;
+}
+
+/* What this node stamped is here, all of it. */
+static void note_stamped(struct shard *shard, uint32_t slot, uint64_t hlc)
+{
+    const struct stamp stamp = {hlc, eras_actor(&shard->eras, &shard->seen, slot)};
+
+    /* Without memory for it the vector says less than is true. */
+    (void)seen_advance(&shard->seen, slot, stamp);
 }
 
 void shard_note_own(struct shard *shard)
 {
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        note_stamped(shard, position_of_slot(slot), shard->hlc);
+        if (!eras_may_lack(&shard->eras, slot)) {
+            note_stamped(shard, slot, shard->hlc);
+        }
     }
 }
 
@@ -52,6 +60,7 @@ void shard_begin_seen(struct shard *shard)
 {
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         seen_begin(&shard->seen, slot);
+        eras_go_on(&shard->eras, slot);
     }
     shard_note_own(shard);
 }
@@ -77,7 +86,7 @@ void shard_begin_slot_seen(struct shard *shard, uint32_t slot, struct bytes vect
         if (shard->loader != NULL) {
             shard->loader->whole(shard->loader, slot);
         }
-        note_stamped(shard, position_of_slot(slot), shard->hlc);
+        note_stamped(shard, slot, shard->hlc);
     }
 }
 
@@ -113,7 +122,7 @@ static int without_journals(struct shard *shard, struct bytes *batch)
 
     while (next_item(&reader, &item)) {
         journals = journals || rename_is_journal(item.key);
-        note_stamped(shard, item.position, shard->hlc);
+        note_stamped(shard, shard_slot(item.position), shard->hlc);
     }
     shard->scratch.size = 0;
     while (journals && rc == 0 && next_item(&again, &item)) {
@@ -131,7 +140,7 @@ static uint64_t send(struct shard *shard, enum log_kind kind, uint64_t position,
     uint64_t hlc = kind == LOG_TOUCH ? 0 : shard->hlc;
 
     if (hlc != 0) {
-        note_stamped(shard, position, hlc);
+        note_stamped(shard, shard_slot(position), hlc);
     }
     return shard->copies->append(shard->copies, (uint8_t)kind, position, hlc, parts, part_count);
 }

@@ -96,6 +96,7 @@ int shard_drop_slot(struct shard *shard, uint32_t slot, uint64_t now_ms)
         }
     }
     if (dropping.count == 0) {
+        eras_forget(&shard->eras, &shard->seen, slot, shard->hlc);
         seen_forget(&shard->seen, slot);
     }
     return dropping.count > 0;

@@ -154,7 +154,7 @@ static int make_burial(struct due *due, struct bytes record)
     }
     const struct stamp stamp = {
         .hlc = hlc_next(shard->hlc, shard->now_ms),
-        .actor = shard->options.actor,
+        .actor = shard_actor(shard, due->position),
     };
     int rc = session_bury(record, stamp, shard->copies != NULL, &shard->scratch);
     if (rc == 0) {

@@ -52,7 +52,7 @@ struct stamp moved_stamp(const struct turn *turn, struct bytes record)
 
     return (struct stamp){
         .hlc = hlc_next(newest > shard->hlc ? newest : shard->hlc, turn->now_ms),
-        .actor = shard->options.actor,
+        .actor = shard_actor(turn->shard, turn->request->position),
     };
 }
 

@@ -68,12 +68,13 @@ void shard_use(struct shard *shard, const struct request *request, const struct 
     }
 }
 
-/* Nothing is there. Had this shard all that the token says? It has what this life of the node stamped,
- * and of the lives before what was stamped up to the newest time that came back: a crash takes the end.
+/* Nothing is there. Had this shard all that the token says? It has what this life of the node stamped in the slot's present
+ * era, and of the lives before what was stamped up to the newest time that came back: a crash takes the end.
  * What it had and has no more has ended, and its tombstone too. */
-static bool had_all(const struct shard *shard, struct bytes token)
+static bool had_all(const struct shard *shard, uint32_t slot, struct bytes token)
 {
-    const struct actor self = shard->options.actor;
+    const struct actor self = eras_last(&shard->eras, slot);
+    const bool lacks = eras_may_lack(&shard->eras, slot);
     struct reader reader = reader_of(token);
     struct version version;
     struct version_item item;
@@ -83,7 +84,7 @@ static bool had_all(const struct shard *shard, struct bytes token)
     }
     for (struct version_walk walk = version_walk(&version); version_next(&walk, &item);) {
         if (item.actor.node != self.node ||
-            (item.actor.start != self.start && item.hlc > shard->restored_hlc)) {
+            ((lacks || item.actor.start != self.start) && item.hlc > shard->restored_hlc)) {
             return false;
         }
     }
@@ -101,7 +102,8 @@ static enum status check_floor(const struct shard *shard, const struct request *
     if (covers < 0) {
         return STATUS_INVALID;
     }
-    return covers == 1 || (record.size == 0 && had_all(shard, request->version))
+    return covers == 1 || (record.size == 0 &&
+                           had_all(shard, shard_slot(request->position), request->version))
                ? STATUS_OK
                : STATUS_UNAVAILABLE;
 }

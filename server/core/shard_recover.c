@@ -40,12 +40,13 @@ static enum status status_of(int rc)
 }
 
 /* The same record in `after`, which this node has seen. */
-static enum status stamp(struct shard *shard, struct bytes record, struct buffer *after)
+static enum status stamp(struct shard *shard, uint64_t position, struct bytes record,
+                         struct buffer *after)
 {
     uint64_t newest = session_newest_hlc(record);
     const struct stamp stamp = {
         .hlc = hlc_next(newest > shard->hlc ? newest : shard->hlc, shard->now_ms),
-        .actor = shard->options.actor,
+        .actor = shard_actor(shard, position),
     };
 
     return status_of(session_stamp(record, stamp, after));
@@ -97,7 +98,7 @@ static enum status merge(struct turn *turn, const struct request *one)
         return status;
     }
     turn->opened = false;
-    status = stamp(shard, joined, &shard->written.record);
+    status = stamp(shard, one->position, joined, &shard->written.record);
     return status == STATUS_OK ? store(turn, one, before, buffer_bytes(&shard->written.record))
                                : status;
 }

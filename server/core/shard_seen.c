@@ -65,6 +65,7 @@ void shard_unsee(struct shard *shard, uint32_t slot)
 {
     struct kept_seen *kept = &shard->kept_seen;
 
+    eras_forget(&shard->eras, &shard->seen, slot, shard->hlc);
     seen_forget(&shard->seen, slot);
     if (shard->loader != NULL && kept->dropped != slot + 1) {
         kept->dropped = slot + 1;
@@ -76,10 +77,14 @@ void shard_unsee(struct shard *shard, uint32_t slot)
 
 void shard_see_before(struct shard *shard)
 {
-    const struct stamp stamp = {shard->before_hlc, shard->options.before};
-
-    for (uint32_t slot = 0; slot < SLOT_COUNT && stamp.hlc != 0; slot++) {
-        (void)seen_advance(&shard->seen, slot, stamp);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if (seen_is_known(&shard->seen, slot)) {
+            eras_go_on(&shard->eras, slot); /* It is as it was left. */
+        }
+        if (shard->before_hlc != 0) {
+            const struct actor last = seen_last_era(&shard->seen, slot, shard->options.before);
+            (void)seen_advance(&shard->seen, slot, (struct stamp){shard->before_hlc, last});
+        }
     }
 }
 

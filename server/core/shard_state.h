@@ -25,6 +25,7 @@
 
 #include "acks.h"
 #include "copy_waits.h"
+#include "eras.h"
 #include "load.h"
 #include "log_kind.h"
 #include "overload.h"
@@ -118,6 +119,7 @@ struct shard {
     struct copies_port *copies; /* NULL: a node alone. */
     struct copies_state replicas;
     struct seen seen; /* Of all slots. */
+    struct eras eras; /* With other nodes only. */
     struct kept_seen kept_seen;
 
     struct acks acks;
@@ -368,6 +370,8 @@ void shard_answer_copied(struct shard *shard, const struct request *request, str
 /* What waited for other nodes in vain is durable perhaps. */
 void shard_release_uncopied(struct shard *shard, uint64_t now_us);
 
+/* As whom to stamp what lies here. */
+struct actor shard_actor(struct shard *shard, uint64_t position);
 /* The present actor has seen all that it stamped, in every slot that is known. */
 void shard_note_own(struct shard *shard);
 /* The tick's part of keeping what was seen; and at a start, once all was given. */

@@ -85,7 +85,7 @@ enum status shard_make(struct shard *shard, const struct request *request,
         .known_ms =
             shard->copies == NULL ? 0 : shard->copies->known_ms(shard->copies, request->position),
         .hlc = shard->hlc,
-        .actor = shard->options.actor,
+        .actor = shard_actor(shard, request->position),
         .mode = request->mode,
         .type = request->type,
         .fades = request->procedure != NULL, /* A Redis client knows no map without fields. */

@@ -310,6 +310,9 @@ static int begin_life(struct directory *directory)
     directory->resumed = !directory->copied && meta->clean;
     if (!directory->resumed) {
         meta->actor.start += 1 + (uint32_t)(random % COPY_STARTS);
+        if (meta->actor.start >> ACTOR_START_BITS != 0) {
+            return -EOVERFLOW;
+        }
     }
     meta->run += 1 + (uint32_t)(random % COPY_STARTS);
     meta->clean = false;
@@ -360,6 +363,13 @@ int directory_open(struct directory *directory, struct files *files, const char 
     }
     if (rc == 0) {
         rc = directory_sweep(directory);
+    }
+    if (rc == -EOVERFLOW) {
+        tell(message, message_size,
+             "%s: was started and copied so often that no number is left for one start more; "
+             "a node with an empty data directory can take its place in the cluster",
+             path);
+        goto unlock;
     }
     if (rc != 0) {
         tell(message, message_size, "%s: cannot write %s and %s: %s%s", path, meta_name,

@@ -281,7 +281,6 @@ static int begin(struct shard_thread *thread)
         .heal_bytes_per_s = plane->cluster.heal_bytes_per_s,
         .silence_ms = plane->cluster.silence_ms,
         .round_ms = plane->cluster.round_ms,
-        .skew_ms = plane->cluster.skew_ms,
         .hold_ms = plane->cluster.hold_ms,
         .memory = thread->memory,
         .port = &copies->port,

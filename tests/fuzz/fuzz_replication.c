@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eras.h"
 #include "fuzz.h"
 #include "heap.h"
 #include "log_kind.h"
@@ -204,6 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct slot_table table;
     struct seen seen;
+    struct eras eras;
     struct reader reader = reader_of(bytes_of(data, size));
     const struct replication_options options = {
         .self = {1, 1},
@@ -216,7 +218,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     node = (struct node){
         .port = {send_it, cut, say_level},
-        .core = {copy, copied, copied, walk, whole, drop, find, ready, appended, durable, &seen},
+        .core = {copy, copied, copied, walk, whole, drop, find, ready, appended, durable, &seen,
+                 &eras},
     };
     if (table.member_count == 0) {
         table.member_count = 3;
@@ -232,6 +235,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     int rc = seen_init(&seen, heap_memory(), SLOT_COUNT);
     assert(rc == 0);
+    rc = eras_init(&eras, heap_memory(), SLOT_COUNT, options.self, 0);
+    assert(rc == 0);
     rc = replication_create(&options, 1, 1, &node.r);
     assert(rc == 0);
     rc = replication_set_table(node.r, &table, 1, 1);
@@ -241,6 +246,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     play(&reader);
     replication_destroy(node.r);
+    eras_fini(&eras);
     seen_fini(&seen);
     return 0;
 }

@@ -7,6 +7,7 @@
 #define REPLICATION_WORLD_H
 
 #include "check.h"
+#include "eras.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -80,6 +81,7 @@ struct world_unit {
     uint32_t node, shard;
     struct replication *r;
     struct seen seen;
+    struct eras eras;
     struct world_session *sessions; /* By position, then key. */
     uint32_t count, capacity;
     uint64_t hlc;
@@ -375,6 +377,7 @@ static inline int world_drop(struct replication_shard *core, uint32_t slot, uint
 
     (void)now_ms;
     unit->drops++;
+    eras_forget(&unit->eras, &unit->seen, slot, unit->hlc);
     seen_forget(&unit->seen, slot);
     for (int steps = 0; steps < 4; steps++) {
         uint32_t place = world_place(unit, first, bytes_of(NULL, 0));
@@ -673,6 +676,14 @@ static inline void world_init(struct world *world, uint64_t seed)
                             .now_us = 1000000};
 }
 
+/* A life of its node. */
+static inline void unit_live(struct world *world, struct world_unit *unit)
+{
+    const struct actor life = {unit->node, world->nodes[unit->node].start};
+
+    assert_int_equal(eras_init(&unit->eras, heap_memory(), SLOT_COUNT, life, 0), 0);
+}
+
 static inline void unit_create(struct world *world, struct world_unit *unit)
 {
     const struct world_node *node = &world->nodes[unit->node];
@@ -722,7 +733,8 @@ static inline void world_node(struct world *world, uint32_t number, uint32_t sha
                      .ready = world_ready,
                      .appended = world_appended,
                      .durable = world_durable,
-                     .seen = &unit->seen},
+                     .seen = &unit->seen,
+                     .eras = &unit->eras},
             .end = {.memory = heap_memory()},
             .world = world,
             .node = number,
@@ -730,6 +742,7 @@ static inline void world_node(struct world *world, uint32_t number, uint32_t sha
         };
         session_written_init(&unit->written, heap_memory());
         assert_int_equal(seen_init(&unit->seen, heap_memory(), SLOT_COUNT), 0);
+        unit_live(world, unit);
         unit_create(world, unit);
     }
 }
@@ -877,6 +890,8 @@ static inline void world_restart(struct world *world, uint32_t number, bool wipe
                 seen_forget(&unit->seen, slot);
             }
         }
+        eras_fini(&unit->eras);
+        unit_live(world, unit);
         unit_create(world, unit);
         if (node->table != NULL) {
             assert_int_equal(
@@ -916,6 +931,7 @@ static inline void world_fini(struct world *world)
         buffer_fini(&unit->end);
         session_written_fini(&unit->written);
         replication_destroy(unit->r);
+        eras_fini(&unit->eras);
         seen_fini(&unit->seen);
     }
     for (uint32_t number = 1; number <= world->node_count; number++) {
@@ -959,7 +975,7 @@ static inline uint64_t world_change(struct world *world, uint32_t number, const 
         .rules = &world_rules,
         .now_ms = world_now_ms(world),
         .hlc = unit->hlc,
-        .actor = {number, world->nodes[number].start},
+        .actor = eras_actor(&unit->eras, &unit->seen, world_slot(key)),
         .type = SESSION_MAP,
         .changes = bytes_of(list, size),
     };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "copies_scenario.h"
+#include "eras.h"
 #include "heap.h"
 #include "seen_saved.h"
 
@@ -407,7 +408,6 @@ static void start_replication(struct copies_node *node)
         .lives = (uint64_t)node->run << 32,
         .window_bytes = WINDOW_BYTES,
         .round_ms = COPIES_ROUND_MS,
-        .skew_ms = 2 * node->sim->skew_ms + SIM_CLOCK_DRIFT_MS_MAX,
         .memory = &node->replication_memory.memory,
         .port = &node->port,
         .core = &node->core.port,
@@ -512,9 +512,9 @@ void copies_node_stop(struct copies_node *node, enum sim_stop stop)
 
     if (stop == SIM_STOP_CLEAN) {
         shard_log_durable(node->shard, disk->size, copies_node_now_us(node));
-        node->clean = true;
+        node->clean = !shard_eras(node->shard)->begun;
     }
-    node->clean_hlc = stop == SIM_STOP_CLEAN ? shard_hlc(node->shard) : 0;
+    node->clean_hlc = node->clean ? shard_hlc(node->shard) : 0;
     keep_seen(node);
     node->next_seen_lsn = 0;
     replication_destroy(node->replication);

@@ -454,6 +454,26 @@ static void test_meta(void **state)
     assert_non_null(strstr(message, "later version of Belay"));
 }
 
+/* The numbers of starts end somewhere: above them a start would be taken for another era of an old one. */
+static void test_last_start(void **state)
+{
+    static const char last[] = "belay-data 1\nid 00000000000000aa\nseed 00000000000000bb\nnode 1\n"
+                               "start 67108863\nrun 5\nshards 1\ngeneration 1\nclean 0\n"
+                               "clean-hlc 77\ninode 1\n";
+    struct directory directory;
+    char content[512];
+
+    (void)state;
+    assert_int_equal(open_alone(&directory), 0);
+    directory_close(&directory);
+    snprintf(content, sizeof content, "%scrc %08x\n", last, crc32c(0, bytes_of_string(last)));
+    put_file("META", content);
+    for (int i = 0; i < 2; i++) { /* It stays as it is. */
+        assert_int_equal(open_alone(&directory), -EOVERFLOW);
+        assert_non_null(strstr(message, "no number is left for one start more"));
+    }
+}
+
 /* The n-th operation fails; the directory opens all the same the next time, and no start number comes
  * twice. */
 static void test_faults(void **state)
@@ -835,6 +855,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_meta, setup, teardown),
         cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drained_is_forgotten_durably, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_made_is_durable, setup, teardown),

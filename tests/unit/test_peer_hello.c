@@ -184,9 +184,9 @@ static void test_golden_hello(void **state)
 
     begin(&pair, control);
     uint8_t *body = right + PEER_HEAD_BYTES;
-    store_u32(right + 16, 0xb4d6e29a);
-    store_u16(body, 4);
-    store_u16(body + 2, 4);
+    store_u32(right + 16, 0x74189835);
+    store_u16(body, 5);
+    store_u16(body + 2, 5);
     fill(body + 4, 16, 1);
     store_u32(body + 20, 3);
     store_u32(body + 24, 7);
@@ -274,7 +274,7 @@ static void test_versions(void **state)
     change_out(&pair.dialler, 0, PEER_VERSION + 2);
     change_out(&pair.dialler, 2, PEER_VERSION + 1);
     run(&pair, SIZE_MAX);
-    assert_refused(&pair, PEER_REFUSED_VERSION, true, "versions 5 to 6");
+    assert_refused(&pair, PEER_REFUSED_VERSION, true, "versions 6 to 7");
 
     pair = new_pair();
     begin(&pair, control);

@@ -324,53 +324,6 @@ static void test_held(void **state)
     assert_int_equal(memory.outstanding_bytes, 0);
 }
 
-/* A vector that counts since some time covers nothing of before, wherever it is joined; all else is as it was. */
-static void test_since(void **state)
-{
-    struct test_memory memory = test_memory();
-    struct buffer vector = {.memory = &memory.memory}, plain = {.memory = &memory.memory};
-    struct seen seen;
-
-    (void)state;
-    assert_int_equal(seen_init(&seen, &memory.memory, SLOTS), 0);
-    seen_begin_since(&seen, 0, 15);
-    assert_true(seen_is_known(&seen, 0));
-    assert_int_equal(seen_advance(&seen, 0, stamp_of(bob, 20)), 0);
-    assert_int_equal(seen_of(&seen, 0, bob), 20);
-    assert_true(seen_covers(&seen, 0, stamp_of(bob, 16)));
-    assert_false(seen_covers(&seen, 0, stamp_of(bob, 15)));
-    assert_false(seen_covers(&seen, 0, stamp_of(bob, 21)));
-    assert_int_equal(seen_put(&seen, 0, &vector), 0);
-
-    seen_begin(&seen, 1); /* One that knows of older ones, and joins it. */
-    assert_int_equal(seen_advance(&seen, 1, stamp_of(bob, 12)), 0);
-    assert_int_equal(seen_advance(&seen, 1, stamp_of(ann, 18)), 0);
-    assert_int_equal(seen_put(&seen, 1, &plain), 0);
-    assert_true(seen_covers(&seen, 1, stamp_of(bob, 12)));
-    assert_int_equal(seen_join(&seen, 1, buffer_bytes(&vector)), 0);
-    assert_false(seen_covers(&seen, 1, stamp_of(bob, 12)));
-    assert_true(seen_covers(&seen, 1, stamp_of(ann, 18)));
-    assert_true(seen_covers_all(&seen, 1, buffer_bytes(&vector)));
-    assert_true(seen_covers_all(&seen, 1, buffer_bytes(&plain)));
-    assert_false(seen_covers_all(&seen, 0, buffer_bytes(&plain)));
-
-    seen_begin(&seen, 2); /* Since when another one counts is nothing that it has to have seen. */
-    assert_int_equal(seen_advance(&seen, 2, stamp_of(bob, 20)), 0);
-    assert_true(seen_covers_all(&seen, 2, buffer_bytes(&vector)));
-    seen_begin_since(&seen, 2, 0);
-    assert_int_equal(seen_advance(&seen, 2, stamp_of(bob, 1)), 0);
-    assert_true(seen_covers(&seen, 2, stamp_of(bob, 1)));
-
-    memory.fail_at = 1; /* Without memory it is not known. */
-    seen_begin_since(&seen, 3, 9);
-    assert_false(seen_is_known(&seen, 3));
-    memory.fail_at = 0;
-    buffer_fini(&vector);
-    buffer_fini(&plain);
-    seen_fini(&seen);
-    assert_int_equal(memory.outstanding_bytes, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,7 +336,6 @@ int main(void)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_saved),
         cmocka_unit_test(test_held),
-        cmocka_unit_test(test_since),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* A shard that is one of several: what goes to other nodes, writes that wait for them, what ended, what is here. */
 #include "cold.h"
 #include "copies_world.h"
+#include "eras.h"
 
 /* ---- Out ---- */
 
@@ -707,6 +708,38 @@ static void test_what_was_dropped_may_come_again(void **state)
     copies_end();
 }
 
+/* It gave the slot away, and begins it anew, and in it a session that it had begun before, as nobody can be asked: who comes
+ * back with what was stamped here before has it still, and both are one session. */
+static void test_begun_anew_without_what_was_stamped(void **state)
+{
+    const uint32_t slot = slot_of_key(text("{t}k"));
+    uint8_t bytes[512];
+
+    (void)state;
+    copies_begin();
+    shard_begin_seen(world.shard);
+    struct request request = world_one_of(
+        "{t}k", (struct change){.operation = CHANGE_SET, .name = text("f"), .value = text("old")});
+    request.type = SESSION_MAP;
+    assert_int_equal(world_run(request), STATUS_OK);
+    const struct bytes before = bytes_of(bytes, here("{t}k").size);
+    assert_true(before.size <= sizeof bytes);
+    memcpy(bytes, here("{t}k").data, before.size);
+    while (shard_drop_slot(world.shard, slot, world.now_ms) == 1) {
+    }
+    seen_begin(shard_seen(world.shard), slot);
+    world.now_ms += 1000;
+    request = world_one_of(
+        "{t}k", (struct change){.operation = CHANGE_SET, .name = text("g"), .value = text("new")});
+    request.type = SESSION_MAP;
+    assert_int_equal(world_run(request), STATUS_OK);
+    assert_true(shard_eras(world.shard)->begun);
+    assert_int_equal(copy_now(LOG_FULL, "{t}k", before), STATUS_OK);
+    assert_int_equal(world_get("{t}k"), STATUS_OK);
+    assert_int_equal(world.answer.field_count, 2);
+    copies_end();
+}
+
 /* ---- Over a restart ---- */
 
 /* What was dropped is not here, and has not ended: what is kept says nothing of it, whenever a crash comes. */
@@ -891,6 +924,7 @@ int main(void)
         cmocka_unit_test(test_hashes_of_content),
         cmocka_unit_test(test_a_slot_is_dropped),
         cmocka_unit_test(test_what_was_dropped_may_come_again),
+        cmocka_unit_test(test_begun_anew_without_what_was_stamped),
         cmocka_unit_test(test_what_was_seen_is_kept),
         cmocka_unit_test(test_the_life_before_was_seen),
         cmocka_unit_test(test_what_was_dropped_is_not_kept_as_seen),

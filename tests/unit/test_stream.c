@@ -113,10 +113,10 @@ static void test_in_order(void **state)
 static void test_golden_bytes(void **state)
 {
     (void)state;
-    static const uint8_t golden[] = {20, 0, 0, 0, 4, 8, 7, 6, 5, 4,   3,   2,
-                                     1,  9, 0, 0, 0, 0, 0, 0, 0, 'a', 'b', 'c'};
+    static const uint8_t golden[] = {21, 0, 0, 0, 4, 8, 7, 6, 5, 4,   3,   2,  1,
+                                     9,  0, 0, 0, 0, 0, 0, 0, 2, 'a', 'b', 'c'};
     const struct stream_record record = {
-        .kind = 4, .position = UINT64_C(0x0102030405060708), .hlc = 9};
+        .kind = 4, .position = UINT64_C(0x0102030405060708), .hlc = 9, .era = 2};
     const struct bytes parts[] = {text("a"), text(""), text("bc")};
     struct test_memory memory = test_memory();
     struct stream_out out;
