@@ -308,6 +308,8 @@ static void on_policy_set(struct node *node, uint64_t token, const char *argumen
             "session_max_bytes: the nodes were not started for such sessions; let a [policy] "
             "section of each node's "
             "configuration have it, and restart them");
+    } else if (node_policies_say(node, &command->policy) != 0) {
+        node_admin_refuse(node, token, STATUS_UNAVAILABLE, "out of memory");
     } else {
         node_admin_propose(node, token, command, NULL);
     }

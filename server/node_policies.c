@@ -153,6 +153,27 @@ int node_policies_open(struct node *node)
     return node->policies == NULL ? -ENOMEM : 0;
 }
 
+int node_policies_say(struct node *node, const struct policy *policy)
+{
+    node->policies_said.memory = &node->memory;
+    return node->policies_ours ? buffer_append(&node->policies_said,
+                                               bytes_of(policy->prefix, strlen(policy->prefix) + 1))
+                               : 0;
+}
+
+static bool is_said(const struct node *node, const struct policy *policy)
+{
+    const struct bytes said = buffer_bytes(&node->policies_said);
+    bool found = false;
+
+    for (size_t at = 0; at < said.size && !found;) {
+        const char *prefix = (const char *)said.data + at;
+        found = strcmp(prefix, policy->prefix) == 0;
+        at += strlen(prefix) + 1;
+    }
+    return found;
+}
+
 static bool propose_removals(struct node *node, const struct map *map);
 
 static void on_proposed(void *context, const struct cluster_outcome *outcome)
@@ -167,6 +188,7 @@ static void on_proposed(void *context, const struct cluster_outcome *outcome)
         return; /* What was decided just before a crash is in the map only now. */
     }
     node->policies_ours = false;
+    buffer_fini(&node->policies_said);
     node->map_pending |= node_policies_take(node, outcome->map) != 0; /* What changed meanwhile. */
     int rc = directory_set_policies(&node->directory, node->policies_sum);
     if (rc != 0) {
@@ -227,14 +249,17 @@ static void tell_overridden(struct node *node, const struct policy *policy, cons
                           "node is alone: they count more than belayctl policy set"));
 }
 
-/* Those that the configuration does not have; tells of them, and of those that it has otherwise. Returns whether there were any
- * to remove. */
+/* Those that the configuration does not have, and no operator has set meanwhile; tells of them, and of those that it has otherwise.
+ * Returns whether there were any to remove. */
 static bool propose_removals(struct node *node, const struct map *map)
 {
     const uint32_t before = node->policies_proposed;
 
     for (uint32_t i = 0; i < map->policy_count; i++) {
         const struct policy *row = find(node->policies, &map->policies[i]);
+        if (is_said(node, &map->policies[i])) {
+            continue;
+        }
         if (row == NULL || !equal_rows(node, row, &map->policies[i])) {
             tell_overridden(node, &map->policies[i], row == NULL ? "removed" : "changed");
         }
@@ -261,6 +286,7 @@ void node_policies_settle(struct node *node)
 void node_policies_close(struct node *node)
 {
     free_old(node);
+    buffer_fini(&node->policies_said);
     free(node->policies);
     node->policies = NULL;
 }

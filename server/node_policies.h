@@ -19,6 +19,10 @@ int node_policies_open(struct node *node);
 /* The map is now this: where its policies are others, all shards get them. Returns 0, or -ENOMEM: try again. */
 int node_policies_take(struct node *node, const struct map *map);
 
+/* An operator sets one, which is proposed now: it counts more than those of the configuration that the map is still to get.
+ * Returns 0 or -ENOMEM. */
+int node_policies_say(struct node *node, const struct policy *policy);
+
 /* Propose what the map does not have yet of the configuration. */
 void node_policies_settle(struct node *node);
 

@@ -87,6 +87,7 @@ struct node {
     bool policies_failed;       /* It did not. */
     uint32_t policies_proposed; /* For the map, and not decided. */
     uint32_t policies_sum;      /* Of the configuration's. */
+    struct buffer policies_said; /* Prefixes that operators have set since, each with its NUL. */
 
     /* node_users.c */
     struct roster *roster; /* NULL: there are no users... */

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cases import run_cases
+from cases import long, run_cases
 from daemon import BUILD, SLOWNESS, Daemon, check, program, reserve_port, wait_for
 
 TREE = Path(__file__).resolve().parents[2]
@@ -432,6 +432,26 @@ def test_policies():
         check(told == {"web:": "removed", "post:": "removed", "mail:": "changed"}, told)
         check(set(asked(daemon, "policy", "list")["policies"]) == {"", "mail:"}, "and so it stays")
         check("[policy \"mail:\"]" in lines(daemon, "policy", "list"), "as in belayd.conf")
+
+
+@long
+def test_policies_set_at_once():
+    """What operators set while the map is still to get the policies of the configuration, as the disk is slow, stays."""
+    with Daemon(settings=['policy "web:".idle_ttl=30m']) as daemon:
+        daemon.start()
+        belayctl(daemon, "policy", "set", "before:", "idle_ttl=2h")
+        daemon.stop()
+        daemon.settings[-1] = 'policy "web:".idle_ttl=40m'
+        daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/slow_sync.so'}"]
+        daemon.start()
+        for prefix in ("web:", "now:", "then:"):
+            belayctl(daemon, "policy", "set", prefix, "idle_ttl=3h")
+        belayctl(daemon, "policy", "rm", "then:")
+        wait_for("it is told", lambda: " policy-overridden prefix=before: effect=removed " in daemon.log())
+        daemon.stop()
+        daemon.start()
+        policies = asked(daemon, "policy", "list")["policies"]
+        check(set(policies) == {"", "web:", "now:"} and policies["web:"]["idle_ttl"] == "3h", policies)
 
 
 def test_map():
