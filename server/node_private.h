@@ -82,11 +82,11 @@ struct node {
     struct policies *policies;
     struct policies *policies_old[NODE_POLICIES_OLD_MAX]; /* Which a shard may still have. */
     uint32_t policies_old_count;
-    bool policies_torn;         /* Not all shards have been sent the newest. */
-    bool policies_ours;         /* Those of the configuration count; the map is to get them. */
-    bool policies_failed;       /* It did not. */
-    uint32_t policies_proposed; /* For the map, and not decided. */
-    uint32_t policies_sum;      /* Of the configuration's. */
+    bool policies_torn;          /* Not all shards have been sent the newest. */
+    bool policies_ours;          /* Those of the configuration count; the map is to get them. */
+    bool policies_failed;        /* It did not. */
+    uint32_t policies_proposed;  /* For the map, and not decided. */
+    uint32_t policies_sum;       /* Of the configuration's. */
     struct buffer policies_said; /* Prefixes that operators have set since, each with its NUL. */
 
     /* node_users.c */

@@ -444,7 +444,7 @@ def test_policies_set_at_once():
         daemon.settings[-1] = 'policy "web:".idle_ttl=40m'
         daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/slow_sync.so'}"]
         daemon.start()
-        for prefix in ("web:", "now:", "then:"):
+        for prefix in ("now:", "web:", "then:"):
             belayctl(daemon, "policy", "set", prefix, "idle_ttl=3h")
         belayctl(daemon, "policy", "rm", "then:")
         wait_for("it is told", lambda: " policy-overridden prefix=before: effect=removed " in daemon.log())
