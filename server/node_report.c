@@ -156,12 +156,15 @@ static bool judge(const struct metrics *metrics, char *reason, size_t reason_siz
 {
     for (uint32_t i = 0; i < metrics->shard_count; i++) {
         const struct metrics_shard *shard = &metrics->shards[i];
-        const char *cause = !shard->responding  ? "does not answer"
-                            : shard->log.failed ? "takes no more writes: "
-                            : shard->log.full
-                                ? "has no room on the disk for its log; free some, or "
+        const char *cause =
+            !shard->responding  ? "does not answer"
+            : shard->log.failed ? "takes no more writes: "
+            : shard->log.full   ? "has no room on the disk for its log; free some, or "
                                   "raise storage.disk_limit"
-                                : NULL;
+            : shard->shard.load_failing != 0
+                ? "cannot read all of its sessions from the disk; the log says what "
+                  "fails"
+                : NULL;
         if (cause != NULL) {
             snprintf(reason, reason_size, "shard %u %s%s", i, cause, shard->log.failure);
             return false;

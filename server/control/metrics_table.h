@@ -63,6 +63,10 @@
     X(belay_loading, GAUGE, SHARD, "",                                                             \
       "1 while a restart's sessions are still brought into memory; they are served all the same.", \
       s->shard.loading)                                                                            \
+    X(belay_load_failing, GAUGE, SHARD, "",                                                        \
+      "1 while a restart's sessions have not read from the disk for some seconds: requests for "   \
+      "those that do not read are refused.",                                                       \
+      s->shard.load_failing)                                                                       \
     X(belay_sessions_fetched_total, COUNTER, SHARD, "",                                            \
       "Sessions asked of the store: before a restart had come to them, or as they were cold.",     \
       s->shard.fetched)                                                                            \

@@ -1,7 +1,7 @@
 /* Blocks of records on their way from the store to the shard (loader_port in ports.h).
  *
  * Records are in the order of the log, as shard_restore_*() take them. Blocks that were fetched, one as a rule,
- * hold all that is stored of one position; the last of them is complete.
+ * hold all that is stored of one position; the last of them is complete, or says that it cannot be read.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -15,6 +15,7 @@
 struct load_block {
     struct load_block *next; /* The loader's. */
     bool fetched, complete;
+    int error;             /* Of what was fetched: 0, or negative errno, and it was given up. */
     uint64_t position;     /* Of what was fetched; else the loader's: how far it has come... */
     uint64_t lsn;          /* ... as is this... */
     bool checkpoint_given; /* ... and this. */

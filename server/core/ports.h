@@ -50,10 +50,11 @@ struct loader_port {
      * something is. */
     bool (*pending)(struct loader_port *loader, uint64_t position);
     /* For the shard: all that is stored of this position is wanted before all else, and shard_loaded()
-     * then; not from here. It may take as long as a disk takes. What was asked for comes in that order.
+     * then, or, where it does not read for some seconds and is not a `must`, shard_load_failed(); not from here. It may
+     * take as long as a disk takes. What was asked for comes in that order.
      * Returns 0, or
      * -ENOMEM: nothing will come. */
-    int (*fetch)(struct loader_port *loader, uint64_t position);
+    int (*fetch)(struct loader_port *loader, uint64_t position, bool must);
     /* For the shard: the checkpoint has the log before `lsn`, and so every record that this node stamped at or below
      * `hlc`; both only grow. What was stored once is fetched from then on. */
     void (*covered)(struct loader_port *loader, uint64_t *lsn, uint64_t *hlc);
@@ -81,6 +82,9 @@ struct loader_port {
      * shard_loading_over(), once that allows shard_loading_end(), and finish. */
     struct load_block *(*take)(struct loader_port *loader, bool *over);
     void (*give_back)(struct loader_port *loader, struct load_block *block);
+    /* Has what a restart is to load, or a `must`, not been readable for some seconds? It is tried again all the time; `wake` is
+     * called when it changes. */
+    bool (*failing)(const struct loader_port *loader);
     /* A record could not be taken in, and will not be: it is damaged (-EBADMSG), has no base (-ESTALE), or is
      * not where it should be stored (-ENODATA: of a cold session). */
     void (*tell)(struct loader_port *loader, uint32_t kind, struct bytes body, int error);

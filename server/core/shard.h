@@ -99,7 +99,8 @@ struct shard_stats {
     uint64_t busy, timeouts, refused; /* Answers BUSY; TIMEOUT; other errors of a limit. */
     uint64_t repeated;
     uint64_t touches_logged;
-    uint64_t loading;            /* 1 while the store still gives. */
+    uint64_t loading;            /* 1 while the store still gives... */
+    uint64_t load_failing;       /* ... and 1 while it cannot, for some seconds. */
     uint64_t fetched;            /* Positions that were asked of the store. */
     uint64_t cold;               /* Sessions whose fields are not in memory now. */
     uint64_t frozen, thawed;     /* Sessions whose fields left memory, came back. */
@@ -165,6 +166,13 @@ int shard_restore_stored(struct shard *shard, struct bytes record, bool fetched)
 
 /* All that the store has of a position, and was fetched, was given: what waits for it is executed. */
 void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us);
+
+/* What the store has of a position, and was asked for, cannot be read: what waits for it is refused. It is asked for again by the
+ * next request. */
+void shard_load_failed(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us);
+
+/* Whether the store can read what is to be loaded has changed, perhaps: while it cannot, no scan waits for it. */
+void shard_set_load_failing(struct shard *shard, bool failing, uint64_t now_us);
 
 /* All but what was asked for was given. Returns whether that was too, and it may end. */
 bool shard_loading_over(struct shard *shard);

@@ -15,6 +15,10 @@
 #include <assert.h>
 
 static const char full_text[] = "too many requests wait for sessions to be loaded";
+static const char unread_text[] = "the session does not read from this node's disk; it is tried "
+                                  "again, the node's log says what fails";
+static const char unread_all_text[] = "not all sessions read from this node's disk; it is tried "
+                                      "again, the node's log says what fails";
 
 void shard_loading_begin(struct shard *shard, struct loader_port *loader, uint64_t hlc,
                          uint64_t now_ms)
@@ -49,9 +53,9 @@ bool shard_must_wait(const struct shard *shard, const struct request *request)
             shard->loader->pending(shard->loader, request->position));
 }
 
-static int fetch(struct shard *shard, uint64_t position)
+static int fetch(struct shard *shard, uint64_t position, bool must)
 {
-    int rc = shard->loader->fetch(shard->loader, position);
+    int rc = shard->loader->fetch(shard->loader, position, must);
 
     if (rc == 0) {
         shard->stats.fetched++;
@@ -65,11 +69,37 @@ int shard_want(struct shard *shard, uint64_t position)
     if (position_set_has(&shard->wanted, position)) {
         return 0;
     }
-    int rc = fetch(shard, position);
+    int rc = fetch(shard, position, true);
     if (rc == 0) {
         (void)position_set_add(&shard->wanted, position); /* Else it is fetched once more. */
     }
     return rc;
+}
+
+static void refuse(struct shard *shard, const struct request *request, const struct reply *reply,
+                   uint64_t now_us)
+{
+    if (request->op >= REQUEST_COPY) {
+        shard_answer_own(shard, request, reply->status);
+    } else {
+        struct reply answer = *reply;
+        shard_answer(shard, request, &answer, now_us);
+    }
+}
+
+/* They do not wait for what may never come. */
+static void refuse_all(struct shard *shard, struct parked *parked, const char *text,
+                       uint64_t now_us)
+{
+    const struct reply reply = {
+        .status = STATUS_UNAVAILABLE, .text = text, .retry_after_ms = RETRY_UNREAD_MS};
+
+    while (parked != NULL) {
+        struct parked *next = parked->next;
+        refuse(shard, &parked->request, &reply, now_us);
+        parking_free(&shard->parking, parked);
+        parked = next;
+    }
 }
 
 void shard_park(struct shard *shard, const struct request *request, uint64_t now_us)
@@ -79,17 +109,18 @@ void shard_park(struct shard *shard, const struct request *request, uint64_t now
 
     shard->cold.goes_on = shard->cold.goes_on || (rc == 0 && shard->cold.answering);
     if (rc == 0 && first && request->op != REQUEST_SCAN) {
-        rc = fetch(shard, request->position);
+        rc = fetch(shard, request->position, false);
         if (rc != 0) {
             parking_free(&shard->parking, parking_take(&shard->parking, request->position));
         }
     }
-    if (rc != 0 && request->op >= REQUEST_COPY) {
-        shard_answer_own(shard, request, STATUS_BUSY);
-    } else if (rc != 0) {
-        struct reply reply = {
+    if (rc != 0) {
+        const struct reply reply = {
             .status = STATUS_BUSY, .text = full_text, .retry_after_ms = RETRY_LOADING_MS};
-        shard_answer(shard, request, &reply, now_us);
+        refuse(shard, request, &reply, now_us);
+    }
+    if (shard->stats.load_failing != 0) {
+        refuse_all(shard, parking_take_scans(&shard->parking), unread_all_text, now_us);
     }
 }
 
@@ -127,6 +158,21 @@ void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint6
     shard->cold.answering = false;
     if (!shard->cold.goes_on) { /* Else it is needed once more. The hand takes it in its turn. */
         shard_refreeze(shard, position);
+    }
+}
+
+void shard_load_failed(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us)
+{
+    shard_advance(shard, now_ms);
+    shard->fetches_answered++;
+    refuse_all(shard, parking_take(&shard->parking, position), unread_text, now_us);
+}
+
+void shard_set_load_failing(struct shard *shard, bool failing, uint64_t now_us)
+{
+    shard->stats.load_failing = failing;
+    if (failing) {
+        refuse_all(shard, parking_take_scans(&shard->parking), unread_all_text, now_us);
     }
 }
 

@@ -41,6 +41,7 @@
 enum {
     RETRY_LOG_MS = 50,        /* BUSY because too much waits to be written. */
     RETRY_LOADING_MS = 100,   /* BUSY because too much waits to be loaded. */
+    RETRY_UNREAD_MS = 1000,   /* UNAVAILABLE because it does not read. */
     RETRY_LOCK_MS = 50,       /* BUSY because too much waits for a session that is being renamed. */
     LOCKS_MAX = 256,          /* RENAME waits for one. */
     RETRY_MEMORY_MS = 50,     /* BUSY because sessions have to leave memory first. */

@@ -47,3 +47,13 @@ void status_words(enum status status, const char *text, char words[STATUS_WORDS_
     }
     snprintf(words, STATUS_WORDS_BYTES, "%s %s", code, text != NULL ? text : status_text(status));
 }
+
+void status_words_of_all(enum status status, char words[STATUS_WORDS_BYTES])
+{
+    status_words(status,
+                 status == STATUS_UNAVAILABLE
+                     ? "not all sessions can be looked at now: a node that has some is not there, "
+                       "or its disk does not read"
+                     : NULL,
+                 words);
+}

@@ -19,6 +19,59 @@ void loader_block_free(struct loader *loader, struct load_block *block)
     }
 }
 
+static uint64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- Trouble ---- */
+
+static bool is_suspect(const struct loader_trouble *trouble)
+{
+    return trouble->since_ms != 0 && clock_ms() - trouble->last_ms <= LOADER_SUSPECT_MS;
+}
+
+/* It failed. Returns whether it has for long. */
+static bool trouble_comes(struct loader_trouble *trouble)
+{
+    const uint64_t now_ms = clock_ms();
+
+    if (!is_suspect(trouble)) {
+        trouble->since_ms = now_ms;
+    }
+    trouble->last_ms = now_ms;
+    return now_ms - trouble->since_ms >= LOADER_GIVE_UP_MS;
+}
+
+static void tell_failing(struct loader *loader)
+{
+    const bool failing = loader->all_fails || loader->must_fails;
+
+    if (atomic_exchange(&loader->failing, failing) != failing) {
+        loader->wake(loader->context);
+    }
+}
+
+static void tell_failure(const struct loader *loader, int error)
+{
+    const struct store_report report = {
+        .event = STORE_FAILED,
+        .shard = loader->shard,
+        .file = loader->restore.failed[0] != '\0' ? loader->restore.failed : NULL,
+        .error = error,
+        .text =
+            loader->restore.failed[0] != '\0'
+                ? "loading the sessions; it is tried again, and what does not read is refused"
+                : "loading the sessions from the checkpoint; it is tried again, and what does not "
+                  "read is refused",
+    };
+
+    loader->reporter->report(loader->reporter, &report);
+}
+
 /* ---- Blocks, on the loader's thread ---- */
 
 /* Put a block into the queue. */
@@ -128,21 +181,57 @@ static int fetch_one(struct loader *loader, uint64_t position)
 /* With the lock held: is something asked for, and room for it? */
 static bool may_fetch(const struct loader *loader)
 {
-    return loader->wanted.size > loader->wanted_at && loader->block_count < LOADER_FETCHED_MAX;
+    return loader->wanted.size > loader->wanted_at && loader->block_count < LOADER_FETCHED_MAX &&
+           (loader->fetch_ms == 0 || clock_ms() >= loader->fetch_ms);
+}
+
+/* Say that it cannot be read. Returns 0, or -ENOMEM. */
+static int give_up(struct loader *loader, uint64_t position, int error)
+{
+    struct load_block *block = loader->memory->resize(loader->memory, NULL, 0, sizeof *block);
+
+    if (block == NULL) {
+        return -ENOMEM;
+    }
+    *block = (struct load_block){.fetched = true, .position = position, .error = error};
+    publish(loader, block);
+    return 0;
+}
+
+/* Read it, or give it up. Returns 0, or negative errno: it is to be tried again. */
+static int fetch_wish(struct loader *loader, const struct loader_wish *wish)
+{
+    int rc = fetch_one(loader, wish->position);
+
+    loader->fetch_ms = 0;
+    if (rc != 0) {
+        const bool suspect = is_suspect(&loader->one_trouble);
+        const bool long_ago = trouble_comes(&loader->one_trouble);
+        if (!suspect) {
+            tell_failure(loader, rc);
+        }
+        loader->must_fails = long_ago && wish->must;
+        rc = long_ago && !wish->must ? give_up(loader, wish->position, rc) : rc;
+        loader->fetch_ms = rc != 0 ? clock_ms() + LOADER_RETRY_MS : 0;
+    } else if (wish->must) {
+        loader->must_fails = false;
+    }
+    tell_failing(loader);
+    return rc;
 }
 
 /* Returns 0, or negative errno: it is asked for still. */
 static int fetch_first(struct loader *loader)
 {
-    uint64_t position;
+    struct loader_wish wish;
 
     pthread_mutex_lock(&loader->lock);
-    memcpy(&position, loader->wanted.data + loader->wanted_at, sizeof position);
+    memcpy(&wish, loader->wanted.data + loader->wanted_at, sizeof wish);
     pthread_mutex_unlock(&loader->lock);
-    int rc = fetch_one(loader, position);
+    int rc = fetch_wish(loader, &wish);
     if (rc == 0) {
         pthread_mutex_lock(&loader->lock);
-        loader->wanted_at += sizeof position;
+        loader->wanted_at += sizeof wish;
         if (loader->wanted_at == loader->wanted.size) {
             loader->wanted.size = loader->wanted_at = 0;
             atomic_store(&loader->asked, false);
@@ -193,11 +282,12 @@ static int give(struct store_sink *sink, uint32_t kind, struct bytes body)
     int rc = 0;
 
     if (atomic_load_explicit(&loader->asked, memory_order_relaxed)) {
-        rc = fetch_all(loader);
+        (void)fetch_all(loader); /* What does not read is asked for again later. */
         fits = false;
     }
     while (rc == 0 && !fits && is_full(loader)) {
-        rc = atomic_load(&loader->stopping) ? -ECANCELED : fetch_all(loader);
+        rc = atomic_load(&loader->stopping) ? -ECANCELED : 0;
+        (void)fetch_all(loader);
     }
     if (rc == 0 && !fits && atomic_load(&loader->stopping)) {
         rc = -ECANCELED;
@@ -205,34 +295,27 @@ static int give(struct store_sink *sink, uint32_t kind, struct bytes body)
     return rc != 0 ? rc : collect(loader, kind, body);
 }
 
-static void tell_failure(const struct loader *loader, int error)
-{
-    const struct store_report report = {
-        .event = STORE_FAILED,
-        .shard = loader->shard,
-        .file = loader->restore.failed[0] != '\0' ? loader->restore.failed : NULL,
-        .error = error,
-        .text = loader->restore.failed[0] != '\0'
-                    ? "loading the sessions; it is tried again"
-                    : "loading the sessions from the checkpoint; it is tried again",
-    };
-
-    loader->reporter->report(loader->reporter, &report);
-}
-
-/* Wait before the next try. */
-static void rest(struct loader *loader)
+/* Wait before the next try; where it `serves`, what is asked for comes meanwhile. */
+static void rest(struct loader *loader, bool serves)
 {
     struct timespec until;
+    bool asked = false;
+    int rc = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += LOADER_RETRY_MS / 1000;
-    pthread_mutex_lock(&loader->lock);
-    int rc = 0;
-    while (rc == 0 && !atomic_load(&loader->stopping)) {
-        rc = pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
-    }
-    pthread_mutex_unlock(&loader->lock);
+    do {
+        if (asked) {
+            (void)fetch_all(loader);
+        }
+        pthread_mutex_lock(&loader->lock);
+        asked = serves && may_fetch(loader);
+        while (rc == 0 && !asked && !atomic_load(&loader->stopping)) {
+            rc = pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
+            asked = serves && may_fetch(loader);
+        }
+        pthread_mutex_unlock(&loader->lock);
+    } while (rc == 0 && !atomic_load(&loader->stopping));
 }
 
 /* All that a restart has. Returns false when stopped before the end. */
@@ -246,11 +329,15 @@ static bool give_all(struct loader *loader)
             tell_failure(loader, rc);
             told = rc;
         }
-        rest(loader);
+        loader->all_fails = trouble_comes(&loader->all_trouble);
+        tell_failing(loader);
+        rest(loader, true);
     }
     if (rc != 0) {
         return false;
     }
+    loader->all_fails = false;
+    tell_failing(loader);
     flush(loader);
     pthread_mutex_lock(&loader->lock);
     loader->over = true;
@@ -289,17 +376,10 @@ static void finish(struct loader *loader)
 
 static void serve(struct loader *loader)
 {
-    int told = 0;
-
     while (!atomic_load(&loader->stopping)) {
         finish(loader);
-        int rc = is_asked(loader) ? fetch_first(loader) : 0;
-        if (rc != 0 && rc != told) {
-            tell_failure(loader, rc);
-        }
-        told = rc;
-        if (rc != 0) {
-            rest(loader);
+        if (is_asked(loader) && fetch_first(loader) != 0) {
+            rest(loader, false);
         }
     }
 }

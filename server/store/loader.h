@@ -12,8 +12,9 @@
  *
  * Its thread lives on, asleep, and answers what is asked for from the checkpoint, one after the other.
  *
- * Where reading fails it is told (STORE_FAILED) and tried again, from where it stopped, until it works: what
- * is asked for meanwhile waits, as nobody may be told that a session is not there.
+ * Where reading fails it is told (STORE_FAILED) and tried again, from where it stopped, until it works; between two tries
+ * what is asked for comes. A session that is asked for and does not read for LOADER_GIVE_UP_MS is given up, so that others
+ * behind it come, and who asked is told: not that there is no such session, but that it does not read.
  *
  * Memory: the queue's blocks, LOADER_BLOCK_BYTES each (or one record, if that is larger), and of what was asked
  * for at most LOADER_FETCHED_MAX, as large as they need be, from the port, which both threads use; the
@@ -37,6 +38,20 @@ enum {
     LOADER_FETCHED_MAX = 256, /* ... before there are so many. */
     LOADER_FETCHED_BYTES = 2 * 1024,
     LOADER_RETRY_MS = 1000,
+    LOADER_GIVE_UP_MS = 3000, /* What has failed for so long is said to fail... */
+    LOADER_SUSPECT_MS =
+        60000, /* ... and for so long after that whatever fails is not tried again. */
+};
+
+/* A position that was asked for. */
+struct loader_wish {
+    uint64_t position;
+    bool must; /* It is tried until it works. */
+};
+
+/* Since when reading fails. The loader thread's. */
+struct loader_trouble {
+    uint64_t since_ms, last_ms; /* 0: it does not. */
 };
 
 /* Private to loader*.c. */
@@ -56,13 +71,14 @@ struct loader {
     atomic_bool finished;  /* The segments are nobody's but the store's again. */
     atomic_bool finishing; /* They may be. */
     atomic_bool stopping;
-    atomic_bool asked; /* `wanted` is not empty. */
+    atomic_bool asked;   /* `wanted` is not empty. */
+    atomic_bool failing; /* As in loader_port. */
 
     pthread_mutex_t lock; /* Of what follows. */
     pthread_cond_t changed;
     struct load_block *first, *last;
     uint32_t block_count; /* In the queue. */
-    struct buffer wanted; /* Positions to fetch... */
+    struct buffer wanted; /* Wishes... */
     size_t wanted_at;     /* ... from here on. */
     bool over;            /* The last block is in the queue. */
 
@@ -70,6 +86,9 @@ struct loader {
     struct store_sink sink;
     struct load_block *filling;
     bool fetching; /* It is of what was asked for. */
+    struct loader_trouble all_trouble, one_trouble;
+    bool all_fails, must_fails;
+    uint64_t fetch_ms; /* Nothing that was asked for is read before it. */
 
     /* The shard thread's: up to where everything has been taken in. */
     bool checkpoint_given;

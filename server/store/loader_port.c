@@ -37,12 +37,13 @@ static bool port_pending(struct loader_port *port, uint64_t position)
     return false;
 }
 
-static int port_fetch(struct loader_port *port, uint64_t position)
+static int port_fetch(struct loader_port *port, uint64_t position, bool must)
 {
     struct loader *loader = loader_of_port(port);
+    const struct loader_wish wish = {.position = position, .must = must};
 
     pthread_mutex_lock(&loader->lock);
-    int rc = buffer_append(&loader->wanted, bytes_of(&position, sizeof position));
+    int rc = buffer_append(&loader->wanted, bytes_of(&wish, sizeof wish));
     atomic_store(&loader->asked, loader->wanted.size > loader->wanted_at);
     pthread_cond_signal(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
@@ -123,6 +124,15 @@ static void port_give_back(struct loader_port *port, struct load_block *block)
     loader_block_free(loader, block);
 }
 
+static bool port_failing(const struct loader_port *port)
+{
+    const struct loader *loader =
+        (const struct loader *)(const void *)((const uint8_t *)port -
+                                              offsetof(struct loader, port));
+
+    return atomic_load(&loader->failing);
+}
+
 static void port_tell(struct loader_port *port, uint32_t kind, struct bytes body, int error)
 {
     const struct loader *loader = loader_of_port(port);
@@ -178,6 +188,7 @@ const struct loader_port loader_port = {
     .stop = port_stop,
     .take = port_take,
     .give_back = port_give_back,
+    .failing = port_failing,
     .tell = port_tell,
     .keep_seen = port_keep_seen,
     .kept_seen = port_kept_seen,

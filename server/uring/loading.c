@@ -73,12 +73,14 @@ static bool take_in_block(struct shard_thread *thread, uint64_t until_us)
 static void end_block(struct shard_thread *thread)
 {
     struct load_block *block = thread->loading;
-    bool complete = block->complete;
+    const bool complete = block->complete, failed = block->error != 0;
     uint64_t position = block->position;
 
     thread->loading = NULL;
     thread->loader->give_back(thread->loader, block);
-    if (complete) {
+    if (failed) {
+        shard_load_failed(thread->shard, position, thread->now_ms, monotonic_us());
+    } else if (complete) {
         shard_loaded(thread->shard, position, thread->now_ms, monotonic_us());
     }
 }
@@ -104,6 +106,7 @@ uint64_t loading_turn(struct shard_thread *thread)
         return thread->loading_us - thread->now_us;
     }
     uint64_t until_us = monotonic_us() + LOADING_TURN_US;
+    shard_set_load_failing(thread->shard, thread->loader->failing(thread->loader), until_us);
     do {
         if (thread->loading == NULL) {
             atomic_store(&thread->load_ready, false);

@@ -397,7 +397,11 @@ void resp_gathered(struct shard_thread *thread, struct connection *connection,
     const struct resp_out out = {.buffer = reply, .resp3 = asked.resp3 != 0};
     reply->size = 0;
     if (gathered->status != STATUS_OK) {
-        status_words(gathered->status, gathered->text, words);
+        if (gathered->frame_type == FRAME_SCAN && gathered->text == NULL) {
+            status_words_of_all(gathered->status, words);
+        } else {
+            status_words(gathered->status, gathered->text, words);
+        }
         rc = resp_error(&out, words);
     } else if (gathered->frame_type == FRAME_SCAN) {
         rc = put_scanned(&out, gathered, &asked, array);

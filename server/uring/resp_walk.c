@@ -15,6 +15,7 @@
 #include "run.h"
 #include "shard_thread.h"
 #include "slot.h"
+#include "status_words.h"
 #include "sweep.h"
 #include "tasks.h"
 
@@ -89,13 +90,15 @@ static void end(struct shard_thread *thread, struct walk *walk)
 {
     const uint64_t number = walk->task.number;
     struct connection *connection = task_client(thread, &walk->task);
+    char words[STATUS_WORDS_BYTES];
 
     task_over(thread, &walk->task);
     if (connection == NULL) {
         return;
     }
     if (walk->status != STATUS_OK) {
-        resp_reply_status(thread, connection, number, walk->status);
+        status_words_of_all(walk->status, words);
+        resp_reply_error(thread, connection, number, words);
     } else if (walk->error != NULL) {
         resp_reply_error(thread, connection, number, walk->error);
     } else if (counts(walk)) {

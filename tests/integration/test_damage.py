@@ -4,8 +4,9 @@ left is served, and a start that could not know what is lost is refused with wha
 import json
 import os
 
-from cases import run_cases
-from daemon import Daemon, check, wait_for
+from cases import long, run_cases
+from daemon import BUILD, Daemon, check, wait_for
+from redis_kit import Client, Error, port_of
 
 SESSIONS = 60000 # Some 21 MiB of log: one segment is sealed.
 
@@ -46,6 +47,49 @@ def test_a_sealed_segment_that_was_cut():
         check(found["wrong"] == found["unread"] == 0 and found["lost"] > 0, found)
         check(found["present"] > SESSIONS // 2, found)
         check("DAMAGED" in daemon.run("belayctl", "status"), "status tells of it")
+
+
+@long
+def test_a_disk_that_does_not_read():
+    """A restart serves what reads; of what does not it says so, soon, and so do /readyz and the status, until it reads."""
+    with Daemon(shards=1) as daemon:
+        daemon.start()
+        keys = [f"key:{number}" for number in range(40)]
+        with Client(port_of(daemon)) as client:
+            for key in keys:
+                check(client.ask("SET", key, "value") == b"OK", key)
+        fill(daemon)
+        wait_for("the first segment is sealed", lambda: list(daemon.data.glob("**/log-*.idx")))
+        daemon.kill()
+        bad = daemon.directory / "bad"
+        bad.write_text("")
+        segment = next(daemon.data.glob("**/log-*.idx")).with_suffix(".seg")
+        daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/bad_reads.so'}", f"BAD_READS={bad}",
+                          f"BAD_FILE={segment.name}"]
+        daemon.start()
+        with Client(port_of(daemon)) as client, Client(port_of(daemon)) as other, Client(port_of(daemon)) as scans:
+            client.send("GET", keys[0])
+            scans.send("SCAN", "0")
+            check(other.ask("SET", "new", "value") == b"OK" and other.ask("GET", "new") == b"value", "others are served")
+            answer = client.read()
+            check(isinstance(answer, Error) and b"does not read from this node's disk" in answer, answer)
+            for key in keys[1:]:  # Without waiting for each.
+                answer = client.ask("GET", key)
+                check(isinstance(answer, Error) and b"does not read from this node's disk" in answer, answer)
+            for answer in (scans.read(), scans.ask("SCAN", "0")):
+                check(isinstance(answer, Error) and b"not all sessions can be looked at now" in answer, answer)
+            check(other.ask("GET", "new") == b"value", "others are served")
+            ready, said, _ = daemon.http("/readyz")
+            check(ready == 503 and "cannot read all of its sessions from the disk" in said, said)
+            check("cannot read all of its sessions" in daemon.run("belayctl", "status"), "status")
+            check("belay_load_failing{shard=\"0\"} 1" in daemon.http("/metrics")[1], "metric")
+            told = lines(daemon, "store-failed")
+            check(f"file={segment.name}" in told[0] and "Input/output error" in told[0] and len(told) < 4, told)
+            bad.unlink()
+            wait_for("all is loaded", lambda: loaded(daemon))
+            wait_for("it is ready", lambda: daemon.http("/readyz")[0] == 200)
+            check([client.ask("GET", key) for key in keys] == [b"value"] * len(keys), "all is there")
+            check(client.ask("DBSIZE") == SESSIONS + len(keys) + 1, "all is there")
 
 
 def test_an_index_that_cannot_be_read():

@@ -65,9 +65,9 @@ static inline int faulty(struct files *files)
 {
     struct faulty_files *faulty = (struct faulty_files *)(void *)files;
 
-    uint64_t now = __atomic_add_fetch(&faulty->operations, 1, __ATOMIC_RELAXED);
-    if (faulty->fail_at == 0 || now < faulty->fail_at ||
-        (now > faulty->fail_at && !faulty->stay_failed)) {
+    const uint64_t now = __atomic_add_fetch(&faulty->operations, 1, __ATOMIC_RELAXED);
+    const uint64_t fail_at = __atomic_load_n(&faulty->fail_at, __ATOMIC_RELAXED);
+    if (fail_at == 0 || now < fail_at || (now > fail_at && !faulty->stay_failed)) {
         return 0;
     }
     return faulty->error;

@@ -47,9 +47,10 @@ static bool store_pending(struct loader_port *port, uint64_t position)
     return pending;
 }
 
-static int store_fetch(struct loader_port *port, uint64_t position)
+static int store_fetch(struct loader_port *port, uint64_t position, bool must)
 {
     (void)port;
+    (void)must;
     if (store.fetch_fails) {
         return -ENOMEM;
     }

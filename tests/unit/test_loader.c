@@ -95,7 +95,7 @@ static void load_after(uint32_t every, uint32_t ahead)
     loader = store_loader(kit.store);
     uint32_t number = 0;
     while (asked < ahead) {
-        assert_int_equal(loader->fetch(loader, position_of(number)), 0);
+        assert_int_equal(loader->fetch(loader, position_of(number), false), 0);
         asked++;
         number += every;
     }
@@ -106,7 +106,7 @@ static void load_after(uint32_t every, uint32_t ahead)
     while (!over || came < asked) {
         if (every != 0 && number < kit.key_count && random_below(&kit.random, 2) == 0) {
             if (loader->pending(loader, position_of(number))) {
-                assert_int_equal(loader->fetch(loader, position_of(number)), 0);
+                assert_int_equal(loader->fetch(loader, position_of(number), false), 0);
                 asked++;
             } else {
                 assert_true(fetched[number] || is_as_written(number));
@@ -309,6 +309,59 @@ static void test_a_failed_read_is_tried_again(void **state)
     assert_int_equal(kit_differences(&kit), 0);
 }
 
+/* The disk fails for long: that is told, and what is asked for is given up, until it works. */
+static void test_failing_for_long(void **state)
+{
+    static const bool none[STORE_KIT_KEYS_MAX];
+    char message[256];
+    uint64_t hlc;
+    bool work, over = false;
+    uint32_t given_up = 0;
+
+    (void)state;
+    kit_live(&kit, 20000);
+    write_indexes();
+    store_kit_close(&kit);
+    kit_forget_restored(&kit);
+    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
+    assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
+    loader = store_loader(kit.store);
+    kit.files.stay_failed = true;
+    kit.files.fail_at = kit.files.operations + 1;
+    assert_int_equal(loader->start(loader, wake, NULL), 0);
+    for (uint32_t number = 0; number < 5; number++) {
+        assert_int_equal(loader->fetch(loader, position_of(number), false), 0);
+    }
+    while (given_up < 5 || !loader->failing(loader)) {
+        struct load_block *block = loader->take(loader, &over);
+        if (block == NULL) {
+            usleep(1000);
+            continue;
+        }
+        if (block->error != 0) {
+            assert_int_equal(block->position, position_of(given_up));
+            assert_true(block->fetched && !block->complete);
+            given_up++;
+        }
+        take_in(block, none);
+        loader->give_back(loader, block);
+    }
+    __atomic_store_n(&kit.files.fail_at, 0, __ATOMIC_RELAXED);
+    while (!over) {
+        struct load_block *block = loader->take(loader, &over);
+        if (block != NULL) {
+            take_in(block, none);
+            loader->give_back(loader, block);
+        } else {
+            usleep(1000);
+        }
+    }
+    assert_false(loader->failing(loader));
+    loader->finish(loader);
+    kit.files.stay_failed = false;
+    assert_int_equal(kit_differences(&kit), 0);
+}
+
 /* Given up at any time, with blocks taken and blocks in the queue. */
 static void test_stopped_early(void **state)
 {
@@ -324,7 +377,7 @@ static void test_stopped_early(void **state)
         loader = store_loader(kit.store);
         assert_int_equal(loader->start(loader, wake, NULL), 0);
         for (int i = 0; i < round; i++) {
-            loader->fetch(loader, position_of((uint32_t)i));
+            loader->fetch(loader, position_of((uint32_t)i), false);
             struct load_block *block = loader->take(loader, &over);
             if (block != NULL) {
                 loader->give_back(loader, block);
@@ -349,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_checkpoint_and_log, begin, end),
         cmocka_unit_test_setup_teardown(test_damaged_indexes_cost_time_only, begin, end),
         cmocka_unit_test_setup_teardown(test_much_log_is_compacted_first, begin, end),
+        cmocka_unit_test_setup_teardown(test_failing_for_long, begin, end),
         cmocka_unit_test_setup_teardown(test_a_failed_read_is_tried_again, begin, end),
         cmocka_unit_test_setup_teardown(test_stopped_early, begin, end),
     };

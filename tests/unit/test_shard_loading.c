@@ -30,9 +30,10 @@ static int fake_kept_seen(struct loader_port *port, struct buffer *to)
     return -ENOENT;
 }
 
-static int fake_fetch(struct loader_port *port, uint64_t position)
+static int fake_fetch(struct loader_port *port, uint64_t position, bool must)
 {
     (void)port;
+    (void)must;
     assert_true(loader.wanted_count < WANTED_MAX);
     loader.wanted[loader.wanted_count++] = position;
     return 0;
@@ -207,6 +208,37 @@ static void test_a_scan_waits_for_the_end(void **state)
     assert_int_equal(world.answers, 1);
     assert_int_equal(world.answer.ticket, ticket);
     assert_int_equal(world.answer.reply.keys.size, 4); /* Two keys of one byte. */
+    end();
+}
+
+/* Who waits for what does not read is told so, and nobody that there is no session. */
+static void test_what_does_not_read(void **state)
+{
+    (void)state;
+    begin_after(two_sessions);
+    park(get_of("a"));
+    park(world_put_of("a", "four"));
+    park((struct request){.op = REQUEST_SCAN});
+    shard_load_failed(world.shard, loader.wanted[0], world.now_ms, world.now_us);
+    assert_int_equal(world.answers, 2);
+    assert_int_equal(world.answer.reply.status, STATUS_UNAVAILABLE);
+    assert_non_null(strstr(world.answer.reply.text, "does not read"));
+    shard_set_load_failing(world.shard, true, world.now_us);
+    assert_int_equal(world.answers, 3);
+    assert_int_equal(world.answer.reply.status, STATUS_UNAVAILABLE);
+    assert_int_equal(world_run((struct request){.op = REQUEST_SCAN}), STATUS_UNAVAILABLE);
+    loader.wanted_count = 0;
+    const uint64_t answers = world.answers;
+    park(get_of("a")); /* It is asked for again. */
+    assert_int_equal(loader.wanted_count, 1);
+    answer_fetch();
+    assert_int_equal(world.answers, answers + 1);
+    assert_int_equal(world.answer.reply.status, STATUS_OK);
+    assert_string_equal(world.answer.blob, "three"); /* And as it was. */
+    shard_set_load_failing(world.shard, false, world.now_us);
+    park((struct request){.op = REQUEST_SCAN});
+    give_all();
+    assert_int_equal(world.answer.reply.keys.size, 4);
     end();
 }
 
@@ -430,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_absent_is_said_only_after_the_store),
         cmocka_unit_test(test_requests_of_one_session_keep_their_order),
         cmocka_unit_test(test_a_scan_waits_for_the_end),
+        cmocka_unit_test(test_what_does_not_read),
         cmocka_unit_test(test_what_was_destroyed_stays_so),
         cmocka_unit_test(test_over_a_burial),
         cmocka_unit_test(test_nothing_is_left_of_a_burial),
