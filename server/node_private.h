@@ -100,6 +100,8 @@ struct node {
     bool lost_told;               /* ... which was told, as there are lost slots. */
     bool started;
     struct metrics metrics;
+    uint64_t
+        floor_ms; /* By so much the clock went on at the start, so as not to be behind what is stored. */
     uint32_t shard_count;
     struct node_shard *shards;
 };

@@ -221,7 +221,7 @@ static bool look(struct node *node, char *reason, size_t reason_size)
     metrics->membership.slots_stray = behind.stray;
     metrics->membership.looked = behind.looked;
     free(stats);
-    metrics->uptime_ms = now_ms - metrics->start_ms;
+    metrics->uptime_ms = now_ms - metrics->start_ms - node->floor_ms;
     metrics->clock_ahead_ms = wall_clock_ahead_ms(node->world.clock);
     metrics->process_cpu_us = machine_cpu_us();
     metrics->process_resident_bytes = machine_resident_bytes();
@@ -239,12 +239,16 @@ bool node_ready(struct node *node, char *reason, size_t reason_size)
 {
     bool ready = look(node, reason, reason_size);
     const struct metrics_archive *archive = &node->metrics.archive;
+    const int failure = node->cluster == NULL ? 0 : cluster_host_failure(node->cluster);
 
     if (ready && archive->away) {
         snprintf(reason, reason_size, "degraded: archive: %.200s", archive->cause);
     } else if (ready && archive->restore.cause[0] != '\0') {
         snprintf(reason, reason_size, "degraded: %" PRIu32 " lost slots wait: %.200s",
                  archive->restore.slots, archive->restore.cause);
+    } else if (ready && failure != 0) {
+        snprintf(reason, reason_size, "degraded: changes of the cluster's map cannot be stored: %s",
+                 strerror(-failure));
     }
     return ready;
 }

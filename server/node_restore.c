@@ -43,10 +43,13 @@ static void begin(struct node *node)
     for (uint32_t i = 0; i < node->shard_count; i++) {
         hlc = node->shards[i].hlc > hlc ? node->shards[i].hlc : hlc;
     }
+    const uint64_t before_ms = wall_clock_now_ms(node->world.clock);
     wall_clock_floor(node->world.clock, hlc_ms(hlc));
+    node->floor_ms = wall_clock_now_ms(node->world.clock) - before_ms;
     for (uint32_t i = 0; i < node->shard_count; i++) {
         struct node_shard *shard = &node->shards[i];
         uint64_t now_ms = wall_clock_now_ms(node->world.clock);
+        atomic_fetch_add(&shard->checkpoint_at_ms, node->floor_ms);
         if (shard->loads) {
             shard_loading_begin(shard->shard, store_loader(shard->store), shard->hlc, now_ms);
         } else {

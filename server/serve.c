@@ -22,7 +22,7 @@
 #include "pages.h"
 #include "wall_clock.h"
 
-enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, TRIM_TICKS = 10 };
+enum { PLACE_BYTES = 96, CLOCK_OFF_MS = 1000, CLOCK_TELL_MS = 60 * 1000, TRIM_TICKS = 10 };
 
 struct server {
     struct config *config;
@@ -36,9 +36,10 @@ struct server {
     struct http *http;
     struct ports ports;
     bool served;
-    bool stopping;  /* The loop may turn for what is sent last; nothing else is done. */
-    bool clock_off; /* It was reported, and is still so. */
-    uint32_t ticks; /* Since memory was last given back. */
+    bool stopping;          /* The loop may turn for what is sent last; nothing else is done. */
+    bool clock_off;         /* It was reported, and is still so... */
+    uint64_t clock_told_ms; /* ... last then. */
+    uint32_t ticks;         /* Since memory was last given back. */
 };
 
 /* "127.0.0.1:7400", "[::1]:7400". */
@@ -101,8 +102,10 @@ static void on_tick(void *context)
     struct server *server = context;
     int64_t ahead_ms = wall_clock_ahead_ms(&server->clock);
     bool off = ahead_ms > CLOCK_OFF_MS || ahead_ms < -CLOCK_OFF_MS;
+    const uint64_t now_ms = wall_clock_now_ms(&server->clock);
 
-    if (off && !server->clock_off) {
+    if (off && (!server->clock_off || now_ms - server->clock_told_ms >= CLOCK_TELL_MS)) {
+        server->clock_told_ms = now_ms;
         logger_write(
             &server->logger, LOG_LEVEL_WARN, "clock-differs",
             LOG_NUMBER("ahead_of_system_ms", ahead_ms),

@@ -86,10 +86,11 @@ static json_t *node_part(const struct status_page *page, const struct metrics_sh
     const struct metrics *metrics = page->metrics;
 
     return json_pack(
-        "{s:s, s:s, s:I, s:o, s:b, s:s, s:{s:s, s:s}, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o}",
+        "{s:s, s:s, s:I, s:o, s:I, s:b, s:s, s:{s:s, s:s}, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, s:o}",
         "node", metrics->node_name, "version", metrics->version, "pid", (json_int_t)page->pid,
-        "uptime_ms", number(metrics->uptime_ms), "ready", (int)(page->reason[0] == '\0'), "reason",
+        "uptime_ms", number(metrics->uptime_ms), "clock_ahead_ms",
+        (json_int_t)metrics->clock_ahead_ms, "ready", (int)(page->reason[0] == '\0'), "reason",
         page->reason, "listen", "native", page->native, "http", page->http, "data_dir",
         page->data_dir, "loading", (int)(sum->shard.loading > 0), "sessions",
         number(sum->shard.live), "session_bytes", number(sum->keeper.record_bytes),

@@ -279,6 +279,40 @@ def test_disk_full_is_not_ready():
         check(daemon.stop() == 0, daemon.log())
 
 
+@long
+def test_map_that_cannot_be_stored():
+    """Sessions are served, and it is said."""
+    with Daemon(shards=1) as daemon:
+        bad = daemon.directory / "bad"
+        daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/bad_disk.so'}", f"BAD_DISK={bad}", "BAD_FILE=/raft/"]
+        daemon.start()
+        check(daemon.http("/readyz")[:2] == (200, "ready\n"), "well")
+        bad.write_text("")
+        daemon.run("belayctl", "policy", "set", "p:", "idle_ttl=1h", expect=1)
+        said = daemon.http("/readyz")[:2]
+        check(said == (200, "ready; degraded: changes of the cluster's map cannot be stored: Input/output error\n"), said)
+        with Client(port_of(daemon)) as client:
+            check(client.ask("SET", "k", "v") == b"OK", "sessions are served")
+
+
+@long
+def test_clock_that_was_ahead():
+    """What was written under a clock that was an hour ahead keeps the next start there, and it is said."""
+    with Daemon(shards=1) as daemon:
+        daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/clock_ahead.so'}", "CLOCK_AHEAD=3600"]
+        daemon.start()
+        check(" clock " not in daemon.run("belayctl", "status"), "the system's")
+        daemon.run("belayctl", "session", "put", "k", "v", "--ack", "disk")
+        daemon.stop()
+        daemon.wrapper = []
+        daemon.start()
+        said = daemon.run("belayctl", "status")
+        check(re.search(r" clock +(1h|59m 59s) ahead of the system's, until a start after that time", said), said)
+        wait_for("it is told", lambda: " clock-differs ahead_of_system_ms=3" in daemon.log())
+        check(daemon.document("status")["uptime_ms"] < 1800000, "since when it runs is no time of day")
+        check("v" in daemon.run("belayctl", "session", "get", "k"), "it is served")
+
+
 def cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -64,7 +64,7 @@ def test_a_disk_that_does_not_read():
         bad = daemon.directory / "bad"
         bad.write_text("")
         segment = next(daemon.data.glob("**/log-*.idx")).with_suffix(".seg")
-        daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/bad_reads.so'}", f"BAD_READS={bad}",
+        daemon.wrapper = ["env", f"LD_PRELOAD={BUILD / 'tests/integration/bad_disk.so'}", f"BAD_DISK={bad}",
                           f"BAD_FILE={segment.name}"]
         daemon.start()
         with Client(port_of(daemon)) as client, Client(port_of(daemon)) as other, Client(port_of(daemon)) as scans:

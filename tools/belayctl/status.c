@@ -22,6 +22,30 @@ static void print_name(const char *name)
     printf("  %-11s", name);
 }
 
+enum { CLOCK_OFF_MS = 1000 };
+
+/* Where it is off. */
+static void print_clock(const json_t *page)
+{
+    const int64_t ahead_ms = json_integer_value(json_object_get(page, "clock_ahead_ms"));
+    char off[TEXT_BYTES];
+
+    if (ahead_ms >= -CLOCK_OFF_MS && ahead_ms <= CLOCK_OFF_MS) {
+        return;
+    }
+    print_name("clock");
+    show_duration((uint64_t)(ahead_ms < 0 ? -ahead_ms : ahead_ms), off, sizeof off);
+    if (ahead_ms > 0) {
+        printf("%s ahead of the system's, until a start after that time; times of day that "
+               "clients give come early\n",
+               off);
+    } else {
+        printf("%s behind the system's, until a restart; times of day that clients give come "
+               "late\n",
+               off);
+    }
+}
+
 static void print_node(const json_t *page)
 {
     char up[TEXT_BYTES];
@@ -36,6 +60,7 @@ static void print_node(const json_t *page)
     print_name("listens");
     printf("%s (native), %s (HTTP)\n", text_of(page, "listen", "native"),
            text_of(page, "listen", "http"));
+    print_clock(page);
 }
 
 static void print_sessions(const json_t *page)

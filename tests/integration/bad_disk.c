@@ -1,5 +1,5 @@
-/* A disk on which a file has bad sectors: preloaded, while the file BAD_READS is there what BAD_FILE names does not read behind its
- * first page. */
+/* A disk with bad sectors: preloaded, while the file BAD_DISK is there what BAD_FILE names does not read behind its first page, and
+ * is not made durable. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -9,12 +9,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static bool is_bad(int fd, off64_t offset)
+static bool is_bad(int fd)
 {
-    const char *marker = getenv("BAD_READS"), *file = getenv("BAD_FILE");
+    const char *marker = getenv("BAD_DISK"), *file = getenv("BAD_FILE");
     char link[64], path[4096];
 
-    if (offset < 4096 || marker == NULL || file == NULL || access(marker, F_OK) != 0) {
+    if (marker == NULL || file == NULL || access(marker, F_OK) != 0) {
         return false;
     }
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -25,9 +25,18 @@ static bool is_bad(int fd, off64_t offset)
 
 ssize_t pread64(int fd, void *to, size_t size, off64_t offset)
 {
-    if (is_bad(fd, offset)) {
+    if (offset >= 4096 && is_bad(fd)) {
         errno = EIO;
         return -1;
     }
     return syscall(SYS_pread64, fd, to, size, offset);
+}
+
+int fdatasync(int fd)
+{
+    if (is_bad(fd)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
 }
