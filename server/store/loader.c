@@ -360,7 +360,13 @@ static bool is_asked(struct loader *loader)
             pthread_mutex_unlock(&loader->lock);
             return asked;
         }
-        pthread_cond_wait(&loader->changed, &loader->lock);
+        if (loader->fetch_ms != 0 && loader->wanted.size > loader->wanted_at) {
+            const struct timespec until = {.tv_sec = (time_t)(loader->fetch_ms / 1000),
+                                           .tv_nsec = (long)(loader->fetch_ms % 1000) * 1000000};
+            (void)pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
+        } else {
+            pthread_cond_wait(&loader->changed, &loader->lock);
+        }
     }
 }
 

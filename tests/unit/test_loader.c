@@ -362,6 +362,59 @@ static void test_failing_for_long(void **state)
     assert_int_equal(kit_differences(&kit), 0);
 }
 
+/* Opens the store once more, with something to load. */
+static void open_to_load(void)
+{
+    char message[256];
+    uint64_t hlc;
+    bool work;
+
+    kit.files.stay_failed = false;
+    kit.files.fail_at = 0;
+    kit_live(&kit, 20000);
+    write_indexes();
+    store_kit_close(&kit);
+    kit_forget_restored(&kit);
+    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
+    assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
+    loader = store_loader(kit.store);
+}
+
+/* Take what comes until the answer to what was asked of a position, 8 seconds at most. Returns whether it came. */
+static bool comes(uint64_t position)
+{
+    static const bool none[STORE_KIT_KEYS_MAX];
+    bool over = false, came = false;
+
+    for (uint32_t waits = 0; !came && waits < 8000;) {
+        struct load_block *block = loader->take(loader, &over);
+        if (block == NULL) {
+            usleep(1000);
+            waits++;
+            continue;
+        }
+        came =
+            block->fetched && block->position == position && (block->complete || block->error != 0);
+        take_in(block, none);
+        loader->give_back(loader, block);
+    }
+    return came;
+}
+
+/* One read fails, whichever: what was asked for comes, though nothing else is asked for. */
+static void test_a_fetch_that_failed_once_comes(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 12; n++) {
+        open_to_load();
+        kit.files.fail_at = kit.files.operations + n;
+        assert_int_equal(loader->fetch(loader, position_of(0), false), 0);
+        assert_int_equal(loader->start(loader, wake, NULL), 0);
+        assert_true(comes(position_of(0)));
+        loader->stop(loader);
+    }
+}
+
 /* Given up at any time, with blocks taken and blocks in the queue. */
 static void test_stopped_early(void **state)
 {
@@ -403,6 +456,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_indexes_cost_time_only, begin, end),
         cmocka_unit_test_setup_teardown(test_much_log_is_compacted_first, begin, end),
         cmocka_unit_test_setup_teardown(test_failing_for_long, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_fetch_that_failed_once_comes, begin, end),
         cmocka_unit_test_setup_teardown(test_a_failed_read_is_tried_again, begin, end),
         cmocka_unit_test_setup_teardown(test_stopped_early, begin, end),
     };
