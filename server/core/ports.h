@@ -51,8 +51,7 @@ struct loader_port {
     bool (*pending)(struct loader_port *loader, uint64_t position);
     /* For the shard: all that is stored of this position is wanted before all else, and shard_loaded()
      * then, or, where it does not read for some seconds and is not a `must`, shard_load_failed(); not from here. It may
-     * take as long as a disk takes. What was asked for comes in that order.
-     * Returns 0, or
+     * take as long as a disk takes. Returns 0, or
      * -ENOMEM: nothing will come. */
     int (*fetch)(struct loader_port *loader, uint64_t position, bool must);
     /* For the shard: the checkpoint has the log before `lsn`, and so every record that this node stamped at or below
@@ -78,8 +77,8 @@ struct loader_port {
     int (*start)(struct loader_port *loader, void (*wake)(void *context), void *context);
     /* End. What is asked for is not given any more. */
     void (*stop)(struct loader_port *loader);
-    /* The next block, or NULL; `over` says that only what was fetched will come: then
-     * shard_loading_over(), once that allows shard_loading_end(), and finish. */
+    /* The next block, or NULL; `over` says that all was given, and all that had been asked for by then: shard_loading_end(), and
+     * finish. */
     struct load_block *(*take)(struct loader_port *loader, bool *over);
     void (*give_back)(struct loader_port *loader, struct load_block *block);
     /* Has what a restart is to load, or a `must`, not been readable for some seconds? It is tried again all the time; `wake` is

@@ -174,9 +174,6 @@ void shard_load_failed(struct shard *shard, uint64_t position, uint64_t now_ms, 
 /* Whether the store can read what is to be loaded has changed, perhaps: while it cannot, no scan waits for it. */
 void shard_set_load_failing(struct shard *shard, bool failing, uint64_t now_us);
 
-/* All but what was asked for was given. Returns whether that was too, and it may end. */
-bool shard_loading_over(struct shard *shard);
-
 /* All was given; as shard_restore_done(), and what still waits is executed. */
 void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us);
 

@@ -59,7 +59,6 @@ static int fetch(struct shard *shard, uint64_t position, bool must)
 
     if (rc == 0) {
         shard->stats.fetched++;
-        shard->fetches++;
     }
     return rc;
 }
@@ -141,7 +140,6 @@ void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint6
     struct parked *parked = parking_take(&shard->parking, position);
 
     shard_advance(shard, now_ms);
-    shard->fetches_answered++;
     if (shard->loading) {
         /* Without memory for it, the position is fetched once more for the next request. */
         (void)position_set_add(&shard->fetched, position);
@@ -164,7 +162,6 @@ void shard_loaded(struct shard *shard, uint64_t position, uint64_t now_ms, uint6
 void shard_load_failed(struct shard *shard, uint64_t position, uint64_t now_ms, uint64_t now_us)
 {
     shard_advance(shard, now_ms);
-    shard->fetches_answered++;
     refuse_all(shard, parking_take(&shard->parking, position), unread_text, now_us);
 }
 
@@ -174,15 +171,6 @@ void shard_set_load_failing(struct shard *shard, bool failing, uint64_t now_us)
     if (failing) {
         refuse_all(shard, parking_take_scans(&shard->parking), unread_all_text, now_us);
     }
-}
-
-bool shard_loading_over(struct shard *shard)
-{
-    assert(shard->loading);
-    if (shard->last_fetch == 0) {
-        shard->last_fetch = shard->fetches;
-    }
-    return shard->fetches_answered >= shard->last_fetch;
 }
 
 void shard_loading_end(struct shard *shard, uint64_t now_ms, uint64_t now_us)

@@ -154,12 +154,10 @@ struct shard {
     uint64_t gone_hlc;          /* Newest write of all keys that were let go whole. */
     uint64_t restored_ms;       /* When serving began; 0: nothing was restored. */
 
-    struct loader_port *loader;         /* NULL: there is no store. */
-    bool loading;                       /* Serving has begun, and the store still gives. */
-    struct position_set fetched;        /* What it gave before its turn... */
-    struct position_set wanted;         /* ... and what of it a record that came had to wait for. */
-    uint64_t fetches, fetches_answered; /* In order. */
-    uint64_t last_fetch;                /* All is given once this one is answered. */
+    struct loader_port *loader;  /* NULL: there is no store. */
+    bool loading;                /* Serving has begun, and the store still gives. */
+    struct position_set fetched; /* What it gave before its turn... */
+    struct position_set wanted;  /* ... and what of it a record that came had to wait for. */
     struct parking parking;
     struct cold_state cold;
 

@@ -29,9 +29,10 @@ static uint64_t clock_ms(void)
 
 /* ---- Trouble ---- */
 
-static bool is_suspect(const struct loader_trouble *trouble)
+/* Has it lasted for long, and not long ago? */
+static bool trouble_is_known(const struct loader_trouble *trouble)
 {
-    return trouble->since_ms != 0 && clock_ms() - trouble->last_ms <= LOADER_SUSPECT_MS;
+    return trouble->known && clock_ms() - trouble->last_ms <= LOADER_SUSPECT_MS;
 }
 
 /* It failed. Returns whether it has for long. */
@@ -39,11 +40,19 @@ static bool trouble_comes(struct loader_trouble *trouble)
 {
     const uint64_t now_ms = clock_ms();
 
-    if (!is_suspect(trouble)) {
+    trouble->known = trouble_is_known(trouble);
+    if (trouble->since_ms == 0) {
         trouble->since_ms = now_ms;
     }
+    trouble->known = trouble->known || now_ms - trouble->since_ms >= LOADER_GIVE_UP_MS;
     trouble->last_ms = now_ms;
-    return now_ms - trouble->since_ms >= LOADER_GIVE_UP_MS;
+    return trouble->known;
+}
+
+/* It worked. Where it is known, something else may fail still. */
+static void trouble_ends(struct loader_trouble *trouble)
+{
+    trouble->since_ms = 0;
 }
 
 static void tell_failing(struct loader *loader)
@@ -178,11 +187,57 @@ static int fetch_one(struct loader *loader, uint64_t position)
     return rc;
 }
 
-/* With the lock held: is something asked for, and room for it? */
-static bool may_fetch(const struct loader *loader)
+static struct loader_wish *wishes_of(struct loader *loader, size_t *count)
 {
-    return loader->wanted.size > loader->wanted_at && loader->block_count < LOADER_FETCHED_MAX &&
-           (loader->fetch_ms == 0 || clock_ms() >= loader->fetch_ms);
+    *count = (loader->wanted.size - loader->wanted_at) / sizeof(struct loader_wish);
+    return (struct loader_wish *)(void *)(loader->wanted.data + loader->wanted_at);
+}
+
+/* With the lock held: the first that may be read now, while there is room for it, or NULL; `next_ms`: one may be then, 0: there is
+ * none. */
+static struct loader_wish *due_wish(struct loader *loader, uint64_t *next_ms)
+{
+    size_t count;
+    struct loader_wish *wishes = wishes_of(loader, &count);
+    const uint64_t now_ms = count > 0 && wishes[0].after_ms != 0 ? clock_ms() : 0;
+
+    *next_ms = 0;
+    for (size_t i = 0; i < count && loader->block_count < LOADER_FETCHED_MAX; i++) {
+        if (wishes[i].after_ms <= now_ms) {
+            return &wishes[i];
+        }
+        if (*next_ms == 0 || wishes[i].after_ms < *next_ms) {
+            *next_ms = wishes[i].after_ms;
+        }
+    }
+    return NULL;
+}
+
+static bool may_fetch(struct loader *loader)
+{
+    uint64_t next_ms;
+
+    return due_wish(loader, &next_ms) != NULL;
+}
+
+/* It came. Returns whether it was the last that the end of a load waited for. */
+static bool take_out(struct loader *loader, size_t place)
+{
+    size_t count;
+    struct loader_wish *wishes = wishes_of(loader, &count);
+    const bool last = wishes[place].early && --loader->early == 0;
+
+    memmove(wishes + 1, wishes, place * sizeof *wishes); /* Few are before it, as a rule none. */
+    loader->wanted_at += sizeof *wishes;
+    if (count == 1) {
+        loader->wanted.size = loader->wanted_at = 0;
+        atomic_store(&loader->asked, false);
+    } else if (loader->wanted_at > loader->wanted.size / 2) {
+        memmove(loader->wanted.data, wishes + 1, (count - 1) * sizeof *wishes);
+        loader->wanted.size -= loader->wanted_at;
+        loader->wanted_at = 0;
+    }
+    return last;
 }
 
 /* Say that it cannot be read. Returns 0, or -ENOMEM. */
@@ -203,59 +258,57 @@ static int fetch_wish(struct loader *loader, const struct loader_wish *wish)
 {
     int rc = fetch_one(loader, wish->position);
 
-    loader->fetch_ms = 0;
     if (rc != 0) {
-        const bool suspect = is_suspect(&loader->one_trouble);
+        const bool first = loader->one_trouble.since_ms == 0;
+        const bool known = trouble_is_known(&loader->one_trouble);
         const bool long_ago = trouble_comes(&loader->one_trouble);
-        if (!suspect) {
+        if (first && !known) {
             tell_failure(loader, rc);
         }
-        loader->must_fails = long_ago && wish->must;
+        loader->must_fails = loader->must_fails || (long_ago && wish->must);
         rc = long_ago && !wish->must ? give_up(loader, wish->position, rc) : rc;
-        loader->fetch_ms = rc != 0 ? clock_ms() + LOADER_RETRY_MS : 0;
-    } else if (wish->must) {
-        loader->must_fails = false;
+    } else {
+        loader->must_fails = loader->must_fails && !wish->must;
+        trouble_ends(&loader->one_trouble);
     }
     tell_failing(loader);
     return rc;
 }
 
-/* Returns 0, or negative errno: it is asked for still. */
-static int fetch_first(struct loader *loader)
+/* The first that is due. Returns whether there was one. What fails is asked for still, and those behind it come meanwhile. */
+static bool fetch_first(struct loader *loader)
 {
-    struct loader_wish wish;
+    uint64_t next_ms;
+    size_t count;
+    bool last = false;
 
     pthread_mutex_lock(&loader->lock);
-    memcpy(&wish, loader->wanted.data + loader->wanted_at, sizeof wish);
+    struct loader_wish *first = due_wish(loader, &next_ms);
+    if (first == NULL) {
+        pthread_mutex_unlock(&loader->lock);
+        return false;
+    }
+    const struct loader_wish wish = *first;
+    const size_t place = (size_t)(first - wishes_of(loader, &count));
     pthread_mutex_unlock(&loader->lock);
     int rc = fetch_wish(loader, &wish);
+    pthread_mutex_lock(&loader->lock); /* There may be more now, behind it. */
     if (rc == 0) {
-        pthread_mutex_lock(&loader->lock);
-        loader->wanted_at += sizeof wish;
-        if (loader->wanted_at == loader->wanted.size) {
-            loader->wanted.size = loader->wanted_at = 0;
-            atomic_store(&loader->asked, false);
-        }
-        pthread_mutex_unlock(&loader->lock);
+        last = take_out(loader, place);
+    } else {
+        wishes_of(loader, &count)[place].after_ms = clock_ms() + LOADER_RETRY_MS;
     }
-    return rc;
+    pthread_mutex_unlock(&loader->lock);
+    if (last) {
+        loader->wake(loader->context);
+    }
+    return true;
 }
 
-/* As much as there is room for. Returns 0, or negative errno: what is left is asked for still. */
-static int fetch_all(struct loader *loader)
+static void fetch_all(struct loader *loader)
 {
-    bool more = true;
-    int rc = 0;
-
-    while (rc == 0 && more) {
-        pthread_mutex_lock(&loader->lock);
-        more = may_fetch(loader);
-        pthread_mutex_unlock(&loader->lock);
-        if (more) {
-            rc = fetch_first(loader);
-        }
+    while (fetch_first(loader) && !atomic_load(&loader->stopping)) {
     }
-    return rc;
 }
 
 /* ---- Everything ---- */
@@ -282,12 +335,12 @@ static int give(struct store_sink *sink, uint32_t kind, struct bytes body)
     int rc = 0;
 
     if (atomic_load_explicit(&loader->asked, memory_order_relaxed)) {
-        (void)fetch_all(loader); /* What does not read is asked for again later. */
+        fetch_all(loader);
         fits = false;
     }
     while (rc == 0 && !fits && is_full(loader)) {
         rc = atomic_load(&loader->stopping) ? -ECANCELED : 0;
-        (void)fetch_all(loader);
+        fetch_all(loader);
     }
     if (rc == 0 && !fits && atomic_load(&loader->stopping)) {
         rc = -ECANCELED;
@@ -306,7 +359,7 @@ static void rest(struct loader *loader, bool serves)
     until.tv_sec += LOADER_RETRY_MS / 1000;
     do {
         if (asked) {
-            (void)fetch_all(loader);
+            fetch_all(loader);
         }
         pthread_mutex_lock(&loader->lock);
         asked = serves && may_fetch(loader);
@@ -349,25 +402,24 @@ static bool give_all(struct loader *loader)
     return true;
 }
 
-/* Wait for something to do. Returns whether something was asked for, and there is room. */
-static bool is_asked(struct loader *loader)
+/* Wait for something to do. */
+static void await(struct loader *loader)
 {
+    uint64_t next_ms = 0;
+
     pthread_mutex_lock(&loader->lock);
-    for (;;) {
-        bool finish = atomic_load(&loader->finishing) && !atomic_load(&loader->finished);
-        bool asked = may_fetch(loader);
-        if (atomic_load(&loader->stopping) || finish || asked) {
-            pthread_mutex_unlock(&loader->lock);
-            return asked;
-        }
-        if (loader->fetch_ms != 0 && loader->wanted.size > loader->wanted_at) {
-            const struct timespec until = {.tv_sec = (time_t)(loader->fetch_ms / 1000),
-                                           .tv_nsec = (long)(loader->fetch_ms % 1000) * 1000000};
-            (void)pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
-        } else {
+    while (!atomic_load(&loader->stopping) &&
+           (!atomic_load(&loader->finishing) || atomic_load(&loader->finished)) &&
+           due_wish(loader, &next_ms) == NULL) {
+        const struct timespec until = {.tv_sec = (time_t)(next_ms / 1000),
+                                       .tv_nsec = (long)(next_ms % 1000) * 1000000};
+        if (next_ms == 0) {
             pthread_cond_wait(&loader->changed, &loader->lock);
+        } else {
+            (void)pthread_cond_timedwait(&loader->changed, &loader->lock, &until);
         }
     }
+    pthread_mutex_unlock(&loader->lock);
 }
 
 /* What the restart needed is the store's again. */
@@ -384,9 +436,8 @@ static void serve(struct loader *loader)
 {
     while (!atomic_load(&loader->stopping)) {
         finish(loader);
-        if (is_asked(loader) && fetch_first(loader) != 0) {
-            rest(loader, false);
-        }
+        (void)fetch_first(loader);
+        await(loader);
     }
 }
 

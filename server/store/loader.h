@@ -46,12 +46,16 @@ enum {
 /* A position that was asked for. */
 struct loader_wish {
     uint64_t position;
-    bool must; /* It is tried until it works. */
+    uint64_t after_ms; /* It failed: not before. */
+    bool must;         /* It is tried until it works. */
+    bool early;        /* The load does not end before it came. */
 };
 
-/* Since when reading fails. The loader thread's. */
+/* Reading that fails. The loader thread's. */
 struct loader_trouble {
-    uint64_t since_ms, last_ms; /* 0: it does not. */
+    uint64_t since_ms; /* Without a success since; 0: it does not. */
+    uint64_t last_ms;
+    bool known; /* It has lasted for LOADER_GIVE_UP_MS. */
 };
 
 /* Private to loader*.c. */
@@ -80,7 +84,9 @@ struct loader {
     uint32_t block_count; /* In the queue. */
     struct buffer wanted; /* Wishes... */
     size_t wanted_at;     /* ... from here on. */
-    bool over;            /* The last block is in the queue. */
+    bool over;            /* The last block is in the queue... */
+    bool over_seen;       /* ... and was taken: what was asked for by then is still to come... */
+    size_t early;         /* ... and so much of it. */
 
     /* The loader thread's. */
     struct store_sink sink;
@@ -88,7 +94,6 @@ struct loader {
     bool fetching; /* It is of what was asked for. */
     struct loader_trouble all_trouble, one_trouble;
     bool all_fails, must_fails;
-    uint64_t fetch_ms; /* Nothing that was asked for is read before it. */
 
     /* The shard thread's: up to where everything has been taken in. */
     bool checkpoint_given;

@@ -93,6 +93,23 @@ static void port_stop(struct loader_port *port)
     loader_stop(loader_of_port(port));
 }
 
+/* With the lock held, and nothing to be taken. */
+static bool is_over(struct loader *loader)
+{
+    if (!loader->over || atomic_load(&loader->finishing)) {
+        return false;
+    }
+    if (!loader->over_seen) {
+        loader->over_seen = true;
+        for (size_t at = loader->wanted_at; at < loader->wanted.size;
+             at += sizeof(struct loader_wish)) {
+            ((struct loader_wish *)(void *)(loader->wanted.data + at))->early = true;
+            loader->early++;
+        }
+    }
+    return loader->early == 0;
+}
+
 static struct load_block *port_take(struct loader_port *port, bool *over)
 {
     struct loader *loader = loader_of_port(port);
@@ -107,7 +124,7 @@ static struct load_block *port_take(struct loader_port *port, bool *over)
             pthread_cond_signal(&loader->changed);
         }
     }
-    *over = block == NULL && loader->over && !atomic_load(&loader->finishing);
+    *over = block == NULL && is_over(loader);
     pthread_mutex_unlock(&loader->lock);
     return block;
 }

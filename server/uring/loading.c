@@ -85,14 +85,11 @@ static void end_block(struct shard_thread *thread)
     }
 }
 
-/* All was given: once what was asked for has come too, that is the end of it. */
 static void end_loading(struct shard_thread *thread)
 {
-    if (shard_loading_over(thread->shard)) {
-        shard_loading_end(thread->shard, thread->now_ms, monotonic_us());
-        thread->loader->finish(thread->loader);
-        thread->loads = false;
-    }
+    shard_loading_end(thread->shard, thread->now_ms, monotonic_us());
+    thread->loader->finish(thread->loader);
+    thread->loads = false;
 }
 
 uint64_t loading_turn(struct shard_thread *thread)

@@ -401,6 +401,22 @@ static bool comes(uint64_t position)
     return came;
 }
 
+/* What must be read, and does not, holds up nothing that is asked for behind it. */
+static void test_a_must_that_does_not_read(void **state)
+{
+    (void)state;
+    open_to_load();
+    kit.files.stay_failed = true;
+    kit.files.fail_at = kit.files.operations + 1;
+    assert_int_equal(loader->start(loader, wake, NULL), 0);
+    assert_int_equal(loader->fetch(loader, position_of(0), true), 0);
+    assert_int_equal(loader->fetch(loader, position_of(1), false), 0);
+    assert_true(comes(position_of(1)));
+    kit.files.stay_failed = false;
+    __atomic_store_n(&kit.files.fail_at, 0, __ATOMIC_RELAXED);
+    assert_true(comes(position_of(0)));
+}
+
 /* One read fails, whichever: what was asked for comes, though nothing else is asked for. */
 static void test_a_fetch_that_failed_once_comes(void **state)
 {
@@ -456,6 +472,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_indexes_cost_time_only, begin, end),
         cmocka_unit_test_setup_teardown(test_much_log_is_compacted_first, begin, end),
         cmocka_unit_test_setup_teardown(test_failing_for_long, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_must_that_does_not_read, begin, end),
         cmocka_unit_test_setup_teardown(test_a_fetch_that_failed_once_comes, begin, end),
         cmocka_unit_test_setup_teardown(test_a_failed_read_is_tried_again, begin, end),
         cmocka_unit_test_setup_teardown(test_stopped_early, begin, end),

@@ -43,7 +43,7 @@ static void load(uint64_t memory_max, bool with_requests)
             assert_int_equal(store_run(get_of("k3")), STATUS_OK);
         }
     }
-    while (!shard_loading_over(world.shard)) {
+    while (store.wanted_count > 0) {
         store_answer();
     }
     shard_loading_end(world.shard, world.now_ms, world.now_us);
