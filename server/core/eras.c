@@ -5,7 +5,7 @@
 
 static size_t size_of(uint32_t slot_count)
 {
-    return slot_count * (sizeof(uint64_t) + sizeof(uint8_t));
+    return slot_count * (sizeof(uint64_t) + sizeof(uint8_t) + sizeof(bool));
 }
 
 int eras_init(struct eras *eras, struct memory *memory, uint32_t slot_count, struct actor life,
@@ -19,8 +19,9 @@ int eras_init(struct eras *eras, struct memory *memory, uint32_t slot_count, str
     }
     eras->lacked = lacked;
     eras->of = (uint8_t *)(lacked + slot_count);
+    eras->stamped = (bool *)(eras->of + slot_count);
     eras->used = hlc != 0;
-    memset(eras->of, 0, slot_count);
+    memset(eras->of, 0, slot_count * (sizeof(uint8_t) + sizeof(bool)));
     for (uint32_t slot = 0; slot < slot_count; slot++) {
         lacked[slot] = hlc;
     }
@@ -38,20 +39,24 @@ void eras_fini(struct eras *eras)
 void eras_go_on(struct eras *eras, uint32_t slot)
 {
     eras->lacked[slot] = 0;
+    eras->stamped[slot] = true;
 }
 
 void eras_forget(struct eras *eras, const struct seen *seen, uint32_t slot, uint64_t hlc)
 {
-    if (eras->lacked[slot] != 0) {
-        return; /* Nothing was stamped since. */
+    if (!eras->stamped[slot]) {
+        return;
     }
+    const uint64_t noted_hlc = seen_of(seen, slot, eras_last(eras, slot));
     eras->lacked[slot] =
-        seen_is_known(seen, slot) ? seen_of(seen, slot, eras_last(eras, slot)) : hlc;
-    eras->used = eras->used || eras->lacked[slot] != 0;
+        noted_hlc != 0 ? noted_hlc : hlc; /* It stamped while that was not known. */
+    eras->stamped[slot] = false;
+    eras->used = true;
 }
 
 struct actor eras_actor(struct eras *eras, const struct seen *seen, uint32_t slot)
 {
+    eras->stamped[slot] = true;
     if (!eras->used) {
         return eras->life;
     }

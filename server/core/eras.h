@@ -12,7 +12,7 @@
  * is not kept. There is no era behind the last one, ACTOR_ERAS_MAX - 1: in a slot that a life begins anew more often, that one
  * goes on.
  *
- * Memory: from the port, 9 bytes a slot. Threads: the caller's.
+ * Memory: from the port, 10 bytes a slot. Threads: the caller's.
  */
 #ifndef ERAS_H
 #define ERAS_H
@@ -29,11 +29,12 @@ struct eras {
     struct memory *memory;
     uint32_t slot_count;
     struct actor life;
-    uint8_t *of; /* Of each slot. */
-    uint64_t *
-        lacked; /* Up to which hlc the life stamped in it when the vector was forgotten; 0: it was not. */
-    bool used;  /* Any of them is not 0... */
-    bool begun; /* ... or was: an era has begun. */
+    /* Of each slot: up to which hlc the life had stamped in it when the vector was forgotten; 0: nothing. */
+    uint64_t *lacked;
+    uint8_t *of;   /* Its era... */
+    bool *stamped; /* ... in which the life has stamped, perhaps, since all of it was here. */
+    bool used;     /* Any of `lacked` is not 0, or was... */
+    bool begun;    /* ... and an era has begun. */
 };
 
 /* A life that stamped nothing above `hlc` before (0: nothing at all), in slots of whose vectors nothing is known yet. Returns 0 or
@@ -45,10 +46,10 @@ void eras_fini(struct eras *eras);
 /* All that the life stamped in the slot is here. */
 void eras_go_on(struct eras *eras, uint32_t slot);
 
-/* The slot's vector is about to be forgotten; `hlc`: the newest stamp given out, wherever. */
+/* The slot's vector is about to be forgotten, or was already; `hlc`: the newest stamp given out, wherever. */
 void eras_forget(struct eras *eras, const struct seen *seen, uint32_t slot, uint64_t hlc);
 
-/* As whom to stamp in the slot now. */
+/* As whom to stamp in the slot now: it is stamped. */
 struct actor eras_actor(struct eras *eras, const struct seen *seen, uint32_t slot);
 
 /* As whom this node stamped in it last. */
@@ -62,7 +63,7 @@ static inline uint8_t eras_era(const struct eras *eras, uint32_t slot)
     return eras->used ? eras->of[slot] : 0;
 }
 
-/* May something that was stamped as eras_last() be missing? */
+/* May something that was stamped as eras_last() be missing? Nothing was stamped since. */
 static inline bool eras_may_lack(const struct eras *eras, uint32_t slot)
 {
     return eras->used && eras->lacked[slot] != 0;

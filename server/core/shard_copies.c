@@ -26,21 +26,21 @@ const struct eras *shard_eras(const struct shard *shard)
     return &shard->eras;
 }
 
-/* What this node stamped is here, all of it. */
+/* What this node stamped is here, all of it, unless it lacks what it stamped before it was without the slot. */
 static void note_stamped(struct shard *shard, uint32_t slot, uint64_t hlc)
 {
-    const struct stamp stamp = {hlc, eras_actor(&shard->eras, &shard->seen, slot)};
+    const struct stamp stamp = {hlc, eras_last(&shard->eras, slot)};
 
-    /* Without memory for it the vector says less than is true. */
-    (void)seen_advance(&shard->seen, slot, stamp);
+    if (!eras_may_lack(&shard->eras, slot)) {
+        /* Without memory for it the vector says less than is true. */
+        (void)seen_advance(&shard->seen, slot, stamp);
+    }
 }
 
 void shard_note_own(struct shard *shard)
 {
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        if (!eras_may_lack(&shard->eras, slot)) {
-            note_stamped(shard, slot, shard->hlc);
-        }
+        note_stamped(shard, slot, shard->hlc);
     }
 }
 

@@ -74,6 +74,7 @@ static void test_begun_anew(void **state)
     forget(&kit, 0, 12);
     assert_true(eras_may_lack(&kit.eras, 0));
     forget(&kit, 1, 12); /* It stamped nothing in that. */
+    forget(&kit, 1, 12);
     assert_false(eras_may_lack(&kit.eras, 1));
     seen_begin(&kit.seen, 0);
     seen_begin(&kit.seen, 1);
@@ -130,6 +131,35 @@ static void test_not_known(void **state)
     end(&kit);
 }
 
+/* What was stamped before the node had any others counts, and what it got and gave away without a stamp does not. */
+static void test_given_away_again(void **state)
+{
+    (void)state;
+    struct kit kit;
+
+    begin(&kit, 0);
+    seen_begin(&kit.seen, 0);
+    eras_go_on(&kit.eras, 0);
+    assert_int_equal(seen_advance(&kit.seen, 0, (struct stamp){10, self}), 0);
+    forget(&kit, 0, 12);
+    assert_true(eras_may_lack(&kit.eras, 0));
+    for (int i = 0; i < 2; i++) {
+        join(&kit, 0, (struct stamp){10, self});
+        forget(&kit, 0, 20); /* Without a stamp: it may lack the same still. */
+        assert_true(eras_may_lack(&kit.eras, 0));
+        join(&kit, 1, (struct stamp){15, other});
+        forget(&kit, 1, 20);
+        assert_false(eras_may_lack(&kit.eras, 1));
+    }
+    join(&kit, 0, (struct stamp){10, self});
+    assert_int_equal(stamp(&kit, 0, 30), 0);
+    assert_false(kit.eras.begun);
+    forget(&kit, 0, 30);
+    seen_begin(&kit.seen, 0);
+    assert_int_equal(stamp(&kit, 0, 40), 1);
+    end(&kit);
+}
+
 /* After a clean stop the life goes on: what is whole as it was left, and what is begun anew. */
 static void test_life_goes_on(void **state)
 {
@@ -178,9 +208,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_begun_anew), cmocka_unit_test(test_given_back),
-        cmocka_unit_test(test_not_known),  cmocka_unit_test(test_life_goes_on),
-        cmocka_unit_test(test_last_era),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_begun_anew),   cmocka_unit_test(test_given_back),
+        cmocka_unit_test(test_not_known),    cmocka_unit_test(test_given_away_again),
+        cmocka_unit_test(test_life_goes_on), cmocka_unit_test(test_last_era),
+        cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
