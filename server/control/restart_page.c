@@ -87,7 +87,12 @@ static void look_at_slots(const struct map *map, uint32_t number, json_t *reason
     if (few > 0) {
         add(reasons, "slots_short", "%u slots have fewer owners than they are to have", few);
     }
-    if (alone > 0) {
+    if (alone > 0 && map->member_count == 1) {
+        add(reasons, "slots_alone",
+            "this node is alone: while it restarts nobody serves its sessions, which come back "
+            "from its "
+            "disk");
+    } else if (alone > 0) {
         add(reasons, "slots_alone", "%u slots are one node's alone: their sessions would be away",
             alone);
     }

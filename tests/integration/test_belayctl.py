@@ -463,6 +463,8 @@ def test_map():
               [("test", "active", 16384)], nodes)
         check(nodes["self"] == 1 and nodes["nodes"][0]["native"] == daemon.native, nodes)
         check(nodes["nodes"][0]["peer"] == daemon.ready["peer"], nodes)
+        out, _ = belayctl(daemon, "cluster", "restart-check", expect=1)
+        check(b"this node is alone: while it restarts nobody serves its sessions" in out, out)
         check(lines(daemon, "ring")[-1] == "    0-16383  test", "ring")
         shown = lines(daemon, "session", "where", "k")
         check("  primary  test (#1, active, link self)" in shown and "no such session" in shown[1], shown)
