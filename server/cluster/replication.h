@@ -13,6 +13,7 @@
  *   replication_merge.c     in: records to the shard, in order; what is missing is asked for
  *   replication_whole.c     whole sessions to other nodes, as the shard gives them
  *   replication_heal.c      comparisons: which, when, at what pace
+ *   replication_jobs.c      comparisons: those under way, begun and ended
  *   replication_compare.c   comparisons: their messages
  *   replication_credit.c    comparisons: how many sessions the other end takes now
  *   replication_ranges.c    ranges of a slot: where they end, all of one

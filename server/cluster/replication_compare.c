@@ -17,7 +17,6 @@
  * a slow reader holds up who asks it for more. */
 #include "replication_private.h"
 
-#include <assert.h>
 #include <errno.h>
 
 /* A log that is not durable by then has failed, or its disk is full. */
@@ -25,195 +24,6 @@ enum {
     STORE_US = 1000 * 1000,       /* The end is told all the same where it drops nothing by it... */
     STORE_STRAY_US = 5000 * 1000, /* ... or is to ask again, where it may. */
 };
-
-/* ---- Jobs ---- */
-
-struct job *replication_job(const struct replication_link *link, uint32_t slot)
-{
-    for (uint32_t i = 0; link->job_count > 0 && i < JOBS_MAX; i++) {
-        if (link->job_slots[i] == slot) {
-            return &link->jobs[i];
-        }
-    }
-    return NULL;
-}
-
-struct job *replication_job_of(const struct replication_link *link, uint64_t number)
-{
-    struct job *job = replication_job(link, replication_number_slot(number));
-
-    return job != NULL && job->number == number ? job : NULL;
-}
-
-struct counting {
-    struct replication *r;
-    bool (*visit)(void *context, struct compare_entry entry);
-    void *context;
-};
-
-static bool visit_one(void *context, uint64_t position, uint64_t hash)
-{
-    const struct counting *counting = context;
-
-    counting->r->work--;
-    return counting->visit(counting->context, (struct compare_entry){position, hash});
-}
-
-static void walk(struct compare_source *source, uint64_t first, uint64_t last,
-                 bool (*visit)(void *context, struct compare_entry entry), void *context)
-{
-    struct replication *r = ((struct job *)source)->link->replication;
-    struct counting counting = {r, visit, context};
-
-    r->work -= WORK_OF_WALK;
-    r->core->walk(r->core, first, last, true, visit_one, &counting);
-}
-
-int replication_job_send(struct job *job, uint64_t position)
-{
-    int rc = replication_send_whole(job->link, REPLICATION_COMPARE_RECORD, job->number, position);
-
-    job->sends += rc == 0;
-    return rc;
-}
-
-static int send_position(struct compare_source *source, uint64_t position)
-{
-    struct job *job = (struct job *)source;
-
-    return slot_of_position(position) != job->slot ? -EBADMSG : replication_job_send(job, position);
-}
-
-/* A free job, begun. `number` 0: the next one of this end. NULL: there is none, or no memory. */
-static struct job *job_make(struct replication *r, struct replication_link *link, uint32_t slot,
-                            uint64_t number)
-{
-    uint32_t index = 0;
-
-    if (link->jobs == NULL) {
-        link->jobs = r->memory->resize(r->memory, NULL, 0, JOBS_MAX * sizeof *link->jobs);
-        if (link->jobs == NULL) {
-            return NULL;
-        }
-        memset(link->jobs, 0, JOBS_MAX * sizeof *link->jobs);
-        memset(link->job_slots, 0xff, sizeof link->job_slots);
-    }
-    while (index < JOBS_MAX && link->jobs[index].state != JOB_FREE) {
-        index++;
-    }
-    if (index == JOBS_MAX) {
-        return NULL;
-    }
-    struct job *job = &link->jobs[index];
-    *job = (struct job){
-        .source = {.walk = walk, .send = send_position},
-        .link = link,
-        .slot = (uint16_t)slot,
-        .serial = replication_next_serial(r),
-        .asks = r->asks,
-        .in_turn = link->peer->in_turn,
-        .out_turn = link->peer->out_turn,
-        .seen = {.memory = r->memory},
-        .compare = {.memory = r->memory},
-    };
-    job->number = number != 0 ? number : (uint64_t)job->serial << 16 | slot;
-    link->job_slots[index] = (uint16_t)slot;
-    link->job_count++;
-    r->stats.compares++;
-    return job;
-}
-
-static void job_free(struct replication *r, struct job *job)
-{
-    struct replication_link *link = job->link;
-
-    for (uint32_t i = 0; job->sends > 0 && i < link->heals.count; i++) {
-        struct send *send = queue_at(&link->heals, i);
-        if (send->number == job->number) {
-            send->kind = 0;
-        }
-    }
-    for (uint32_t i = 0; job->sends > 0 && i < WHOLES_MAX; i++) {
-        struct whole *whole = &r->wholes[i];
-        if (whole->link == link && whole->kind == REPLICATION_COMPARE_RECORD &&
-            whole->number == job->number) {
-            whole->link = NULL;
-        }
-    }
-    compare_end(&job->compare);
-    buffer_fini(&job->seen);
-    job->state = JOB_FREE;
-    link->job_slots[job - link->jobs] = NOBODY;
-    link->job_count--;
-    r->stats.compares--;
-}
-
-void replication_jobs_drop(struct replication *r, struct replication_link *link)
-{
-    for (uint32_t i = 0; link->job_count > 0 && i < JOBS_MAX; i++) {
-        if (link->jobs[i].state != JOB_FREE) {
-            job_free(r, &link->jobs[i]);
-        }
-    }
-}
-
-static void job_fail(struct replication *r, struct job *job, bool tell)
-{
-    struct peer *peer = job->link->peer;
-    const uint32_t slot = job->slot;
-    const uint64_t asks = job->asks;
-
-    if (tell) {
-        replication_link_send_bytes(job->link, REPLICATION_COMPARE_FAILED, job->number,
-                                    bytes_of(NULL, 0));
-    }
-    r->stats.compares_failed++;
-    job_free(r, job);
-    replication_taken_compared(r, peer, slot, asks);
-}
-
-static void job_done(struct replication *r, struct job *job, uint8_t flags, struct bytes seen)
-{
-    struct peer *peer = job->link->peer;
-    const uint32_t slot = job->slot;
-    const uint64_t asks = job->asks;
-
-    replication_slot_compared(r, peer, job, flags, seen);
-    r->stats.compared++;
-    job_free(r, job);
-    replication_taken_compared(r, peer, slot, asks);
-}
-
-void replication_jobs_fail(struct replication *r, uint32_t slot)
-{
-    for (uint32_t i = 0; i < r->peer_capacity; i++) {
-        struct replication_link *links[] = {r->peers[i] == NULL ? NULL : r->peers[i]->out,
-                                            r->peers[i] == NULL ? NULL : r->peers[i]->in};
-        for (int j = 0; j < 2; j++) {
-            struct job *job = links[j] == NULL ? NULL : replication_job(links[j], slot);
-            if (job != NULL) {
-                job_fail(r, job, true);
-            }
-        }
-    }
-}
-
-void replication_job_sent(struct replication_link *link, uint64_t number, bool good)
-{
-    struct job *job = replication_job_of(link, number);
-
-    if (job != NULL && job->sends > 0) {
-        job->sends--;
-        job->failed |= !good;
-    }
-}
-
-void replication_job_merged(struct replication *r, struct job *job, bool good)
-{
-    (void)r;
-    job->merges--;
-    job->failed |= !good;
-}
 
 /* ---- What both ends say ---- */
 
@@ -270,7 +80,7 @@ static int take_seen(struct job *job, uint8_t flags, struct reader *from)
 
 bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot)
 {
-    struct job *job = job_make(r, peer->out, slot, 0);
+    struct job *job = replication_job_make(r, peer->out, slot, 0);
 
     if (job == NULL) {
         return false;
@@ -448,14 +258,14 @@ static int open_answer(struct replication *r, struct replication_link *link, uin
     if (!r->core->ready(r->core)) {
         return -EAGAIN;
     }
-    job = job_make(r, link, slot, number);
+    job = replication_job_make(r, link, slot, number);
     if (job == NULL) {
         return -ENOMEM;
     }
     job->state = JOB_ANSWERING;
     int rc = take_seen(job, flags, &from);
     if (rc != 0) {
-        job_free(r, job);
+        replication_job_free(r, job);
         return rc;
     }
     bool nothing;
@@ -544,7 +354,7 @@ static void take(struct replication *r, struct replication_link *link, uint8_t k
     } else if (job == NULL) {
         return; /* It has failed here; the other end is told. */
     } else if (kind == REPLICATION_COMPARE_FAILED) {
-        job_fail(r, job, false);
+        replication_job_fail(r, job, false);
         return;
     } else {
         rc = link->dialled ? answer_to_asker(r, job, kind, body)
@@ -553,7 +363,7 @@ static void take(struct replication *r, struct replication_link *link, uint8_t k
     if (rc == -EBADMSG) {
         replication_link_bad(link);
     } else if (rc != 0 && job != NULL) {
-        job_fail(r, job, true);
+        replication_job_fail(r, job, true);
     }
 }
 
@@ -571,7 +381,7 @@ static void end_asking(struct replication *r, struct job *job)
     (void)read_bytes(&seen, at_open);
     const struct bytes now = read_bytes(&seen, reader_left(&seen));
     job->seen.size = at_open;
-    job_done(r, job, job->flags, now);
+    replication_job_done(r, job, job->flags, now);
 }
 
 static void end_answering(struct replication *r, struct job *job)
@@ -579,7 +389,7 @@ static void end_answering(struct replication *r, struct job *job)
     struct replication_link *link = job->link;
     const uint64_t number = job->number;
 
-    job_done(r, job, job->flags, bytes_of(NULL, 0));
+    replication_job_done(r, job, job->flags, bytes_of(NULL, 0));
     say(r, link, REPLICATION_COMPARE_CLOSED, number, 0, NULL, 0);
 }
 
@@ -599,7 +409,7 @@ static void store(struct replication *r, struct job *job)
             r->hung_lsn = job->lsn;
         }
         if (job->drops && passed_us >= STORE_STRAY_US) {
-            job_fail(r, job, true);
+            replication_job_fail(r, job, true);
             return;
         }
         if (job->drops || !log_hangs(r)) {
@@ -619,7 +429,7 @@ static void move_on(struct replication *r, struct job *job)
     const bool asks = job->link->dialled, merged = job->sends + job->merges == 0;
 
     if (job->failed) {
-        job_fail(r, job, true);
+        replication_job_fail(r, job, true);
     } else if (job->state == JOB_CLOSING && asks && job->sends == 0) {
         send_nothing(job, REPLICATION_COMPARE_CLOSE, JOB_CLOSED);
     } else if (job->state == JOB_CLOSING && merged) {

@@ -516,7 +516,7 @@ void replication_heal_pace(struct replication *r);
 bool replication_may_heal(const struct replication *r);
 void replication_want(struct peer *peer, uint32_t slot);
 
-/* ---- replication_compare.c ---- */
+/* ---- replication_jobs.c ---- */
 
 /* The next number; never 0. */
 static inline uint32_t replication_next_serial(struct replication *r)
@@ -525,24 +525,37 @@ static inline uint32_t replication_next_serial(struct replication *r)
     return r->serial;
 }
 
-struct job *replication_job(const struct replication_link *link, uint32_t slot);
-/* The one that a message with this number is about; NULL: it is over. */
-struct job *replication_job_of(const struct replication_link *link, uint64_t number);
-/* What it is about: SLOT_COUNT or more: there is no such number. None begins with 0: that of slot 0 would be none. */
+/* What a message with this number is about; SLOT_COUNT or more: there is no such number. None begins with 0:
+ * that of slot 0 would be none. */
 static inline uint32_t replication_number_slot(uint64_t number)
 {
     return number >> 48 == 0 && number >> 16 != 0 ? (uint32_t)(number & UINT16_MAX) : SLOT_COUNT;
 }
-bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot);
+struct job *replication_job(const struct replication_link *link, uint32_t slot);
+/* The one that a message with this number is about; NULL: it is over. */
+struct job *replication_job_of(const struct replication_link *link, uint64_t number);
+/* A free job, begun. `number` 0: the next one of this end. NULL: there is none, or no memory. */
+struct job *replication_job_make(struct replication *r, struct replication_link *link,
+                                 uint32_t slot, uint64_t number);
+/* It ends: without a word... */
+void replication_job_free(struct replication *r, struct job *job);
+/* ... in vain, which the other end may be told... */
+void replication_job_fail(struct replication *r, struct job *job, bool tell);
+/* ... as it should: `flags` and `seen` are the other end's at the end. `job` is gone after each of these. */
+void replication_job_done(struct replication *r, struct job *job, uint8_t flags, struct bytes seen);
 void replication_jobs_drop(struct replication *r, struct replication_link *link);
 /* What is here of the slot goes: who compares it is told that it is no use. */
 void replication_jobs_fail(struct replication *r, uint32_t slot);
-/* Look at messages that wait, and finish what can be. Returns whether more could be done now. */
-bool replication_compare_work(struct replication *r, struct replication_link *link);
 /* Send the session of a position with it. Returns 0 or -ENOMEM. */
 int replication_job_send(struct job *job, uint64_t position);
 void replication_job_sent(struct replication_link *link, uint64_t number, bool good);
 void replication_job_merged(struct replication *r, struct job *job, bool good);
+
+/* ---- replication_compare.c ---- */
+
+bool replication_job_open(struct replication *r, struct peer *peer, uint32_t slot);
+/* Look at messages that wait, and finish what can be. Returns whether more could be done now. */
+bool replication_compare_work(struct replication *r, struct replication_link *link);
 uint8_t replication_flags(const struct replication *r, uint32_t slot);
 
 /* ---- replication_ranges.c ---- */
