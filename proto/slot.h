@@ -17,4 +17,10 @@ enum { SLOT_COUNT = 16384, SLOT_BITS = 14 };
 /* Returns 0 to SLOT_COUNT - 1. */
 uint16_t slot_of_key(struct bytes key);
 
+/* That of a position on the ring: its first bits. */
+static inline uint32_t slot_of_position(uint64_t position)
+{
+    return (uint32_t)(position >> (64 - SLOT_BITS));
+}
+
 #endif

@@ -134,7 +134,7 @@ static int on_session(void *context, struct checkpoint_key key, struct bytes rec
     struct archive_side *side = context;
     const struct archive_record added = {
         .kind = LOG_FULL, .position = key.position, .body = record};
-    uint32_t slot = (uint32_t)(key.position >> (64 - SLOT_BITS));
+    uint32_t slot = slot_of_position(key.position);
     struct stamp newest;
 
     if (record.size == 0) {

@@ -174,7 +174,7 @@ static int ask_some(struct asking *asking, struct archive_feed_ask asks[], uint3
 static int look_again(struct asking *asking, struct archive_feed_ask asks[], uint32_t i,
                       struct answers *answers)
 {
-    uint32_t slot = (uint32_t)(asks[i].position >> (64 - SLOT_BITS));
+    uint32_t slot = slot_of_position(asks[i].position);
 
     if (!store_lacks(store_of(asking), slot)) {
         return 0;

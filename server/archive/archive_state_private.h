@@ -18,7 +18,7 @@ static inline struct bytes state_key(const struct state_entry *entry)
 
 static inline uint16_t state_slot(const struct state_entry *entry)
 {
-    return (uint16_t)(entry->position >> (64 - SLOT_BITS));
+    return (uint16_t)slot_of_position(entry->position);
 }
 
 /* ---- archive_state_entry.c ---- */

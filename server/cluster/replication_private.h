@@ -64,11 +64,6 @@ static inline void slot_set_put(struct slot_set *set, uint32_t slot, bool is)
     set->words[slot / 64] = is ? set->words[slot / 64] | bit : set->words[slot / 64] & ~bit;
 }
 
-static inline uint32_t slot_of_position(uint64_t position)
-{
-    return (uint32_t)(position >> (64 - SLOT_BITS));
-}
-
 static inline uint64_t slot_first(uint32_t slot)
 {
     return (uint64_t)slot << (64 - SLOT_BITS);

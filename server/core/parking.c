@@ -117,7 +117,7 @@ void parking_visit_writes(const struct parking *parking,
         for (const struct parked *parked = parking->chains[i].first; parked != NULL;
              parked = parked->next) {
             if (parked->request.op == REQUEST_WRITE) {
-                visit(context, (uint32_t)(parked->request.position >> (64 - SLOT_BITS)));
+                visit(context, slot_of_position(parked->request.position));
             }
         }
     }

@@ -421,7 +421,7 @@ void shard_give_grace_early(struct shard *shard, uint64_t position, struct bytes
 
 static inline uint32_t shard_slot(uint64_t position)
 {
-    return (uint32_t)(position >> (64 - SLOT_BITS));
+    return slot_of_position(position);
 }
 
 #endif

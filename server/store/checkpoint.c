@@ -23,7 +23,7 @@ void checkpoint_report_damage(const struct checkpoint *checkpoint, const struct 
         .lsn = checkpoint->info.lsn,
         .key = session_key(record),
         .in_slot = key != NULL,
-        .slot = key == NULL ? 0 : (uint32_t)(key->position >> (64 - SLOT_BITS)),
+        .slot = key == NULL ? 0 : slot_of_position(key->position),
     };
 
     checkpoint->options.reporter->report(checkpoint->options.reporter, &report);

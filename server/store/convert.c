@@ -33,7 +33,7 @@ struct conversion {
 
 uint32_t convert_shard_of(uint64_t position, uint32_t shards)
 {
-    return (uint32_t)(position >> (64 - SLOT_BITS)) % shards;
+    return slot_of_position(position) % shards;
 }
 
 /* ---- The old shards ---- */

@@ -226,7 +226,7 @@ void aside_visit_writes(const struct shard_thread *thread,
         for (const struct aside_request *kept = thread->aside.lists[i].first; kept != NULL;
              kept = kept->next) {
             if (kept->request.op == REQUEST_WRITE) {
-                visit(context, (uint32_t)(kept->request.position >> (64 - SLOT_BITS)));
+                visit(context, slot_of_position(kept->request.position));
             }
         }
     }

@@ -79,7 +79,7 @@ void batch_route(struct shard_thread *thread, struct request *request,
 
     shard_prepare(thread->shard, request);
     if (shards > 1) {
-        owner = (uint32_t)(request->position >> (64 - SLOT_BITS)) % shards;
+        owner = slot_of_position(request->position) % shards;
     }
     if (owner == thread->index) {
         batch_add(thread, request, connection, whole);
@@ -185,7 +185,7 @@ static bool is_ours(struct shard_thread *thread, struct batch_item *item, struct
                     struct copies_route *route)
 {
     const struct request *request = &item->request;
-    uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+    uint32_t slot = slot_of_position(request->position);
 
     if (request->op == REQUEST_SCAN) {
         return copies_is_whole(thread);

@@ -159,7 +159,7 @@ void copies_find(struct shard_thread *thread, uint32_t slot, uint8_t flags,
 void copies_find_for(struct shard_thread *thread, const struct call *call,
                      const struct request *request, struct copies_route *route)
 {
-    const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+    const uint32_t slot = slot_of_position(request->position);
     const uint8_t flags = (call->coordinate ? ROUTE_COORDINATE : 0) |
                           (request->op == REQUEST_WRITE ? 0 : ROUTE_READS);
     struct replication *replication = thread->copies.replication;

@@ -48,7 +48,7 @@ static void look_back(const struct shard_thread *thread, struct request *request
 void creates_find(struct shard_thread *thread, const struct call *call, struct request *request,
                   bool may, struct copies_route *route)
 {
-    const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+    const uint32_t slot = slot_of_position(request->position);
 
     copies_find_for(thread, call, request, route);
     if (request->for_first) {

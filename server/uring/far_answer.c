@@ -112,9 +112,8 @@ static void route(struct shard_thread *thread, struct request *request,
     uint32_t shards = thread->plane->options.shard_count;
 
     shard_prepare(thread->shard, request);
-    uint32_t shard = (far->flags & FAR_SCANS) != 0
-                         ? far->shard
-                         : (uint32_t)(request->position >> (64 - SLOT_BITS)) % shards;
+    uint32_t shard =
+        (far->flags & FAR_SCANS) != 0 ? far->shard : slot_of_position(request->position) % shards;
     if (shard == thread->index) {
         batch_add(thread, request, NULL, bytes_of(NULL, 0));
     } else if (shard >= shards || !cross_request(thread, shard, request)) {

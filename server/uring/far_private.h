@@ -28,7 +28,7 @@ enum { FAR_NO_LINK = UINT32_MAX, FAR_NO_SHARD = UINT32_MAX };
 
 static inline uint32_t far_slot_of(const struct request *request)
 {
-    return (uint32_t)(request->position >> (64 - SLOT_BITS));
+    return slot_of_position(request->position);
 }
 
 extern const char far_nobody_text[]; /* Of an answer UNAVAILABLE. */

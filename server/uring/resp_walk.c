@@ -68,11 +68,6 @@ static bool gives_keys(const struct walk *walk)
     return walk->what == LOCAL_KEYS || (walk->in_slot && walk->keys_max > 0);
 }
 
-static uint32_t slot_at(uint64_t position)
-{
-    return (uint32_t)(position >> (64 - SLOT_BITS));
-}
-
 /* ---- The end ---- */
 
 static int put_keys(const struct resp_out *out, const struct walk *walk)
@@ -164,7 +159,7 @@ static void step_done(struct shard_thread *thread, struct walk *walk)
     walk->shard += walk->cursor == 0;
     walk->sweep.tries = 0;
     if (walk->in_slot) {
-        bool more = walk->cursor != 0 && slot_at(walk->cursor) == walk->slot &&
+        bool more = walk->cursor != 0 && slot_of_position(walk->cursor) == walk->slot &&
                     (counts(walk) || walk->count < walk->keys_max);
         if (!more) {
             end(thread, walk);

@@ -121,7 +121,7 @@ static bool coordinates(struct shard_thread *thread, uint32_t slot)
 
 bool restores_holds(struct shard_thread *thread, const struct request *request)
 {
-    const uint32_t slot = (uint32_t)(request->position >> (64 - SLOT_BITS));
+    const uint32_t slot = slot_of_position(request->position);
     const struct plane_options *options = &thread->plane->options;
 
     if (!restores_lacks(thread, slot) || request->procedure == &recover_merge) {

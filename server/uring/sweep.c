@@ -81,11 +81,6 @@ static uint32_t coordinator(const struct sweep *sweep, uint32_t slot)
     return last;
 }
 
-static uint32_t slot_at(uint64_t position)
-{
-    return (uint32_t)(position >> (64 - SLOT_BITS));
-}
-
 /* Those who coordinate from the cursor on, and how far so many are enough. Returns how many; 0: of a slot nobody can be
  * asked. */
 static uint32_t find_nodes(struct sweep *sweep, uint32_t nodes[SWEEP_NODES_MAX])
@@ -97,7 +92,7 @@ static uint32_t find_nodes(struct sweep *sweep, uint32_t nodes[SWEEP_NODES_MAX])
         nodes[0] = sweep->only;
         return 1;
     }
-    for (uint32_t slot = slot_at(sweep->cursor); slot < SLOT_COUNT; slot++) {
+    for (uint32_t slot = slot_of_position(sweep->cursor); slot < SLOT_COUNT; slot++) {
         uint32_t node = coordinator(sweep, slot), i = 0;
         while (i < count && nodes[i] != node) {
             i++;
@@ -251,7 +246,7 @@ static int take_part(struct shard_thread *thread, struct sweep *sweep,
         const uint8_t *begin = keys.at;
         uint64_t position = position_of(thread, read_string(&keys));
         if ((sweep->next == 0 || position < sweep->next) &&
-            counts(thread, sweep, slot_at(position), part->node)) {
+            counts(thread, sweep, slot_of_position(position), part->node)) {
             rc = buffer_append(&sweep->keys, bytes_of(begin, (size_t)(keys.at - begin)));
         }
     }
