@@ -237,6 +237,34 @@ static inline void planes_kit_wait_level(struct planes_kit *kit)
     }
 }
 
+/* From nothing to nodes that serve all slots. */
+static inline void planes_kit_begin(struct planes_kit *kit, uint32_t count, const uint32_t shards[],
+                                    uint32_t replicas)
+{
+    planes_kit_init(kit, count, shards);
+    planes_kit_start(kit, replicas);
+    planes_kit_wait_level(kit);
+}
+
+/* A client at each of the first `count` nodes. */
+static inline void planes_kit_connect(struct planes_kit *kit, struct plane_client clients[],
+                                      uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        plane_client_connect(&clients[i], &kit->nodes[i]);
+    }
+}
+
+/* They go, and all nodes. */
+static inline void planes_kit_end(struct planes_kit *kit, struct plane_client clients[],
+                                  uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        plane_client_close(&clients[i]);
+    }
+    planes_kit_stop(kit);
+}
+
 /* The node that owns a key first, by planes_kit_tables() without a shift. */
 static inline uint32_t planes_kit_owner(const struct planes_kit *kit, const char *key)
 {

@@ -47,22 +47,15 @@ static void test_two_copies(void **state)
     char key[16];
 
     (void)state;
-    planes_kit_init(&kit, 2, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
-    for (uint32_t i = 0; i < 2; i++) {
-        plane_client_connect(&clients[i], &kit.nodes[i]);
-    }
+    planes_kit_begin(&kit, 2, shards, 2);
+    planes_kit_connect(&kit, clients, 2);
     for (uint32_t i = 0; i < KEYS; i++) {
         snprintf(key, sizeof key, "k%u", i);
         assert_int_equal(put(&clients[i % 2], key, "v"), ACK_REPLICA);
         assert_int_equal(inspect_status(&clients[0], key), STATUS_OK);
         assert_int_equal(inspect_status(&clients[1], key), STATUS_OK);
     }
-    for (uint32_t i = 0; i < 2; i++) {
-        plane_client_close(&clients[i]);
-    }
-    planes_kit_stop(&kit);
+    planes_kit_end(&kit, clients, 2);
 }
 
 /* A node goes: what it had first is served by the next owner, with all that was acknowledged, and takes writes. */
@@ -74,12 +67,8 @@ static void test_lost_node(void **state)
     char key[16];
 
     (void)state;
-    planes_kit_init(&kit, 3, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
-    for (uint32_t i = 0; i < 2; i++) {
-        plane_client_connect(&clients[i], &kit.nodes[i]);
-    }
+    planes_kit_begin(&kit, 3, shards, 2);
+    planes_kit_connect(&kit, clients, 2);
     for (uint32_t i = 0; i < KEYS; i++) {
         snprintf(key, sizeof key, "k%u", i);
         assert_int_equal(put(&clients[i % 2], key, "v"), ACK_REPLICA);
@@ -92,10 +81,7 @@ static void test_lost_node(void **state)
         assert_int_equal(get_status(&clients[1], key), STATUS_OK);
         (void)put(&clients[(i + 1) % 2], key, "w");
     }
-    for (uint32_t i = 0; i < 2; i++) {
-        plane_client_close(&clients[i]);
-    }
-    planes_kit_stop(&kit);
+    planes_kit_end(&kit, clients, 2);
 }
 
 /* A write that is repeated. */
@@ -130,9 +116,7 @@ static void test_repeated_add(void **state)
     char key[16] = "k0";
 
     (void)state;
-    planes_kit_init(&kit, 3, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
+    planes_kit_begin(&kit, 3, shards, 2);
     plane_client_connect(&client, &kit.nodes[0]);
     /* Once it is a little while ago that they met. */
     while (repeat(&client, key, &add, sequence++) == STATUS_MAYBE_APPLIED) {
@@ -161,9 +145,7 @@ static void test_large_copies(void **state)
     char key[16];
 
     (void)state;
-    planes_kit_init(&kit, 2, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
+    planes_kit_begin(&kit, 2, shards, 2);
     plane_client_connect(&client, &kit.nodes[0]);
     for (uint32_t i = 0; i < KEYS; i++) {
         memset(value, 'a' + (int)i, BYTES);
@@ -237,9 +219,7 @@ static void test_delete_while_standing_in(void **state)
     char key[16];
 
     (void)state;
-    planes_kit_init(&kit, 3, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
+    planes_kit_begin(&kit, 3, shards, 2);
     plane_client_connect(&client, &kit.nodes[0]);
     plane_kit_stop(&kit.nodes[2]);
     kit.nodes[2].plane = NULL;
@@ -286,9 +266,7 @@ static void test_basis(void **state)
     char key[16];
 
     (void)state;
-    planes_kit_init(&kit, 2, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
+    planes_kit_begin(&kit, 2, shards, 2);
     plane_client_connect(&client, &kit.nodes[0]);
     for (uint32_t i = 0; i < 120; i++) {
         snprintf(key, sizeof key, "k%u", i % 60);

@@ -62,12 +62,8 @@ static void test_order(void **state)
     uint32_t lengths[2][KEYS] = {{0}};
 
     (void)state;
-    planes_kit_init(&kit, 2, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
-    for (uint32_t i = 0; i < 2; i++) {
-        plane_client_connect(&clients[i], &kit.nodes[i]);
-    }
+    planes_kit_begin(&kit, 2, shards, 2);
+    planes_kit_connect(&kit, clients, 2);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         for (uint32_t burst = 0; burst < BURSTS; burst++) {
             for (uint32_t i = 0; i < 2; i++) {
@@ -94,11 +90,9 @@ static void test_order(void **state)
             plane_client_expect(&clients[1 - i], reply);
         }
     }
-    plane_client_close(&clients[0]);
-    plane_client_close(&clients[1]);
     assert_true(sum(released) > SLOT_COUNT && sum(taken) > SLOT_COUNT);
     assert_true(sum(held) > 0);
-    planes_kit_stop(&kit);
+    planes_kit_end(&kit, clients, 2);
 }
 
 /* Who keeps slots for a node that has not heard of the map yet does not go by that map itself. */
@@ -108,9 +102,7 @@ static void test_followed(void **state)
     struct plane *other;
 
     (void)state;
-    planes_kit_init(&kit, 2, shards);
-    planes_kit_start(&kit, 2);
-    planes_kit_wait_level(&kit);
+    planes_kit_begin(&kit, 2, shards, 2);
     plane_kit_until(plane_followed(kit.nodes[0].plane) == kit.epoch);
     other = kit.nodes[1].plane;
     kit.nodes[1].plane = NULL; /* It is not told. */
