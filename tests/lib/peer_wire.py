@@ -94,7 +94,7 @@ class Dialler:
             raise Refused(body[0], body[2:2 + body[1]].decode())
         return kind, number, body
 
-    def hello(self, newest=4, oldest=4):
+    def hello(self, newest=5, oldest=5):
         return frame(HELLO, struct.pack("<HH", newest, oldest) + self.secret.cluster +
                      struct.pack("<II", self.node, self.start) + self.nonce)
 
