@@ -79,7 +79,12 @@ static void open_births(struct record *record, struct reader *from)
     record->birth_count = (uint32_t)count;
     record->life_first = 0;
     if (record->format == RECORD_COLD && (record->flags & RECORD_BIRTHS) != 0) {
-        record->life_first = (uint32_t)quick_varint(from);
+        const uint64_t first = quick_varint(from);
+        if (first > 0 && first >= count) {
+            fail(from);
+        } else {
+            record->life_first = (uint32_t)first;
+        }
     }
     record->births = from->at;
     for (uint32_t i = 0; i < record->birth_count && !from->bad; i++) {
