@@ -519,14 +519,15 @@ def test_damaged_cold_session():
             daemon.run("belay-bench", "fill", "--prefix", prefix, "--sessions", sessions, "--value-bytes", 4096, "--ack", "disk",
                        "--timeout-ms", 60_000, timeout_s=300)
 
-        last = [None]
+        looks = []
 
         def rests():
+            """For two seconds: the next compaction would take to another place what is about to be damaged."""
             status = daemon.document("status")
-            now, before = (status["checkpoint"]["count"], status["cold"]["sessions"]), last[0]
-            last[0] = now
+            looks.append((status["checkpoint"]["count"], status["cold"]["sessions"]))
             time.sleep(0.5)
-            return now[1] > 3000 and now == before and not any(daemon.data.glob("**/checkpoint-*.tmp"))
+            return (looks[-1][1] > 3000 and looks[-5:] == looks[-1:] * 5 and
+                    not any(daemon.data.glob("**/checkpoint-*.tmp")))
         fill("a:", 10_000)
         wait_for("most are cold, and nothing moves", rests, 60)
         damage(daemon, [victims["left-out"]])
