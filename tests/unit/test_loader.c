@@ -277,15 +277,15 @@ static void test_much_log_is_compacted_first(void **state)
     }
 }
 
-/* The disk fails once: it is told, and everything comes all the same. */
-static void test_a_failed_read_is_tried_again(void **state)
+/* Opens the store once more, with something to load. */
+static void open_to_load(void)
 {
     char message[256];
     uint64_t hlc;
-    bool work, over = false;
-    static const bool none[STORE_KIT_KEYS_MAX];
+    bool work;
 
-    (void)state;
+    kit.files.stay_failed = false;
+    kit.files.fail_at = 0;
     kit_live(&kit, 20000);
     write_indexes();
     store_kit_close(&kit);
@@ -293,6 +293,16 @@ static void test_a_failed_read_is_tried_again(void **state)
     assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
     assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
     loader = store_loader(kit.store);
+}
+
+/* The disk fails once: it is told, and everything comes all the same. */
+static void test_a_failed_read_is_tried_again(void **state)
+{
+    bool over = false;
+    static const bool none[STORE_KIT_KEYS_MAX];
+
+    (void)state;
+    open_to_load();
     kit.files.fail_at = kit.files.operations + 3;
     assert_int_equal(loader->start(loader, wake, NULL), 0);
     while (!over) {
@@ -313,19 +323,11 @@ static void test_a_failed_read_is_tried_again(void **state)
 static void test_failing_for_long(void **state)
 {
     static const bool none[STORE_KIT_KEYS_MAX];
-    char message[256];
-    uint64_t hlc;
-    bool work, over = false;
+    bool over = false;
     uint32_t given_up = 0;
 
     (void)state;
-    kit_live(&kit, 20000);
-    write_indexes();
-    store_kit_close(&kit);
-    kit_forget_restored(&kit);
-    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
-    assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
-    loader = store_loader(kit.store);
+    open_to_load();
     kit.files.stay_failed = true;
     kit.files.fail_at = kit.files.operations + 1;
     assert_int_equal(loader->start(loader, wake, NULL), 0);
@@ -360,24 +362,6 @@ static void test_failing_for_long(void **state)
     loader->finish(loader);
     kit.files.stay_failed = false;
     assert_int_equal(kit_differences(&kit), 0);
-}
-
-/* Opens the store once more, with something to load. */
-static void open_to_load(void)
-{
-    char message[256];
-    uint64_t hlc;
-    bool work;
-
-    kit.files.stay_failed = false;
-    kit.files.fail_at = 0;
-    kit_live(&kit, 20000);
-    write_indexes();
-    store_kit_close(&kit);
-    kit_forget_restored(&kit);
-    assert_int_equal(store_open(&kit.options, &kit.store, message, sizeof message), 0);
-    assert_int_equal(store_prepare(kit.store, &kit.lsn, &hlc, &work), 0);
-    loader = store_loader(kit.store);
 }
 
 /* Take what comes until the answer to what was asked of a position, 8 seconds at most. Returns whether it came. */
