@@ -137,7 +137,8 @@ static int without_journals(struct shard *shard, struct bytes *batch)
 static uint64_t send(struct shard *shard, enum log_kind kind, uint64_t position,
                      const struct bytes parts[], uint32_t part_count)
 {
-    uint64_t hlc = kind == LOG_TOUCH ? 0 : shard->hlc;
+    const bool vouches = !eras_may_lack(&shard->eras, shard_slot(position));
+    uint64_t hlc = kind == LOG_TOUCH || !vouches ? 0 : shard->hlc;
 
     if (hlc != 0) {
         note_stamped(shard, shard_slot(position), hlc);

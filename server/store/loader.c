@@ -261,7 +261,9 @@ static int fetch_wish(struct loader *loader, const struct loader_wish *wish)
     if (rc != 0) {
         const bool first = loader->one_trouble.since_ms == 0;
         const bool known = trouble_is_known(&loader->one_trouble);
-        const bool long_ago = trouble_comes(&loader->one_trouble);
+        const bool long_ago =
+            trouble_comes(&loader->one_trouble) ||
+            (wish->since_ms != 0 && clock_ms() - wish->since_ms >= LOADER_GIVE_UP_MS);
         if (first && !known) {
             tell_failure(loader, rc);
         }
@@ -296,7 +298,10 @@ static bool fetch_first(struct loader *loader)
     if (rc == 0) {
         last = take_out(loader, place);
     } else {
-        wishes_of(loader, &count)[place].after_ms = clock_ms() + LOADER_RETRY_MS;
+        struct loader_wish *again = &wishes_of(loader, &count)[place];
+        const uint64_t now_ms = clock_ms();
+        again->since_ms = again->since_ms != 0 ? again->since_ms : now_ms;
+        again->after_ms = now_ms + LOADER_RETRY_MS;
     }
     pthread_mutex_unlock(&loader->lock);
     if (last) {

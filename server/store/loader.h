@@ -46,9 +46,9 @@ enum {
 /* A position that was asked for. */
 struct loader_wish {
     uint64_t position;
-    uint64_t after_ms; /* It failed: not before. */
-    bool must;         /* It is tried until it works. */
-    bool early;        /* The load does not end before it came. */
+    uint64_t since_ms, after_ms; /* It fails since then, and is tried again then; 0: it does not. */
+    bool must;                   /* It is tried until it works. */
+    bool early;                  /* The load does not end before it came. */
 };
 
 /* Reading that fails. The loader thread's. */
